@@ -1,0 +1,47 @@
+# Targets; `make` lists them. Each does all the set-up it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Real labelled logs for the slow tests and the benchmarks; tests that need them say so where they are absent.
+STREAM_TRIAGE_DATA ?= $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz)))
+export STREAM_TRIAGE_DATA
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt bench train clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/installed ## make .venv with everything that is pinned
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install it or say make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## judge two sample runs and say how to open one
+	@BIN=$(BIN) sh samples/demo.sh
+
+test: check ## run every test: fast, service and slow
+	$(BIN)/pytest -q -m "" --durations=10
+
+check: setup ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fmt: setup ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## speed and memory of the whole path, beside drain3 alone
+	$(BIN)/python -m benchmarks.throughput
+
+train: setup ## rebuild models/oai5g from the data folder
+	$(BIN)/python -m training.train --oai $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz --out models/oai5g
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,169 @@
+"""Opens a model bundle: a folder with everything that turns lines into a verdict.
+
+Every file is listed in `card.json` with its SHA-256 and read only after that was checked. Nothing in a bundle can execute
+code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream_triage.errors import BundleError
+
+__all__ = ["CARD_NAME", "CARD_SCHEMA_VERSION", "Bundle", "Card", "bundle_places", "find_bundle", "write_bundle"]
+
+CARD_NAME = "card.json"
+CARD_SCHEMA_VERSION: Literal[1] = 1
+_PACKAGE_FOLDER = Path(__file__).parent
+
+
+class Card(BaseModel):
+    """What a bundle is, what it was made from and how well it does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = CARD_SCHEMA_VERSION
+    name: str
+    version: str
+    description: str = ""
+    labels: tuple[str, ...] = Field(min_length=2)
+    passing_label: str
+    masking_version: int
+    review_below_confidence: float = Field(
+        ge=0, le=1, description="a verdict less confident than this is marked `needs_review`"
+    )
+    review_below_known_share: float = Field(
+        ge=0, le=1, description="a run with a smaller share of known lines is marked `needs_review`"
+    )
+    files: dict[str, str] = Field(description="file name to SHA-256")
+    training: dict[str, Any] = Field(default_factory=dict, description="data, its source and fingerprint, seed, versions")
+    scores: dict[str, Any] = Field(default_factory=dict, description="held-out scores, written by training/evaluate.py")
+
+
+class Bundle:
+    """The checked content of a bundle folder."""
+
+    def __init__(self, card: Card, files: Mapping[str, bytes], place: str = "memory") -> None:
+        self.card = card
+        self.place = place
+        self._files = dict(files)
+
+    @classmethod
+    def open(cls, folder: Path, *, masking_version: int) -> "Bundle":
+        """Reads and checks a bundle.
+
+        Raises `BundleError` that says what is wrong: no card, a card of another schema, a missing or changed file, or
+        a masking version that differs from `masking_version`, the one of this installation.
+        """
+        card = _read_card(folder)
+        if card.masking_version != masking_version:
+            raise BundleError(
+                f"bundle {card.name} in {folder} was trained on masking version {card.masking_version}, this installation "
+                f"masks by version {masking_version}; retrain the bundle or install the version it was made with"
+            )
+        return cls(card, {name: _read_checked(folder, name, digest) for name, digest in card.files.items()}, str(folder))
+
+    def json(self, name: str) -> Any:
+        """Content of a JSON file."""
+        try:
+            return json.loads(self.text(name))
+        except ValueError as error:
+            raise BundleError(f"{name} of bundle {self.place} is not valid JSON: {error}") from None
+
+    def text(self, name: str) -> str:
+        return self.data(name).decode()
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays of an `.npz` file; arrays of objects, which could hide code, are refused."""
+        try:
+            with np.load(io.BytesIO(self.data(name)), allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{name} of bundle {self.place} is not a readable array file: {error}") from None
+
+    def has(self, name: str) -> bool:
+        return name in self._files
+
+    def data(self, name: str) -> bytes:
+        """Checked content of one file. Raises `BundleError` where the bundle has no such file."""
+        if name not in self._files:
+            raise BundleError(f"bundle {self.place} has no {name}; rebuild it with the command in models/README.md")
+        return self._files[name]
+
+
+def bundle_places(folders: Sequence[Path] = ()) -> list[Path]:
+    """Folders that may hold bundles, in the order they are searched."""
+    return [*folders, _PACKAGE_FOLDER / "models", _PACKAGE_FOLDER.parent / "models"]
+
+
+def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
+    """Folder of the bundle called `name`, or `name` itself where it is the path of one."""
+    path = Path(name)
+    if (path / CARD_NAME).is_file():
+        return path
+    places = bundle_places(folders)
+    for place in places:
+        if (place / name / CARD_NAME).is_file():
+            return place / name
+    known = sorted({card.parent.name for place in places for card in place.glob(f"*/{CARD_NAME}")})
+    raise BundleError(
+        f"no bundle called {name!r}; "
+        + (f"there is {', '.join(known)}" if known else "no bundle was found at all")
+        + "; set `bundle` to one of these or to a folder with a card.json"
+    )
+
+
+def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle:
+    """Writes a bundle with the checksums of its files filled in; an older one of the same name is replaced."""
+    card = card.model_copy(update={"files": {name: _digest(data) for name, data in sorted(files.items())}})
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.iterdir():
+        if stale.is_file() and stale.name not in files:
+            stale.unlink()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / CARD_NAME).write_text(card.model_dump_json(indent=2) + "\n")
+    return Bundle(card, files, str(folder))
+
+
+def _read_card(folder: Path) -> Card:
+    try:
+        raw = json.loads((folder / CARD_NAME).read_bytes())
+    except OSError as error:
+        raise BundleError(f"bundle {folder} cannot be read: {error.strerror}: {CARD_NAME}") from None
+    except ValueError as error:
+        raise BundleError(f"{folder / CARD_NAME} is not valid JSON: {error}") from None
+    found = raw.get("schema_version") if isinstance(raw, dict) else None
+    if found != CARD_SCHEMA_VERSION:
+        raise BundleError(
+            f"{folder / CARD_NAME} has schema version {found}, this installation reads {CARD_SCHEMA_VERSION}; "
+            "rebuild the bundle or install a matching version"
+        )
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise BundleError(f"{folder / CARD_NAME}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _read_checked(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name:
+        raise BundleError(f"{folder / CARD_NAME} lists {name!r}, which is not a plain file name")
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {folder} lacks {name} ({error.strerror}); copy the whole folder again") from None
+    if _digest(data) != digest:
+        raise BundleError(f"{name} in bundle {folder} does not match its checksum; copy the whole folder again")
+    return data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,436 @@
+"""The commands. Thin: each reads its flags, wires the parts and prints what they give.
+
+Data goes to stdout; progress and notes go to stderr. `run` exits with 0 when every run passed and none was anomalous or
+unsure, 1 when some did not, 2 for input, usage or storage errors (partial results are still written), 3 for faults of ours.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from stream_triage import __version__, wiring
+from stream_triage.errors import RunNotFound, StreamTriageError
+from stream_triage.example import example_settings
+from stream_triage.intake import Intake, Tally
+from stream_triage.ports import Source
+from stream_triage.printable import printable
+from stream_triage.records import Event, Problem, Verdict
+from stream_triage.report import (
+    console,
+    line_place,
+    line_text,
+    run_table,
+    stored_table,
+    verdict_line,
+    verdict_page,
+)
+from stream_triage.settings import Settings, load_settings
+from stream_triage.sinks.archive import Archive
+from stream_triage.sources.file import FileSource
+from stream_triage.sources.stdin import StdinSource
+
+__all__ = ["app", "main"]
+
+EXIT_UNCLEAN, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Reads test-run logs and says for every run: passed, or which layer failed, and which lines show it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (TOML).")]
+BundleOption = Annotated[str | None, typer.Option("--bundle", "-b", help="Name or folder of the model bundle.")]
+RulesOption = Annotated[Path | None, typer.Option("--rules", help="File of hand-written rules (TOML).")]
+RunByOption = Annotated[str | None, typer.Option("--run-by", help="What one run is: file or folder.", metavar="file|folder")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PathsArgument = Annotated[
+    list[str], typer.Argument(help="Files, folders, globs, archives, or - for stdin.", metavar="PATH...")
+]
+
+
+def main() -> None:
+    """Entry point: turns what goes wrong into one clear line and an exit code."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except StreamTriageError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # The reader of our output has gone, as with `| head`; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INPUT)
+    except Exception as error:
+        _report_fault(error)
+
+
+def _fail(message: str) -> NoReturn:
+    _note(f"error: {message}")
+    sys.exit(EXIT_INPUT)
+
+
+def _note(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
+def _report_fault(error: Exception) -> NoReturn:
+    """Type and place only: the message of an unforeseen error may hold log text."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    _note(f"internal error: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}")
+    if os.environ.get("STREAM_TRIAGE_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        _note("set STREAM_TRIAGE_DEBUG=1 to see where it came from (the trace may hold text of the log)")
+    sys.exit(EXIT_INTERNAL)
+
+
+def _flags(**flags: Any) -> dict[str, Any]:
+    """Flags that were given, as nested settings: follow__idle_seconds becomes {"follow": {"idle_seconds": …}}."""
+    tree: dict[str, Any] = {}
+    for name, value in flags.items():
+        if value is not None:
+            section, _, key = name.rpartition("__")
+            (tree.setdefault(section, {}) if section else tree)[key] = value
+    return tree
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"stream-triage {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    paths: PathsArgument,
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    run_by: RunByOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for files to grow; Ctrl-C ends.")] = False,
+    idle_seconds: Annotated[
+        float | None, typer.Option(help="With --follow: a run ends when nothing came for this long.")
+    ] = None,
+    end_pattern: Annotated[
+        str | None, typer.Option(help="With --follow: a run ends at a line that matches this regular expression.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="Say something of all runs, as in test.case.name=attach.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array of verdicts.")] = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON verdict a line, as they come.")] = False,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Keep nothing in store and archive.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+) -> None:
+    """Judge the runs in files, folders, archives or a pipe."""
+    settings = load_settings(
+        config,
+        **_flags(
+            bundle=bundle,
+            rules=rules,
+            input__run_by=run_by,
+            follow__idle_seconds=idle_seconds,
+            follow__end_pattern=end_pattern,
+        ),
+    )
+    source = _source(paths, settings, follow)
+    triage = wiring.open_triage(settings)
+    printer = _Printer(as_json, as_jsonl, follow)
+    with wiring.open_sinks(settings, store=not no_store, jsonl=sys.stdout if as_jsonl else None) as sinks:
+        intake = Intake(triage, sinks, headers=_headers(header), on_verdict=printer.take, on_problem=_print_problem)
+        interrupted = _drive(source, intake, quiet=quiet or follow)
+        printer.finish()
+    if not quiet:
+        _print_summary(intake.tally, stored=not no_store, settings=settings)
+    raise typer.Exit(_exit_code(intake.tally, interrupted and not follow))
+
+
+def _source(paths: list[str], settings: Settings, follow: bool) -> Source:
+    if paths == ["-"]:
+        return StdinSource(sys.stdin.buffer, settings=settings.input)
+    if "-" in paths:
+        raise click.UsageError("- (stdin) cannot be mixed with paths")
+    return FileSource(paths, settings.input, follow=settings.follow if follow else None)
+
+
+def _headers(pairs: list[str] | None) -> dict[str, str]:
+    headers = {}
+    for pair in pairs or ():
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise click.UsageError(f"--header {pair!r} is not of the form name=value")
+        headers[name] = value
+    return headers
+
+
+def _drive(source: Source, intake: Intake, quiet: bool) -> bool:
+    """Runs the source to its end; says whether it was interrupted. Finished verdicts are durable either way."""
+    try:
+        with _progress(source, intake, quiet) as handle:
+            source.run(handle)
+    except KeyboardInterrupt:
+        for run_id in intake.discard_open():
+            _note(f"interrupted: {run_id} was not finished and has no verdict")
+        return True
+    finally:
+        intake.flush()
+    return False
+
+
+@contextmanager
+def _progress(source: Source, intake: Intake, quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """A bar with rate and time left on a terminal, nothing elsewhere."""
+    out = console(stderr=True)
+    if quiet or not out.is_terminal:
+        yield intake.handle
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def handle(event: Event) -> None:
+            intake.handle(event)
+            total, read = getattr(source, "total_bytes", None), getattr(source, "read_bytes", 0)
+            bar.update(task, total=total, completed=read, description=f"{intake.tally.runs} runs")
+
+        yield handle
+
+
+class _Printer:
+    """Prints verdicts in the chosen form: a table at the end, lines as they come, or JSON."""
+
+    def __init__(self, as_json: bool, as_jsonl: bool, follow: bool) -> None:
+        if as_json and as_jsonl:
+            raise click.UsageError("choose one of --json and --jsonl")
+        self._as_json, self._as_jsonl, self._follow = as_json, as_jsonl, follow
+        self._count = 0
+        self._rows: list[Verdict] = []
+
+    def take(self, verdict: Verdict) -> None:
+        self._count += 1
+        if self._as_json:
+            print("[" if self._count == 1 else ",", verdict.model_dump_json(), sep="\n", flush=self._follow)
+        elif self._follow and not self._as_jsonl:
+            console().print(verdict_line(verdict), soft_wrap=True)
+        elif not self._as_jsonl:
+            self._rows.append(_without_lines(verdict))
+
+    def finish(self) -> None:
+        if self._as_json:
+            print("]" if self._count else "[]")
+        elif self._rows:
+            console().print(run_table(self._rows))
+
+
+def _without_lines(verdict: Verdict) -> Verdict:
+    """What the table needs; thousands of rows must not hold thousands of reductions."""
+    strongest = sorted(verdict.anomalies, key=lambda anomaly: -anomaly.score)[:1]
+    return verdict.model_copy(update={"reduction": (), "anomalies": tuple(strongest), "headers": {}})
+
+
+def _print_problem(problem: Problem) -> None:
+    _note(f"{'error' if problem.error else 'note'}: {problem.path}: {problem.reason}")
+
+
+def _print_summary(tally: Tally, stored: bool, settings: Settings) -> None:
+    for message in tally.store_errors:
+        _note(f"error: not everything was stored: {message}")
+    _note(f"{tally.runs} runs, {tally.unclean} to look at, {tally.lines} lines")
+    if tally.runs and stored and not tally.store_errors:
+        _note(f"kept in {settings.store.path}; open one with: stream-triage show RUN")
+
+
+def _exit_code(tally: Tally, interrupted: bool) -> int:
+    if interrupted:
+        return EXIT_INTERRUPTED
+    if tally.errors or tally.store_errors:
+        return EXIT_INPUT
+    return EXIT_UNCLEAN if tally.unclean else 0
+
+
+@app.command()
+def runs(
+    config: ConfigOption = None,
+    label: Annotated[str | None, typer.Option(help="Only runs with this label.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only runs whose kept lines hold these words.")] = None,
+    unclean: Annotated[bool, typer.Option("--unclean", help="Leave out clean passes.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List stored runs, newest first."""
+    with wiring.open_store(load_settings(config)) as store:
+        found = store.runs(label=label, search=search, unclean=unclean, limit=limit)
+    if as_json:
+        print(json.dumps([row._asdict() for row in found], default=str, indent=1))
+    elif found:
+        console().print(stored_table(found))
+    else:
+        _note("no stored run matches")
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a part that only one has.")],
+    config: ConfigOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole redacted text with line numbers.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one stored run: verdict, evidence, anomalies, reduction."""
+    settings = load_settings(config)
+    with wiring.open_store(settings) as store:
+        verdict = store.get(run_id)
+    if full:
+        _print_full(settings, verdict.run_id)
+    elif as_json:
+        print(verdict.model_dump_json(indent=1))
+    else:
+        console().print(verdict_page(verdict))
+
+
+def _print_full(settings: Settings, run_id: str) -> None:
+    with Archive(settings.archive) as archive, archive.open(run_id) as text:
+        for source in text.sources():
+            for first in range(1, text.line_count(source) + 1, 1000):
+                for number, line in enumerate(text.read(source, first, first + 999), first):
+                    print(line_text(source, number, line))
+
+
+@app.command()
+def forget(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, or parts that only one has.")],
+    config: ConfigOption = None,
+) -> None:
+    """Remove runs from the store and the archive."""
+    settings = load_settings(config)
+    missing = 0
+    with wiring.open_store(settings) as store:
+        for asked in run_ids:
+            try:
+                run_id = store.get(asked).run_id
+            except RunNotFound as error:
+                _note(f"error: {error}")
+                missing += 1
+                continue
+            wiring.forget(settings, store, run_id)
+            _note(f"forgot {run_id}")
+    raise typer.Exit(EXIT_INPUT if missing else 0)
+
+
+@app.command()
+def prune(config: ConfigOption = None) -> None:
+    """Apply the limits of age, number and size to store and archive."""
+    settings = load_settings(config)
+    with wiring.open_store(settings) as store:
+        pruned = wiring.prune(settings, store)
+    _note(f"removed {pruned.runs} runs from the store and {pruned.texts} texts from the archive")
+
+
+@app.command()
+def reduce(
+    paths: PathsArgument, config: ConfigOption = None, bundle: BundleOption = None, run_by: RunByOption = None
+) -> None:
+    """Print the lines worth reading of each run, with their numbers; keeps nothing."""
+    settings = load_settings(config, **_flags(bundle=bundle, input__run_by=run_by))
+
+    def print_reduction(verdict: Verdict) -> None:
+        print(f"# {printable(verdict.run_id)}: {verdict.label}, {len(verdict.reduction)} of {verdict.lines} lines")
+        for line in verdict.reduction:
+            print(f"{line_place(line)}\t{line.why}\t{printable(line.text)}")
+
+    intake = Intake(wiring.open_triage(settings), on_verdict=print_reduction, on_problem=_print_problem)
+    interrupted = _drive(_source(paths, settings, follow=False), intake, quiet=False)
+    raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_INPUT if intake.tally.errors else 0)
+
+
+@app.command()
+def templates(
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    search: Annotated[str | None, typer.Option(help="Only templates that contain this text.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the templates of the bundle with their keys."""
+    model = wiring.open_triage(load_settings(config, **_flags(bundle=bundle)))
+    found = [
+        (key, template)
+        for key, template in next(iter(model.models.values())).template_list()
+        if search is None or search.lower() in template.lower()
+    ]
+    if as_json:
+        print(json.dumps([{"key": key, "template": template} for key, template in found], indent=1, ensure_ascii=False))
+    else:
+        for key, template in found:
+            print(f"{key}  {printable(template)}")
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    example: Annotated[bool, typer.Option("--example", help="Print a commented starter settings file.")] = False,
+) -> None:
+    """Check settings, bundle, rules and store before they are needed."""
+    if example:
+        print(example_settings(), end="")
+        return
+    settings = load_settings(config, **_flags(bundle=bundle, rules=rules))
+    faults = 0
+    steps: dict[str, Callable[[], str]] = {
+        "settings": lambda: str(config) if config else "defaults and environment",
+        "bundle": lambda: _describe_bundle(settings),
+        "rules": lambda: _describe_rules(settings),
+        "redaction": lambda: _describe_redaction(settings),
+        "store": lambda: _describe_store(settings),
+    }
+    for name, step in steps.items():
+        try:
+            print(f"ok     {name}: {printable(step())}")
+        except StreamTriageError as error:
+            print(f"wrong  {name}: {printable(str(error))}")
+            faults += 1
+    raise typer.Exit(EXIT_INPUT if faults else 0)
+
+
+def _describe_bundle(settings: Settings) -> str:
+    opened = wiring.open_bundle(settings)
+    return f"{opened.card.name} {opened.card.version} from {opened.place}, labels {', '.join(opened.card.labels)}"
+
+
+def _describe_rules(settings: Settings) -> str:
+    found = wiring.open_rules(settings)
+    found.check_labels(wiring.open_bundle(settings).card.labels)
+    return f"{len(found.rules)} rules from {settings.rules}" if settings.rules else "no rules file"
+
+
+def _describe_redaction(settings: Settings) -> str:
+    wiring.open_redactor(settings)
+    pseudonyms = "stable pseudonyms" if settings.redaction.pseudonym_key else "no pseudonyms"
+    return f"{len(settings.redaction.patterns)} own patterns, {pseudonyms}"
+
+
+def _describe_store(settings: Settings) -> str:
+    with wiring.open_store(settings) as store:
+        return f"{settings.store.path}" + (", has runs" if store.runs(limit=1) else ", empty")

@@ -1,0 +1,35 @@
+"""Every error the product raises on purpose. Messages state what is wrong and what to do about it.
+
+StreamTriageError
+├── SettingsError    a setting, rule or pattern that cannot work
+├── BundleError      a model bundle that cannot be trusted or read
+├── InputError       input that cannot be read at all
+└── StoreError       a verdict or run text that cannot be stored or found
+    └── RunNotFound
+"""
+
+__all__ = ["BundleError", "InputError", "RunNotFound", "SettingsError", "StoreError", "StreamTriageError"]
+
+
+class StreamTriageError(Exception):
+    """Base of all errors raised on purpose; anything else is a bug."""
+
+
+class SettingsError(StreamTriageError):
+    """A setting, rule or pattern that cannot work; the message names it and the remedy."""
+
+
+class BundleError(StreamTriageError):
+    """A model bundle that is missing, damaged or made for another version."""
+
+
+class InputError(StreamTriageError):
+    """Input that cannot be read at all."""
+
+
+class StoreError(StreamTriageError):
+    """A verdict or a run's text that cannot be stored or read back."""
+
+
+class RunNotFound(StoreError):
+    """No run, or more than one, answers to the given id."""

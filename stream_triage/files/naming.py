@@ -1,0 +1,133 @@
+"""Paths in; run ids, source names and reading order out."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeVar
+
+from stream_triage.printable import printable
+
+__all__ = [
+    "ID_BYTES",
+    "Part",
+    "folder_of",
+    "kind_of",
+    "natural_key",
+    "ordered_parts",
+    "part_of",
+    "run_id",
+    "shown_name",
+    "source_name",
+]
+
+ID_BYTES = 4096
+_LONGEST_NAME = 1024  # characters; archives may name their members at any length
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+_ARCHIVES = (".tar", *(f".tar{packed}" for packed in _PACKED), ".tgz", ".tbz2", ".txz", ".tzst")
+_LOG_EXTENSIONS = (".log", ".txt")
+_DATE = (
+    r"(?:19|20)[0-9]{2}[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12][0-9]|3[01])"
+    r"(?:[-_.T]?[0-9]{2}[-_.:]?[0-9]{2}(?:[-_.:]?[0-9]{2})?)?"
+)
+_DATED = re.compile(rf"(.+?)[-_.]({_DATE})", re.DOTALL)
+_NUMBERED = re.compile(r"(.+)\.([0-9]{1,5})", re.DOTALL)
+
+T = TypeVar("T")
+NaturalKey = tuple[tuple[tuple[int, str, str], ...], ...]
+
+
+class Part(NamedTuple):
+    """What a file's name says: the file it was rotated from, its place among the rotated parts (oldest lowest)."""
+
+    stem: str
+    order: tuple[bool, str, int, bool]
+    rotated: bool
+
+
+def run_id(path: str, first_bytes: bytes) -> str:
+    """The id of a run: where it was found and what it begins with. Only the first 4 KiB count.
+
+    >>> run_id("a/b.log", b"started")
+    'a/b.log#03494afd'
+    """
+    return f"{shown_name(path)}#{hashlib.sha256(first_bytes[:ID_BYTES]).hexdigest()[:8]}"
+
+
+def shown_name(text: str) -> str:
+    """A name that is safe to show; cut in front when very long."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST_NAME else "…" + text[1 - _LONGEST_NAME :]
+
+
+def natural_key(path: str) -> NaturalKey:
+    """Sorts as people count: run2 before run10, folder by folder."""
+    return tuple(_component_key(component) for component in path.split("/"))
+
+
+def _component_key(component: str) -> tuple[tuple[int, str, str], ...]:
+    pieces = re.split(r"([0-9]+)", component)
+    # A number is compared by its length, then its digits: no integer, since a hostile name may have any number of them.
+    return tuple(
+        (len(piece.lstrip("0")), piece.lstrip("0"), piece) if place % 2 else (-1, piece, "")
+        for place, piece in enumerate(pieces)
+    )
+
+
+def folder_of(path: str) -> str:
+    """The folder a shown path lies in, `.` for a bare name."""
+    return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
+
+
+def kind_of(name: str) -> Literal["file", "zip", "tar"]:
+    """What a name promises. Archives go by name alone: documents and packages of programs are zip archives too."""
+    lower = name.lower()
+    if lower.endswith(".zip"):
+        return "zip"
+    return "tar" if lower.endswith(_ARCHIVES) else "file"
+
+
+def part_of(name: str) -> Part:
+    """Takes a file's name apart. Numbers count away from the present, dates towards it; without either is newest.
+
+    `ue.1.log` is not a rotated `ue.log`: that is how testers number their devices.
+
+    >>> [part_of(name).stem for name in ("du.log", "du.log.2.gz", "du-20260101.log", "du.log-20260101.xz", "ue.1.log")]
+    ['du.log', 'du.log', 'du.log', 'du.log', 'ue.1.log']
+    """
+    stem = name
+    packed = stem.lower().endswith(_PACKED)
+    if packed:
+        stem = stem[: stem.rindex(".")] or stem
+    number = 0
+    if match := _NUMBERED.fullmatch(stem):
+        stem, number = match[1], int(match[2])
+    stem, date = _without_date(stem)
+    return Part(stem, (not date, date, -number, not packed), bool(number or date))
+
+
+def _without_date(stem: str) -> tuple[str, str]:
+    extension = next((ext for ext in _LOG_EXTENSIONS if stem.lower().endswith(ext)), "")
+    kept = stem[len(stem) - len(extension) :] if extension else ""
+    match = _DATED.fullmatch(stem[: len(stem) - len(kept)])
+    if match is None:
+        return stem, ""
+    return match[1] + kept, re.sub(r"[^0-9]", "", match[2])
+
+
+def source_name(stem: str, names: dict[str, str]) -> str:
+    """The source of the parts with this stem, remembered in `names`: the extension stays where it tells two apart."""
+    if stem not in names:
+        extension = next((ext for ext in _LOG_EXTENSIONS if stem.lower().endswith(ext)), "")
+        short = stem[: len(stem) - len(extension)] or stem
+        names[stem] = shown_name(stem if short in names.values() else short)
+    return names[stem]
+
+
+def ordered_parts(named: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
+    """File names with anything; the same with the source of each, sources by name, the parts of each oldest first."""
+    parts = [(part_of(name), name, item) for name, item in named]
+    names: dict[str, str] = {}
+    for stem in sorted({part.stem for part, _, _ in parts}, key=natural_key):
+        source_name(stem, names)
+    parts.sort(key=lambda each: (natural_key(names[each[0].stem]), each[0].order, natural_key(each[1])))
+    return [(names[part.stem], item) for part, _, item in parts]

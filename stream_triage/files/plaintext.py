@@ -1,0 +1,139 @@
+"""Bytes of a file in; UTF-8 text in chunks out, or the finding that it is no text."""
+
+import codecs
+from collections.abc import Iterator
+
+from stream_triage.files.unpack import Damage, Reader
+
+__all__ = ["CHUNK_BYTES", "Decoder", "NotText", "binary_reason", "text_chunks"]
+
+CHUNK_BYTES = 256 * 1024
+SNIFF_BYTES = 8 * 1024
+_LIVE_BYTES = 4 * 1024  # what is held back of a pipe: as much as the run id needs
+
+_BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, ""),
+)
+_MAGICS = (
+    (b"\x7fELF", "a program (ELF)"),
+    (b"\x89PNG\r\n", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF8", "a picture (GIF)"),
+    (b"%PDF-", "a PDF document"),
+    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"),
+    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"),
+    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"),
+    (b"\xa1\xb2\x3c\x4d", "a packet capture (pcap)"),
+    (b"\n\r\r\n", "a packet capture (pcapng)"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"PK\x03\x04", "a zip archive by content, not by name"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\xca\xfe\xba\xbe", "a program (Java class)"),
+    (b"\x1f\x8b\x08", "compressed twice (gz)"),
+    (b"\xfd7zXZ\x00", "compressed twice (xz)"),
+    (b"\x28\xb5\x2f\xfd", "compressed twice (zst)"),
+)
+_CONTROL = bytes({*range(32), 127} - set(b"\b\t\n\f\r\x1b"))
+_CONTROL_SHARE = 0.10
+_INVALID_SHARE = 0.20  # of random bytes, about 0.4 are invalid UTF-8 and 0.1 are control characters
+_INVALID_CONTROL_SHARE = 0.02  # text in an 8-bit alphabet is invalid UTF-8 too, but has next to no control characters
+
+
+class NotText(Exception):
+    """The content is no log; the message says what it is."""
+
+
+def _invalid(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+# What cannot be transcoded becomes the byte 0xFF, so that it is counted and shown further on like any other bad byte.
+codecs.register_error("stream-triage-invalid", _invalid)
+
+
+class Decoder:
+    """UTF-16 and UTF-32 with byte order mark become UTF-8, a UTF-8 mark is dropped, all else passes unchanged."""
+
+    def __init__(self) -> None:
+        self._start: bytes | None = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self.mark_bytes = 0
+
+    @property
+    def transcodes(self) -> bool:
+        return self._decoder is not None
+
+    def feed(self, raw: bytes, final: bool = False) -> bytes:
+        if self._start is not None:
+            raw = self._start + raw
+            if not final and any(raw != mark and mark.startswith(raw) for mark, _ in _BOMS):
+                self._start = raw
+                return b""
+            self._start = None
+            raw = self._without_mark(raw)
+        if self._decoder is None:
+            return raw
+        return self._decoder.decode(raw, final).encode("utf-8", "surrogateescape")
+
+    def _without_mark(self, raw: bytes) -> bytes:
+        for mark, encoding in _BOMS:
+            if raw.startswith(mark):
+                self.mark_bytes = len(mark)
+                if encoding:
+                    self._decoder = codecs.getincrementaldecoder(encoding)("stream-triage-invalid")
+                return raw[len(mark) :]
+        return raw
+
+
+def binary_reason(head: bytes) -> str | None:
+    """Why content that begins like this is no log; none for text. Looks at 8 KiB.
+
+    Known beginnings of other formats; a tenth or more NULs and other control characters; or many bytes that are no
+    UTF-8 together with some control characters. A few NULs, as a crash leaves them in a log, are fine.
+    """
+    head = head[:SNIFF_BYTES]
+    for magic, what in _MAGICS:
+        if head.startswith(magic):
+            return f"is {what}, not a log"
+    if head[257:262] == b"ustar":
+        return "is a tar archive, but its name does not end in .tar"
+    text = Decoder().feed(head)
+    controls = len(text) - len(text.translate(None, _CONTROL))
+    invalid = text.decode("utf-8", "replace").count("�")
+    if controls >= _CONTROL_SHARE * len(text) > 0:
+        return "is binary data, not a log"
+    if invalid >= _INVALID_SHARE * len(text) and controls >= _INVALID_CONTROL_SHARE * len(text) > 0:
+        return "is binary data, not a log"
+    return None
+
+
+def text_chunks(reader: Reader, live: bool = False) -> Iterator[bytes]:
+    """The text of one file, at least one chunk (empty for an empty file), the first with the 4 KiB a run id needs.
+
+    `live` gives on what comes as it comes, after those. Raises `NotText`, and `Damage` once all before it was given.
+    """
+    head = reader.peek(_LIVE_BYTES if live else SNIFF_BYTES)
+    if reason := binary_reason(head):
+        raise NotText(reason)
+    decoder = Decoder()
+    given = False
+    damage: Damage | None = None
+    while damage is None:
+        try:
+            raw = reader.read1(CHUNK_BYTES) if live and given else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)
+        except Damage as error:
+            damage, raw = error, b""
+        text = decoder.feed(raw, final=not raw)
+        if text or not (raw or given or damage):
+            given = True
+            yield text
+        if not raw:
+            break
+    if damage:
+        raise damage

@@ -1,0 +1,131 @@
+"""Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and later topics alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import StoreError
+from stream_triage.pipeline import Session, Triage
+from stream_triage.ports import Sink
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict
+
+__all__ = ["Intake", "Tally"]
+
+# Queued text, over all open runs, at which the models get to work.
+ADVANCE_BYTES = 2 * 1024 * 1024
+# Verdicts wait for company at most this long before they are made durable.
+FLUSH_VERDICTS = 100
+FLUSH_SECONDS = 1.0
+
+
+@dataclass
+class Tally:
+    """What an intake has seen so far."""
+
+    runs: int = 0
+    unclean: int = 0
+    lines: int = 0
+    errors: int = 0
+    store_errors: list[str] = field(default_factory=list)
+
+
+class Intake:
+    """`handle` is what a source pushes events to; `on_verdict` and `on_problem` are told of each as they come."""
+
+    def __init__(
+        self,
+        triage: Triage,
+        sinks: Sequence[Sink] = (),
+        *,
+        clock: Clock | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_verdict: Callable[[Verdict], None] | None = None,
+        on_problem: Callable[[Problem], None] | None = None,
+    ) -> None:
+        self._triage = triage
+        self._sinks = tuple(sinks)
+        self._clock = clock or SystemClock()
+        self._headers = dict(headers or {})
+        self._on_verdict = on_verdict
+        self._on_problem = on_problem
+        self._open: dict[str, Session] = {}
+        self._queued_bytes = 0
+        self._unflushed = 0
+        self._last_flush = self._clock.monotonic()
+        self.tally = Tally()
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Chunk):
+            self._take(event)
+        elif isinstance(event, RunEnd):
+            self._end(event.run_id)
+        elif isinstance(event, Problem):
+            self._note(event)
+        else:
+            self._advance()
+            self._flush_when_due()
+
+    def discard_open(self) -> list[str]:
+        """Lets go of runs whose end did not come; gives their ids."""
+        left = [session.run_id for session in self._open.values()]
+        for session in self._open.values():
+            session.text.close()
+        self._open.clear()
+        return left
+
+    def flush(self) -> None:
+        """Makes all verdicts so far durable. What a sink could not do stands in the tally, and is tried again."""
+        for sink in self._sinks:
+            self._guarded(sink.flush)
+        self._unflushed = 0
+        self._last_flush = self._clock.monotonic()
+
+    def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
+        if run_id not in self._open:
+            self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
+        return self._open[run_id]
+
+    def _take(self, chunk: Chunk) -> None:
+        self._session(chunk.run_id, chunk.headers).feed(chunk.data, chunk.source)
+        self._queued_bytes += len(chunk.data)
+        if self._queued_bytes >= ADVANCE_BYTES:
+            self._advance()
+
+    def _advance(self) -> None:
+        self._triage.advance(self._open.values())
+        self._queued_bytes = 0
+
+    def _note(self, problem: Problem) -> None:
+        if problem.run_id is not None:
+            self._session(problem.run_id, {}).damaged(problem.reason, problem.source)
+        self.tally.errors += problem.error
+        if self._on_problem:
+            self._on_problem(problem)
+
+    def _end(self, run_id: str) -> None:
+        session = self._session(run_id, {})
+        verdict = session.close().model_copy(update={"time": self._clock.now()})
+        del self._open[run_id]
+        for sink in self._sinks:
+            self._guarded(lambda sink=sink: sink.write(verdict, session.text))  # type: ignore[misc]
+        session.text.close()
+        self.tally.runs += 1
+        self.tally.unclean += not verdict.clean
+        self.tally.lines += verdict.lines
+        if self._on_verdict:
+            self._on_verdict(verdict)
+        self._unflushed += 1
+        self._flush_when_due()
+
+    def _flush_when_due(self) -> None:
+        waited = self._clock.monotonic() - self._last_flush
+        if self._unflushed >= FLUSH_VERDICTS or (self._unflushed and waited >= FLUSH_SECONDS):
+            self.flush()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """A sink that fails must not cost the verdicts of the runs to come."""
+        try:
+            step()
+        except StoreError as error:
+            if str(error) not in self.tally.store_errors:
+                self.tally.store_errors.append(str(error))

@@ -1,0 +1,391 @@
+"""Chunks of runs in, verdicts out: the chain of stages, in order. Read this first.
+
+    chunks → assemble → redact → (spool) → mask → keys → fold → classify, detect, rules → reduce → verdict
+
+`Session.feed` only cuts lines and queues them. `Triage.advance` takes the queued lines of many sessions through the models,
+in batches. Every stage keeps its state per source and works line by line in order, so neither the cutting of the bytes nor
+the interleaving of sources changes a verdict. The state of an open run is bounded; its redacted text goes to a spool.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from stream_triage.bundle import Bundle
+from stream_triage.errors import BundleError
+from stream_triage.ports import Spool
+from stream_triage.records import Anomaly, Evidence, ReducedLine, Repairs, SourceSummary, Verdict, verdict_version
+from stream_triage.spool import SpillSpool
+from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.classify import Classifier
+from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
+from stream_triage.stages.fold import FoldState, fold, fold_hash
+from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
+from stream_triage.stages.redact import Redactor
+from stream_triage.stages.reduce import Mark, Reducer
+from stream_triage.stages.rules import RuleHit, Rules
+from stream_triage.stages.template import Templates
+from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
+
+__all__ = ["Model", "Session", "Triage"]
+
+BATCH_LINES = 4096
+# Distinct masked lines whose key and terms are remembered, over all runs.
+MEMO_LINES = 65_536
+MAX_EVIDENCE = 20
+# Share of the strongest item below which a line is no evidence.
+EVIDENCE_FLOOR = 0.02
+
+
+class MaskedLine(NamedTuple):
+    """All that the models need of one distinct masked line; worked out once."""
+
+    key_index: int
+    new_key: str
+    fold_hash: int
+    terms: tuple[int, ...]
+
+
+class Model:
+    """The stages that one bundle fills."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        card = bundle.card
+        if card.masking_version != MASKING_VERSION:
+            raise BundleError(f"bundle {card.name} has masking version {card.masking_version}, not {MASKING_VERSION}")
+        self.card = card
+        self.templates = Templates.from_json(bundle.text("templates.json"))
+        self.classifier = Classifier.from_files(card.labels, bundle.json("classifier.json"), bundle.arrays("classifier.npz"))
+        self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
+        self.reducer = Reducer.from_file(bundle.json("reducer.json"))
+        self.passing = card.labels.index(card.passing_label)
+        self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
+        self._memo: dict[str, MaskedLine] = {}
+
+    def look_up(self, masked_lines: Sequence[str]) -> list[MaskedLine]:
+        """Key and terms of each line; equal masked lines are matched once."""
+        memo = self._memo
+        found = [memo.get(line) for line in masked_lines]
+        if None in found:
+            if len(memo) > MEMO_LINES:
+                memo.clear()
+            for line in dict.fromkeys(line for line, known in zip(masked_lines, found, strict=True) if known is None):
+                memo[line] = self._work_out(line)
+            found = [known or memo[line] for line, known in zip(masked_lines, found, strict=True)]
+        return found  # type: ignore[return-value]  # no None is left
+
+    def template(self, key: str) -> str:
+        """Template text of a key; empty for keys outside the bundle."""
+        return self._template_of.get(key, "")
+
+    def template_list(self) -> list[tuple[str, str]]:
+        """Keys and texts of all templates, in the order of their texts."""
+        return sorted(self._template_of.items(), key=lambda item: item[1])
+
+    def _work_out(self, masked: str) -> MaskedLine:
+        if not masked.strip():
+            return MaskedLine(BLANK, "", 0, ())
+        text = key_text(masked)
+        index = self.templates.match(text)
+        line_words = words(masked)
+        return MaskedLine(
+            index,
+            self.templates.new_key(text) if index == NEW else "",
+            fold_hash(masked, line_words),
+            self.classifier.term_indexes(line_words),
+        )
+
+
+class _SourceState:
+    """Everything that is kept of one source while its run is open."""
+
+    __slots__ = ("classify", "cutter", "detect", "fold", "lines", "problems", "queue", "redact", "rules")
+
+    def __init__(self, triage: "Triage", model: Model, source: str, headers: Mapping[str, str]) -> None:
+        self.cutter = LineCutter(triage.line_bytes)
+        self.queue: list[str] = []
+        self.redact = triage.redactor.start()
+        self.fold = FoldState()
+        self.classify = model.classifier.start()
+        self.detect = model.detector.start()
+        self.rules = triage.rules.start(source, headers)
+        self.lines = 0
+        self.problems: list[str] = []
+
+
+class Session:
+    """One open run. Made by `Triage.session`; not thread-safe."""
+
+    def __init__(self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str]) -> None:
+        self._triage = triage
+        self._model = model
+        self.run_id = triage.redactor.text(run_id)
+        self.headers = {triage.redactor.text(k): triage.redactor.text(v) for k, v in headers.items()}
+        self.text: Spool = triage.open_spool(self.run_id)
+        self.queued_bytes = 0
+        self._sources: dict[str, _SourceState] = {}
+        self._shown_names: dict[str, str] = {}
+        self._closed = False
+
+    def feed(self, data: bytes, source: str = "") -> None:
+        """Takes bytes of one source, cut anywhere; cuts lines and queues them, no more."""
+        state = self._source(source)
+        state.queue += state.cutter.feed(data)
+        self.queued_bytes += len(data)
+
+    def damaged(self, problem: str, source: str = "") -> None:
+        """Notes damage that came before the bytes did, such as an archive that ends early."""
+        self._source(source).problems.append(self._triage.redactor.text(problem))
+
+    def peek(self) -> Verdict:
+        """Verdict on what was fed so far, in whole lines."""
+        self._triage.advance([self])
+        return self._verdict(final=False)
+
+    def close(self) -> Verdict:
+        """The final verdict. The run's text stays readable in `text` until that is closed."""
+        if not self._closed:
+            for state in self._sources.values():
+                state.queue += state.cutter.finish()
+            self._triage.advance([self])
+            self._closed = True
+        return self._verdict(final=True)
+
+    def _source(self, name: str) -> _SourceState:
+        if self._closed:
+            raise ValueError(f"run {self.run_id} is closed")
+        shown = self._shown_names.get(name)
+        if shown is None:
+            shown = self._shown_names[name] = self._shown_name(name)
+            self._sources[shown] = _SourceState(self._triage, self._model, shown, self.headers)
+        return self._sources[shown]
+
+    def _shown_name(self, name: str) -> str:
+        """Without identities; sources that look alike then are numbered in the order they came."""
+        shown = self._triage.redactor.text(name)
+        alike = sum(other.split("~")[0] == shown for other in self._sources) if shown != name else 0
+        return f"{shown}~{alike + 1}" if alike else shown
+
+    def _advance(self) -> None:
+        for name, state in self._sources.items():
+            for start in range(0, len(state.queue), BATCH_LINES):
+                self._take(name, state, state.queue[start : start + BATCH_LINES])
+            state.queue = []
+        self.queued_bytes = 0
+
+    def _take(self, source: str, state: _SourceState, lines: list[str]) -> None:
+        """One batch of lines of one source through all stages that keep state."""
+        model, first_number = self._model, state.lines + 1
+        state.lines += len(lines)
+        text = self._triage.redactor.lines("\n".join(lines), state.redact)
+        lines = text.split("\n")
+        self.text.append(source, lines)
+        self._triage.rules.update(state.rules, lines, first_number)
+        masked = model.look_up(mask(text).split("\n"))
+        model.detector.update(
+            state.detect,
+            [line.key_index for line in masked],
+            [line.new_key for line in masked if line.key_index == NEW],
+            first_number,
+        )
+        kept = fold([line.fold_hash for line in masked], state.fold)
+        model.classifier.update(state.classify, [masked[i].terms for i in kept], [first_number + i for i in kept])
+
+    def _verdict(self, final: bool) -> Verdict:
+        model, card = self._model, self._model.card
+        hits = self._triage.rules.finish({name: state.rules for name, state in self._sources.items()})
+        scores = model.classifier.scores([state.classify for state in self._sources.values()])
+        decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
+        detection = model.detector.finish({name: state.detect for name, state in self._sources.items()})
+        summaries = tuple(self._summary(name) for name in sorted(self._sources))
+        doubts = input_doubts(
+            sum(state.detect.lines for state in self._sources.values()),
+            sum(summary.known_lines for summary in summaries),
+            [summary.repairs for summary in summaries],
+            card.review_below_known_share,
+        )
+        doubts += decision.doubts
+        evidence = self._evidence(decision, detection, hits)
+        anomalies = tuple(self._anomaly(finding) for finding in detection.findings)
+        return Verdict(
+            run_id=self.run_id,
+            version=verdict_version(sum(state.cutter.bytes_consumed for state in self._sources.values()), final),
+            final=final,
+            label=card.labels[decision.label],
+            passed=decision.label == model.passing,
+            confidence=decision.confidence,
+            probabilities=dict(zip(card.labels, decision.probabilities.tolist(), strict=True)),
+            needs_review=bool(doubts),
+            review_reasons=tuple(doubts),
+            cause=decision.cause,
+            anomaly_score=detection.score,
+            anomalous=detection.anomalous,
+            anomalies=anomalies,
+            evidence=evidence,
+            reduction=self._reduction(evidence, anomalies),
+            sources=summaries,
+            headers=self.headers,
+            bundle=card.name,
+            bundle_version=card.version,
+        )
+
+    def _summary(self, name: str) -> SourceSummary:
+        state = self._sources[name]
+        repairs = state.cutter.repairs
+        return SourceSummary(
+            source=name,
+            lines=state.lines,
+            bytes=state.cutter.bytes_consumed,
+            known_lines=state.detect.known_lines,
+            folded_lines=state.fold.folded_lines,
+            redactions=dict(sorted(state.redact.counts.items())),
+            repairs=Repairs(
+                invalid_bytes=repairs.invalid_bytes,
+                nul_bytes=repairs.nul_bytes,
+                cut_lines=repairs.cut_lines,
+                dropped_bytes=repairs.dropped_bytes,
+                problems=tuple(state.problems),
+            ),
+        )
+
+    def _evidence(self, decision: Decision, detection: Detection, hits: Sequence[RuleHit]) -> tuple[Evidence, ...]:
+        """Rules that matched, then lines and missing keys by weight; the small rest is left out."""
+        missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
+        states = {name: state.classify for name, state in self._sources.items()}
+        shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
+        items = [Evidence(kind="line", weight=s.weight, source=s.source, number=s.number) for s in shares.lines]
+        items += [
+            Evidence(kind="missing", weight=weight, key=key, text=self._model.template(key))
+            for key, weight in shares.missing.items()
+        ]
+        items.sort(key=lambda item: (-item.weight, item.source, item.number or 0, item.key))
+        strongest = max((item.weight for item in items), default=0.0)
+        items = [item for item in items[:MAX_EVIDENCE] if item.weight > EVIDENCE_FLOOR * strongest]
+        by_rules = [
+            Evidence(
+                kind="rule",
+                weight=hit.rule.weight or 0.0,
+                source=hit.source,
+                number=hit.number,
+                rule=hit.rule.name,
+                note=hit.rule.note,
+            )
+            for hit in hits
+        ]
+        return tuple(self._with_text(item) for item in (*by_rules, *items))
+
+    def _with_text(self, item: Evidence) -> Evidence:
+        return item if item.number is None else item.model_copy(update={"text": self._line(item.source, item.number)})
+
+    def _line(self, source: str, number: int) -> str:
+        return self.text.read(source, number, number)[0]
+
+    def _anomaly(self, finding: Finding) -> Anomaly:
+        template = self._model.template(finding.key)
+        if finding.kind == "missing":
+            return Anomaly(kind="missing", score=finding.score, key=finding.key, count=0, expected=template)
+        if finding.kind == "new":
+            assert finding.number is not None
+            text = self._line(finding.source, finding.number)
+            return Anomaly(
+                kind="new",
+                score=finding.score,
+                source=finding.source,
+                number=finding.number,
+                key=finding.key,
+                text=text,
+                count=finding.lines,
+            )
+        profile = self._model.detector.profile
+        if finding.kind == "length":
+            return Anomaly(
+                kind="length",
+                score=finding.score,
+                count=finding.lines,
+                expected=f"{profile.lines_low} to {profile.lines_high} lines with text",
+            )
+        number = self._sources[finding.source].lines
+        return Anomaly(
+            kind="end",
+            score=finding.score,
+            source=finding.source,
+            number=number or None,
+            key=finding.key,
+            text=self._line(finding.source, number) if number else "",
+            expected="a last line as passing runs have it",
+        )
+
+    def _reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
+        marks = [
+            Mark(item.source, item.number, "rule" if item.kind == "rule" else "evidence")
+            for item in evidence
+            if item.number is not None
+        ]
+        marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
+        for name, state in sorted(self._sources.items()):
+            for key, number, count in self._first_lines(state):
+                marks.append(Mark(name, number, self._model.reducer.why(key), count))
+        lines = {name: state.lines for name, state in self._sources.items()}
+        return tuple(
+            ReducedLine(source=m.source, number=m.number, text=self._line(m.source, m.number), why=m.why, repeats=m.repeats)
+            for m in self._model.reducer.reduce(marks, lines)
+        )
+
+    def _first_lines(self, state: _SourceState) -> Iterable[tuple[str, int, int]]:
+        """Key, first line and count of every distinct template of a source, in the order of their first lines."""
+        first, counts = state.detect.first_lines, state.detect.counts
+        known = [(self._model.templates.keys[i], int(first[i]), int(counts[i])) for i in first.nonzero()[0].tolist()]
+        new = [(key, number, count) for key, (number, count) in state.detect.new_keys.items()]
+        return sorted(known + new, key=lambda item: item[1])
+
+
+class Triage:
+    """Bundles, rules and redaction, ready to judge runs."""
+
+    def __init__(
+        self,
+        bundles: Bundle | Sequence[Bundle],
+        *,
+        redactor: Redactor | None = None,
+        rules: Rules | None = None,
+        line_bytes: int = 65_536,
+        open_spool: Callable[[str], Spool] = SpillSpool,
+    ) -> None:
+        """The first bundle judges runs that ask for no other. Raises `SettingsError` for rules with labels no bundle has."""
+        bundles = [bundles] if isinstance(bundles, Bundle) else bundles
+        self.models = {bundle.card.name: Model(bundle) for bundle in bundles}
+        if not self.models:
+            raise BundleError("no bundle was given")
+        self.redactor = redactor or Redactor()
+        self.rules = rules or Rules()
+        for model in self.models.values():
+            self.rules.check_labels(model.card.labels)
+        self.line_bytes = line_bytes
+        self.open_spool = open_spool
+
+    def session(self, run_id: str, headers: Mapping[str, str] | None = None, bundle: str | None = None) -> Session:
+        """Opens a run, judged by the named bundle or else by the first."""
+        model = self.models[bundle] if bundle else next(iter(self.models.values()))
+        return Session(self, model, run_id, headers or {})
+
+    def advance(self, sessions: Iterable[Session]) -> None:
+        """Takes all queued lines of these sessions through the models."""
+        for session in sessions:
+            session._advance()
+
+    def run(self, text: str | bytes, run_id: str = "run") -> Verdict:
+        """Judges one whole text.
+
+        >>> triage.run("...").label  # doctest: +SKIP
+        'L3'
+        """
+        session = self.session(run_id)
+        session.feed(text.encode() if isinstance(text, str) else text)
+        try:
+            return session.close()
+        finally:
+            session.text.close()
+
+
+def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
+    rule = hit.rule
+    return RuleVote(rule.name, labels.index(rule.label), rule.weight or 0.0, rule.veto, rule.cause)

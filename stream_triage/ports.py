@@ -1,0 +1,86 @@
+"""What the edges owe the pipeline and each other. Each protocol has one contract test suite in tests/edges."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from stream_triage.records import Event, Verdict
+
+__all__ = ["Handle", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
+
+Handle = Callable[[Event], None]
+
+
+class Source(Protocol):
+    """Pushes events to `handle` until there are no more, or until interrupted."""
+
+    def run(self, handle: Handle) -> None: ...
+
+
+class RunText(Protocol):
+    """Redacted lines of one run, by source and line number."""
+
+    def sources(self) -> Sequence[str]:
+        """Names of the sources, sorted."""
+
+    def line_count(self, source: str) -> int: ...
+
+    def read(self, source: str, first: int, last: int) -> list[str]:
+        """Lines `first` to `last`, counted from 1, both included; what lies outside is left out."""
+
+    def close(self) -> None:
+        """Lets go of files and memory."""
+
+
+class Spool(RunText, Protocol):
+    """A run's text while the run is open: lines are appended per source and can be read back at any time."""
+
+    def append(self, source: str, lines: Sequence[str]) -> None: ...
+
+
+class Sink(Protocol):
+    """Takes verdicts. A higher version never gives way to a lower one; an equal one counts as written."""
+
+    def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Takes one verdict, with the text of its run where there is one. May buffer until `flush`."""
+
+    def flush(self) -> None:
+        """Returns when everything written is durable. Raises `StoreError` and keeps what it could not write."""
+
+    def close(self) -> None:
+        """Flushes and lets go; writing afterwards raises `StoreError`."""
+
+
+class StoredRun(NamedTuple):
+    """One row of a listing."""
+
+    run_id: str
+    time: datetime | None
+    label: str
+    passed: bool
+    confidence: float
+    needs_review: bool
+    anomalous: bool
+    anomaly_score: float
+    lines: int
+    bundle: str
+    version: int
+    final: bool
+
+
+class Store(Sink, Protocol):
+    """A sink that can be asked."""
+
+    def runs(
+        self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
+    ) -> list[StoredRun]:
+        """Newest first. `search` finds words in the kept lines; `unclean` leaves out clean passes."""
+
+    def get(self, run_id: str) -> Verdict:
+        """By full id, or by a part that only one id contains. Raises `RunNotFound`, naming candidates."""
+
+    def forget(self, run_id: str) -> bool:
+        """Removes every trace of the run (full id); false when there was none."""
+
+    def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        """Removes runs older than `before` and all but the newest `keep`; gives their ids."""

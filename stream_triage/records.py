@@ -1,0 +1,176 @@
+"""What flows between the parts: chunks in, verdicts out. All frozen; `Verdict` has a published, versioned JSON schema."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "VERDICT_SCHEMA_VERSION",
+    "Anomaly",
+    "Chunk",
+    "Event",
+    "Evidence",
+    "Problem",
+    "ReducedLine",
+    "Repairs",
+    "RunEnd",
+    "SourceSummary",
+    "Tick",
+    "Verdict",
+    "verdict_version",
+]
+
+VERDICT_SCHEMA_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of one run's source, cut anywhere. `headers` count once per run, the first ones that come."""
+
+    run_id: str
+    data: bytes
+    source: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """All of a run has been seen; its verdict is due."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Input that could not be read, or not whole.
+
+    With a `run_id` the run goes on with what could be read and its verdict says so; without, nothing of `path` was used.
+    `error` is false for what was passed over as expected (a picture in a folder of logs).
+    """
+
+    path: str
+    reason: str
+    run_id: str | None = None
+    source: str = ""
+    error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed and nothing came: a chance to close idle runs and to write what waits."""
+
+
+Event = Chunk | RunEnd | Problem | Tick
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Evidence(_Record):
+    """One reason for the label, signed: above zero speaks for it, below against it."""
+
+    kind: Literal["line", "missing", "rule"]
+    weight: float = Field(description="share of the label's log-odds against the passing label (or against the runner-up)")
+    source: str = ""
+    number: int | None = Field(default=None, description="line number in the source, from 1; none for what is missing")
+    text: str = Field(default="", description="the redacted line, or the template that never came")
+    key: str = ""
+    rule: str = Field(default="", description="name of the hand-written rule")
+    note: str = ""
+
+
+class Anomaly(_Record):
+    """One way in which the run differs from passing runs."""
+
+    kind: Literal["new", "missing", "length", "end"]
+    score: float = Field(description="what it adds to the anomaly score before scaling")
+    source: str = ""
+    number: int | None = None
+    key: str = ""
+    text: str = ""
+    count: int = Field(default=1, description="lines of this kind")
+    expected: str = Field(default="", description="what passing runs show instead")
+
+
+class ReducedLine(_Record):
+    """One line worth reading, with its number in its source."""
+
+    source: str
+    number: int
+    text: str
+    why: Literal["evidence", "anomaly", "rule", "rare", "context", "template"]
+    repeats: int = Field(default=1, description="lines with the same template in this source")
+
+
+class Repairs(_Record):
+    """Damage in one source that was mended visibly. All zero for clean input."""
+
+    invalid_bytes: int = Field(default=0, description="byte sequences that are not UTF-8, shown as U+FFFD")
+    nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400")
+    cut_lines: int = Field(default=0, description="lines cut at the length limit")
+    dropped_bytes: int = Field(default=0, description="bytes behind the cut")
+    problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
+
+    @property
+    def any(self) -> bool:
+        return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
+
+
+class SourceSummary(_Record):
+    source: str
+    lines: int
+    bytes: int
+    known_lines: int = Field(description="lines whose template the bundle knows")
+    folded_lines: int = Field(description="lines the classifier read")
+    redactions: dict[str, int] = Field(default_factory=dict)
+    repairs: Repairs = Repairs()
+
+
+class Verdict(_Record):
+    """What is said about one run. Same text, same bundle, same rules: same verdict, however the bytes came."""
+
+    schema_version: Literal[1] = VERDICT_SCHEMA_VERSION
+    run_id: str
+    version: int = Field(description="2 x bytes consumed + 1 if final; a higher one replaces a lower one")
+    final: bool
+    label: str
+    passed: bool
+    confidence: float = Field(description="calibrated probability of the label, 0 to 1")
+    probabilities: dict[str, float]
+    needs_review: bool
+    review_reasons: tuple[str, ...] = ()
+    cause: Literal["product", "environment", "script"] | None = None
+    anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
+    anomalous: bool
+    anomalies: tuple[Anomaly, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    reduction: tuple[ReducedLine, ...] = ()
+    sources: tuple[SourceSummary, ...] = ()
+    headers: dict[str, str] = Field(default_factory=dict)
+    bundle: str
+    bundle_version: str
+    time: datetime | None = Field(
+        default=None, description="when the verdict was given; set at the edge, not by the pipeline"
+    )
+
+    @property
+    def lines(self) -> int:
+        return sum(summary.lines for summary in self.sources)
+
+    @property
+    def clean(self) -> bool:
+        """Passed, and neither anomalous nor unsure."""
+        return self.passed and not self.anomalous and not self.needs_review
+
+
+def verdict_version(bytes_consumed: int, final: bool) -> int:
+    """The version rule of verdicts: more text is newer, and a final verdict is newer than a provisional one.
+
+    >>> verdict_version(10, final=False), verdict_version(10, final=True)
+    (20, 21)
+    """
+    return 2 * bytes_consumed + int(final)

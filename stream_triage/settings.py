@@ -1,0 +1,151 @@
+"""One frozen tree of settings: TOML file, then `STREAM_TRIAGE_…` variables, then flags, in that order of weight."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from stream_triage.errors import SettingsError
+
+__all__ = [
+    "ArchiveSettings",
+    "FollowSettings",
+    "InputSettings",
+    "OwnPattern",
+    "RedactionSettings",
+    "Settings",
+    "StoreSettings",
+    "default_data_folder",
+    "load_settings",
+]
+
+
+def default_data_folder() -> Path:
+    """Where verdicts and archived runs lie unless told otherwise, as the XDG base directory specification has it."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "stream-triage"
+
+
+HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSettings(_Section):
+    """What is read, and how far."""
+
+    line_bytes: int = Field(default=65_536, ge=256, description="longest line in bytes; the rest is cut and counted")
+    run_by: Literal["file", "folder"] = Field(
+        default="file", description="one file is one run, or one folder is one run and its files are its sources"
+    )
+    max_expansion: int = Field(
+        default=250, ge=2, description="refuse archives that unpack to more than this many times their size"
+    )
+    expansion_floor_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="unpacked size below which `max_expansion` does not count"
+    )
+
+
+class FollowSettings(_Section):
+    """How `run --follow` knows that a run is over."""
+
+    idle_seconds: float = Field(default=60.0, gt=0, description="close a run when its file has not grown for this long")
+    end_pattern: str | None = Field(default=None, description="close a run when a line matches this regular expression")
+    poll_seconds: float = Field(default=0.5, gt=0, description="how often files are looked at")
+
+
+class OwnPattern(_Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="shown in place of the secret, as <name>")
+    pattern: str = Field(description="regular expression; a group named `secret` limits what is replaced")
+
+
+class RedactionSettings(_Section):
+    """What is removed beside the built-in kinds of secrets and subscriber identities."""
+
+    patterns: tuple[OwnPattern, ...] = ()
+    pseudonym_key: SecretStr | None = Field(
+        default=None, description="with a key, identities become stable pseudonyms such as <imsi:1a2b3c4d>"
+    )
+
+
+class StoreSettings(_Section):
+    path: HomePath = Field(
+        default_factory=lambda: default_data_folder() / "verdicts.sqlite", description="the embedded SQLite store"
+    )
+    max_age_days: float | None = Field(default=None, gt=0, description="`prune` removes older runs")
+    max_runs: int | None = Field(default=None, ge=1, description="`prune` keeps this many of the newest runs")
+
+
+class ArchiveSettings(_Section):
+    enabled: bool = Field(default=True, description="keep the redacted text of every run, compressed")
+    folder: HomePath = Field(default_factory=lambda: default_data_folder() / "archive", description="where it is kept")
+    max_age_days: float | None = Field(default=90.0, gt=0, description="`prune` removes older texts")
+    max_bytes: int | None = Field(
+        default=10 * 1024**3, ge=1, description="`prune` removes the oldest texts beyond this size"
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STREAM_TRIAGE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+    )
+
+    bundle: str = Field(default="oai5g", description="name of the model bundle, or a path to its folder")
+    bundle_folders: tuple[HomePath, ...] = Field(
+        default=(), description="folders searched for bundles before the built-in ones"
+    )
+    rules: HomePath | None = Field(default=None, description="file of hand-written rules")
+    input: InputSettings = InputSettings()
+    follow: FollowSettings = FollowSettings()
+    redaction: RedactionSettings = RedactionSettings()
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = settings_cls.model_config.get("toml_file")
+        toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load_settings(file: Path | None = None, **flags: Any) -> Settings:
+    """Reads the settings; `flags` are nested dictionaries that outrank the environment, which outranks `file`.
+
+    Raises `SettingsError` that names each wrong setting and never shows a secret's value.
+    """
+    file = file or _file_from_environment()
+    if file is not None and not file.is_file():
+        raise SettingsError(f"settings file {file} does not exist; leave out --config or create the file")
+
+    class _FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        return _FromFile(**flags) if file else Settings(**flags)
+    except ValidationError as error:
+        places = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise SettingsError(f"settings cannot be used: {places}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from None
+
+
+def _file_from_environment() -> Path | None:
+    named = os.environ.get("STREAM_TRIAGE_CONFIG")
+    return Path(named) if named else None

@@ -1,0 +1,130 @@
+"""Verdicts go in and stay in memory, by run and in the order they came: the fake that tests and notebooks use."""
+
+import re
+from datetime import UTC, datetime
+from typing import Self
+
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import RunNotFound, StoreError
+from stream_triage.ports import RunText, StoredRun
+from stream_triage.records import Verdict
+
+__all__ = ["MemorySink"]
+
+
+class MemorySink:
+    """A sink and store without a disk. What is written can be seen after `flush`, as with the real ones.
+
+    `written` lists every verdict in order, the replaced ones too; `verdicts` holds the one that counts for each run.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.written: list[Verdict] = []
+        self.verdicts: dict[str, Verdict] = {}
+        self._clock = clock or SystemClock()
+        self._times: dict[str, datetime] = {}
+        self._waiting: list[Verdict] = []
+        self._closed = False
+
+    def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        self._check_open()
+        self._waiting.append(verdict)
+
+    def flush(self) -> None:
+        self._check_open()
+        for verdict in self._waiting:
+            self.written.append(verdict)
+            known = self.verdicts.get(verdict.run_id)
+            if known is None or verdict.version > known.version:
+                self.verdicts[verdict.run_id] = verdict
+                self._times[verdict.run_id] = (verdict.time or self._clock.now()).astimezone(UTC)
+        self._waiting.clear()
+
+    def close(self) -> None:
+        if not self._closed:
+            self.flush()
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def runs(
+        self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
+    ) -> list[StoredRun]:
+        self._check_open()
+        words = _words(search or "")
+        rows = [
+            _row(verdict, self._times[verdict.run_id])
+            for verdict in map(self.verdicts.__getitem__, self._newest_first())
+            if (label is None or verdict.label == label)
+            and not (unclean and verdict.clean)
+            and (not (search or "").strip() or any(_holds(line.text, words) for line in verdict.reduction))
+        ]
+        return rows[:limit]
+
+    def get(self, run_id: str) -> Verdict:
+        self._check_open()
+        if run_id in self.verdicts:
+            return self.verdicts[run_id]
+        starting = [known for known in self.verdicts if known.startswith(run_id)]
+        found = starting or [known for known in self.verdicts if run_id in known]
+        if len(found) != 1:
+            raise RunNotFound(f"{len(found)} runs answer to {run_id!r}: {', '.join(sorted(found)[:5]) or 'see runs()'}")
+        return self.verdicts[found[0]]
+
+    def forget(self, run_id: str) -> bool:
+        self._check_open()
+        traces = len(self.written) + len(self._waiting)
+        self.written = [verdict for verdict in self.written if verdict.run_id != run_id]
+        self._waiting = [verdict for verdict in self._waiting if verdict.run_id != run_id]
+        self._times.pop(run_id, None)
+        self.verdicts.pop(run_id, None)
+        return len(self.written) + len(self._waiting) < traces
+
+    def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        self._check_open()
+        newest = self._newest_first()
+        spared = set(newest if keep is None else newest[:keep])
+        if before is not None:
+            spared -= {run_id for run_id in newest if self._times[run_id] < before.astimezone(UTC)}
+        removed = [run_id for run_id in reversed(newest) if run_id not in spared]
+        for run_id in removed:
+            self.forget(run_id)
+        return removed
+
+    def _newest_first(self) -> list[str]:
+        # Sorting is stable, so of two runs of the same moment the one written later comes first.
+        return sorted(self.verdicts, key=self._times.__getitem__, reverse=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("this sink is closed; write before closing it")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _holds(line: str, words: list[str]) -> bool:
+    """Whether each of the words, of which there is one at least, begins a word of the line."""
+    return bool(words) and all(any(known.startswith(word) for known in _words(line)) for word in words)
+
+
+def _row(verdict: Verdict, time: datetime) -> StoredRun:
+    return StoredRun(
+        run_id=verdict.run_id,
+        time=time,
+        label=verdict.label,
+        passed=verdict.passed,
+        confidence=verdict.confidence,
+        needs_review=verdict.needs_review,
+        anomalous=verdict.anomalous,
+        anomaly_score=verdict.anomaly_score,
+        lines=verdict.lines,
+        bundle=verdict.bundle,
+        version=verdict.version,
+        final=verdict.final,
+    )

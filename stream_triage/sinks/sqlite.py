@@ -1,0 +1,358 @@
+"""Verdicts go in; an embedded SQLite database keeps the one that counts for each run and answers questions."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from pydantic import ValidationError
+
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import RunNotFound, StoreError
+from stream_triage.ports import RunText, StoredRun
+from stream_triage.records import Verdict
+
+__all__ = ["MIGRATIONS", "SqliteStore"]
+
+# Each entry takes the schema one `user_version` further, whole or not at all. Never change one that was released.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE,
+            time TEXT NOT NULL,          -- UTC, ISO 8601 with microseconds, so that text order is time order
+            label TEXT NOT NULL,
+            passed INTEGER NOT NULL,
+            confidence REAL NOT NULL,
+            needs_review INTEGER NOT NULL,
+            anomalous INTEGER NOT NULL,
+            anomaly_score REAL NOT NULL,
+            lines INTEGER NOT NULL,
+            bundle TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            final INTEGER NOT NULL,
+            verdict TEXT NOT NULL        -- the whole verdict as JSON
+        )
+        """,
+        "CREATE INDEX runs_by_time ON runs (time)",
+        # A full-text table has no key but its rowid, so that one tells the run: `_first_line(runs.id)` and following.
+        "CREATE VIRTUAL TABLE lines USING fts5 (text, source UNINDEXED, number UNINDEXED, columnsize=0)",
+    ),
+)
+
+_APPLICATION_ID = 0x54524941  # "TRIA", in the file's header
+_LINE_BITS = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
+_SETUP_SECONDS = 0.05
+_COLUMNS = ", ".join(StoredRun._fields)
+
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "another program holds the database; wait for it or stop it, then repeat",
+    sqlite3.SQLITE_LOCKED: "another program holds the database; wait for it or stop it, then repeat",
+    sqlite3.SQLITE_FULL: "free space on its disk or run `prune`, then repeat",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable, or set store.path",
+    sqlite3.SQLITE_CANTOPEN: "check that the path is a file in a folder that you may write to, or set store.path",
+    sqlite3.SQLITE_IOERR: "check its disk, or set store.path to another one",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database; move it away or set store.path",
+    sqlite3.SQLITE_CORRUPT: "restore it from a copy, or move it away and triage the runs again",
+}
+
+_OTHER_REMEDY = "set store.path to another file; if SQLite lacks FTS5, use a Python that has it"
+
+
+class SqliteStore:
+    """One file for verdicts and kept lines, shared by any number of processes; threads may share one object.
+
+    `write` buffers, `flush` commits all of it in one transaction or keeps all of it. Only the owner may read the file.
+    """
+
+    def __init__(self, path: Path, clock: Clock | None = None, *, busy_seconds: float = 30.0) -> None:
+        self._path = path
+        self._clock = clock or SystemClock()
+        self._waiting: list[_Row] = []
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        with self._naming():
+            _create_private(path)
+            self._connection = _connect(path, busy_seconds)
+        try:
+            self._prepare(busy_seconds)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        with self._lock:
+            self._open_connection()
+            time = _utc(verdict.time or self._clock.now())
+            self._waiting.append(_Row(verdict, time, verdict.model_dump_json()))
+
+    def flush(self) -> None:
+        with self._lock:
+            with self._transaction() as connection:
+                for row in self._waiting:
+                    _put(connection, row)
+            self._waiting.clear()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is None:
+                return
+            try:
+                self.flush()
+            finally:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def runs(
+        self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
+    ) -> list[StoredRun]:
+        """Newest first. `search` wants all its words, or words beginning so, in one kept line."""
+        wanted, values = ["1"], []
+        if label is not None:
+            wanted.append("label = ?")
+            values.append(label)
+        if unclean:
+            wanted.append("NOT (passed AND NOT anomalous AND NOT needs_review)")
+        if search is not None and search.strip():
+            wanted.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
+            values.append(_match(search))
+        order = "ORDER BY time DESC, id DESC LIMIT ?"
+        rows = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(wanted)} {order}", *values, limit)
+        return [_stored_run(row) for row in rows]
+
+    def get(self, run_id: str) -> Verdict:
+        run_id = self._full_id(_storable(run_id))
+        found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", run_id)
+        try:
+            return Verdict.model_validate_json(found[0][0])
+        except (IndexError, ValidationError) as error:
+            reason = f"the verdict of run {run_id!r} in {self._path} cannot be read; triage the run again"
+            raise StoreError(reason) from error
+
+    def forget(self, run_id: str) -> bool:
+        """Overwrites what it removes, in the write-ahead log too. Rewrites the word index, so it takes a moment."""
+        with self._lock:
+            waited = len(self._waiting)
+            self._waiting = [row for row in self._waiting if row.verdict.run_id != run_id]
+            with self._transaction() as connection:
+                removed = _remove(connection, "run_id = ?", _storable(run_id))
+            self._wipe_log()  # even when nothing was removed: the time before, a reader may have been in the way
+        return bool(removed) or len(self._waiting) < waited
+
+    def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        removed: list[str] = []
+        with self._lock:
+            with self._transaction() as connection:
+                if before is not None:
+                    removed += _remove(connection, "time < ?", _utc(before))
+                if keep is not None:
+                    newest = "SELECT id FROM runs ORDER BY time DESC, id DESC LIMIT ?"
+                    removed += _remove(connection, f"id NOT IN ({newest})", keep)
+            if removed:
+                self._wipe_log()
+        return removed
+
+    def _prepare(self, busy_seconds: float) -> None:
+        with self._naming():
+            connection = self._open_connection()
+            version = self._check_ours(connection)
+            _use_write_ahead_log(connection, self._clock, busy_seconds)
+        if version == len(MIGRATIONS):
+            return
+        with self._transaction():
+            # Asked again under the lock: another process may have made the tables since.
+            version = self._check_ours(connection)
+            for statement in chain.from_iterable(MIGRATIONS[version:]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+    def _check_ours(self, connection: sqlite3.Connection) -> int:
+        """Gives the schema version of the database, 0 for a new one; refuses what others made."""
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        # Asked last, so that tables which another process makes just now are not taken for a stranger's.
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID and (tables or version or application):
+            raise StoreError(f"{self._path} is a database of another program; set store.path to another file")
+        if version > len(MIGRATIONS):
+            newer = f"{self._path} was written by a newer release (schema {version}, this one knows {len(MIGRATIONS)})"
+            raise StoreError(f"{newer}; upgrade stream-triage or set store.path to another file")
+        return version
+
+    def _wipe_log(self) -> None:
+        with self._naming():
+            (busy, *_) = self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            reason = f"removed from {self._path}, but another program still reads the old state"
+            raise StoreError(f"{reason}, so traces stay in its write-ahead log; stop that program and repeat")
+
+    def _full_id(self, part: str) -> str:
+        """The one id that equals the part, else begins with it, else contains it."""
+        for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
+            query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
+            found = self._ask(query, *[part] * condition.count("?"))
+            if len(found) == 1:
+                return str(found[0][0])
+            if found:
+                names = ", ".join(row[0] for row in found[:5]) + (", …" if len(found) > 5 else "")
+                raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
+        raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
+
+    def _ask(self, query: str, *values: object) -> list[Any]:
+        with self._lock, self._naming():
+            return self._open_connection().execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._naming():
+            connection = self._open_connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite rolls back by itself after some errors, a full disk among them
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the store {self._path} is closed; open it again")
+        return self._connection
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Turns errors of SQLite and the file system into `StoreError` with what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            remedy = _REMEDIES.get(primary, _OTHER_REMEDY)
+            raise StoreError(f"store {self._path}: {error}; {remedy}") from error
+        except OSError as error:
+            remedy = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
+            raise StoreError(f"store {self._path} cannot be opened: {error.strerror}; {remedy}") from error
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its side files the permissions of the database, so this one step keeps all of them private."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits when the power goes
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, clock: Clock, busy_seconds: float) -> None:
+    """Alone among statements this one does not wait for others, so it is tried until it succeeds.
+
+    Without, 6 of 360 processes failed that opened a new store six at a time.
+    """
+    for attempt in range(int(busy_seconds / _SETUP_SECONDS), -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or attempt == 0:
+                raise
+        clock.sleep(_SETUP_SECONDS)
+
+
+class _Row(NamedTuple):
+    """A verdict ready to be stored; what cannot be is refused by `write`, so that it never holds up the others."""
+
+    verdict: Verdict
+    time: str
+    json: str
+
+    def columns(self) -> list[object]:
+        """The values of `StoredRun`, which are columns of the table by the same names."""
+        return [self.time if name == "time" else getattr(self.verdict, name) for name in StoredRun._fields]
+
+
+def _put(connection: sqlite3.Connection, row: _Row) -> None:
+    """Stores a verdict unless the run has one of the same or a higher version."""
+    verdict = row.verdict
+    known = connection.execute("SELECT id, version FROM runs WHERE run_id = ?", (verdict.run_id,)).fetchone()
+    if known is not None and known[1] >= verdict.version:
+        return
+    if known is not None:
+        _remove_lines(connection, known[0])
+    values = [known[0] if known else None, *row.columns(), row.json]
+    marks = ", ".join("?" * len(values))
+    written = connection.execute(f"INSERT OR REPLACE INTO runs (id, {_COLUMNS}, verdict) VALUES ({marks})", values)
+    assert written.lastrowid is not None
+    numbered = enumerate(verdict.reduction, _first_line(written.lastrowid))
+    connection.executemany(
+        "INSERT INTO lines (rowid, text, source, number) VALUES (?, ?, ?, ?)",
+        ((rowid, line.text, line.source, line.number) for rowid, line in numbered),
+    )
+
+
+def _remove(connection: sqlite3.Connection, condition: str, value: object) -> list[str]:
+    found = connection.execute(f"SELECT id, run_id FROM runs WHERE {condition} ORDER BY time, id", (value,)).fetchall()
+    for key, _ in found:
+        _remove_lines(connection, key)
+        connection.execute("DELETE FROM runs WHERE id = ?", (key,))
+    if found:
+        # Deleting leaves words in the index until its parts are merged. SQLite 3.42 could overwrite them at once, but
+        # then no older one could read the file, and the Pythons of one machine often come with different ones.
+        connection.execute("INSERT INTO lines (lines) VALUES ('optimize')")
+    return [run_id for _, run_id in found]
+
+
+def _remove_lines(connection: sqlite3.Connection, key: int) -> None:
+    bounds = (_first_line(key), _first_line(key + 1) - 1)
+    connection.execute("DELETE FROM lines WHERE rowid BETWEEN ? AND ?", bounds)
+
+
+def _first_line(key: int) -> int:
+    """Row id of a run's first kept line."""
+    return key << _LINE_BITS
+
+
+def _stored_run(row: Sequence[Any]) -> StoredRun:
+    run = StoredRun(*row)
+    return run._replace(
+        time=datetime.fromisoformat(row[1]),
+        passed=bool(run.passed),
+        needs_review=bool(run.needs_review),
+        anomalous=bool(run.anomalous),
+        final=bool(run.final),
+    )
+
+
+def _match(search: str) -> str:
+    """What people type are words, whatever they mean in the query language of FTS5.
+
+    >>> _match('T310 AND -- (gnb-du')
+    '"T310"* "AND"* "(gnb-du"*'
+    """
+    words = [word for word in _storable(search).replace("\0", " ").split() if any(map(str.isalnum, word))]
+    return " ".join('"{}"*'.format(word.replace('"', '""')) for word in words) or '""'
+
+
+def _storable(text: str) -> str:
+    """Command-line arguments that are not UTF-8 come with lone surrogates, which SQLite refuses."""
+    return text.encode(errors="replace").decode()
+
+
+def _utc(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,19 @@
+"""Events from a list; the source for tests and for text that is in memory already."""
+
+from collections.abc import Iterable
+
+from stream_triage.ports import Handle
+from stream_triage.records import Event
+
+__all__ = ["MemorySource"]
+
+
+class MemorySource:
+    """Pushes the given events, in order."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = events
+
+    def run(self, handle: Handle) -> None:
+        for event in self._events:
+            handle(event)

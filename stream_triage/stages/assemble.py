@@ -1,0 +1,113 @@
+"""Bytes of one source in, cut anywhere; whole lines of text out.
+
+A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. Damage is
+mended visibly and counted: bytes that are no UTF-8 become U+FFFD, NUL becomes U+2400, and a line above the limit is cut
+before its last word and closed with an ellipsis.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["LineCutter", "RepairCounts"]
+
+CUT_MARK = " …".encode()
+# A cut goes back to a space within this many bytes, so that it leaves no half of a word, which could be half of a secret.
+CUT_BACK_BYTES = 1024
+
+
+@dataclass(slots=True)
+class RepairCounts:
+    """What was mended in one source so far."""
+
+    invalid_bytes: int = 0
+    nul_bytes: int = 0
+    cut_lines: int = 0
+    dropped_bytes: int = 0
+
+
+class LineCutter:
+    """Collects the bytes of one source and gives back the lines that are whole.
+
+    Memory stays below `line_bytes` plus the longest chunk: what an endless line brings beyond the limit is dropped at
+    once and counted.
+    """
+
+    __slots__ = ("_line_bytes", "_overlong", "_rest", "bytes_consumed", "repairs")
+
+    def __init__(self, line_bytes: int) -> None:
+        self._line_bytes = line_bytes
+        self._rest = b""
+        self._overlong = False
+        self.bytes_consumed = 0
+        self.repairs = RepairCounts()
+
+    def feed(self, data: bytes) -> list[str]:
+        """Lines that `data` completes, without their line ends."""
+        self.bytes_consumed += len(data)
+        data = self._rest + data if self._rest else data
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        # A CR at the very end may be the first half of a CRLF.
+        if end == len(data) and data.endswith(b"\r"):
+            end -= 1
+            end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
+        whole, self._rest = data[:end], data[end:]
+        lines = self._lines(whole) if whole else []
+        self._shorten_rest()
+        return lines
+
+    def finish(self) -> list[str]:
+        """The last line, if it lacks a line end."""
+        rest, self._rest = self._rest, b""
+        return self._lines(rest if rest.endswith(b"\r") else rest + b"\n") if rest else []
+
+    def _lines(self, whole: bytes) -> list[str]:
+        if b"\r" in whole:
+            whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        whole = whole[:-1]
+        pieces = whole.split(b"\n")
+        if self._overlong or len(max(pieces, key=len)) > self._line_bytes:
+            pieces = [self._cut(piece, overlong=self._overlong and i == 0) for i, piece in enumerate(pieces)]
+            self._overlong = False
+            whole = b"\n".join(pieces)
+        return self._decode(whole).split("\n")
+
+    def _cut(self, line: bytes, overlong: bool) -> bytes:
+        if len(line) <= self._line_bytes and not overlong:
+            return line
+        kept = line[: self._line_bytes]
+        space = max(kept.rfind(b" ", -CUT_BACK_BYTES), kept.rfind(b"\t", -CUT_BACK_BYTES))
+        kept = kept[:space] if space > 0 else _whole_characters(kept)
+        self.repairs.cut_lines += 1
+        self.repairs.dropped_bytes += len(line) - len(kept)
+        return kept + CUT_MARK
+
+    def _shorten_rest(self) -> None:
+        keep = self._line_bytes + 1  # one byte more, so that it still shows that the line is too long
+        if len(self._rest) > keep:
+            # A CR kept for the next byte must survive the shortening, or its line would never end.
+            tail = b"\r" if self._rest.endswith(b"\r") else b""
+            self.repairs.dropped_bytes += len(self._rest) - keep - len(tail)
+            self._rest = self._rest[:keep] + tail
+            self._overlong = True
+
+    def _decode(self, whole: bytes) -> str:
+        if b"\0" in whole:
+            self.repairs.nul_bytes += whole.count(b"\0")
+            whole = whole.replace(b"\0", "␀".encode())
+        try:
+            return whole.decode()
+        except UnicodeDecodeError:
+            text = whole.decode(errors="replace")
+            self.repairs.invalid_bytes += text.count("\ufffd") - whole.count("\ufffd".encode())
+            return text
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """Takes off an unfinished UTF-8 character at the end, which the cut made and the log did not have."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data[:-back] if back < needed else data
+        if byte < 0x80:
+            break
+    return data

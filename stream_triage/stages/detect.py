@@ -1,0 +1,180 @@
+"""Keys in, an anomaly score and its reasons out: the plain detector that needs passing runs alone.
+
+It compares a run with what passing runs show: keys none of them has (`new`), keys nearly all of them have (`missing`),
+the number of lines (`length`) and the last line of each source (`end`). Counting of this kind is the baseline that learned
+detectors are measured against (Landauer et al., "A Critical Review of Common Log Data Sets Used for Evaluation of
+Sequence-based Anomaly Detection Techniques").
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream_triage.errors import BundleError
+
+__all__ = ["BLANK", "NEW", "DetectState", "Detection", "Detector", "DetectorProfile", "Finding"]
+
+NEW = -1
+"""Key index of a line that matches no template."""
+BLANK = -2
+"""Key index of a line without text, which is no event."""
+
+# Distinct keys outside the bundle's templates that are remembered per source; later ones are only counted.
+MAX_NEW_KEYS = 256
+
+
+class DetectorProfile(BaseModel):
+    """What passing runs show; `detector.json` of a bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    passing_runs: int
+    known: tuple[str, ...] = Field(description="keys that any passing run shows")
+    expected: tuple[str, ...] = Field(description="keys that at least `expected_share` of the passing runs show")
+    expected_share: float
+    ends: tuple[str, ...] = Field(description="keys of the last lines of passing runs' sources")
+    lines_low: int = Field(description="shortest passing run, in lines with text")
+    lines_high: int
+    threshold: float = Field(gt=0, description="raw score above which a run is anomalous")
+    false_alarm_rate: float = Field(description="share of unseen passing runs above the threshold, by cross-fitting")
+
+
+class Finding(NamedTuple):
+    """One reason; `lines` lines of it, the first at `source`:`number` where it has a place."""
+
+    kind: str
+    score: float
+    key: str
+    source: str = ""
+    number: int | None = None
+    lines: int = 0
+
+
+class Detection(NamedTuple):
+    raw_score: float
+    score: float
+    anomalous: bool
+    findings: list[Finding]
+
+
+class DetectState:
+    """Of one source: first line and count of each template (arrays of length K), and of the first new keys."""
+
+    __slots__ = ("counts", "first_lines", "last_key", "lines", "new_keys", "untracked_new_lines")
+
+    def __init__(self, templates: int) -> None:
+        self.counts: NDArray[np.uint32] = np.zeros(templates, dtype=np.uint32)
+        self.first_lines: NDArray[np.uint32] = np.zeros(templates, dtype=np.uint32)
+        self.new_keys: dict[str, list[int]] = {}
+        self.untracked_new_lines = 0
+        self.lines = 0
+        self.last_key = ""
+
+    @property
+    def known_lines(self) -> int:
+        return int(self.counts.sum())
+
+
+class Detector:
+    """`keys` are the bundle's K template keys, in the order of their indexes."""
+
+    def __init__(self, keys: Sequence[str], profile: DetectorProfile) -> None:
+        index = {key: i for i, key in enumerate(keys)}
+        stray = [key for key in (*profile.known, *profile.expected) if key not in index]
+        if stray:
+            raise BundleError(f"the detector of this bundle knows keys that its templates lack ({stray[0]}); rebuild it")
+        self.profile = profile
+        self._keys = tuple(keys)
+        self._never_seen = np.ones(len(keys), dtype=bool)
+        self._never_seen[[index[key] for key in profile.known]] = False
+        self._expected = np.asarray([index[key] for key in profile.expected], dtype=np.intp)
+        self._ends = frozenset(profile.ends)
+
+    @classmethod
+    def from_file(cls, keys: Sequence[str], profile: Any) -> "Detector":
+        """From `detector.json` of a bundle."""
+        try:
+            return cls(keys, DetectorProfile.model_validate(profile))
+        except ValidationError as error:
+            raise BundleError(f"the detector of this bundle is not complete ({error.error_count()} faults)") from None
+
+    def start(self) -> DetectState:
+        return DetectState(len(self._keys))
+
+    def update(self, state: DetectState, indexes: Sequence[int], new_keys: Sequence[str], first_number: int) -> None:
+        """Takes the next lines of a source: the template index of each (or NEW, BLANK), and the keys of the NEW ones."""
+        line_indexes = np.asarray(indexes, dtype=np.int64)
+        events = line_indexes[line_indexes != BLANK]
+        state.lines += len(events)
+        values, places, counts = np.unique(line_indexes, return_index=True, return_counts=True)
+        for value, place, count in zip(values.tolist(), places.tolist(), counts.tolist(), strict=True):
+            if value >= 0:
+                state.counts[value] += count
+                if not state.first_lines[value]:
+                    state.first_lines[value] = first_number + place
+        if new_keys:
+            self._update_new(state, new_keys, (np.flatnonzero(line_indexes == NEW) + first_number).tolist())
+        if len(events):
+            last = int(events[-1])
+            state.last_key = self._keys[last] if last >= 0 else new_keys[-1]
+
+    def _update_new(self, state: DetectState, new_keys: Sequence[str], numbers: Sequence[int]) -> None:
+        for key, number in zip(new_keys, numbers, strict=True):
+            if key in state.new_keys:
+                state.new_keys[key][1] += 1
+            elif len(state.new_keys) < MAX_NEW_KEYS:
+                state.new_keys[key] = [number, 1]
+            else:
+                state.untracked_new_lines += 1
+
+    def finish(self, states: Mapping[str, DetectState]) -> Detection:
+        """Compares the run so far with passing runs; sources meet here, in the order of their names."""
+        findings = [*self._missing(states), *self._new(states), *self._length(states), *self._ends_differ(states)]
+        raw = sum(finding.score for finding in findings)
+        return Detection(raw, raw / (raw + self.profile.threshold), raw > self.profile.threshold, findings)
+
+    def _missing(self, states: Mapping[str, DetectState]) -> list[Finding]:
+        came = np.zeros(len(self._keys), dtype=bool)
+        for state in states.values():
+            came |= state.counts > 0
+        return _shared("missing", [Finding("", 0, self._keys[i]) for i in self._expected.tolist() if not came[i]])
+
+    def _new(self, states: Mapping[str, DetectState]) -> list[Finding]:
+        """Each key once, at the first source that has it."""
+        found: dict[str, Finding] = {}
+        for source, state in sorted(states.items()):
+            never = np.flatnonzero(self._never_seen & (state.counts > 0)).tolist()
+            places = {self._keys[i]: (int(state.first_lines[i]), int(state.counts[i])) for i in never}
+            places |= {key: (number, count) for key, (number, count) in state.new_keys.items()}
+            for key, (number, count) in places.items():
+                earlier = found.get(key)
+                found[key] = (
+                    Finding("", 0, key, source, number, count)
+                    if earlier is None
+                    else earlier._replace(lines=earlier.lines + count)
+                )
+        return _shared("new", list(found.values()))
+
+    def _length(self, states: Mapping[str, DetectState]) -> list[Finding]:
+        lines = sum(state.lines for state in states.values())
+        low, high = self.profile.lines_low, self.profile.lines_high
+        beyond = (low + 1) / (lines + 1) if lines < low else (lines + 1) / (high + 1)
+        return [Finding("length", math.log2(beyond), "", lines=lines)] if beyond > 1 else []
+
+    def _ends_differ(self, states: Mapping[str, DetectState]) -> list[Finding]:
+        differing = [
+            Finding("", 0, state.last_key, source)
+            for source, state in sorted(states.items())
+            if state.last_key not in self._ends
+        ]
+        return _shared("end", differing)
+
+
+def _shared(kind: str, findings: list[Finding]) -> list[Finding]:
+    """n findings of a kind together score log2(1 + n): the first says most, hundreds say little more."""
+    score = math.log2(1 + len(findings)) / len(findings) if findings else 0.0
+    return [finding._replace(kind=kind, score=score) for finding in findings]

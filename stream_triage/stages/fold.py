@@ -1,0 +1,48 @@
+"""Masked lines in, the ones worth reading by the classifier out: no repeats, no lines without a word.
+
+A line repeats when an equal masked line was seen in the same source and has not been pushed out since. What was seen is
+kept in a direct-mapped table of 32-bit hashes: a newer line in the same slot pushes an older one out, which may then be
+read again. That bounds the state whatever the length of the run, and depends on the order of lines alone.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+
+__all__ = ["FoldState", "fold", "fold_hash"]
+
+SLOTS = 2048
+
+
+class FoldState:
+    """Of one source: the table of hashes, and how many lines were kept."""
+
+    __slots__ = ("folded_lines", "table")
+
+    def __init__(self) -> None:
+        self.table = array("I", bytes(4 * SLOTS))
+        self.folded_lines = 0
+
+
+def fold_hash(masked: str, words: Sequence[str]) -> int:
+    """Hash to be remembered of a masked line: 1 to 2^32 - 1, or 0 for a line that says nothing.
+
+    >>> fold_hash("----------", []), fold_hash("RRC Setup", ["rrc", "setup"]) > 0
+    (0, True)
+    """
+    if not any(any(c.isalpha() for c in word) for word in words):
+        return 0
+    return int.from_bytes(hashlib.blake2b(masked.encode(), digest_size=4).digest(), "big") or 1
+
+
+def fold(hashes: Sequence[int], state: FoldState) -> list[int]:
+    """Positions, in `hashes`, of the lines to keep."""
+    table = state.table
+    kept = []
+    for i, value in enumerate(hashes):
+        slot = value % SLOTS
+        if value and table[slot] != value:
+            table[slot] = value
+            kept.append(i)
+    state.folded_lines += len(kept)
+    return kept

@@ -1,0 +1,82 @@
+"""Marked lines in, the lines people read out, each with its number: evidence first, then what else is worth a look.
+
+First version of a reduction in the manner of LogSieve: lines that decided, anomalies and rule matches with the lines around
+them, lines that passing runs rarely show, and the first line of each distinct template while there is room.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream_triage.errors import BundleError
+
+__all__ = ["Mark", "Reducer", "ReducerProfile", "Why"]
+
+Why = Literal["evidence", "rule", "anomaly", "rare", "context", "template"]
+PRIORITY: Final[tuple[Why, ...]] = ("evidence", "rule", "anomaly", "rare", "context", "template")
+CONTEXT_LINES = 2
+MAX_LINES = 200
+
+
+class Mark(NamedTuple):
+    """A line worth reading: why, and how many lines of its template the source has."""
+
+    source: str
+    number: int
+    why: Why
+    repeats: int = 1
+
+
+class ReducerProfile(BaseModel):
+    """`reducer.json` of a bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rare: tuple[str, ...] = Field(description="keys that less than `rare_share` of the passing runs show")
+    rare_share: float
+
+
+class Reducer:
+    def __init__(self, profile: ReducerProfile, context_lines: int = CONTEXT_LINES, max_lines: int = MAX_LINES) -> None:
+        self._rare = frozenset(profile.rare)
+        self._context_lines = context_lines
+        self._max_lines = max_lines
+
+    @classmethod
+    def from_file(cls, profile: Any) -> "Reducer":
+        try:
+            return cls(ReducerProfile.model_validate(profile))
+        except ValidationError as error:
+            raise BundleError(f"the reducer of this bundle is not complete ({error.error_count()} faults)") from None
+
+    def why(self, key: str) -> Why:
+        """Why the first line of a template would be read, if nothing else marks it."""
+        return "rare" if key in self._rare or key.startswith("new:") else "template"
+
+    def reduce(self, marks: Iterable[Mark], lines: Mapping[str, int]) -> list[Mark]:
+        """At most `max_lines` marks by priority, in the order of source and number; `lines` counts each source's lines."""
+        by_reason: dict[Why, list[Mark]] = defaultdict(list)
+        for mark in marks:
+            by_reason[mark.why].append(mark)
+        by_reason["context"] += self._context(by_reason, lines)
+        chosen: dict[tuple[str, int], Mark] = {}
+        for why in PRIORITY:
+            for mark in by_reason[why]:
+                place = (mark.source, mark.number)
+                if place in chosen:
+                    earlier = chosen[place]
+                    chosen[place] = earlier._replace(repeats=max(earlier.repeats, mark.repeats))
+                elif len(chosen) < self._max_lines:
+                    chosen[place] = mark
+        return [chosen[place] for place in sorted(chosen)]
+
+    def _context(self, marks: Mapping[Why, list[Mark]], lines: Mapping[str, int]) -> list[Mark]:
+        around = []
+        for why in PRIORITY[: PRIORITY.index("rare")]:
+            for mark in marks.get(why, ()):
+                first = max(1, mark.number - self._context_lines)
+                last = min(lines[mark.source], mark.number + self._context_lines)
+                around += [Mark(mark.source, number, "context") for number in range(first, last + 1)]
+        return around

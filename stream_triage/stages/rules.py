@@ -1,0 +1,148 @@
+"""Redacted lines in, findings of hand-written rules out: what an engineer knows for sure, beside the model.
+
+A rules file is TOML:
+
+    [[rule]]
+    name = "licence-refused"
+    pattern = "Not licensed for"
+    label = "L3"
+    veto = true
+    note = "the tester had no licence for this many UEs"
+
+A rule counts once per run. `weight` is added to the log-odds of its label (2.2 makes it 9 times as likely); `veto` sets
+the label whatever the model says. `test_case` and `source` limit a rule, as shell patterns.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stream_triage.errors import SettingsError
+
+__all__ = ["Rule", "RuleHit", "RuleState", "Rules"]
+
+TEST_CASE_HEADER = "test.case.name"
+
+
+class Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    pattern: str = Field(min_length=1, description="regular expression, searched in each redacted line")
+    label: str
+    weight: float | None = Field(default=None, description="added to the log-odds of the label; below zero speaks against")
+    veto: bool = Field(default=False, description="the run gets the label whatever the model says")
+    test_case: str = Field(default="*", description="shell pattern on the header test.case.name")
+    source: str = Field(default="*", description="shell pattern on the name of the source")
+    cause: Literal["product", "environment", "script"] | None = None
+    note: str = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _weight_or_veto(self) -> "Rule":
+        if (self.weight is None) == (not self.veto):
+            raise ValueError("needs either a weight or veto = true")
+        return self
+
+
+class RuleHit(NamedTuple):
+    rule: Rule
+    source: str
+    number: int
+    lines: int
+
+
+class RuleState:
+    """Of one source: first line and number of lines of each rule that applies to it."""
+
+    __slots__ = ("active", "counts", "first_lines")
+
+    def __init__(self, active: Sequence[int], rules: int) -> None:
+        self.active = tuple(active)
+        self.counts = [0] * rules
+        self.first_lines = [0] * rules
+
+
+class Rules:
+    """The rules of one file, in its order."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.rules = tuple(rules)
+        self._searches = [re.compile(rule.pattern).search for rule in rules]
+
+    @classmethod
+    def read(cls, path: Path) -> "Rules":
+        """Raises `SettingsError` that names file, rule and fault."""
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"rules file {path} cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"rules file {path} is not valid TOML: {error}") from None
+        entries = content.get("rule", [])
+        if set(content) - {"rule"} or not isinstance(entries, list):
+            raise SettingsError(f"rules file {path} may hold [[rule]] tables only")
+        return cls([_read_rule(path, i, entry) for i, entry in enumerate(entries, 1)]).checked_names(path)
+
+    def checked_names(self, path: Path) -> "Rules":
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SettingsError(f"rules file {path} has two rules called {twice[0]!r}; rename one")
+        return self
+
+    def check_labels(self, labels: Collection[str]) -> None:
+        """Raises `SettingsError` for a rule whose label the bundle does not have."""
+        for rule in self.rules:
+            if rule.label not in labels:
+                raise SettingsError(f"rule {rule.name!r} has label {rule.label!r}; the bundle has {', '.join(labels)}")
+
+    def start(self, source: str, headers: Mapping[str, str]) -> RuleState:
+        test_case = headers.get(TEST_CASE_HEADER, "")
+        active = [
+            i
+            for i, rule in enumerate(self.rules)
+            if fnmatchcase(source, rule.source) and fnmatchcase(test_case, rule.test_case)
+        ]
+        return RuleState(active, len(self.rules))
+
+    def update(self, state: RuleState, lines: Sequence[str], first_number: int) -> None:
+        for i in state.active:
+            search = self._searches[i]
+            hits = [number for number, line in enumerate(lines, first_number) if search(line)]
+            if hits:
+                state.first_lines[i] = state.first_lines[i] or hits[0]
+                state.counts[i] += len(hits)
+
+    def finish(self, states: Mapping[str, RuleState]) -> list[RuleHit]:
+        """Rules that matched, in the order of the file, each at its first source by name."""
+        hits = []
+        for i, rule in enumerate(self.rules):
+            found = [(source, state) for source, state in sorted(states.items()) if state.counts[i]]
+            if found:
+                source, state = found[0]
+                hits.append(RuleHit(rule, source, state.first_lines[i], sum(s.counts[i] for _, s in found)))
+        return hits
+
+
+def _read_rule(path: Path, position: int, entry: object) -> Rule:
+    try:
+        return Rule.model_validate(entry)
+    except ValidationError as error:
+        name = entry.get("name", f"number {position}") if isinstance(entry, dict) else f"number {position}"
+        first = error.errors(include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"rules file {path}, rule {name}: {place + ': ' if place else ''}{first['msg']}") from None

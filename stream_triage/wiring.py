@@ -1,0 +1,88 @@
+"""Settings in; source, pipeline and sinks out. The one place that knows them all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TextIO
+
+from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.pipeline import Triage
+from stream_triage.ports import Sink
+from stream_triage.settings import Settings
+from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.jsonl import JsonlSink
+from stream_triage.sinks.sqlite import SqliteStore
+from stream_triage.stages.normalise import MASKING_VERSION
+from stream_triage.stages.redact import RedactionPattern, Redactor
+from stream_triage.stages.rules import Rules
+
+__all__ = ["forget", "open_bundle", "open_redactor", "open_rules", "open_sinks", "open_store", "open_triage", "prune"]
+
+
+def open_bundle(settings: Settings) -> Bundle:
+    return Bundle.open(find_bundle(settings.bundle, settings.bundle_folders), masking_version=MASKING_VERSION)
+
+
+def open_rules(settings: Settings) -> Rules:
+    return Rules.read(settings.rules) if settings.rules else Rules()
+
+
+def open_redactor(settings: Settings) -> Redactor:
+    key = settings.redaction.pseudonym_key
+    return Redactor(
+        [RedactionPattern(own.name, own.pattern) for own in settings.redaction.patterns],
+        key.get_secret_value().encode() if key else None,
+    )
+
+
+def open_triage(settings: Settings) -> Triage:
+    """Everything that is needed to judge runs. Raises `BundleError` or `SettingsError`."""
+    return Triage(
+        open_bundle(settings),
+        redactor=open_redactor(settings),
+        rules=open_rules(settings),
+        line_bytes=settings.input.line_bytes,
+    )
+
+
+def open_store(settings: Settings) -> SqliteStore:
+    return SqliteStore(settings.store.path)
+
+
+@contextmanager
+def open_sinks(settings: Settings, *, store: bool = True, jsonl: TextIO | None = None) -> Iterator[Sequence[Sink]]:
+    """The sinks that `run` writes to, closed afterwards. The archive comes first: a stored run can then be shown whole."""
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if store and settings.archive.enabled:
+            sinks.append(stack.enter_context(Archive(settings.archive)))
+        if store:
+            sinks.append(stack.enter_context(open_store(settings)))
+        if jsonl is not None:
+            sinks.append(stack.enter_context(JsonlSink(jsonl)))
+        yield sinks
+
+
+def forget(settings: Settings, store: SqliteStore, run_id: str) -> None:
+    """Removes a run (full id) from the store and the archive; the store last, so that a failure can be repeated."""
+    Archive(settings.archive).forget(run_id)
+    store.forget(run_id)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    runs: int
+    texts: int
+
+
+def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) -> Pruned:
+    """Applies the limits of age, number and size to store and archive."""
+    archive = Archive(settings.archive)
+    age = settings.store.max_age_days
+    before = (clock or SystemClock()).now() - timedelta(days=age) if age is not None else None
+    removed = store.prune(before=before, keep=settings.store.max_runs)
+    for run_id in removed:
+        archive.forget(run_id)
+    return Pruned(len(removed), len(archive.prune()))

@@ -1,0 +1,66 @@
+"""Fixtures shared by all tests: small bundles, the shipped bundle, and the optional data folder."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stream_triage import Bundle, Triage, find_bundle
+from stream_triage.stages.normalise import MASKING_VERSION
+from tests.corpus import tiny_bundle
+
+pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    """A bundle trained in a second on invented runs (tests/corpus.py)."""
+    return tiny_bundle()
+
+
+@pytest.fixture
+def triage(bundle: Bundle) -> Triage:
+    return Triage(bundle)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Bundle:
+    """The default bundle as users get it."""
+    return Bundle.open(find_bundle("oai5g"), masking_version=MASKING_VERSION)
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of real labelled logs; where it is absent the test says so and is not run."""
+    named = os.environ.get("STREAM_TRIAGE_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("set STREAM_TRIAGE_DATA to the folder of real labelled logs")
+    return Path(named)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test touches the store or the settings of the person who runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+    for name in [name for name in os.environ if name.startswith("STREAM_TRIAGE_") and name != "STREAM_TRIAGE_DATA"]:
+        monkeypatch.delenv(name)
+    return
+
+
+WriteFile = Callable[[str, bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteFile:
+    """Writes a file below tmp_path, with the folders it needs."""
+
+    def write(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return write

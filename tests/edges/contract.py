@@ -1,0 +1,255 @@
+"""What every sink and every store owes, as test classes: subclass one, say how to open the sink and how to look."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stream_triage.clock import FakeClock
+from stream_triage.errors import RunNotFound, StoreError
+from stream_triage.ports import Sink, Store
+from stream_triage.records import Verdict, verdict_version
+from stream_triage.spool import SpillSpool
+from tests.verdicts import kept, make_verdict
+
+__all__ = ["SinkContract", "StoreContract"]
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class SinkContract:
+    """The clock moves one second with each `give`, so that time tells the order."""
+
+    clock: FakeClock
+
+    def open_sink(self) -> Sink:
+        """A sink on the same place each time it is called within one test."""
+        raise NotImplementedError
+
+    def counting(self) -> list[tuple[str, int]]:
+        """Run and version of what counts for a reader, oldest first."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def sink(self) -> Iterator[Sink]:
+        sink = self.open_sink()
+        yield sink
+        sink.close()
+
+    def give(self, sink: Sink, *verdicts: Verdict) -> None:
+        for verdict in verdicts:
+            self.clock.advance(1)
+            with SpillSpool(verdict.run_id) as text:
+                text.append("", ["one", "two"])
+                sink.write(verdict, text)
+
+    def test_keeps_order(self, sink: Sink) -> None:
+        """Verdicts come out in the order they went in."""
+        names = ["b", "c", "a"]
+        self.give(sink, *map(make_verdict, names))
+        sink.flush()
+        assert [run_id for run_id, _ in self.counting()] == names
+
+    def test_flushes_twice(self, sink: Sink) -> None:
+        """A flush with nothing new changes nothing, nor does one before the first write."""
+        sink.flush()
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        sink.flush()
+        assert self.counting() == [("a", 201)]
+
+    def test_retry_makes_no_duplicate(self, sink: Sink) -> None:
+        """A verdict delivered again, within a flush and after it, counts once and raises nothing."""
+        self.give(sink, make_verdict("a"), make_verdict("a"))
+        sink.flush()
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        assert self.counting() == [("a", 201)]
+
+    def test_higher_version_replaces(self, sink: Sink) -> None:
+        """A verdict with a higher version takes the place of a lower one."""
+        self.give(sink, make_verdict("a", version=verdict_version(10, final=True)))
+        sink.flush()
+        self.give(sink, make_verdict("a", version=verdict_version(20, final=True)))
+        sink.flush()
+        assert self.counting() == [("a", 41)]
+
+    def test_lower_version_never_replaces(self, sink: Sink) -> None:
+        """A late verdict of a lower version is passed over without an error."""
+        self.give(sink, make_verdict("a", version=41))
+        sink.flush()
+        self.give(sink, make_verdict("a", version=21))
+        sink.flush()
+        assert self.counting() == [("a", 41)]
+
+    def test_final_replaces_provisional_of_the_same_text(self, sink: Sink) -> None:
+        """The final verdict wins over the provisional one that saw as many bytes, and not the other way round."""
+        provisional = make_verdict("a", version=verdict_version(10, final=False), final=False)
+        final = make_verdict("a", version=verdict_version(10, final=True))
+        self.give(sink, provisional, final, provisional)
+        sink.flush()
+        assert self.counting() == [("a", final.version)]
+
+    def test_survives_reopening(self) -> None:
+        """What was flushed is there for the next process; closing flushes, and closing twice is fine."""
+        sink = self.open_sink()
+        self.give(sink, make_verdict("a"))
+        sink.close()
+        sink.close()
+        again = self.open_sink()
+        self.give(again, make_verdict("b"))
+        again.close()
+        assert self.counting() == [("a", 201), ("b", 201)]
+
+    def test_takes_a_verdict_without_text(self, sink: Sink) -> None:
+        """A verdict may come without its text."""
+        sink.write(make_verdict("a"))
+        sink.flush()
+
+    def test_refuses_after_close(self) -> None:
+        """A closed sink takes nothing."""
+        sink = self.open_sink()
+        sink.close()
+        with pytest.raises(StoreError, match="closed"):
+            sink.write(make_verdict("a"))
+        with pytest.raises(StoreError, match="closed"):
+            sink.flush()
+
+
+class StoreContract(SinkContract):
+    """Stores see what was flushed."""
+
+    def open_sink(self) -> Store:
+        raise NotImplementedError
+
+    def counting(self) -> list[tuple[str, int]]:
+        store = self.open_sink()
+        try:
+            return [(run.run_id, run.version) for run in reversed(store.runs())]
+        finally:
+            store.close()
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        store = self.open_sink()
+        yield store
+        store.close()
+
+    def put(self, store: Store, *verdicts: Verdict) -> None:
+        self.give(store, *verdicts)
+        store.flush()
+
+    def test_gives_back_the_whole_verdict(self, store: Store) -> None:
+        """What comes out equals what went in, odd characters and all."""
+        verdict = make_verdict("ü/'%_", reduction=kept("x\0y 🙂 \u2028 'quote\""), headers={"testbed": "a"}, time=NOON)
+        self.put(store, verdict)
+        assert store.get("ü/'%_") == verdict
+
+    def test_finds_a_run_by_part_of_its_id(self, store: Store) -> None:
+        """The full id wins over a beginning, a beginning over any part."""
+        self.put(store, *map(make_verdict, ["attach", "attach/1", "night/attach/1", "night/detach%"]))
+        assert store.get("attach").run_id == "attach"
+        assert store.get("attach/").run_id == "attach/1"
+        assert store.get("detach").run_id == "night/detach%"
+        assert store.get("%").run_id == "night/detach%"
+
+    def test_names_candidates(self, store: Store) -> None:
+        """A part that several runs contain is refused with at most five of them."""
+        self.put(store, *(make_verdict(f"night/{number}") for number in range(7)))
+        with pytest.raises(RunNotFound, match=r"^[^/]*(night/\d[^/]*){5}$"):
+            store.get("night")
+
+    def test_says_when_there_is_no_such_run(self, store: Store) -> None:
+        """An unknown id is refused with a way to find the known ones."""
+        with pytest.raises(RunNotFound, match="runs"):
+            store.get("nowhere")
+
+    def test_lists_newest_first(self, store: Store) -> None:
+        """The time of the verdict decides, else the time of writing; `limit` cuts the oldest."""
+        old = make_verdict("old", time=datetime(2020, 1, 1, tzinfo=UTC))
+        future = make_verdict("future", time=datetime(2040, 1, 1, 1, tzinfo=UTC))
+        self.put(store, future, make_verdict("first"), old, make_verdict("second"))
+        assert [run.run_id for run in store.runs()] == ["future", "second", "first", "old"]
+        assert [run.run_id for run in store.runs(limit=2)] == ["future", "second"]
+
+    def test_lists_what_the_verdict_says(self, store: Store) -> None:
+        """A row repeats the fields of its verdict."""
+        self.put(store, make_verdict("a", label="L2", passed=False, needs_review=True, confidence=0.25, time=NOON))
+        (run,) = store.runs()
+        assert (run.run_id, run.time, run.label, run.passed) == ("a", NOON, "L2", False)
+        assert (run.needs_review, run.anomalous, run.final) == (True, False, True)
+        assert (run.confidence, run.anomaly_score, run.lines, run.bundle, run.version) == (0.25, 0.1, 10, "tiny", 201)
+
+    def test_filters(self, store: Store) -> None:
+        """By label, and by leaving out clean passes."""
+        self.put(
+            store,
+            make_verdict("clean"),
+            make_verdict("unsure", needs_review=True),
+            make_verdict("odd", anomalous=True),
+            make_verdict("failed", passed=False, label="L2"),
+        )
+        assert {run.run_id for run in store.runs(label="L2")} == {"failed"}
+        assert {run.run_id for run in store.runs(unclean=True)} == {"unsure", "odd", "failed"}
+        assert store.runs(label="L2", unclean=True, limit=5) == store.runs(label="L2")
+
+    @pytest.mark.parametrize(
+        ("search", "found"),
+        [
+            ("timer", {"a"}),
+            ("TIM", {"a"}),
+            ("t310 expired", {"a"}),
+            ("expired T310", {"a"}),
+            ("rrc", {"a", "b"}),
+            ("timer setup", set()),  # both words, but on different lines
+            ("gnb-du", {"b"}),
+            ("", {"a", "b"}),
+            ('" OR *', set()),
+            ("(", set()),
+            ("NOT timer", set()),
+            ("text:timer", set()),
+            ("\udcff\0", set()),
+        ],
+    )
+    def test_searches_words(self, store: Store, search: str, found: set[str]) -> None:
+        """All words, or beginnings of words, must be on one kept line; nothing typed is a command."""
+        self.put(
+            store,
+            make_verdict("a", reduction=kept("RRC: timer T310 expired", "setup")),
+            make_verdict("b", reduction=kept("RRC_REJECT from gNB-DU 7")),
+        )
+        assert {run.run_id for run in store.runs(search=search)} == found
+
+    def test_replacing_replaces_the_lines_too(self, store: Store) -> None:
+        """A search finds the lines of the verdict that counts only."""
+        self.put(store, make_verdict("a", version=21, reduction=kept("before")))
+        self.put(store, make_verdict("a", version=41, reduction=kept("after")))
+        self.put(store, make_verdict("a", version=31, reduction=kept("late")))
+        assert [bool(store.runs(search=word)) for word in ("before", "after", "late")] == [False, True, False]
+
+    def test_forgets_one_run(self, store: Store) -> None:
+        """Nothing of the run is left, waiting verdicts included; other runs stay."""
+        self.put(store, make_verdict("a", reduction=kept("secret")), make_verdict("ab", reduction=kept("other")))
+        self.give(store, make_verdict("a", version=301))
+        assert store.forget("a")
+        store.flush()
+        assert not store.forget("a")
+        assert [run.run_id for run in store.runs()] == ["ab"]
+        assert store.runs(search="secret") == []
+        assert store.runs(search="other") != []
+
+    def test_forgets_only_by_the_full_id(self, store: Store) -> None:
+        """A part of an id removes nothing."""
+        self.put(store, make_verdict("night/1"))
+        assert not store.forget("night")
+        assert len(store.runs()) == 1
+
+    def test_prunes_by_age_and_number(self, store: Store) -> None:
+        """What is older than a moment goes, and all but the newest; the oldest is named first."""
+        self.put(store, *(make_verdict(str(day), time=NOON + timedelta(days=day)) for day in range(5)))
+        assert store.prune() == []
+        assert store.prune(before=NOON + timedelta(days=1)) == ["0"]
+        assert store.prune(keep=2) == ["1", "2"]
+        assert store.prune(before=NOON, keep=10) == []
+        assert [run.run_id for run in store.runs()] == ["4", "3"]
+        assert store.prune(keep=0) == ["3", "4"]

@@ -1,0 +1,106 @@
+"""The behaviour every Source owes."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stream_triage.ports import Source
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
+
+
+def collect(source: Source, contiguous: bool = True) -> list[Event]:
+    """Runs a source to its end and holds its events to the rules."""
+    events: list[Event] = []
+    source.run(events.append)
+    check_events(events, contiguous)
+    return events
+
+
+def check_events(events: list[Event], contiguous: bool = True) -> None:
+    """One end per run, after everything else of it; with `contiguous`, no other run in between."""
+    ended: set[str] = set()
+    current = None
+    for event in events:
+        if isinstance(event, Tick):
+            continue
+        run = event.run_id
+        if isinstance(event, Problem):
+            assert event.path.isprintable()
+            if run is None:
+                continue
+        assert run
+        assert run.isprintable()
+        assert run not in ended, f"{event} comes after the end of its run"
+        assert not contiguous or current in (None, run), f"{event} comes within {current}"
+        current = run
+        if isinstance(event, RunEnd):
+            ended.add(run)
+            current = None
+    assert {event.run_id for event in events if isinstance(event, Chunk)} == ended
+
+
+def texts(events: list[Event]) -> dict[tuple[str, str], bytes]:
+    """All text by run path (the id without its hash) and source."""
+    joined: dict[tuple[str, str], bytes] = {}
+    for event in events:
+        if isinstance(event, Chunk):
+            key = (event.run_id.rpartition("#")[0], event.source)
+            joined[key] = joined.get(key, b"") + event.data
+    return joined
+
+
+def problems(events: list[Event]) -> list[Problem]:
+    return [event for event in events if isinstance(event, Problem)]
+
+
+class SourceContract:
+    """Subclasses say how to make a source that reads the given contents, each one run."""
+
+    most_runs = 3
+
+    def source(self, contents: list[bytes], tmp_path: Path) -> Source:
+        raise NotImplementedError
+
+    def unreadable(self, tmp_path: Path) -> Source:
+        """A source of which nothing can be read."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 256 * 1024, 256 * 1024 + 1, 700_000])
+    def test_text_is_complete(self, size: int, tmp_path: Path) -> None:
+        """Whatever the length, the chunks of a run join to its text."""
+        contents = [bytes(32 + (place * 7 + run) % 90 for place in range(size)) for run in range(self.most_runs)]
+        joined = texts(collect(self.source(contents, tmp_path)))
+        assert list(joined.values()) == contents
+
+    def test_runs_end_once(self, tmp_path: Path) -> None:
+        """Every run has an id of its own and one end."""
+        contents = [b"a run\n", b"", b"a run\n"][: self.most_runs]
+        events = collect(self.source(contents, tmp_path))
+        ends = Counter(event.run_id for event in events if isinstance(event, RunEnd))
+        assert list(ends.values()) == [1] * len(contents)
+
+    def test_chunks_are_bounded(self, tmp_path: Path) -> None:
+        """No chunk holds a whole large file."""
+        events = collect(self.source([b"line\n" * 200_000], tmp_path))
+        assert max(len(event.data) for event in events if isinstance(event, Chunk)) <= 256 * 1024
+
+    def test_problems_do_not_raise(self, tmp_path: Path) -> None:
+        """Input that cannot be read is a problem without a run, not an exception."""
+        events = collect(self.unreadable(tmp_path))
+        assert [(event.run_id, event.error) for event in problems(events)] == [(None, True)]
+        assert not texts(events)
+
+    @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("bug"), KeyboardInterrupt()])
+    def test_errors_of_the_handler_pass(self, error: BaseException, tmp_path: Path) -> None:
+        """What the handler raises is not mistaken for trouble with the input."""
+        events: list[Event] = []
+
+        def handle(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Chunk):
+                raise error
+
+        with pytest.raises(type(error)):
+            self.source([b"text\n"], tmp_path).run(handle)
+        assert not problems(events)

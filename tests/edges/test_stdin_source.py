@@ -1,0 +1,149 @@
+"""Pipes and lists as sources."""
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from stream_triage.files.naming import run_id
+from stream_triage.ports import Source
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
+from stream_triage.settings import InputSettings
+from stream_triage.sources.memory import MemorySource
+from stream_triage.sources.stdin import StdinSource
+from tests.edges.source_contract import SourceContract, check_events, collect, problems, texts
+
+
+class Pipe(io.BytesIO):
+    """Gives one piece per read, like a live pipe; an exception among the pieces is raised."""
+
+    def __init__(self, *pieces: bytes | BaseException) -> None:
+        super().__init__()
+        self.pieces = list(pieces)
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        if not self.pieces:
+            return b""
+        piece = self.pieces.pop(0)
+        if isinstance(piece, BaseException):
+            raise piece
+        assert size is None or len(piece) <= size
+        return piece
+
+
+class TestStdinContract(SourceContract):
+    most_runs = 1
+
+    def source(self, contents: list[bytes], tmp_path: Path) -> Source:
+        return StdinSource(io.BytesIO(contents[0]))
+
+    def unreadable(self, tmp_path: Path) -> Source:
+        return StdinSource(io.BytesIO(b"\x7fELF" + bytes(100)))
+
+
+class TestMemoryContract(SourceContract):
+    def source(self, contents: list[bytes], tmp_path: Path) -> Source:
+        events: list[Event] = []
+        for number, content in enumerate(contents):
+            run = run_id(f"memory{number}", content)
+            cuts = range(0, max(len(content), 1), 200_000)
+            events += [Chunk(run, content[cut : cut + 200_000]) for cut in cuts]
+            events.append(RunEnd(run))
+        return MemorySource(events)
+
+    def unreadable(self, tmp_path: Path) -> Source:
+        return MemorySource([Problem("memory", "cannot be read")])
+
+
+def test_memory_passes_every_kind_of_event() -> None:
+    """What is put in comes out, ticks and problems included."""
+    given: list[Event] = [Chunk("r", b"a"), Tick(), Problem("p", "why", run_id="r"), RunEnd("r")]
+    assert collect(MemorySource(given)) == given
+
+
+@pytest.mark.parametrize("size", [1, 3, 4095, 4096, 10_000])
+def test_any_read_size_gives_the_same_run(size: int) -> None:
+    """How a pipe cuts the text changes neither the run's id nor its text."""
+    text = b"".join(b"line %d\n" % number for number in range(3000))
+    events = collect(StdinSource(Pipe(*(text[cut : cut + size] for cut in range(0, len(text), size)))))
+    assert texts(events) == {("stdin", ""): text}
+    assert events[-1] == RunEnd(run_id("stdin", text))
+
+
+def test_chunks_are_given_as_they_come() -> None:
+    """Once the id is known, a chunk is passed on before the next one is waited for."""
+    pipe = Pipe(b"a" * 4096, b"b", b"c")
+    seen: list[tuple[bytes, int]] = []
+
+    def handle(event: Event) -> None:
+        if isinstance(event, Chunk):
+            seen.append((event.data[:1], len(pipe.pieces)))
+
+    StdinSource(pipe).run(handle)
+    assert seen == [(b"a", 2), (b"b", 1), (b"c", 0)]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+def test_compressed_text_is_unpacked(compress: Callable[[bytes], bytes]) -> None:
+    """A packed stream is the run that is in it."""
+    text = b"attach ok\n" * 5000
+    assert texts(collect(StdinSource(Pipe(compress(text))))) == {("stdin", ""): text}
+
+
+def test_damage_marks_the_run() -> None:
+    """A packed stream that is cut off gives what could be read, and a problem of that run before its end."""
+    text = b"".join(b"%d,%d\n" % (number, number**3) for number in range(5000))
+    events = collect(StdinSource(Pipe(gzip.compress(text)[:-2000])))
+    (read,) = texts(events).values()
+    assert len(read) > len(text) / 2
+    assert text.startswith(read)
+    assert isinstance(events[-2], Problem)
+    assert (events[-2].run_id, "cut off" in events[-2].reason) == (events[-1].run_id, True)  # type: ignore[union-attr]
+
+
+def test_expansion_is_guarded() -> None:
+    """A bomb in a pipe is stopped like one in a file."""
+    settings = InputSettings(max_expansion=10, expansion_floor_bytes=100_000)
+    events = collect(StdinSource(Pipe(gzip.compress(bytes(32) + b"a" * 5_000_000)), settings=settings))
+    assert "input.max_expansion = 10" in problems(events)[0].reason
+    assert sum(map(len, texts(events).values())) < 1_000_000
+
+
+@pytest.mark.parametrize("come", [b"short", b"x" * 9000])
+def test_interrupt_ends_the_run(come: bytes) -> None:
+    """Ctrl-C loses nothing that had come, ends the run and is not swallowed."""
+    events: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        StdinSource(Pipe(come, KeyboardInterrupt())).run(events.append)
+    check_events(events)
+    assert texts(events) == {("stdin", ""): come}
+    assert events[-1] == RunEnd(run_id("stdin", come))
+
+
+def test_interrupt_before_anything_came() -> None:
+    """There is no run to end."""
+    events: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        StdinSource(Pipe(KeyboardInterrupt())).run(events.append)
+    assert events == []
+
+
+def test_read_error_marks_the_run() -> None:
+    """A pipe that breaks ends the run with a problem."""
+    events = collect(StdinSource(Pipe(b"text\n", OSError(5, "Input/output error"))))
+    assert texts(events) == {("stdin", ""): b"text\n"}
+    assert problems(events)[0].reason == "cannot be read further: Input/output error"
+    assert problems(events)[0].run_id
+
+
+def test_progress_counts_packed_bytes() -> None:
+    """`read_bytes` is what came through the pipe; how much will come is unknown."""
+    packed = gzip.compress(b"text\n" * 1000)
+    source = StdinSource(Pipe(packed))
+    collect(source)
+    assert (source.read_bytes, source.total_bytes) == (len(packed), None)

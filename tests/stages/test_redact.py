@@ -1,0 +1,573 @@
+"""Redaction: what must never pass, what must stay, and that batching, repeating and hostile input change nothing."""
+
+import doctest
+import re
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_triage.errors import SettingsError
+from stream_triage.stages import redact
+from stream_triage.stages.redact import RULES, RedactionPattern, Redactor
+
+IMSI = "001010000000042"
+HEX = "00112233445566778899aabbccddeeff"
+SPACED = " ".join(HEX[i : i + 2] for i in range(0, 32, 2))
+COLONS = SPACED.replace(" ", ":")
+WORDS = " ".join(HEX[i : i + 8] for i in range(0, 32, 8))
+JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+BODY = ["MIIEinventedAAAA/" + "bQ9x+" * 9 + "zz", "Kinvented" + "Zk4/r" * 11, "AsDf0+9=="]
+KEY = ["-----BEGIN RSA PRIVATE KEY-----", *BODY, "-----END RSA PRIVATE KEY-----"]
+
+
+def clean(text: str) -> str:
+    return Redactor().text(text)
+
+
+def test_examples_of_the_table_are_doctests() -> None:
+    """Every rule shows a before and after, and they are true."""
+    assert all(rule.examples and rule.why for rule in RULES)
+    results = doctest.testmod(redact)
+    assert results.failed == 0
+    assert results.attempted == sum(len(rule.examples) for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"IMSI={IMSI}, IMEISV=0035609204079514, Ki=1", "IMSI=<imsi>, IMEISV=<imei>, Ki=1"),
+        (f'IMSI: "{IMSI}"', 'IMSI: "<imsi>"'),
+        (f"[IMSI {IMSI}] attach", "[IMSI <imsi>] attach"),
+        (f"IMSI[{IMSI}] (../src/mme/x.c:12)", "IMSI[<imsi>] (../src/mme/x.c:12)"),
+        (f"UE SUPI[imsi-{IMSI}] DNN[internet]", "UE SUPI[imsi-<imsi>] DNN[internet]"),
+        (f"[SUPI:imsi-{IMSI}] done", "[SUPI:imsi-<imsi>] done"),
+        (f"/policies/imsi-{IMSI}-1", "/policies/imsi-<imsi>-1"),
+        (f'{{\\"imsi\\":\\"{IMSI}\\"}}', '{\\"imsi\\":\\"<imsi>\\"}'),
+        (f"<imsi>{IMSI}</imsi>", "<imsi><imsi></imsi>"),
+        (f"\x1b[32mimsi\x1b[0m = \x1b[1m{IMSI}\x1b[0m", "\x1b[32mimsi\x1b[0m = \x1b[1m<imsi>\x1b[0m"),
+        ("imsi 001-01-0000000042", "imsi <imsi>"),
+        ("msin: '0000000042'", "msin: '<imsi>'"),
+        ("IMSI=00101042, truncated", "IMSI=<imsi>, truncated"),
+        ("suci-0-001-01-0000-1-1-a1b2c3d4e5f6 reject", "suci-<imsi> reject"),
+        (f"FORW MTE USIMCONFIG 0 [{IMSI}+1 2] 1", "FORW MTE USIMCONFIG 0 [<imsi>+1 2] 1"),
+        (f"for {IMSI}.", "for <imsi>."),
+        (f"ue_{IMSI}.log", "ue_<imsi>.log"),
+        ("IMEI: 35-609204-079514-0", "IMEI: <imei>"),
+        ("imei=356092040795140 ok", "imei=<imei> ok"),
+        ("imeisv-3560920407951401", "imeisv-<imei>"),
+        ('"msisdn": "+491700000042"', '"msisdn": "<msisdn>"'),
+        ("MSISDN[491700000042]", "MSISDN[<msisdn>]"),
+        ("gpsi: msisdn-491700000042", "gpsi: msisdn-<msisdn>"),
+        ("calling +491700000042, wait", "calling <msisdn>, wait"),
+        ("ICCID=8949000000000000042", "ICCID=<iccid>"),
+        ("0010100000000042@nai.epc.mnc001.mcc001.3gppnetwork.org up", "<email> up"),
+    ],
+)
+def test_identities(before: str, after: str) -> None:
+    """Subscribers and devices go, in every form that testers, cores and radios print."""
+    assert clean(before) == after
+
+
+@pytest.mark.parametrize("value", [HEX, HEX.upper(), "0x" + HEX, SPACED, COLONS, WORDS, SPACED.upper()])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Ki={}",
+        "K: {}",
+        'opc "{}"',
+        '"opc": "{}"',
+        "opc: '{}'",
+        "  - k: {}",
+        "OP = {}",
+        "CK: {}",
+        "ik={}",
+        "opc[{}]",
+        "kgnb : {} ",
+        "kausf:{}",
+        "k_asme: {}, n: 1",
+        "Kamf {}",
+        "KgNB*={}",
+        "k_rrc_enc={}",
+        "kRRCint: {}",
+        "XRES: {}",
+    ],
+)
+def test_keys(form: str, value: str) -> None:
+    """Subscriber and derived keys go, as one number, in words, as bytes, quoted or not."""
+    assert clean(form.format(value)) == form.format("<key>")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"NAS integrity key0x: {HEX}", "NAS integrity key0x: <key>"),
+        (f"NAS ciphering key: {HEX}", "NAS ciphering key: <key>"),
+        (f"key: '{HEX}'", "key: '<key>'"),
+        (f"ue.DerivateKamf() {HEX}{HEX}", "ue.DerivateKamf() <key>"),
+        (f"op: '{HEX}' # opType: OP", "op: '<key>' # opType: OP"),
+        ("kamf:0 1 2 a bb cc dd ee f0 1 2 3 ", "kamf:<key> "),
+        (f"Ki={HEX}, OPc={HEX}, DNN=oai", "Ki=<key>, OPc=<key>, DNN=oai"),
+        (f"Ki={HEX[:-1]}, bad", "Ki=<key>, bad"),
+    ],
+)
+def test_keys_in_particular_forms(before: str, after: str) -> None:
+    """Forms of one product each."""
+    assert clean(before) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("password=hunter2", "password=<password>"),
+        ("passwd: hunter2", "passwd: <password>"),
+        ("passwd: hunter", "passwd: <password>"),
+        ('PASSWORD="two words"', 'PASSWORD="<password>"'),
+        ('{"password":"a,b c"}', '{"password":"<password>"}'),
+        ('{\\"password\\":\\"abc\\"}', '{\\"password\\":\\"<password>\\"}'),
+        ("'password' => 'x1'", "'password' => '<password>'"),
+        ("spring.datasource.password=a(b", "spring.datasource.password=<password>"),
+        ("MYSQL_ROOT_PASSWORD: r00t!", "MYSQL_ROOT_PASSWORD: <password>"),
+        ("\x1b[1mpassword\x1b[0m: \x1b[3mabc1\x1b[0m", "\x1b[1mpassword\x1b[0m: \x1b[3m<password>\x1b[0m"),
+        ("db_pass=x2, n=1", "db_pass=<password>, n=1"),
+        ("passphrase = 'open sesame'", "passphrase = '<password>'"),
+        ("pwd=ab\\cd", "pwd=<password>"),
+        ("tool --password hunter -v", "tool --password <password> -v"),
+        ("tool --db-password=hunter", "tool --db-password=<password>"),
+        ("tool --passwd 'a b'", "tool --passwd '<password>'"),
+        ("sshpass -p hunter ssh x", "sshpass -p <password> ssh x"),
+        ("postgres://u:p%40x@db:5432/t", "postgres://u:<password>@db:5432/t"),
+        ("http://u:a@b@h/", "http://u:<password>@h/"),
+    ],
+)
+def test_passwords(before: str, after: str) -> None:
+    """Passwords go from settings, JSON, command lines and addresses."""
+    assert clean(before) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("api_key=abcdef", "api_key=<token>"),
+        ("X-API-Key: 0a1b2c3d4e", "X-API-Key: <token>"),
+        ("secret=abcdef", "secret=<token>"),
+        ('"client_secret": "abc-def"', '"client_secret": "<token>"'),
+        ("AWS_SECRET_ACCESS_KEY=abc/def+0123", "AWS_SECRET_ACCESS_KEY=<token>"),
+        ("token: 0123456789abcdef", "token: <token>"),
+        ("CODECOV_TOKEN: 01234567-89ab-cdef-0123-456789abcdef", "CODECOV_TOKEN: <token>"),
+        ("access_token=abc.def-123&n=1", "access_token=<token>&n=1"),
+        ("run --token abcdef12 -v", "run --token <token> -v"),
+        ("Authorization: Bearer abc.def~1", "Authorization: Bearer <token>"),
+        ("authorization: Basic Zm9vOmJhcg==", "authorization: Basic <token>"),
+        ('curl -H "Authorization: token abc123"', 'curl -H "Authorization: token <token>"'),
+        ('Authorization: Digest username="u", response="12"', "Authorization: Digest <token>"),
+        ("Proxy-Authorization: 0123456789abcdef", "Proxy-Authorization: <token>"),
+        ("using bearer 0123456789abcdefghij", "using bearer <token>"),
+        ("Cookie: a=b; c=d", "Cookie: <token>"),
+        ("set-cookie: sid=1; Path=/", "set-cookie: <token>"),
+        (f"jwt {JWT}.", "jwt <token>."),
+        ("https://0123456789abcdef0123@host.example/r.git", "https://<token>@host.example/r.git"),
+        ("https://h.example/f?X-Amz-Signature=0123456789abcdef&b=1", "https://h.example/f?X-Amz-Signature=<token>&b=1"),
+    ],
+)
+def test_tokens_by_name(before: str, after: str) -> None:
+    """Tokens go wherever a name, header or address announces them."""
+    assert clean(before) == after
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "AKIA" + "ABCDEFGHIJKLMNOP",
+        "ASIA" + "ABCDEFGHIJKLMNOP",
+        *("gh" + kind + "_" + "a1" * 18 for kind in "pousr"),
+        "github" + "_pat_" + "a1" * 12,
+        "gl" + "pat-" + "a1" * 10,
+        "xox" + "b-" + "1234567890-abc",
+        "npm" + "_" + "a1" * 18,
+        "pypi" + "-Ag" + "a1" * 30,
+        "AIza" + "a1" * 17 + "b",
+        "ya29" + "." + "a1" * 12,
+        "sk" + "_live_" + "a1" * 12,
+        "sk" + "-" + "a1" * 20,
+        "hf" + "_" + "a1" * 17,
+        "SG" + "." + "a1" * 11 + "." + "b2" * 12,
+        "hv" + "s." + "a1" * 14,
+        "dckr" + "_pat_" + "a1" * 12,
+        "shp" + "at_" + "a1" * 16,
+        "glsa" + "_" + "a1" * 20,
+    ],
+)
+def test_tokens_by_shape(token: str) -> None:
+    """Tokens with a known beginning need no name."""
+    assert clean(f"found {token}, stop") == "found <token>, stop"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "C: FORW 0x06 Failure MTE NRSETMUERADIOCONTEXTCELL: RETURN CODE:15014 FAILED",
+        "25/11/24 23:40:43:763\tI: CMPI MTE 0 NAS ACTIVE RAT IND:UE Id:0",
+        "I: ERNO 0x00000000 CASS 0x00000008 NR_L1.DL_PHY: at line 2153 of ../x/y.c",
+        "primary key: id, public key: name, key=value",
+        "cache key: wrapper-zips-0123456789abcdef0123456789abcdef",
+        f"Cache key: {HEX}",
+        f"commit {HEX}01234567",
+        f"sha256:{HEX}{HEX}",
+        f"key={HEX}",
+        "unexpected token: }",
+        "Unexpected token < in JSON at position 0",
+        "Executing with tokens: a, b",
+        "token = lexer.next()",
+        'if token.token == "eax":',
+        "password for root required",
+        "Enter password: ",
+        "password: must be at least 8 characters",
+        "password=null, secret=None, token=***",
+        "export GH_TOKEN=[secure] PASSWORD=$DB_PASSWORD",
+        "SECRET=${{ secrets.X }} apiKey: ${API_KEY_1}",
+        "PWD=/home/u OLDPWD=~/x",
+        "tests pass: 12, fail: 0",
+        "usage: tool --password PASSWORD --token TOKEN",
+        "at 1731939200000 ms",
+        "at 1731939200000000 us, seed 3141592653589793",
+        "at 1731939200000000000 ns",
+        "id='140462566084240' limit 281474976710655",
+        "0.123456789012345 and 310410123456789.25",
+        "bearer establishment failed, default EPS bearer 5",
+        "SCTP cookie echo, state cookie: 0x1234",
+        "derive_kgnb with count= 0",
+        "AUSF selected, kafka up, K = 4, op: 12",
+        "rand 00112233445566778899aabbccddeeff",
+        "git clone git@example.org:a/b.git",
+        "npm left-pad@1.3.0 lodash@4.17.21-rc.next icon@2x.png user@1000.service",
+        "com.acme.T$Listener@3460c866.running()",
+        "http://localhost:8080/@scope/x and https://$GH_TOKEN@github.com http://$U:$P@h/",
+        "diff +1 -2 +0000 +12345678",
+        "botocore.credentials:credentials.py:1102",
+        "Including io.jsonwebtoken:jjwt-api:jar:0.11.2 in the jar",
+        "-----BEGIN CERTIFICATE-----",
+        "-----BEGIN PUBLIC KEY-----",
+        "IMSI[Unknown IMSI] UE has SUCI / SUPI, IMSI 0",
+        "GUTI[00101cafe0000000001] M_TMSI:0xc00000d7",
+    ],
+)
+def test_stays(line: str) -> None:
+    """Triage needs these, and they give nobody away."""
+    assert clean(line) == line
+
+
+@pytest.mark.parametrize("prefix", ["", "    ", "2024-11-18T12:00:0{n}.12{n}Z ", "[{n}] INFO  ui.Key: ", "{n}\t|"])
+@pytest.mark.parametrize("label", ["RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "PRIVATE KEY", "PGP PRIVATE KEY BLOCK"])
+def test_private_key_over_lines(prefix: str, label: str) -> None:
+    """A key goes line by line, whatever stands left of it, and the lines around it stay."""
+    key = [f"-----BEGIN {label}-----", *BODY, f"-----END {label}-----"]
+    text = "\n".join(["before", *(prefix.format(n=n) + line for n, line in enumerate(key)), "after word"])
+    wanted = ["before", *(prefix.format(n=n) + "<private-key>" for n in range(len(key))), "after word"]
+    assert clean(text).split("\n") == wanted
+
+
+def test_private_key_with_quotes_and_line_ends() -> None:
+    """Keys quoted in code, with carriage returns, go too."""
+    text = "\n".join(f'  "{line}\\n"\r' for line in KEY)
+    assert not any(part in clean(text) for part in BODY)
+    assert clean(text).count("<private-key>") == len(KEY)
+
+
+def test_private_key_on_one_line() -> None:
+    """A key with literal line ends goes as one, and what stands around it stays."""
+    for end in ("\\n", "\\\\n", "\\r\\n"):
+        assert clean(f'{{"k": "{end.join(KEY)}{end}", "n": 1}}') == f'{{"k": "<private-key>{end}", "n": 1}}'
+
+
+def test_two_private_keys_on_one_line() -> None:
+    """Each is replaced, also when the second is cut."""
+    joined = "\\n".join(KEY)
+    assert clean(f"{joined} and {joined}!") == "<private-key> and <private-key>!"
+    assert clean(f"{joined} and " + "\\n".join(KEY[:3]) + " cut") == "<private-key> and <private-key> cut"
+
+
+def test_unfinished_private_key_ends_by_itself() -> None:
+    """Without END only key material goes: log lines after it stay, and later base64 is not taken for the key."""
+    log = [f"2024 INFO step {n} of many" for n in range(20)]
+    text = "\n".join([*KEY[:3], *log, BODY[0]])
+    wanted = ["<private-key>"] * 3 + [*log, BODY[0]]
+    assert clean(text).split("\n") == wanted
+
+
+def test_lines_inside_a_private_key_are_redacted_as_usual() -> None:
+    """Lines of others between the lines of a key pass through the table, and do not end the key."""
+    text = "\n".join([KEY[0], BODY[0], "12:00 login password=hunter2", f"12:01 at {HEX}01234567", *BODY[1:], KEY[-1]])
+    wanted = ["<private-key>", "<private-key>", "12:00 login password=<password>", f"12:01 at {HEX}01234567"]
+    assert clean(text).split("\n") == [*wanted, *["<private-key>"] * 3]
+
+
+def test_endless_private_key_is_bounded() -> None:
+    """Base64 that never ends is believed to be a key for 2,000 lines at most."""
+    redacted = clean("\n".join([KEY[0]] + [BODY[0]] * 3_000)).split("\n")
+    assert redacted[:1_999] == ["<private-key>"] * 1_999
+    assert redacted[-900:] == [BODY[0]] * 900
+
+
+def test_hex_dump_after_the_name_of_a_key() -> None:
+    """Bytes below a key's name go; a dump below anything else stays."""
+    dump = [f"    0000: {SPACED}", f"    0010: {SPACED}"]
+    assert clean("\n".join(["[RRC] K_eNB", *dump, "x"])).split("\n") == ["[RRC] K_eNB", "    <key>", "    <key>", "x"]
+    assert clean("\n".join(["PDU", *dump])).split("\n") == ["PDU", *dump]
+
+
+def test_counts_replacements_by_kind() -> None:
+    """A source's state adds up over batches."""
+    redactor = Redactor((RedactionPattern("site", r"site-\d+"),))
+    state = redactor.start()
+    redactor.lines(f"imsi={IMSI} imsi={IMSI}\nsite-7", state)
+    redactor.lines("password=hunter2\nnothing here", state)
+    assert state.counts == {"imsi": 2, "site": 1, "password": 1}
+
+
+def test_pseudonyms_are_stable_and_keyed() -> None:
+    """With a key one subscriber is one pseudonym in every form; without that key nobody can tell who."""
+    redactor = Redactor(pseudonym_key=b"invented")
+    marker = redactor.text(IMSI)
+    assert re.fullmatch(r"<imsi:[0-9a-f]{8}>", marker)
+    suci = redactor.text("suci-0-001-01-0000-0-0-0000000042").removeprefix("suci-")
+    assert {redactor.text(f"imsi-{IMSI}"), redactor.text(f'IMSI: "{IMSI}"')} == {f"imsi-{marker}", f'IMSI: "{marker}"'}
+    assert suci == marker
+    assert redactor.text("001010000000043") != marker
+    assert Redactor(pseudonym_key=b"other").text(IMSI) != marker
+
+
+def test_secrets_never_become_pseudonyms() -> None:
+    """A pseudonym would let a short secret be guessed."""
+    text = f"password=hunter2 Ki={HEX} api_key=abcdef1\n{KEY[0]}\n{KEY[1]}\n{KEY[-1]}\nsite-7"
+    own = (RedactionPattern("site", r"site-\d+"),)
+    assert Redactor(own, pseudonym_key=b"k").text(text) == Redactor(own).text(text)
+
+
+def test_all_digit_pseudonym_is_not_taken_for_a_number() -> None:
+    """The marker looks like a name with its value, and stays."""
+    assert clean("<imsi:12345678> <imei:12345678> <msisdn:12345678>") == "<imsi:12345678> <imei:12345678> <msisdn:12345678>"
+
+
+def test_own_pattern_replaces_all_or_its_secret_group() -> None:
+    """Own patterns come first and see the line as it came."""
+    redactor = Redactor((RedactionPattern("site", r"site-(?P<secret>\d+)x"), RedactionPattern("lab", r"(?i)berlin")))
+    assert redactor.text("site-12x in Berlin, berlin") == "site-<site>x in <lab>, <lab>"
+    assert Redactor((RedactionPattern("both", rf"id {IMSI}"),)).text(f"id {IMSI}") == "<both>"
+
+
+def test_own_pattern_cannot_join_lines_or_damage_markers() -> None:
+    """An own pattern may match anything, yet lines and markers keep their number and form."""
+    redactor = Redactor((RedactionPattern("any", r"[\s\w]+"),))
+    assert redactor.text("a b\nc\n\nd") == "<any>\n<any>\n\n<any>"
+    assert redactor.text("<imsi>:<key>") == "<imsi>:<key>"
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "remedy"),
+    [("bad", "(", "correct or remove"), ("empty", "a*", "empty string"), ("Not ok", "a", "a-z"), ("x\n", "a", "a-z")],
+)
+def test_own_pattern_that_cannot_work_is_refused(name: str, pattern: str, remedy: str) -> None:
+    """The message names the pattern and says what to do."""
+    with pytest.raises(SettingsError, match=remedy) as caught:
+        Redactor((RedactionPattern(name, pattern),))
+    assert repr(name) in str(caught.value)
+
+
+def test_repr_gives_nothing_away() -> None:
+    """Neither the key nor a line shows up in what a traceback or a log prints."""
+    redactor = Redactor((RedactionPattern("own", "hush"),), pseudonym_key=b"topsecret")
+    state = redactor.start()
+    redactor.lines(f"{KEY[0]}\n{BODY[0]}", state)
+    assert "topsecret" not in repr(redactor)
+    assert "hush" not in repr(redactor)
+    assert not any(BODY[0][:12] in str(getattr(state, slot)) for slot in state.__slots__)
+
+
+PIECES = st.sampled_from(
+    [
+        "IMSI",
+        "imsi=",
+        "imsi-",
+        "supi ",
+        "IMEI:",
+        "msisdn",
+        "suci-0-001-01-0000-0-0-0000000042",
+        "tel:",
+        "Ki=",
+        "K: ",
+        "opc",
+        "kgnb : ",
+        "K_eNB",
+        "key: ",
+        "api_key",
+        "secret",
+        "token: ",
+        "token=",
+        "password",
+        "passwd: ",
+        "--password ",
+        "pwd",
+        "Authorization: ",
+        "Bearer ",
+        "Basic ",
+        "Cookie: ",
+        "://",
+        "bob:pw1",
+        "@",
+        "a@b.org",
+        "?sig=",
+        "<imsi>",
+        "<imsi:",
+        "12345678",
+        ">",
+        "<",
+        "<key>",
+        "<token>",
+        "<private-key>",
+        "<any>",
+        "=",
+        ":",
+        '"',
+        "'",
+        '\\"',
+        " ",
+        "  ",
+        ",",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "+1 2]",
+        "+491700000042",
+        IMSI,
+        HEX,
+        SPACED,
+        WORDS,
+        JWT,
+        "hunter2",
+        "abcdef0123",
+        "12",
+        ".",
+        "ghp_" + "a1" * 18,
+        "null",
+        "***",
+        "$X",
+        "\\n",
+        "\x1b[0m",
+        "\r",
+        "\t",
+        "x",
+        "é",
+        "İ",
+        "K",
+        "ſ",
+        "0x",
+        "-",
+        "::",
+        ";",
+        *KEY,
+        "    0000: " + SPACED,
+        "12:00:00 INFO ",
+        "PRIVATE KEY",
+        "sid=1",
+    ]
+)
+LINES = st.lists(st.lists(PIECES, max_size=6).map("".join), min_size=1, max_size=12)
+OWN = (RedactionPattern("any", r"hunt\w+"), RedactionPattern("own", r"bob:(?P<secret>\S+)"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(lines=LINES, cuts=st.sets(st.integers(0, 12)), key=st.sampled_from([None, b"k"]))
+def test_batching_changes_nothing(lines: list[str], cuts: set[int], key: bytes | None) -> None:
+    """Any cut of the lines into batches gives the same text and counts, with as many lines."""
+    redactor = Redactor(OWN, key)
+    whole, parts = redactor.start(), redactor.start()
+    together = redactor.lines("\n".join(lines), whole).split("\n")
+    edges = sorted({0, len(lines), *(cut for cut in cuts if cut < len(lines))})
+    apart = [line for a, b in pairwise(edges) for line in redactor.lines("\n".join(lines[a:b]), parts).split("\n")]
+    assert apart == together
+    assert len(together) == len(lines)
+    assert parts.counts == whole.counts
+
+
+@settings(max_examples=600, deadline=None)
+@given(lines=LINES, key=st.sampled_from([None, b"k"]))
+def test_redacting_twice_changes_nothing(lines: list[str], key: bytes | None) -> None:
+    """Redacted text is already redacted: nothing is found in it again and every marker stays."""
+    redactor = Redactor(OWN, key)
+    once = redactor.text("\n".join(lines))
+    assert redactor.text(once) == once
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=LINES)
+def test_triggers_cover_their_rules(lines: list[str]) -> None:
+    """A rule that could match is always woken by one of its triggers."""
+    text = "\n".join(lines)
+    _, starts_of = redact._wanted(text)
+    for number, compiled in enumerate(redact._COMPILED):
+        for match in compiled.pattern.finditer(text):
+            assert text.rfind("\n", 0, match.start()) + 1 in starts_of.get(number, []), compiled.rule.name
+
+
+HOSTILE = [
+    "a",
+    "a.",
+    "a@",
+    "a@a.",
+    "://a:",
+    "://a:b@",
+    "-",
+    "imsi",
+    'imsi"',
+    "0",
+    "00 ",
+    "00:",
+    "k: 00 ",
+    "kgnb : 0 ",
+    "key:",
+    "password=",
+    'password="',
+    "password={{",
+    "token=",
+    "token=%(",
+    "token: a",
+    'api_key="',
+    "eyJaaaaaaaaa.",
+    "bearer ",
+    'authorization: digest "',
+    "Cookie: a=",
+    "\\",
+    '\\"',
+    "suci-0-001-",
+    "1234567890123456",
+    "$",
+    "\x1b[0m",
+    "{{",
+    "İ",
+    "K_eNB",
+    KEY[0],
+    KEY[0] + "\\n",
+    "\\n".join(KEY),
+    KEY[-1],
+    "A1+/",
+    "<token>",
+    "?key=a",
+    "-----BEGIN A B ",
+    "pwd \x1b[",
+]
+
+
+@pytest.mark.parametrize("before", ["", "imsi=", "password=", 'token="', "://a:", KEY[0]])
+def test_hostile_lines_finish(before: str) -> None:
+    """Full-length lines made to confuse the rules take no longer than seconds, all of them together."""
+    started = time.process_time()
+    for piece in HOSTILE:
+        line = before + piece * (65_536 // len(piece))
+        assert "\n" not in clean(line + "@a.bc 1")
+    assert time.process_time() - started < len(HOSTILE)

@@ -1,0 +1,344 @@
+"""The pipeline as a whole, memory to memory."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict
+from stream_triage.pipeline import Session
+from stream_triage.stages.redact import Redactor
+from stream_triage.stages.rules import Rule, Rules
+from tests.corpus import make_run, tiny_bundle
+
+FAILING = make_run("L3", 1000)
+PASSING = make_run("Pass", 1001)
+
+
+def judge(triage: Triage, sources: dict[str, bytes], run_id: str = "r") -> Verdict:
+    session = triage.session(run_id)
+    for source, data in sources.items():
+        session.feed(data, source)
+    return session.close()
+
+
+@pytest.mark.parametrize("label", ["Pass", "L2", "L3"])
+def test_unseen_run_gets_its_label(triage: Triage, label: str) -> None:
+    """Runs that were not trained on get the label of their failure, with confidence."""
+    for seed in range(2000, 2010):
+        verdict = judge(triage, dict(make_run(label, seed).sources))
+        assert (verdict.label, verdict.passed) == (label, label == "Pass")
+        assert verdict.confidence > 0.5
+        assert not verdict.needs_review
+
+
+def test_evidence_quotes_the_deciding_line(triage: Triage) -> None:
+    """The strongest line is the one with the failure, quoted with its number; the missing success is named."""
+    verdict = judge(triage, dict(FAILING.sources))
+    top = next(item for item in verdict.evidence if item.kind == "line")
+    assert top.source == "ue"
+    assert "registration reject cause" in top.text
+    assert top.number is not None
+    assert FAILING.sources["ue"].decode().split("\n")[top.number - 1] == top.text
+    assert "session up" in {item.text for item in verdict.evidence if item.kind == "missing"}
+
+
+def test_anomalies_say_what_is_new_and_what_is_missing(triage: Triage) -> None:
+    verdict = judge(triage, dict(FAILING.sources))
+    assert verdict.anomalous
+    assert any(a.kind == "new" and "reject" in a.text for a in verdict.anomalies)
+    assert any(a.kind == "missing" and a.expected == "session up" for a in verdict.anomalies)
+    assert any(a.kind == "end" and a.source == "ue" for a in verdict.anomalies)
+
+
+def test_passing_run_is_clean(triage: Triage) -> None:
+    verdict = judge(triage, dict(PASSING.sources))
+    assert verdict.clean
+    assert verdict.anomalies == ()
+
+
+HOSTILE = [
+    b"\xff\xfe",
+    b"\x00",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    "\u2028 é ü ␀".encode(),
+    b"-----BEGIN PRIVATE KEY-----\n",
+    b"x" * 700,
+]
+
+
+@st.composite
+def cut_and_interleaved(draw: st.DrawFn) -> tuple[dict[str, bytes], list[tuple[str, int]]]:
+    """Texts of two sources with dirt in them, and a way to deliver them: (source, number of bytes) steps."""
+    run = make_run(draw(st.sampled_from(["Pass", "L2", "L3"])), draw(st.integers(0, 10_000)))
+    texts = {}
+    for source, data in run.sources.items():
+        for dirt in draw(st.lists(st.sampled_from(HOSTILE), max_size=3)):
+            place = draw(st.integers(0, len(data)))
+            data = data[:place] + dirt + data[place:]
+        texts[source] = data
+    steps = draw(st.lists(st.tuples(st.sampled_from(sorted(texts)), st.sampled_from([1, 2, 3, 7, 40, 500])), max_size=80))
+    return texts, steps
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(delivery=cut_and_interleaved(), advance_every=st.integers(1, 9))
+def test_cutting_and_interleaving_change_nothing(
+    delivery: tuple[dict[str, bytes], list[tuple[str, int]]], advance_every: int
+) -> None:
+    """However the bytes are cut, the sources interleaved and the models advanced, the verdict is the same to the byte."""
+    texts, steps = delivery
+    triage = Triage(tiny_bundle(), line_bytes=512)
+    whole = judge(triage, texts)
+    session, given_bytes = triage.session("r"), dict.fromkeys(texts, 0)
+    for i, (source, size) in enumerate(steps):
+        session.feed(texts[source][given_bytes[source] : given_bytes[source] + size], source)
+        given_bytes[source] += size
+        if i % advance_every == 0:
+            triage.advance([session])
+    for source, data in reversed(texts.items()):
+        session.feed(data[given_bytes[source] :], source)
+    assert session.close().model_dump_json() == whole.model_dump_json()
+
+
+def test_peek_sees_whole_lines_and_changes_nothing(triage: Triage) -> None:
+    """Provisional verdicts after every byte have rising versions below the final one and do not disturb it."""
+    session = triage.session("r")
+    versions = []
+    for i in range(len(FAILING.sources["ue"])):
+        session.feed(FAILING.sources["ue"][i : i + 1], "ue")
+        provisional = session.peek()
+        assert not provisional.final
+        versions.append(provisional.version)
+    session.feed(FAILING.sources["gnb"], "gnb")
+    final = session.close()
+    assert versions == sorted(set(versions))
+    assert final.version > versions[-1]
+    assert final.version % 2 == 1
+    assert final.model_dump() == judge(triage, dict(FAILING.sources)).model_dump()
+
+
+def test_sources_of_one_name_after_redaction_stay_apart(triage: Triage) -> None:
+    """Two sources whose names differ only in an identity keep their bytes and line numbers apart."""
+    session = triage.session("r")
+    session.feed(b"uesim star", "ue-imsi-001010000000001")
+    session.feed(b"uesim starting\n", "ue-imsi-001010000000002")
+    session.feed(b"ting\n", "ue-imsi-001010000000001")
+    verdict = session.close()
+    assert [summary.source for summary in verdict.sources] == ["ue-imsi-<imsi>", "ue-imsi-<imsi>~2"]
+    assert [summary.lines for summary in verdict.sources] == [1, 1]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b" \n"])
+def test_run_without_text_needs_review(triage: Triage, data: bytes) -> None:
+    verdict = judge(triage, {"": data})
+    assert verdict.needs_review
+    assert verdict.review_reasons[0] == "the run has no text"
+
+
+def test_run_without_any_chunk_gets_a_verdict(triage: Triage) -> None:
+    assert triage.session("r").close().needs_review
+
+
+def test_unknown_kind_of_log_needs_review(triage: Triage) -> None:
+    """A log of another world is not judged with a straight face."""
+    verdict = triage.run("".join(f"kernel: eth{i} link becomes ready\n" for i in range(50)))
+    assert any("of a kind this bundle knows" in reason for reason in verdict.review_reasons)
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "count"),
+    [
+        (b"caf\xe9 \xff\xfe\n" * 3, "invalid_bytes", 9),
+        (b"a\x00b\x00\n", "nul_bytes", 2),
+        (b"y" * 70_000 + b"\nnext\n", "cut_lines", 1),
+        (b"y" * 70_000 + b"\nnext\n", "dropped_bytes", 70_000 - 65_536),
+    ],
+)
+def test_damage_is_mended_visibly_and_counted(triage: Triage, data: bytes, field: str, count: int) -> None:
+    verdict = judge(triage, {"": data})
+    assert getattr(verdict.sources[0].repairs, field) == count
+    assert verdict.needs_review
+
+
+def test_damage_noted_by_the_source_is_a_reason_for_review(triage: Triage) -> None:
+    session = triage.session("r")
+    session.feed(PASSING.sources["ue"], "ue")
+    session.damaged("the gzip stream ends early", "ue")
+    assert "the gzip stream ends early" in session.close().review_reasons
+
+
+def test_50_mb_line_is_cut(triage: Triage) -> None:
+    """An endless line costs neither memory nor the lines behind it."""
+    session = triage.session("r")
+    for _ in range(50):
+        session.feed(b"z" * (1 << 20))
+    session.feed(b"\n" + PASSING.sources["ue"])
+    verdict = session.close()
+    assert verdict.sources[0].lines == 1 + PASSING.sources["ue"].count(b"\n")
+    assert verdict.sources[0].repairs.cut_lines == 1
+    assert verdict.sources[0].bytes == (50 << 20) + 1 + len(PASSING.sources["ue"])
+
+
+def open_state_bytes(session: Session) -> int:
+    """Size of what is kept of the sources between two advances, text in the spool aside."""
+    import sys
+
+    total = 0
+    for state in session._sources.values():
+        total += sys.getsizeof(state.fold.table) + len(state.classify.seen)
+        total += sys.getsizeof(state.classify.terms) + sys.getsizeof(state.classify.lines)
+        total += state.detect.counts.nbytes + state.detect.first_lines.nbytes
+        total += sum(sys.getsizeof(key) + sys.getsizeof(value) for key, value in state.detect.new_keys.items())
+        total += sum(len(line) for line in state.queue)
+    return total
+
+
+def test_state_of_an_open_run_does_not_grow_with_its_length(triage: Triage) -> None:
+    """Ten times the text, every line new: the state stays what it was."""
+    session, sizes = triage.session("r"), []
+    for part in range(20):
+        lines = (f"worker{chr(97 + i % 26)}{i}x{part} says {'word' + chr(97 + i % 26)}\n" for i in range(500))
+        session.feed("".join(lines).encode())
+        triage.advance([session])
+        sizes.append(open_state_bytes(session))
+    assert sizes[-1] <= sizes[1] * 1.05
+    assert sizes[-1] < 100_000
+
+
+def rules_with(**changes: object) -> Rules:
+    entry = {"name": "r1", "pattern": "session up", "label": "L2", "veto": True, "note": "seen before"} | changes
+    return Rules([Rule.model_validate(entry)])
+
+
+def test_rule_decides_over_the_model(bundle: Bundle) -> None:
+    """A veto sets the label, is quoted first as evidence, and tells the cause."""
+    verdict = judge(Triage(bundle, rules=rules_with(cause="environment")), dict(PASSING.sources))
+    assert (verdict.label, verdict.confidence, verdict.cause) == ("L2", 1.0, "environment")
+    first = verdict.evidence[0]
+    assert (first.kind, first.rule, first.note, first.text) == ("rule", "r1", "seen before", "session up")
+
+
+def test_rule_weight_moves_the_probability(bundle: Bundle) -> None:
+    """A weight adds to the log-odds of its label, no more and no less."""
+    import math
+
+    plain = judge(Triage(bundle), dict(PASSING.sources)).probabilities
+    moved = judge(Triage(bundle, rules=rules_with(veto=False, weight=1.5)), dict(PASSING.sources)).probabilities
+    before, after = math.log(plain["L2"] / plain["Pass"]), math.log(moved["L2"] / moved["Pass"])
+    assert after - before == pytest.approx(1.5)
+
+
+def test_rule_scope(bundle: Bundle) -> None:
+    """A rule for other test cases or sources stays silent."""
+    for changes in ({"source": "gnb"}, {"test_case": "handover*"}):
+        assert judge(Triage(bundle, rules=rules_with(**changes)), dict(PASSING.sources)).passed
+    session = Triage(bundle, rules=rules_with(test_case="handover*")).session("r", {"test.case.name": "handover_7"})
+    session.feed(PASSING.sources["ue"], "ue")
+    assert session.close().label == "L2"
+
+
+def test_disagreeing_vetoes_need_a_review(bundle: Bundle) -> None:
+    two = Rules(
+        [
+            Rule(name="a", pattern="session up", label="L2", veto=True),
+            Rule(name="b", pattern="uesim", label="L3", veto=True),
+        ]
+    )
+    verdict = judge(Triage(bundle, rules=two), dict(PASSING.sources))
+    assert verdict.label == "L2"
+    assert verdict.review_reasons == ("rules a and b disagree",)
+
+
+def test_rule_with_a_label_no_bundle_has_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(SettingsError, match="rule 'r1' has label 'L9'"):
+        Triage(bundle, rules=rules_with(label="L9"))
+
+
+def test_no_bundle_is_refused() -> None:
+    with pytest.raises(BundleError, match="no bundle"):
+        Triage([])
+
+
+def test_several_bundles_judge_side_by_side(bundle: Bundle) -> None:
+    """A session may ask for a bundle by name; the first one judges the rest."""
+    other = Bundle(bundle.card.model_copy(update={"name": "other"}), {n: bundle.data(n) for n in bundle.card.files})
+    triage = Triage([bundle, other])
+    assert triage.session("a").close().bundle == "tiny"
+    assert triage.session("b", bundle="other").close().bundle == "other"
+
+
+def test_closed_session_takes_no_more(triage: Triage) -> None:
+    session = triage.session("r")
+    first = session.close()
+    assert session.close() == first
+    with pytest.raises(ValueError, match="closed"):
+        session.feed(b"late\n")
+
+
+SECRETS = {
+    "imsi": "001019876543210",
+    "key": "8baf473f2f8fd09487cccbd7097c6862",
+    "token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLW9mLXRlc3Q",
+    "password": "Tr0ub4dor&3",
+    "email": "jane.doe@lab.example",
+    "private-key": "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj",
+}
+SECRET_TEXT = f"""uesim starting
+attach IMSI={SECRETS["imsi"]} opc={SECRETS["key"]}
+GET / Authorization: Bearer {SECRETS["token"]}
+password={SECRETS["password"]} mail {SECRETS["email"]}
+-----BEGIN PRIVATE KEY-----
+{SECRETS["private-key"]}
+-----END PRIVATE KEY-----
+registration reject cause 7
+"""
+
+
+def test_no_secret_leaves_the_pipeline(bundle: Bundle) -> None:
+    """Secrets in text, run id, source name and headers are in no part of the verdict, the spool or the rules' evidence."""
+    triage = Triage(bundle, rules=rules_with(pattern="IMSI|Bearer|password", label="L3"))
+    headers = {
+        "test.case.name": f"attach IMSI {SECRETS['imsi']}",
+        f"user {SECRETS['email']}": f"token={SECRETS['token']}",
+    }
+    session = triage.session(f"logs/{SECRETS['imsi']}.log", headers)
+    session.feed(SECRET_TEXT.encode(), f"ue-{SECRETS['imsi']}")
+    session.damaged(f"odd: password={SECRETS['password']}", f"ue-{SECRETS['imsi']}")
+    verdict = session.close()
+    texts = [verdict.model_dump_json(), json.dumps(session.run_id), json.dumps(session.headers)]
+    for source in session.text.sources():
+        texts += [source, *session.text.read(source, 1, session.text.line_count(source))]
+    for kind, secret in SECRETS.items():
+        assert not any(secret in text for text in texts), kind
+    assert sum(verdict.sources[0].redactions.values()) >= len(SECRETS)
+
+
+def test_pseudonyms_keep_identities_apart(bundle: Bundle) -> None:
+    """With a key the same identity stays recognisable, and the verdict is the same as without."""
+    plain = Triage(bundle).run(SECRET_TEXT)
+    keyed = Triage(bundle, redactor=Redactor(pseudonym_key=b"k")).run(SECRET_TEXT)
+    texts = " ".join(line.text for line in keyed.reduction)
+    assert "<imsi:" in texts
+    assert SECRETS["imsi"] not in texts
+    assert (keyed.label, keyed.probabilities) == (plain.label, plain.probabilities)
+
+
+def test_evidence_shares_add_up(bundle: Bundle) -> None:
+    """Lines, missing keys and the rest are exactly the log-odds of the label against its rival."""
+    import math
+
+    session = Triage(bundle).session("r")
+    for source, data in FAILING.sources.items():
+        session.feed(data, source)
+    verdict = session.close()
+    model = session._model
+    states = {name: state.classify for name, state in session._sources.items()}
+    missing = [a.key for a in verdict.anomalies if a.kind == "missing"]
+    shares = model.classifier.explain(states, 2, 0, missing)
+    total = sum(share.weight for share in shares.lines) + sum(shares.missing.values()) + shares.rest
+    assert total == pytest.approx(math.log(verdict.probabilities["L3"] / verdict.probabilities["Pass"]), abs=1e-9)
+    assert isinstance(verdict.evidence[0], Evidence)

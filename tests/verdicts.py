@@ -1,0 +1,32 @@
+"""Verdicts for tests."""
+
+from typing import Any
+
+from stream_triage.records import ReducedLine, SourceSummary, Verdict
+
+__all__ = ["kept", "make_verdict"]
+
+
+def make_verdict(run_id: str = "runs/a.log-0123abcd", **changes: Any) -> Verdict:
+    """A final, clean pass of ten lines, but for the changes."""
+    fields: dict[str, Any] = {
+        "run_id": run_id,
+        "version": 201,
+        "final": True,
+        "label": "Pass",
+        "passed": True,
+        "confidence": 0.9,
+        "probabilities": {"Pass": 0.9, "L2": 0.1},
+        "needs_review": False,
+        "anomaly_score": 0.1,
+        "anomalous": False,
+        "sources": (SourceSummary(source="", lines=10, bytes=100, known_lines=9, folded_lines=8),),
+        "bundle": "tiny",
+        "bundle_version": "1",
+    }
+    return Verdict(**{**fields, **changes})
+
+
+def kept(*texts: str, source: str = "") -> tuple[ReducedLine, ...]:
+    """Lines of a reduction, numbered from 1."""
+    return tuple(ReducedLine(source=source, number=number, text=text, why="rare") for number, text in enumerate(texts, 1))

@@ -1,0 +1,27 @@
+"""The simplest baseline: the layer tag of the last line with an error word names the failed layer; no such line, no failure.
+
+It is what a person does with grep, written down. The words are general and were not chosen by looking at scores.
+"""
+
+import re
+from collections.abc import Mapping
+
+__all__ = ["keyword_label"]
+
+ERROR_WORDS = re.compile(r"(?i)\b(?:assert\w*|error|fail\w*|reject\w*|abort\w*|fatal|exit\w*|refused|timed? ?out|expired)\b")
+LAYER_WORDS = (
+    ("L3", re.compile(r"(?i)\b(?:nr_)?(?:rrc|nas)\b|registration|pdu session")),
+    ("L2", re.compile(r"(?i)\b(?:nr_)?(?:mac|rlc|pdcp|sdap)\b")),
+    ("L0_L1", re.compile(r"(?i)\b(?:nr_)?(?:phy|l1|hw|ru|prach|ssb)\b")),
+    ("core_other", re.compile(r"(?i)\b(?:ngap|f1ap|e1ap|sctp|gtpu|amf|config)\b")),
+)
+
+
+def keyword_label(sources: Mapping[str, bytes], passing_label: str) -> str:
+    """Label of one run from its raw text."""
+    found = passing_label
+    for _, data in sorted(sources.items()):
+        for line in data.decode(errors="replace").split("\n"):
+            if ERROR_WORDS.search(line):
+                found = next((label for label, words in LAYER_WORDS if words.search(line)), found)
+    return found

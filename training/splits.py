@@ -1,0 +1,26 @@
+"""Which runs are trained on and which are held out. Near copies (runs of one group) always stay on one side."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+__all__ = ["FOLDS", "cross_folds", "hold_out"]
+
+FOLDS = 5
+
+Indexes = NDArray[np.intp]
+
+
+def hold_out(labels: Sequence[str], groups: Sequence[str], seed: int) -> tuple[Indexes, Indexes]:
+    """Indexes of training and test runs; a fifth is held out, with the labels in proportion as far as groups allow."""
+    return next(cross_folds(labels, groups, seed))
+
+
+def cross_folds(
+    labels: Sequence[str], groups: Sequence[str], seed: int, folds: int = FOLDS
+) -> Iterator[tuple[Indexes, Indexes]]:
+    """Every run is in the second part of exactly one pair."""
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    yield from splitter.split(np.zeros(len(labels)), np.asarray(labels), np.asarray(groups))

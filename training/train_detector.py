@@ -1,0 +1,124 @@
+"""Template keys of passing runs in, the profile of the plain detector and of the reducer out.
+
+The threshold is set by cross-fitting: each passing run is scored by a profile of the other folds, and the score that only
+the stated share of them exceeds becomes the threshold.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_triage.stages.detect import BLANK, NEW, Detector, DetectorProfile
+from stream_triage.stages.reduce import ReducerProfile
+from stream_triage.stages.template import Templates
+from training.data import MaskedRuns
+
+__all__ = ["KeyedRuns", "fit_detector", "fit_reducer", "raw_score"]
+
+EXPECTED_SHARE = 0.99
+RARE_SHARE = 0.05
+FALSE_ALARM_RATE = 0.02
+
+KeyedRun = Mapping[str, NDArray[np.int32]]
+
+
+class KeyedRuns:
+    """Runs as template indexes, by source."""
+
+    def __init__(self, corpus: MaskedRuns, templates: Templates) -> None:
+        keys = [templates.match(text) if text.strip() else BLANK for text in corpus.key_texts]
+        self.key_of_line = np.array(keys, dtype=np.int32)
+        self.new_key_of_line = [
+            templates.new_key(text) if key == NEW else "" for key, text in zip(keys, corpus.key_texts, strict=True)
+        ]
+        self._corpus = corpus
+
+    def run(self, index: int) -> dict[str, tuple[list[int], list[str]]]:
+        """Per source: the key index of each line, and the keys of those that match nothing."""
+        found = {}
+        for source, lines in self._corpus.runs[index].items():
+            keys = self.key_of_line[lines]
+            found[source] = (keys.tolist(), [self.new_key_of_line[i] for i in lines[keys == NEW].tolist()])
+        return found
+
+    def expected_terms(
+        self,
+        passing: Sequence[int],
+        expected: Sequence[str],
+        templates: Templates,
+        terms_of_line: Sequence[Sequence[int]],
+    ) -> dict[str, list[int]]:
+        """Terms that the lines of each expected key bring in passing runs."""
+        wanted = {templates.keys.index(key): key for key in expected}
+        found: dict[str, set[int]] = {key: set() for key in expected}
+        for run in passing:
+            for line in self._corpus.distinct(run).tolist():
+                key = wanted.get(int(self.key_of_line[line]))
+                if key:
+                    found[key].update(terms_of_line[line])
+        return {key: sorted(terms) for key, terms in found.items()}
+
+
+def fit_detector(
+    keyed: KeyedRuns, templates: Templates, passing: Sequence[int], groups: Sequence[str], seed: int
+) -> Detector:
+    """Profile of the given passing runs; `groups` name near copies among them, which stay in one fold."""
+    held_out = np.zeros(len(passing))
+    for fold in _group_folds(groups, seed):
+        rest = [run for run, inside in zip(passing, fold, strict=True) if not inside]
+        trial = Detector(templates.keys, _profile(keyed, templates, rest, 1.0))
+        for i in np.flatnonzero(fold).tolist():
+            held_out[i] = raw_score(trial, keyed, passing[i])
+    threshold = max(float(np.quantile(held_out, 1 - FALSE_ALARM_RATE, method="higher")), 0.5)
+    return Detector(templates.keys, _profile(keyed, templates, passing, threshold))
+
+
+def raw_score(detector: Detector, keyed: KeyedRuns, run: int) -> float:
+    states = {}
+    for source, (keys, new_keys) in keyed.run(run).items():
+        states[source] = detector.start()
+        detector.update(states[source], keys, new_keys, 1)
+    return detector.finish(states).raw_score
+
+
+def fit_reducer(keyed: KeyedRuns, templates: Templates, passing: Sequence[int]) -> ReducerProfile:
+    counts = Counter(key for run in passing for key in _known_keys(keyed, run))
+    limit = RARE_SHARE * len(passing)
+    rare = sorted(key for i, key in enumerate(templates.keys) if counts[i] < limit)
+    return ReducerProfile(rare=tuple(rare), rare_share=RARE_SHARE)
+
+
+def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], threshold: float) -> DetectorProfile:
+    counts: Counter[int] = Counter()
+    ends: set[int] = set()
+    lengths = []
+    for run in passing:
+        counts.update(_known_keys(keyed, run))
+        events = {source: [key for key in keys if key != BLANK] for source, (keys, _) in keyed.run(run).items()}
+        lengths.append(sum(map(len, events.values())))
+        ends.update(keys[-1] for keys in events.values() if keys and keys[-1] != NEW)
+    return DetectorProfile(
+        passing_runs=len(passing),
+        known=tuple(sorted(templates.keys[i] for i in counts)),
+        expected=tuple(sorted(templates.keys[i] for i, n in counts.items() if n >= EXPECTED_SHARE * len(passing))),
+        expected_share=EXPECTED_SHARE,
+        ends=tuple(sorted(templates.keys[i] for i in ends)),
+        lines_low=min(lengths),
+        lines_high=max(lengths),
+        threshold=threshold,
+        false_alarm_rate=FALSE_ALARM_RATE,
+    )
+
+
+def _known_keys(keyed: KeyedRuns, run: int) -> set[int]:
+    return {key for keys, _ in keyed.run(run).values() for key in keys if key >= 0}
+
+
+def _group_folds(groups: Sequence[str], seed: int, folds: int = 5) -> list[NDArray[np.bool_]]:
+    """Boolean masks over the runs, one a fold."""
+    names = sorted(set(groups))
+    fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % folds, strict=True))
+    assigned = np.array([fold_of[group] for group in groups])
+    return [assigned == fold for fold in range(folds)]
