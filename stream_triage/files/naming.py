@@ -55,7 +55,7 @@ def run_id(path: str, first_bytes: bytes) -> str:
 
 def shown_name(text: str) -> str:
     """A name that is safe to show; cut in front when very long."""
-    text = printable(text)
+    text = printable(text).replace("\t", "\\x09")
     return text if len(text) <= _LONGEST_NAME else "…" + text[1 - _LONGEST_NAME :]
 
 

@@ -97,7 +97,9 @@ class MemorySink:
 
     def _newest_first(self) -> list[str]:
         # Sorting is stable, so of two runs of the same moment the one written later comes first.
-        return sorted(self.verdicts, key=self._times.__getitem__, reverse=True)
+        order = list(reversed(self.verdicts))
+        order.sort(key=self._times.__getitem__, reverse=True)
+        return order
 
     def _check_open(self) -> None:
         if self._closed:

@@ -31,6 +31,7 @@ class Rule(NamedTuple):
     why: str
 
 
+# Pieces of patterns. Rules that start with one character continue with the rest: a first digit, then `\d?:…`.
 _END = r"(?!\w)"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 _CLOCK = r"\d\d?:\d\d:\d\d(?:[.,:]\d{1,9})?"
@@ -51,14 +52,17 @@ _SHORT_HEX = (
 )
 
 # Units that may stick to a number. No single K, M or G: 5G and 4K are names.
-_UNIT = r"(?:[mnu]s|secs?|mins?|hrs?|[smh]|[kKMGT]i?B(?:/s)?|[kKMG]?bps|[kMG]bit|[kMG]?Hz|dB[a-zA-Z]{0,3}|[mkW]W?|bytes|B|C|V)"
+_UNIT = (
+    r"(?:[mnu]s|secs?|mins?|hrs?|[smh]|[kKMGT]i?B(?:/s)?|[kKMG]?bps|[kMG]bit|[kMG]?Hz|dB[a-zA-Z]{0,3}|[mkW]W?|bytes|B|C|V)"
+)
 _FRACTION = r"(?:\.\d+)*+(?:[eE][+-]?\d+)?"
 _NUMBER = rf"\d*+{_FRACTION}(?:(?!\w)|(?={_UNIT}(?!\w)))"
 
 # What may stand between the word that announces a code and the code: "exit code 1", "errno(111)", "Cause #20",
 # "cause: radioNetwork 12" (the groups of causes in 3GPP TS 38.413).
 _CODE = (
-    r"(?:[ ]?[:=]?[ ](?:radioNetwork|transport|nas|protocol|misc)(?![A-Za-z]))?(?:[ _]?(?:with|value|VALUE|code|CODE|Code|status|no\.?|number|id|IE))?(?:[ ]?[:=(\[#]|[ ])[ ]?[#(\[]?"
+    r"(?:[ ]?[:=]?[ ](?:radioNetwork|transport|nas|protocol|misc)(?![A-Za-z]))?"
+    r"(?:[ _]?(?:with|value|VALUE|code|CODE|Code|status|no\.?|number|id|IE))?(?:[ ]?[:=(\[#]|[ ])[ ]?[#(\[]?"
     r"-?(?:0[xX][0-9a-fA-F]{1,16}|\d{1,6})(?!\w|[.:,]\d)"
 )
 
@@ -80,7 +84,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "marker",
         "angle",
-        r"[a-z][a-z0-9_-]*(?::[0-9a-f]{4,64})?>",
+        r"[a-z][a-z0-9_-]*(?::[0-9a-f]{8})?>",
         "{kind}",
         "made here or by redaction; a pseudonym goes, since it names one subscriber",
     ),
@@ -113,9 +117,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "absolute paths name machines and checkouts; relative ones (source files of asserts) stay",
     ),
     Rule("signed_id", "minus", r"(?<=[A-Za-z]_-)\d{5,}" + _END, "<id>", "instance numbers may be negative"),
-    Rule(
-        "signed", "minus", r"(?<![\w)\]>-]-)\d" + _NUMBER, "{number}", "the sign is told: -1 often means none or failed"
-    ),
+    Rule("signed", "minus", r"(?<![\w)\]>-]-)\d" + _NUMBER, "{number}", "the sign is told: -1 often means none or failed"),
     Rule(
         "code_word",
         "c",
@@ -244,7 +246,7 @@ RULES: Final[tuple[Rule, ...]] = (
 _INSIDE_WORDS: Final = ("angle", "colon", "slash", "minus", "c", "glued digit")
 
 # What was masked before must not open new edges, or masking twice would mask more: nothing is masked beside a marker
-# made here. Redaction's markers are not among these, so text from outside is not affected.
+# made here (at most one mark of punctuation between). Raw text holds no such markers, so this costs it nothing.
 _MADE_HERE: Final = ("hex", "time", "date", "ipaddr", "id", "uuid", "mac", "url", "path")
 _NOT_BEFORE_MARKER: Final = rf"(?![-.:,/_]?<(?:num:|(?:{'|'.join(_MADE_HERE)})>))"
 _MARKER_ENDS: Final = (*(f"<{name}>" for name in _MADE_HERE), r"[:-]e\d>", r"[:-]e\d\d>")
@@ -269,7 +271,8 @@ def _compiled() -> re.Pattern[str]:
     """All rules in one pattern.
 
     It opens with a plain character class, which lets `re` skip to the next candidate in its fastest loop, and then
-    asks for the family before any rule is tried. A plain alternation of the same rules took six times as long.
+    asks for the family before any rule is tried. A plain alternation of such rules took six times as long; this one
+    masks 130-165 k lines a second (OAI logs, 67 characters a line, one core).
     """
     first = "".join(characters for characters, _ in _STARTS.values() if characters != "-") + "-"
     at_word_start = "|".join(_family(start) for start in _STARTS if start not in _INSIDE_WORDS)
@@ -281,7 +284,7 @@ _VOLATILE: Final = _compiled()
 _MARKERS: Final[dict[str | None, str]] = {rule.name: rule.marker for rule in RULES}
 _MAGNITUDES: Final = tuple(f"<num:e{exponent}>" for exponent in range(64))
 _CONTROL: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|[@-Z\\-_])?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 
 
@@ -336,10 +339,15 @@ _WORD: Final = re.compile(r"<[a-z][a-z0-9:_-]*>|(?<!\w)-\d+|\w+")
 
 
 def key_text(masked: str) -> str:
-    """The template view of masked text: numbers lose their magnitude.
+    """The template view of masked text, line by line: what differs between two lines of one message goes.
+
+    Numbers lose magnitude, sign and byte or second unit; an id takes the name it is glued to with it, a URL its scheme;
+    a list of addresses or ids is one of them; `2048 bytes (2 KB)` says the same amount twice.
 
     >>> key_text("lost <num:e2> of <num:-e0>, cause 22")
     'lost <num> of <num>, cause 22'
+    >>> key_text("blk_<id> of <num:e3> KB to <ipaddr>,<ipaddr>")
+    '<id> of <num> to <ipaddr>'
     """
     text = _MAGNITUDE.sub("<num>", masked)
     text = _AMOUNT.sub(_amount, text)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from drain3.drain import Drain  # type: ignore[import-untyped]  # ships no annotations
+from drain3.drain import Drain
 
 from stream_triage.errors import BundleError
 
@@ -35,7 +35,7 @@ Cluster: TypeAlias = list[Words]
 _SEPARATOR: Final = re.compile(r"( = |\.{3,} ?|[,;:]? |\((?!<num>\))|(?<!\(<num>)\)|[=,;:\[\]{}\"'|])")
 
 # What a word looks like.
-_MARKERS: Final = re.compile(r"[^A-Za-z]*(?:<[a-z]+>[^A-Za-z]*)*")
+_MARKERS: Final = re.compile(r"[^A-Za-z]*(?:<[a-z-]+>[^A-Za-z]*)*")
 _NAME: Final = re.compile(
     r"[A-Za-z]{2,}(?:[-_./][A-Za-z]+)*[-_]?\d{0,3}[-.!?*]*(?:\(<num>\))?"  # FAILED, SIB1, eth0, deny(<num>)
     r"|[A-Z]\d{1,3}|[^\w<>]+"  # L1, T310; punctuation alone
@@ -45,6 +45,9 @@ _INSTANCE: Final = re.compile(
 )  # eth0, node-12: one of several; T310 and SIB1 are names in their own right
 _CAPITALS: Final = re.compile(r"[A-Z][A-Z_]{3,}[-.!?]*")
 _CODE: Final = re.compile(r"-?\d+|0[xX][0-9a-fA-F]+")  # a number that masking kept
+_OUTCOME: Final = re.compile(
+    r"(?i)n?ok|ko|pass(?:ed)?|fail(?:ed|ure)?|success(?:ful)?|succeeded|error|timeout|aborted|abort"
+)
 _INTERCHANGEABLE: Final = re.compile(r"(?i)true|false|null|nil|none|[kmgt]?i?b|[munp]?s|sec|min")
 _SOURCE_FILE: Final = re.compile(
     r".*\.(?:[ch]|cc|hh|cpp|hpp|cxx|py|js|ts|go|rs|java|kt|rb|pl|sh|lua|cs|php|so|ko|log|xml|json|ya?ml|txt|conf|cfg)"
@@ -98,9 +101,7 @@ class Templates:
         self._index = _Index(self.templates, settings.max_words)
 
     @classmethod
-    def fit(
-        cls, key_texts: Iterable[str], settings: DrainSettings | None = None, masking_version: int = 0
-    ) -> Templates:
+    def fit(cls, key_texts: Iterable[str], settings: DrainSettings | None = None, masking_version: int = 0) -> Templates:
         """Mine the templates of all lines and freeze them.
 
         Order does not matter: distinct lines are sorted first. `masking_version` (0: not stated) is stored with the
@@ -347,12 +348,15 @@ class _Group:
         """Which of the values seen at a position are constants; `mute`: nothing else in the line tells what it is about."""
         settings = self._settings
         kind = self._kind(words, position)
-        if kind == "reason":
-            return values if len(values) <= settings.reason_values else set()
+        few = len(values) <= settings.reason_values
+        if kind == "reason" or (few and any(map(_OUTCOME.fullmatch, values))):
+            return values if few else set()
         if kind == "value" or all(_INTERCHANGEABLE.fullmatch(value) for value in values):
             return set()
         if mute or kind == "name":
-            return values if len(values) <= settings.mute_values else set()
+            many = len(values) > settings.mute_values
+            names = {value for value in values if _NAME.fullmatch(value)} if many else values
+            return names if len(names) <= settings.mute_values else set()
         codes = {value for value in values if _CODE.fullmatch(value)}
         return self._names(position, values - codes) | (codes if len(codes) <= settings.reason_values else set())
 
@@ -365,9 +369,7 @@ class _Group:
             return values if len(values) <= settings.capital_values else set()
         if len(names) < len(values):
             # Beside addresses and ids, a dotted name is a host and LOCAL(<num>) is one of them too.
-            names = {
-                name for name in names if not name.endswith(")") and ("." not in name or _SOURCE_FILE.fullmatch(name))
-            }
+            names = {name for name in names if not name.endswith(")") and ("." not in name or _SOURCE_FILE.fullmatch(name))}
             limit = settings.mixed_values
         elif any(instances := [_INSTANCE.fullmatch(name) for name in names]):
             one_stem = all(instances) and len({match[1] for match in instances if match}) == 1

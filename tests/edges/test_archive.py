@@ -30,8 +30,11 @@ class TestArchive(SinkContract):
 
     def counting(self) -> list[tuple[str, int]]:
         paths = sorted(self.settings.folder.glob("*/*"), key=lambda path: path.stat().st_mtime)
-        files = [RunFile(path) for path in paths]
-        return [(file.run_id, file.version) for file in files]
+        counted = []
+        for path in paths:
+            with RunFile(path) as file:
+                counted.append((file.run_id, file.version))
+        return counted
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage.files import plaintext
-from stream_triage.files.naming import natural_key, ordered_parts, part_of, printable, run_id
+from stream_triage.files.naming import natural_key, ordered_parts, part_of, run_id, shown_name
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, Event, Problem, RunEnd
 from stream_triage.settings import InputSettings
@@ -824,8 +824,8 @@ class TestNames:
     @given(st.text(max_size=40))
     def test_printable_is_printable_once(self, text: str) -> None:
         """Escaping gives printable text and leaves that alone."""
-        assert printable(text).isprintable()
-        assert printable(printable(text)) == printable(text)
+        assert shown_name(text).isprintable()
+        assert shown_name(shown_name(text)) == shown_name(text)
 
     @given(st.lists(st.text(alphabet="ab/0129", max_size=12)))
     def test_natural_order_is_total(self, names: list[str]) -> None:

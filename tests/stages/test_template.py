@@ -69,10 +69,21 @@ def test_forty_reject_causes_are_forty_templates() -> None:
 
 def test_commands_in_capitals_stay_apart() -> None:
     """Answers to different commands are different templates."""
-    lines = [
-        f"C: FORW 0x00 Ok MTE {verb}: RETURN CODE:0 SUCCEEDED" for verb in ("ALPHA", "BRAVO", "DELTA", "ECHO", "HOTEL")
-    ]
+    lines = [f"C: FORW 0x00 Ok MTE {verb}: RETURN CODE:0 SUCCEEDED" for verb in ("ALPHA", "BRAVO", "DELTA", "ECHO", "HOTEL")]
     assert len(Templates.fit(lines).templates) == 5
+
+
+def test_outcomes_stay_apart_even_as_values() -> None:
+    """`crc=OK` and `crc=KO` are two messages, while other values of a key are one variable."""
+    assert len(Templates.fit(["block crc=OK sent", "block crc=KO sent"]).templates) == 2
+    assert len(Templates.fit(["block mode=red sent", "block mode=blue sent"]).templates) == 1
+
+
+def test_lines_of_one_word_stay_apart_beside_many_ids() -> None:
+    """Hundreds of one-word ids are one template; the words among them are not drawn in."""
+    lines = [f"{number:x}q{number * 7:x}z" for number in range(300)]
+    mined = Templates.fit([*lines, "Killed", "Aborted"])
+    assert sorted(mined.templates) == ["<*>", "Aborted", "Killed"]
 
 
 def test_numbered_instances_of_one_kind_vary() -> None:
@@ -167,9 +178,7 @@ WORD = st.sampled_from(
 LINE = st.lists(
     st.tuples(WORD, st.sampled_from([" ", "=", ": ", ", ", "(", ")", "[", "]", '"', " = ", "....", "'"])), max_size=7
 )
-TEXTS = st.lists(
-    LINE.map(lambda pairs: "".join(word + separator for word, separator in pairs)), min_size=1, max_size=25
-)
+TEXTS = st.lists(LINE.map(lambda pairs: "".join(word + separator for word, separator in pairs)), min_size=1, max_size=25)
 
 
 @settings(max_examples=300, deadline=None)

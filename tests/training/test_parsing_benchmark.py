@@ -112,7 +112,7 @@ def test_missing_peer_says_what_to_do(tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'no module named logparser' >&2\nexit 1\n")
     broken.chmod(0o755)
-    with pytest.raises(SystemExit, match="requirements/peers.txt"):
+    with pytest.raises(SystemExit, match=r"requirements/peers\.txt"):
         run_peer(broken, "Brain", False, [_system(TRUTH)])
 
 
