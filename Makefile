@@ -22,7 +22,7 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: setup ## judge two sample runs and say how to open one
-	@BIN=$(BIN) sh samples/demo.sh
+	@BIN=$(BIN) sh demo/run.sh
 
 test: check ## run every test: fast, service and slow
 	$(BIN)/pytest -q -m "" --durations=10

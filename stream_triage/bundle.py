@@ -7,13 +7,14 @@ code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`.
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_triage.errors import BundleError
 
@@ -46,6 +47,12 @@ class Card(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict, description="data, its source and fingerprint, seed, versions")
     scores: dict[str, Any] = Field(default_factory=dict, description="held-out scores, written by training/evaluate.py")
 
+    @model_validator(mode="after")
+    def _passing_is_a_label(self) -> "Card":
+        if self.passing_label not in self.labels:
+            raise ValueError(f"passing_label {self.passing_label!r} is none of the labels")
+        return self
+
 
 class Bundle:
     """The checked content of a bundle folder."""
@@ -56,18 +63,12 @@ class Bundle:
         self._files = dict(files)
 
     @classmethod
-    def open(cls, folder: Path, *, masking_version: int) -> "Bundle":
+    def open(cls, folder: Path) -> "Bundle":
         """Reads and checks a bundle.
 
-        Raises `BundleError` that says what is wrong: no card, a card of another schema, a missing or changed file, or
-        a masking version that differs from `masking_version`, the one of this installation.
+        Raises `BundleError` that says what is wrong: no card, a card of another schema, a missing or changed file.
         """
         card = _read_card(folder)
-        if card.masking_version != masking_version:
-            raise BundleError(
-                f"bundle {card.name} in {folder} was trained on masking version {card.masking_version}, this installation "
-                f"masks by version {masking_version}; retrain the bundle or install the version it was made with"
-            )
         return cls(card, {name: _read_checked(folder, name, digest) for name, digest in card.files.items()}, str(folder))
 
     def json(self, name: str) -> Any:
@@ -78,14 +79,17 @@ class Bundle:
             raise BundleError(f"{name} of bundle {self.place} is not valid JSON: {error}") from None
 
     def text(self, name: str) -> str:
-        return self.data(name).decode()
+        try:
+            return self.data(name).decode()
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{name} of bundle {self.place} is not UTF-8 text: {error}") from None
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays of an `.npz` file; arrays of objects, which could hide code, are refused."""
         try:
             with np.load(io.BytesIO(self.data(name)), allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{name} of bundle {self.place} is not a readable array file: {error}") from None
 
     def has(self, name: str) -> bool:
@@ -150,7 +154,8 @@ def _read_card(folder: Path) -> Card:
         return Card.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        raise BundleError(f"{folder / CARD_NAME}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        place = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{folder / CARD_NAME}: {place + ': ' if place else ''}{first['msg']}") from None
 
 
 def _read_checked(folder: Path, name: str, digest: str) -> bytes:

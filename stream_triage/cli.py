@@ -4,8 +4,11 @@ Data goes to stdout; progress and notes go to stderr. `run` exits with 0 when ev
 unsure, 1 when some did not, 2 for input, usage or storage errors (partial results are still written), 3 for faults of ours.
 """
 
+import errno
+import io
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -21,6 +23,7 @@ from stream_triage import __version__, wiring
 from stream_triage.errors import RunNotFound, StreamTriageError
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
+from stream_triage.pipeline import Triage
 from stream_triage.ports import Source
 from stream_triage.printable import printable
 from stream_triage.records import Event, Problem, Verdict
@@ -62,21 +65,42 @@ PathsArgument = Annotated[
 
 def main() -> None:
     """Entry point: turns what goes wrong into one clear line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character must not cost the verdicts
+            stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_INPUT)
-    except (click.Abort, KeyboardInterrupt):
+        try:
+            app()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # here, since Python's own flush at the end can only complain
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer turns it into exit code 1, which has a meaning here
+            _leave_unread()
+        raise
+    except BrokenPipeError:
+        _leave_unread()
+    except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except StreamTriageError as error:
         _fail(str(error))
-    except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_INPUT)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            _report_fault(error)
+        _drop_output()
+        _fail("the output cannot be written: no space left on its disk; free space and repeat")
     except Exception as error:
         _report_fault(error)
+
+
+def _leave_unread() -> NoReturn:
+    """The reader of our output has gone, as with `| head`; nothing is left to say to it."""
+    _drop_output()
+    sys.exit(EXIT_INPUT)
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> NoReturn:
@@ -165,7 +189,7 @@ def _source(paths: list[str], settings: Settings, follow: bool) -> Source:
     if paths == ["-"]:
         return StdinSource(sys.stdin.buffer, settings=settings.input)
     if "-" in paths:
-        raise click.UsageError("- (stdin) cannot be mixed with paths")
+        raise typer.BadParameter("- (stdin) cannot be mixed with paths")
     return FileSource(paths, settings.input, follow=settings.follow if follow else None)
 
 
@@ -174,16 +198,16 @@ def _headers(pairs: list[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         name, separator, value = pair.partition("=")
         if not separator or not name:
-            raise click.UsageError(f"--header {pair!r} is not of the form name=value")
-        headers[name] = value
+            raise typer.BadParameter("a --header is not of the form name=value")
+        headers[printable(name)] = printable(value)
     return headers
 
 
 def _drive(source: Source, intake: Intake, quiet: bool) -> bool:
     """Runs the source to its end; says whether it was interrupted. Finished verdicts are durable either way."""
     try:
-        with _progress(source, intake, quiet) as handle:
-            source.run(handle)
+        with _progress(source, intake, quiet) as handle, _unbroken(handle) as unbroken:
+            source.run(unbroken)
     except KeyboardInterrupt:
         for run_id in intake.discard_open():
             _note(f"interrupted: {run_id} was not finished and has no verdict")
@@ -191,6 +215,37 @@ def _drive(source: Source, intake: Intake, quiet: bool) -> bool:
     finally:
         intake.flush()
     return False
+
+
+@contextmanager
+def _unbroken(handle: Callable[[Event], None]) -> Iterator[Callable[[Event], None]]:
+    """An interrupt waits for the event in hand, so that no run is judged half or kept half; a second one does not."""
+    busy = waiting = False
+
+    def on_interrupt(*_: object) -> None:
+        nonlocal waiting
+        if waiting or not busy:
+            raise KeyboardInterrupt
+        waiting = True
+
+    def unbroken(event: Event) -> None:
+        nonlocal busy, waiting
+        busy = True
+        try:
+            handle(event)
+        finally:
+            busy = False
+        if waiting:
+            waiting = False
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as for jobs in the background, which are to go on
+        signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield unbroken
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -223,7 +278,7 @@ class _Printer:
 
     def __init__(self, as_json: bool, as_jsonl: bool, follow: bool) -> None:
         if as_json and as_jsonl:
-            raise click.UsageError("choose one of --json and --jsonl")
+            raise typer.BadParameter("choose one of --json and --jsonl")
         self._as_json, self._as_jsonl, self._follow = as_json, as_jsonl, follow
         self._count = 0
         self._rows: list[Verdict] = []
@@ -416,6 +471,7 @@ def check(
 
 def _describe_bundle(settings: Settings) -> str:
     opened = wiring.open_bundle(settings)
+    Triage(opened)
     return f"{opened.card.name} {opened.card.version} from {opened.place}, labels {', '.join(opened.card.labels)}"
 
 

@@ -1,6 +1,7 @@
 """A commented starter settings file, made from the settings tree itself so that the two cannot disagree."""
 
 import json
+import os
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -34,6 +35,11 @@ def _entry(name: str, field: FieldInfo) -> str:
     if value is None or value is PydanticUndefined:
         return f"{description}# {name} =\n"
     if isinstance(value, Path):
-        value = str(value).replace(str(Path.home()), "~")
-    shown = json.dumps(list(value) if isinstance(value, tuple) else value)
+        value = _below_home(value)
+    shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     return f"{description}# {name} = {shown}\n"
+
+
+def _below_home(path: Path) -> str:
+    home = os.path.expanduser("~")
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

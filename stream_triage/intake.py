@@ -1,7 +1,7 @@
 """Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and later topics alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError
@@ -100,7 +100,8 @@ class Intake:
             self._session(problem.run_id, {}).damaged(problem.reason, problem.source)
         self.tally.errors += problem.error
         if self._on_problem:
-            self._on_problem(problem)
+            redact = self._triage.redactor.text
+            self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
 
     def _end(self, run_id: str) -> None:
         session = self._session(run_id, {})

@@ -51,7 +51,10 @@ class Model:
     def __init__(self, bundle: Bundle) -> None:
         card = bundle.card
         if card.masking_version != MASKING_VERSION:
-            raise BundleError(f"bundle {card.name} has masking version {card.masking_version}, not {MASKING_VERSION}")
+            raise BundleError(
+                f"bundle {card.name} was trained on masking version {card.masking_version}, this installation masks by "
+                f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
+            )
         self.card = card
         self.templates = Templates.from_json(bundle.text("templates.json"))
         self.classifier = Classifier.from_files(card.labels, bundle.json("classifier.json"), bundle.arrays("classifier.npz"))
@@ -161,9 +164,12 @@ class Session:
 
     def _shown_name(self, name: str) -> str:
         """Without identities; sources that look alike then are numbered in the order they came."""
-        shown = self._triage.redactor.text(name)
-        alike = sum(other.split("~")[0] == shown for other in self._sources) if shown != name else 0
-        return f"{shown}~{alike + 1}" if alike else shown
+        first = shown = self._triage.redactor.text(name)
+        alike = 1
+        while shown in self._sources:
+            alike += 1
+            shown = f"{first}~{alike}"
+        return shown
 
     def _advance(self) -> None:
         for name, state in self._sources.items():
@@ -303,14 +309,13 @@ class Session:
                 count=finding.lines,
                 expected=f"{profile.lines_low} to {profile.lines_high} lines with text",
             )
-        number = self._sources[finding.source].lines
         return Anomaly(
             kind="end",
             score=finding.score,
             source=finding.source,
-            number=number or None,
+            number=finding.number,
             key=finding.key,
-            text=self._line(finding.source, number) if number else "",
+            text=self._line(finding.source, finding.number) if finding.number else "",
             expected="a last line as passing runs have it",
         )
 

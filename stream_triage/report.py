@@ -1,5 +1,6 @@
 """Verdicts in, text for a terminal out. Log text is hostile: control characters are shown, never obeyed."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
@@ -17,6 +18,7 @@ EVIDENCE_SHOWN = 10
 MISSING_SHOWN = 5
 ANOMALIES_SHOWN = 10
 WIDEST_COLUMN = 44
+PIPE_COLUMNS = 160
 STYLES = {True: "green", False: "bold red"}
 
 
@@ -201,6 +203,8 @@ def stored_table(runs: Iterable[StoredRun]) -> Table:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that keeps whole rows when its output goes to a file or a pipe."""
-    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    """A console that keeps whole rows when its output goes to a file or a pipe; COLUMNS sets another width there."""
+    found = Console(stderr=stderr, highlight=False)
+    if found.is_terminal:
+        return found
+    return Console(stderr=stderr, highlight=False, width=int(os.environ.get("COLUMNS") or PIPE_COLUMNS))

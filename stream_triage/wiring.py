@@ -14,7 +14,6 @@ from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.sqlite import SqliteStore
-from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import RedactionPattern, Redactor
 from stream_triage.stages.rules import Rules
 
@@ -22,7 +21,7 @@ __all__ = ["forget", "open_bundle", "open_redactor", "open_rules", "open_sinks",
 
 
 def open_bundle(settings: Settings) -> Bundle:
-    return Bundle.open(find_bundle(settings.bundle, settings.bundle_folders), masking_version=MASKING_VERSION)
+    return Bundle.open(find_bundle(settings.bundle, settings.bundle_folders))
 
 
 def open_rules(settings: Settings) -> Rules:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
-from stream_triage.stages.normalise import MASKING_VERSION
 from tests.corpus import tiny_bundle
 
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
@@ -29,7 +28,7 @@ def triage(bundle: Bundle) -> Triage:
 @pytest.fixture(scope="session")
 def shipped() -> Bundle:
     """The default bundle as users get it."""
-    return Bundle.open(find_bundle("oai5g"), masking_version=MASKING_VERSION)
+    return Bundle.open(find_bundle("oai5g"))
 
 
 @pytest.fixture

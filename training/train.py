@@ -23,7 +23,7 @@ from stream_triage.bundle import Bundle, Card, write_bundle
 from stream_triage.stages.classify import line_terms
 from stream_triage.stages.normalise import MASKING_VERSION
 from training.data import CorpusError, LabelledRun, MaskedRuns, fingerprint, read_folder, read_oai
-from training.evaluate import Scores, judge, mean_and_spread, scores_of
+from training.evaluate import MIN_TEST_RUNS, Scores, judge, mean_and_spread, scores_of
 from training.fit_templates import fit_templates
 from training.splits import hold_out
 from training.tracking import Tracker, tracking
@@ -95,7 +95,7 @@ def train(arguments: argparse.Namespace, tracker: Tracker) -> Bundle:
         for seed in range(arguments.seed, arguments.seed + arguments.seeds):
             fitted, score = fit_and_score(corpus, kind, seed, arguments)
             per_seed.append(score)
-            _say(f"{kind}, seed {seed}: macro-F1 {score.macro_f1:.4f} (keyword rule {score.keyword_macro_f1:.4f})")
+            _say(f"{kind}, seed {seed}: {_told(score)}")
             tracker.metrics({f"{kind}/macro_f1": score.macro_f1, f"{kind}/auroc": score.anomaly_auroc}, step=seed)
             bundle = bundle or fitted
         scores[kind] = _summary(per_seed)
@@ -196,6 +196,12 @@ def _summary(per_seed: Sequence[Scores]) -> dict[str, Any]:
         "false_alarm_rate": mean_and_spread([score.false_alarm_rate for score in per_seed]),
         "first_seed": per_seed[0].table,
     }
+
+
+def _told(score: Scores) -> str:
+    if np.isnan(score.macro_f1):
+        return f"accuracy {score.table['accuracy']:.4f}; no label has {MIN_TEST_RUNS} held-out runs, so there is no macro-F1"
+    return f"macro-F1 {score.macro_f1:.4f} (keyword rule {score.keyword_macro_f1:.4f})"
 
 
 def _say(text: str) -> None:

@@ -64,7 +64,7 @@ class Detection(NamedTuple):
 class DetectState:
     """Of one source: first line and count of each template (arrays of length K), and of the first new keys."""
 
-    __slots__ = ("counts", "first_lines", "last_key", "lines", "new_keys", "untracked_new_lines")
+    __slots__ = ("counts", "first_lines", "last_key", "last_number", "lines", "new_keys", "untracked_new_lines")
 
     def __init__(self, templates: int) -> None:
         self.counts: NDArray[np.uint32] = np.zeros(templates, dtype=np.uint32)
@@ -73,6 +73,7 @@ class DetectState:
         self.untracked_new_lines = 0
         self.lines = 0
         self.last_key = ""
+        self.last_number: int | None = None
 
     @property
     def known_lines(self) -> int:
@@ -121,6 +122,7 @@ class Detector:
         if len(events):
             last = int(events[-1])
             state.last_key = self._keys[last] if last >= 0 else new_keys[-1]
+            state.last_number = first_number + int(np.flatnonzero(line_indexes != BLANK)[-1])
 
     def _update_new(self, state: DetectState, new_keys: Sequence[str], numbers: Sequence[int]) -> None:
         for key, number in zip(new_keys, numbers, strict=True):
@@ -167,7 +169,7 @@ class Detector:
 
     def _ends_differ(self, states: Mapping[str, DetectState]) -> list[Finding]:
         differing = [
-            Finding("", 0, state.last_key, source)
+            Finding("", 0, state.last_key, source, state.last_number)
             for source, state in sorted(states.items())
             if state.last_key not in self._ends
         ]

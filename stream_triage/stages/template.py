@@ -40,11 +40,10 @@ _NAME: Final = re.compile(
     r"[A-Za-z]{2,}(?:[-_./][A-Za-z]+)*[-_]?\d{0,3}[-.!?*]*(?:\(<num>\))?"  # FAILED, SIB1, eth0, deny(<num>)
     r"|[A-Z]\d{1,3}|[^\w<>]+"  # L1, T310; punctuation alone
 )
-_INSTANCE: Final = re.compile(
-    r"([a-z].*?)\d+\W*"
-)  # eth0, node-12: one of several; T310 and SIB1 are names in their own right
+_INSTANCE: Final = re.compile(r"([a-z].*?)\d+\W*")  # eth0, node-12: one of several, unlike T310 and SIB1
 _CAPITALS: Final = re.compile(r"[A-Z][A-Z_]{3,}[-.!?]*")
 _CODE: Final = re.compile(r"-?\d+|0[xX][0-9a-fA-F]+")  # a number that masking kept
+# Words that tell how something went stay apart even as values; others of a kind are worth no template of their own.
 _OUTCOME: Final = re.compile(
     r"(?i)n?ok|ko|pass(?:ed)?|fail(?:ed|ure)?|success(?:ful)?|succeeded|error|timeout|aborted|abort"
 )
@@ -257,7 +256,7 @@ class _GroupDrain(Drain):  # type: ignore[misc]  # drain3 has no annotations
         return content.split("\n")
 
     def get_seq_distance(self, seq1: Words, seq2: Words, include_params: bool) -> tuple[float, int]:
-        """Drain's similarity over the words that tell something: equal markers and empty words say little, and left out."""
+        """Drain's similarity over the words that tell something: equal markers and empty words are left out."""
         equal = compared = wildcards = 0
         for word, other in zip(seq1, seq2, strict=True):
             if word == WILDCARD:

@@ -70,6 +70,7 @@ KEPT = [
     "SIP/2.0 486 Busy",
     "affinity ffffffff",
     "CC::run at ../code/rx_msg.c",
+    "Ad::Bed is a C++ name",
 ]
 
 
@@ -139,6 +140,12 @@ def test_masking_twice_changes_nothing(line: str) -> None:
     """Masked text is left alone by a second pass."""
     once = mask(line)
     assert mask(once) == once
+
+
+@pytest.mark.parametrize("line", ["[7 1b 2c 3d-1", "@1.5deadbeef1", "fe80::1deadbeef1", "12:34:56-7a", "http://x C: A 0x1"])
+def test_a_marker_opens_no_new_edge(line: str) -> None:
+    """Scraps beside a masked part are not taken for numbers the second time."""
+    assert mask(mask(line)) == mask(line) != line
 
 
 @pytest.mark.parametrize("unit", ["1", "a", "1_", "/a", "f:", "1 ", "a1 ", "1 a ", "aa:", "-1", "code ", "\x1b[", "<a"])

@@ -193,6 +193,12 @@ def test_every_training_line_matches_and_order_is_nothing(lines: list[str], rng:
     assert (again.templates, again.counts, again.keys) == (mined.templates, mined.counts, mined.keys)
 
 
+def test_lines_are_sorted_before_mining() -> None:
+    """Drain depends on the order of its input, so these lines in two orders would give two sets."""
+    lines = ["q2q cd x1y cd", "q2q q2q cd cd", "z9z z9z cd cd"]
+    assert Templates.fit(reversed(lines)).templates == Templates.fit(lines).templates
+
+
 @settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_reading_back_gives_the_same_set(lines: list[str]) -> None:

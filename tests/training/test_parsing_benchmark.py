@@ -54,6 +54,11 @@ def test_merged_groups() -> None:
     assert scores.fta == 0
 
 
+def test_a_template_of_two_truths_is_wrong_though_the_texts_agree() -> None:
+    """Lines of two true templates whose texts compare equal do not make one right template."""
+    assert measure(["a <*>"] * 2, _system(["a <*>", "a <num>"])).fta == 0
+
+
 def test_grouping_asks_for_lines_not_names() -> None:
     """Group names are free."""
     assert grouping_accuracy(["x", "x", "y"], ["E1", "E1", "E2"]) == 1

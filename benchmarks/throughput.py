@@ -1,0 +1,163 @@
+"""Real logs in, one page of tables out: speed and peak memory of the whole path, beside drain3 alone in the same run.
+
+    python -m benchmarks.throughput [--data DIR] [--bundle oai5g] [--out benchmarks/results/throughput.md]
+
+Takes about five minutes. Other work on the machine moves every figure, so compare within one run only. Each case has a
+process of its own, so that its peak memory is its own.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from benchmarks.cases import CASES, STAGES, Measurement, run_case
+from benchmarks.corpora import MissingDataError, write_corpora
+
+__all__ = ["in_new_process", "main"]
+
+RESULTS = Path(__file__).parent / "results" / "throughput.md"
+CI_LINES = 200_000
+LARGE_BYTES = 200_000_000
+
+RunCase = Callable[[str, Path, str], Measurement]
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    run: RunCase | None = None,
+    ci_lines: int = CI_LINES,
+    large_bytes: int = LARGE_BYTES,
+) -> int:
+    """The tests bring smaller sizes, and a `run` without new processes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("STREAM_TRIAGE_DATA") or None, help="folder of real logs"
+    )
+    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args(argv)
+    if args.data is None:
+        parser.error("no data: name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+    with tempfile.TemporaryDirectory(prefix="stream-triage-bench-") as folder:
+        try:
+            write_corpora(args.data, Path(folder), ci_lines=ci_lines, large_bytes=large_bytes)
+        except MissingDataError as error:
+            parser.error(str(error))
+        measured = {}
+        for name in CASES:
+            print(f"{name} …", file=sys.stderr)
+            measured[name] = (run or in_new_process)(name, Path(folder), args.bundle)
+    page = _page(measured, args.bundle)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(page)
+    print(page, end="")
+    return 0
+
+
+def in_new_process(name: str, corpora: Path, bundle: str) -> Measurement:
+    """One case, measured by a fresh Python."""
+    code = "import sys; from benchmarks.throughput import _answer; _answer(*sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, str(corpora), bundle],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Measurement(**json.loads(done.stdout))
+
+
+def _answer(name: str, corpora: str, bundle: str) -> None:
+    print(json.dumps(asdict(run_case(name, Path(corpora), bundle))))
+
+
+def _page(measured: Mapping[str, Measurement], bundle: str) -> str:
+    parts = [
+        "# Throughput",
+        f"{date.today().isoformat()}, {_machine()}, Python {platform.python_version()}, bundle {bundle}. "
+        "Written by `python -m benchmarks.throughput`. Lines are those the product cuts (a bare CR ends one); MB are 10^6 "
+        "bytes; lines/s by wall clock, so other work on the machine counts; peak is of the case's own process.",
+        _speed_table({name: m for name, m in measured.items() if not m.stages}, measured),
+        "## Where the time goes\n\nMicroseconds a line, one clock around each stage. Assemble is the cutting of bytes into "
+        "lines; verdict is what closing a run costs, spread over its lines.",
+        _stage_table({name.rpartition(" ")[2]: m for name, m in measured.items() if m.stages}),
+        "## What an open run keeps\n\nBytes before the run is closed, whole Python objects counted; of the OAI corpus its "
+        "longest run. The spool holds up to 8 MiB of compressed text in memory, the rest on disk, and 1,000 waiting lines "
+        "of each source.",
+        _kept_table({name: m for name, m in measured.items() if m.kept}),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _speed_table(shown: Mapping[str, Measurement], measured: Mapping[str, Measurement]) -> str:
+    rows = []
+    for name, m in shown.items():
+        peer = measured[f"drain3 alone, {name.rpartition(' ')[2]}"]
+        rows.append(
+            (
+                name,
+                f"{m.runs:,}",
+                f"{m.lines:,}",
+                f"{m.bytes / 1e6:.1f}",
+                f"{m.seconds:.1f}",
+                f"{m.cpu_seconds:.1f}",
+                f"{m.lines / m.seconds:,.0f}",
+                f"{m.bytes / 1e6 / m.seconds:.1f}",
+                f"{m.lines / m.seconds / (peer.lines / peer.seconds):.2f}",
+                f"{m.peak_bytes / 1e6:.0f}",
+                m.note,
+            )
+        )
+    head = ("case", "runs", "lines", "MB", "s", "CPU s", "lines/s", "MB/s", "× drain3 on that corpus", "peak MB", "")
+    return _table(head, rows)
+
+
+def _stage_table(shown: Mapping[str, Measurement]) -> str:
+    rows = [
+        (stage, *(cell for m in shown.values() for cell in (_per_line(m, m.stages[stage]), _share(m, stage))))
+        for stage in STAGES
+    ]
+    rows.append(("sum", *(cell for m in shown.values() for cell in (_per_line(m, m.seconds), "100 %"))))
+    return _table(("stage", *(cell for name in shown for cell in (f"{name} µs/line", "share"))), rows)
+
+
+def _per_line(m: Measurement, seconds: float) -> str:
+    return f"{seconds / m.lines * 1e6:.2f}"
+
+
+def _share(m: Measurement, stage: str) -> str:
+    return f"{m.stages[stage] / m.seconds:.0%}".replace("%", " %")
+
+
+def _kept_table(shown: Mapping[str, Measurement]) -> str:
+    rows = [(name, part, f"{size:,}") for name, m in shown.items() for part, size in m.kept.items()]
+    return _table(("case", "part", "bytes"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruled = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
+
+
+def _machine() -> str:
+    model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ": " + platform.machine())
+    memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "")
+    gigabytes = f", {int(memory.split()[1]) / 1e6:.0f} GB" if memory else ""
+    return f"{os.cpu_count()} × {model.partition(':')[2].strip()}{gigabytes}, {platform.system()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

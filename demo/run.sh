@@ -1,0 +1,8 @@
+#!/bin/sh
+# Judges the sample runs and says how to open one. Exit status 1 of `run` means that some runs did not pass, as they should not.
+set -u
+triage="${BIN:-.venv/bin}/stream-triage"
+"$triage" run --config demo/settings.toml --run-by folder --quiet samples || [ $? -eq 1 ] || exit
+echo
+echo "Open one with:"
+echo "  $triage show --config demo/settings.toml attach-rejected"

@@ -1,0 +1,96 @@
+"""Scores on hand-made verdicts, and the shipped bundle's scores from files, as a user would get them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.verdicts import make_verdict
+from training.data import LabelledRun, read_oai
+from training.evaluate import expected_calibration_error, mean_and_spread, scores_of
+from training.keyword_rule import keyword_label
+from training.splits import cross_folds, hold_out
+
+
+def test_scores_by_hand() -> None:
+    """25 passing and 25 failing runs, five failing ones missed, and a label of two runs that is told as k of n."""
+    truth = ["Pass"] * 25 + ["L3"] * 25 + ["L2"] * 2
+    said = ["Pass"] * 25 + ["L3"] * 20 + ["Pass"] * 5 + ["L2", "L3"]
+    runs = [LabelledRun(str(i), label, {"": b"all fine"}) for i, label in enumerate(truth)]
+    verdicts = [
+        make_verdict(str(i), label=label, anomaly_score=0.1 if truth[i] == "Pass" else 0.9, anomalous=truth[i] != "Pass")
+        for i, label in enumerate(said)
+    ]
+    scores = scores_of(runs, verdicts, "Pass")
+    # Pass: precision 25/30, recall 1; L3: precision 20/21, recall 20/25.
+    passing, l3 = 2 * (25 / 30) / (25 / 30 + 1), 2 * (20 / 21) * 0.8 / (20 / 21 + 0.8)
+    assert scores.macro_f1 == pytest.approx((passing + l3) / 2)
+    assert scores.anomaly_auroc == 1.0
+    assert scores.false_alarm_rate == 0.0
+    assert scores.table["macro_f1_over"] == ["L3", "Pass"]
+    assert scores.table["per_label"]["L2"] == {"found": "1 of 2", "said_wrongly": 0}
+    assert scores.table["per_label"]["L3"]["recall"] == 0.8
+
+
+def test_calibration_error_by_hand() -> None:
+    """Ten verdicts of confidence 0.8 of which six are right: the gap is 0.2."""
+    right = np.array([True] * 6 + [False] * 4)
+    assert expected_calibration_error(right, np.full(10, 0.8)) == pytest.approx(0.2)
+
+
+def test_mean_and_spread() -> None:
+    assert mean_and_spread([0.9, 1.0]) == {"mean": 0.95, "sd": 0.0707, "values": [0.9, 1.0]}
+
+
+def test_groups_stay_on_one_side() -> None:
+    """No group of near copies is in both parts, and the folds cover every run once."""
+    labels = ["Pass", "L3"] * 50
+    groups = [str(i // 4) for i in range(100)]
+    train, test = hold_out(labels, groups, 3)
+    assert not {groups[i] for i in train} & {groups[i] for i in test}
+    covered = sorted(i for _, part in cross_folds(labels, groups, 3) for i in part.tolist())
+    assert covered == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (b"all fine\n", "Pass"),
+        (b"[NAS] Registration reject\n", "L3"),
+        (b"[NAS] reject\n[MAC] failed\n", "L2"),
+        (b"Assertion in phy\n", "L0_L1"),
+        (b"error\n", "Pass"),
+    ],
+)
+def test_keyword_rule(text: bytes, label: str) -> None:
+    """The last error word with a layer tag in its line decides."""
+    assert keyword_label({"": text}, "Pass") == label
+
+
+@pytest.mark.slow
+def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, shipped, tmp_path: Path) -> None:  # noqa: ANN001
+    """The command line on files written out from the held-out runs reaches exactly the macro-F1 that the card states."""
+    runs = read_oai(data_folder / "ran" / "oai_rfsim_runs.jsonl.xz")
+    _, test = hold_out(
+        [run.label for run in runs], [run.groups["template_hash"] for run in runs], shipped.card.training["seed"]
+    )
+    held_out = {f"{i:05d}": runs[i] for i in test.tolist()}
+    for name, run in held_out.items():
+        folder = tmp_path / "logs" / name
+        folder.mkdir(parents=True)
+        for source, data in run.sources.items():
+            (folder / f"{source}.log").write_bytes(data)
+    command = [sys.executable, "-m", "stream_triage", "run", "--jsonl", "--run-by", "folder", str(tmp_path / "logs")]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=170)
+    assert done.returncode == 1, done.stderr.decode()
+    said = {Path(row["run_id"].split("#")[0]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert said.keys() == held_out.keys()
+    from stream_triage import Verdict
+
+    ordered = [Verdict.model_validate(said[name]) for name in held_out]
+    table = scores_of(list(held_out.values()), ordered, "Pass").table
+    stated = shipped.card.scores["template_hash"]["first_seed"]
+    assert table == stated
