@@ -16,7 +16,6 @@ from benchmarks.corpora import lines_of, read_corpus
 from benchmarks.stopwatch import Stopwatch, kept_bytes
 from stream_triage import Bundle, Triage, find_bundle, pipeline
 from stream_triage.pipeline import Session
-from stream_triage.stages.normalise import MASKING_VERSION
 
 __all__ = ["CASES", "Measurement", "run_case"]
 

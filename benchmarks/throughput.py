@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput [--data DIR] [--bundle oai5g] [--out benchmarks/results/throughput.md]
 
-Takes about five minutes. Other work on the machine moves every figure, so compare within one run only. Each case has a
+Takes about six minutes. Other work on the machine moves every figure, so compare within one run only. Each case has a
 process of its own, so that its peak memory is its own.
 """
 

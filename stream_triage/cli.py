@@ -38,6 +38,7 @@ from stream_triage.report import (
 )
 from stream_triage.settings import Settings, load_settings
 from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.file import FileSource
 from stream_triage.sources.stdin import StdinSource
 
@@ -70,7 +71,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            app()
+            app(prog_name="stream-triage")
         finally:
             if sys.stdout:
                 sys.stdout.flush()  # here, since Python's own flush at the end can only complain
@@ -160,6 +161,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array of verdicts.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON verdict a line, as they come.")] = False,
     no_store: Annotated[bool, typer.Option("--no-store", help="Keep nothing in store and archive.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Replace stored verdicts on the same text, as after a change of rules or bundle.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
     """Judge the runs in files, folders, archives or a pipe."""
@@ -177,9 +181,20 @@ def run(
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
     with wiring.open_sinks(settings, store=not no_store, jsonl=sys.stdout if as_jsonl else None) as sinks:
-        intake = Intake(triage, sinks, headers=_headers(header), on_verdict=printer.take, on_problem=_print_problem)
+        intake = Intake(
+            triage,
+            sinks,
+            store=next((sink for sink in sinks if isinstance(sink, SqliteStore)), None),
+            again=again,
+            headers=_headers(header),
+            on_verdict=printer.take,
+            on_problem=_print_problem,
+        )
         interrupted = _drive(source, intake, quiet=quiet or follow)
         printer.finish()
+        intake.close()
+    for message in intake.tally.store_errors:
+        _note(f"error: not everything was stored: {message}")
     if not quiet:
         _print_summary(intake.tally, stored=not no_store, settings=settings)
     raise typer.Exit(_exit_code(intake.tally, interrupted and not follow))
@@ -301,8 +316,7 @@ class _Printer:
 
 def _without_lines(verdict: Verdict) -> Verdict:
     """What the table needs; thousands of rows must not hold thousands of reductions."""
-    strongest = sorted(verdict.anomalies, key=lambda anomaly: -anomaly.score)[:1]
-    return verdict.model_copy(update={"reduction": (), "anomalies": tuple(strongest), "headers": {}})
+    return verdict.model_copy(update={"reduction": (), "anomalies": verdict.anomalies[:1], "headers": {}})
 
 
 def _print_problem(problem: Problem) -> None:
@@ -310,9 +324,9 @@ def _print_problem(problem: Problem) -> None:
 
 
 def _print_summary(tally: Tally, stored: bool, settings: Settings) -> None:
-    for message in tally.store_errors:
-        _note(f"error: not everything was stored: {message}")
-    _note(f"{tally.runs} runs, {tally.unclean} to look at, {tally.lines} lines")
+    _note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines")
+    if tally.kept_earlier:
+        _note(f"{tally.kept_earlier} of them were judged otherwise before, and the store keeps that; --again replaces it")
     if tally.runs and stored and not tally.store_errors:
         _note(f"kept in {settings.store.path}; open one with: stream-triage show RUN")
 

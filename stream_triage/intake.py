@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.pipeline import Session, Triage
-from stream_triage.ports import Sink
-from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict
+from stream_triage.ports import Sink, Store
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, retriaged
 
 __all__ = ["Intake", "Tally"]
 
@@ -26,17 +26,23 @@ class Tally:
     unclean: int = 0
     lines: int = 0
     errors: int = 0
+    kept_earlier: int = 0
     store_errors: list[str] = field(default_factory=list)
 
 
 class Intake:
-    """`handle` is what a source pushes events to; `on_verdict` and `on_problem` are told of each as they come."""
+    """`handle` is what a source pushes events to; `on_verdict` and `on_problem` are told of each as they come.
+
+    `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them.
+    """
 
     def __init__(
         self,
         triage: Triage,
         sinks: Sequence[Sink] = (),
         *,
+        store: Store | None = None,
+        again: bool = False,
         clock: Clock | None = None,
         headers: Mapping[str, str] | None = None,
         on_verdict: Callable[[Verdict], None] | None = None,
@@ -44,6 +50,8 @@ class Intake:
     ) -> None:
         self._triage = triage
         self._sinks = tuple(sinks)
+        self._store = store
+        self._again = again
         self._clock = clock or SystemClock()
         self._headers = dict(headers or {})
         self._on_verdict = on_verdict
@@ -80,6 +88,11 @@ class Intake:
         self._unflushed = 0
         self._last_flush = self._clock.monotonic()
 
+    def close(self) -> None:
+        """Closes the sinks. What one could not do stands in the tally, and does not keep the others from closing."""
+        for sink in self._sinks:
+            self._guarded(sink.close)
+
     def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
         if run_id not in self._open:
             self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
@@ -105,7 +118,7 @@ class Intake:
 
     def _end(self, run_id: str) -> None:
         session = self._session(run_id, {})
-        verdict = session.close().model_copy(update={"time": self._clock.now()})
+        verdict = self._versioned(session.close()).model_copy(update={"time": self._clock.now()})
         del self._open[run_id]
         for sink in self._sinks:
             self._guarded(lambda sink=sink: sink.write(verdict, session.text))  # type: ignore[misc]
@@ -117,6 +130,18 @@ class Intake:
             self._on_verdict(verdict)
         self._unflushed += 1
         self._flush_when_due()
+
+    def _versioned(self, verdict: Verdict) -> Verdict:
+        """Above the stored verdict of the same text where that is to be replaced; else the difference is counted."""
+        earlier = self._store.find(verdict.run_id) if self._store else None
+        if earlier is None:
+            return verdict
+        if self._again:
+            return retriaged(verdict, earlier)
+        stays = earlier.version >= verdict.version
+        judged = (verdict.label, verdict.probabilities, verdict.anomaly_score)
+        self.tally.kept_earlier += stays and judged != (earlier.label, earlier.probabilities, earlier.anomaly_score)
+        return verdict
 
     def _flush_when_due(self) -> None:
         waited = self._clock.monotonic() - self._last_flush

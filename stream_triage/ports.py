@@ -79,6 +79,9 @@ class Store(Sink, Protocol):
     def get(self, run_id: str) -> Verdict:
         """By full id, or by a part that only one id contains. Raises `RunNotFound`, naming candidates."""
 
+    def find(self, run_id: str) -> Verdict | None:
+        """The stored verdict of this very id, if there is one."""
+
     def forget(self, run_id: str) -> bool:
         """Removes every trace of the run (full id); false when there was none."""
 

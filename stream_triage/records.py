@@ -20,10 +20,12 @@ __all__ = [
     "SourceSummary",
     "Tick",
     "Verdict",
+    "retriaged",
     "verdict_version",
 ]
 
 VERDICT_SCHEMA_VERSION: Literal[1] = 1
+TRIAGE_SHIFT = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class Verdict(_Record):
     cause: Literal["product", "environment", "script"] | None = None
     anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
     anomalous: bool
-    anomalies: tuple[Anomaly, ...] = ()
+    anomalies: tuple[Anomaly, ...] = Field(default=(), description="the strongest ones")
+    anomaly_count: int = Field(default=0, description="how many were found in all")
     evidence: tuple[Evidence, ...] = ()
     reduction: tuple[ReducedLine, ...] = ()
     sources: tuple[SourceSummary, ...] = ()
@@ -174,3 +177,9 @@ def verdict_version(bytes_consumed: int, final: bool) -> int:
     (20, 21)
     """
     return 2 * bytes_consumed + int(final)
+
+
+def retriaged(verdict: Verdict, earlier: Verdict) -> Verdict:
+    """The verdict with a version above that of an earlier triage of the same run: the high 16 bits count triages."""
+    triages = (earlier.version >> TRIAGE_SHIFT) + 1
+    return verdict.model_copy(update={"version": verdict.version + (triages << TRIAGE_SHIFT)})

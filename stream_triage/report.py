@@ -77,7 +77,7 @@ def _top(verdict: Verdict) -> Text:
     if verdict.passed and not verdict.anomalous:
         return Text("")
     if verdict.passed:
-        return _plain(_anomaly_words(max(verdict.anomalies, key=lambda anomaly: anomaly.score)))
+        return _plain(_anomaly_words(verdict.anomalies[0]))
     first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
     return _plain(_evidence_words(first)) if first else Text("")
 
@@ -134,9 +134,8 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     if verdict.evidence:
         parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
     if verdict.anomalous:
-        strongest = sorted(verdict.anomalies, key=lambda anomaly: -anomaly.score)
-        rows = [(_weight(a.score), Text(a.kind), _plain(_anomaly_words(a))) for a in strongest[:ANOMALIES_SHOWN]]
-        parts += ["", Text(f"anomalies ({len(strongest)})", style="bold"), _table(rows, right=(0,))]
+        rows = [(_weight(a.score), Text(a.kind), _plain(_anomaly_words(a))) for a in verdict.anomalies[:ANOMALIES_SHOWN]]
+        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
     shown = [line for line in verdict.reduction if line.why != "template"]
     if shown:
         parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
@@ -207,4 +206,5 @@ def console(stderr: bool = False) -> Console:
     found = Console(stderr=stderr, highlight=False)
     if found.is_terminal:
         return found
-    return Console(stderr=stderr, highlight=False, width=int(os.environ.get("COLUMNS") or PIPE_COLUMNS))
+    columns = os.environ.get("COLUMNS", "")
+    return Console(stderr=stderr, highlight=False, width=(int(columns) if columns.isdecimal() else 0) or PIPE_COLUMNS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
+from stream_triage.bundle import write_bundle
 from tests.corpus import tiny_bundle
 
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
@@ -29,6 +30,22 @@ def triage(bundle: Bundle) -> Triage:
 def shipped() -> Bundle:
     """The default bundle as users get it."""
     return Bundle.open(find_bundle("oai5g"))
+
+
+@pytest.fixture(scope="session")
+def bundle_path(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle as a folder on disk."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(folder, bundle.card, {name: bundle.data(name) for name in bundle.card.files})
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in, with the small bundle as default, for real processes too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STREAM_TRIAGE_BUNDLE", str(bundle_path))
+    return tmp_path
 
 
 @pytest.fixture

@@ -45,6 +45,12 @@ def make_run(label: str, seed: int) -> LabelledRun:
     )
 
 
+def whole_run(label: str = "Pass", seed: int = 1) -> bytes:
+    """A run with both sources in one text."""
+    sources = make_run(label, seed).sources
+    return sources["gnb"] + sources["ue"]
+
+
 @cache
 def runs(count: int = 90) -> tuple[LabelledRun, ...]:
     return tuple(make_run(LABELS[seed % 3], seed) for seed in range(count))

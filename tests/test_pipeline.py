@@ -132,6 +132,29 @@ def test_sources_of_one_name_after_redaction_stay_apart(triage: Triage) -> None:
     assert [summary.lines for summary in verdict.sources] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["ue~a-imsi-001010000000001", "ue~a-imsi-001010000000002"],
+        ["imsi-001010000000001", "imsi-001010000000002", "imsi-<imsi>~2", "imsi-<imsi>", "imsi-001010000000003"],
+    ],
+)
+def test_no_source_takes_the_place_of_another(triage: Triage, names: list[str]) -> None:
+    """Whatever sources are called, each keeps its own lines."""
+    session = triage.session("r")
+    for count, name in enumerate(names, 1):
+        session.feed(b"uesim starting\n" * count, name)
+    summaries = session.close().sources
+    assert sorted(summary.lines for summary in summaries) == list(range(1, len(names) + 1))
+    assert len({summary.source for summary in summaries}) == len(names)
+
+
+def test_run_that_ends_in_blank_lines_ends_with_its_last_text(triage: Triage) -> None:
+    """The anomaly of an unusual end quotes the last line that says something."""
+    ends = [a for a in triage.run("uesim starting\n\nall is lost\n\n \n").anomalies if a.kind == "end"]
+    assert [(a.number, a.text) for a in ends] == [(3, "all is lost")]
+
+
 @pytest.mark.parametrize("data", [b"", b"\n\n", b" \n"])
 def test_run_without_text_needs_review(triage: Triage, data: bytes) -> None:
     verdict = judge(triage, {"": data})
@@ -342,3 +365,14 @@ def test_evidence_shares_add_up(bundle: Bundle) -> None:
     total = sum(share.weight for share in shares.lines) + sum(shares.missing.values()) + shares.rest
     assert total == pytest.approx(math.log(verdict.probabilities["L3"] / verdict.probabilities["Pass"]), abs=1e-9)
     assert isinstance(verdict.evidence[0], Evidence)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("MEMO_LINES", 3), ("MEMO_CHARACTERS", 50), ("BATCH_LINES", 2), ("RUN_BYTES", 7)]
+)
+def test_limits_of_memory_change_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
+    """Verdicts do not depend on how much is remembered or taken at once."""
+    text = b"".join(FAILING.sources.values()) * 3
+    whole = Triage(bundle).run(text)
+    monkeypatch.setattr(f"stream_triage.pipeline.{name}", limit)
+    assert Triage(bundle).run(text) == whole

@@ -41,7 +41,7 @@ def test_readme_shows_what_the_commands_print(tmp_path: Path) -> None:
     assert answered(text, str(tmp_path)) == text, "run: .venv/bin/python -m tests.test_readme"
 
 
-def test_readme_python_runs(monkeypatch, capsys) -> None:  # noqa: ANN001
+def test_readme_python_runs(monkeypatch, capsys) -> None:
     """The Python example of the README runs as it stands."""
     monkeypatch.chdir(ROOT)
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)

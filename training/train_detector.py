@@ -4,7 +4,7 @@ The threshold is set by cross-fitting: each passing run is scored by a profile o
 the stated share of them exceeds becomes the threshold.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -84,7 +84,7 @@ def raw_score(detector: Detector, keyed: KeyedRuns, run: int) -> float:
 
 
 def fit_reducer(keyed: KeyedRuns, templates: Templates, passing: Sequence[int]) -> ReducerProfile:
-    counts = Counter(key for run in passing for key in _known_keys(keyed, run))
+    counts = Counter(key for run in passing for key in _first_places(keyed, run))
     limit = RARE_SHARE * len(passing)
     rare = sorted(key for i, key in enumerate(templates.keys) if counts[i] < limit)
     return ReducerProfile(rare=tuple(rare), rare_share=RARE_SHARE)
@@ -94,15 +94,20 @@ def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], thr
     counts: Counter[int] = Counter()
     ends: set[int] = set()
     lengths = []
+    places: dict[int, list[int]] = defaultdict(list)
     for run in passing:
-        counts.update(_known_keys(keyed, run))
+        first_places = _first_places(keyed, run)
+        counts.update(first_places)
+        for key, place in first_places.items():
+            places[key].append(place)
         events = {source: [key for key in keys if key != BLANK] for source, (keys, _) in keyed.run(run).items()}
         lengths.append(sum(map(len, events.values())))
         ends.update(keys[-1] for keys in events.values() if keys and keys[-1] != NEW)
+    in_order = sorted(counts, key=lambda i: (float(np.median(places[i])), templates.keys[i]))
     return DetectorProfile(
         passing_runs=len(passing),
         known=tuple(sorted(templates.keys[i] for i in counts)),
-        expected=tuple(sorted(templates.keys[i] for i, n in counts.items() if n >= EXPECTED_SHARE * len(passing))),
+        expected=tuple(templates.keys[i] for i in in_order if counts[i] >= EXPECTED_SHARE * len(passing)),
         expected_share=EXPECTED_SHARE,
         ends=tuple(sorted(templates.keys[i] for i in ends)),
         lines_low=min(lengths),
@@ -112,8 +117,14 @@ def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], thr
     )
 
 
-def _known_keys(keyed: KeyedRuns, run: int) -> set[int]:
-    return {key for keys, _ in keyed.run(run).values() for key in keys if key >= 0}
+def _first_places(keyed: KeyedRuns, run: int) -> dict[int, int]:
+    """Known keys of a run, each with its first place in the source that shows it first."""
+    found: dict[int, int] = {}
+    for keys, _ in keyed.run(run).values():
+        for place, key in enumerate(keys):
+            if key >= 0 and place < found.get(key, place + 1):
+                found[key] = place
+    return found
 
 
 def _group_folds(groups: Sequence[str], seed: int, folds: int = 5) -> list[NDArray[np.bool_]]:

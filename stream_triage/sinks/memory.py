@@ -75,6 +75,10 @@ class MemorySink:
             raise RunNotFound(f"{len(found)} runs answer to {run_id!r}: {', '.join(sorted(found)[:5]) or 'see runs()'}")
         return self.verdicts[found[0]]
 
+    def find(self, run_id: str) -> Verdict | None:
+        self._check_open()
+        return self.verdicts.get(run_id)
+
     def forget(self, run_id: str) -> bool:
         self._check_open()
         traces = len(self.written) + len(self._waiting)

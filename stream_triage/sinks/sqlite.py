@@ -134,10 +134,16 @@ class SqliteStore:
 
     def get(self, run_id: str) -> Verdict:
         run_id = self._full_id(_storable(run_id))
-        found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", run_id)
+        found = self.find(run_id)
+        if found is None:  # another process has forgotten it since
+            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists what is")
+        return found
+
+    def find(self, run_id: str) -> Verdict | None:
+        found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
-            return Verdict.model_validate_json(found[0][0])
-        except (IndexError, ValidationError) as error:
+            return Verdict.model_validate_json(found[0][0]) if found else None
+        except ValidationError as error:
             reason = f"the verdict of run {run_id!r} in {self._path} cannot be read; triage the run again"
             raise StoreError(reason) from error
 

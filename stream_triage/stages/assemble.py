@@ -31,12 +31,11 @@ class LineCutter:
     once and counted.
     """
 
-    __slots__ = ("_line_bytes", "_overlong", "_rest", "bytes_consumed", "repairs")
+    __slots__ = ("_line_bytes", "_rest", "bytes_consumed", "repairs")
 
     def __init__(self, line_bytes: int) -> None:
         self._line_bytes = line_bytes
         self._rest = b""
-        self._overlong = False
         self.bytes_consumed = 0
         self.repairs = RepairCounts()
 
@@ -64,14 +63,12 @@ class LineCutter:
             whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         whole = whole[:-1]
         pieces = whole.split(b"\n")
-        if self._overlong or len(max(pieces, key=len)) > self._line_bytes:
-            pieces = [self._cut(piece, overlong=self._overlong and i == 0) for i, piece in enumerate(pieces)]
-            self._overlong = False
-            whole = b"\n".join(pieces)
+        if len(max(pieces, key=len)) > self._line_bytes:
+            whole = b"\n".join(map(self._cut, pieces))
         return self._decode(whole).split("\n")
 
-    def _cut(self, line: bytes, overlong: bool) -> bytes:
-        if len(line) <= self._line_bytes and not overlong:
+    def _cut(self, line: bytes) -> bytes:
+        if len(line) <= self._line_bytes:
             return line
         kept = line[: self._line_bytes]
         space = max(kept.rfind(b" ", -CUT_BACK_BYTES), kept.rfind(b"\t", -CUT_BACK_BYTES))
@@ -87,7 +84,6 @@ class LineCutter:
             tail = b"\r" if self._rest.endswith(b"\r") else b""
             self.repairs.dropped_bytes += len(self._rest) - keep - len(tail)
             self._rest = self._rest[:keep] + tail
-            self._overlong = True
 
     def _decode(self, whole: bytes) -> str:
         if b"\0" in whole:

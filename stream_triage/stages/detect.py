@@ -34,7 +34,9 @@ class DetectorProfile(BaseModel):
 
     passing_runs: int
     known: tuple[str, ...] = Field(description="keys that any passing run shows")
-    expected: tuple[str, ...] = Field(description="keys that at least `expected_share` of the passing runs show")
+    expected: tuple[str, ...] = Field(
+        description="keys that at least `expected_share` of the passing runs show, in the order in which they come"
+    )
     expected_share: float
     ends: tuple[str, ...] = Field(description="keys of the last lines of passing runs' sources")
     lines_low: int = Field(description="shortest passing run, in lines with text")
@@ -55,6 +57,8 @@ class Finding(NamedTuple):
 
 
 class Detection(NamedTuple):
+    """`findings` are sorted by score; of equal ones, missing keys stand in the order in which they should have come."""
+
     raw_score: float
     score: float
     anomalous: bool
@@ -135,7 +139,8 @@ class Detector:
 
     def finish(self, states: Mapping[str, DetectState]) -> Detection:
         """Compares the run so far with passing runs; sources meet here, in the order of their names."""
-        findings = [*self._missing(states), *self._new(states), *self._length(states), *self._ends_differ(states)]
+        findings = [*self._new(states), *self._length(states), *self._ends_differ(states), *self._missing(states)]
+        findings.sort(key=lambda finding: -finding.score)
         raw = sum(finding.score for finding in findings)
         return Detection(raw, raw / (raw + self.profile.threshold), raw > self.profile.threshold, findings)
 

@@ -139,6 +139,13 @@ class StoreContract(SinkContract):
         self.give(store, *verdicts)
         store.flush()
 
+    def test_finds_by_the_very_id_only(self, store: Store) -> None:
+        """`find` answers to the whole id and to nothing that resembles it."""
+        self.put(store, verdict := make_verdict("night/a.log#1"))
+        assert store.find("night/a.log#1") == verdict
+        assert store.find("night/a.log") is None
+        assert store.find("%") is None
+
     def test_gives_back_the_whole_verdict(self, store: Store) -> None:
         """What comes out equals what went in, odd characters and all."""
         verdict = make_verdict("ü/'%_", reduction=kept("x\0y 🙂 \u2028 'quote\""), headers={"testbed": "a"}, time=NOON)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import zstandard
@@ -493,8 +493,8 @@ TAR_SUFFIXES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class TestArchives:
-    MEMBERS = [("./m/x.log", TEXT), ("/m/y.log.gz", gzip.compress(b"packed")), ("top.log", b"")]
-    EXPECTED = {"m/x.log": TEXT, "m/y.log.gz": b"packed", "top.log": b""}
+    MEMBERS: ClassVar = [("./m/x.log", TEXT), ("/m/y.log.gz", gzip.compress(b"packed")), ("top.log", b"")]
+    EXPECTED: ClassVar = {"m/x.log": TEXT, "m/y.log.gz": b"packed", "top.log": b""}
 
     @pytest.mark.parametrize("settings", [InputSettings(), BY_FOLDER], ids=["file", "folder"])
     @pytest.mark.parametrize("suffix", [".zip", *TAR_SUFFIXES])

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_triage.stages.assemble import CUT_BACK_BYTES, LineCutter, RepairCounts
@@ -43,6 +43,8 @@ def cut(data: bytes, sizes: list[int] = (), limit: int = LIMIT) -> tuple[list[st
 
 
 @settings(max_examples=400)
+@example(data=b"x" * 100 + b"\rnext\n", sizes=[101])
+@example(data=b"x" * 100 + b"\r\nnext\n", sizes=[80, 21])
 @given(data=dirty_bytes, sizes=st.lists(st.integers(0, 90), max_size=40))
 def test_any_cutting_gives_the_same(data, sizes):
     """Lines, repairs and byte count depend on the bytes alone."""

@@ -1,5 +1,7 @@
 """The classifier: scores, and shares of lines and missing keys that add up exactly."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,7 +86,7 @@ def test_batches_do_not_show(case, cuts):
         whole, parts = classifier.start(), classifier.start()
         classifier.update(whole, lines, range(1, len(lines) + 1))
         edges = [0, *sorted(min(c, len(lines)) for c in cuts), len(lines)]
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             classifier.update(parts, lines[first:last], range(first + 1, last + 1))
         assert (parts.seen, parts.terms, parts.lines) == (whole.seen, whole.terms, whole.lines)
 

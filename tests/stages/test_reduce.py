@@ -84,5 +84,5 @@ def test_why_a_template_is_read(key, why):
 
 
 def test_incomplete_profile_is_refused():
-    with pytest.raises(BundleError, match="reducer .* not complete"):
+    with pytest.raises(BundleError, match=r"reducer .* not complete"):
         Reducer.from_file({"rare": []})

@@ -71,7 +71,7 @@ def test_keyword_rule(text: bytes, label: str) -> None:
 
 
 @pytest.mark.slow
-def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, shipped, tmp_path: Path) -> None:  # noqa: ANN001
+def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, shipped, tmp_path: Path) -> None:
     """The command line on files written out from the held-out runs reaches exactly the macro-F1 that the card states."""
     runs = read_oai(data_folder / "ran" / "oai_rfsim_runs.jsonl.xz")
     _, test = hold_out(

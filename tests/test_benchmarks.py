@@ -1,0 +1,132 @@
+"""The benchmark's code paths, on a corpus of a few kilobytes; what they measure is not looked at."""
+
+import io
+import json
+import lzma
+import tarfile
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from benchmarks.cases import CASES, STAGES, run_case
+from benchmarks.corpora import lines_of, read_corpus, write_corpora
+from benchmarks.stopwatch import Stopwatch, kept_bytes
+from benchmarks.throughput import in_new_process, main
+from stream_triage.bundle import write_bundle
+from tests.corpus import make_run, tiny_bundle
+
+CI_LOGS = [b"travis_fold:start\r\x1b[0Kbuild 7\n" * 20, b"\x1b[32mok\x1b[0m 12 tests\n" * 30, b"never read\n"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the two files that the benchmark reads, tiny."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("ran", "ci"):
+        (folder / name).mkdir()
+    rows = []
+    for seed, label in enumerate(("Pass", "L2", "L3")):
+        run = make_run(label, seed)
+        rows.append(json.dumps({"cu": "", "du": run.sources["gnb"].decode(), "ue": run.sources["ue"].decode()}))
+    with lzma.open(folder / "ran" / "oai_rfsim_runs.jsonl.xz", "wt") as file:
+        file.write("\n".join(rows))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        folder_member = tarfile.TarInfo("logs")
+        folder_member.type = tarfile.DIRTYPE
+        archive.addfile(folder_member)
+        for number, log in enumerate(CI_LOGS):
+            member = tarfile.TarInfo(f"logs/{number}.log")
+            member.size = len(log)
+            archive.addfile(member, io.BytesIO(log))
+    compressor = zstandard.ZstdCompressor()
+    (folder / "ci" / "bugswarm_travis_gha_logs.tar.zst").write_bytes(compressor.compress(packed.getvalue()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpora(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora")
+    write_corpora(data, folder, ci_lines=50, large_bytes=3_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    tiny = tiny_bundle()
+    folder = tmp_path_factory.mktemp("bundle")
+    write_bundle(folder, tiny.card, {name: tiny.data(name) for name in tiny.card.files})
+    return str(folder)
+
+
+def test_corpora_are_cut_to_size(corpora: Path) -> None:
+    """Every OAI run is there once; the CI logs end at the line asked for; the large ones begin again until full."""
+    assert [sorted(run) for run in read_corpus(corpora / "oai")] == [["du", "ue"]] * 3
+    assert [len(lines_of(run["log"])) for run in read_corpus(corpora / "ci")] == [40, 10]
+    for name in ("large-oai", "large-ci"):
+        sizes = [sum(map(len, run.values())) for run in read_corpus(corpora / name)]
+        assert sum(sizes[:-1]) < 3_000 <= sum(sizes)
+    assert len(list(read_corpus(corpora / "large-oai"))) > 3
+
+
+def test_every_case_counts_the_same_lines(corpora: Path, bundle_folder: str) -> None:
+    """All cases of a corpus see its lines; the sum of the stages is the whole."""
+    measured = {name: run_case(name, corpora, bundle_folder) for name in CASES}
+    lines = {"oai": set(), "ci": set(), "large-oai": set(), "large-ci": set()}
+    for name, (_, corpus) in CASES.items():
+        lines[corpus].add(measured[name].lines)
+    assert lines["ci"] == {50}
+    assert all(len(counts) == 1 for counts in lines.values())
+    for name in ("stages, OAI", "stages, CI"):
+        assert tuple(measured[name].stages) == STAGES
+        assert sum(measured[name].stages.values()) == pytest.approx(measured[name].seconds)
+        assert all(seconds >= 0 for seconds in measured[name].stages.values())
+    assert measured["one large run, CI"].note.startswith("verdict ")
+    assert measured["command line, OAI"].runs == 3
+    assert {"source du", "source ue", "spool"} == set(measured["whole path, OAI"].kept)
+
+
+def test_a_process_of_its_own_answers_alike(corpora: Path, bundle_folder: str) -> None:
+    own = in_new_process("whole path, CI", corpora, bundle_folder)
+    here = run_case("whole path, CI", corpora, bundle_folder)
+    assert (own.lines, own.bytes, own.runs) == (here.lines, here.bytes, here.runs)
+
+
+def test_page_has_every_case_and_stage(
+    data: Path, bundle_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results" / "throughput.md"
+    arguments = ["--data", str(data), "--bundle", bundle_folder, "--out", str(out)]
+    assert main(arguments, run=run_case, ci_lines=50, large_bytes=3_000) == 0
+    page = out.read_text()
+    assert capsys.readouterr().out == page
+    for row in (*(name for name in CASES if not name.startswith("stages")), *STAGES):
+        assert f"\n| {row} |" in page
+
+
+def test_without_data_it_says_how_to_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("STREAM_TRIAGE_DATA", raising=False)
+    for arguments in ([], ["--data", str(tmp_path)]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert "--data DIR or STREAM_TRIAGE_DATA" in capsys.readouterr().err
+
+
+def test_stopwatch_gives_each_call_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a timed call spends in another timed call counts for that one alone."""
+    clock = iter([0.0, 1.0, 5.0, 7.0])
+    monkeypatch.setattr("benchmarks.stopwatch.perf_counter", lambda: next(clock))
+    watch = Stopwatch()
+    inner = watch.timed("inner", lambda: "answer")
+    assert watch.timed("outer", lambda: inner())() == "answer"
+    assert watch.seconds == {"inner": 4.0, "outer": 3.0}
+
+
+def test_kept_bytes_counts_each_object_once() -> None:
+    text = "x" * 1000
+    assert 2 * len(text) > kept_bytes([text, text]) > len(text)
+    assert kept_bytes({"a": [text]}) > len(text)

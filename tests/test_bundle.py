@@ -1,0 +1,250 @@
+"""Opening bundles: what is refused, with which words, and where a name is looked up."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_triage import Bundle, BundleError, Triage, find_bundle
+from stream_triage import bundle as bundle_module
+from stream_triage.bundle import CARD_NAME, Card, bundle_places, write_bundle
+from stream_triage.stages.normalise import MASKING_VERSION
+
+CARD = Card(
+    name="b",
+    version="1",
+    labels=("Pass", "L2"),
+    passing_label="Pass",
+    masking_version=7,
+    review_below_confidence=0.5,
+    review_below_known_share=0.5,
+    files={},
+)
+FILES = {"a.json": b'{"x": [1]}', "b.txt": "grün".encode()}
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "b", CARD, FILES)
+    return tmp_path / "b"
+
+
+def opened(folder: Path) -> Bundle:
+    return Bundle.open(folder)
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / CARD_NAME).read_text())
+    (folder / CARD_NAME).write_text(json.dumps({**card, **changes}))
+
+
+def test_round_trip(folder):
+    """What was written is read back, with the checksums in the card."""
+    found = opened(folder)
+    assert found.card.model_copy(update={"files": {}}) == CARD
+    assert {name: found.data(name) for name in found.card.files} == FILES
+    assert found.json("a.json") == {"x": [1]}
+    assert found.text("b.txt") == "grün"
+    assert (found.has("a.json"), found.has("c.json")) == (True, False)
+
+
+def test_trained_bundle_judges_alike_from_disk(bundle, tmp_path):
+    """The whole way: trained, written, opened, used."""
+    write_bundle(tmp_path / "tiny", bundle.card, {name: bundle.data(name) for name in bundle.card.files})
+    again = opened(tmp_path / "tiny")
+    text = "uesim starting\nregistration reject cause 7\n"
+    assert Triage(again).run(text) == Triage(bundle).run(text)
+
+
+def test_rewriting_replaces_stale_files(folder):
+    """Files of the older bundle go, folders and other bundles stay."""
+    (folder / "notes").mkdir()
+    write_bundle(folder, CARD, {"b.txt": b"new"})
+    assert sorted(path.name for path in folder.iterdir()) == ["b.txt", CARD_NAME, "notes"]
+    assert opened(folder).text("b.txt") == "new"
+
+
+def test_wrong_checksum_is_refused(folder):
+    (folder / "a.json").write_bytes(b'{"x": [2]}')
+    with pytest.raises(
+        BundleError, match=r"a\.json in bundle .*/b does not match its checksum; copy the whole folder again"
+    ):
+        opened(folder)
+
+
+def test_missing_file_is_refused(folder):
+    (folder / "a.json").unlink()
+    with pytest.raises(BundleError, match=r"bundle .*/b lacks a\.json \(No such file.*\); copy the whole folder again"):
+        opened(folder)
+
+
+def test_other_masking_version_is_refused(bundle):
+    """The words of such a bundle mean something else; the pipeline refuses it before it reads any of its files."""
+    other = Bundle(bundle.card.model_copy(update={"masking_version": MASKING_VERSION + 1}), {})
+    message = f"bundle tiny was trained on masking version {MASKING_VERSION + 1}, this installation masks by version"
+    with pytest.raises(BundleError, match=f"{message} {MASKING_VERSION}; retrain"):
+        Triage(other)
+
+
+@pytest.mark.parametrize("version", [2, "1", None])
+def test_other_schema_version_is_refused(folder, version):
+    change_card(folder, schema_version=version)
+    with pytest.raises(BundleError, match=f"schema version {version}, this installation reads 1; rebuild"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{", b"[1,"])
+def test_card_that_is_no_json_is_refused(folder, content):
+    (folder / CARD_NAME).write_bytes(content)
+    with pytest.raises(BundleError, match=r"card\.json is not valid JSON"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"card"', b"1", b"{}"])
+def test_json_that_is_no_card_is_refused(folder, content):
+    (folder / CARD_NAME).write_bytes(content)
+    with pytest.raises(BundleError, match="schema version None"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ["Pass"]}, "labels: "),
+        ({"passing_label": "Good"}, "passing_label 'Good' is none of the labels"),
+        ({"review_below_confidence": 2}, "review_below_confidence: "),
+        ({"files": ["a.json"]}, "files: "),
+        ({"pickle": "x"}, "pickle: "),
+    ],
+)
+def test_card_with_a_wrong_field_is_refused(folder, changes, message):
+    change_card(folder, **changes)
+    with pytest.raises(BundleError, match=f"card.json: .*{message}"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/a.json", "..", ""])
+def test_file_name_with_a_path_is_refused(folder, name):
+    """A card cannot make us read outside of its folder, not even with the right checksum."""
+    (folder.parent / "secret").write_bytes(b"s")
+    change_card(folder, files={name: bundle_module._digest(b"s")})
+    with pytest.raises(BundleError, match=r"not a plain file name|lacks"):
+        opened(folder)
+
+
+def test_folder_without_card_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=r"cannot be read: No such file or directory: card\.json"):
+        opened(tmp_path)
+
+
+def test_damaged_json_is_refused(tmp_path):
+    found = write_bundle(tmp_path / "b", CARD, {"a.json": b"{oops", "b.json": b"\xff"})
+    with pytest.raises(BundleError, match=r"a\.json of bundle .* is not valid JSON"):
+        found.json("a.json")
+    with pytest.raises(BundleError, match=r"b\.json of bundle .* is not UTF-8"):
+        found.json("b.json")
+
+
+class Bomb:
+    """Unpickling it leaves a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_pickled_object_array_is_refused(tmp_path):
+    """Nothing in a bundle executes code: an array of objects is not unpickled."""
+    target = tmp_path / "executed"
+    data = npz(weights=np.array([Bomb(str(target))], dtype=object))
+    with pytest.raises(BundleError, match="not a readable array file: Object arrays cannot be loaded"):
+        write_bundle(tmp_path / "b", CARD, {"c.npz": data}).arrays("c.npz")
+    assert not target.exists()
+    with np.load(io.BytesIO(data), allow_pickle=True) as file:  # the bomb is live
+        file["weights"][0].close()
+    assert target.exists()
+
+
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 cut", npz(a=np.zeros(99))[:200], npy(), b"text"])
+def test_damaged_arrays_are_refused(tmp_path, data):
+    with pytest.raises(BundleError, match=r"c\.npz of bundle .* is not a readable array file"):
+        write_bundle(tmp_path / "b", CARD, {"c.npz": data}).arrays("c.npz")
+
+
+def test_arrays_are_read(tmp_path):
+    found = write_bundle(tmp_path / "b", CARD, {"c.npz": npz(w=np.arange(3), b=np.ones((2, 1)))}).arrays("c.npz")
+    assert found["w"].tolist() == [0, 1, 2]
+    assert found["b"].shape == (2, 1)
+
+
+def test_absent_file_says_how_to_rebuild(folder):
+    with pytest.raises(BundleError, match=r"has no c\.npz; rebuild it"):
+        opened(folder).arrays("c.npz")
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """An installed package with models, a checkout around it, and two folders of the settings."""
+    package = tmp_path / "checkout" / "stream_triage"
+    monkeypatch.setattr(bundle_module, "_PACKAGE_FOLDER", package)
+    monkeypatch.chdir(tmp_path)
+    return {
+        "first": tmp_path / "first",
+        "second": tmp_path / "second",
+        "package": package / "models",
+        "checkout": tmp_path / "checkout" / "models",
+    }
+
+
+def test_lookup_order(places):
+    """The settings' folders in their order, then the installed package, then the checkout."""
+    for place in places.values():
+        write_bundle(place / "b", CARD, FILES)
+    folders = [places["first"], places["second"]]
+    assert bundle_places(folders) == list(places.values())
+    for place in places.values():
+        assert find_bundle("b", folders) == place / "b"
+        (place / "b" / CARD_NAME).unlink()
+    with pytest.raises(BundleError):
+        find_bundle("b", folders)
+
+
+def test_path_of_a_bundle_goes_before_names(places):
+    write_bundle(places["first"] / "b", CARD, FILES)
+    write_bundle(Path("elsewhere") / "b", CARD, FILES)
+    assert find_bundle("elsewhere/b", [places["first"]]) == Path("elsewhere/b")
+
+
+def test_unknown_name_tells_the_known_ones(places):
+    """Each once, wherever it lies."""
+    for place, name in [("first", "zeta"), ("package", "oai5g"), ("checkout", "oai5g")]:
+        write_bundle(places[place] / name, CARD, FILES)
+    with pytest.raises(BundleError, match="no bundle called 'oai'; there is oai5g, zeta; set `bundle` to one of these"):
+        find_bundle("oai", [places["first"]])
+
+
+def test_unknown_name_where_there_is_none_at_all(places):
+    with pytest.raises(BundleError, match="no bundle was found at all"):
+        find_bundle("oai5g")
+
+
+def test_default_bundle_is_found_from_any_folder(tmp_path, monkeypatch, shipped):
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle("oai5g").is_absolute()
+    assert shipped.card.passing_label in shipped.card.labels

@@ -1,0 +1,248 @@
+"""Events in, verdicts into sinks: order, failing sinks, and when verdicts are made durable."""
+
+import pytest
+
+from stream_triage import StoreError, Triage
+from stream_triage.clock import FakeClock
+from stream_triage.intake import ADVANCE_BYTES, FLUSH_SECONDS, FLUSH_VERDICTS, Intake
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
+from stream_triage.sinks.memory import MemorySink
+from stream_triage.sinks.sqlite import SqliteStore
+from stream_triage.sources.memory import MemorySource
+from tests.corpus import make_run
+
+PASSING, FAILING = make_run("Pass", 1), make_run("L3", 2)
+
+
+def events_of(run_id: str, run=PASSING) -> list[Event]:
+    return [*(Chunk(run_id, data, source) for source, data in run.sources.items()), RunEnd(run_id)]
+
+
+class CountingSink(MemorySink):
+    """Counts flushes, keeps the texts, and fails as often as told."""
+
+    def __init__(self, failing_writes: int = 0, failing_flushes: int = 0) -> None:
+        super().__init__()
+        self.flushes = 0
+        self.texts: dict[str, list[str]] = {}
+        self.failing_writes, self.failing_flushes = failing_writes, failing_flushes
+
+    def write(self, verdict, text=None) -> None:
+        if self.failing_writes:
+            self.failing_writes -= 1
+            raise StoreError("no space for writing")
+        super().write(verdict)
+        self.texts[verdict.run_id] = [line for s in text.sources() for line in text.read(s, 1, text.line_count(s))]
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self.failing_flushes:
+            self.failing_flushes -= 1
+            raise StoreError("no space for flushing")
+        super().flush()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def sink() -> CountingSink:
+    return CountingSink()
+
+
+def test_verdicts_come_in_the_order_of_ends(triage: Triage, sink: CountingSink, clock: FakeClock):
+    """Interleaved runs get the verdicts they get alone, as they end, with text and time."""
+    told = []
+    intake = Intake(triage, [sink], clock=clock, on_verdict=told.append)
+    a, b = events_of("a"), events_of("b", FAILING)
+    MemorySource([b[0], a[0], a[1], a[2], b[1], b[2]]).run(intake.handle)
+    intake.flush()
+    assert [verdict.run_id for verdict in told] == ["a", "b"]
+    assert sink.written == told
+    assert [verdict.label for verdict in told] == ["Pass", "L3"]
+    assert {verdict.time for verdict in told} == {clock.now()}
+    assert (intake.tally.runs, intake.tally.unclean, intake.tally.errors) == (2, 1, 0)
+    assert intake.tally.lines == told[0].lines + told[1].lines
+
+
+def test_text_reaches_the_sink_before_it_is_closed(triage: Triage, sink: CountingSink):
+    """Every line of every source can be read while the sink writes."""
+    intake = Intake(triage, [sink])
+    MemorySource(events_of("a")).run(intake.handle)
+    expected = [*PASSING.sources["gnb"].decode().splitlines(), *PASSING.sources["ue"].decode().splitlines()]
+    assert sink.texts["a"] == expected
+
+
+def test_headers_of_the_intake_and_of_the_first_chunk(triage: Triage):
+    """What the chunk says outranks what is said of all runs; later chunks say nothing new."""
+    told = []
+    intake = Intake(triage, headers={"testbed": "rack 1", "service.version": "1"}, on_verdict=told.append)
+    for headers in ({"testbed": "rack 2"}, {"testbed": "rack 3"}):
+        intake.handle(Chunk("a", b"uesim starting\n", headers=headers))
+    intake.handle(RunEnd("a"))
+    assert told[0].headers == {"testbed": "rack 2", "service.version": "1"}
+
+
+def test_sink_that_fails_to_write_costs_no_later_verdict(triage: Triage, sink: CountingSink):
+    """The other sinks get every verdict, the failing one those that it can take; the tally says why, once."""
+    failing, told = CountingSink(failing_writes=2), []
+    intake = Intake(triage, [failing, sink], on_verdict=told.append)
+    for name in "abc":
+        MemorySource(events_of(name)).run(intake.handle)
+    intake.flush()
+    assert [verdict.run_id for verdict in told] == ["a", "b", "c"]
+    assert list(sink.verdicts) == ["a", "b", "c"]
+    assert list(failing.verdicts) == ["c"]
+    assert intake.tally.store_errors == ["no space for writing"]
+
+
+def test_sink_that_fails_to_flush_is_asked_again(triage: Triage, sink: CountingSink):
+    """What it kept is durable once it can write; the sinks behind it are flushed all the same."""
+    failing = CountingSink(failing_flushes=1)
+    intake = Intake(triage, [failing, sink])
+    MemorySource(events_of("a")).run(intake.handle)
+    intake.flush()
+    assert (list(failing.verdicts), list(sink.verdicts)) == ([], ["a"])
+    intake.flush()
+    assert list(failing.verdicts) == ["a"]
+    assert intake.tally.store_errors == ["no space for flushing"]
+
+
+def test_fault_of_a_sink_is_not_swallowed(triage: Triage):
+    """Only what a sink says on purpose is; anything else is a bug and shows."""
+
+    class Broken(MemorySink):
+        def write(self, verdict, text=None) -> None:
+            raise ZeroDivisionError
+
+    intake = Intake(triage, [Broken()])
+    with pytest.raises(ZeroDivisionError):
+        MemorySource(events_of("a")).run(intake.handle)
+
+
+def test_flush_by_count(triage: Triage, sink: CountingSink, clock: FakeClock):
+    """A full batch is made durable at once, the next verdict waits for company."""
+    intake = Intake(triage, [sink], clock=clock)
+    for number in range(FLUSH_VERDICTS - 1):
+        intake.handle(RunEnd(f"r{number}"))
+    assert sink.flushes == 0
+    intake.handle(RunEnd("last"))
+    assert (sink.flushes, len(sink.written)) == (1, FLUSH_VERDICTS)
+    intake.handle(RunEnd("next"))
+    assert sink.flushes == 1
+
+
+def test_flush_by_time(triage: Triage, sink: CountingSink, clock: FakeClock):
+    """A verdict that finds the last flush long ago is made durable with it."""
+    intake = Intake(triage, [sink], clock=clock)
+    intake.handle(RunEnd("a"))
+    clock.advance(FLUSH_SECONDS / 2)
+    intake.handle(RunEnd("b"))
+    assert sink.flushes == 0
+    clock.advance(FLUSH_SECONDS / 2)
+    intake.handle(RunEnd("c"))
+    assert (sink.flushes, len(sink.written)) == (1, 3)
+
+
+def test_tick_flushes_what_waited(triage: Triage, sink: CountingSink, clock: FakeClock):
+    """When nothing comes, verdicts do not wait for company; when none waits, nothing is flushed."""
+    intake = Intake(triage, [sink], clock=clock)
+    clock.advance(10 * FLUSH_SECONDS)
+    intake.handle(Tick())
+    assert sink.flushes == 0
+    intake.flush()
+    intake.handle(RunEnd("a"))
+    intake.handle(Tick())
+    assert sink.flushes == 1
+    clock.advance(FLUSH_SECONDS)
+    intake.handle(Tick())
+    assert (sink.flushes, list(sink.verdicts)) == (2, ["a"])
+
+
+def test_models_work_when_enough_is_queued_or_nothing_comes(triage: Triage, monkeypatch):
+    """Not at each chunk: batches over all open runs are what makes it fast."""
+    advanced = []
+    whole = triage.advance
+    monkeypatch.setattr(triage, "advance", lambda sessions: advanced.append(len(kept := list(sessions))) or whole(kept))
+    intake = Intake(triage)
+    intake.handle(Chunk("a", b"x\n" * (ADVANCE_BYTES // 4)))
+    assert advanced == []
+    intake.handle(Chunk("b", b"y\n" * (ADVANCE_BYTES // 4)))
+    assert advanced == [2]
+    intake.handle(Chunk("a", b"z\n"))
+    assert advanced == [2]
+    intake.handle(Tick())
+    assert advanced == [2, 2]
+
+
+def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):
+    """Their redacted ids; their text is let go; a later end of the same id is a new run."""
+    intake = Intake(triage, [sink])
+    intake.handle(Chunk("a-imsi-001010000000001", b"uesim starting\n"))
+    intake.handle(Chunk("b", b"uesim starting\n"))
+    text = intake._open["b"].text
+    assert intake.discard_open() == ["a-imsi-<imsi>", "b"]
+    with pytest.raises(StoreError, match="closed"):
+        text.append("", ["more"])
+    assert intake.discard_open() == []
+    intake.flush()
+    assert sink.written == []
+
+
+def test_problem_of_a_run_is_in_its_verdict(triage: Triage):
+    """Told, counted when it is an error, and a reason for a review."""
+    problems, told = [], []
+    intake = Intake(triage, on_problem=problems.append, on_verdict=told.append)
+    chunks = events_of("a")
+    MemorySource([*chunks[:2], Problem("a.gz", "it was cut off", "a", "ue"), chunks[2]]).run(intake.handle)
+    assert problems == [Problem("a.gz", "it was cut off", "a", "ue")]
+    assert intake.tally.errors == 1
+    assert told[0].review_reasons == ("it was cut off",)
+    assert told[0].sources[1].repairs.problems == ("it was cut off",)
+
+
+def test_problem_without_run_is_told_alone(triage: Triage):
+    """What was passed over as expected is no error."""
+    intake = Intake(triage)
+    intake.handle(Problem("x.png", "is a picture", error=False))
+    assert (intake.tally.errors, intake.discard_open()) == (0, [])
+    intake.handle(Problem("y.log", "cannot be read"))
+    assert (intake.tally.errors, intake.discard_open()) == (1, [])
+
+
+def test_problem_is_told_without_secrets(triage: Triage):
+    """Names and reasons come from outside and go to people."""
+    problems = []
+    intake = Intake(triage, on_problem=problems.append)
+    intake.handle(Problem("imsi-001010000000001.gz", "cut off behind password=Tr0ub4dor"))
+    assert problems == [Problem("imsi-<imsi>.gz", "cut off behind password=<password>")]
+
+
+def test_second_end_of_a_run_gives_a_second_verdict(triage: Triage, tmp_path, clock: FakeClock):
+    """A followed file that grew is read again under its id: the longer verdict replaces the shorter one in the store."""
+    told = []
+    with SqliteStore(tmp_path / "v.sqlite") as store:
+        intake = Intake(triage, [store], clock=clock, on_verdict=told.append)
+        first = PASSING.sources["ue"].splitlines(keepends=True)[:3]
+        MemorySource([Chunk("a", b"".join(first), "ue"), RunEnd("a")]).run(intake.handle)
+        intake.flush()
+        assert not store.get("a").passed or not store.get("a").clean
+        clock.advance(5)
+        MemorySource(events_of("a")).run(intake.handle)
+        intake.flush()
+        assert store.get("a") == told[1]
+        assert [row.run_id for row in store.runs()] == ["a"]
+    assert told[1].version > told[0].version
+    assert told[1].clean
+
+
+def test_shorter_second_reading_replaces_nothing(triage: Triage, sink: CountingSink):
+    """Versions count bytes, so what is known is never replaced by less."""
+    intake = Intake(triage, [sink])
+    MemorySource(events_of("a")).run(intake.handle)
+    MemorySource([Chunk("a", b"uesim starting\n", "ue"), RunEnd("a")]).run(intake.handle)
+    intake.flush()
+    assert len(sink.written) == 2
+    assert sink.verdicts["a"] == sink.written[0]

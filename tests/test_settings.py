@@ -1,0 +1,214 @@
+"""The settings tree: where values come from, what is refused, what is hidden, and the starter file."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from stream_triage import Settings, SettingsError, load_settings
+from stream_triage.example import example_settings
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    """Writes a settings file."""
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "my.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def test_flags_over_environment_over_file(file, monkeypatch):
+    """Each level gives what the one above leaves out, field by field, within one section too."""
+    path = file('bundle = "file"\n[input]\nline_bytes = 1000\nmax_expansion = 10\nrun_by = "folder"\n')
+    monkeypatch.setenv("STREAM_TRIAGE_INPUT__MAX_EXPANSION", "20")
+    monkeypatch.setenv("STREAM_TRIAGE_INPUT__LINE_BYTES", "2000")
+    found = load_settings(path, input={"line_bytes": 3000})
+    assert (found.bundle, found.input.run_by) == ("file", "folder")
+    assert (found.input.line_bytes, found.input.max_expansion) == (3000, 20)
+    assert found.input.expansion_floor_bytes == Settings().input.expansion_floor_bytes
+    monkeypatch.setenv("STREAM_TRIAGE_BUNDLE", "environment")
+    assert load_settings(path).bundle == "environment"
+    assert load_settings(path, bundle="flag").bundle == "flag"
+
+
+def test_file_can_be_named_in_the_environment(file, tmp_path, monkeypatch):
+    """A file given outranks it."""
+    monkeypatch.setenv("STREAM_TRIAGE_CONFIG", str(file('bundle = "a"\n')))
+    assert load_settings().bundle == "a"
+    other = file('bundle = "b"\n').rename(tmp_path / "other.toml")
+    assert load_settings(other).bundle == "b"
+
+
+def test_one_call_does_not_colour_the_next(file):
+    load_settings(file('bundle = "a"\n'))
+    assert load_settings().bundle == "oai5g"
+
+
+@pytest.mark.parametrize("where", ["file", "environment", "flag"])
+def test_secret_is_masked_wherever_it_came_from(file, monkeypatch, where):
+    """Neither repr nor JSON nor str of the settings shows it; the code that needs it gets it."""
+    path, flags = None, {}
+    if where == "file":
+        path = file(f'[redaction]\npseudonym_key = "{SECRET}"\n')
+    elif where == "environment":
+        monkeypatch.setenv("STREAM_TRIAGE_REDACTION__PSEUDONYM_KEY", SECRET)
+    else:
+        flags = {"redaction": {"pseudonym_key": SECRET}}
+    found = load_settings(path, **flags)
+    assert found.redaction.pseudonym_key.get_secret_value() == SECRET
+    for shown in (repr(found), str(found), found.model_dump_json(), repr(found.model_dump())):
+        assert SECRET not in shown
+    assert "**" in repr(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[redaction]\npseudonym_key = ["{SECRET}"]\n',
+        f'[redaction]\npseudonym_key = "{SECRET}"\nother = 1\n',
+        f'[redaction]\npseudonym_keys = "{SECRET}"\n',
+        f'redaction = "{SECRET}"\n',
+        f'[redaction]\npatterns = [{{name = "X", pattern = "{SECRET}"}}]\n',
+    ],
+)
+def test_errors_do_not_show_values(file, text):
+    """The place of the fault is named, the value is not."""
+    with pytest.raises(SettingsError, match="redaction") as error:
+        load_settings(file(text))
+    assert SECRET not in str(error.value)
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("bundel = 1\n", "bundel: "),
+        ("[input]\nline_bits = 1\n", "input.line_bits: "),
+        ("[inputs]\n", "inputs: "),
+        ("[input]\nline_bytes = 10\n", "input.line_bytes: .*256"),
+        ('[input]\nrun_by = "dir"\n', "input.run_by: .*'file' or 'folder'"),
+        ("[follow]\nidle_seconds = 0\n", "follow.idle_seconds: "),
+        ('[[redaction.patterns]]\nname = "Bad Name"\npattern = "x"\n', "redaction.patterns.0.name: "),
+        ("[store]\nmax_runs = 0\n", "store.max_runs: "),
+    ],
+)
+def test_wrong_setting_is_named(file, text, place):
+    """Unknown keys and impossible values are refused with their place."""
+    with pytest.raises(SettingsError, match=f"settings cannot be used: .*{place}"):
+        load_settings(file(text))
+
+
+def test_every_wrong_setting_is_named_at_once(file):
+    with pytest.raises(SettingsError, match=r"input\.line_bytes: .*; follow\.poll_seconds: |follow.*; input"):
+        load_settings(file("[input]\nline_bytes = 1\n[follow]\npoll_seconds = -1\n"))
+
+
+def test_wrong_variable_is_named(monkeypatch):
+    monkeypatch.setenv("STREAM_TRIAGE_INPUT__LINE_BYTES", "many")
+    with pytest.raises(SettingsError, match=r"input\.line_bytes: .*integer"):
+        load_settings()
+
+
+def test_variable_that_is_no_json_is_named(monkeypatch):
+    """Lists in variables are JSON; one that is not gives a clear line, and no value."""
+    monkeypatch.setenv("STREAM_TRIAGE_BUNDLE_FOLDERS", SECRET)
+    with pytest.raises(SettingsError, match=r"bundle_folders.*; write it as JSON") as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+    monkeypatch.setenv("STREAM_TRIAGE_BUNDLE_FOLDERS", '["/a", "/b"]')
+    assert load_settings().bundle_folders == (Path("/a"), Path("/b"))
+
+
+def test_absent_file_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match=r"settings file .*no\.toml does not exist; leave out --config or create"):
+        load_settings(tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize("content", [b"bundle =", b"bundle = '\xff'", b"[input\n"])
+def test_file_that_is_no_toml_is_refused(file, content):
+    with pytest.raises(SettingsError, match=r"my\.toml is not valid TOML"):
+        load_settings(file(content))
+
+
+def test_file_that_cannot_be_read_is_refused():
+    """A file that is there but gives an error, for root as well."""
+    with pytest.raises(SettingsError, match=r"settings file /proc/self/mem cannot be read: Input/output error"):
+        load_settings(Path("/proc/self/mem"))
+
+
+def test_home_is_expanded(file, monkeypatch):
+    """In every path of the tree, from file and environment."""
+    monkeypatch.setenv("HOME", "/home/jane")
+    monkeypatch.setenv("STREAM_TRIAGE_ARCHIVE__FOLDER", "~/texts")
+    found = load_settings(file('rules = "~/r.toml"\nbundle_folders = ["~/m"]\n[store]\npath = "~/v.sqlite"\n'))
+    assert found.rules == Path("/home/jane/r.toml")
+    assert found.bundle_folders == (Path("/home/jane/m"),)
+    assert found.store.path == Path("/home/jane/v.sqlite")
+    assert found.archive.folder == Path("/home/jane/texts")
+
+
+def test_data_folder_follows_xdg(monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert load_settings().store.path == Path("/data/stream-triage/verdicts.sqlite")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/jane")
+    assert load_settings().archive.folder == Path("/home/jane/.local/share/stream-triage/archive")
+
+
+def test_settings_are_frozen():
+    found = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        found.bundle = "other"
+    with pytest.raises(ValueError, match="frozen"):
+        found.input.line_bytes = 1
+
+
+VALUE_LINE = re.compile(r"^# (\w+ =.*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("home", "data"),
+    [
+        ("/home/jane", None),
+        ("/", None),
+        ("/home/jane", "/srv/data of jane"),
+        ("/home/jane", "/srv/home/jane/x"),
+        ("/home/j", "/home/jane"),
+        ("/home/é😀", None),
+    ],
+)
+def test_example_gives_the_defaults(file, monkeypatch, home, data):
+    """With every line uncommented that has a value, the starter file is valid and says what holds without it."""
+    monkeypatch.setenv("HOME", home)
+    if data:
+        monkeypatch.setenv("XDG_DATA_HOME", data)
+    else:
+        monkeypatch.delenv("XDG_DATA_HOME")
+    text = VALUE_LINE.sub(lambda match: match[1] if not match[1].endswith("=") else match[0], example_settings())
+    given = tomllib.loads(text)
+    assert load_settings(file(text)).model_dump() == load_settings().model_dump()
+    assert given["input"] == Settings().input.model_dump()
+    assert given["bundle"] == "oai5g"
+
+
+def test_example_as_it_is_changes_nothing(file):
+    """Every line is a comment or a section."""
+    assert load_settings(file(example_settings())).model_dump() == load_settings().model_dump()
+    assert all(line == "" or line[0] in "#[" for line in example_settings().splitlines())
+
+
+def test_example_names_every_setting(file):
+    """Those without a value, too."""
+    names = set(re.findall(r"^# (\w+) =", example_settings(), re.MULTILINE))
+    expected = set()
+    for name, field in Settings.model_fields.items():
+        expected |= set(getattr(field.annotation, "model_fields", {name: None}))
+    assert names == expected
