@@ -131,7 +131,7 @@ def _fit(
 
 
 def _temperature(scores: NDArray[np.float64], targets: NDArray[np.intp]) -> float:
-    """Temperature of the likeliest out-of-fold probabilities (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
+    """Temperature of the likeliest out-of-fold probabilities (Guo et al., "On Calibration of Modern Neural Networks")."""
     found = minimize_scalar(lambda log_t: _loss(scores / np.exp(log_t), targets), bounds=(-3, 3), method="bounded")
     return float(np.exp(found.x))
 
