@@ -7,8 +7,11 @@ code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`.
 import hashlib
 import io
 import json
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stream_triage.errors import BundleError
 
-__all__ = ["CARD_NAME", "CARD_SCHEMA_VERSION", "Bundle", "Card", "bundle_places", "find_bundle", "write_bundle"]
+__all__ = [
+    "CARD_NAME",
+    "CARD_SCHEMA_VERSION",
+    "Bundle",
+    "Card",
+    "bundle_places",
+    "find_bundle",
+    "replaceable_files",
+    "write_bundle",
+]
 
 CARD_NAME = "card.json"
 CARD_SCHEMA_VERSION: Literal[1] = 1
@@ -92,9 +104,6 @@ class Bundle:
         except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{name} of bundle {self.place} is not a readable array file: {error}") from None
 
-    def has(self, name: str) -> bool:
-        return name in self._files
-
     def data(self, name: str) -> bytes:
         """Checked content of one file. Raises `BundleError` where the bundle has no such file."""
         if name not in self._files:
@@ -109,8 +118,8 @@ def bundle_places(folders: Sequence[Path] = ()) -> list[Path]:
 
 def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     """Folder of the bundle called `name`, or `name` itself where it is the path of one."""
-    path = Path(name)
-    if (path / CARD_NAME).is_file():
+    path = Path(name).expanduser()
+    if ("/" in name or name in (".", "..")) and (path / CARD_NAME).is_file():
         return path
     places = bundle_places(folders)
     for place in places:
@@ -125,16 +134,73 @@ def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
 
 
 def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle:
-    """Writes a bundle with the checksums of its files filled in; an older one of the same name is replaced."""
+    """Writes a bundle with the checksums of its files filled in; an older one in that folder is replaced.
+
+    All is written beside the old files first and moved over them at the end, the card last. What fails or is interrupted
+    leaves the old bundle; a process killed while it moves leaves one that its checksums refuse. Raises `BundleError` where
+    the folder holds something else, or cannot be written.
+    """
     card = card.model_copy(update={"files": {name: _digest(data) for name, data in sorted(files.items())}})
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.iterdir():
-        if stale.is_file() and stale.name not in files:
-            stale.unlink()
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / CARD_NAME).write_text(card.model_dump_json(indent=2) + "\n")
+    old = replaceable_files(folder)
+    content = {**files, CARD_NAME: (card.model_dump_json(indent=2) + "\n").encode()}
+    fresh = not folder.exists()
+    written = False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Inside, since only there is it sure to be the same file system.
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+            _write_by_way_of(Path(staging), folder, content, old)
+        written = True
+    except OSError as error:
+        raise BundleError(f"bundle {folder} cannot be written: {error.strerror or error}") from None
+    finally:
+        if fresh and not written:
+            with suppress(OSError):
+                folder.rmdir()
     return Bundle(card, files, str(folder))
+
+
+def replaceable_files(folder: Path) -> frozenset[str]:
+    """Files of the bundle that lies in this folder, as its card lists them; none where the folder is new or empty.
+
+    Raises `BundleError` for a folder of something else: what is not ours is never removed.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+        raw = json.loads((folder / CARD_NAME).read_bytes()) if CARD_NAME in names else None
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as error:
+        raise BundleError(f"{folder} cannot take a bundle: {error.strerror}; name another folder") from None
+    except ValueError:
+        raw = None
+    listed = raw.get("files") if isinstance(raw, dict) else None
+    if names and not isinstance(listed, dict):
+        raise BundleError(f"{folder} is not empty and holds no bundle with a card.json; name a new or empty folder")
+    return frozenset(name for name in {*(listed or ()), CARD_NAME} if name in names and (folder / name).is_file())
+
+
+def _write_by_way_of(staging: Path, folder: Path, content: Mapping[str, bytes], old: Collection[str]) -> None:
+    """Writes `content` to `staging`, then moves it over what is in `folder`; puts back what was there if that fails."""
+    kept = staging / "old"
+    kept.mkdir()
+    before = [name for name in {*content, *old} if (folder / name).is_file()]
+    for name in before:
+        shutil.copy2(folder / name, kept / name)
+    for name, data in content.items():
+        (staging / name).write_bytes(data)
+    try:
+        for name in content:
+            (staging / name).replace(folder / name)
+        for name in set(old) - set(content):
+            (folder / name).unlink()
+    except BaseException:
+        for name in content:
+            if name not in before:
+                (folder / name).unlink(missing_ok=True)
+        for name in before:
+            (kept / name).replace(folder / name)
+        raise
 
 
 def _read_card(folder: Path) -> Card:

@@ -20,10 +20,10 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from stream_triage import __version__, wiring
-from stream_triage.errors import RunNotFound, StreamTriageError
+from stream_triage.errors import RunNotFound, StoreError, StreamTriageError
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
-from stream_triage.pipeline import Triage
+from stream_triage.pipeline import REDUCTION_LINES, Triage
 from stream_triage.ports import Source
 from stream_triage.printable import printable
 from stream_triage.records import Event, Problem, Verdict
@@ -167,6 +167,8 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
     """Judge the runs in files, folders, archives or a pipe."""
+    if not follow and (idle_seconds is not None or end_pattern is not None):
+        raise typer.BadParameter("--idle-seconds and --end-pattern say when a followed run ends; add --follow")
     settings = load_settings(
         config,
         **_flags(
@@ -180,18 +182,22 @@ def run(
     source = _source(paths, settings, follow)
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
-    with wiring.open_sinks(settings, store=not no_store, jsonl=sys.stdout if as_jsonl else None) as sinks:
+    store, store_error = _open_store(settings, wanted=not no_store)
+    with wiring.open_sinks(settings, store, jsonl=sys.stdout if as_jsonl else None) as sinks:
         intake = Intake(
             triage,
             sinks,
-            store=next((sink for sink in sinks if isinstance(sink, SqliteStore)), None),
+            store=store,
             again=again,
             headers=_headers(header),
             on_verdict=printer.take,
             on_problem=_print_problem,
         )
-        interrupted = _drive(source, intake, quiet=quiet or follow)
-        printer.finish()
+        intake.tally.store_errors += store_error
+        try:
+            interrupted = _drive(source, intake, quiet=quiet or follow)
+        finally:
+            printer.finish()
         intake.close()
     for message in intake.tally.store_errors:
         _note(f"error: not everything was stored: {message}")
@@ -200,8 +206,18 @@ def run(
     raise typer.Exit(_exit_code(intake.tally, interrupted and not follow))
 
 
+def _open_store(settings: Settings, wanted: bool) -> tuple[SqliteStore | None, list[str]]:
+    """The store, or why there is none: runs are judged and printed all the same."""
+    try:
+        return (wiring.open_store(settings, create=True) if wanted else None), []
+    except StoreError as error:
+        return None, [f"{error}; with --no-store nothing is to be stored"]
+
+
 def _source(paths: list[str], settings: Settings, follow: bool) -> Source:
     if paths == ["-"]:
+        if follow:
+            raise typer.BadParameter("- (stdin) cannot be followed: it is one run that ends with the pipe")
         return StdinSource(sys.stdin.buffer, settings=settings.input)
     if "-" in paths:
         raise typer.BadParameter("- (stdin) cannot be mixed with paths")
@@ -254,13 +270,16 @@ def _unbroken(handle: Callable[[Event], None]) -> Iterator[Callable[[Event], Non
             waiting = False
             raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # as for jobs in the background, which are to go on
-        signal.signal(signal.SIGINT, on_interrupt)
+    # SIGTERM, as service managers and time-outs send it, must lose no more than Ctrl-C does.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as for jobs in the background, which are to go on
+            signal.signal(number, on_interrupt)
     try:
         yield unbroken
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -369,9 +388,10 @@ def show(
     """Show one stored run: verdict, evidence, anomalies, reduction."""
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
-        verdict = store.get(run_id)
-    if full:
-        _print_full(settings, verdict.run_id)
+        run_id = wiring.full_id(settings, store, run_id)
+        verdict = None if full else store.get(run_id)
+    if verdict is None:
+        _print_full(settings, run_id)
     elif as_json:
         print(verdict.model_dump_json(indent=1))
     else:
@@ -397,13 +417,10 @@ def forget(
     with wiring.open_store(settings) as store:
         for asked in run_ids:
             try:
-                run_id = store.get(asked).run_id
+                _note(f"forgot {wiring.forget(settings, store, asked)}")
             except RunNotFound as error:
                 _note(f"error: {error}")
                 missing += 1
-                continue
-            wiring.forget(settings, store, run_id)
-            _note(f"forgot {run_id}")
     raise typer.Exit(EXIT_INPUT if missing else 0)
 
 
@@ -418,17 +435,22 @@ def prune(config: ConfigOption = None) -> None:
 
 @app.command()
 def reduce(
-    paths: PathsArgument, config: ConfigOption = None, bundle: BundleOption = None, run_by: RunByOption = None
+    paths: PathsArgument,
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    run_by: RunByOption = None,
+    max_lines: Annotated[int, typer.Option(min=1, help="At most this many lines a run.")] = REDUCTION_LINES,
 ) -> None:
     """Print the lines worth reading of each run, with their numbers; keeps nothing."""
-    settings = load_settings(config, **_flags(bundle=bundle, input__run_by=run_by))
+    settings = load_settings(config, **_flags(bundle=bundle, rules=rules, input__run_by=run_by))
 
     def print_reduction(verdict: Verdict) -> None:
         print(f"# {printable(verdict.run_id)}: {verdict.label}, {len(verdict.reduction)} of {verdict.lines} lines")
         for line in verdict.reduction:
             print(f"{line_place(line)}\t{line.why}\t{printable(line.text)}")
 
-    intake = Intake(wiring.open_triage(settings), on_verdict=print_reduction, on_problem=_print_problem)
+    intake = Intake(wiring.open_triage(settings, max_lines), on_verdict=print_reduction, on_problem=_print_problem)
     interrupted = _drive(_source(paths, settings, follow=False), intake, quiet=False)
     raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_INPUT if intake.tally.errors else 0)
 
@@ -502,5 +524,11 @@ def _describe_redaction(settings: Settings) -> str:
 
 
 def _describe_store(settings: Settings) -> str:
+    path = settings.store.path
+    if not path.exists():
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK)):
+            raise StoreError(f"{path} cannot be made, since {place} cannot be written; set store.path to another file")
+        return f"{path} is not there yet; `stream-triage run` makes it"
     with wiring.open_store(settings) as store:
-        return f"{settings.store.path}" + (", has runs" if store.runs(limit=1) else ", empty")
+        return f"{path}" + (", has runs" if store.runs(limit=1) else ", empty")

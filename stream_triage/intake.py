@@ -7,7 +7,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import Sink, Store
-from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, retriaged
+from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
 
 __all__ = ["Intake", "Tally"]
 
@@ -57,6 +57,8 @@ class Intake:
         self._on_verdict = on_verdict
         self._on_problem = on_problem
         self._open: dict[str, Session] = {}
+        self._given_up: set[str] = set()
+        self._namesakes: dict[str, str] = {}
         self._queued_bytes = 0
         self._unflushed = 0
         self._last_flush = self._clock.monotonic()
@@ -99,17 +101,33 @@ class Intake:
         return self._open[run_id]
 
     def _take(self, chunk: Chunk) -> None:
+        if chunk.run_id in self._given_up:
+            return
         self._session(chunk.run_id, chunk.headers).feed(chunk.data, chunk.source)
         self._queued_bytes += len(chunk.data)
         if self._queued_bytes >= ADVANCE_BYTES:
             self._advance()
 
     def _advance(self) -> None:
-        self._triage.advance(self._open.values())
         self._queued_bytes = 0
+        try:
+            self._triage.advance(self._open.values())
+        except StoreError:  # of one run or of several; the others go on
+            for run_id, session in list(self._open.items()):
+                try:
+                    self._triage.advance([session])
+                except StoreError as error:
+                    self._give_up(run_id, error)
+
+    def _give_up(self, run_id: str, error: StoreError) -> None:
+        """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
+        session = self._open.pop(run_id)
+        session.text.close()
+        self._given_up.add(run_id)
+        self._note(Problem(session.run_id, f"not judged: {error}"))
 
     def _note(self, problem: Problem) -> None:
-        if problem.run_id is not None:
+        if problem.run_id is not None and problem.run_id not in self._given_up:
             self._session(problem.run_id, {}).damaged(problem.reason, problem.source)
         self.tally.errors += problem.error
         if self._on_problem:
@@ -117,9 +135,18 @@ class Intake:
             self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
 
     def _end(self, run_id: str) -> None:
+        if run_id in self._given_up:
+            self._given_up.remove(run_id)
+            return
         session = self._session(run_id, {})
-        verdict = self._versioned(session.close()).model_copy(update={"time": self._clock.now()})
+        try:
+            verdict = self._versioned(session.close()).model_copy(update={"time": self._clock.now()})
+        except StoreError as error:
+            self._give_up(run_id, error)
+            self._given_up.remove(run_id)
+            return
         del self._open[run_id]
+        self._note_namesake(run_id, verdict.run_id)
         for sink in self._sinks:
             self._guarded(lambda sink=sink: sink.write(verdict, session.text))  # type: ignore[misc]
         session.text.close()
@@ -136,12 +163,17 @@ class Intake:
         earlier = self._store.find(verdict.run_id) if self._store else None
         if earlier is None:
             return verdict
-        if self._again:
-            return retriaged(verdict, earlier)
-        stays = earlier.version >= verdict.version
-        judged = (verdict.label, verdict.probabilities, verdict.anomaly_score)
-        self.tally.kept_earlier += stays and judged != (earlier.label, earlier.probabilities, earlier.anomaly_score)
-        return verdict
+        version = version_beside(verdict.version, earlier.version, self._again)
+        judged = (verdict.label, verdict.confidence, verdict.anomaly_score)
+        otherwise = judged != (earlier.label, earlier.confidence, earlier.anomaly_score)
+        self.tally.kept_earlier += otherwise and earlier.version >= version
+        return verdict.model_copy(update={"version": version})
+
+    def _note_namesake(self, run_id: str, shown: str) -> None:
+        """Two runs whose ids differ in nothing but an identity count as one in the store: that must not go unseen."""
+        if run_id != shown and self._namesakes.setdefault(shown, run_id) != run_id:
+            reason = "another run has this id once identities are removed; set redaction.pseudonym_key to keep them apart"
+            self._note(Problem(shown, reason))
 
     def _flush_when_due(self) -> None:
         waited = self._clock.monotonic() - self._last_flush

@@ -12,7 +12,7 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from stream_triage.bundle import Bundle
-from stream_triage.errors import BundleError
+from stream_triage.errors import BundleError, StoreError
 from stream_triage.ports import Spool
 from stream_triage.records import Anomaly, Evidence, ReducedLine, Repairs, SourceSummary, Verdict, verdict_version
 from stream_triage.spool import SpillSpool
@@ -22,8 +22,8 @@ from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
 from stream_triage.stages.fold import FoldState, fold, fold_hash
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
 from stream_triage.stages.redact import Redactor
-from stream_triage.stages.reduce import Mark, Reducer
-from stream_triage.stages.rules import RuleHit, Rules
+from stream_triage.stages.reduce import MAX_LINES, Mark, Reducer
+from stream_triage.stages.rules import Rule, RuleHit, Rules
 from stream_triage.stages.template import Templates
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
 
@@ -38,6 +38,7 @@ MEMO_CHARACTERS = 1 << 24
 # A run that stopped early lacks hundreds of keys; the first ones tell where.
 MAX_EVIDENCE = 20
 MAX_ANOMALIES = 50
+REDUCTION_LINES = MAX_LINES
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED = 2000
 # Share of the strongest item below which a line is no evidence.
@@ -76,7 +77,7 @@ class _Memo:
 class Model:
     """The stages that one bundle fills."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, reduction_lines: int = REDUCTION_LINES) -> None:
         card = bundle.card
         if card.masking_version != MASKING_VERSION:
             raise BundleError(
@@ -84,10 +85,10 @@ class Model:
                 f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
             )
         self.card = card
-        self.templates = Templates.from_json(bundle.text("templates.json"))
+        self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
         self.classifier = Classifier.from_files(card.labels, bundle.json("classifier.json"), bundle.arrays("classifier.npz"))
         self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
-        self.reducer = Reducer.from_file(bundle.json("reducer.json"))
+        self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
         self.passing = card.labels.index(card.passing_label)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
@@ -149,13 +150,14 @@ class Session:
     def __init__(self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str]) -> None:
         self._triage = triage
         self._model = model
-        self.run_id = triage.redactor.text(run_id)
-        self.headers = {triage.redactor.text(k): triage.redactor.text(v) for k, v in headers.items()}
+        self.run_id = _shown_id(triage.redactor, run_id)
+        self.headers = dict(_shown_header(triage.redactor, name, value) for name, value in headers.items())
         self.text: Spool = triage.open_spool(self.run_id)
         self.queued_bytes = 0
         self._sources: dict[str, _SourceState] = {}
         self._shown_names: dict[str, str] = {}
         self._closed = False
+        self._broken: StoreError | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
         """Takes bytes of one source, cut anywhere; cuts lines and queues them, no more."""
@@ -200,10 +202,17 @@ class Session:
         return shown
 
     def _advance(self) -> None:
-        for name, state in self._sources.items():
-            for start in range(0, len(state.queue), BATCH_LINES):
-                self._take(name, state, state.queue[start : start + BATCH_LINES])
-            state.queue = []
+        """Raises `StoreError` when the spool cannot take the text, and from then on always: the run has lost lines."""
+        if self._broken:
+            raise self._broken
+        try:
+            for name, state in self._sources.items():
+                queue, state.queue = state.queue, []
+                for start in range(0, len(queue), BATCH_LINES):
+                    self._take(name, state, queue[start : start + BATCH_LINES])
+        except StoreError as error:
+            self._broken = error
+            raise
         self.queued_bytes = 0
 
     def _take(self, source: str, state: _SourceState, lines: list[str]) -> None:
@@ -301,7 +310,8 @@ class Session:
         by_rules = [
             Evidence(
                 kind="rule",
-                weight=hit.rule.weight or 0.0,
+                weight=self._rule_weight(hit.rule, decision),
+                label=hit.rule.label,
                 source=hit.source,
                 number=hit.number,
                 rule=hit.rule.name,
@@ -310,6 +320,11 @@ class Session:
             for hit in hits
         ]
         return tuple(self._with_text(item) for item in (*by_rules, *items))
+
+    def _rule_weight(self, rule: Rule, decision: Decision) -> float:
+        """What the rule adds to the log-odds of the label against its rival; a veto outweighs all and adds nothing."""
+        index = self._model.card.labels.index(rule.label)
+        return (rule.weight or 0.0) * ((index == decision.label) - (index == decision.rival))
 
     def _with_text(self, item: Evidence) -> Evidence:
         return item if item.number is None else item.model_copy(update={"text": self._line(item.source, item.number)})
@@ -386,11 +401,12 @@ class Triage:
         redactor: Redactor | None = None,
         rules: Rules | None = None,
         line_bytes: int = 65_536,
+        reduction_lines: int = REDUCTION_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
     ) -> None:
         """The first bundle judges runs that ask for no other. Raises `SettingsError` for rules with labels no bundle has."""
         bundles = [bundles] if isinstance(bundles, Bundle) else bundles
-        self.models = {bundle.card.name: Model(bundle) for bundle in bundles}
+        self.models = {bundle.card.name: Model(bundle, reduction_lines) for bundle in bundles}
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
@@ -426,3 +442,21 @@ class Triage:
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
     rule = hit.rule
     return RuleVote(rule.name, labels.index(rule.label), rule.weight or 0.0, rule.veto, rule.cause)
+
+
+def _shown_id(redactor: Redactor, run_id: str) -> str:
+    """Without secrets; the digest of the content at the end, which tells files apart, stays whatever stands before it."""
+    path, mark, digest = run_id.rpartition("#")
+    if mark and len(digest) == 8 and set(digest) <= set("0123456789abcdef"):
+        return f"{redactor.text(path)}#{digest}"
+    return redactor.text(run_id)
+
+
+def _shown_header(redactor: Redactor, name: str, value: str) -> tuple[str, str]:
+    """Name and value without secrets; a name such as `password` tells that its value is one."""
+    shown_name, shown = redactor.text(name), redactor.text(value)
+    for separator in ("=", ": "):
+        pair = redactor.text(f"{name}{separator}{shown}")
+        if pair.startswith(f"{shown_name}{separator}"):
+            shown = pair.removeprefix(f"{shown_name}{separator}")
+    return shown_name, shown

@@ -77,10 +77,13 @@ class Store(Sink, Protocol):
         """Newest first. `search` finds words in the kept lines; `unclean` leaves out clean passes."""
 
     def get(self, run_id: str) -> Verdict:
-        """By full id, or by a part that only one id contains. Raises `RunNotFound`, naming candidates."""
+        """The verdict of `full_id(run_id)`."""
 
-    def find(self, run_id: str) -> Verdict | None:
-        """The stored verdict of this very id, if there is one."""
+    def find(self, run_id: str) -> StoredRun | None:
+        """The stored run of this very id, if there is one."""
+
+    def full_id(self, run_id: str) -> str:
+        """The id that is meant by an id or a part of one. Raises `RunNotFound`, naming candidates."""
 
     def forget(self, run_id: str) -> bool:
         """Removes every trace of the run (full id); false when there was none."""

@@ -20,8 +20,8 @@ __all__ = [
     "SourceSummary",
     "Tick",
     "Verdict",
-    "retriaged",
     "verdict_version",
+    "version_beside",
 ]
 
 VERDICT_SCHEMA_VERSION: Literal[1] = 1
@@ -73,7 +73,7 @@ class _Record(BaseModel):
 
 
 class Evidence(_Record):
-    """One reason for the label, signed: above zero speaks for it, below against it."""
+    """One reason for the label. A rule that speaks against it has a weight below zero; other items speak for it."""
 
     kind: Literal["line", "missing", "rule"]
     weight: float = Field(description="share of the label's log-odds against the passing label (or against the runner-up)")
@@ -82,6 +82,7 @@ class Evidence(_Record):
     text: str = Field(default="", description="the redacted line, or the template that never came")
     key: str = ""
     rule: str = Field(default="", description="name of the hand-written rule")
+    label: str = Field(default="", description="label that the rule speaks for")
     note: str = ""
 
 
@@ -179,7 +180,10 @@ def verdict_version(bytes_consumed: int, final: bool) -> int:
     return 2 * bytes_consumed + int(final)
 
 
-def retriaged(verdict: Verdict, earlier: Verdict) -> Verdict:
-    """The verdict with a version above that of an earlier triage of the same run: the high 16 bits count triages."""
-    triages = (earlier.version >> TRIAGE_SHIFT) + 1
-    return verdict.model_copy(update={"version": verdict.version + (triages << TRIAGE_SHIFT)})
+def version_beside(version: int, earlier: int, again: bool) -> int:
+    """A verdict's version where the run was judged before: the high 16 bits count triages, and go on counting.
+
+    >>> version_beside(21, 21, again=False), version_beside(21, 21, again=True) - 21 == 1 << 48
+    (21, True)
+    """
+    return version + ((earlier >> TRIAGE_SHIFT) + int(again) << TRIAGE_SHIFT)

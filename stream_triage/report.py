@@ -89,7 +89,7 @@ def _place(source: str, number: int | None) -> str:
 def _evidence_words(item: Evidence) -> str:
     if item.kind == "missing":
         return f"never came: {item.text}"
-    rule = f"rule {item.rule}: " if item.rule else ""
+    rule = f"rule {item.rule} for {item.label}: " if item.rule else ""
     return f"{_place(item.source, item.number)}  {rule}{item.text}"
 
 
@@ -147,7 +147,12 @@ def _evidence_rows(evidence: Sequence[Evidence]) -> list[tuple[Text, Text]]:
     """Lines and rules first, since they can be looked at; then what never came."""
     there = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
     missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
-    return [(_weight(item.weight), _plain(_evidence_words(item))) for item in (*there, *missing)]
+    return [(_evidence_weight(item), _plain(_evidence_words(item))) for item in (*there, *missing)]
+
+
+def _evidence_weight(item: Evidence) -> Text:
+    """A rule without weight in the decision is a veto, or speaks for a label that was not in question."""
+    return Text("rule") if item.kind == "rule" and not item.weight else _weight(item.weight)
 
 
 def _weight(value: float) -> Text:

@@ -1,11 +1,12 @@
 """One frozen tree of settings: TOML file, then `STREAM_TRIAGE_…` variables, then flags, in that order of weight."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -58,6 +59,15 @@ class FollowSettings(_Section):
     idle_seconds: float = Field(default=60.0, gt=0, description="close a run when its file has not grown for this long")
     end_pattern: str | None = Field(default=None, description="close a run when a line matches this regular expression")
     poll_seconds: float = Field(default=0.5, gt=0, description="how often files are looked at")
+
+    @field_validator("end_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return pattern
 
 
 class OwnPattern(_Section):

@@ -8,7 +8,8 @@ from typing import TextIO
 
 from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.pipeline import Triage
+from stream_triage.errors import RunNotFound
+from stream_triage.pipeline import REDUCTION_LINES, Triage
 from stream_triage.ports import Sink
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
@@ -17,7 +18,17 @@ from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.redact import RedactionPattern, Redactor
 from stream_triage.stages.rules import Rules
 
-__all__ = ["forget", "open_bundle", "open_redactor", "open_rules", "open_sinks", "open_store", "open_triage", "prune"]
+__all__ = [
+    "forget",
+    "full_id",
+    "open_bundle",
+    "open_redactor",
+    "open_rules",
+    "open_sinks",
+    "open_store",
+    "open_triage",
+    "prune",
+]
 
 
 def open_bundle(settings: Settings) -> Bundle:
@@ -36,38 +47,60 @@ def open_redactor(settings: Settings) -> Redactor:
     )
 
 
-def open_triage(settings: Settings) -> Triage:
+def open_triage(settings: Settings, reduction_lines: int = REDUCTION_LINES) -> Triage:
     """Everything that is needed to judge runs. Raises `BundleError` or `SettingsError`."""
     return Triage(
         open_bundle(settings),
+        reduction_lines=reduction_lines,
         redactor=open_redactor(settings),
         rules=open_rules(settings),
         line_bytes=settings.input.line_bytes,
     )
 
 
-def open_store(settings: Settings) -> SqliteStore:
-    return SqliteStore(settings.store.path)
+def open_store(settings: Settings, *, create: bool = False) -> SqliteStore:
+    return SqliteStore(settings.store.path, create=create)
 
 
 @contextmanager
-def open_sinks(settings: Settings, *, store: bool = True, jsonl: TextIO | None = None) -> Iterator[Sequence[Sink]]:
+def open_sinks(settings: Settings, store: SqliteStore | None, jsonl: TextIO | None = None) -> Iterator[Sequence[Sink]]:
     """The sinks that `run` writes to, closed afterwards. The archive comes first: a stored run can then be shown whole."""
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if store and settings.archive.enabled:
             sinks.append(stack.enter_context(Archive(settings.archive)))
         if store:
-            sinks.append(stack.enter_context(open_store(settings)))
+            sinks.append(stack.enter_context(store))
         if jsonl is not None:
             sinks.append(stack.enter_context(JsonlSink(jsonl)))
         yield sinks
 
 
-def forget(settings: Settings, store: SqliteStore, run_id: str) -> None:
-    """Removes a run (full id) from the store and the archive; the store last, so that a failure can be repeated."""
+def full_id(settings: Settings, store: SqliteStore, asked: str) -> str:
+    """The stored id that is meant, by the name of a file with an identity in it too. Raises `RunNotFound`."""
+    try:
+        return store.full_id(asked)
+    except RunNotFound:
+        shown = open_redactor(settings).text(asked)
+        if shown == asked:
+            raise
+        return store.full_id(shown)
+
+
+def forget(settings: Settings, store: SqliteStore, asked: str) -> str:
+    """Removes a run from the archive and the store, the store last, so that a failure can be repeated; gives its id.
+
+    A text that lies in the archive alone, since the store failed or was moved, is removed by its full id.
+    """
+    try:
+        run_id = full_id(settings, store, asked)
+    except RunNotFound:
+        if Archive(settings.archive).forget(asked):
+            return asked
+        raise
     Archive(settings.archive).forget(run_id)
     store.forget(run_id)
+    return run_id
 
 
 @dataclass(frozen=True)

@@ -319,12 +319,15 @@ class TestFullDisk:
         assert result.code == 2
 
     def test_store_that_cannot_be_opened(self, write):
-        """Said before the work is done, with the way out."""
+        """Runs are judged and printed all the same; the message names the way out."""
         write("a.log", GOOD)
         write("store", b"this is no database\n" * 50)
         result = call("run", "a.log", env={"STREAM_TRIAGE_STORE__PATH": "store/v.sqlite"})
-        assert (result.code, result.out) == (2, "")
-        assert re.fullmatch(r"error: store store/v\.sqlite cannot be opened: .*; check that the path .*\n", result.err)
+        assert result.code == 2
+        assert "Pass" in result.out
+        (message, _) = result.err.splitlines()
+        assert message.startswith("error: not everything was stored: store store/v.sqlite cannot be opened: ")
+        assert "--no-store" in message
 
     @pytest.mark.parametrize("arguments", [["run", "a.log"], ["run", "a.log", "--jsonl"], ["templates"]])
     def test_standard_output_is_full(self, write, arguments):
@@ -349,15 +352,16 @@ def wait_for(condition, seconds: float = 10.0) -> None:
 
 
 class TestInterrupts:
-    def test_mid_run(self, write):
-        """Ctrl-C: what was finished is in the store, the open run is named, exit 130."""
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_mid_run(self, write, number):
+        """Ctrl-C, or the end of a job: what was finished is in the store, the open run is named, exit 130."""
         write("a.log", GOOD)
         os.mkfifo("b.log")
         process = spawn("run", "a.log", "b.log", "--jsonl")
         with open("b.log", "wb") as pipe:  # opens when the process has come so far
             pipe.write(LONG[:4096] + LONG * 2)  # more than a pipe holds, so most has been read when this returns
             pipe.flush()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=30)
         assert process.returncode == 130
         assert [json.loads(line)["run_id"].partition("#")[0] for line in out.splitlines()] == ["a.log"]
@@ -401,13 +405,14 @@ class TestInterrupts:
         assert (names(result), result.code) == (["stdin"], 130)
         assert result.jsonl[0]["sources"][0]["bytes"] == len(GOOD + BAD)
 
-    def test_follow(self, write):
-        """Ctrl-C closes the runs that are open, with verdicts, and the results say how it ends."""
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_follow(self, write, number):
+        """Ctrl-C, or the end of a service, closes the runs that are open, with verdicts, and the results say how it ends."""
         write("logs/a.log", GOOD)
         write("logs/b.log", BAD)
         process = spawn("run", "--follow", "--end-pattern", "session up", "logs", "--jsonl")
         first = process.stdout.readline()  # comes about a second later, long after both were read
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
         found = [json.loads(line) for line in (first + out).splitlines()]
         assert [(v["run_id"].partition("#")[0], v["label"]) for v in found] == [("logs/a.log", "Pass"), ("logs/b.log", "L3")]

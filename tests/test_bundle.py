@@ -9,7 +9,7 @@ import pytest
 
 from stream_triage import Bundle, BundleError, Triage, find_bundle
 from stream_triage import bundle as bundle_module
-from stream_triage.bundle import CARD_NAME, Card, bundle_places, write_bundle
+from stream_triage.bundle import CARD_NAME, Card, bundle_places, replaceable_files, write_bundle
 from stream_triage.stages.normalise import MASKING_VERSION
 
 CARD = Card(
@@ -53,7 +53,6 @@ def test_round_trip(folder):
     assert {name: found.data(name) for name in found.card.files} == FILES
     assert found.json("a.json") == {"x": [1]}
     assert found.text("b.txt") == "grün"
-    assert (found.has("a.json"), found.has("c.json")) == (True, False)
 
 
 def test_trained_bundle_judges_alike_from_disk(bundle, tmp_path):
@@ -65,11 +64,91 @@ def test_trained_bundle_judges_alike_from_disk(bundle, tmp_path):
 
 
 def test_rewriting_replaces_stale_files(folder):
-    """Files of the older bundle go, folders and other bundles stay."""
+    """Files of the older bundle go; folders, and files that its card does not list, stay."""
     (folder / "notes").mkdir()
+    (folder / "README.md").write_text("mine")
     write_bundle(folder, CARD, {"b.txt": b"new"})
-    assert sorted(path.name for path in folder.iterdir()) == ["b.txt", CARD_NAME, "notes"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "b.txt", CARD_NAME, "notes"]
     assert opened(folder).text("b.txt") == "new"
+
+
+@pytest.mark.parametrize("card", [None, b"{", b"[]", b'{"name": "package"}', b'{"files": ["setup.py"]}'])
+def test_folder_of_something_else_is_left_alone(tmp_path, card):
+    """Training into a checkout removes nothing of it."""
+    (tmp_path / "setup.py").write_text("print()")
+    (tmp_path / ".git").mkdir()
+    if card is not None:
+        (tmp_path / CARD_NAME).write_bytes(card)
+    before = everything_in(tmp_path)
+    for refused in (replaceable_files, lambda folder: write_bundle(folder, CARD, FILES)):
+        with pytest.raises(BundleError, match=r"is not empty and holds no bundle with a card\.json; name a new or empty"):
+            refused(tmp_path)
+    assert everything_in(tmp_path) == before
+
+
+def test_place_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(BundleError, match="cannot take a bundle: Not a directory; name another folder"):
+        write_bundle(tmp_path / "b", CARD, FILES)
+    assert (tmp_path / "b").read_text() == "mine"
+
+
+def test_replaceable_files_are_those_the_card_lists(folder, tmp_path):
+    (folder / "README.md").write_text("mine")
+    (folder.parent / "outside").write_text("mine")
+    change_card(folder, files={"a.json": "", "../outside": "", "gone.json": "", "..": ""})
+    assert replaceable_files(folder) == {"a.json", CARD_NAME}
+    assert replaceable_files(tmp_path / "new") == frozenset()
+
+
+def everything_in(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+NEW_FILES = {"a.json": b"{}", "c.json": b"[]"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("method", ["write_bytes", "replace", "unlink"])
+@pytest.mark.parametrize("step", range(4))
+def test_interrupted_write_leaves_the_old_bundle_or_the_new_one(folder, monkeypatch, method, step, error):
+    """Whichever write, move or removal is the one that fails."""
+    before = everything_in(folder)
+    done = fail_at(monkeypatch, method, step, error)
+    try:
+        write_bundle(folder, CARD, NEW_FILES)
+    except (KeyboardInterrupt, BundleError):
+        assert done() > step
+        monkeypatch.undo()
+        assert everything_in(folder) == before
+    else:
+        assert done() <= step
+    monkeypatch.undo()
+    found = opened(folder)
+    assert {name: found.data(name) for name in found.card.files} in (FILES, NEW_FILES)
+
+
+@pytest.mark.parametrize("method", ["write_bytes", "replace"])
+def test_interrupted_first_write_leaves_nothing(tmp_path, monkeypatch, method):
+    fail_at(monkeypatch, method, 1, OSError)
+    with pytest.raises(BundleError, match="cannot be written: "):
+        write_bundle(tmp_path / "new", CARD, FILES)
+    assert not (tmp_path / "new").exists()
+
+
+def fail_at(monkeypatch, method, step, error):
+    """Lets one call of a method of `Path` fail, counted from 0; gives how many there were."""
+    real, calls = getattr(Path, method), 0
+
+    def failing(self, *arguments, **more):
+        nonlocal calls
+        calls += 1
+        if calls == step + 1:
+            raise error("stop")
+        return real(self, *arguments, **more)
+
+    monkeypatch.setattr(Path, method, failing)
+    return lambda: calls
 
 
 def test_wrong_checksum_is_refused(folder):

@@ -201,7 +201,7 @@ class TestExitCodes:
             (["run", "x", "--header", "nothing"], "--header is not of the form name=value"),
             (["run", "x", "--run-by", "day"], "settings cannot be used: input.run_by"),
             (["run", "x", "--idle-seconds", "much"], "idle-seconds"),
-            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern is not a regular expression"),
+            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*no regular expression"),
             (["run", "x", "--config", "none.toml"], "settings file none.toml does not exist"),
             (["run", "x", "--bundle", "none"], "no bundle called 'none'"),
             (["runs", "--limit", "0"], "limit"),
@@ -274,8 +274,17 @@ class TestStoredRuns:
         assert result == (0, "", "no stored run matches\n")
         assert call("runs", "--label", "L9", "--json").json == []
 
-    def test_empty_store(self):
-        assert call("runs").err == "no stored run matches\n"
+    def test_no_store(self, tmp_path):
+        """Looking makes nothing: a mistyped path is named, and no empty store appears there."""
+        for command in (["runs"], ["show", "x"], ["forget", "x"], ["prune"]):
+            result = call(*command, env={"STREAM_TRIAGE_STORE__PATH": str(tmp_path / "typo" / "v.sqlite")})
+            assert result.code == 2
+            assert "there is no store at" in result.err
+        assert call("check", env={"STREAM_TRIAGE_STORE__PATH": str(tmp_path / "typo" / "v.sqlite")}).code == 0
+        assert not (tmp_path / "typo").exists()
+
+    def test_no_match(self, stored):
+        assert call("runs", "--label", "L9").err == "no stored run matches\n"
 
     @pytest.mark.parametrize("part", ["whole id", "bad", "logs/bad", "hash"])
     def test_show(self, stored, part):
@@ -491,8 +500,8 @@ class TestSettings:
         write("rules.toml", RULE.encode())
         result = call("run", "logs/good.log", "--rules", "rules.toml")
         assert result.code == 1
-        assert re.search(r" L2 +1\.00 +.*rule slot: slot \d+ scheduled", result.out)
-        assert "rule slot: slot" in call("show", "good").out
+        assert re.search(r" L2 +1\.00 +.*rule slot for L2: slot \d+ scheduled", result.out)
+        assert "rule slot for L2: slot" in call("show", "good").out
         assert call("show", "good", "--json").json["evidence"][0]["note"] == "seen before"
 
     def test_other_rules_replace_a_stored_verdict_when_asked(self, logs, write):

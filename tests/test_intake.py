@@ -9,6 +9,7 @@ from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.memory import MemorySource
+from stream_triage.spool import SpillSpool
 from tests.corpus import make_run
 
 PASSING, FAILING = make_run("Pass", 1), make_run("L3", 2)
@@ -246,3 +247,56 @@ def test_shorter_second_reading_replaces_nothing(triage: Triage, sink: CountingS
     intake.flush()
     assert len(sink.written) == 2
     assert sink.verdicts["a"] == sink.written[0]
+
+
+class FullSpool(SpillSpool):
+    """Has no room for one run, whose id holds `big`."""
+
+    def append(self, source, lines) -> None:
+        if "big" in self.run_id:
+            raise StoreError("no space left")
+        super().append(source, lines)
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+@pytest.mark.parametrize("tick", [[], [Tick()]], ids=["at its end", "while it is open"])
+def test_run_whose_text_finds_no_room_costs_no_other_run(bundle, sink: CountingSink, tick):
+    """That run is named and has no verdict; the runs around it, open ones too, have theirs."""
+    problems = []
+    intake = Intake(Triage(bundle, open_spool=FullSpool), [sink], on_problem=problems.append)
+    before, big, after = events_of("before"), events_of("big"), events_of("after", FAILING)
+    MemorySource([*before, *big[:-1], *after[:1], *tick, *big[:1], big[-1], *after[1:]]).run(intake.handle)
+    intake.flush()
+    assert [verdict.run_id for verdict in sink.written] == ["before", "after"]
+    assert sink.written[1].label == "L3"
+    assert [(problem.path, problem.reason) for problem in problems] == [("big", "not judged: no space left")]
+    assert intake.tally.errors == 1
+
+
+def test_runs_that_differ_in_an_identity_alone_do_not_pass_unseen(triage: Triage):
+    """They share an id, and so one place in the store: that is an error with a remedy."""
+    problems = []
+    intake = Intake(triage, [], on_problem=problems.append)
+    ids = [f"imsi-00101000000000{n}.log#0a1b2c3d" for n in (1, 2)]
+    MemorySource([event for run_id in (ids[0], *ids) for event in events_of(run_id)]).run(intake.handle)
+    assert [problem.path for problem in problems] == ["imsi-<imsi>.log#0a1b2c3d"]
+    assert "redaction.pseudonym_key" in problems[0].reason
+    assert intake.tally.errors == 1
+
+
+def test_a_longer_text_replaces_a_verdict_that_was_given_again(triage: Triage, tmp_path):
+    """The count of triages is carried over, so that growing text goes on counting as newer."""
+    with SqliteStore(tmp_path / "v.sqlite") as store:
+        for again in (False, True):
+            intake = Intake(triage, [store], store=store, again=again)
+            MemorySource(events_of("r")).run(intake.handle)
+            intake.flush()
+        first = store.get("r")
+        intake = Intake(triage, [store], store=store)
+        MemorySource([Chunk("r", b"one more line\n", "ue"), *events_of("r")]).run(intake.handle)
+        intake.flush()
+        assert store.get("r").version > first.version >> 48 << 48
+        assert store.get("r").lines == first.lines + 1

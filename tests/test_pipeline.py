@@ -340,6 +340,45 @@ def test_no_secret_leaves_the_pipeline(bundle: Bundle) -> None:
     assert sum(verdict.sources[0].redactions.values()) >= len(SECRETS)
 
 
+@pytest.mark.parametrize("name", ["password", "token", "api_key", "Password", "x-api-key", "secret"])
+def test_a_header_whose_name_says_that_it_is_secret(triage: Triage, name: str) -> None:
+    """The name of a header stands beside its value, as it would in a line."""
+    assert "hunter2abc99" not in triage.session("r", {name: "hunter2abc99"}).close().model_dump_json()
+
+
+def test_the_digest_of_a_run_id_survives_redaction(triage: Triage) -> None:
+    """What is removed from a path must not take the digest behind it along, which tells files apart."""
+    ids = [triage.session(f"token=abcd1234efgh5678x/a.log#{digest}").run_id for digest in ("0a1b2c3d", "ffffffff")]
+    assert "abcd1234" not in ids[0]
+    assert [run_id.split("#")[1] for run_id in ids] == ["0a1b2c3d", "ffffffff"]
+    assert "hunter2abc99" not in triage.session("queue#password=hunter2abc99").run_id
+
+
+def test_a_rule_weighs_for_its_own_label(bundle: Bundle) -> None:
+    """Evidence of a rule is signed by what it does to the label that was given against its rival."""
+    for label, weight, expected in (("L3", 0.5, 0.5), ("Pass", -3.0, 3.0), ("L2", 0.5, 0.0)):
+        rules = rules_with(pattern="registration reject", label=label, veto=False, weight=weight)
+        (item,) = [e for e in judge(Triage(bundle, rules=rules), dict(FAILING.sources)).evidence if e.kind == "rule"]
+        assert (item.label, item.weight) == (label, expected)
+
+
+def test_a_run_whose_text_cannot_be_kept_stays_broken(bundle: Bundle) -> None:
+    """A full disk loses lines of the run: no later call may judge it as if nothing had happened."""
+    from stream_triage import StoreError
+    from stream_triage.spool import SpillSpool
+
+    class FullSpool(SpillSpool):
+        def append(self, source, lines) -> None:
+            raise StoreError("no space")
+
+    triage = Triage(bundle, open_spool=FullSpool)
+    session = triage.session("r")
+    session.feed(b"uesim starting\n")
+    for step in (session.peek, session.close, lambda: triage.advance([session])):
+        with pytest.raises(StoreError, match="no space"):
+            step()
+
+
 def test_pseudonyms_keep_identities_apart(bundle: Bundle) -> None:
     """With a key the same identity stays recognisable, and the verdict is the same as without."""
     plain = Triage(bundle).run(SECRET_TEXT)

@@ -1,20 +1,25 @@
 """Labelled runs in, as text; masked lines by run out, made by the very stages that serve.
 
 Two corpora are read: the OpenAirInterface runs (`oai_rfsim_runs.jsonl.xz`, one JSON object a run with the texts of its
-sources) and any folder of logs beside a CSV file of labels.
+sources) and any folder of logs beside a CSV file of labels, whose files are read as `stream-triage run` reads them.
 """
 
 import csv
 import hashlib
 import json
 import lzma
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_triage.files.listing import Listed, list_files
+from stream_triage.files.naming import kind_of, ordered_parts
+from stream_triage.files.plaintext import NotText, text_chunks
+from stream_triage.files.unpack import Damage, open_file, reason_of
+from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.normalise import key_text, mask, words
 from stream_triage.stages.redact import Redactor
@@ -22,7 +27,6 @@ from stream_triage.stages.redact import Redactor
 __all__ = ["CorpusError", "LabelledRun", "MaskedRuns", "fingerprint", "read_folder", "read_oai"]
 
 OAI_SOURCES = ("cu", "du", "ue")
-LINE_BYTES = 65_536
 
 
 class CorpusError(Exception):
@@ -48,6 +52,8 @@ def read_oai(path: Path) -> list[LabelledRun]:
         raise CorpusError(
             f"{path} does not exist; name the file with --oai, or train on your own --logs and --labels"
         ) from None
+    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError) as error:
+        raise CorpusError(f"{path} cannot be read as runs ({_reason(error)}); copy the file again") from None
 
 
 def _oai_run(row: Mapping[str, str]) -> LabelledRun:
@@ -59,20 +65,33 @@ def _oai_run(row: Mapping[str, str]) -> LabelledRun:
     )
 
 
-def read_folder(logs: Path, labels: Path) -> list[LabelledRun]:
+def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None) -> list[LabelledRun]:
     """Logs of a folder with labels from a CSV file with the columns `run` and `label`, and `group` if there are near copies.
 
-    `run` is a path inside `logs`: a file is a run of one source, a folder is a run with a source for each of its files.
-    Raises `CorpusError` for a missing file, a run named twice with two labels, or a column that is not there.
+    `run` is a path inside `logs`: a file is a run of one source; a folder is a run with a source for each of its files,
+    rotated parts of one log joined. Raises `CorpusError` for a missing file, a file that is no text, a run named twice with
+    two labels, or a column that is not there.
     """
+    if not logs.is_dir():
+        raise CorpusError(f"{logs} is not a folder; name the folder of logs with --logs")
     rows = _label_rows(labels)
+    settings = settings or InputSettings()
     return [
-        LabelledRun(name, label, _folder_sources(logs / name, name), {"run": name, "group": group or name})
+        LabelledRun(name, label, _folder_sources(logs / name, name, settings), {"run": name, "group": group or name})
         for name, (label, group) in sorted(rows.items())
     ]
 
 
 def _label_rows(labels: Path) -> dict[str, tuple[str, str]]:
+    try:
+        return _parsed_labels(labels)
+    except UnicodeDecodeError:
+        raise CorpusError(f"{labels} is not UTF-8 text; save it as CSV in UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise CorpusError(f"{labels} cannot be read: {_reason(error)}; name the CSV file with --labels") from None
+
+
+def _parsed_labels(labels: Path) -> dict[str, tuple[str, str]]:
     with labels.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"run", "label"} <= set(reader.fieldnames or ()):
@@ -92,15 +111,42 @@ def _label_rows(labels: Path) -> dict[str, tuple[str, str]]:
     return rows
 
 
-def _folder_sources(place: Path, name: str) -> dict[str, bytes]:
-    if place.is_dir():
-        files = sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not files:
-            raise CorpusError(f"run {name} is a folder without files: {place}")
-        return {path.name.split(".")[0]: path.read_bytes() for path in files}
-    if not place.is_file():
+def _folder_sources(place: Path, name: str, settings: InputSettings) -> dict[str, bytes]:
+    if not place.is_dir() and not place.is_file():
         raise CorpusError(f"run {name} of the labels file is neither a file nor a folder in the log folder: {place}")
-    return {"": place.read_bytes()}
+    listing = list_files([place])
+    for problem in listing.problems:
+        if problem.error:
+            raise CorpusError(f"run {name}: {problem.path} {problem.reason}")
+    if place.is_file():
+        return {"": _text(listing.files[0], settings)}
+    files = [file for file in listing.files if file.path.parent == place]
+    if not files:
+        raise CorpusError(f"run {name} is a folder without files: {place}")
+    sources: dict[str, bytes] = {}
+    for source, file in ordered_parts([(file.path.name, file) for file in files]):
+        earlier = sources.get(source, b"")
+        if earlier and not earlier.endswith((b"\n", b"\r")):
+            earlier += b"\n"
+        sources[source] = earlier + _text(file, settings)
+    return sources
+
+
+def _text(file: Listed, settings: InputSettings) -> bytes:
+    """A whole file as serving reads it: unpacked, as UTF-8. What serving passes over or reads in part is refused here."""
+    if kind_of(file.path.name) != "file":
+        raise CorpusError(f"{file.path} is an archive; unpack it, or take it out of the folder of the run")
+    try:
+        with open_file(file.path, file.size, settings, lambda read: None) as reader:
+            return b"".join(text_chunks(reader))
+    except NotText as error:
+        raise CorpusError(f"{file.path} {error}; take it out of the runs to train on") from None
+    except (Damage, OSError) as error:
+        raise CorpusError(f"{file.path} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else reason_of(error)
 
 
 def fingerprint(runs: Iterable[LabelledRun]) -> str:
@@ -115,13 +161,22 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
 
 
 class MaskedRuns:
-    """Runs as numbers: `lines` holds each distinct masked line once, `runs[i]` maps sources to arrays of indexes into it."""
+    """Runs as numbers: `lines` holds each distinct masked line once, `runs[i]` maps sources to arrays of indexes into it.
 
-    def __init__(self, runs: Sequence[LabelledRun]) -> None:
+    `redactor` and `line_bytes` are those that will serve.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[LabelledRun],
+        redactor: Redactor | None = None,
+        line_bytes: int = InputSettings().line_bytes,
+    ) -> None:
         self._index: dict[str, int] = {}
-        redactor = Redactor()
+        self.redactor = redactor or Redactor()
+        self.line_bytes = line_bytes
         self.runs: list[dict[str, NDArray[np.int32]]] = [
-            {source: self._encode(_masked_lines(data, redactor)) for source, data in run.sources.items()} for run in runs
+            {source: self._encode(self._masked_lines(data)) for source, data in run.sources.items()} for run in runs
         ]
         self.lines = list(self._index)
         self.labels = np.array([run.label for run in runs])
@@ -132,12 +187,11 @@ class MaskedRuns:
         index = self._index
         return np.fromiter((index.setdefault(line, len(index)) for line in lines), dtype=np.int32)
 
+    def _masked_lines(self, data: bytes) -> list[str]:
+        cutter = LineCutter(self.line_bytes)
+        lines = cutter.feed(data) + cutter.finish()
+        return mask(self.redactor.lines("\n".join(lines), self.redactor.start())).split("\n") if lines else []
+
     def distinct(self, run: int) -> NDArray[np.int32]:
         """Indexes of the distinct masked lines of one run, over all its sources."""
         return np.unique(np.concatenate(list(self.runs[run].values()) or [np.empty(0, dtype=np.int32)]))
-
-
-def _masked_lines(data: bytes, redactor: Redactor) -> Iterator[str]:
-    cutter = LineCutter(LINE_BYTES)
-    lines = cutter.feed(data) + cutter.finish()
-    return iter(mask(redactor.lines("\n".join(lines), redactor.start())).split("\n") if lines else ())

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_s
 from stream_triage.bundle import Bundle
 from stream_triage.pipeline import Triage
 from stream_triage.records import Verdict
+from stream_triage.stages.redact import Redactor
 from training.data import LabelledRun
 from training.keyword_rule import keyword_label
 
@@ -29,9 +30,9 @@ class Scores(NamedTuple):
     table: dict[str, Any]
 
 
-def judge(bundle: Bundle, runs: Sequence[LabelledRun]) -> list[Verdict]:
+def judge(bundle: Bundle, runs: Sequence[LabelledRun], redactor: Redactor, line_bytes: int) -> list[Verdict]:
     """Verdicts of whole runs, as serving gives them."""
-    triage = Triage(bundle)
+    triage = Triage(bundle, redactor=redactor, line_bytes=line_bytes)
     verdicts = []
     for run in runs:
         session = triage.session(run.run_id)

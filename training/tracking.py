@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["Tracker", "tracking"]
+__all__ = ["Tracker", "TrackingError", "tracking"]
+
+
+class TrackingError(Exception):
+    """Figures cannot be tracked as asked; the message names the remedy."""
 
 
 class Tracker(Protocol):
@@ -34,13 +38,22 @@ class _MLflow:
 
 @contextmanager
 def tracking(uri: str | None, experiment: str) -> Iterator[Tracker]:
-    """A tracker for one training; `uri` is an MLflow store such as sqlite:///mlflow.db, or None for silence."""
+    """A tracker for one training; `uri` is an MLflow store such as sqlite:///mlflow.db, or None for silence.
+
+    Raises `TrackingError` where MLflow is not installed or cannot use the store.
+    """
     if uri is None:
         yield _Silent()
         return
-    import mlflow  # a second to import, and only here
-
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(experiment)
+    try:
+        import mlflow  # a second to import, and only here
+    except ImportError:
+        raise TrackingError("MLflow is not installed; run `make setup` in a checkout, or leave --track out") from None
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(experiment)
+    except mlflow.exceptions.MlflowException as error:
+        reason = str(error).strip().split("\n")[0]
+        raise TrackingError(f"MLflow cannot use the store {uri}: {reason}; name another with --track") from None
     with mlflow.start_run():
         yield _MLflow(mlflow)

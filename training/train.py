@@ -19,21 +19,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.bundle import Bundle, Card, write_bundle
+from stream_triage.bundle import Bundle, Card, replaceable_files, write_bundle
+from stream_triage.errors import StreamTriageError
+from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.classify import line_terms
 from stream_triage.stages.normalise import MASKING_VERSION
+from stream_triage.stages.redact import RedactionPattern, Redactor
 from training.data import CorpusError, LabelledRun, MaskedRuns, fingerprint, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, Scores, judge, mean_and_spread, scores_of
 from training.fit_templates import fit_templates
-from training.splits import hold_out
-from training.tracking import Tracker, tracking
+from training.splits import FOLDS, hold_out
+from training.tracking import Tracker, TrackingError, tracking
 from training.train_classifier import ClassifierFit, fit_classifier
 from training.train_detector import KeyedRuns, fit_detector, fit_reducer
 
 __all__ = ["main"]
 
-# A label below this cannot be split, cross-fitted and tested.
-MIN_RUNS_PER_LABEL = 2
+# One group of each label is held out; the rest is cross-fitted. The bundle's own split needs as many as there are folds.
+MIN_GROUPS_PER_LABEL = FOLDS
 REVIEW_BELOW_KNOWN_SHARE = 0.6
 # The verdicts above the confidence limit may be wrong this often, on runs each fold had not seen.
 ACCEPTED_ERROR = 0.01
@@ -60,9 +63,12 @@ class Corpus:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
+        replaceable_files(arguments.out)  # refuses a folder of something else before time is spent
+        settings = load_settings(arguments.config)
+        redactor = _redactor(settings)
         with tracking(arguments.track, "stream-triage") as tracker:
-            train(arguments, tracker)
-    except CorpusError as error:
+            train(arguments, settings, redactor, tracker)
+    except (CorpusError, TrackingError, StreamTriageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -75,6 +81,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     data.add_argument("--logs", type=Path, help="folder of logs, with --labels")
     parser.add_argument("--labels", type=Path, help="CSV file with the columns run,label and perhaps group")
     parser.add_argument("--passing-label", default="Pass")
+    parser.add_argument("--config", type=Path, help="settings file (TOML), the one that `stream-triage run` will use")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; its name is the bundle's name")
     parser.add_argument("--version", default="1", help="version of the bundle")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split that the bundle is made from")
@@ -83,11 +90,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.logs and not arguments.labels:
         parser.error("--logs needs --labels")
+    if arguments.seed < 0 or arguments.seeds < 1:
+        parser.error("--seed counts from 0, and --seeds from 1")
     return arguments
 
 
-def train(arguments: argparse.Namespace, tracker: Tracker) -> Bundle:
-    corpus = _read(arguments)
+def _redactor(settings: Settings) -> Redactor:
+    """With the user's own patterns. Without a pseudonym key: masking takes pseudonyms away again."""
+    return Redactor([RedactionPattern(own.name, own.pattern) for own in settings.redaction.patterns])
+
+
+def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor, tracker: Tracker) -> Bundle:
+    corpus = _read(arguments, settings, redactor)
     tracker.parameters({"runs": len(corpus.runs), "seed": arguments.seed, "labels": ",".join(corpus.labels)})
     bundle, scores = None, {}
     for kind in corpus.group_kinds:
@@ -105,23 +119,32 @@ def train(arguments: argparse.Namespace, tracker: Tracker) -> Bundle:
     return write_bundle(arguments.out, card, files)
 
 
-def _read(arguments: argparse.Namespace) -> Corpus:
-    runs = read_oai(arguments.oai) if arguments.oai else read_folder(arguments.logs, arguments.labels)
+def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor) -> Corpus:
+    runs = read_oai(arguments.oai) if arguments.oai else read_folder(arguments.logs, arguments.labels, settings.input)
+    kinds = ("template_hash", "injected_key") if arguments.oai else ("group",)
     counts = Counter(run.label for run in runs)
     if arguments.passing_label not in counts:
         raise CorpusError(f"no run has the passing label {arguments.passing_label!r}; name yours with --passing-label")
     if len(counts) < 2:
         raise CorpusError("all runs have one label; a classifier needs at least one more")
-    small = [label for label, count in counts.items() if count < MIN_RUNS_PER_LABEL]
-    if small:
-        raise CorpusError(f"label {small[0]!r} has a single run; add runs or leave it out")
+    _refuse_rare_labels(runs, kinds[0])
     _say(f"{len(runs)} runs: " + ", ".join(f"{label} {count}" for label, count in sorted(counts.items())))
     started = time.perf_counter()
-    masked = MaskedRuns(runs)
+    masked = MaskedRuns(runs, redactor, settings.input.line_bytes)
     _say(f"{len(masked.lines)} distinct masked lines in {time.perf_counter() - started:.0f} s")
     others = sorted(set(counts) - {arguments.passing_label})
-    kinds = ("template_hash", "injected_key") if arguments.oai else ("group",)
     return Corpus(runs, masked, (arguments.passing_label, *others), arguments.passing_label, kinds)
+
+
+def _refuse_rare_labels(runs: Sequence[LabelledRun], kind: str) -> None:
+    groups = Counter(label for label, _ in {(run.label, run.groups[kind]) for run in runs})
+    rarest = min(sorted(groups), key=lambda label: groups[label])
+    if groups[rarest] < MIN_GROUPS_PER_LABEL:
+        count = groups[rarest]
+        raise CorpusError(
+            f"label {rarest!r} has {count} run{'s' if count > 1 else ''}, near copies counted once; training needs "
+            f"{MIN_GROUPS_PER_LABEL} of each label: add runs or leave the label out"
+        )
 
 
 def fit_and_score(corpus: Corpus, kind: str, seed: int, arguments: argparse.Namespace) -> tuple[Bundle, Scores]:
@@ -130,7 +153,9 @@ def fit_and_score(corpus: Corpus, kind: str, seed: int, arguments: argparse.Name
     training, test = hold_out([run.label for run in corpus.runs], corpus.groups(kind, every), seed)
     bundle = fit_bundle(corpus, training, kind, seed, arguments)
     held_out = [corpus.runs[i] for i in test.tolist()]
-    return bundle, scores_of(held_out, judge(bundle, held_out), corpus.passing_label)
+    return bundle, scores_of(
+        held_out, judge(bundle, held_out, corpus.masked.redactor, corpus.masked.line_bytes), corpus.passing_label
+    )
 
 
 def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int, arguments: argparse.Namespace) -> Bundle:
@@ -151,7 +176,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         **classifier.files(expected_terms),
     }
     card = Card(
-        name=arguments.out.name,
+        name=arguments.out.resolve().name,
         version=arguments.version,
         description="TF-IDF + logistic regression classifier and plain key detector",
         labels=corpus.labels,

@@ -97,7 +97,7 @@ def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], thr
     places: dict[int, list[int]] = defaultdict(list)
     for run in passing:
         first_places = _first_places(keyed, run)
-        counts.update(first_places)
+        counts.update(first_places.keys())
         for key, place in first_places.items():
             places[key].append(place)
         events = {source: [key for key in keys if key != BLANK] for source, (keys, _) in keyed.run(run).items()}

@@ -13,7 +13,7 @@ from stream_triage.files.naming import natural_key, shown_name
 from stream_triage.files.unpack import reason_of
 from stream_triage.records import Problem
 
-__all__ = ["Listed", "Listing", "list_files"]
+__all__ = ["Listed", "Listing", "is_gone", "list_files"]
 
 _MAGIC = frozenset("*?[")
 
@@ -48,6 +48,17 @@ def list_files(paths: Sequence[str | Path]) -> Listing:
     for path in paths:
         lister.add(os.fspath(path))
     return lister.listing
+
+
+def is_gone(path: Path, identity: tuple[int, int]) -> bool:
+    """Whether a file that was listed is surely no longer there; one that cannot be looked at is not."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) != identity
 
 
 class _Lister:

@@ -11,6 +11,7 @@ __all__ = [
     "ID_BYTES",
     "Part",
     "folder_of",
+    "is_packed",
     "kind_of",
     "natural_key",
     "ordered_parts",
@@ -86,6 +87,11 @@ def kind_of(name: str) -> Literal["file", "zip", "tar"]:
     return "tar" if lower.endswith(_ARCHIVES) else "file"
 
 
+def is_packed(name: str) -> bool:
+    """Whether a name promises one compressed file; archives of several may end so too."""
+    return name.lower().endswith(_PACKED)
+
+
 def part_of(name: str) -> Part:
     """Takes a file's name apart. Numbers count away from the present, dates towards it; without either is newest.
 
@@ -95,7 +101,7 @@ def part_of(name: str) -> Part:
     ['du.log', 'du.log', 'du.log', 'du.log', 'ue.1.log']
     """
     stem = name
-    packed = stem.lower().endswith(_PACKED)
+    packed = is_packed(stem)
     if packed:
         stem = stem[: stem.rindex(".")] or stem
     number = 0

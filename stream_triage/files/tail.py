@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stream_triage.files.listing import Listed
-from stream_triage.files.naming import part_of
+from stream_triage.files.listing import Listed, is_gone
+from stream_triage.files.naming import is_packed, part_of
 from stream_triage.files.plaintext import CHUNK_BYTES, Decoder, NotText, binary_reason, text_chunks
 from stream_triage.files.unpack import open_file
 from stream_triage.settings import InputSettings
 
-__all__ = ["PACKED", "Tail"]
+__all__ = ["Tail"]
 
-PACKED = (".gz", ".bz2", ".xz", ".zst")
 _BEGINNING_BYTES = 256
 
 
@@ -32,8 +31,9 @@ class Tail:
         self.path, self.shown, self.explicit = listed.path, listed.shown, listed.explicit
         self.source, self.order = source, order
         self.last_growth = 0.0
+        self.dropped = False
         self._listed, self._settings, self._pattern = listed, settings, pattern
-        self._packed = listed.path.name.lower().endswith(PACKED)
+        self._packed = is_packed(listed.path.name)
         self._file: BinaryIO | None = None
         self._beginning = b""
         self._done = False  # no text, or packed and read
@@ -48,6 +48,10 @@ class Tail:
         self._replaced = False
         if self._file:
             self._file.seek(0)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self._listed.identity
 
     @property
     def is_open(self) -> bool:
@@ -78,6 +82,10 @@ class Tail:
         self._done = self._done or path == self.path
         return False
 
+    def is_gone(self) -> bool:
+        """Whether no file, or another one, lies where this one was last seen."""
+        return is_gone(self.path, self._listed.identity)
+
     def begins_like(self, path: Path) -> bool:
         """Whether the file at `path` begins with what was read here: inodes are used again."""
         try:
@@ -107,6 +115,10 @@ class Tail:
     def mark_start(self, before: bytes = b"") -> None:
         """A run starts here, or with the text just given."""
         self._start = self._offset - len(before)
+
+    def is_in_run(self) -> bool:
+        """Whether the last run has text of this file."""
+        return self._offset > self._start
 
     def rewind(self) -> bool:
         """Back to the start of the run; false when the file is gone."""

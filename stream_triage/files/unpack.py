@@ -108,11 +108,9 @@ class Reader:
         self._fill(1)
         return self._take(size)
 
-    def buffered(self) -> bytes:
-        """What has come and was not asked for yet; never waits."""
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        return data
+    def stop(self) -> None:
+        """What has come already is all there is: nothing is waited for any more."""
+        self._ended = True
 
     def pieces(self) -> Iterator[bytes]:
         while data := self.read1(_READ_BYTES):

@@ -66,18 +66,22 @@ class MemorySink:
         return rows[:limit]
 
     def get(self, run_id: str) -> Verdict:
+        return self.verdicts[self.full_id(run_id)]
+
+    def full_id(self, run_id: str) -> str:
         self._check_open()
         if run_id in self.verdicts:
-            return self.verdicts[run_id]
+            return run_id
         starting = [known for known in self.verdicts if known.startswith(run_id)]
         found = starting or [known for known in self.verdicts if run_id in known]
         if len(found) != 1:
             raise RunNotFound(f"{len(found)} runs answer to {run_id!r}: {', '.join(sorted(found)[:5]) or 'see runs()'}")
-        return self.verdicts[found[0]]
+        return found[0]
 
-    def find(self, run_id: str) -> Verdict | None:
+    def find(self, run_id: str) -> StoredRun | None:
         self._check_open()
-        return self.verdicts.get(run_id)
+        verdict = self.verdicts.get(run_id)
+        return _row(verdict, self._times[run_id]) if verdict else None
 
     def forget(self, run_id: str) -> bool:
         self._check_open()

@@ -71,7 +71,11 @@ class SqliteStore:
     `write` buffers, `flush` commits all of it in one transaction or keeps all of it. Only the owner may read the file.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None, *, busy_seconds: float = 30.0) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, *, busy_seconds: float = 30.0, create: bool = True) -> None:
+        if not create and not path.exists():
+            raise StoreError(
+                f"there is no store at {path}; `stream-triage run` makes one, or set store.path to where yours is"
+            )
         self._path = path
         self._clock = clock or SystemClock()
         self._waiting: list[_Row] = []
@@ -133,19 +137,32 @@ class SqliteStore:
         return [_stored_run(row) for row in rows]
 
     def get(self, run_id: str) -> Verdict:
-        run_id = self._full_id(_storable(run_id))
-        found = self.find(run_id)
-        if found is None:  # another process has forgotten it since
-            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists what is")
-        return found
-
-    def find(self, run_id: str) -> Verdict | None:
+        run_id = self.full_id(run_id)
         found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
-            return Verdict.model_validate_json(found[0][0]) if found else None
+            return Verdict.model_validate_json(found[0][0])
+        except IndexError:  # another process has forgotten it since
+            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists what is") from None
         except ValidationError as error:
-            reason = f"the verdict of run {run_id!r} in {self._path} cannot be read; triage the run again"
+            reason = f"the verdict of run {run_id!r} in {self._path} cannot be read here; judge the run again with --again"
             raise StoreError(reason) from error
+
+    def find(self, run_id: str) -> StoredRun | None:
+        found = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
+        return _stored_run(found[0]) if found else None
+
+    def full_id(self, run_id: str) -> str:
+        """Equal to the part asked for, else beginning with it, else containing it."""
+        part = _storable(run_id)
+        for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
+            query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
+            found = self._ask(query, *[part] * condition.count("?"))
+            if len(found) == 1:
+                return str(found[0][0])
+            if found:
+                names = ", ".join(row[0] for row in found[:5]) + (", …" if len(found) > 5 else "")
+                raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
+        raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
 
     def forget(self, run_id: str) -> bool:
         """Overwrites what it removes, in the write-ahead log too. Rewrites the word index, so it takes a moment."""
@@ -204,18 +221,6 @@ class SqliteStore:
         if busy:
             reason = f"removed from {self._path}, but another program still reads the old state"
             raise StoreError(f"{reason}, so traces stay in its write-ahead log; stop that program and repeat")
-
-    def _full_id(self, part: str) -> str:
-        """The one id that equals the part, else begins with it, else contains it."""
-        for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
-            query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
-            found = self._ask(query, *[part] * condition.count("?"))
-            if len(found) == 1:
-                return str(found[0][0])
-            if found:
-                names = ", ".join(row[0] for row in found[:5]) + (", …" if len(found) > 5 else "")
-                raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
-        raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         with self._lock, self._naming():

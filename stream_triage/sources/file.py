@@ -11,7 +11,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.files.archives import Archive, Entry, Trouble, open_archive
 from stream_triage.files.follow import Follower
 from stream_triage.files.listing import Listed, list_files
-from stream_triage.files.naming import folder_of, kind_of, natural_key, ordered_parts, run_id
+from stream_triage.files.naming import ID_BYTES, folder_of, kind_of, natural_key, ordered_parts, run_id
 from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, Guard, Reader, Refused, file_pieces, open_file, reason_of, unpacked
 from stream_triage.ports import Handle
@@ -70,7 +70,6 @@ class FileSource:
         self._read_now = 0
         self._size_now = 0
         self.total_bytes: int | None = None
-        self.runs_total: int | None = None
 
     @property
     def read_bytes(self) -> int:
@@ -83,7 +82,8 @@ class FileSource:
             self._follow.run(handle)
             return
         listing = list_files(self._paths)
-        self._count_work(listing.files)
+        if not any(file.stream for file in listing.files):
+            self.total_bytes = sum(file.size for file in listing.files)
         for problem in listing.problems:
             handle(problem)
         for work in self._work(listing.files):
@@ -92,14 +92,6 @@ class FileSource:
         for folder, files in listing.under.items():
             if not files & self._fruitful:
                 handle(Problem(folder, "holds no logs"))
-
-    def _count_work(self, files: list[Listed]) -> None:
-        """`runs_total` stays unknown with archives; files that prove to be no logs are counted."""
-        if not any(file.stream for file in files):
-            self.total_bytes = sum(file.size for file in files)
-        if all(kind_of(file.path.name) == "file" for file in files):
-            by_file = self._settings.run_by == "file"
-            self.runs_total = len(files) if by_file else len({folder_of(file.shown) for file in files})
 
     def _work(self, files: list[Listed]) -> Iterator[Callable[[Handle], None]]:
         """What is read in one go: a file, an archive or all files of a folder, where the first of them was found."""
@@ -197,34 +189,28 @@ class FileSource:
         handle(Problem(path, trouble.reason, error=trouble.error))
 
     def _read_run(self, path: str, pieces: Iterable[_Piece], handle: Handle, files: list[Listed]) -> _Result:
-        """Pushes one run. What comes before its first text waits for the run id."""
-        waiting: list[Chunk | Problem] = []
-        run = ""
+        """Pushes one run."""
+        run = _Run(path, handle)
         refused = failed = False
         for piece in pieces:
+            run.next_piece(piece.source)
             for outcome in _outcomes(piece):
                 if isinstance(outcome, _Failed):
                     refused, failed = outcome.refused, failed or outcome.error
                     if not outcome.readable:
                         handle(Problem(piece.shown, outcome.reason, error=outcome.error))
                         continue
-                    event: Chunk | Problem = Problem(piece.shown, outcome.reason, run, piece.source, outcome.error)
+                    run.trouble(Problem(piece.shown, outcome.reason, source=piece.source, error=outcome.error))
                 else:
-                    event = Chunk(run, outcome, piece.source)
-                    if outcome and not run:
-                        run = run_id(path, outcome)
-                        _release(waiting, run, handle)
-                handle(replace(event, run_id=run)) if run else waiting.append(event)
+                    run.give(outcome)
             if refused:
                 break
-        if not run and any(isinstance(event, Chunk) for event in waiting):
-            run = run_id(path, b"")
-        _release(waiting, run, handle)
-        if run or failed:
+        is_run = run.end()
+        if is_run or failed:
             self._fruitful.update(file.shown for file in files)
-        if run:
-            handle(RunEnd(run))
-        return _Result(bool(run), refused)
+        if is_run:
+            handle(RunEnd(run.id))
+        return _Result(is_run, refused)
 
     def _next_file(self, size: int) -> None:
         self._read_before += self._size_now
@@ -234,13 +220,67 @@ class FileSource:
         self._read_now += read
 
 
-def _release(waiting: list[Chunk | Problem], run: str, handle: Handle) -> None:
-    while waiting:
-        event = waiting.pop(0)
-        if run:
-            handle(replace(event, run_id=run))
-        elif isinstance(event, Problem):
-            handle(replace(event, run_id=None, source=""))
+class _Run:
+    """The events of one run, which wait until its id can be made: from the first 4 KiB of the first source with text.
+
+    The parts of a source are joined; where one does not end with a line end, it gets one.
+    """
+
+    def __init__(self, path: str, handle: Handle) -> None:
+        self.id = ""
+        self._path, self._handle = path, handle
+        self._waiting: list[Chunk | Problem] = []
+        self._beginning = b""
+        self._source = ""
+        self._last = b""  # byte of the source's text so far
+        self._within = False  # a part that gave text
+
+    def next_piece(self, source: str) -> None:
+        if source != self._source:
+            if self._beginning:
+                self._name()
+            self._last = b""
+        self._source = source
+        self._within = False
+
+    def give(self, text: bytes) -> None:
+        if text:
+            if not self._within and self._last not in (b"", b"\r", b"\n"):
+                self._push_text(b"\n")
+            self._within, self._last = True, text[-1:]
+        self._push_text(text)
+
+    def trouble(self, problem: Problem) -> None:
+        self._push(problem)
+
+    def end(self) -> bool:
+        """Whether there was a run. Gives what still waits; the end of the run is left to the caller."""
+        if any(isinstance(event, Chunk) for event in self._waiting):
+            self._name()
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            if isinstance(event, Problem):
+                self._handle(replace(event, source=""))
+        return bool(self.id)
+
+    def _push_text(self, text: bytes) -> None:
+        self._push(Chunk(self.id, text, self._source))
+        if not self.id:
+            self._beginning += text
+            if len(self._beginning) >= ID_BYTES:
+                self._name()
+
+    def _push(self, event: Chunk | Problem) -> None:
+        if self.id:
+            self._handle(replace(event, run_id=self.id))
+        else:
+            self._waiting.append(event)
+
+    def _name(self) -> None:
+        self.id = self.id or run_id(self._path, self._beginning)
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self._push(event)
 
 
 def _outcomes(piece: _Piece) -> Iterator[bytes | _Failed]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from stream_triage.files.naming import run_id
-from stream_triage.files.plaintext import Decoder, NotText, text_chunks
+from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, Guard, Reader, stream_pieces, unpacked
 from stream_triage.ports import Handle
 from stream_triage.records import Chunk, Problem, RunEnd
@@ -23,30 +23,35 @@ class StdinSource:
         self._name = name
         self._run = ""
         self.total_bytes: int | None = None
-        self.runs_total: int | None = 1
         self.read_bytes = 0
         self._guard = Guard(settings or InputSettings())
         self._packed = Reader(self._guard.growing(stream_pieces(stream, self._count)))
 
     def run(self, handle: Handle) -> None:
         reader = self._packed
+        outcomes: Iterator[bytes | Problem] = iter(())
         try:
             reader = unpacked(self._packed, self._name, self._guard)
-            for outcome in _outcomes(text_chunks(reader, live=True)):
-                if isinstance(outcome, Problem):
-                    handle(Problem(self._name, outcome.reason, self._run or None))
-                else:
-                    self._give(outcome, handle)
+            outcomes = _outcomes(text_chunks(reader, live=True))
+            self._give(outcomes, handle)
         except KeyboardInterrupt:
-            if rest := reader.buffered():
-                self._give(rest if self._run else Decoder().feed(rest, final=True), handle)
-            self._end(handle)
+            reader.stop()
+            try:
+                self._give(outcomes, handle)  # goes on only when it was not the reading that was interrupted
+                if not self._run and reader.peek(1):
+                    self._give(_outcomes(text_chunks(reader, live=True)), handle)
+            finally:
+                self._end(handle)
             raise
         self._end(handle)
 
-    def _give(self, text: bytes, handle: Handle) -> None:
-        self._run = self._run or run_id(self._name, text)
-        handle(Chunk(self._run, text))
+    def _give(self, outcomes: Iterator[bytes | Problem], handle: Handle) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Problem):
+                handle(Problem(self._name, outcome.reason, self._run or None))
+            else:
+                self._run = self._run or run_id(self._name, outcome)
+                handle(Chunk(self._run, outcome))
 
     def _end(self, handle: Handle) -> None:
         """Once: an interrupt may come while the end is handled."""

@@ -9,6 +9,7 @@ Judgement calls, each on the side of what people must never see, unless it would
 
 - RAND, AUTN, RES, GUTI, TMSI and key identifiers stay: sent in clear or short-lived, and they tell procedures apart.
 - A bare 15-digit number is an IMSI when its first three digits can be a country code; a bare 14 or 16-digit one stays.
+- `key = …` wants 32 or 64 hex digits; a database prints its row keys that way too, and they go with it.
 - A bare telephone number needs its `+` and at least ten digits.
 - `$NAME`, `%s`, `***`, `[secure]`, `null`, `true` and other stand-ins are no secrets; bare `pass` counts tests.
 - `token:` and `token=` want a digit in the value; `secret=`, `password=` and their like do not.
@@ -79,6 +80,13 @@ _HEX_END = r"(?![0-9a-z])"
 _HEX_BYTES = r"(?:0x)?[0-9a-f]{1,2}(?:(?:[ \t]{1,2}|[:,-][ \t]?)(?:0x)?[0-9a-f]{1,2}(?![0-9a-z])){7,63}"
 _HEX_WORDS = r"(?:0x)?(?:[0-9a-f]{8}(?:[ _-](?:0x)?[0-9a-f]{8}){3,7}|[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7,15})"
 _KEY_GAP = rf"(?:{_ANSI}|[ \t\"'\\:=\[(){{<>|,*-]){{1,12}}+"
+# The length that some print between name and value: `(32)`, `[32 bytes]`, `len=32`; a bare number may be a byte.
+_SIZE = r"(?:(?:len|length|size)[ \t]?[=:]?[ \t]?)?[0-9]{1,3}"
+_UNIT = r"[ \t-]?(?:byte|bit|octet)s?"
+_LENGTH = (
+    rf"(?:[ \t,]{{0,2}}(?:[(\[]{_SIZE}(?:{_UNIT})?[)\]]|(?:(?:len|length|size)[ \t]?[=:]?[ \t]?)[0-9]{{1,3}}(?:{_UNIT})?"
+    rf"(?![0-9a-z])|[0-9]{{1,3}}{_UNIT}(?![0-9a-z])))?"
+)
 _KEY_NAME = (
     r"(?:k_?(?:asme|amf|ausf|seaf|akma|n3iwf|wagf|[ge]nb|(?:nas|rrc|up|rc|fc)_?(?:enc|int|prf)|aut|encr)"
     r"(?:['*]|[_ ]?star|[_ ]?key)?|xres\*?)"
@@ -125,6 +133,35 @@ _SECRET = (
     r"|(?:access|refresh|auth|id|api|bearer|session|csrf|xsrf|oauth2?|security|deploy|registry|private|bot|personal)"
     r"[_. -]?token)"
 )
+_NAME_BEFORE = r"[a-z0-9_.:-]{0,64}"
+_PASSWORD_WORD = r"(?:password|passwd|passphrase|passcode|passwort|pwd)"
+_SECRET_WORD = (
+    r"(?:(?:secret|token|psk|credentials?)|secret[_.-]?access[_.-]?key"
+    r"|(?:secret|api|access|private|pre[_.-]?shared|shared)[_.-]?key)"
+)
+_PAIR_TRIGGERS = (Trigger("value", r"[\"'\\]{1,4}[ \t]{0,4}:"),)
+_LONG = r"(?=[\"'\\]{1,4}[^\s\"'\\0-9]{0,512}+[0-9])(?=[\"'\\]{1,4}[^\s\"'\\]{8})"
+# The value of a quoted string, without its quotes, and no stand-in for one.
+_QUOTED = rf"(?P<q>\\{{0,3}}[\"'])(?!{_MARKER})(?!{_STAND_IN}(?P=q))(?P<v>(?:(?!(?P=q))[^\n]){{1,1024}}+)(?P=q)"
+
+
+def _element(word: str, value: str) -> str:
+    """An XML element with such a name, up to its end."""
+    return (
+        rf"<(?P<n>{_NAME_BEFORE}{word})(?:[ \t][^<>\n]{{0,256}}+)?>(?:<!\[cdata\[)?(?!{_MARKER})"
+        rf"(?![ \t]*+(?:\\?{_STAND_IN})?[ \t]*+(?:\]\]>)?</){value}(?=(?:\]\]>)?</(?P=n)>)"
+    )
+
+
+def _pair(word: str, value: str, *, value_first: bool = False) -> str:
+    """`"name": "password", "value": "x"` in JSON, in the order given."""
+    colon = r"[ \t]{0,4}:[ \t]{0,4}"
+    name = rf"\\{{0,3}}[\"'](?:name|key|id)\\{{0,3}}[\"']{colon}\\{{0,3}}[\"']{_NAME_BEFORE}{word}\\{{0,3}}[\"']"
+    assigned = rf"\\{{0,3}}[\"']value\\{{0,3}}[\"']{colon}{value}{_QUOTED}"
+    first, second = (assigned, name) if value_first else (name, assigned)
+    return rf"{first}[ \t]{{0,4}},[ \t]{{0,4}}{second}"
+
+
 _SECRET_TRIGGERS = (
     Trigger("secret"),
     Trigger("psk"),
@@ -210,12 +247,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "key-3gpp",
         "key",
         _KEY_TRIGGERS,
-        rf"{_KEY_NAME}{_KEY_GAP}(?P<v>{_HEX_WORDS}|{_HEX_BYTES}|(?:0x)?[0-9a-f]{{16,128}}){_HEX_END}",
+        rf"{_KEY_NAME}{_LENGTH}{_KEY_GAP}(?P<v>{_HEX_WORDS}|{_HEX_BYTES}|(?:0x)?[0-9a-f]{{16,128}}){_HEX_END}",
         "derived keys open the recorded traffic",
         (
             ("kgnb : 0 1a 2b 3c 4d 5e 6f 70 81 92", "kgnb : <key>"),
             ("k_asme: 00112233445566778899aabbccddeeff, n: 0", "k_asme: <key>, n: 0"),
             ("DerivateKamf() 00112233445566778899aabbccddeeff", "DerivateKamf() <key>"),
+            ("KgNB len=16 00112233445566778899aabbccddeeff", "KgNB len=16 <key>"),
         ),
     ),
     Rule(
@@ -245,11 +283,15 @@ RULES: Final[tuple[Rule, ...]] = (
         (Trigger("key", rf"(?:[ ]?0x)?(?:{_ANSI}|[^0-9a-z\n]){{1,12}}(?:0x)?[0-9a-f]{{32}}"),),
         r"(?:(?:ciphering|integrity|encryption|auth(?:entication)?|permanent|subscriber|secret|private|nas|rrc|session)"
         rf"[ _-]?key(?:[ ]?0x)?{_KEY_GAP}(?:0x)?"
-        rf"|(?<![a-z0-9_.-])(?<![a-z0-9_.][ ])[\"']?key[\"']?[ \t]?:[ \t]{{0,4}}[\"']?)"
+        rf"|(?<![a-z0-9_.-])(?<![a-z0-9_.][ ])[\"']?key[\"']?[ \t]?:[ \t]{{0,4}}[\"']?"
+        r"|(?<![a-z0-9_-])(?<!cache[ .])(?<!public[ .])(?<!primary[ .])(?<!foreign[ .])key[\"'\\]{0,2}[ \t]{0,4}"
+        r"=>?[ \t]{0,4}[\"'\\]{0,2}(?:0x)?"
+        r"|(?<![a-z0-9])uicc[0-9]{0,2}\.key[ \t]{1,4}[\"']?)"
         r"(?P<v>[0-9a-f]{32}(?:[0-9a-f]{32})?)(?![0-9a-z])",
         "16 or 32 bytes that are said to be a key; cache keys and public keys are not",
         (
             ("NAS ciphering key: 00112233445566778899aabbccddeeff", "NAS ciphering key: <key>"),
+            ('uicc0.key = "00112233445566778899aabbccddeeff";', 'uicc0.key = "<key>";'),
             ("cache key: 00112233445566778899aabbccddeeff", "cache key: 00112233445566778899aabbccddeeff"),
         ),
     ),
@@ -318,6 +360,106 @@ RULES: Final[tuple[Rule, ...]] = (
             ("DB_PASSWORD=hunter2", "DB_PASSWORD=<password>"),
             ('"passwd": "a b\'c", "n": 1', '"passwd": "<password>", "n": 1'),
             ("password: must be longer", "password: must be longer"),
+        ),
+    ),
+    Rule(
+        "pw",
+        "password",
+        (Trigger("pw", rf"(?:{_ANSI}|[\"'\\\]]){{0,4}}[ \t]{{0,4}}[:=]"),),
+        rf"(?<![a-z0-9])pw(?=[^:=\n]{{0,64}}+(?:=|:[ \t]*[\"']|:=)){_ASSIGN}(?![/~:\\])"
+        rf"(?![\"']?[+-]?(?:[0-9]{{1,9}}(?:\.[0-9]{{0,9}})?|\.[0-9]{{1,9}})(?:dbm?|m?w|[mun]s|px|%|[khmg]?hz)?{_END}){_VALUE}",
+        "a power or a pulse width is a number, so that stays",
+        (("pw=hunter2", "pw=<password>"), ("pw=-23.5 dBm", "pw=-23.5 dBm")),
+    ),
+    Rule(
+        "element",
+        "password",
+        _PASSWORD_TRIGGERS,
+        _element(_PASSWORD_WORD, r"(?P<v>[^<\n]{1,1024}?)"),
+        "an XML element named after a password",
+        (("<Password>hunter2</Password>", "<Password><password></Password>"),),
+    ),
+    Rule(
+        "element-secret",
+        "token",
+        (*_SECRET_TRIGGERS, Trigger("key>")),
+        _element(_SECRET_WORD, r"(?:(?<!token>)|(?=[^<\n0-9]{0,512}+[0-9])(?=[^<\n]{8}))(?P<v>[^<\n]{1,4096}?)"),
+        "the same with a secret; a parser's <token> is short or has no digit",
+        (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>")),
+    ),
+    Rule(
+        "pair",
+        "password",
+        _PAIR_TRIGGERS,
+        _pair(_PASSWORD_WORD, ""),
+        "name and value as members of their own",
+        (('{"name":"password","value":"hunter2"}', '{"name":"password","value":"<password>"}'),),
+    ),
+    Rule(
+        "pair-turned",
+        "password",
+        _PAIR_TRIGGERS,
+        _pair(_PASSWORD_WORD, "", value_first=True),
+        "the same, value first",
+        (('{"value":"hunter2","name":"password"}', '{"value":"<password>","name":"password"}'),),
+    ),
+    Rule(
+        "pair-secret",
+        "token",
+        _PAIR_TRIGGERS,
+        _pair(_SECRET_WORD, _LONG),
+        "tokens in that form",
+        (('{"name":"API_TOKEN","value":"abc12345"}', '{"name":"API_TOKEN","value":"<token>"}'),),
+    ),
+    Rule(
+        "pair-secret-turned",
+        "token",
+        _PAIR_TRIGGERS,
+        _pair(_SECRET_WORD, _LONG, value_first=True),
+        "the same, value first",
+        (('{"value":"abc12345","name":"API_TOKEN"}', '{"value":"<token>","name":"API_TOKEN"}'),),
+    ),
+    Rule(
+        "curl-user",
+        "password",
+        (Trigger("curl"),),
+        r"(?<![a-z])curl(?:\.exe)?[ \t][^\n|]{0,512}?(?<=[ \t])(?:-[a-z]{0,4}u[ \t]{0,4}|--(?:proxy-)?user(?:[ \t]{1,4}|=))"
+        rf"(?P<q>\\?[\"'])?(?!-)[^\s:\"'@|\\]{{1,128}}:(?!{_MARKER})(?!{_STAND_IN}{_END})(?!//)"
+        r"(?P<v>(?(q)(?:(?!(?P=q))[^\n]){1,256}+|[^\s\"'`;&|<>\\]{1,256}+))",
+        "a user and password for curl; elsewhere `--user 1000:1000` is a user and a group",
+        (("curl -u bob:hunter2 http://x", "curl -u bob:<password> http://x"),),
+    ),
+    Rule(
+        "mysql",
+        "password",
+        (Trigger("mysql", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),),
+        r"(?<![a-z0-9_.=-])mysql(?:dump|admin|import|show|check)?[ \t]"
+        r"[^\n|;]{0,256}?(?<=[ \t])(?-i:-p)(?![0-9.:]{1,32}:[0-9])"
+        rf"(?P<q>\\?[\"'])?(?!{_MARKER})(?!{_STAND_IN}{_END})"
+        r"(?P<v>(?(q)(?:(?!(?P=q))[^\n]){1,256}+|[^\s\"'`;&|<>\\]{3,256}+))",
+        "its short option takes the password without a blank; -P is a port, and Docker's -p a pair of them",
+        (("mysql -u root -phunter2 db", "mysql -u root -p<password> db"), ("mysql -p db", "mysql -p db")),
+    ),
+    Rule(
+        "sim-pin",
+        "password",
+        (Trigger("at+c", r"(?:pin|pwd|lck)="),),
+        r"at\+c(?:pin=|pwd=\\?\"?[a-z0-9]{2}\\?\"?,|lck=\\?\"?[a-z0-9]{2}\\?\"?,[0-2],)[ ]?\\?\"?"
+        r"(?P<v>[0-9]{4,8}(?:\\?\"?,[ ]?\\?\"?[0-9]{4,8})?)(?![0-9])",
+        "what unlocks the card; `AT+CPIN?` only asks",
+        (('AT+CPIN="1234"', 'AT+CPIN="<password>"'), ("AT+CPIN?", "AT+CPIN?")),
+    ),
+    Rule(
+        "session",
+        "token",
+        (Trigger("sess", r"(?:ion[_-]?)?id[a-z]{0,16}="),),
+        rf"(?:(?<![a-z])(?:jsessionid|phpsessid|aspsessionid[a-z]{{0,16}}|asp\.net_sessionid)="
+        rf"|(?<![a-z])session[_-]?id=(?!0x|[\"']?[0-9]+{_END})(?=[\"']?[^\s\"'`,;&)\]}}]{{20}})(?=[^\s0-9]{{0,512}}+[0-9]))"
+        rf"(?=[\"']?[^\s\"'`,;&)\]}}]{{6}}){_VALUE}",
+        "the cookie of a session; the number of a PDU or PFCP session is none",
+        (
+            ("GET /x;jsessionid=0A1B2C3D4E5F", "GET /x;jsessionid=<token>"),
+            ("sessionId=4711 up", "sessionId=4711 up"),
         ),
     ),
     Rule(
@@ -437,19 +579,32 @@ _PEM_INLINE = re.compile(
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}|=[A-Za-z0-9+/]{4}")
 _NOT_HEX = re.compile(r"[g-zG-Z+/]")
+# Bytes below the name of a key, up to the end of the line, whatever log prefix stands before; an offset goes with them.
+_DUMP_BYTES = "|".join(
+    rf"(?:0x)?[0-9a-f]{digits}(?:{between}(?:0x)?[0-9a-f]{digits}){{{least},63}}"
+    for digits, least in (("{2}", 7), ("{1,2}", 13))
+    for between in (r"[ \t]{1,3}(?:-[ \t])?", "[:-]", r"[:,][ \t]?")
+)
 _HEX_DUMP = re.compile(
-    r"(?:(?:0x)?[0-9a-f]{2,8}:?[ \t]{1,4})?(?:[0-9a-f]{2}[ :]{1,2}){7,63}[0-9a-f]{2}[ \t]*", re.IGNORECASE
+    rf"(?<![^\s\]|\"'=:(])(?<![0-9]:)(?:(?:0x)?[0-9a-f]{{2,8}}:?[ \t]{{1,4}})?"
+    rf"(?:{_DUMP_BYTES}|{_HEX_WORDS}|(?:0x)?[0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)"
+    r"(?:[ \t]{1,8}\|[^\n]{0,64}(?=\|))?(?=[\"'|,;]{0,3}[ \t]*\r?$)",
+    re.IGNORECASE | re.ASCII,
 )
-# The name of a key at the end of a lower-case line: its bytes follow as a hex dump.
+# The name of a key at the end of a lower-case line: its bytes follow as a hex dump. All begin with k, found fast.
+_TITLE_END = rf"{_LENGTH}[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
 _DUMP_TITLE = re.compile(
-    r"k_?(?:asme|amf|ausf|seaf|[ge]nb|(?:nas|rrc|up)_?(?:enc|int))(?:['*]|[_ ]?star|[_ ]?key)?"
-    r"[ \t]{0,4}[:=]?[ \t]{0,4}\r?$",
-    re.MULTILINE,
+    r"k(?:_?(?:asme|amf|ausf|seaf|[ge]nb|(?:nas|rrc|up)_?(?:enc|int))(?:['*]|[_ ]?star|[_ ]?key)?"
+    r"|(?<![a-z0-9_.>-]k)(?:i|(?<![a-z0-9_.>][ ]k)(?:ey)?)|(?<=[ci]k)(?<![a-z0-9_.>-][ci]k)"
+    rf"|(?:(?<=ciphering[ _]k)|(?<=integrity[ _]k)|(?<=encryption[ _]k)|(?<=permanent[ _]k))ey){_TITLE_END}",
+    re.MULTILINE | re.ASCII,
 )
+_DUMP_TITLE_OP = re.compile(rf"op(?<![a-z0-9_>-]op)_?c{_TITLE_END}", re.MULTILINE | re.ASCII)
 
 _MOST_KEY_LINES: Final = 2_000
 _MOST_STRANGE_LINES: Final = 8
 _MOST_DUMP_LINES: Final = 4
+_MOST_DUMP: Final = 700
 _MOST_PREFIX: Final = 200
 _PASSES: Final = 6
 
@@ -513,9 +668,12 @@ def _lower(text: str) -> str:
     return low if len(low) == len(text) else text.replace("\u0130", "I").lower()
 
 
-def _wanted(text: str) -> tuple[dict[int, int], dict[int, list[int]]]:
-    """The lines that hold a trigger, as start → end, and for each rule the starts of the lines to try it on."""
-    low = _lower(text)
+def _wanted(text: str, low: str | None = None) -> tuple[dict[int, int], dict[int, list[int]]]:
+    """The lines that hold a trigger, as start → end, and for each rule the starts of the lines to try it on.
+
+    `low` is the text in lower case where the caller has it.
+    """
+    low = _lower(text) if low is None else low
     ends: dict[int, int] = {}
     starts_of: dict[int, list[int]] = {}
     for literal, pattern, rules in _TRIGGERS:
@@ -562,19 +720,20 @@ class Redactor:
         Cutting a source's lines into other batches gives the same text; redacting twice changes nothing.
         """
         low = _lower(text)
-        if state.open or "private key" in low or _DUMP_TITLE.search(low):
+        seen = text
+        if state.open or "private key" in low or _is_title(low):
             text = _blocks(text, state)
         for name, pattern in self._own:
             text = self._own_lines(name, pattern, text, state)
-        return self._table(text, state, _PASSES)
+        return self._table(text, state, _PASSES, low if text == seen else None)
 
     def text(self, value: str) -> str:
         """Redacts a run id, header value or file name on its own."""
         return self.lines(value, RedactionState())
 
-    def _table(self, text: str, state: RedactionState, passes: int) -> str:
+    def _table(self, text: str, state: RedactionState, passes: int, low: str | None = None) -> str:
         """Runs the table over the lines with triggers, and over what it changed until nothing changes."""
-        ends, starts_of = _wanted(text)
+        ends, starts_of = _wanted(text, low)
         if not ends:
             return text
         now = {start: text[start:end] for start, end in ends.items()}
@@ -635,14 +794,20 @@ def _blocks(text: str, state: RedactionState) -> str:
     lines = text.split("\n")
     for number, line in enumerate(lines):
         new = _key_line(line, state) if state.key_lines else _begun(line, state) if "PRIVATE KEY" in line else line
-        if state.dump_left and _HEX_DUMP.fullmatch(new.strip()):
+        dump = _HEX_DUMP.search(new, max(0, len(new) - _MOST_DUMP)) if state.dump_left else None
+        if dump is not None:
             state.dump_left -= 1
             state.count("key")
-            new = new[: len(new) - len(new.lstrip())] + "<key>"
+            new = new[: dump.start()] + "<key>" + new[dump.end() :]
         else:
-            state.dump_left = _MOST_DUMP_LINES if _DUMP_TITLE.search(_lower(new)) else 0
+            state.dump_left = _MOST_DUMP_LINES if _is_title(_lower(new)) else 0
         lines[number] = new
     return "\n".join(lines)
+
+
+def _is_title(low: str) -> bool:
+    """Whether a lower-case line, or one of several, ends with the name of a key whose bytes may follow."""
+    return bool(_DUMP_TITLE.search(low) or ("op" in low and _DUMP_TITLE_OP.search(low)))
 
 
 def _spliced(text: str, parts: Iterable[tuple[int, int, str]]) -> str:

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_triage.errors import BundleError
 
-__all__ = ["Mark", "Reducer", "ReducerProfile", "Why"]
+__all__ = ["MAX_LINES", "Mark", "Reducer", "ReducerProfile", "Why"]
 
 Why = Literal["evidence", "rule", "anomaly", "rare", "context", "template"]
 PRIORITY: Final[tuple[Why, ...]] = ("evidence", "rule", "anomaly", "rare", "context", "template")
 CONTEXT_LINES = 2
 MAX_LINES = 200
+# Share of the lines that may go to first lines of templates, which only show what kinds of line there are.
+TEMPLATE_SHARE = 0.2
 
 
 class Mark(NamedTuple):
@@ -45,9 +47,10 @@ class Reducer:
         self._max_lines = max_lines
 
     @classmethod
-    def from_file(cls, profile: Any) -> "Reducer":
+    def from_file(cls, profile: Any, max_lines: int = MAX_LINES) -> "Reducer":
+        """From `reducer.json` of a bundle."""
         try:
-            return cls(ReducerProfile.model_validate(profile))
+            return cls(ReducerProfile.model_validate(profile), max_lines=max_lines)
         except ValidationError as error:
             raise BundleError(f"the reducer of this bundle is not complete ({error.error_count()} faults)") from None
 
@@ -63,12 +66,13 @@ class Reducer:
         by_reason["context"] += self._context(by_reason, lines)
         chosen: dict[tuple[str, int], Mark] = {}
         for why in PRIORITY:
+            room = self._max_lines if why != "template" else len(chosen) + int(TEMPLATE_SHARE * self._max_lines)
             for mark in by_reason[why]:
                 place = (mark.source, mark.number)
                 if place in chosen:
                     earlier = chosen[place]
                     chosen[place] = earlier._replace(repeats=max(earlier.repeats, mark.repeats))
-                elif len(chosen) < self._max_lines:
+                elif len(chosen) < min(room, self._max_lines):
                     chosen[place] = mark
         return [chosen[place] for place in sorted(chosen)]
 

@@ -35,7 +35,9 @@ class Rule(BaseModel):
     name: str = Field(min_length=1)
     pattern: str = Field(min_length=1, description="regular expression, searched in each redacted line")
     label: str
-    weight: float | None = Field(default=None, description="added to the log-odds of the label; below zero speaks against")
+    weight: float | None = Field(
+        default=None, allow_inf_nan=False, description="added to the log-odds of the label; below zero speaks against"
+    )
     veto: bool = Field(default=False, description="the run gets the label whatever the model says")
     test_case: str = Field(default="*", description="shell pattern on the header test.case.name")
     source: str = Field(default="*", description="shell pattern on the name of the source")

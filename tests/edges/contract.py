@@ -141,8 +141,9 @@ class StoreContract(SinkContract):
 
     def test_finds_by_the_very_id_only(self, store: Store) -> None:
         """`find` answers to the whole id and to nothing that resembles it."""
-        self.put(store, verdict := make_verdict("night/a.log#1"))
-        assert store.find("night/a.log#1") == verdict
+        self.put(store, make_verdict("night/a.log#1"))
+        assert [store.find("night/a.log#1")] == store.runs()
+        assert store.full_id("a.log") == "night/a.log#1"
         assert store.find("night/a.log") is None
         assert store.find("%") is None
 

@@ -214,14 +214,12 @@ class TestWhatIsRead:
         assert seen == sorted(seen)
         assert source.total_bytes == sum(path.stat().st_size for path in Path("logs").iterdir())
         assert source.read_bytes == source.total_bytes
-        assert source.runs_total == 4
 
-    def test_runs_are_not_counted_in_archives(self) -> None:
-        """How many runs an archive holds is not known before it was read."""
+    def test_progress_in_archives(self) -> None:
+        """An archive counts with its packed size."""
         make_zip("a.zip", [("x.log", b"x")])
         source = FileSource(["a.zip"], InputSettings())
         collect(source)
-        assert source.runs_total is None
         assert source.read_bytes == source.total_bytes == Path("a.zip").stat().st_size
 
 
@@ -751,7 +749,30 @@ class TestByFolder:
                 "r/du.log.2026-01-01.xz": lzma.compress(b"1"),
             }
         )
-        assert texts(read("r", settings=BY_FOLDER)) == {("r", "du"): b"1234567"}
+        assert texts(read("r", settings=BY_FOLDER)) == {("r", "du"): b"1\n2\n3\n4\n5\n6\n7"}
+
+    def test_parts_are_joined_at_line_ends(self) -> None:
+        """No line is made of two parts; nothing is added where a line ended, nor behind what gave no text."""
+        put({"r/du.log": b"7", "r/du.log.1": b"", "r/du.log.2": b"6", "r/du.log.3": b"5\r", "r/du.log.4": b"4\r\n"})
+        put({"r/du.log.5": b"", "r/ue.log": b"u", "r/du.log.6": PNG})
+        events = collect(FileSource(["r"], BY_FOLDER))
+        assert texts(events) == {("r", "du"): b"4\r\n5\r6\n7", ("r", "ue"): b"u"}
+
+    def test_a_part_cut_by_damage_ends_its_line(self) -> None:
+        """The line that damage cut is not continued by the next part."""
+        put({"r/du.log.1.gz": gzip.compress(TEXT)[:-3000], "r/du.log": b"next\n"})
+        (text,) = texts(read("r", settings=BY_FOLDER)).values()
+        whole, _, cut = text.removesuffix(b"\nnext\n").rpartition(b"\n")
+        assert text.endswith(b"\nnext\n")
+        assert TEXT.startswith(whole + b"\n" + cut)
+
+    def test_run_id_across_parts(self) -> None:
+        """How a log was rotated does not change the id of its run."""
+        put({"r/du.log.1": TEXT[:100], "r/du.log": TEXT[100:], "r/ue.log": b"u"})
+        events = read("r", settings=BY_FOLDER)
+        assert events[-1] == RunEnd(run_id("r", (TEXT[:100] + b"\n" * (TEXT[99:100] != b"\n") + TEXT[100:])[:4096]))
+        put({"s/du.log.1": b"short\n", "s/du.log": b"log\n", "s/ue.log": TEXT})
+        assert read("s", settings=BY_FOLDER)[-1] == RunEnd(run_id("s", b"short\nlog\n"))
 
     def test_run_id_from_the_first_source(self) -> None:
         """The first source by name that has text gives the hash; an empty one is a source all the same."""
@@ -784,7 +805,7 @@ class TestByFolder:
     def test_extensions_that_tell_apart_stay(self) -> None:
         """`du.log` and `du.txt` are two sources; their rotated parts know which is theirs."""
         put({"r/du.log": b"l", "r/du.txt": b"t", "r/du.txt.1": b"s"})
-        assert texts(read("r", settings=BY_FOLDER)) == {("r", "du"): b"l", ("r", "du.txt"): b"st"}
+        assert texts(read("r", settings=BY_FOLDER)) == {("r", "du"): b"l", ("r", "du.txt"): b"s\nt"}
 
     def test_named_files(self) -> None:
         """Files named themselves belong to the run of their folder."""
@@ -799,7 +820,7 @@ class TestByFolder:
         """Rotated parts are joined in order although the archive holds them newest first."""
         members = [("r/du.log", b"3"), ("r/du.log.1", b"2"), ("r/du.log.2.gz", gzip.compress(b"1"))]
         put({"a.tar.xz": lzma.compress(tar_bytes(members))})
-        assert texts(read("a.tar.xz", settings=BY_FOLDER)) == {("a.tar.xz!/r", "du"): b"123"}
+        assert texts(read("a.tar.xz", settings=BY_FOLDER)) == {("a.tar.xz!/r", "du"): b"1\n2\n3"}
 
 
 class TestNames:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from stream_triage.clock import FakeClock
-from stream_triage.errors import SettingsError
 from stream_triage.files.naming import run_id
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 from stream_triage.settings import FollowSettings, InputSettings
@@ -179,12 +178,6 @@ def test_growth_after_idle_behind_an_end_line() -> None:
     assert plain(events)[2:] == [Chunk(run, b"y\n"), RunEnd(run), Chunk(run, b"y\nz\n"), RunEnd(run)]
 
 
-def test_bad_end_pattern() -> None:
-    """A pattern that is no regular expression is refused before anything is read."""
-    with pytest.raises(SettingsError, match=r"follow\.end_pattern"):
-        FileSource(["a.log"], InputSettings(), follow=FollowSettings(end_pattern="("))
-
-
 @pytest.mark.parametrize("path", ["logs", "logs/*.log", "logs/**"])
 def test_new_files_are_found(path: str) -> None:
     """Files that appear later, and a folder that does, are followed like those of the beginning."""
@@ -309,6 +302,132 @@ def test_folder_run() -> None:
         ("r@5006", "du"): b"next\n",
     }
     assert RunEnd(run_id("r", b"d\n")) in events
+
+
+def test_end_line_waits_for_the_other_sources() -> None:
+    """What the other sources have at the end line belongs to the run; what comes later, to the next."""
+    put("r/a.log", b"a\nEND\n")()
+    put("r/b.log", b"b1\nb2\n")()
+    events = follow("r", steps=[wait, idle, wait], settings=BY_FOLDER, end="^END$")
+    assert texts(events) == {("r", "a"): b"a\nEND\n", ("r", "b"): b"b1\nb2\n"}
+    events = follow("r", steps=[put("r/b.log", b"late\n")], settings=BY_FOLDER, end="^END$")
+    assert texts(events)["r@12", "b"] == b"late\n"
+
+
+def test_end_lines_in_all_sources() -> None:
+    """Each is read to its own end line, run by run; one without keeps nothing back."""
+    put("r/a.log", b"a1\nEND\na2\nEND\na3\n")()
+    put("r/b.log", b"b1\nb2\n")()
+    put("r/c.log", b"c1\nEND\nc2\nEND\n")()
+    events = follow("r", steps=[], settings=BY_FOLDER, end="^END$")
+    assert [text for (_, _), text in texts(events).items()] == [
+        *(b"a1\nEND\n", b"b1\nb2\n", b"c1\nEND\n"),
+        *(b"a2\nEND\n", b"c2\nEND\n"),
+        b"a3\n",
+    ]
+    assert len([event for event in events if isinstance(event, RunEnd)]) == 3
+
+
+@pytest.mark.parametrize("first", [b"short\n", b"f" * 3000, b"f" * 9000])
+@pytest.mark.parametrize("second", [b"short\n", b"s" * 9000])
+def test_same_id_as_read_finished(first: bytes, second: bytes) -> None:
+    """Also when the first source by name fills its 4 KiB last."""
+    put("r/a.log", first[:1000])()
+    put("r/b.log.1", b"part")()
+    put("r/b.log", second)()
+    more: list[Step] = [put("r/b.log", second), put("r/a.log", first[1000:] + b"x\n"), put("r/b.log", b"y\n")]
+    followed = follow("r", steps=more, settings=BY_FOLDER)
+    finished: list[Event] = []
+    FileSource(["r"], BY_FOLDER).run(finished.append)
+    assert finished[-1] == followed[-1]
+    assert texts(finished) == texts(followed)
+
+
+def test_beginnings_are_not_held_back_without_bound() -> None:
+    """A first source of a few bytes does not keep the others waiting until the end."""
+    put("r/a.log", b"a\n")()
+    put("r/b.log", b"b" * 400_000)()
+    events = follow("r", steps=[wait], settings=BY_FOLDER)
+    assert [type(event) for event in events[:4]] == [Chunk, Chunk, Chunk, Tick]
+    assert events[-1] == RunEnd(run_id("r", b"a\n"))
+
+
+def test_rotation_within_a_line() -> None:
+    """A line that the old file did not end is not continued by the new one."""
+    put("r/du.log", b"old")()
+    events = follow("r", steps=[rotate, put("r/du.log", b"newer\n")], settings=BY_FOLDER)
+    assert texts(events) == {("r", "du"): b"old\nnew\nnewer\n"}
+
+
+def stats_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is looked at, one by one."""
+    looked: list[str] = []
+    stat = os.stat
+
+    def watched(path: Any, **kwargs: Any) -> os.stat_result:
+        looked.append(str(path))
+        return stat(path, **kwargs)
+
+    monkeypatch.setattr(os, "stat", watched)
+    return looked
+
+
+@pytest.mark.parametrize("settings", [InputSettings(), BY_FOLDER], ids=["file", "folder"])
+@pytest.mark.parametrize("end", [None, "^END$"])
+def test_what_is_gone_is_forgotten(settings: InputSettings, end: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended runs whose files are gone are not looked after; the same path begins a run of its own later."""
+    looked = stats_of(monkeypatch)
+    put("logs/r/a.log", b"a\nEND\n")()
+    put("logs/r/b.log.gz", gzip.compress(b"b\n"))()
+    put("logs/r/c.png", b"\x89PNG\r\n\x1a\n")()
+
+    def remove() -> None:
+        for path in Path("logs/r").iterdir():
+            path.unlink()
+        Path("logs/r").rmdir()
+
+    steps: list[Step] = [idle, remove, wait, idle, looked.clear, wait, lambda: seen.extend(looked)]
+    seen: list[str] = []
+    source = FileSource(
+        ["logs"], settings, follow=FollowSettings(idle_seconds=IDLE, end_pattern=end), clock=(clock := ScriptedClock([]))
+    )
+    clock.steps = [clock.idle if step is idle else step for step in [*steps, put("logs/r/a.log", b"a\nEND\n")]]
+    events: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        source.run(events.append)
+    assert seen
+    assert set(seen) == {"logs"}
+    follower = source._follow
+    assert follower
+    assert len(follower._places) == len(follower._tails) == len(follower._by_path) == 1
+    assert not follower._finished
+    check_events(events, contiguous=False)
+    assert len([event for event in events if isinstance(event, RunEnd)]) == (3 if settings is not BY_FOLDER else 2)
+    assert events[-2 if end else -1] != events[0]
+
+
+def test_a_copy_of_what_is_gone_is_not_read_again() -> None:
+    """The name of a removed log is remembered while there are parts rotated from it."""
+    put("r/du.log", b"old\n")()
+
+    def pack() -> None:
+        Path("r/du.log.1.gz").write_bytes(gzip.compress(Path("r/du.log").read_bytes()))
+        os.remove("r/du.log")
+
+    steps: list[Step] = [idle, pack, wait, idle, wait]
+    for number in range(1, 4):
+        steps += [lambda n=number: os.rename(f"r/du.log.{n}.gz", f"r/du.log.{n + 1}.gz"), idle, wait]  # type: ignore[misc]
+    events = follow("r", steps=steps)
+    assert texts(events) == {("r/du.log", ""): b"old\n"}
+
+
+def test_a_missing_source_of_an_ended_run_is_remembered() -> None:
+    """However long it is gone, when the run goes on it is said that it cannot be read again."""
+    put("r/a.log", b"a\n")()
+    put("r/b.log", b"b\n")()
+    steps: list[Step] = [idle, lambda: os.remove("r/b.log"), idle, idle, wait, put("r/a.log", b"more\n")]
+    (problem,) = problems(follow("r", steps=steps, settings=BY_FOLDER, checked=False))
+    assert (problem.path, problem.source) == ("r/b.log", "b")
 
 
 def test_folder_run_is_read_again_as_a_whole() -> None:

@@ -206,7 +206,7 @@ class TestRefusals:
             store.write(make_verdict("a"))
             store.flush()
             store._open_connection().execute("UPDATE runs SET verdict = '{}'")
-            with pytest.raises(StoreError, match=r"verdict of run 'a' .* triage the run again"):
+            with pytest.raises(StoreError, match=r"verdict of run 'a' .* judge the run again with --again"):
                 store.get("a")
 
     def test_a_verdict_that_cannot_be_written(self, path: Path) -> None:

@@ -4,6 +4,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +126,73 @@ def test_interrupt_ends_the_run(come: bytes) -> None:
     check_events(events)
     assert texts(events) == {("stdin", ""): come}
     assert events[-1] == RunEnd(run_id("stdin", come))
+
+
+def test_interrupt_of_a_real_pipe() -> None:
+    """Ctrl-C while a pipe is waited for that has given less than 4 KiB: what came is a run, and it ends."""
+    out, into = os.pipe()
+    os.write(into, b"text\n")
+    events: list[Event] = []
+    with open(out, "rb") as pipe, open(into, "wb"):
+        read1 = pipe.read1
+
+        class Waiting(io.BytesIO):
+            reads = 0
+
+            def read1(self, size: int | None = -1, /) -> bytes:
+                self.reads += 1
+                if self.reads == 2:
+                    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+                return read1(size or -1)
+
+        with pytest.raises(KeyboardInterrupt):
+            StdinSource(Waiting()).run(events.append)
+    run = run_id("stdin", b"text\n")
+    assert events == [Chunk(run, b"text\n"), RunEnd(run)]
+
+
+@pytest.mark.parametrize("size", [100, 4096, 20_000])
+def test_interrupt_in_the_handler(size: int) -> None:
+    """What had come is given when an event was interrupted, too, and decoded; nothing more is waited for."""
+    text = "ü\n" * (size // 4)
+    pipe = Pipe(text.encode("utf-16"), b"never asked for")
+    events: list[Event] = []
+
+    def handle(event: Event) -> None:
+        events.append(event)
+        if len(events) == 1 and size > 100:
+            raise KeyboardInterrupt
+
+    if size == 100:
+        pipe.pieces.insert(1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        StdinSource(pipe).run(handle)
+    check_events(events)
+    assert texts(events) == {("stdin", ""): text.encode()}
+    assert pipe.pieces == [b"never asked for"]
+
+
+def test_second_interrupt() -> None:
+    """Also a run whose rest was interrupted ends."""
+    events: list[Event] = []
+
+    def handle(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Chunk):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        StdinSource(Pipe(b"x" * 5000 + b"y" * 5000, b"z")).run(handle)
+    assert [type(event) for event in events] == [Chunk, Chunk, RunEnd]
+
+
+def test_interrupt_within_binary_data() -> None:
+    """What is no text is no run, however little of it had come."""
+    events: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        StdinSource(Pipe(b"\x7fELF" + bytes(100), KeyboardInterrupt())).run(events.append)
+    assert [problem.reason for problem in problems(events)] == ["is a program (ELF), not a log"]
+    assert len(events) == 1
 
 
 def test_interrupt_before_anything_came() -> None:

@@ -111,6 +111,17 @@ def test_keys(form: str, value: str) -> None:
         ("kamf:0 1 2 a bb cc dd ee f0 1 2 3 ", "kamf:<key> "),
         (f"Ki={HEX}, OPc={HEX}, DNN=oai", "Ki=<key>, OPc=<key>, DNN=oai"),
         (f"Ki={HEX[:-1]}, bad", "Ki=<key>, bad"),
+        (f'key = "{HEX}";', 'key = "<key>";'),
+        (f'uicc0.key = "{HEX}";', 'uicc0.key = "<key>";'),
+        (f"loaded key={HEX}{HEX}, n=1", "loaded key=<key>, n=1"),
+        (f"'key' => '0x{HEX}'", "'key' => '0x<key>'"),
+        (f'opc = "{HEX}"; op_c= "{HEX}"', 'opc = "<key>"; op_c= "<key>"'),
+        (f"ue --uicc0.key {HEX} --uicc0.opc {HEX}", "ue --uicc0.key <key> --uicc0.opc <key>"),
+        (f"kausf(32): {HEX}{HEX}", "kausf(32): <key>"),
+        (f"KgNB len=32 {SPACED}", "KgNB len=32 <key>"),
+        (f"kasme [32 bytes] {HEX}", "kasme [32 bytes] <key>"),
+        (f"kamf, length 256 bits: {HEX}", "kamf, length 256 bits: <key>"),
+        (f"kgnb 32 {SPACED}", "kgnb <key>"),
     ],
 )
 def test_keys_in_particular_forms(before: str, after: str) -> None:
@@ -140,6 +151,23 @@ def test_keys_in_particular_forms(before: str, after: str) -> None:
         ("sshpass -p hunter ssh x", "sshpass -p <password> ssh x"),
         ("postgres://u:p%40x@db:5432/t", "postgres://u:<password>@db:5432/t"),
         ("http://u:a@b@h/", "http://u:<password>@h/"),
+        ("<Password>hunter2</Password>", "<Password><password></Password>"),
+        ('<a:adminPassword t="x">a b</a:adminPassword>', '<a:adminPassword t="x"><password></a:adminPassword>'),
+        ("<password><![CDATA[a>b]]></password>", "<password><![CDATA[<password>]]></password>"),
+        ('{"name":"password","value":"hunter2"}', '{"name":"password","value":"<password>"}'),
+        ('{"value": "a, b", "name": "DB_PASSWORD"}', '{"value": "<password>", "name": "DB_PASSWORD"}'),
+        ('{\\"name\\":\\"password\\",\\"value\\":\\"abc\\"}', '{\\"name\\":\\"password\\",\\"value\\":\\"<password>\\"}'),
+        ("curl -u bob:pw http://x", "curl -u bob:<password> http://x"),
+        ("curl -fsu bob:a,b x", "curl -fsu bob:<password> x"),
+        ("curl 'http://x?a=1&b=2' --user 'bob:p w'", "curl 'http://x?a=1&b=2' --user 'bob:<password>'"),
+        ('AT+CPIN="1234"', 'AT+CPIN="<password>"'),
+        ('AT+CPIN="12345678","1234"', 'AT+CPIN="<password>"'),
+        ('AT+CLCK="SC",1,"1234"', 'AT+CLCK="SC",1,"<password>"'),
+        ("pw=hunter2, x", "pw=<password>, x"),
+        ('db_pw=abc&n=1 "pw": "1"', 'db_pw=<password>&n=1 "pw": "1"'),
+        ("pwd=hunter2", "pwd=<password>"),
+        ("mysql -u root -phunter2 db", "mysql -u root -p<password> db"),
+        ("mysqldump -p'x y' db > f", "mysqldump -p'<password>' db > f"),
     ],
 )
 def test_passwords(before: str, after: str) -> None:
@@ -168,6 +196,14 @@ def test_passwords(before: str, after: str) -> None:
         ("Cookie: a=b; c=d", "Cookie: <token>"),
         ("set-cookie: sid=1; Path=/", "set-cookie: <token>"),
         (f"jwt {JWT}.", "jwt <token>."),
+        ("got JSESSIONID=0A1B2C3D4E5F; Path=/", "got JSESSIONID=<token>; Path=/"),
+        ("/x;jsessionid=0A1B2C3D4E5F?y=1", "/x;jsessionid=<token>"),
+        ("sessionid=38afes7a8lq0d3fhs9w2mmmq; n=1", "sessionid=<token>; n=1"),
+        ("<clientSecret>abc</clientSecret>", "<clientSecret><token></clientSecret>"),
+        ("<token>abcd1234</token>", "<token><token></token>"),
+        ("<ns:ApiKey>abcdef</ns:ApiKey>", "<ns:ApiKey><token></ns:ApiKey>"),
+        ('{"name":"API_TOKEN","value":"abcd1234"}', '{"name":"API_TOKEN","value":"<token>"}'),
+        ('{"value":"abcd1234","key":"client_secret"}', '{"value":"<token>","key":"client_secret"}'),
         ("https://0123456789abcdef0123@host.example/r.git", "https://<token>@host.example/r.git"),
         ("https://h.example/f?X-Amz-Signature=0123456789abcdef&b=1", "https://h.example/f?X-Amz-Signature=<token>&b=1"),
     ],
@@ -216,7 +252,19 @@ def test_tokens_by_shape(token: str) -> None:
         f"Cache key: {HEX}",
         f"commit {HEX}01234567",
         f"sha256:{HEX}{HEX}",
-        f"key={HEX}",
+        f"key={HEX}0",
+        f"key={HEX[:-1]}",
+        f"cache key = {HEX}",
+        f"cache-key={HEX} cache.key={HEX} public key={HEX} keys={HEX}",
+        "docker run --user 1000:1000 --name mysql -p3306:3306 x",
+        "mvn -Pmysql -pl core, then mysql -p db, mysql -P3306 -p$PASS",
+        "curl -u $U:$P --user-agent foo:bar http://x, curl -u bob: y",
+        "AT+CPIN? +CPIN: READY",
+        "pw=12 pw=-97.5dBm pw: 5 pw=.5",
+        "PDU sessionId=5 session_id=0x0123456789abcdef0123 sessionid=12345678901234567890123 pdusessionid=1",
+        "<token>while</token><password></password><Password>***</Password><password>${env.X}</password>",
+        r"<password>\${env.X}</password> <passwordPolicy>strict</passwordPolicy>",
+        '{"name":"password","value":"$X"} {"name":"user","value":"bob"} {"name":"token","value":"short"}',
         "unexpected token: }",
         "Unexpected token < in JSON at position 0",
         "Executing with tokens: a, b",
@@ -316,6 +364,43 @@ def test_hex_dump_after_the_name_of_a_key() -> None:
     dump = [f"    0000: {SPACED}", f"    0010: {SPACED}"]
     assert clean("\n".join(["[RRC] K_eNB", *dump, "x"])).split("\n") == ["[RRC] K_eNB", "    <key>", "    <key>", "x"]
     assert clean("\n".join(["PDU", *dump])).split("\n") == ["PDU", *dump]
+
+
+@pytest.mark.parametrize("prefix", ["", "  ", "12:00:01 [NAS] ", "2024-11-18T12:00:01.123Z INFO ue[1]: "])
+@pytest.mark.parametrize(
+    "title",
+    [
+        "kausf:",
+        "K_eNB",
+        "derived Kamf =",
+        "KgNB (32 bytes):",
+        "kasme len=32",
+        "OPc:",
+        "K",
+        "Ki =",
+        "CK:",
+        "NAS ciphering key:",
+    ],
+)
+@pytest.mark.parametrize(
+    "value", [SPACED, COLONS, WORDS, HEX, "0x" + HEX.upper(), HEX + HEX, SPACED.replace(" ", ", 0x"), "0000: " + SPACED]
+)
+def test_hex_below_the_name_of_a_key_with_a_log_prefix(prefix: str, title: str, value: str) -> None:
+    """The prefix stays, the bytes go, in words and unbroken as well, and the line after them stays."""
+    lines = [prefix + title, prefix + value, prefix + value, prefix + "done 12"]
+    assert clean("\n".join(lines)).split("\n") == [prefix + title, prefix + "<key>", prefix + "<key>", prefix + "done 12"]
+
+
+def test_hex_dump_with_its_characters_goes_whole() -> None:
+    """The right column of `hexdump -C` says the same as the bytes."""
+    assert clean(f"kausf:\nki:{SPACED}") == "kausf:\nki:<key>"
+    assert clean(f"kausf:\n0000  {SPACED}  |.secret|....abc.|") == "kausf:\n<key>|"
+
+
+@pytest.mark.parametrize("title", ["public key:", "cache key", "task", "OK", "at 12 K", "disk", "stopc", "key: value"])
+def test_hex_below_anything_else_stays(title: str) -> None:
+    """Only a key's name alone, or at the end of a line, announces bytes."""
+    assert clean(f"{title}\n{HEX}\n{SPACED}") == f"{title}\n{HEX}\n{SPACED}"
 
 
 def test_counts_replacements_by_kind() -> None:
@@ -475,6 +560,28 @@ PIECES = st.sampled_from(
         "12:00:00 INFO ",
         "PRIVATE KEY",
         "sid=1",
+        "kausf",
+        "kausf(32):",
+        "len=32",
+        " [32 bytes]",
+        "key = ",
+        "key",
+        "k",
+        "op_c",
+        "<password>",
+        "</password>",
+        "</token>",
+        "]]>",
+        '{"name":"password",',
+        '"value":"',
+        '","name":"token"',
+        "curl -u ",
+        "mysql -p",
+        "AT+CPIN=",
+        "pw=",
+        "sessionid=",
+        "JSESSIONID=",
+        "|",
     ]
 )
 LINES = st.lists(st.lists(PIECES, max_size=6).map("".join), min_size=1, max_size=12)
@@ -560,6 +667,27 @@ HOSTILE = [
     "?key=a",
     "-----BEGIN A B ",
     "pwd \x1b[",
+    "curl ",
+    "curl -u ",
+    "curl -u a",
+    "mysql ",
+    "mysql -p",
+    "<password>",
+    "<password ",
+    "<a.",
+    "</token>",
+    '"value":"',
+    '"value":"a","name":"',
+    '"name":"password",',
+    "pw=",
+    "pw ",
+    "sessionid=",
+    'AT+CPIN="',
+    "kausf(",
+    "kausf 3",
+    "kausf len=",
+    "k ",
+    "opc",
 ]
 
 
@@ -571,3 +699,12 @@ def test_hostile_lines_finish(before: str) -> None:
         line = before + piece * (65_536 // len(piece))
         assert "\n" not in clean(line + "@a.bc 1")
     assert time.process_time() - started < len(HOSTILE)
+
+
+def test_hostile_lines_below_the_name_of_a_key_finish() -> None:
+    """Full-length lines of nearly a dump take no longer than others."""
+    started = time.process_time()
+    for piece in ("00 ", "00:", "0 ", "00, ", "00112233 ", "0x", "00 | ", "|", " ", "\t", HEX):
+        text = "\n".join(["kausf:", piece * (65_536 // len(piece)) + "!"] * 8)
+        assert clean(text).count("\n") == 15
+    assert time.process_time() - started < 5

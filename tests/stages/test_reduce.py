@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage import BundleError
-from stream_triage.stages.reduce import PRIORITY, Mark, Reducer, ReducerProfile
+from stream_triage.stages.reduce import PRIORITY, TEMPLATE_SHARE, Mark, Reducer, ReducerProfile
 
 PROFILE = ReducerProfile(rare=("rare-key",), rare_share=0.1)
 
@@ -28,7 +28,13 @@ def test_repeats_of_any_reason_are_kept():
 
 def test_budget_drops_the_weakest_reasons_first():
     marks = [Mark("", number, "template") for number in range(1, 9)] + [Mark("", 9, "rare"), Mark("", 10, "evidence")]
-    assert reduce(marks, {"": 10}, budget=4) == [(1, "template"), (2, "template"), (9, "rare"), (10, "evidence")]
+    assert reduce(marks, {"": 10}, budget=2) == [(9, "rare"), (10, "evidence")]
+
+
+def test_first_lines_of_templates_get_a_fifth_of_the_room():
+    """However many kinds of line a run has, they do not crowd the reduction."""
+    marks = [Mark("", number, "template") for number in range(1, 99)] + [Mark("", 99, "evidence")]
+    assert reduce(marks, {"": 99}, budget=10) == [(1, "template"), (2, "template"), (99, "evidence")]
 
 
 @pytest.mark.parametrize(
@@ -72,10 +78,14 @@ def test_what_holds_for_every_reduction(marks, context, budget):
     assert places == sorted(set(places))
     assert all(1 <= number <= lines[source] for source, number in places)
     left_out = [m for m in marks if (m.source, m.number) not in places]
-    if left_out:
+    weighty = [m for m in left_out if m.why != "template"]
+    if weighty:
         assert len(found) == budget
-        strongest = min(PRIORITY.index(m.why) for m in left_out)
+        strongest = min(PRIORITY.index(m.why) for m in weighty)
         assert all(PRIORITY.index(m.why) <= strongest for m in found)
+    elif left_out:
+        room = min(int(TEMPLATE_SHARE * budget), budget - sum(m.why != "template" for m in found))
+        assert sum(m.why == "template" for m in found) == room
 
 
 @pytest.mark.parametrize(("key", "why"), [("rare-key", "rare"), ("new:0123", "rare"), ("other", "template")])

@@ -1,13 +1,24 @@
 """Training from a user's folder of logs, end to end, and what is refused before time is spent."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import sys
+import tarfile
+import warnings
 from pathlib import Path
 
 import pytest
 
 from stream_triage import Bundle, Triage
+from stream_triage.records import Chunk
+from stream_triage.settings import InputSettings
+from stream_triage.sources.file import FileSource
 from tests.corpus import make_run, runs
-from training.data import CorpusError, fingerprint, read_folder
+from training.data import CorpusError, LabelledRun, fingerprint, read_folder, read_oai
+from training.splits import cross_folds
 from training.train import main
 
 
@@ -78,7 +89,10 @@ def test_no_secret_of_the_training_runs_is_in_the_bundle(corpus: Path) -> None:
         ("run,label\nrun-999,Pass\n", "run run-999 of the labels file is neither a file nor a folder"),
         ("run,label\nrun-0,Good\nrun-1,L2\n", "no run has the passing label 'Pass'"),
         ("run,label\nrun-0,Pass\nrun-3,Pass\n", "all runs have one label"),
-        ("run,label\nrun-0,Pass\nrun-3,Pass\nrun-1,L2\n", "label 'L2' has a single run"),
+        (
+            "run,label\nrun-0,Pass\nrun-3,Pass\nrun-1,L2\n",
+            "label 'L2' has 1 run, near copies counted once; training needs 5 of each label",
+        ),
     ],
 )
 def test_bad_labels_are_named_in_one_sentence(
@@ -96,6 +110,190 @@ def test_a_folder_without_logs_is_named(corpus: Path) -> None:
     (corpus / "labels.csv").write_text("run,label\nempty,Pass\n")
     with pytest.raises(CorpusError, match="run empty is a folder without files"):
         read_folder(corpus / "logs", corpus / "labels.csv")
+
+
+def read_one(folder: Path, name: str = "r") -> LabelledRun:
+    """The run `name` of the logs in `folder`."""
+    (folder / "labels.csv").write_text(f"run,label\n{name},Pass\n")
+    (run,) = read_folder(folder, folder / "labels.csv")
+    return run
+
+
+def served(folder: Path, by: str) -> dict[str, bytes]:
+    """What `stream-triage run` feeds of each source."""
+    sources: dict[str, bytes] = {}
+
+    def take(event: object) -> None:
+        if isinstance(event, Chunk):
+            sources[event.source] = sources.get(event.source, b"") + event.data
+
+    FileSource([folder], InputSettings(run_by="folder" if by == "folder" else "file")).run(take)
+    return sources
+
+
+FILES = {
+    "ue.1.log": b"first device\n",
+    "ue.2.log": b"second device\n",
+    "du.log": b"newest\n",
+    "du.log.1": b"older\n",
+    "du.log.2.gz": gzip.compress(b"oldest\n"),
+    "cu.txt": "\ufeffgrün\r\n".encode("utf-16-le"),
+    "core.log": b"\xef\xbb\xbfmarked\n",
+    "core": b"bare\n",
+    "amf.log.bz2": bz2.compress(b"packed\n"),
+    "empty.log": b"",
+    ".hidden.log": b"no\n",
+}
+
+
+def test_folder_is_read_as_it_is_served(tmp_path: Path) -> None:
+    """Devices stay apart, rotated parts come oldest first, packed and UTF-16 text becomes plain."""
+    (tmp_path / "r" / "deeper").mkdir(parents=True)
+    for name, data in FILES.items():
+        (tmp_path / "r" / name).write_bytes(data)
+    read = read_one(tmp_path).sources
+    assert read == {
+        "amf": b"packed\n",
+        "core": b"bare\n",
+        "core.log": b"marked\n",
+        "cu": "grün\r\n".encode(),
+        "du": b"oldest\nolder\nnewest\n",
+        "empty": b"",
+        "ue.1": b"first device\n",
+        "ue.2": b"second device\n",
+    }
+    assert read == served(tmp_path / "r", "folder")
+    assert list(read) == list(served(tmp_path / "r", "folder"))
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith(".")])
+def test_file_is_read_as_it_is_served(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    assert read_one(tmp_path, name).sources == served(tmp_path / name, "file")
+
+
+def test_a_part_without_a_last_line_end_does_not_run_into_the_next(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    for name, data in {"du.log.3": b"", "du.log.2": b"a", "du.log.1": b"b\r\n", "du.log": b"c"}.items():
+        (tmp_path / "r" / name).write_bytes(data)
+    assert read_one(tmp_path).sources == {"du": b"a\nb\r\nc"}
+
+
+def packed(name: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("capture.log", b"\xd4\xc3\xb2\xa1" + bytes(200), "capture.log is a packet capture"),
+        ("du.log.gz", gzip.compress(b"text\n" * 99)[:-9], "du.log.gz cannot be read: the gz data ends early"),
+        ("logs.tar.gz", packed("ue.log", b"text\n"), "logs.tar.gz is an archive; unpack it"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "r/"])
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, name: str, data: bytes, message: str, place: str) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / place / name).write_bytes(data)
+    with pytest.raises(CorpusError, match=message):
+        read_one(tmp_path, "r" if place else name)
+
+
+def test_own_patterns_hide_their_secrets_from_the_bundle(corpus: Path) -> None:
+    """With the settings file that will serve, nothing that its patterns match gets into what is learned."""
+    for path in sorted((corpus / "logs").glob("*/ue.log")):
+        path.write_text(path.read_text() + "badge Quetzal shown\n")
+    (corpus / "my.toml").write_text('[[redaction.patterns]]\nname = "badge"\npattern = "badge (?P<secret>[A-Za-z]+)"\n')
+    assert train(corpus) == 0
+    learned = [path.name for path in (corpus / "mine").iterdir() if b"quetzal" in path.read_bytes().lower()]
+    assert {"templates.json", "classifier.json"} <= set(learned)
+    assert train(corpus, "--config", str(corpus / "my.toml")) == 0
+    for path in (corpus / "mine").iterdir():
+        assert b"quetzal" not in path.read_bytes().lower()
+    assert "badge <badge> shown" in (corpus / "mine" / "templates.json").read_text()
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--labels", "none.csv"], "none.csv cannot be read: No such file or directory; name the CSV file with --labels"),
+        (["--labels", "."], ". cannot be read: Is a directory"),
+        (["--labels", "utf16.csv"], "utf16.csv is not UTF-8 text"),
+        (["--logs", "none"], "none is not a folder; name the folder of logs with --logs"),
+        (["--config", "none.toml"], "settings file none.toml does not exist"),
+        (["--config", "bad.toml"], "redaction pattern 'badge' is not a regular expression"),
+        (["--out", "logs"], "logs is not empty and holds no bundle"),
+        (["--out", "labels.csv"], "labels.csv cannot take a bundle: Not a directory"),
+        (["--track", "nonsense://x"], "MLflow cannot use the store nonsense://x"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(corpus)
+    Path("utf16.csv").write_bytes("run,label\n".encode("utf-16"))
+    Path("bad.toml").write_text('[[redaction.patterns]]\nname = "badge"\npattern = "("\n')
+    assert train(corpus, *arguments) == 2
+    assert message in said(capsys)
+    assert not (corpus / "mine").exists()
+
+
+def test_tracking_without_mlflow_names_the_remedy(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert train(corpus, "--track") == 2
+    assert "MLflow is not installed; run `make setup`" in said(capsys)
+
+
+@pytest.mark.parametrize("data", [b"no xz", lzma.compress(b"{}\n"), lzma.compress(b"{"), lzma.compress(b"{}\n" * 99)[:-9]])
+def test_damaged_corpus_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "oai.jsonl.xz").write_bytes(data)
+    with pytest.raises(CorpusError, match=r"oai\.jsonl\.xz cannot be read as runs"):
+        read_oai(tmp_path / "oai.jsonl.xz")
+
+
+def few(corpus: Path, a_label: int, group_of: str = "{i}") -> None:
+    """Leaves this many runs of each of the three labels."""
+    rows = [f"run-{i},{run.label},{group_of.format(i=i, half=i // 6)}" for i, run in enumerate(runs(3 * a_label))]
+    (corpus / "labels.csv").write_text("\n".join(["run,label,group", *rows]) + "\n")
+
+
+@pytest.mark.parametrize(("a_label", "group_of", "found"), [(3, "{i}", 3), (4, "{i}", 4), (8, "g{half}", 4)])
+def test_too_few_runs_for_the_folds_are_told_before_time_is_spent(
+    corpus: Path, capsys: pytest.CaptureFixture[str], a_label: int, group_of: str, found: int
+) -> None:
+    few(corpus, a_label, group_of)
+    assert train(corpus) == 2
+    assert f"has {found} runs, near copies counted once; training needs 5 of each label" in said(capsys)
+
+
+@pytest.mark.parametrize(("a_label", "group_of"), [(5, "{i}"), (10, "g{half}")])
+def test_the_fewest_runs_allowed_do_train(corpus: Path, a_label: int, group_of: str) -> None:
+    few(corpus, a_label, group_of)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train(corpus, "--seeds", "5") == 0
+    assert len(Bundle.open(corpus / "mine").card.labels) == 3
+
+
+def test_a_rare_label_brings_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(cross_folds(["Pass"] * 20 + ["L2"] * 2, [str(i) for i in range(22)], 0))) == 5
 
 
 def test_fingerprint_knows_the_runs_and_not_their_order() -> None:
@@ -127,3 +325,14 @@ def test_training_is_tracked_in_mlflow(corpus: Path) -> None:
     assert found[0].data.metrics["group/macro_f1"] == pytest.approx(
         card["scores"]["group"]["macro_f1"]["values"][-1], abs=1e-4
     )
+
+
+def test_expected_keys_are_those_of_nearly_all_passing_runs(corpus: Path) -> None:
+    """Counted by runs, not by lines or places, and in the order in which passing runs show them."""
+    assert train(corpus) == 0
+    bundle = Bundle.open(corpus / "mine")
+    texts = {row["key"]: row["template"] for row in bundle.json("templates.json")["templates"]}
+    expected = [texts[key] for key in bundle.json("detector.json")["expected"]]
+    assert {"uesim starting", "RRC setup complete", "registration accept", "session up", "context released"} <= set(expected)
+    assert not any("retransmissions" in text or "reject" in text for text in expected)
+    assert expected.index("RRC setup complete") < expected.index("registration accept") < expected.index("session up")
