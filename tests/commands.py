@@ -101,3 +101,18 @@ def everything_kept() -> bytes:
             with closing(sqlite3.connect(path)) as database:
                 parts += [statement.encode() for statement in database.iterdump()]
     return b"\n".join(parts)
+
+
+class InterruptedPipe(io.RawIOBase):
+    """Gives its parts, then Ctrl-C is pressed."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = list(parts)
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = -1) -> bytes:
+        if not self._parts:
+            raise KeyboardInterrupt
+        return self._parts.pop(0)

@@ -19,7 +19,7 @@ from stream_triage.clock import SystemClock
 from stream_triage.intake import Intake
 from stream_triage.spool import _Storage
 from stream_triage.stages.rules import Rules
-from tests.commands import COMMAND, call, everything_kept, kept_folder, spawn
+from tests.commands import COMMAND, InterruptedPipe, call, everything_kept, kept_folder, spawn
 from tests.corpus import whole_run
 from tests.limits import file_size_limit
 
@@ -401,7 +401,7 @@ class TestInterrupts:
 
     def test_stdin(self):
         """A pipe's run gets a verdict on what had come."""
-        result = call("run", "-", "--jsonl", stdin=_InterruptedPipe(GOOD, BAD))
+        result = call("run", "-", "--jsonl", stdin=InterruptedPipe(GOOD, BAD))
         assert (names(result), result.code) == (["stdin"], 130)
         assert result.jsonl[0]["sources"][0]["bytes"] == len(GOOD + BAD)
 
@@ -445,21 +445,6 @@ def _interrupting(method, times: int = 1):
         return method(*arguments, **options)
 
     return interrupted
-
-
-class _InterruptedPipe(io.RawIOBase):
-    """Gives its parts, then Ctrl-C is pressed."""
-
-    def __init__(self, *parts: bytes) -> None:
-        self._parts = list(parts)
-
-    def readable(self) -> bool:
-        return True
-
-    def read1(self, size: int = -1) -> bytes:
-        if not self._parts:
-            raise KeyboardInterrupt
-        return self._parts.pop(0)
 
 
 class TestClosedPipe:

@@ -1,7 +1,6 @@
 """The commands from outside: what they print, where, and how they end."""
 
 import gzip
-import io
 import os
 import re
 import tarfile
@@ -562,21 +561,6 @@ def other_masking(tmp_path):
     card = made.card.model_copy(update={"masking_version": made.card.masking_version + 1})
     write_bundle(tmp_path / "other", card, {name: made.data(name) for name in made.card.files})
     return tmp_path / "other"
-
-
-class InterruptedPipe(io.RawIOBase):
-    """Gives its text, then Ctrl-C is pressed."""
-
-    def __init__(self, *parts: bytes) -> None:
-        self._parts = list(parts)
-
-    def readable(self) -> bool:
-        return True
-
-    def read1(self, size: int = -1) -> bytes:
-        if not self._parts:
-            raise KeyboardInterrupt
-        return self._parts.pop(0)
 
 
 class TestFollow:
