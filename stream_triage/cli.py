@@ -23,7 +23,7 @@ from stream_triage import __version__, wiring
 from stream_triage.errors import RunNotFound, StoreError, StreamTriageError
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
-from stream_triage.pipeline import REDUCTION_LINES, Triage
+from stream_triage.pipeline import Triage
 from stream_triage.ports import Source
 from stream_triage.printable import printable
 from stream_triage.records import Event, Problem, Verdict
@@ -41,6 +41,8 @@ from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.file import FileSource
 from stream_triage.sources.stdin import StdinSource
+from stream_triage.stages.redact import Redactor
+from stream_triage.stages.reduce import MAX_LINES
 
 __all__ = ["app", "main"]
 
@@ -440,7 +442,7 @@ def reduce(
     bundle: BundleOption = None,
     rules: RulesOption = None,
     run_by: RunByOption = None,
-    max_lines: Annotated[int, typer.Option(min=1, help="At most this many lines a run.")] = REDUCTION_LINES,
+    max_lines: Annotated[int, typer.Option(min=1, help="At most this many lines a run.")] = MAX_LINES,
 ) -> None:
     """Print the lines worth reading of each run, with their numbers; keeps nothing."""
     settings = load_settings(config, **_flags(bundle=bundle, rules=rules, input__run_by=run_by))
@@ -518,7 +520,7 @@ def _describe_rules(settings: Settings) -> str:
 
 
 def _describe_redaction(settings: Settings) -> str:
-    wiring.open_redactor(settings)
+    Redactor.from_settings(settings.redaction)
     pseudonyms = "stable pseudonyms" if settings.redaction.pseudonym_key else "no pseudonyms"
     return f"{len(settings.redaction.patterns)} own patterns, {pseudonyms}"
 

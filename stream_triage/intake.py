@@ -118,12 +118,12 @@ class Intake:
                     self._triage.advance([session])
                 except StoreError as error:
                     self._give_up(run_id, error)
+                    self._given_up.add(run_id)  # its text goes on coming until it ends
 
     def _give_up(self, run_id: str, error: StoreError) -> None:
         """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
         session = self._open.pop(run_id)
         session.text.close()
-        self._given_up.add(run_id)
         self._note(Problem(session.run_id, f"not judged: {error}"))
 
     def _note(self, problem: Problem) -> None:
@@ -140,12 +140,12 @@ class Intake:
             return
         session = self._session(run_id, {})
         try:
-            verdict = self._versioned(session.close()).model_copy(update={"time": self._clock.now()})
+            verdict = session.close()
         except StoreError as error:
             self._give_up(run_id, error)
-            self._given_up.remove(run_id)
             return
         del self._open[run_id]
+        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now()})
         self._note_namesake(run_id, verdict.run_id)
         for sink in self._sinks:
             self._guarded(lambda sink=sink: sink.write(verdict, session.text))  # type: ignore[misc]
@@ -160,7 +160,11 @@ class Intake:
 
     def _versioned(self, verdict: Verdict) -> Verdict:
         """Above the stored verdict of the same text where that is to be replaced; else the difference is counted."""
-        earlier = self._store.find(verdict.run_id) if self._store else None
+        try:
+            earlier = self._store.find(verdict.run_id) if self._store else None
+        except StoreError as error:  # the verdict is good all the same
+            self._tell(error)
+            return verdict
         if earlier is None:
             return verdict
         version = version_beside(verdict.version, earlier.version, self._again)
@@ -185,5 +189,8 @@ class Intake:
         try:
             step()
         except StoreError as error:
-            if str(error) not in self.tally.store_errors:
-                self.tally.store_errors.append(str(error))
+            self._tell(error)
+
+    def _tell(self, error: StoreError) -> None:
+        if str(error) not in self.tally.store_errors:
+            self.tally.store_errors.append(str(error))

@@ -35,10 +35,9 @@ RUN_BYTES = 1 << 20
 # Distinct lines, raw and masked, whose key and terms are remembered over all runs, and how long they may be together.
 MEMO_LINES = 65_536
 MEMO_CHARACTERS = 1 << 24
-# A run that stopped early lacks hundreds of keys; the first ones tell where.
 MAX_EVIDENCE = 20
+# A run that stopped early lacks hundreds of keys; the first ones tell where.
 MAX_ANOMALIES = 50
-REDUCTION_LINES = MAX_LINES
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED = 2000
 # Share of the strongest item below which a line is no evidence.
@@ -77,7 +76,7 @@ class _Memo:
 class Model:
     """The stages that one bundle fills."""
 
-    def __init__(self, bundle: Bundle, reduction_lines: int = REDUCTION_LINES) -> None:
+    def __init__(self, bundle: Bundle, reduction_lines: int = MAX_LINES) -> None:
         card = bundle.card
         if card.masking_version != MASKING_VERSION:
             raise BundleError(
@@ -401,7 +400,7 @@ class Triage:
         redactor: Redactor | None = None,
         rules: Rules | None = None,
         line_bytes: int = 65_536,
-        reduction_lines: int = REDUCTION_LINES,
+        reduction_lines: int = MAX_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
     ) -> None:
         """The first bundle judges runs that ask for no other. Raises `SettingsError` for rules with labels no bundle has."""

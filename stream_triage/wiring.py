@@ -9,20 +9,20 @@ from typing import TextIO
 from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound
-from stream_triage.pipeline import REDUCTION_LINES, Triage
+from stream_triage.pipeline import Triage
 from stream_triage.ports import Sink
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.sqlite import SqliteStore
-from stream_triage.stages.redact import RedactionPattern, Redactor
+from stream_triage.stages.redact import Redactor
+from stream_triage.stages.reduce import MAX_LINES
 from stream_triage.stages.rules import Rules
 
 __all__ = [
     "forget",
     "full_id",
     "open_bundle",
-    "open_redactor",
     "open_rules",
     "open_sinks",
     "open_store",
@@ -39,20 +39,12 @@ def open_rules(settings: Settings) -> Rules:
     return Rules.read(settings.rules) if settings.rules else Rules()
 
 
-def open_redactor(settings: Settings) -> Redactor:
-    key = settings.redaction.pseudonym_key
-    return Redactor(
-        [RedactionPattern(own.name, own.pattern) for own in settings.redaction.patterns],
-        key.get_secret_value().encode() if key else None,
-    )
-
-
-def open_triage(settings: Settings, reduction_lines: int = REDUCTION_LINES) -> Triage:
+def open_triage(settings: Settings, reduction_lines: int = MAX_LINES) -> Triage:
     """Everything that is needed to judge runs. Raises `BundleError` or `SettingsError`."""
     return Triage(
         open_bundle(settings),
         reduction_lines=reduction_lines,
-        redactor=open_redactor(settings),
+        redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
         line_bytes=settings.input.line_bytes,
     )
@@ -81,7 +73,7 @@ def full_id(settings: Settings, store: SqliteStore, asked: str) -> str:
     try:
         return store.full_id(asked)
     except RunNotFound:
-        shown = open_redactor(settings).text(asked)
+        shown = Redactor.from_settings(settings.redaction).text(asked)
         if shown == asked:
             raise
         return store.full_id(shown)
@@ -92,13 +84,14 @@ def forget(settings: Settings, store: SqliteStore, asked: str) -> str:
 
     A text that lies in the archive alone, since the store failed or was moved, is removed by its full id.
     """
+    archive = Archive(settings.archive)
     try:
         run_id = full_id(settings, store, asked)
     except RunNotFound:
-        if Archive(settings.archive).forget(asked):
+        if archive.forget(asked):
             return asked
         raise
-    Archive(settings.archive).forget(run_id)
+    archive.forget(run_id)
     store.forget(run_id)
     return run_id
 

@@ -300,3 +300,19 @@ def test_a_longer_text_replaces_a_verdict_that_was_given_again(triage: Triage, t
         intake.flush()
         assert store.get("r").version > first.version >> 48 << 48
         assert store.get("r").lines == first.lines + 1
+
+
+def test_store_that_cannot_be_asked_costs_no_verdict(triage: Triage, sink: CountingSink, monkeypatch):
+    """A failed look for an earlier verdict is the store's trouble, told as such; the run is judged and given on."""
+
+    def broken(run_id):
+        raise StoreError("the store is locked")
+
+    monkeypatch.setattr(sink, "find", broken)
+    told = []
+    intake = Intake(triage, [sink], store=sink, on_verdict=told.append)
+    MemorySource(events_of("r")).run(intake.handle)
+    intake.flush()
+    assert [verdict.run_id for verdict in told] == [verdict.run_id for verdict in sink.written] == ["r"]
+    assert intake.tally.store_errors == ["the store is locked"]
+    assert intake.tally.errors == 0

@@ -24,7 +24,7 @@ from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.classify import line_terms
 from stream_triage.stages.normalise import MASKING_VERSION
-from stream_triage.stages.redact import RedactionPattern, Redactor
+from stream_triage.stages.redact import Redactor
 from training.data import CorpusError, LabelledRun, MaskedRuns, fingerprint, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, Scores, judge, mean_and_spread, scores_of
 from training.fit_templates import fit_templates
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         replaceable_files(arguments.out)  # refuses a folder of something else before time is spent
         settings = load_settings(arguments.config)
-        redactor = _redactor(settings)
+        redactor = Redactor.from_settings(settings.redaction)
         with tracking(arguments.track, "stream-triage") as tracker:
             train(arguments, settings, redactor, tracker)
     except (CorpusError, TrackingError, StreamTriageError) as error:
@@ -93,11 +93,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.seed < 0 or arguments.seeds < 1:
         parser.error("--seed counts from 0, and --seeds from 1")
     return arguments
-
-
-def _redactor(settings: Settings) -> Redactor:
-    """With the user's own patterns. Without a pseudonym key: masking takes pseudonyms away again."""
-    return Redactor([RedactionPattern(own.name, own.pattern) for own in settings.redaction.patterns])
 
 
 def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor, tracker: Tracker) -> Bundle:

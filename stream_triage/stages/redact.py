@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from stream_triage.errors import SettingsError
+from stream_triage.settings import RedactionSettings
 
 __all__ = ["RULES", "RedactionPattern", "RedactionState", "Redactor", "Rule", "Trigger"]
 
@@ -706,6 +707,15 @@ class Redactor:
     def __init__(self, patterns: Sequence[RedactionPattern] = (), pseudonym_key: bytes | None = None) -> None:
         self._own = tuple((own.name, _own_pattern(own)) for own in patterns)
         self._key = pseudonym_key or None
+
+    @classmethod
+    def from_settings(cls, settings: RedactionSettings) -> Redactor:
+        """As serving and training both need it: they must see the same text."""
+        key = settings.pseudonym_key
+        return cls(
+            [RedactionPattern(own.name, own.pattern) for own in settings.patterns],
+            key.get_secret_value().encode() if key else None,
+        )
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._own)} own patterns, {'with' if self._key else 'no'} pseudonyms)"
