@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 # Real labelled logs for the slow tests and the benchmarks; tests that need them say so where they are absent.
 STREAM_TRIAGE_DATA ?= $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz)))
 export STREAM_TRIAGE_DATA
+OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench train clean
+.PHONY: help setup demo test check fmt bench train networks results clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,11 +38,23 @@ fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## speed and memory of the whole path, beside drain3 alone
+bench: setup ## speed and memory of the whole path beside drain3 alone, and of the models alone
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.models
 
-train: setup ## rebuild models/oai5g from the data folder
-	$(BIN)/python -m training.train --oai $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz --out models/oai5g
+train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
+	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --jobs 2 \
+		--checkpoints .cache/training/oai5g --figures training/results/oai5g.json
+	$(BIN)/python -m training.order_experiment --oai $(OAI) --seed 1 \
+		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md
+	$(BIN)/python -m training.report
+
+networks: setup ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
+	$(BIN)/python -m training.compare_networks --oai $(OAI)
+	$(BIN)/python -m training.report
+
+results: setup ## write training/RESULTS.md from the figures in training/results
+	$(BIN)/python -m training.report
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

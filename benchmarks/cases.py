@@ -20,7 +20,20 @@ from stream_triage.pipeline import Session
 __all__ = ["CASES", "Measurement", "run_case"]
 
 CHUNK_BYTES = 256 * 1024
-STAGES = ("assemble", "redact", "spool", "rules", "mask", "look up", "detect", "fold + classify", "verdict", "rest")
+STAGES = (
+    "assemble",
+    "redact",
+    "spool",
+    "rules",
+    "mask",
+    "look up",
+    "features",
+    "detect",
+    "fold + classify",
+    "windows",
+    "verdict",
+    "rest",
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,9 @@ def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
         watch.watch(triage.rules, "update", "rules")
         watch.watch(model, "look_up", "look up")
         watch.watch(model.detector, "update", "detect")
+        watch.watch(model.classifier, "read", "features")
         watch.watch(model.classifier, "update", "fold + classify")
+        watch.watch(model, "advance", "windows")
         for number, run in enumerate(read_corpus(corpus)):
             with meter.running():
                 session = triage.session(f"run {number}")

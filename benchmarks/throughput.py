@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.cases import CASES, STAGES, Measurement, run_case
 from benchmarks.corpora import MissingDataError, write_corpora
 
-__all__ = ["in_new_process", "main"]
+__all__ = ["in_new_process", "machine", "main", "table"]
 
 RESULTS = Path(__file__).parent / "results" / "throughput.md"
 CI_LINES = 200_000
@@ -83,12 +83,13 @@ def _answer(name: str, corpora: str, bundle: str) -> None:
 def _page(measured: Mapping[str, Measurement], bundle: str) -> str:
     parts = [
         "# Throughput",
-        f"{date.today().isoformat()}, {_machine()}, Python {platform.python_version()}, bundle {bundle}. "
+        f"{date.today().isoformat()}, {machine()}, Python {platform.python_version()}, bundle {bundle}. "
         "Written by `python -m benchmarks.throughput`. Lines are those the product cuts (a bare CR ends one); MB are 10^6 "
         "bytes; lines/s by wall clock, so other work on the machine counts; peak is of the case's own process.",
         _speed_table({name: m for name, m in measured.items() if not m.stages}, measured),
         "## Where the time goes\n\nMicroseconds a line, one clock around each stage. Assemble is the cutting of bytes into "
-        "lines; verdict is what closing a run costs, spread over its lines.",
+        "lines; features are what the classifiers read from lines that are new; windows are the networks; verdict is what closing "
+        "a run costs, spread over its lines.",
         _stage_table({name.rpartition(" ")[2]: m for name, m in measured.items() if m.stages}),
         "## What an open run keeps\n\nBytes before the run is closed, whole Python objects counted; of the OAI corpus its "
         "longest run. The spool holds up to 8 MiB of compressed text in memory, the rest on disk, and 1,000 waiting lines "
@@ -118,7 +119,7 @@ def _speed_table(shown: Mapping[str, Measurement], measured: Mapping[str, Measur
             )
         )
     head = ("case", "runs", "lines", "MB", "s", "CPU s", "lines/s", "MB/s", "× drain3 on that corpus", "peak MB", "")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _stage_table(shown: Mapping[str, Measurement]) -> str:
@@ -127,7 +128,7 @@ def _stage_table(shown: Mapping[str, Measurement]) -> str:
         for stage in STAGES
     ]
     rows.append(("sum", *(cell for m in shown.values() for cell in (_per_line(m, m.seconds), "100 %"))))
-    return _table(("stage", *(cell for name in shown for cell in (f"{name} µs/line", "share"))), rows)
+    return table(("stage", *(cell for name in shown for cell in (f"{name} µs/line", "share"))), rows)
 
 
 def _per_line(m: Measurement, seconds: float) -> str:
@@ -140,15 +141,17 @@ def _share(m: Measurement, stage: str) -> str:
 
 def _kept_table(shown: Mapping[str, Measurement]) -> str:
     rows = [(name, part, f"{size:,}") for name, m in shown.items() for part, size in m.kept.items()]
-    return _table(("case", "part", "bytes"), rows)
+    return table(("case", "part", "bytes"), rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned to the right."""
     ruled = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Processors, memory and system, in words."""
     model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ": " + platform.machine())
     memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "")
     gigabytes = f", {int(memory.split()[1]) / 1e6:.0f} GB" if memory else ""

@@ -1,7 +1,7 @@
 """Opens a model bundle: a folder with everything that turns lines into a verdict.
 
 Every file is listed in `card.json` with its SHA-256 and read only after that was checked. Nothing in a bundle can execute
-code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`.
+code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`, networks are ONNX files read from memory.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 CARD_NAME = "card.json"
-CARD_SCHEMA_VERSION: Literal[1] = 1
+CARD_SCHEMA_VERSION: Literal[2] = 2
 _PACKAGE_FOLDER = Path(__file__).parent
 
 
@@ -42,13 +42,20 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = CARD_SCHEMA_VERSION
+    schema_version: Literal[2] = CARD_SCHEMA_VERSION
     name: str
     version: str
     description: str = ""
     labels: tuple[str, ...] = Field(min_length=2)
     passing_label: str
     masking_version: int
+    classifiers: dict[Literal["terms", "charcnn"], float] = Field(
+        min_length=1, description="the classifiers that decide, each with its share in the label scores"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="the shared scores are divided by it")
+    detectors: tuple[Literal["profile", "next_key"], ...] = Field(
+        default=("profile",), description="what the anomaly score is made from; `profile` is always there"
+    )
     review_below_confidence: float = Field(
         ge=0, le=1, description="a verdict less confident than this is marked `needs_review`"
     )
@@ -60,9 +67,13 @@ class Card(BaseModel):
     scores: dict[str, Any] = Field(default_factory=dict, description="held-out scores, written by training/evaluate.py")
 
     @model_validator(mode="after")
-    def _passing_is_a_label(self) -> "Card":
+    def _holds_together(self) -> "Card":
         if self.passing_label not in self.labels:
             raise ValueError(f"passing_label {self.passing_label!r} is none of the labels")
+        if min(self.classifiers.values()) <= 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
+            raise ValueError("shares of the classifiers must be above 0 and add up to 1")
+        if "profile" not in self.detectors:
+            raise ValueError("detectors must name `profile`")
         return self
 
 

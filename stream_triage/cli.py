@@ -510,7 +510,9 @@ def check(
 def _describe_bundle(settings: Settings) -> str:
     opened = wiring.open_bundle(settings)
     Triage(opened)
-    return f"{opened.card.name} {opened.card.version} from {opened.place}, labels {', '.join(opened.card.labels)}"
+    card = opened.card
+    deciding = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
+    return f"{card.name} {card.version} from {opened.place}, labels {', '.join(card.labels)}, decided by {deciding}"
 
 
 def _describe_rules(settings: Settings) -> str:

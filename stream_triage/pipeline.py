@@ -9,22 +9,26 @@ the interleaving of sources changes a verdict. The state of an open run is bound
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stream_triage.bundle import Bundle
 from stream_triage.errors import BundleError, StoreError
+from stream_triage.inference import Network
 from stream_triage.ports import Spool
 from stream_triage.records import Anomaly, Evidence, ReducedLine, Repairs, SourceSummary, Verdict, verdict_version
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.classify import Classifier
+from stream_triage.stages.charcnn import CharCNN
+from stream_triage.stages.classify import Classifier, Pool
 from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
 from stream_triage.stages.fold import FoldState, fold, fold_hash
+from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey, Order
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES, Mark, Reducer
 from stream_triage.stages.rules import Rule, RuleHit, Rules
 from stream_triage.stages.template import Templates
+from stream_triage.stages.terms import TermClassifier
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
 
 __all__ = ["Model", "Session", "Triage"]
@@ -40,6 +44,8 @@ MAX_EVIDENCE = 20
 MAX_ANOMALIES = 50
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED = 2000
+# What `expected` says where passing runs end.
+END_OF_SOURCE = "the end of the source"
 # Share of the strongest item below which a line is no evidence.
 EVIDENCE_FLOOR = 0.02
 
@@ -50,7 +56,8 @@ class MaskedLine(NamedTuple):
     key_index: int
     new_key: str
     fold_hash: int
-    terms: tuple[int, ...]
+    features: tuple[Any, ...]
+    """One for each classifier; none for a line that folding drops."""
 
 
 class _Memo:
@@ -85,8 +92,9 @@ class Model:
             )
         self.card = card
         self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
-        self.classifier = Classifier.from_files(card.labels, bundle.json("classifier.json"), bundle.arrays("classifier.npz"))
+        self.classifier = _open_pool(bundle)
         self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
+        self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
         self.passing = card.labels.index(card.passing_label)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
@@ -102,7 +110,13 @@ class Model:
 
     def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
         masked = mask("\n".join(lines)).split("\n")
-        return self._masked.look_up(masked, lambda new: map(self._work_out, new))
+        return self._masked.look_up(masked, self._work_out)
+
+    def advance(self, states: Sequence["_SourceState"]) -> None:
+        """Runs the windows that are full, of all these sources together."""
+        self.classifier.advance([state.classify for state in states])
+        if self.next_key:
+            self.next_key.advance([state.next_key for state in states if state.next_key])
 
     def template(self, key: str) -> str:
         """Template text of a key; empty for keys outside the bundle."""
@@ -112,24 +126,53 @@ class Model:
         """Keys and texts of all templates, in the order of their texts."""
         return sorted(self._template_of.items(), key=lambda item: item[1])
 
-    def _work_out(self, masked: str) -> MaskedLine:
+    def _work_out(self, masked: list[str]) -> list[MaskedLine]:
+        """Keys line by line, features of all lines together: networks are quicker so."""
+        line_words = [words(line) for line in masked]
+        hashes = [fold_hash(line, of_line) if of_line else 0 for line, of_line in zip(masked, line_words, strict=True)]
+        kept = [i for i, value in enumerate(hashes) if value]
+        features: list[tuple[Any, ...]] = [()] * len(masked)
+        for i, read in zip(
+            kept, self.classifier.read([masked[i] for i in kept], [line_words[i] for i in kept]), strict=True
+        ):
+            features[i] = read
+        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i]) for i in range(len(masked))]
+
+    def _key(self, masked: str) -> tuple[int, str]:
+        """Template index, or NEW with the key of its own, or BLANK."""
         if not masked.strip():
-            return MaskedLine(BLANK, "", 0, ())
+            return BLANK, ""
         text = key_text(masked)
         index = self.templates.match(text)
-        line_words = words(masked)
-        return MaskedLine(
-            index,
-            self.templates.new_key(text) if index == NEW else "",
-            fold_hash(masked, line_words),
-            self.classifier.term_indexes(line_words),
-        )
+        return index, self.templates.new_key(text) if index == NEW else ""
+
+
+def _open_pool(bundle: Bundle) -> Pool:
+    card = bundle.card
+    opened: dict[str, Classifier] = {}
+    for name in card.classifiers:
+        if name == "terms":
+            opened[name] = TermClassifier.from_files(card.labels, bundle.json("terms.json"), bundle.arrays("terms.npz"))
+        else:
+            opened[name] = CharCNN.from_files(
+                card.labels,
+                bundle.json("charcnn.json"),
+                bundle.arrays("charcnn.npz"),
+                bundle.data("charcnn_lines.onnx"),
+                bundle.data("charcnn_run.onnx"),
+            )
+    return Pool(opened, {str(name): share for name, share in card.classifiers.items()}, card.temperature)
+
+
+def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:
+    network = Network(bundle.data("next_key.onnx"), INPUTS, OUTPUTS, "next_key.onnx")
+    return NextKey.from_file(keys, bundle.json("next_key.json"), network)
 
 
 class _SourceState:
     """Everything that is kept of one source while its run is open."""
 
-    __slots__ = ("classify", "cutter", "detect", "fold", "lines", "problems", "queue", "redact", "rules")
+    __slots__ = ("classify", "cutter", "detect", "fold", "lines", "next_key", "problems", "queue", "redact", "rules")
 
     def __init__(self, triage: "Triage", model: Model, source: str, headers: Mapping[str, str]) -> None:
         self.cutter = LineCutter(triage.line_bytes)
@@ -138,6 +181,7 @@ class _SourceState:
         self.fold = FoldState()
         self.classify = model.classifier.start()
         self.detect = model.detector.start()
+        self.next_key = model.next_key.start() if model.next_key else None
         self.rules = triage.rules.start(source, headers)
         self.lines = 0
         self.problems: list[str] = []
@@ -223,21 +267,23 @@ class Session:
         self.text.append(source, lines)
         self._triage.rules.update(state.rules, lines, first_number)
         masked = model.look_up(lines)
+        indexes = [line.key_index for line in masked]
         model.detector.update(
-            state.detect,
-            [line.key_index for line in masked],
-            [line.new_key for line in masked if line.key_index == NEW],
-            first_number,
+            state.detect, indexes, [line.new_key for line in masked if line.key_index == NEW], first_number
         )
+        if model.next_key and state.next_key:
+            model.next_key.update(state.next_key, indexes, first_number)
         kept = fold([line.fold_hash for line in masked], state.fold)
-        model.classifier.update(state.classify, [masked[i].terms for i in kept], [first_number + i for i in kept])
+        model.classifier.update(state.classify, [masked[i].features for i in kept], [first_number + i for i in kept])
+        if len(lines) == BATCH_LINES:  # more will follow: what waits for its window must stay small
+            model.advance([state])
 
     def _verdict(self, final: bool) -> Verdict:
         model, card = self._model, self._model.card
         hits = self._triage.rules.finish({name: state.rules for name, state in self._sources.items()})
-        scores = model.classifier.scores([state.classify for state in self._sources.values()])
+        scores = model.classifier.scores({name: state.classify for name, state in self._sources.items()})
         decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
-        detection = model.detector.finish({name: state.detect for name, state in self._sources.items()})
+        detection = model.detector.finish({name: state.detect for name, state in self._sources.items()}, self._order(final))
         summaries = tuple(self._summary(name) for name in sorted(self._sources))
         doubts = input_doubts(
             sum(state.detect.lines for state in self._sources.values()),
@@ -270,6 +316,10 @@ class Session:
             bundle=card.name,
             bundle_version=card.version,
         )
+
+    def _order(self, final: bool) -> Order | None:
+        states = {name: state.next_key for name, state in self._sources.items() if state.next_key}
+        return self._model.next_key.finish(states, final) if self._model.next_key else None
 
     def _summary(self, name: str) -> SourceSummary:
         state = self._sources[name]
@@ -333,38 +383,33 @@ class Session:
         return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"
 
     def _anomaly(self, finding: Finding) -> Anomaly:
-        template = self._model.template(finding.key)
-        if finding.kind == "missing":
-            return Anomaly(kind="missing", score=finding.score, key=finding.key, count=0, expected=template)
-        if finding.kind == "new":
-            assert finding.number is not None
-            text = self._line(finding.source, finding.number)
-            return Anomaly(
-                kind="new",
-                score=finding.score,
-                source=finding.source,
-                number=finding.number,
-                key=finding.key,
-                text=text,
-                count=finding.lines,
-            )
-        profile = self._model.detector.profile
-        if finding.kind == "length":
-            return Anomaly(
-                kind="length",
-                score=finding.score,
-                count=finding.lines,
-                expected=f"{profile.lines_low} to {profile.lines_high} lines with text",
-            )
+        about = self._about(finding)
         return Anomaly(
-            kind="end",
+            kind=finding.kind,
             score=finding.score,
             source=finding.source,
             number=finding.number,
             key=finding.key,
             text=self._line(finding.source, finding.number) if finding.number else "",
-            expected="a last line as passing runs have it",
+            rank=finding.rank,
+            expected_keys=finding.expected,
+            **about,
         )
+
+    def _about(self, finding: Finding) -> dict[str, Any]:
+        """How many lines a finding is about, and what passing runs show instead, in words."""
+        profile, template = self._model.detector.profile, self._model.template
+        if finding.kind == "missing":
+            return {"count": 0, "expected": template(finding.key)}
+        if finding.kind == "length":
+            return {"count": finding.lines, "expected": f"{profile.lines_low} to {profile.lines_high} lines with text"}
+        if finding.expected:
+            return {"count": 1, "expected": template(finding.expected[0]) if finding.expected[0] else END_OF_SOURCE}
+        if finding.kind == "end":
+            return {"count": 1, "expected": "a last line as passing runs have it"}
+        if finding.kind == "order":
+            return {"count": finding.lines, "expected": "lines in the order that passing runs have"}
+        return {"count": finding.lines}
 
     def _reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
         marks = [
@@ -421,9 +466,13 @@ class Triage:
         return Session(self, model, run_id, headers or {})
 
     def advance(self, sessions: Iterable[Session]) -> None:
-        """Takes all queued lines of these sessions through the models."""
+        """Takes all queued lines of these sessions through the models, windows of all sessions together."""
+        waiting: dict[str, list[_SourceState]] = {}
         for session in sessions:
             session._advance()
+            waiting.setdefault(session._model.card.name, []).extend(session._sources.values())
+        for name, states in waiting.items():
+            self.models[name].advance(states)
 
     def run(self, text: str | bytes, run_id: str = "run") -> Verdict:
         """Judges one whole text."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,11 +13,14 @@ __all__ = [
     "Chunk",
     "Event",
     "Evidence",
+    "Explanation",
+    "LineShare",
     "Problem",
     "ReducedLine",
     "Repairs",
     "RunEnd",
     "SourceSummary",
+    "Surprise",
     "Tick",
     "Verdict",
     "verdict_version",
@@ -68,6 +71,41 @@ class Tick:
 Event = Chunk | RunEnd | Problem | Tick
 
 
+class LineShare(NamedTuple):
+    """What one line adds to the log-odds of a label against its rival."""
+
+    source: str
+    number: int
+    weight: float
+
+
+class Explanation(NamedTuple):
+    """Of one classifier: `sum(lines) + sum(missing) + rest` is the log-odds of the label against its rival.
+
+    `missing` has the keys that never came.
+    """
+
+    lines: list[LineShare]
+    missing: dict[str, float]
+    rest: float
+
+
+class Surprise(NamedTuple):
+    """A line that should not have come where it did, or, with `end`, a source that should have gone on behind it.
+
+    `rank` keys were likelier, `expected` are the likeliest of them ("" stands for the end of the source); `key` is that of
+    the line. `surprisal` is in bits.
+    """
+
+    source: str
+    number: int | None
+    key: str
+    rank: int
+    expected: tuple[str, ...]
+    surprisal: float
+    end: bool
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +127,7 @@ class Evidence(_Record):
 class Anomaly(_Record):
     """One way in which the run differs from passing runs."""
 
-    kind: Literal["new", "missing", "length", "end"]
+    kind: Literal["new", "missing", "length", "order", "end"]
     score: float = Field(description="what it adds to the anomaly score before scaling")
     source: str = ""
     number: int | None = None
@@ -97,6 +135,10 @@ class Anomaly(_Record):
     text: str = ""
     count: int = Field(default=1, description="lines of this kind")
     expected: str = Field(default="", description="what passing runs show instead")
+    expected_keys: tuple[str, ...] = Field(
+        default=(), description="the likeliest keys in this place, most likely first; an empty one is the end of the source"
+    )
+    rank: int | None = Field(default=None, description="how many keys were likelier in this place than the one that came")
 
 
 class ReducedLine(_Record):

@@ -98,8 +98,18 @@ def _anomaly_words(item: Anomaly) -> str:
         return f"never came: {item.expected}"
     if item.kind == "length":
         return f"{item.count} lines with text, passing runs have {item.expected}"
+    if item.kind == "order" and item.number is None:
+        return f"{item.count} lines follow each other unlike those of passing runs"
     where = _place(item.source, item.number)
     return f"{where}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
+
+
+def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Text]]:
+    """A row an anomaly, and below it what was expected where a model can tell."""
+    for item in anomalies:
+        yield _weight(item.score), Text(item.kind), _plain(_anomaly_words(item))
+        if item.expected_keys:
+            yield Text(""), Text(""), _plain(f"  expected: {item.expected}", "dim")
 
 
 def verdict_line(verdict: Verdict) -> Text:
@@ -134,7 +144,7 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     if verdict.evidence:
         parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
     if verdict.anomalous:
-        rows = [(_weight(a.score), Text(a.kind), _plain(_anomaly_words(a))) for a in verdict.anomalies[:ANOMALIES_SHOWN]]
+        rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
         parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
     shown = [line for line in verdict.reduction if line.why != "template"]
     if shown:

@@ -4,15 +4,13 @@ Three labels; L2 and L3 each by one failure. Enough to show every part of a verd
 """
 
 import random
-from argparse import Namespace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from stream_triage.bundle import Bundle
 from training.data import LabelledRun, MaskedRuns
-from training.train import Corpus, fit_bundle
+from training.fit_bundle import BundleSettings, Corpus, fit_bundle
 
 LABELS = ("Pass", "L2", "L3")
 
@@ -60,4 +58,4 @@ def runs(count: int = 90) -> tuple[LabelledRun, ...]:
 def tiny_bundle(name: str = "tiny") -> Bundle:
     made = runs()
     corpus = Corpus(made, MaskedRuns(made), LABELS, "Pass", ("group",))
-    return fit_bundle(corpus, np.arange(len(made)), "group", 0, Namespace(out=Path(name), version="1", oai=None))
+    return fit_bundle(corpus, np.arange(len(made)), "group", 0, BundleSettings(name, models="baseline")).bundle

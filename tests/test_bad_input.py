@@ -238,7 +238,7 @@ class TestBadBundles:
         (folder / "detector.json").write_bytes((folder / "detector.json").read_bytes() + b" ")
 
     def missing_file(self, folder):
-        (folder / "classifier.npz").unlink()
+        (folder / "terms.npz").unlink()
 
     def other_masking(self, folder):
         self.change(folder, masking_version=999)
@@ -260,7 +260,7 @@ class TestBadBundles:
         ("damage", "message"),
         [
             (wrong_checksum, r"detector\.json in bundle \S+ does not match its checksum; copy the whole folder again"),
-            (missing_file, r"bundle \S+ lacks classifier\.npz \(No such file or directory\); copy the whole folder again"),
+            (missing_file, r"bundle \S+ lacks terms\.npz \(No such file or directory\); copy the whole folder again"),
             (
                 other_masking,
                 r"bundle tiny was trained on masking version 999, this installation masks by version \d+; retrain .*",

@@ -130,3 +130,19 @@ def test_kept_bytes_counts_each_object_once() -> None:
     text = "x" * 1000
     assert 2 * len(text) > kept_bytes([text, text]) > len(text)
     assert kept_bytes({"a": [text]}) > len(text)
+
+
+@pytest.mark.slow
+def test_models_page_has_every_part(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the shipped bundle, whose networks are measured; a text of a few lines is enough to go through all of it."""
+    from benchmarks import models
+
+    out = tmp_path / "models.md"
+    arguments = ["--data", str(data), "--out", str(out)]
+    assert models.main(arguments, characters=(300, 600), peek_lines=50) == 0
+    page = out.read_text()
+    assert capsys.readouterr().out == page
+    for row in ("charcnn, cold, CI", "charcnn, warm, OAI", "terms, cold, OAI", "plain network of equal size, CI"):
+        assert f"\n| {row} |" in page
+    for row in ("plain, OAI", "next key, CI", "first tenth", "last tenth"):
+        assert f"\n| {row} |" in page

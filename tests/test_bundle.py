@@ -18,6 +18,7 @@ CARD = Card(
     labels=("Pass", "L2"),
     passing_label="Pass",
     masking_version=7,
+    classifiers={"terms": 1.0},
     review_below_confidence=0.5,
     review_below_known_share=0.5,
     files={},
@@ -173,10 +174,10 @@ def test_other_masking_version_is_refused(bundle):
         Triage(other)
 
 
-@pytest.mark.parametrize("version", [2, "1", None])
+@pytest.mark.parametrize("version", [1, 3, "2", None])
 def test_other_schema_version_is_refused(folder, version):
     change_card(folder, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema version {version}, this installation reads 1; rebuild"):
+    with pytest.raises(BundleError, match=f"schema version {version}, this installation reads 2; rebuild"):
         opened(folder)
 
 

@@ -1,19 +1,29 @@
 """The pipeline as a whole, memory to memory."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.stopwatch import kept_bytes
 from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict
 from stream_triage.pipeline import Session
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.rules import Rule, Rules
 from tests.corpus import make_run, tiny_bundle
+from tests.verdicts import assert_same
+
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 FAILING = make_run("L3", 1000)
 PASSING = make_run("Pass", 1001)
+
+
+@pytest.fixture(scope="module")
+def shipped_triage(shipped: Bundle) -> Triage:
+    return Triage(shipped)
 
 
 def judge(triage: Triage, sources: dict[str, bytes], run_id: str = "r") -> Verdict:
@@ -90,18 +100,88 @@ def test_cutting_and_interleaving_change_nothing(
     delivery: tuple[dict[str, bytes], list[tuple[str, int]]], advance_every: int
 ) -> None:
     """However the bytes are cut, the sources interleaved and the models advanced, the verdict is the same to the byte."""
-    texts, steps = delivery
     triage = Triage(tiny_bundle(), line_bytes=512)
-    whole = judge(triage, texts)
+    whole = judge(triage, delivery[0])
+    assert delivered(triage, *delivery, advance_every).model_dump_json() == whole.model_dump_json()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(
+    delivery=cut_and_interleaved(), advance_every=st.integers(1, 9), case=st.sampled_from(["attach-pass", "prach-assert"])
+)
+def test_networks_see_no_cuts_either(
+    shipped_triage: Triage, delivery: tuple[dict[str, bytes], list[tuple[str, int]]], advance_every: int, case: str
+) -> None:
+    """With the shipped networks: windows of several sources together or alone, in whatever pieces, give the same verdict."""
+    texts, steps = delivery
+    samples = {file.stem: file.read_bytes() for file in sorted((SAMPLES / case).glob("*.log"))}
+    texts = {"gnb": samples["du"] + texts["gnb"], "ue": samples["ue"] + texts["ue"]}
+    steps = [(source, size * 40) for source, size in steps]
+    whole = judge(shipped_triage, texts)
+    assert_same(delivered(shipped_triage, texts, steps, advance_every), whole)
+
+
+def delivered(triage: Triage, texts: dict[str, bytes], steps: list[tuple[str, int]], advance_every: int) -> Verdict:
+    """The verdict on the texts, delivered in these steps and the rest at the end, the models advanced in between."""
     session, given_bytes = triage.session("r"), dict.fromkeys(texts, 0)
     for i, (source, size) in enumerate(steps):
         session.feed(texts[source][given_bytes[source] : given_bytes[source] + size], source)
         given_bytes[source] += size
         if i % advance_every == 0:
             triage.advance([session])
+        if i % (3 * advance_every) == 0:
+            session.peek()
     for source, data in reversed(texts.items()):
         session.feed(data[given_bytes[source] :], source)
-    assert session.close().model_dump_json() == whole.model_dump_json()
+    return session.close()
+
+
+def test_sessions_advanced_together_judge_as_alone(shipped_triage: Triage) -> None:
+    """Windows of many sessions go through the networks in one batch; nothing of it shows."""
+    cases = sorted(path for path in SAMPLES.iterdir() if path.is_dir())
+    texts = {case.name: {file.stem: file.read_bytes() for file in sorted(case.glob("*.log"))} for case in cases}
+    alone = {name: judge(shipped_triage, of_case, name) for name, of_case in texts.items()}
+    sessions = {name: shipped_triage.session(name) for name in texts}
+    for part in range(8):
+        for name, of_case in texts.items():
+            for source, data in of_case.items():
+                sessions[name].feed(data[part * len(data) // 8 : (part + 1) * len(data) // 8], source)
+        shipped_triage.advance(sessions.values())
+    for name, session in sessions.items():
+        assert_same(session.close(), alone[name])
+
+
+def test_evidence_of_all_classifiers_adds_up(shipped_triage: Triage) -> None:
+    """Lines, missing keys and the rest, each classifier by its share, are the log-odds of the label against its rival."""
+    session = shipped_triage.session("r")
+    for file in sorted((SAMPLES / "attach-rejected").glob("*.log")):
+        session.feed(file.read_bytes(), file.stem)
+    verdict = session.close()
+    model = session._model
+    label, rival = model.card.labels.index(verdict.label), model.passing
+    states = {name: state.classify for name, state in session._sources.items()}
+    missing = [a.key for a in verdict.anomalies if a.kind == "missing"]
+    shares = model.classifier.explain(states, label, rival, missing)
+    total = sum(share.weight for share in shares.lines) + sum(shares.missing.values()) + shares.rest
+    scores = model.classifier.scores(states)
+    assert total == pytest.approx(scores[label] - scores[rival], abs=1e-6)
+
+
+def test_a_line_out_of_place_names_what_was_expected(shipped_triage: Triage) -> None:
+    """Two known lines of a passing run change places: nothing is new or missing, and the order is told."""
+    texts = {file.stem: file.read_bytes() for file in sorted((SAMPLES / "attach-pass").glob("*.log"))}
+    assert judge(shipped_triage, texts).clean
+    lines = texts["ue"].split(b"\n")
+    first, second = len(lines) // 4, 3 * len(lines) // 4
+    lines[first], lines[second] = lines[second], lines[first]
+    verdict = judge(shipped_triage, {**texts, "ue": b"\n".join(lines)})
+    assert {a.kind for a in verdict.anomalies} == {"order"}
+    placed = [a for a in verdict.anomalies if a.number is not None]
+    assert {a.number for a in placed} & {first + 1, second + 1}
+    for anomaly in placed:
+        assert anomaly.rank is not None
+        assert anomaly.expected_keys
+        assert anomaly.expected
 
 
 def test_peek_sees_whole_lines_and_changes_nothing(triage: Triage) -> None:
@@ -208,16 +288,7 @@ def test_50_mb_line_is_cut(triage: Triage) -> None:
 
 def open_state_bytes(session: Session) -> int:
     """Size of what is kept of the sources between two advances, text in the spool aside."""
-    import sys
-
-    total = 0
-    for state in session._sources.values():
-        total += sys.getsizeof(state.fold.table) + len(state.classify.seen)
-        total += sys.getsizeof(state.classify.terms) + sys.getsizeof(state.classify.lines)
-        total += state.detect.counts.nbytes + state.detect.first_lines.nbytes
-        total += sum(sys.getsizeof(key) + sys.getsizeof(value) for key, value in state.detect.new_keys.items())
-        total += sum(len(line) for line in state.queue)
-    return total
+    return sum(kept_bytes(state) for state in session._sources.values())
 
 
 def test_state_of_an_open_run_does_not_grow_with_its_length(triage: Triage) -> None:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from stream_triage.records import ReducedLine, SourceSummary, Verdict
 
-__all__ = ["kept", "make_verdict"]
+__all__ = ["assert_same", "kept", "make_verdict"]
 
 
 def make_verdict(run_id: str = "runs/a.log-0123abcd", **changes: Any) -> Verdict:
@@ -30,3 +32,23 @@ def make_verdict(run_id: str = "runs/a.log-0123abcd", **changes: Any) -> Verdict
 def kept(*texts: str, source: str = "") -> tuple[ReducedLine, ...]:
     """Lines of a reduction, numbered from 1."""
     return tuple(ReducedLine(source=source, number=number, text=text, why="rare") for number, text in enumerate(texts, 1))
+
+
+def assert_same(one: Verdict, other: Verdict) -> None:
+    """The same verdict as the project promises it: equal in all but numbers, and those within 1e-5."""
+    _assert_alike(one.model_dump(), other.model_dump(), "verdict")
+
+
+def _assert_alike(one: Any, other: Any, place: str) -> None:
+    if isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-5), place
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key, value in one.items():
+            _assert_alike(value, other[key], f"{place}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            _assert_alike(*pair, f"{place}[{i}]")
+    else:
+        assert one == other, place

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score
 
 from stream_triage.bundle import Bundle
 from stream_triage.pipeline import Triage
@@ -14,7 +14,16 @@ from stream_triage.stages.redact import Redactor
 from training.data import LabelledRun
 from training.keyword_rule import keyword_label
 
-__all__ = ["MIN_TEST_RUNS", "Scores", "expected_calibration_error", "judge", "mean_and_spread", "scores_of"]
+__all__ = [
+    "MIN_TEST_RUNS",
+    "HeldOut",
+    "Scores",
+    "expected_calibration_error",
+    "judge",
+    "mean_and_spread",
+    "paired_bootstrap",
+    "scores_of",
+]
 
 # A label with fewer held-out runs gives no trustworthy F1; it is told as k of n instead.
 MIN_TEST_RUNS = 20
@@ -30,6 +39,18 @@ class Scores(NamedTuple):
     table: dict[str, Any]
 
 
+class HeldOut(NamedTuple):
+    """Held-out runs of one split: what they are, to which group of near copies they belong, and what each model said."""
+
+    truth: list[str]
+    groups: list[str]
+    said: dict[str, list[str]]
+
+    def confusion(self, model: str, labels: Sequence[str]) -> list[list[int]]:
+        """Counts, a row a true label, a column a said one, in the order of `labels`."""
+        return np.asarray(confusion_matrix(self.truth, self.said[model], labels=list(labels))).tolist()  # type: ignore[no-any-return]
+
+
 def judge(bundle: Bundle, runs: Sequence[LabelledRun], redactor: Redactor, line_bytes: int) -> list[Verdict]:
     """Verdicts of whole runs, as serving gives them."""
     triage = Triage(bundle, redactor=redactor, line_bytes=line_bytes)
@@ -43,8 +64,13 @@ def judge(bundle: Bundle, runs: Sequence[LabelledRun], redactor: Redactor, line_
     return verdicts
 
 
-def scores_of(runs: Sequence[LabelledRun], verdicts: Sequence[Verdict], passing_label: str) -> Scores:
-    """Macro-F1 is over labels with at least MIN_TEST_RUNS held-out runs; the keyword rule is scored on the same runs."""
+def scores_of(
+    runs: Sequence[LabelledRun], verdicts: Sequence[Verdict], passing_label: str, bundle: Bundle | None = None
+) -> Scores:
+    """Macro-F1 is over labels with at least MIN_TEST_RUNS held-out runs; the keyword rule is scored on the same runs.
+
+    With the `bundle` that judged, false alarms are held against the interval that its detector states for their rate.
+    """
     truth = np.array([run.label for run in runs])
     said = np.array([verdict.label for verdict in verdicts])
     keyword = np.array([keyword_label(run.sources, passing_label) for run in runs])
@@ -67,10 +93,67 @@ def scores_of(runs: Sequence[LabelledRun], verdicts: Sequence[Verdict], passing_
         "needs_review_share": round(float(np.mean([verdict.needs_review for verdict in verdicts])), 4),
         "anomaly_auroc": round(auroc, 4),
         "false_alarms": f"{int(alarms[passed].sum())} of {int(passed.sum())} passing runs",
+        "false_alarms_in_interval": _in_interval(alarms[passed], bundle),
         "failing_runs_found_anomalous": f"{int(alarms[~passed].sum())} of {int((~passed).sum())}",
         "per_label": {label: _label_scores(truth, said, label) for label in labels},
     }
     return Scores(macro, keyword_macro, auroc, false_alarms, table)
+
+
+def _in_interval(alarms: NDArray[np.bool_], bundle: Bundle | None) -> str | None:
+    """Whether what was observed lies in the interval that the detector states, and which that is."""
+    if bundle is None or not len(alarms):
+        return None
+    low, high = bundle.json("detector.json")["false_alarm_interval"]
+    rate = float(alarms.mean())
+    return f"{rate:.4f} is {'' if low <= rate <= high else 'not '}within {low:.4f} to {high:.4f}"
+
+
+def paired_bootstrap(
+    splits: Sequence[HeldOut], one: str, other: str, resamples: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """Mean over splits of the difference in macro-F1 of two models on the same runs, with its 95 % interval.
+
+    Groups of near copies are resampled, not runs, which would look more independent than they are (Efron and Tibshirani,
+    "An Introduction to the Bootstrap", chapter 8).
+    """
+    rng = np.random.default_rng(seed)
+    observed, resampled = [], []
+    for split in splits:
+        labels = sorted(set(split.truth))
+        counted = [j for j, label in enumerate(labels) if split.truth.count(label) >= MIN_TEST_RUNS]
+        if counted:
+            names = {name: j for j, name in enumerate(dict.fromkeys(split.groups))}
+            places = np.array([names[name] for name in split.groups])
+            tables = [_tables(split, model, labels, places, len(names)) for model in (one, other)]
+            weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+            observed.append(_difference(np.ones((1, len(names))), tables, counted)[0])
+            resampled.append(_difference(weights, tables, counted))
+    if not observed:  # too few runs for a macro-F1
+        return dict.fromkeys(("difference", "low", "high"), float("nan"))
+    low, high = np.quantile(np.mean(resampled, axis=0), [0.025, 0.975])
+    figures = {"difference": np.mean(observed), "low": low, "high": high}
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def _tables(split: HeldOut, model: str, labels: Sequence[str], places: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
+    """Counts by group, true and said label, shape (groups, L, L + 1); the last column is any label that no run has."""
+    number = {label: j for j, label in enumerate(labels)}
+    table = np.zeros((groups, len(labels), len(labels) + 1))
+    for place, truth, said in zip(places.tolist(), split.truth, split.said[model], strict=True):
+        table[place, number[truth], number.get(said, len(labels))] += 1
+    return table
+
+
+def _difference(weights: NDArray[Any], tables: Sequence[NDArray[np.float64]], counted: Sequence[int]) -> NDArray[np.float64]:
+    """Macro-F1 of the first model less that of the second, for each row of weights of the groups."""
+    scores = []
+    for table in tables:
+        counts = np.tensordot(weights, table, axes=1)
+        right = np.stack([counts[:, j, j] for j in counted], axis=1)
+        true, said = counts.sum(axis=2)[:, counted], counts.sum(axis=1)[:, counted]
+        scores.append((2 * right / np.maximum(true + said, 1)).mean(axis=1))
+    return np.asarray(scores[0] - scores[1])
 
 
 def _macro_f1(truth: NDArray[np.str_], said: NDArray[np.str_], labels: Sequence[str]) -> float:

@@ -3,61 +3,50 @@
     python -m training.train --oai data/ran/oai_rfsim_runs.jsonl.xz --out models/oai5g
     python -m training.train --logs my/logs --labels my/labels.csv --out models/mine
 
-The steps, in order: read the runs, hold a fifth out, mine the templates, fit classifier and detector on the rest, score the
+The steps, in order: read the runs, hold a fifth out, fit every part of a bundle on the rest (fit_bundle.py), score the
 held-out runs through the serving pipeline, repeat with other seeds and groupings for the spread, write bundle and card.
+`--figures` also writes what training/report.py makes tables and pictures from. A training that was interrupted is called
+again: networks go on from the last epoch in `--checkpoints`.
 """
 
 import argparse
+import json
+import multiprocessing
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stream_triage.bundle import Bundle, Card, replaceable_files, write_bundle
+from stream_triage.bundle import Bundle, replaceable_files, write_bundle
 from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
-from stream_triage.stages.classify import line_terms
-from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
-from training.data import CorpusError, LabelledRun, MaskedRuns, fingerprint, read_folder, read_oai
-from training.evaluate import MIN_TEST_RUNS, Scores, judge, mean_and_spread, scores_of
-from training.fit_templates import fit_templates
+from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
+from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
+from training.fit_bundle import BundleSettings, Corpus, alone, fit_bundle
 from training.splits import FOLDS, hold_out
 from training.tracking import Tracker, TrackingError, tracking
-from training.train_classifier import ClassifierFit, fit_classifier
-from training.train_detector import KeyedRuns, fit_detector, fit_reducer
+
+if TYPE_CHECKING:
+    from training.loop import Curve
 
 __all__ = ["main"]
 
 # One group of each label is held out; the rest is cross-fitted. The bundle's own split needs as many as there are folds.
 MIN_GROUPS_PER_LABEL = FOLDS
-REVIEW_BELOW_KNOWN_SHARE = 0.6
-# The verdicts above the confidence limit may be wrong this often, on runs each fold had not seen.
-ACCEPTED_ERROR = 0.01
 OAI_SOURCE = (
     "OpenAirInterface 5G on the RF simulator with injected configuration faults: "
     "johnson-penguin/Telco-Co-Pilot-SFT-Data-Generation-Training, EvanZJ/oai-error-configuration"
 )
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Runs, their masked lines, and which kinds of groups to hold out by; the first kind makes the bundle."""
-
-    runs: Sequence[LabelledRun]
-    masked: MaskedRuns
-    labels: tuple[str, ...]
-    passing_label: str
-    group_kinds: tuple[str, ...]
-
-    def groups(self, kind: str, indexes: NDArray[np.intp]) -> list[str]:
-        return [self.runs[i].groups[kind] for i in indexes.tolist()]
+SERVED: Final = "served"
+TERMS: Final = "terms"
+CHARCNN: Final = "charcnn"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,32 +75,103 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", default="1", help="version of the bundle")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split that the bundle is made from")
     parser.add_argument("--seeds", type=int, default=5, help="splits scored for mean and spread, the bundle's included")
+    parser.add_argument("--models", choices=("all", "baseline"), default="all", help="baseline: no networks, no torch")
+    parser.add_argument("--checkpoints", type=Path, help="where networks are kept after each epoch", metavar="DIR")
+    parser.add_argument("--figures", type=Path, help="JSON file for curves, confusion matrices and comparisons")
+    parser.add_argument("--jobs", type=int, default=1, help="splits worked on at once, one thread each")
     parser.add_argument("--track", metavar="URI", nargs="?", const="sqlite:///mlflow.db", help="log to MLflow")
     arguments = parser.parse_args(argv)
     if arguments.logs and not arguments.labels:
         parser.error("--logs needs --labels")
-    if arguments.seed < 0 or arguments.seeds < 1:
-        parser.error("--seed counts from 0, and --seeds from 1")
+    if arguments.seed < 0 or arguments.seeds < 1 or arguments.jobs < 1:
+        parser.error("--seed counts from 0, --seeds and --jobs from 1")
     return arguments
+
+
+class Split(NamedTuple):
+    """One kind of groups and one seed: a fifth of the runs is held out, the same fifth each time."""
+
+    kind: str
+    seed: int
+
+
+class Outcome(NamedTuple):
+    """What came of one split: its bundle, and the scores of the served bundle and of its parts alone."""
+
+    bundle: Bundle
+    scores: dict[str, Scores]
+    held_out: HeldOut
+    curves: "dict[str, Curve]"
 
 
 def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor, tracker: Tracker) -> Bundle:
     corpus = _read(arguments, settings, redactor)
     tracker.parameters({"runs": len(corpus.runs), "seed": arguments.seed, "labels": ",".join(corpus.labels)})
-    bundle, scores = None, {}
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+    splits = [Split(kind, seed) for kind in corpus.group_kinds for seed in seeds]
+    outcomes = dict(zip(splits, _work(corpus, splits, arguments), strict=True))
+    scores = {}
     for kind in corpus.group_kinds:
-        per_seed = []
-        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-            fitted, score = fit_and_score(corpus, kind, seed, arguments)
-            per_seed.append(score)
-            _say(f"{kind}, seed {seed}: {_told(score)}")
-            tracker.metrics({f"{kind}/macro_f1": score.macro_f1, f"{kind}/auroc": score.anomaly_auroc}, step=seed)
-            bundle = bundle or fitted
-        scores[kind] = _summary(per_seed)
-    assert bundle is not None
+        of_kind = {split.seed: outcome for split, outcome in outcomes.items() if split.kind == kind}
+        scores[kind] = _summary(list(of_kind.values()))
+        for seed, outcome in of_kind.items():
+            told = outcome.scores[SERVED]
+            tracker.metrics({f"{kind}/macro_f1": told.macro_f1, f"{kind}/auroc": told.anomaly_auroc}, step=seed)
+    if arguments.figures:
+        _write_figures(arguments.figures, outcomes, corpus.labels)
+    bundle = outcomes[splits[0]].bundle
     card = bundle.card.model_copy(update={"scores": scores})
-    files = {name: bundle.data(name) for name in card.files}
-    return write_bundle(arguments.out, card, files)
+    return write_bundle(arguments.out, card, {name: bundle.data(name) for name in card.files})
+
+
+_worked_on: dict[str, Any] = {}
+"""Corpus and arguments, for the processes that are forked to share them."""
+
+
+def _work(corpus: Corpus, splits: Sequence[Split], arguments: argparse.Namespace) -> list[Outcome]:
+    _worked_on.update(corpus=corpus, arguments=arguments)
+    if arguments.jobs == 1:
+        return [_one(split) for split in splits]
+    # Forked, since the corpus is large and only read; each process has one thread.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("fork")) as processes:
+        return list(processes.map(_one, splits))
+
+
+def _one(split: Split) -> Outcome:
+    corpus, arguments = _worked_on["corpus"], _worked_on["arguments"]
+    outcome = fit_and_score(corpus, split, _bundle_settings(arguments, split))
+    _say(f"{split.kind}, seed {split.seed}: {_told(outcome.scores)}")
+    return outcome
+
+
+def _bundle_settings(arguments: argparse.Namespace, split: Split) -> BundleSettings:
+    where = f"{split.kind}, seed {split.seed}"
+    return BundleSettings(
+        name=arguments.out.resolve().name,
+        version=arguments.version,
+        models=arguments.models,
+        checkpoints=arguments.checkpoints and arguments.checkpoints / f"{split.kind}-{split.seed}",
+        say=lambda text: _say(f"{where}: {text}"),
+    )
+
+
+def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Outcome:
+    """A bundle from the training part of one split, and its scores on the held-out part."""
+    every = np.arange(len(corpus.runs))
+    training, test = hold_out([run.label for run in corpus.runs], corpus.groups(split.kind, every), split.seed)
+    bundle, curves = fit_bundle(corpus, training, split.kind, split.seed, settings)
+    held_out = [corpus.runs[i] for i in test.tolist()]
+    bundles = {SERVED: bundle}
+    if settings.models == "all":
+        bundles |= {TERMS: alone(bundle, TERMS), CHARCNN: alone(bundle, CHARCNN)}
+    scores, said = {}, {}
+    for name, one in bundles.items():
+        verdicts = judge(one, held_out, corpus.masked.redactor, corpus.masked.line_bytes)
+        scores[name] = scores_of(held_out, verdicts, corpus.passing_label, one)
+        said[name] = [verdict.label for verdict in verdicts]
+    truth = [run.label for run in held_out]
+    return Outcome(bundle, scores, HeldOut(truth, corpus.groups(split.kind, test), said), curves)
 
 
 def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor) -> Corpus:
@@ -128,7 +188,8 @@ def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor)
     masked = MaskedRuns(runs, redactor, settings.input.line_bytes)
     _say(f"{len(masked.lines)} distinct masked lines in {time.perf_counter() - started:.0f} s")
     others = sorted(set(counts) - {arguments.passing_label})
-    return Corpus(runs, masked, (arguments.passing_label, *others), arguments.passing_label, kinds)
+    source = OAI_SOURCE if arguments.oai else "own logs"
+    return Corpus(runs, masked, (arguments.passing_label, *others), arguments.passing_label, kinds, source)
 
 
 def _refuse_rare_labels(runs: Sequence[LabelledRun], kind: str) -> None:
@@ -142,86 +203,65 @@ def _refuse_rare_labels(runs: Sequence[LabelledRun], kind: str) -> None:
         )
 
 
-def fit_and_score(corpus: Corpus, kind: str, seed: int, arguments: argparse.Namespace) -> tuple[Bundle, Scores]:
-    """A bundle from the training part of one split, and its scores on the held-out part."""
-    every = np.arange(len(corpus.runs))
-    training, test = hold_out([run.label for run in corpus.runs], corpus.groups(kind, every), seed)
-    bundle = fit_bundle(corpus, training, kind, seed, arguments)
-    held_out = [corpus.runs[i] for i in test.tolist()]
-    return bundle, scores_of(
-        held_out, judge(bundle, held_out, corpus.masked.redactor, corpus.masked.line_bytes), corpus.passing_label
-    )
+def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Of all seeds of one kind of groups, for the card."""
 
+    def over_seeds(model: str, figure: str) -> dict[str, Any]:
+        return mean_and_spread([getattr(outcome.scores[model], figure) for outcome in outcomes])
 
-def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int, arguments: argparse.Namespace) -> Bundle:
-    masked = corpus.masked
-    templates = fit_templates(masked, training.tolist())
-    passing = training[masked.labels[training] == corpus.passing_label]
-    keyed = KeyedRuns(masked, templates)
-    detector = fit_detector(keyed, templates, passing.tolist(), corpus.groups(kind, passing), seed)
-    classifier = fit_classifier(masked, training, corpus.groups(kind, training), corpus.labels, seed)
-    term_index = {term: i for i, term in enumerate(classifier.terms)}
-    terms_of_line = [[term_index[t] for t in line_terms(words) if t in term_index] for words in masked.words]
-    expected_terms = keyed.expected_terms(passing.tolist(), detector.profile.expected, templates, terms_of_line)
-    targets = np.array([corpus.labels.index(label) for label in masked.labels[training]])
-    files = {
-        "templates.json": templates.to_json().encode(),
-        "detector.json": detector.profile.model_dump_json(indent=1).encode(),
-        "reducer.json": fit_reducer(keyed, templates, passing.tolist()).model_dump_json(indent=1).encode(),
-        **classifier.files(expected_terms),
+    served = {
+        "macro_f1": over_seeds(SERVED, "macro_f1"),
+        "keyword_rule_macro_f1": over_seeds(SERVED, "keyword_macro_f1"),
+        "anomaly_auroc": over_seeds(SERVED, "anomaly_auroc"),
+        "false_alarm_rate": over_seeds(SERVED, "false_alarm_rate"),
+        "false_alarms_in_interval": [outcome.scores[SERVED].table["false_alarms_in_interval"] for outcome in outcomes],
     }
-    card = Card(
-        name=arguments.out.resolve().name,
-        version=arguments.version,
-        description="TF-IDF + logistic regression classifier and plain key detector",
-        labels=corpus.labels,
-        passing_label=corpus.passing_label,
-        masking_version=MASKING_VERSION,
-        review_below_confidence=_review_limit(classifier, targets),
-        review_below_known_share=REVIEW_BELOW_KNOWN_SHARE,
-        files=dict.fromkeys(files, ""),
-        training={
-            "source": OAI_SOURCE if arguments.oai else "own logs",
-            "fingerprint": fingerprint(corpus.runs),
-            "runs": len(training),
-            "runs_by_label": dict(Counter(masked.labels[training].tolist())),
-            "split": f"a fifth held out by {kind}, seed {seed}",
-            "seed": seed,
-            "templates": len(templates.keys),
-            "terms": len(classifier.terms),
-            "inverse_penalty": classifier.inverse_penalty,
-            "temperature": round(classifier.temperature, 4),
-        },
-    )
-    return Bundle(card, files)
+    beside = {}
+    for model in (TERMS, CHARCNN):
+        if model in outcomes[0].scores:
+            beside[f"{model}_alone_macro_f1"] = over_seeds(model, "macro_f1")
+            beside[f"served_less_{model}_alone"] = paired_bootstrap(
+                [outcome.held_out for outcome in outcomes], SERVED, model
+            )
+    if TERMS in outcomes[0].scores:
+        beside["plain_detector_auroc"] = over_seeds(TERMS, "anomaly_auroc")
+        beside["plain_detector_false_alarm_rate"] = over_seeds(TERMS, "false_alarm_rate")
+    shares = [outcome.bundle.card.classifiers for outcome in outcomes]
+    return {**served, **beside, "classifiers": shares, "first_seed": outcomes[0].scores[SERVED].table}
 
 
-def _review_limit(fit: ClassifierFit, targets: NDArray[np.intp]) -> float:
-    """Lowest confidence limit, at least one half, above which out-of-fold verdicts err no more often than accepted."""
-    exponentials = np.exp(fit.out_of_fold - fit.out_of_fold.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != targets
-    for limit in np.arange(0.5, 1.0, 0.05):
-        accepted = confidence >= limit
-        if not accepted.any() or wrong[accepted].mean() <= ACCEPTED_ERROR:
-            return round(float(limit), 2)
-    return 0.95
+def _write_figures(path: Path, outcomes: dict[Split, Outcome], labels: Sequence[str]) -> None:
+    rows = [
+        {
+            "kind": split.kind,
+            "seed": split.seed,
+            "labels": list(labels),
+            "confusion": {model: outcome.held_out.confusion(model, labels) for model in outcome.held_out.said},
+            "tables": {model: score.table for model, score in outcome.scores.items()},
+            "card": {
+                "classifiers": outcome.bundle.card.classifiers,
+                "temperature": outcome.bundle.card.temperature,
+                "training": outcome.bundle.card.training,
+            },
+            "curves": {
+                name: {"best": curve.best, "epochs": [epoch._asdict() for epoch in curve.epochs]}
+                for name, curve in outcome.curves.items()
+            },
+        }
+        for split, outcome in outcomes.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def _summary(per_seed: Sequence[Scores]) -> dict[str, Any]:
-    return {
-        "macro_f1": mean_and_spread([score.macro_f1 for score in per_seed]),
-        "keyword_rule_macro_f1": mean_and_spread([score.keyword_macro_f1 for score in per_seed]),
-        "anomaly_auroc": mean_and_spread([score.anomaly_auroc for score in per_seed]),
-        "false_alarm_rate": mean_and_spread([score.false_alarm_rate for score in per_seed]),
-        "first_seed": per_seed[0].table,
-    }
-
-
-def _told(score: Scores) -> str:
-    if np.isnan(score.macro_f1):
-        return f"accuracy {score.table['accuracy']:.4f}; no label has {MIN_TEST_RUNS} held-out runs, so there is no macro-F1"
-    return f"macro-F1 {score.macro_f1:.4f} (keyword rule {score.keyword_macro_f1:.4f})"
+def _told(scores: dict[str, Scores]) -> str:
+    served = scores[SERVED]
+    if np.isnan(served.macro_f1):
+        return (
+            f"accuracy {served.table['accuracy']:.4f}; no label has {MIN_TEST_RUNS} held-out runs, so there is no macro-F1"
+        )
+    beside = "".join(f", {name} alone {scores[name].macro_f1:.4f}" for name in (TERMS, CHARCNN) if name in scores)
+    return f"macro-F1 {served.macro_f1:.4f}{beside} (keyword rule {served.keyword_macro_f1:.4f})"
 
 
 def _say(text: str) -> None:

@@ -9,19 +9,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from stream_triage.stages.detect import BLANK, NEW, Detector, DetectorProfile
+from stream_triage.stages.detect import BLANK, NEW, Detector, DetectorProfile, KeyOrder
 from stream_triage.stages.reduce import ReducerProfile
 from stream_triage.stages.template import Templates
 from training.data import MaskedRuns
 
-__all__ = ["KeyedRuns", "fit_detector", "fit_reducer", "raw_score"]
+__all__ = ["KeyedRun", "KeyedRuns", "fit_detector", "fit_reducer", "group_folds", "raw_score"]
 
 EXPECTED_SHARE = 0.99
 RARE_SHARE = 0.05
 FALSE_ALARM_RATE = 0.02
 
-KeyedRun = Mapping[str, NDArray[np.int32]]
+KeyedRun = Mapping[str, tuple[Sequence[int], Sequence[str]]]
+"""Per source: the key index of each line, and the keys of those that match nothing."""
 
 
 class KeyedRuns:
@@ -35,8 +37,7 @@ class KeyedRuns:
         ]
         self._corpus = corpus
 
-    def run(self, index: int) -> dict[str, tuple[list[int], list[str]]]:
-        """Per source: the key index of each line, and the keys of those that match nothing."""
+    def run(self, index: int) -> KeyedRun:
         found = {}
         for source, lines in self._corpus.runs[index].items():
             keys = self.key_of_line[lines]
@@ -62,25 +63,39 @@ class KeyedRuns:
 
 
 def fit_detector(
-    keyed: KeyedRuns, templates: Templates, passing: Sequence[int], groups: Sequence[str], seed: int
+    keyed: KeyedRuns,
+    templates: Templates,
+    passing: Sequence[int],
+    groups: Sequence[str],
+    seed: int,
+    orders: Sequence[KeyOrder] | None = None,
 ) -> Detector:
-    """Profile of the given passing runs; `groups` name near copies among them, which stay in one fold."""
+    """Profile of the given passing runs; `groups` name near copies among them, which stay in one fold.
+
+    With `orders`, what networks of other folds say of each run, the threshold is that of the joined score.
+    """
     held_out = np.zeros(len(passing))
-    for fold in _group_folds(groups, seed):
+    for fold in group_folds(groups, seed):
         rest = [run for run, inside in zip(passing, fold, strict=True) if not inside]
         trial = Detector(templates.keys, _profile(keyed, templates, rest, 1.0))
         for i in np.flatnonzero(fold).tolist():
-            held_out[i] = raw_score(trial, keyed, passing[i])
+            held_out[i] = raw_score(trial, keyed.run(passing[i]), orders[i] if orders else None)
     threshold = max(float(np.quantile(held_out, 1 - FALSE_ALARM_RATE, method="higher")), 0.5)
-    return Detector(templates.keys, _profile(keyed, templates, passing, threshold))
+    profile = _profile(keyed, templates, passing, threshold)
+    # Clopper and Pearson: of the few runs there are, the rate itself is known no better.
+    interval = binomtest(int((held_out > threshold).sum()), len(passing)).proportion_ci(0.95, method="exact")
+    return Detector(
+        templates.keys,
+        profile.model_copy(update={"false_alarm_interval": (round(float(interval.low), 4), round(float(interval.high), 4))}),
+    )
 
 
-def raw_score(detector: Detector, keyed: KeyedRuns, run: int) -> float:
+def raw_score(detector: Detector, run: KeyedRun, order: KeyOrder | None = None) -> float:
     states = {}
-    for source, (keys, new_keys) in keyed.run(run).items():
+    for source, (keys, new_keys) in run.items():
         states[source] = detector.start()
         detector.update(states[source], keys, new_keys, 1)
-    return detector.finish(states).raw_score
+    return detector.finish(states, order).raw_score
 
 
 def fit_reducer(keyed: KeyedRuns, templates: Templates, passing: Sequence[int]) -> ReducerProfile:
@@ -127,7 +142,7 @@ def _first_places(keyed: KeyedRuns, run: int) -> dict[int, int]:
     return found
 
 
-def _group_folds(groups: Sequence[str], seed: int, folds: int = 5) -> list[NDArray[np.bool_]]:
+def group_folds(groups: Sequence[str], seed: int, folds: int = 5) -> list[NDArray[np.bool_]]:
     """Boolean masks over the runs, one a fold."""
     names = sorted(set(groups))
     fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % folds, strict=True))

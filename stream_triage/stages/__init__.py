@@ -7,8 +7,11 @@
 | `normalise` | redacted lines | masked lines | none |
 | `template` | key text of a masked line | template key | none |
 | `fold` | masked lines | lines worth reading by the classifier | hashes of the lines seen |
-| `classify` | words of folded lines | label scores, evidence per line | first line of each known term |
-| `detect` | keys | anomaly score, anomalies | first line and count of each key |
+| `terms` | words of folded lines | label scores, evidence per line | first line of each known term |
+| `charcnn` | characters of folded lines | label scores, evidence per line | maximum and line of each feature, last lines |
+| `classify` | what the classifiers say | their pool, by the shares of the bundle | none of its own |
+| `next_key` | keys | lines that should not have come where they did | last keys, strongest surprises |
+| `detect` | keys, surprises | anomaly score, anomalies | first line and count of each key |
 | `rules` | redacted lines | evidence of hand-written rules | first line and count of each rule |
 | `reduce` | evidence, anomalies, first lines | the lines people read | none |
 | `verdict` | all of these of all sources | one verdict | none |

@@ -1,165 +1,86 @@
-"""Words of folded lines in, label scores out, with the exact share of every line in them.
+"""Folded lines in, label scores and evidence of several classifiers together out, by the shares that the bundle states.
 
-The model is binary TF-IDF with multinomial logistic regression: a run has a term (a word, or two neighbouring words of one
-line) or has it not, and the score of a label is its bias plus the weights of the terms the run has; the inverse document
-frequency is folded into the weights when training. Presence instead of counts makes the score additive over lines, so a
-line's share is exact, the state is small, and the length of a run does not matter by itself.
-
-Shares are told against a run of the rival label (the passing label, or the runner-up where the run passed): with p the
-share of the rival's training runs that have a term, a term that came counts (1 - p) times its weight and one that did not
-come counts -p times. What all runs print thus weighs nothing, and an expected line that never came weighs.
+A classifier's scores are log-odds, calibrated by itself. A weighted sum of log-odds is a weighted geometric mean of
+probabilities (a logarithmic opinion pool: Genest and Zidek, "Combining Probability Distributions", 1986), and being
+linear it lets evidence add up: a line's share in the pool is the sum of its shares with each classifier.
 """
 
-from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.errors import BundleError
+from stream_triage.records import Explanation, LineShare
 
-__all__ = ["Classifier", "ClassifyState", "Explanation", "LineShare", "line_terms"]
+__all__ = ["Classifier", "Pool", "PoolState"]
 
-# Words of a line beyond this are not looked at; a 64 KiB line has about ten thousand and says no more for it.
-MAX_WORDS = 512
-
-
-def line_terms(words: Sequence[str]) -> list[str]:
-    """Terms of one line, each once: its words and its pairs of neighbouring words.
-
-    >>> line_terms(["rrc", "setup", "rrc"])
-    ['rrc', 'setup', 'rrc setup', 'setup rrc']
-    """
-    words = words[:MAX_WORDS]
-    return list(dict.fromkeys((*words, *(f"{a} {b}" for a, b in pairwise(words)))))
+PoolState = list[Any]
+"""The state of each classifier for one source, in the order of the pool."""
 
 
-class ClassifyState:
-    """Of one source: which terms came, and in which line first."""
+class Classifier(Protocol):
+    """What the pool asks of each: states are of one source, features of one line and remembered for lines like it."""
 
-    __slots__ = ("lines", "seen", "terms")
+    def read(self, masked: Sequence[str], words: Sequence[Sequence[str]]) -> Sequence[Any]:
+        """Features of each line, made from nothing but the line."""
 
-    def __init__(self, vocabulary_size: int) -> None:
-        self.seen = bytearray(vocabulary_size)
-        self.terms = array("I")
-        self.lines = array("I")
+    def start(self) -> Any: ...
 
+    def update(self, state: Any, features: Sequence[Any], numbers: Sequence[int]) -> None:
+        """Takes folded lines in order, with their numbers."""
 
-class LineShare(NamedTuple):
-    """What one line adds to the log-odds of a label against its rival."""
+    def advance(self, states: Sequence[Any]) -> None:
+        """Works off what `update` left waiting, of many sources together. Changes nothing that can be asked."""
 
-    source: str
-    number: int
-    weight: float
+    def scores(self, states: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Calibrated log-odds of the labels, shape (L,), of the sources so far."""
 
-
-class Explanation(NamedTuple):
-    """`sum(lines) + sum(missing) + rest` is the log-odds of the label against its rival."""
-
-    lines: list[LineShare]
-    missing: dict[str, float]
-    rest: float
+    def explain(self, states: Mapping[str, Any], label: int, rival: int, missing: Collection[str]) -> Explanation:
+        """Shares of lines and of missing keys in the log-odds of `label` against `rival` (indexes of labels)."""
 
 
-class Classifier:
-    """Weights of one bundle, V terms and L labels.
+class Pool:
+    """Classifiers by name, with their shares; `temperature` calibrates the sum."""
 
-    `weights` and `frequencies` have shape (L, V), `bias` (L,); `frequencies` holds the share of each label's training runs
-    that have the term; `expected_terms` maps the keys every passing run shows to the terms of their lines.
-    """
+    def __init__(self, classifiers: Mapping[str, Classifier], shares: Mapping[str, float], temperature: float = 1.0) -> None:
+        self.classifiers = dict(classifiers)
+        self._factors = [shares[name] / temperature for name in classifiers]
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        terms: Sequence[str],
-        weights: NDArray[np.float32],
-        bias: NDArray[np.float32],
-        frequencies: NDArray[np.float32],
-        expected_terms: Mapping[str, Sequence[int]],
-        temperature: float = 1.0,
-    ) -> None:
-        shape = (len(labels), len(terms))
-        if weights.shape != shape or frequencies.shape != shape or bias.shape != shape[:1]:
-            raise BundleError(f"classifier arrays do not fit {shape[0]} labels and {shape[1]} terms; rebuild the bundle")
-        self.labels = tuple(labels)
-        self._term_index = {term: i for i, term in enumerate(terms)}
-        # Temperature scaling (Guo et al. 2017) is linear in the scores, so it is applied once, here.
-        self._weights = weights.astype(np.float64) / temperature
-        self._bias = bias.astype(np.float64) / temperature
-        self._frequencies = frequencies.astype(np.float64)
-        self._expected_terms = {key: np.asarray(indexes, dtype=np.intp) for key, indexes in expected_terms.items()}
+    def read(self, masked: Sequence[str], words: Sequence[Sequence[str]]) -> list[tuple[Any, ...]]:
+        """Features of each line, one of each classifier."""
+        return list(zip(*(one.read(masked, words) for one in self.classifiers.values()), strict=True))
 
-    @classmethod
-    def from_files(cls, labels: Sequence[str], vocabulary: Any, arrays: Mapping[str, NDArray[Any]]) -> "Classifier":
-        """From `classifier.json` and `classifier.npz` of a bundle."""
-        try:
-            return cls(
-                labels,
-                vocabulary["terms"],
-                arrays["weights"],
-                arrays["bias"],
-                arrays["frequencies"],
-                vocabulary["expected_terms"],
-                vocabulary["temperature"],
-            )
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"the classifier of this bundle is incomplete ({error}); rebuild the bundle") from None
+    def start(self) -> PoolState:
+        return [one.start() for one in self.classifiers.values()]
 
-    def term_indexes(self, words: Sequence[str]) -> tuple[int, ...]:
-        """Known terms of one line, as indexes into the vocabulary."""
-        index = self._term_index
-        return tuple(index[term] for term in line_terms(words) if term in index)
+    def update(self, state: PoolState, features: Sequence[tuple[Any, ...]], numbers: Sequence[int]) -> None:
+        for i, one in enumerate(self.classifiers.values()):
+            one.update(state[i], [of_line[i] for of_line in features], numbers)
 
-    def start(self) -> ClassifyState:
-        return ClassifyState(len(self._term_index))
+    def advance(self, states: Iterable[PoolState]) -> None:
+        states = list(states)
+        for i, one in enumerate(self.classifiers.values()):
+            one.advance([state[i] for state in states])
 
-    def update(self, state: ClassifyState, terms: Iterable[Sequence[int]], numbers: Iterable[int]) -> None:
-        """Takes folded lines, in order: the term indexes of each, and its number."""
-        seen = state.seen
-        for line, number in zip(terms, numbers, strict=True):
-            for term in line:
-                if not seen[term]:
-                    seen[term] = 1
-                    state.terms.append(term)
-                    state.lines.append(number)
+    def scores(self, states: Mapping[str, PoolState]) -> NDArray[np.float64]:
+        return np.asarray(np.sum([factor * one.scores(own) for factor, one, own in self._each(states)], axis=0))
 
-    def scores(self, states: Collection[ClassifyState]) -> NDArray[np.float64]:
-        """Calibrated log-odds scores of the labels, shape (L,); their softmax is the probability."""
-        total: NDArray[np.float64] = self._weights[:, np.flatnonzero(self._present(states))].sum(axis=1)
-        return self._bias + total
+    def explain(self, states: Mapping[str, PoolState], label: int, rival: int, missing: Collection[str]) -> Explanation:
+        """Still adds up to the log-odds of the label against its rival."""
+        lines: dict[tuple[str, int], float] = {}
+        absent: dict[str, float] = {}
+        rest = 0.0
+        for factor, one, own in self._each(states):
+            explanation = one.explain(own, label, rival, missing)
+            for share in explanation.lines:
+                place = share.source, share.number
+                lines[place] = lines.get(place, 0.0) + factor * share.weight
+            for key, weight in explanation.missing.items():
+                absent[key] = absent.get(key, 0.0) + factor * weight
+            rest += factor * explanation.rest
+        return Explanation([LineShare(*place, weight) for place, weight in lines.items()], absent, rest)
 
-    def explain(self, states: Mapping[str, ClassifyState], label: int, rival: int, missing: Collection[str]) -> Explanation:
-        """Shares of lines and of `missing` keys in the log-odds of `label` against `rival` (indexes of labels)."""
-        present = self._present(states.values())
-        difference = self._weights[label] - self._weights[rival]
-        frequency = self._frequencies[rival]
-        came, stayed_away = difference * (1 - frequency), np.where(present > 0, 0.0, -difference * frequency)
-        lines = self._line_shares(states, np.where(present > 0, came / np.maximum(present, 1), 0.0))
-        absent = self._missing_shares(stayed_away, missing)
-        baseline = self._bias[label] - self._bias[rival] + difference @ frequency
-        return Explanation(lines, absent, float(baseline + stayed_away.sum() - sum(absent.values())))
-
-    def _present(self, states: Iterable[ClassifyState]) -> NDArray[np.int64]:
-        """In how many sources each term came, shape (V,)."""
-        total = np.zeros(len(self._term_index), dtype=np.int64)
-        for state in states:
-            total += np.frombuffer(bytes(state.seen), dtype=np.uint8)
-        return total
-
-    def _line_shares(self, states: Mapping[str, ClassifyState], shares: NDArray[np.float64]) -> list[LineShare]:
-        found = []
-        for source, state in sorted(states.items()):
-            numbers, position = np.unique(np.asarray(state.lines, dtype=np.int64), return_inverse=True)
-            weights = np.bincount(position, weights=shares[np.asarray(state.terms, dtype=np.intp)], minlength=len(numbers))
-            found += [LineShare(source, int(n), float(w)) for n, w in zip(numbers, weights, strict=True)]
-        return found
-
-    def _missing_shares(self, stayed_away: NDArray[np.float64], missing: Collection[str]) -> dict[str, float]:
-        """A term that several missing keys would have brought is shared among them evenly."""
-        owned = {key: self._expected_terms[key] for key in sorted(missing) if key in self._expected_terms}
-        owners = np.zeros(len(stayed_away))
-        for terms in owned.values():
-            owners[terms] += 1
-        return {key: float((stayed_away[terms] / owners[terms]).sum()) for key, terms in owned.items()}
+    def _each(self, states: Mapping[str, PoolState]) -> Iterable[tuple[float, Classifier, dict[str, Any]]]:
+        for i, (factor, one) in enumerate(zip(self._factors, self.classifiers.values(), strict=True)):
+            yield factor, one, {name: state[i] for name, state in states.items()}

@@ -4,19 +4,23 @@ It compares a run with what passing runs show: keys none of them has (`new`), ke
 the number of lines (`length`) and the last line of each source (`end`). Counting of this kind is the baseline that learned
 detectors are measured against (Landauer et al., "A Critical Review of Common Log Data Sets Used for Evaluation of
 Sequence-based Anomaly Detection Techniques").
+
+Where a network has read the run as well, what surprised it joins in: known keys out of their order (`order`), and its view
+of the ends in place of the comparison.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_triage.errors import BundleError
+from stream_triage.records import Surprise
 
-__all__ = ["BLANK", "NEW", "DetectState", "Detection", "Detector", "DetectorProfile", "Finding"]
+__all__ = ["BLANK", "NEW", "DetectState", "Detection", "Detector", "DetectorProfile", "Finding", "KeyOrder"]
 
 NEW = -1
 """Key index of a line that matches no template."""
@@ -43,10 +47,18 @@ class DetectorProfile(BaseModel):
     lines_high: int
     threshold: float = Field(gt=0, description="raw score above which a run is anomalous")
     false_alarm_rate: float = Field(description="share of unseen passing runs above the threshold, by cross-fitting")
+    false_alarm_interval: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="where that share lies with 95 % confidence (Clopper-Pearson)"
+    )
 
 
 class Finding(NamedTuple):
-    """One reason; `lines` lines of it, the first at `source`:`number` where it has a place."""
+    """One reason; `lines` lines of it, the first at `source`:`number` where it has a place.
+
+    Where a network gives it, `rank` keys were likelier than the one that came, and `expected` are the likeliest of them ("":
+    the end of the source). An `order` without a key is about the run as a whole: its lines surprise more than those of any
+    passing run.
+    """
 
     kind: str
     score: float
@@ -54,6 +66,26 @@ class Finding(NamedTuple):
     source: str = ""
     number: int | None = None
     lines: int = 0
+    rank: int | None = None
+    expected: tuple[str, ...] = ()
+
+
+class KeyOrder(Protocol):
+    """What a network that has read the run says of its keys' order: the strongest of `count` surprises, all ends among them.
+
+    Surprisals are means in bits a key; `surprisal_high` is what passing runs hardly ever exceed.
+    """
+
+    @property
+    def mean_surprisal(self) -> float: ...
+    @property
+    def surprisal_high(self) -> float: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def surprises(self) -> Sequence[Surprise]: ...
+    @property
+    def count(self) -> int: ...
 
 
 class Detection(NamedTuple):
@@ -137,9 +169,13 @@ class Detector:
             else:
                 state.untracked_new_lines += 1
 
-    def finish(self, states: Mapping[str, DetectState]) -> Detection:
-        """Compares the run so far with passing runs; sources meet here, in the order of their names."""
-        findings = [*self._new(states), *self._length(states), *self._ends_differ(states), *self._missing(states)]
+    def finish(self, states: Mapping[str, DetectState], order: KeyOrder | None = None) -> Detection:
+        """Compares the run so far with passing runs; sources meet here, in the order of their names.
+
+        With an `order` the ends are judged by it, and not at all while it has none: the run is still open.
+        """
+        in_order = self._ends_differ(states) if order is None else _surprises(states, order)
+        findings = [*self._new(states), *self._length(states), *in_order, *self._missing(states)]
         findings.sort(key=lambda finding: -finding.score)
         raw = sum(finding.score for finding in findings)
         return Detection(raw, raw / (raw + self.profile.threshold), raw > self.profile.threshold, findings)
@@ -181,7 +217,24 @@ class Detector:
         return _shared("end", differing)
 
 
-def _shared(kind: str, findings: list[Finding]) -> list[Finding]:
-    """n findings of a kind together score log2(1 + n): the first says most, hundreds say little more."""
-    score = math.log2(1 + len(findings)) / len(findings) if findings else 0.0
+def _surprises(states: Mapping[str, DetectState], order: KeyOrder) -> list[Finding]:
+    ends, lines = [], []
+    for surprise in order.surprises:
+        finding = Finding("", 0, surprise.key, surprise.source, surprise.number, 1, surprise.rank, surprise.expected)
+        if surprise.end:
+            # The last line's key may be none that the network knows.
+            ends.append(finding._replace(key=states[surprise.source].last_key, lines=0))
+        else:
+            lines.append(finding)
+    beyond = order.mean_surprisal / order.surprisal_high
+    whole = [Finding("order", math.log2(beyond), "", lines=order.events)] if beyond > 1 else []
+    return [*whole, *_shared("order", lines, order.count - len(ends)), *_shared("end", ends)]
+
+
+def _shared(kind: str, findings: list[Finding], count: int | None = None) -> list[Finding]:
+    """n findings of a kind together score log2(1 + n): the first says most, hundreds say little more.
+
+    Where only the strongest of `count` are given, they share what all would.
+    """
+    score = math.log2(1 + (count or len(findings))) / len(findings) if findings else 0.0
     return [finding._replace(kind=kind, score=score) for finding in findings]

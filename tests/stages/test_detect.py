@@ -1,6 +1,7 @@
 """The plain detector: what is new, missing, too long or too short, and how runs end."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage import BundleError
+from stream_triage.records import Surprise
 from stream_triage.stages.detect import BLANK, MAX_NEW_KEYS, NEW, Detector, DetectState
 
 KEYS = ("start", "work", "stop", "oops")
@@ -157,3 +159,57 @@ def test_profile_of_other_templates_is_refused(field):
 def test_damaged_profile_is_refused(changes):
     with pytest.raises(BundleError, match="not complete \\(1 faults\\)"):
         make(**changes)
+
+
+class Order(NamedTuple):
+    """What a network says, as `KeyOrder` wants it."""
+
+    surprises: list[Surprise]
+    count: int
+    mean_surprisal: float = 0.1
+    events: int = 100
+    surprisal_high: float = 0.5
+
+
+def surprise(number: int, end: bool = False, source: str = "") -> Surprise:
+    return Surprise(source, number, "work", 7, ("stop", ""), 9.5, end)
+
+
+def test_without_surprises_ends_are_as_they_should_be():
+    """A network that knows how sources end takes the place of the comparison, also while it has seen no end."""
+    detector = make()
+    states = {"": state_of(detector, [0, 2, 1])}
+    assert [f.kind for f in detector.finish(states).findings] == ["end"]
+    assert detector.finish(states, Order([], 0)).findings == []
+
+
+def test_surprises_become_findings():
+    """Lines out of order and ends, with what was likelier; the end names the last line, whatever its key."""
+    detector = make(lines_high=100)
+    states = {"": state_of(detector, [0, 1, 2, "new:x"])}
+    detection = detector.finish(states, Order([surprise(2), surprise(3), surprise(4, end=True)], 3))
+    found = {f.kind: f for f in detection.findings if f.kind != "new"}
+    assert found["order"]._replace(score=0) == ("order", 0, "work", "", 3, 1, 7, ("stop", ""))
+    assert found["end"] == ("end", 1.0, "new:x", "", 4, 0, 7, ("stop", ""))
+    assert detection.raw_score == pytest.approx(1 + 1 + math.log2(1 + 2))
+
+
+@pytest.mark.parametrize("count", [3, 64, 5000])
+def test_surprises_that_are_only_counted_weigh_too(count):
+    """The strongest share what all of them score."""
+    detector = make()
+    order = Order([surprise(1), surprise(2), surprise(3)], count)
+    found = [f for f in detector.finish({"": state_of(detector, [0, 1, 2])}, order).findings if f.kind == "order"]
+    assert [f.score for f in found] == pytest.approx([math.log2(1 + count) / 3] * 3)
+
+
+@pytest.mark.parametrize(("mean", "score"), [(0.4, None), (0.5, None), (1.0, 1.0), (4.0, 3.0)])
+def test_surprisal_above_that_of_passing_runs(mean, score):
+    """Twice the surprisal is one point, as twice the length is; the finding is about the run and has no place."""
+    detector = make()
+    found = detector.finish({"": state_of(detector, [0, 1, 2])}, Order([], 0, mean)).findings
+    assert found == ([] if score is None else [("order", score, "", "", None, 100, None, ())])
+
+
+def test_profile_without_interval_says_nothing_of_it():
+    assert make().profile.false_alarm_interval == (0.0, 1.0)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.verdicts import make_verdict
 from training.data import LabelledRun, read_oai
-from training.evaluate import expected_calibration_error, mean_and_spread, scores_of
+from training.evaluate import HeldOut, expected_calibration_error, mean_and_spread, paired_bootstrap, scores_of
 from training.keyword_rule import keyword_label
 from training.splits import cross_folds, hold_out
 
@@ -77,8 +77,8 @@ def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, sh
     _, test = hold_out(
         [run.label for run in runs], [run.groups["template_hash"] for run in runs], shipped.card.training["seed"]
     )
-    held_out = {f"{i:05d}": runs[i] for i in test.tolist()}
-    for name, run in held_out.items():
+    kept = {f"{i:05d}": runs[i] for i in test.tolist()}
+    for name, run in kept.items():
         folder = tmp_path / "logs" / name
         folder.mkdir(parents=True)
         for source, data in run.sources.items():
@@ -87,10 +87,52 @@ def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, sh
     done = subprocess.run(command, capture_output=True, check=False, timeout=170)
     assert done.returncode == 1, done.stderr.decode()
     said = {Path(row["run_id"].split("#")[0]).name: row for row in map(json.loads, done.stdout.splitlines())}
-    assert said.keys() == held_out.keys()
+    assert said.keys() == kept.keys()
     from stream_triage import Verdict
 
-    ordered = [Verdict.model_validate(said[name]) for name in held_out]
-    table = scores_of(list(held_out.values()), ordered, "Pass").table
+    ordered = [Verdict.model_validate(said[name]) for name in kept]
+    table = scores_of(list(kept.values()), ordered, "Pass", shipped).table
     stated = shipped.card.scores["template_hash"]["first_seed"]
     assert table == stated
+
+
+def held_out(said: dict[str, list[str]], groups: list[str] | None = None) -> HeldOut:
+    truth = ["Pass"] * 40 + ["L3"] * 40
+    return HeldOut(truth, groups or [str(i) for i in range(80)], said)
+
+
+RIGHT = ["Pass"] * 40 + ["L3"] * 40
+HALF_WRONG = ["Pass"] * 40 + ["L3"] * 20 + ["Pass"] * 20
+
+
+def test_bootstrap_of_equal_models_is_zero() -> None:
+    split = held_out({"one": HALF_WRONG, "other": HALF_WRONG})
+    assert paired_bootstrap([split], "one", "other") == {"difference": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_bootstrap_finds_a_difference_with_its_sign() -> None:
+    """The difference is that of the scores, its interval lies on one side of zero, and turning round turns the sign."""
+    split = held_out({"one": RIGHT, "other": HALF_WRONG})
+    found, turned = paired_bootstrap([split], "one", "other"), paired_bootstrap([split], "other", "one")
+    f1 = (2 * 40 / (40 + 60) + 2 * 20 / (40 + 20)) / 2
+    assert found["difference"] == pytest.approx(1 - f1, abs=1e-4)
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    assert turned["difference"] == -found["difference"]
+
+
+def test_bootstrap_of_near_copies_is_less_sure() -> None:
+    """Twenty errors in one group of copies count as one, not as twenty."""
+    said = {"one": RIGHT, "other": HALF_WRONG}
+    copies = [str(min(i, 60)) for i in range(80)]
+    apart, together = (paired_bootstrap([held_out(said, groups)], "one", "other") for groups in (None, copies))
+    assert together["high"] - together["low"] > 2 * (apart["high"] - apart["low"])
+
+
+def test_bootstrap_without_enough_runs_says_so() -> None:
+    """No label has twenty runs, so there is no macro-F1 to compare."""
+    split = HeldOut(["Pass", "L3"], ["1", "2"], {"one": ["Pass", "L3"], "other": ["L3", "L3"]})
+    assert np.isnan(paired_bootstrap([split], "one", "other")["difference"])
+
+
+def test_confusion_counts_true_by_said() -> None:
+    assert held_out({"one": HALF_WRONG}).confusion("one", ["Pass", "L3"]) == [[40, 0], [20, 20]]

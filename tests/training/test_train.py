@@ -38,7 +38,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def train(corpus: Path, *more: str) -> int:
     names = ["--logs", str(corpus / "logs"), "--labels", str(corpus / "labels.csv"), "--out", str(corpus / "mine")]
-    return main([*names, "--seeds", "2", *more])
+    return main([*names, "--seeds", "2", "--models", "baseline", *more])
 
 
 def test_own_logs_become_a_bundle_that_judges(corpus: Path) -> None:
@@ -211,7 +211,7 @@ def test_own_patterns_hide_their_secrets_from_the_bundle(corpus: Path) -> None:
     (corpus / "my.toml").write_text('[[redaction.patterns]]\nname = "badge"\npattern = "badge (?P<secret>[A-Za-z]+)"\n')
     assert train(corpus) == 0
     learned = [path.name for path in (corpus / "mine").iterdir() if b"quetzal" in path.read_bytes().lower()]
-    assert {"templates.json", "classifier.json"} <= set(learned)
+    assert {"templates.json", "terms.json"} <= set(learned)
     assert train(corpus, "--config", str(corpus / "my.toml")) == 0
     for path in (corpus / "mine").iterdir():
         assert b"quetzal" not in path.read_bytes().lower()

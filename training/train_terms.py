@@ -1,6 +1,6 @@
-"""Term presence of training runs in, weights of the label classifier out.
+"""Term presence of training runs in, weights of the term classifier out.
 
-Binary TF-IDF and multinomial logistic regression with balanced class weights, as `stages/classify.py` serves it. Strength
+Binary TF-IDF and multinomial logistic regression with balanced class weights, as `stages/terms.py` serves it. Strength
 of the penalty and temperature come from cross-fitting inside the training runs; held-out runs are never looked at.
 """
 
@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from stream_triage.stages.classify import line_terms
+from stream_triage.stages.terms import line_terms
+from training.calibration import log_loss, temperature
 from training.data import MaskedRuns
 from training.splits import cross_folds
 
-__all__ = ["ClassifierFit", "fit_classifier"]
+__all__ = ["TUNING_FOLDS", "TermsFit", "fit_terms"]
 
 # A term must come in this many training runs; 3 keeps the rarest layer fault's words (18 runs in all).
 MIN_RUNS = 3
@@ -31,8 +30,8 @@ TUNING_FOLDS = 3
 
 
 @dataclass(frozen=True)
-class ClassifierFit:
-    """What a bundle's classifier files hold, and how it did on runs that each fold had not seen."""
+class TermsFit:
+    """What a bundle's term files hold, and how it did on runs that each fold had not seen."""
 
     terms: list[str]
     weights: NDArray[np.float64]
@@ -57,14 +56,14 @@ class ClassifierFit:
             "expected_terms": {key: list(map(int, terms)) for key, terms in sorted(expected_terms.items())},
         }
         return {
-            "classifier.json": (json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n").encode(),
-            "classifier.npz": buffer.getvalue(),
+            "terms.json": (json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n").encode(),
+            "terms.npz": buffer.getvalue(),
         }
 
 
-def fit_classifier(
+def fit_terms(
     corpus: MaskedRuns, runs: NDArray[np.intp], groups: Sequence[str], labels: Sequence[str], seed: int
-) -> ClassifierFit:
+) -> TermsFit:
     """Fits on the given runs; `groups` of near copies are of these runs, `labels` name the columns of the weights."""
     terms, presence = _presence(corpus, runs)
     targets = np.array([labels.index(label) for label in corpus.labels[runs]])
@@ -72,11 +71,11 @@ def fit_classifier(
     features = presence * idf.astype(np.float32)
     folds = list(cross_folds(corpus.labels[runs].tolist(), groups, seed, TUNING_FOLDS))
     trials = {c: _out_of_fold(features, targets, folds, c, len(labels)) for c in PENALTIES}
-    calibrated = {c: _temperature(scores, targets) for c, scores in trials.items()}
-    best = min(PENALTIES, key=lambda c: _loss(trials[c] / calibrated[c], targets))
+    calibrated = {c: temperature(scores, targets) for c, scores in trials.items()}
+    best = min(PENALTIES, key=lambda c: log_loss(trials[c] / calibrated[c], targets))
     weights, bias = _fit(features, targets, best, len(labels))
     frequencies = np.stack([presence[targets == i].mean(axis=0) for i in range(len(labels))])
-    return ClassifierFit(terms, weights * idf, bias, frequencies, calibrated[best], best, trials[best] / calibrated[best])
+    return TermsFit(terms, weights * idf, bias, frequencies, calibrated[best], best, trials[best] / calibrated[best])
 
 
 def _presence(corpus: MaskedRuns, runs: NDArray[np.intp]) -> tuple[list[str], NDArray[np.float32]]:
@@ -128,13 +127,3 @@ def _fit(
     else:
         weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
     return weights, bias
-
-
-def _temperature(scores: NDArray[np.float64], targets: NDArray[np.intp]) -> float:
-    """Temperature of the likeliest out-of-fold probabilities (Guo et al., "On Calibration of Modern Neural Networks")."""
-    found = minimize_scalar(lambda log_t: _loss(scores / np.exp(log_t), targets), bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
-
-
-def _loss(scores: NDArray[np.float64], targets: NDArray[np.intp]) -> float:
-    return float(-log_softmax(scores, axis=1)[np.arange(len(targets)), targets].mean())

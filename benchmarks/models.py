@@ -1,0 +1,271 @@
+"""The models alone, on one thread: milliseconds a text for the classifiers, microseconds an event for the detectors, a peek.
+
+    python -m benchmarks.models [--data DIR] [--bundle oai5g] [--out benchmarks/results/models.md]
+
+Takes about three minutes. `cold` reads every line for the first time; `warm` has read each before, as the memory for lines
+like it in the pipeline does. The plain network, which has no lines to remember, is one of equal size with random weights:
+its speed does not depend on them. Other work on the machine moves every figure, so compare within one run only.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.corpora import MissingDataError, lines_of, read_corpus, write_corpora
+from benchmarks.throughput import machine, table
+from stream_triage import Bundle, Triage, find_bundle
+from stream_triage.inference import Network
+from stream_triage.pipeline import Model
+from stream_triage.stages.classify import Classifier
+from stream_triage.stages.normalise import key_text, mask, words
+from stream_triage.stages.template import Templates
+
+__all__ = ["main"]
+
+RESULTS = Path(__file__).parent / "results" / "models.md"
+CHARACTERS = (50_000, 200_000, 2_000_000)
+REPEATS = 7
+PEEK_LINES = 200_000
+CHUNK_LINES = 100
+CI_LINES = 150_000
+# Symbols of a window of the plain network, and how many on each side are read but not scored: more than it can see.
+PLAIN_WINDOW, PLAIN_HALO = 8_192, 128
+PLAIN_STRIDE = 32
+# It takes seconds for more, in proportion.
+PLAIN_MOST = 200_000
+
+
+def main(argv: Sequence[str] | None = None, *, characters: Sequence[int] = CHARACTERS, peek_lines: int = PEEK_LINES) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("STREAM_TRIAGE_DATA") or None, help="folder of real logs"
+    )
+    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args(argv)
+    if args.data is None:
+        parser.error("no data: name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+    bundle = Bundle.open(find_bundle(args.bundle))
+    with TemporaryDirectory(prefix="stream-triage-bench-") as folder:
+        try:
+            write_corpora(args.data, Path(folder), ci_lines=CI_LINES, large_bytes=1)
+        except MissingDataError as error:
+            parser.error(str(error))
+        page = _page(bundle, Path(folder), characters, peek_lines)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(page)
+    print(page, end="")
+    return 0
+
+
+def _page(bundle: Bundle, corpora: Path, characters: Sequence[int], peek_lines: int) -> str:
+    model = Model(bundle)
+    texts = {name: _masked(corpora / folder) for name, folder in (("CI", "ci"), ("OAI", "oai"))}
+    parts = [
+        "# Models",
+        f"{date.today().isoformat()}, {machine()}, one thread, bundle {bundle.card.name}. "
+        f"Written by `python -m benchmarks.models`. Median of {REPEATS}; characters are those of masked text.",
+        "## Classifiers\n\nMilliseconds for a text of so many characters. Each line of the CI text is another one; the OAI "
+        "text is that of its runs one after the other, repeated lines included.",
+        _classifier_table(model, texts, characters),
+        "## Detectors\n\nMicroseconds an event, each on the same keys.",
+        _detector_table(model, texts),
+        f"## Peek\n\nOne run of OAI lines, fed in chunks of {CHUNK_LINES} lines with a provisional verdict after each: "
+        "milliseconds a chunk, by how far the run had come.",
+        _peek_table(bundle, corpora / "oai", peek_lines),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _masked(corpus: Path) -> list[str]:
+    lines: list[str] = []
+    for run in read_corpus(corpus):
+        for text in run.values():
+            lines += mask("\n".join(lines_of(text))).split("\n")
+    return lines
+
+
+def _of_size(lines: Sequence[str], characters: int) -> list[str]:
+    """Lines from the beginning, from there again where they do not suffice."""
+    found: list[str] = []
+    while characters > 0:
+        for line in lines:
+            found.append(line)
+            characters -= len(line)
+            if characters <= 0:
+                break
+    return found
+
+
+def _median(call: Callable[[], Any]) -> float:
+    call()
+    seconds = []
+    for _ in range(REPEATS):
+        start = perf_counter()
+        call()
+        seconds.append(perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _classifier_table(model: Model, texts: Mapping[str, Sequence[str]], characters: Sequence[int]) -> str:
+    kept = {name: [line for line in lines if words(line)] for name, lines in texts.items()}
+    kept["CI"] = list(dict.fromkeys(kept["CI"]))
+    rows: list[list[str]] = []
+    rows += [
+        [f"{name}, {state}, {text}"] for text in kept for name in model.classifier.classifiers for state in ("cold", "warm")
+    ]
+    rows += [[f"plain network of equal size, {text}"] for text in kept]
+    plain = _Plain(model)
+    for size in characters:
+        row = iter(rows)
+        for lines in kept.values():
+            text = _of_size(lines, size)
+            for one in model.classifier.classifiers.values():
+                for milliseconds in _cold_and_warm(one, text):
+                    next(row).append(f"{milliseconds:.1f}")
+        for lines in kept.values():
+            next(row).append(f"{1e3 * _median(partial(plain, _of_size(lines, size))):.1f}" if size <= PLAIN_MOST else "")
+    return table(["classifier, cache, text", *(f"{size:,} characters" for size in characters)], rows)
+
+
+def _cold_and_warm(one: Classifier, text: Sequence[str]) -> tuple[float, float]:
+    """Milliseconds with every distinct line still to be read, and with all of them known."""
+    read = _reading(one, text)
+    known = read()
+    return 1e3 * _median(lambda: _classified(one, read())), 1e3 * _median(lambda: _classified(one, known))
+
+
+def _reading(one: Classifier, lines: Sequence[str]) -> Callable[[], list[Any]]:
+    """Features of all lines, each distinct line read once, as the pipeline does it."""
+    distinct = list(dict.fromkeys(lines))
+    of_line = [words(line) for line in distinct]
+
+    def read() -> list[Any]:
+        known = dict(zip(distinct, one.read(distinct, of_line), strict=True))
+        return [known[line] for line in lines]
+
+    return read
+
+
+def _classified(one: Classifier, features: Sequence[Any]) -> Any:
+    state = one.start()
+    for first in range(0, len(features), 4096):
+        some = features[first : first + 4096]
+        one.update(state, some, range(first + 1, first + 1 + len(some)))
+        one.advance([state])
+    return one.scores({"": state})
+
+
+class _Plain:
+    """The published shape, streamed exactly in windows that overlap by more than the network can see."""
+
+    def __init__(self, model: Model) -> None:
+        import torch
+
+        from training.charcnn import CharCNNConfig, CharCNNNet
+        from training.export import to_onnx
+
+        charcnn: Any = model.classifier.classifiers["charcnn"]
+        self._alphabet = charcnn.alphabet
+        config = CharCNNConfig(len(charcnn.alphabet), len(model.card.labels), shape="plain", width=charcnn.profile.width)
+        network = CharCNNNet(config)
+        network.forward = network.plain_features
+        example = {"symbols": torch.zeros((1, PLAIN_WINDOW), dtype=torch.long)}
+        data = to_onnx(network, example, ["features"], {"symbols": {1: "length"}, "features": {2: "places"}})
+        self._network = Network(data, ["symbols"], ["features"], "plain")
+        self.width = config.width
+
+    def __call__(self, lines: Sequence[str]) -> Any:
+        codes = self._alphabet.encode(lines)
+        symbols = np.concatenate([np.append(line, np.uint8(0)) for line in codes]).astype(np.int64)
+        padded = np.zeros(PLAIN_HALO + -(-len(symbols) // PLAIN_WINDOW) * PLAIN_WINDOW + PLAIN_HALO, dtype=np.int64)
+        padded[PLAIN_HALO : PLAIN_HALO + len(symbols)] = symbols
+        maxima = np.zeros(self.width, dtype=np.float32)
+        cut = PLAIN_HALO // PLAIN_STRIDE
+        for first in range(0, len(padded) - 2 * PLAIN_HALO, PLAIN_WINDOW):
+            window = padded[None, first : first + PLAIN_WINDOW + 2 * PLAIN_HALO]
+            maxima = np.maximum(maxima, self._network(symbols=window)[0][0, :, cut:-cut].max(axis=1))
+        return maxima
+
+
+def _detector_table(model: Model, texts: Mapping[str, Sequence[str]]) -> str:
+    rows = []
+    for name, lines in texts.items():
+        keys = _keys(model.templates, lines[:100_000])
+        events = sum(key != -2 for key in keys)
+        for kind, run in _detectors(model, keys):
+            rows.append([f"{kind}, {name}", f"{events:,}", f"{1e6 * _median(run) / events:.2f}"])
+    return table(["detector, keys", "events", "µs/event"], rows)
+
+
+def _keys(templates: Templates, lines: Sequence[str]) -> list[int]:
+    memo: dict[str, int] = {}
+    for line in lines:
+        if line not in memo:
+            memo[line] = templates.match(key_text(line)) if line.strip() else -2
+    return [memo[line] for line in lines]
+
+
+def _detectors(model: Model, keys: Sequence[int]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def plain() -> None:
+        state = model.detector.start()
+        for first in range(0, len(keys), 4096):
+            some = keys[first : first + 4096]
+            model.detector.update(state, some, ["new:0"] * sum(key == -1 for key in some), first + 1)
+
+    def next_key() -> None:
+        assert model.next_key
+        state = model.next_key.start()
+        for first in range(0, len(keys), 4096):
+            model.next_key.update(state, keys[first : first + 4096], first + 1)
+            model.next_key.advance([state])
+        model.next_key.finish({"": state}, final=True)
+
+    yield "plain", plain
+    if model.next_key:
+        yield "next key", next_key
+
+
+def _peek_table(bundle: Bundle, corpus: Path, lines: int) -> str:
+    """Chunks of a run whose lines come from all OAI runs, with a verdict after each."""
+    text = _raw_lines(corpus, lines)
+    triage = Triage(bundle)
+    session, seconds = triage.session("long"), []
+    for first in range(0, len(text), CHUNK_LINES):
+        session.feed(("\n".join(text[first : first + CHUNK_LINES]) + "\n").encode())
+        start = perf_counter()
+        session.peek()
+        seconds.append(perf_counter() - start)
+    session.text.close()
+    tenth = max(1, len(seconds) // 10)
+    parts = {
+        "first tenth": seconds[:tenth],
+        "middle tenth": seconds[len(seconds) // 2 :][:tenth],
+        "last tenth": seconds[-tenth:],
+    }
+    rows = [[name, f"{1e3 * statistics.median(some):.1f}", f"{1e3 * max(some):.1f}"] for name, some in parts.items()]
+    return table([f"of {len(text):,} lines", "median ms", "highest ms"], rows)
+
+
+def _raw_lines(corpus: Path, count: int) -> list[str]:
+    found: list[str] = []
+    for run in read_corpus(corpus):
+        for data in run.values():
+            found += lines_of(data)
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""A bundle with all its networks, tiny, from runs to verdicts; and what is written of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_triage import Triage
+from tests.corpus import LABELS, make_run, runs
+from training.data import MaskedRuns
+from training.fit_bundle import BundleSettings, Corpus, alone
+from training.splits import FOLDS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def masked_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, BundleSettings]:
+    import torch
+
+    from training.train_charcnn import CharCNNSettings
+    from training.train_loggpt import LogGPTSettings
+
+    torch.set_num_threads(1)
+    made = runs(330)
+    corpus = Corpus(made, MaskedRuns(made), LABELS, "Pass", ("group",))
+    settings = BundleSettings(
+        "tiny",
+        charcnn=CharCNNSettings(embedding=8, channels=16, width=16, epochs=6, batch=16, learning_rate=5e-3),
+        loggpt=LogGPTSettings(layers=1, width=16, heads=2, stride=16, epochs=8),
+        checkpoints=tmp_path_factory.mktemp("checkpoints"),
+    )
+    return corpus, settings
+
+
+@pytest.fixture(scope="module")
+def outcomes(masked_settings):
+    """Two splits of 330 runs, each with a bundle and its scores."""
+    from training.train import Split, fit_and_score
+
+    corpus, settings = masked_settings
+    return {split: fit_and_score(corpus, split, settings) for split in (Split("group", 0), Split("group", 1))}
+
+
+def test_the_bundle_holds_all_models_and_judges(outcomes) -> None:
+    """Each classifier that has a share decides; the rest of its files lie beside."""
+    outcome = next(iter(outcomes.values()))
+    card = outcome.bundle.card
+    assert card.detectors == ("profile", "next_key")
+    assert set(card.classifiers) <= {"terms", "charcnn"}
+    assert {"terms.npz", "charcnn_lines.onnx", "charcnn_run.onnx", "next_key.onnx"} <= set(card.files)
+    assert set(card.training["out_of_fold_log_loss"]) == {"terms", "charcnn", "pool"}
+    triage = Triage(outcome.bundle)
+    for label in LABELS:
+        session = triage.session("new")
+        for source, data in make_run(label, 5000).sources.items():
+            session.feed(data, source)
+        assert session.close().label == label
+
+
+@pytest.mark.parametrize("classifier", ["terms", "charcnn"])
+def test_each_classifier_judges_alone(outcomes, classifier) -> None:
+    """The bundle's parts can be compared: the same files, another card."""
+    outcome = next(iter(outcomes.values()))
+    part = alone(outcome.bundle, classifier)
+    assert Triage(part).run(b"".join(make_run("L3", 5000).sources.values())).label in LABELS
+    assert outcome.scores[classifier].macro_f1 > 0.6
+
+
+def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> None:
+    """The summary has every comparison, the file of figures every curve, and the page is made of them."""
+    from training import report
+    from training.train import _summary, _write_figures
+
+    scores = _summary(list(outcomes.values()))
+    assert scores["served_less_terms_alone"]["low"] <= scores["served_less_terms_alone"]["high"]
+    assert len(scores["macro_f1"]["values"]) == 2
+    _write_figures(tmp_path / "figures.json", outcomes, LABELS)
+    rows = json.loads((tmp_path / "figures.json").read_text())
+    assert [np.sum(row["confusion"]["served"]) for row in rows] == [330 // FOLDS] * 2
+    assert {"charcnn", "next_key"} <= set(rows[0]["curves"])
+    card = next(iter(outcomes.values())).bundle.card.model_copy(update={"scores": {"group": scores}})
+    (tmp_path / "card.json").write_text(card.model_dump_json())
+    (tmp_path / "order.md").write_text("## Order\n\n| a |\n|---|\n")
+    networks = Path(report.__file__).parent / "results" / "networks.jsonl"
+    arguments = {"figures": "figures.json", "card": "card.json", "order": "order.md", "out": "RESULTS.md"}
+    flags = [f"--{name}={tmp_path / file}" for name, file in arguments.items()]
+    assert report.main([*flags, f"--networks={networks}"]) == 0
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert f"{scores['macro_f1']['mean']:.4f}" in page
+    for picture in ("curves", "confusion", "networks"):
+        assert (tmp_path / "results" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted after its networks were trained, a training goes on from the checkpoints: the same files come out."""
+    from training import loop
+    from training.train import fit_and_score
+
+    def refuse(*_: object) -> float:
+        raise AssertionError("an epoch was trained again")
+
+    monkeypatch.setattr(loop, "_train", refuse)
+    corpus, settings = masked_settings
+    split, first = list(outcomes.items())[-1]  # checkpoints of a folder are those of the last training
+    again = fit_and_score(corpus, split, settings)
+    assert again.bundle.data("next_key.onnx") == first.bundle.data("next_key.onnx")
+    assert again.bundle.data("charcnn_run.onnx") == first.bundle.data("charcnn_run.onnx")
+    assert again.held_out == first.held_out

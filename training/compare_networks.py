@@ -1,0 +1,140 @@
+"""Shapes and settings of the char-CNN side by side: trained on the same runs, scored on the same held-out ones.
+
+    python -m training.compare_networks --oai DATA/ran/oai_rfsim_runs.jsonl.xz [--out training/results/networks.jsonl]
+
+One JSON object a trial is appended to the file as soon as the trial is done, and a trial that is in the file already is not
+run again: the script may be interrupted and called anew. What was chosen was chosen by the validation columns.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+
+from training.data import CorpusError, MaskedRuns, read_oai
+from training.evaluate import MIN_TEST_RUNS
+from training.splits import hold_out
+from training.train_charcnn import CharCNNSettings, FoldedRuns, fit_alphabet, fit_charcnn
+
+__all__ = ["Trial", "main", "trials"]
+
+RESULTS = Path(__file__).parent / "results" / "networks.jsonl"
+LINES = CharCNNSettings(epochs=10)
+# The plain shape takes several times as long to train.
+PLAIN = replace(LINES, shape="plain", batch=16, epochs=6)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training; `name` is the row of the table that it belongs to."""
+
+    name: str
+    settings: CharCNNSettings
+    kind: str
+    split: int
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "split": self.split,
+            "seed": self.seed,
+            "settings": asdict(self.settings),
+        }
+
+
+def trials() -> Iterator[Trial]:
+    """The main pair first, so that an interrupted comparison is worth something."""
+    both = (("template_hash", 0), ("injected_key", 2))
+    for seed in range(3):
+        yield from (Trial("lines", LINES, kind, split, seed) for kind, split in both)
+    for seed in range(2):
+        yield from (Trial("lines, not residual", replace(LINES, residual=False), kind, split, seed) for kind, split in both)
+    for seed in range(3):
+        yield Trial("plain", PLAIN, *both[0], seed)
+    yield Trial("plain, not residual", replace(PLAIN, residual=False), *both[0], 0)
+    for batch in (16, 64):
+        yield Trial(f"lines, batch of {batch}", replace(LINES, batch=batch), *both[0], 0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.compare_networks", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--oai", type=Path, required=True, help="oai_rfsim_runs.jsonl.xz")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--only", default="", help="only trials whose name begins so")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    try:
+        masked, groups = _read(arguments.oai)
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    for trial in trials():
+        if trial.name.startswith(arguments.only) and trial.identity() not in _done(arguments.out):
+            row = trial.identity() | run(trial, masked, groups[trial.kind])
+            with arguments.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    return 0
+
+
+def _read(path: Path) -> tuple[MaskedRuns, dict[str, list[str]]]:
+    runs = read_oai(path)
+    return MaskedRuns(runs), {kind: [run.groups[kind] for run in runs] for kind in runs[0].groups}
+
+
+def _done(path: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [{name: row[name] for name in ("name", "kind", "split", "seed", "settings")} for row in rows]
+
+
+def run(trial: Trial, masked: MaskedRuns, groups: Sequence[str]) -> dict[str, Any]:
+    """Figures of one training: validation decides, held out is only told."""
+    names = sorted(set(masked.labels.tolist()))
+    training, test = hold_out(masked.labels.tolist(), groups, trial.split)
+    folded = FoldedRuns(masked, fit_alphabet(masked, training.tolist()))
+    started = time.perf_counter()
+    fitted = fit_charcnn(
+        folded,
+        masked.labels,
+        names,
+        training.tolist(),
+        [groups[i] for i in training.tolist()],
+        trial.seed,
+        trial.settings,
+        report=lambda number, epoch: print(trial.name, trial.kind, trial.seed, number, epoch, file=sys.stderr, flush=True),
+    )
+    seconds = time.perf_counter() - started
+    truth = np.array([names.index(label) for label in masked.labels[test]])
+    said = fitted.task.scores(test.tolist()).argmax(axis=1)
+    counted = [i for i in range(len(names)) if (truth == i).sum() >= MIN_TEST_RUNS]
+    rare = {
+        names[i]: f"{int(((truth == i) & (said == i)).sum())} of {int((truth == i).sum())}"
+        for i in range(len(names))
+        if 0 < (truth == i).sum() < MIN_TEST_RUNS
+    }
+    return {
+        "parameters": sum(weights.numel() for weights in fitted.task.network.parameters()),
+        "training_runs": len(fitted.training),
+        "best_epoch": fitted.curve.best,
+        "epochs": [epoch._asdict() for epoch in fitted.curve.epochs],
+        "seconds": round(seconds),
+        "validation_macro_f1": round(fitted.curve.epochs[fitted.curve.best].validation["macro_f1"], 4),
+        "macro_f1": round(float(f1_score(truth, said, labels=counted, average="macro", zero_division=0)), 4),
+        "accuracy": round(float((truth == said).mean()), 4),
+        "rare": rare,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

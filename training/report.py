@@ -1,0 +1,207 @@
+"""Figures of finished trainings in, training/RESULTS.md with its pictures out. Nothing is trained here.
+
+    python -m training.report      # or: make results
+
+Reads what `training.train --figures`, `training.compare_networks` and `training.order_experiment` left in training/results/.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from training.evaluate import mean_and_spread
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+__all__ = ["main"]
+
+FOLDER = Path(__file__).parent
+MODELS = {
+    "served": "**served: the pool**",
+    "terms": "TF-IDF + logistic regression alone",
+    "charcnn": "char-CNN alone",
+}
+Row = Mapping[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.report", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--figures", type=Path, default=FOLDER / "results" / "oai5g.json")
+    parser.add_argument("--card", type=Path, default=FOLDER.parent / "models" / "oai5g" / "card.json")
+    parser.add_argument("--networks", type=Path, default=FOLDER / "results" / "networks.jsonl")
+    parser.add_argument("--order", type=Path, default=FOLDER / "results" / "order.md")
+    parser.add_argument("--out", type=Path, default=FOLDER / "RESULTS.md")
+    arguments = parser.parse_args(argv)
+    splits: list[Row] = json.loads(arguments.figures.read_text())
+    card: Row = json.loads(arguments.card.read_text())
+    trials: list[Row] = [json.loads(line) for line in arguments.networks.read_text().splitlines()]
+    pictures = arguments.out.parent / "results"
+    pictures.mkdir(exist_ok=True)
+    _draw_curves(splits[0], pictures / "curves.png")
+    _draw_confusion(splits, pictures / "confusion.png")
+    _draw_trials(trials, pictures / "networks.png")
+    arguments.out.write_text(_page(splits, card, trials, arguments.order.read_text()))
+    return 0
+
+
+def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -> str:
+    kinds = list(dict.fromkeys(row["kind"] for row in splits))
+    training = card["training"]
+    precision = training["charcnn_precision"]
+    shares = ", ".join(f"{name} {share:g}" for name, share in card["classifiers"].items())
+    parts = [
+        "# Results",
+        "Written by `python -m training.report` from what the trainings left in [results/](results); scores are those of "
+        "held-out runs through the serving pipeline. [LOG.md](LOG.md) tells what was tried on the way.",
+        f"## Who decides\n\nBundle `{card['name']}` {card['version']}, trained on {training['runs']} runs "
+        f"({training['split']}). Shares in the label scores, chosen by log-loss on runs that the models of each fold had not "
+        f"seen: {shares}; temperature {card['temperature']:g}. The char-CNN's line part is served in {precision['served']}: "
+        f"the same label on {precision['same_labels']:.1%} of its validation runs as in fp32, scores "
+        f"{precision['median_difference']:g} apart in the median and {precision['largest_difference']:g} at most.",
+        _table(
+            ("out-of-fold log-loss", "nats a run"), [(n, f"{v:.4f}") for n, v in training["out_of_fold_log_loss"].items()]
+        ),
+        "## Classifiers\n\nMacro-F1 over labels with at least 20 held-out runs, mean ± standard deviation of the folds; the "
+        "difference to the pool on the same runs with its 95 % interval (paired bootstrap over groups of near copies).",
+        _classifier_table(card, kinds),
+        _picture("confusion", "Confusion matrices of the served pool, runs of all folds together"),
+        "## Detectors\n\nPass or fail by the anomaly score alone; false alarms among passing runs. The detector states an "
+        "interval for the rate of false alarms; the last column says how often the observed rate lay in it.",
+        _detector_table(card, kinds),
+        "### What the network adds\n\nHeld-out passing runs of one split (seed 1; the settings were chosen in view of seed 0), changed in nothing but the order of their lines: the "
+        "share that each detector calls anomalous, and the share with any key or end outside the K likeliest.",
+        order.strip(),
+        "## Which network\n\nEach trial is one training; a split's held-out runs are the same for all of them. Chosen by the "
+        "validation column. Held out by `injected_key` is the fold on which all models are worst (see LOG.md).",
+        _trial_table(trials),
+        _picture("networks", "Validation macro-F1 by epoch, split by template_hash"),
+        "## Curves of the bundle\n\nTraining and validation loss by epoch; a dot marks the epoch whose weights are served.",
+        _picture("curves", "Training curves of the networks of the bundle"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _picture(name: str, title: str) -> str:
+    return f"![{title}](results/{name}.png)"
+
+
+def _classifier_table(card: Row, kinds: Iterable[str]) -> str:
+    rows = []
+    for kind in kinds:
+        scores = card["scores"][kind]
+        rows.append((f"`{kind}`", MODELS["served"], _spread(scores["macro_f1"]), ""))
+        for model in ("terms", "charcnn"):
+            less = scores[f"served_less_{model}_alone"]
+            interval = f"{less['difference']:+.4f} ({less['low']:+.4f} to {less['high']:+.4f})"
+            rows.append((f"`{kind}`", MODELS[model], _spread(scores[f"{model}_alone_macro_f1"]), interval))
+        rows.append((f"`{kind}`", "keyword rule", _spread(scores["keyword_rule_macro_f1"]), ""))
+    return _table(("split", "model", "macro-F1", "pool less this"), rows)
+
+
+def _detector_table(card: Row, kinds: Iterable[str]) -> str:
+    rows = []
+    for kind in kinds:
+        scores = card["scores"][kind]
+        within = [not said.count("not within") for said in scores["false_alarms_in_interval"]]
+        served = _spread(scores["anomaly_auroc"]), _spread(scores["false_alarm_rate"]), f"{sum(within)} of {len(within)}"
+        rows.append((f"`{kind}`", "**served: plain and LogGPT**", *served))
+        plain = _spread(scores["plain_detector_auroc"]), _spread(scores["plain_detector_false_alarm_rate"]), ""
+        rows.append((f"`{kind}`", "plain detector alone", *plain))
+    return _table(("split", "detector", "AUROC", "false alarms", "folds within the stated interval"), rows)
+
+
+def _trial_table(trials: Sequence[Row]) -> str:
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for trial in trials:
+        groups.setdefault((trial["name"], trial["kind"], trial["split"]), []).append(trial)
+    rows = []
+    for (name, kind, split), some in groups.items():
+        seconds = np.mean([epoch["seconds"] for trial in some for epoch in trial["epochs"]])
+        rows.append(
+            (
+                name,
+                f"`{kind}`, fold {split}",
+                f"{some[0]['parameters']:,}",
+                str(len(some)),
+                _spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
+                _spread(mean_and_spread([trial["macro_f1"] for trial in some])),
+                ", ".join(count for trial in some for count in trial["rare"].values()),
+                f"{seconds:.0f}",
+            )
+        )
+    head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found", "s an epoch")
+    return _table(head, rows)
+
+
+def _spread(figure: Row) -> str:
+    several = len(figure["values"]) > 1
+    return f"{figure['mean']:.4f}" + (f" ± {figure['sd']:.4f}" if several else "")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruled = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
+
+
+def _draw_curves(split: Row, path: Path) -> None:
+    curves = {name: curve for name, curve in split["curves"].items() if "fold" not in name}
+    figure, axes = plt.subplots(1, len(curves), figsize=(9, 3.2), squeeze=False)
+    for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
+        numbers = range(1, len(curve["epochs"]) + 1)
+        validation = [epoch["validation"]["loss"] for epoch in curve["epochs"]]
+        axis.plot(numbers, [epoch["training_loss"] for epoch in curve["epochs"]], label="training")
+        axis.plot(numbers, validation, label="validation")
+        axis.plot(curve["best"] + 1, validation[curve["best"]], "o", color="black", markersize=4)
+        axis.set(title={"charcnn": "char-CNN", "next_key": "LogGPT"}[name], xlabel="epoch", ylabel="loss", yscale="log")
+        axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def _draw_confusion(splits: Sequence[Row], path: Path) -> None:
+    kinds = list(dict.fromkeys(row["kind"] for row in splits))
+    figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 4.2), squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        of_kind = [row for row in splits if row["kind"] == kind]
+        labels, counts = of_kind[0]["labels"], np.sum([row["confusion"]["served"] for row in of_kind], axis=0)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if shares[row, column] > 0.5 else "black"
+                axis.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
+        axis.set(title=f"held out by {kind}", xlabel="said", ylabel="true")
+        axis.set_xticks(range(len(labels)), labels, fontsize=8)
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    _save(figure, path)
+
+
+def _draw_trials(trials: Sequence[Row], path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(8, 3.6))
+    colours: dict[str, str] = {}
+    for trial in trials:
+        if trial["kind"] != "template_hash":
+            continue
+        first = trial["name"] not in colours
+        colour = colours.setdefault(trial["name"], f"C{len(colours)}")
+        values = [epoch["validation"]["macro_f1"] for epoch in trial["epochs"]]
+        axis.plot(range(1, len(values) + 1), values, color=colour, label=trial["name"] if first else None, alpha=0.8)
+    axis.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0.5, 1.005))
+    axis.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    # Without the date and version that matplotlib would write, so that equal figures give equal files.
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
