@@ -265,7 +265,7 @@ class TestBadBundles:
                 other_masking,
                 r"bundle tiny was trained on masking version 999, this installation masks by version \d+; retrain .*",
             ),
-            (other_schema, r"\S+card\.json has schema version 999, this installation reads 1; rebuild .*"),
+            (other_schema, r"\S+card\.json has schema version 999, this installation reads 2; rebuild .*"),
             (damaged_card, r"\S+card\.json is not valid JSON: .*"),
             (file_outside, r"\S+card\.json lists '\.\./a\.log', which is not a plain file name"),
         ],

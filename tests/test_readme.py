@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ (?P<command>[^\n]*)\n.*?```", re.DOTALL)
 # Columns that fit a code block on a web page, and lines shown of a long answer.
-COLUMNS, LINES = 108, 24
+COLUMNS, LINES = 108, 32
 
 
 def answered(text: str, home: str) -> str:
