@@ -88,8 +88,8 @@ def _page(measured: Mapping[str, Measurement], bundle: str) -> str:
         "bytes; lines/s by wall clock, so other work on the machine counts; peak is of the case's own process.",
         _speed_table({name: m for name, m in measured.items() if not m.stages}, measured),
         "## Where the time goes\n\nMicroseconds a line, one clock around each stage. Assemble is the cutting of bytes into "
-        "lines; features are what the classifiers read from lines that are new; windows are the networks; verdict is what closing "
-        "a run costs, spread over its lines.",
+        "lines; features are what the classifiers read from lines that are new; windows are the networks; verdict is what "
+        "closing a run costs, spread over its lines.",
         _stage_table({name.rpartition(" ")[2]: m for name, m in measured.items() if m.stages}),
         "## What an open run keeps\n\nBytes before the run is closed, whole Python objects counted; of the OAI corpus its "
         "longest run. The spool holds up to 8 MiB of compressed text in memory, the rest on disk, and 1,000 waiting lines "

@@ -50,41 +50,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+HEAD = """# Results
+
+Written by `python -m training.report` from what the trainings left in [results/](results); scores are those of held-out
+runs through the serving pipeline. [LOG.md](LOG.md) tells what was tried on the way."""
+CLASSIFIERS = """## Classifiers
+
+Macro-F1 over labels with at least 20 held-out runs, mean ± standard deviation of the folds; the difference to the pool on
+the same runs with its 95 % interval (paired bootstrap over groups of near copies)."""
+DETECTORS = """## Detectors
+
+Pass or fail by the anomaly score alone; false alarms among passing runs. The detector states an interval for the rate of
+false alarms; the last column says how often the observed rate lay in it."""
+ORDER = """### What the network adds
+
+Held-out passing runs of one split (seed 1; settings were chosen in view of seed 0), changed in nothing but the order of
+their lines: the share that each detector calls anomalous, and the share with any key or end outside the K likeliest."""
+NETWORKS = """## Which network
+
+Each trial is one training; a split's held-out runs are the same for all of them. Chosen by the validation column. Held out
+by `injected_key` is the fold on which all models are worst (see LOG.md)."""
+CURVES = """## Curves of the bundle
+
+Training and validation loss by epoch; a dot marks the epoch whose weights are served."""
+
+
 def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -> str:
     kinds = list(dict.fromkeys(row["kind"] for row in splits))
-    training = card["training"]
-    precision = training["charcnn_precision"]
-    shares = ", ".join(f"{name} {share:g}" for name, share in card["classifiers"].items())
+    losses = card["training"]["out_of_fold_log_loss"]
     parts = [
-        "# Results",
-        "Written by `python -m training.report` from what the trainings left in [results/](results); scores are those of "
-        "held-out runs through the serving pipeline. [LOG.md](LOG.md) tells what was tried on the way.",
-        f"## Who decides\n\nBundle `{card['name']}` {card['version']}, trained on {training['runs']} runs "
-        f"({training['split']}). Shares in the label scores, chosen by log-loss on runs that the models of each fold had not "
-        f"seen: {shares}; temperature {card['temperature']:g}. The char-CNN's line part is served in {precision['served']}: "
-        f"the same label on {precision['same_labels']:.1%} of its validation runs as in fp32, scores "
-        f"{precision['median_difference']:g} apart in the median and {precision['largest_difference']:g} at most.",
-        _table(
-            ("out-of-fold log-loss", "nats a run"), [(n, f"{v:.4f}") for n, v in training["out_of_fold_log_loss"].items()]
-        ),
-        "## Classifiers\n\nMacro-F1 over labels with at least 20 held-out runs, mean ± standard deviation of the folds; the "
-        "difference to the pool on the same runs with its 95 % interval (paired bootstrap over groups of near copies).",
+        HEAD,
+        _who_decides(card),
+        _table(("out-of-fold log-loss", "nats a run"), [(name, f"{loss:.4f}") for name, loss in losses.items()]),
+        CLASSIFIERS,
         _classifier_table(card, kinds),
         _picture("confusion", "Confusion matrices of the served pool, runs of all folds together"),
-        "## Detectors\n\nPass or fail by the anomaly score alone; false alarms among passing runs. The detector states an "
-        "interval for the rate of false alarms; the last column says how often the observed rate lay in it.",
+        DETECTORS,
         _detector_table(card, kinds),
-        "### What the network adds\n\nHeld-out passing runs of one split (seed 1; the settings were chosen in view of seed 0), changed in nothing but the order of their lines: the "
-        "share that each detector calls anomalous, and the share with any key or end outside the K likeliest.",
+        ORDER,
         order.strip(),
-        "## Which network\n\nEach trial is one training; a split's held-out runs are the same for all of them. Chosen by the "
-        "validation column. Held out by `injected_key` is the fold on which all models are worst (see LOG.md).",
+        NETWORKS,
         _trial_table(trials),
         _picture("networks", "Validation macro-F1 by epoch, split by template_hash"),
-        "## Curves of the bundle\n\nTraining and validation loss by epoch; a dot marks the epoch whose weights are served.",
+        CURVES,
         _picture("curves", "Training curves of the networks of the bundle"),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _who_decides(card: Row) -> str:
+    training = card["training"]
+    precision = training["charcnn_precision"]
+    shares = ", ".join(f"{name} {share:g}" for name, share in card["classifiers"].items())
+    return f"""## Who decides
+
+Bundle `{card["name"]}` {card["version"]}, trained on {training["runs"]} runs ({training["split"]}). Shares in the label
+scores, chosen by log-loss on runs that the models of each fold had not seen: {shares}; temperature
+{card["temperature"]:g}. The char-CNN's line part is served in {precision["served"]}: the same label on {precision["same_labels"]:.1%} of its
+validation runs as in fp32, scores {precision["median_difference"]:g} apart in the median, {precision["largest_difference"]:g}
+at most."""
 
 
 def _picture(name: str, title: str) -> str:

@@ -1,4 +1,4 @@
-"""Folded lines of labelled runs in, a trained char-CNN out. It learns from four fifths of them and is stopped by the rest."""
+"""Folded lines of labelled runs in, a trained char-CNN out: four fifths of them teach it, the rest stops it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
