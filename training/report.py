@@ -102,13 +102,13 @@ def _who_decides(card: Row) -> str:
     training = card["training"]
     precision = training["charcnn_precision"]
     shares = ", ".join(f"{name} {share:g}" for name, share in card["classifiers"].items())
+    apart = f"{precision['median_difference']:g} apart in the median, {precision['largest_difference']:g} at most"
     return f"""## Who decides
 
 Bundle `{card["name"]}` {card["version"]}, trained on {training["runs"]} runs ({training["split"]}). Shares in the label
 scores, chosen by log-loss on runs that the models of each fold had not seen: {shares}; temperature
-{card["temperature"]:g}. The char-CNN's line part is served in {precision["served"]}: the same label on {precision["same_labels"]:.1%} of its
-validation runs as in fp32, scores {precision["median_difference"]:g} apart in the median, {precision["largest_difference"]:g}
-at most."""
+{card["temperature"]:g}. The char-CNN's line part is served in {precision["served"]}: the same label on
+{precision["same_labels"]:.1%} of its validation runs as in fp32, scores {apart}."""
 
 
 def _picture(name: str, title: str) -> str:
