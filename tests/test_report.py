@@ -1,0 +1,43 @@
+"""What a person sees of a verdict: each anomaly with what was expected instead, and nothing that log text could do."""
+
+from rich.console import Console
+
+from stream_triage.records import Anomaly, Verdict
+from stream_triage.report import verdict_page
+from tests.verdicts import make_verdict
+
+
+def shown(verdict: Verdict) -> str:
+    console = Console(width=100, record=True, highlight=False)
+    with console.capture() as captured:
+        console.print(verdict_page(verdict))
+    return captured.get()
+
+
+def anomalous(**fields: object) -> Verdict:
+    anomaly = Anomaly.model_validate({"kind": "order", "score": 0.5, **fields})
+    return make_verdict(anomalous=True, anomalies=(anomaly,), anomaly_count=1)
+
+
+def test_a_line_out_of_order_has_what_was_expected_below_it() -> None:
+    page = shown(anomalous(source="ue", number=7, text="attach done", expected="attach <num>", expected_keys=("k",), rank=4))
+    lines = [line.rstrip() for line in page.split("\n")]
+    row = next(i for i, line in enumerate(lines) if "attach done" in line)
+    assert lines[row].split() == ["+0.50", "order", "ue:7", "attach", "done"]
+    assert lines[row + 1].strip() == "expected: attach <num>"
+
+
+def test_a_run_whose_lines_surprise_as_a_whole_says_how_many() -> None:
+    assert "381 lines follow each other unlike those of passing runs" in shown(anomalous(count=381))
+
+
+def test_other_anomalies_have_no_second_row() -> None:
+    assert "expected:" not in shown(anomalous(kind="new", source="ue", number=7, text="oops"))
+
+
+def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
+    """A template is log text too."""
+    page = shown(anomalous(kind="end", source="ue", number=7, text="\x1b[2Jx", expected="\x1b[31mred", expected_keys=("k",)))
+    assert "\x1b[2J" not in page
+    assert "\x1b[31mred" not in page
+    assert "red" in page
