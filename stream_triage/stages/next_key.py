@@ -220,7 +220,11 @@ class NextKey:
         return _Window(tally, keys, targets, numbers) if len(targets) else None
 
     def _score(self, windows: Sequence[_Window]) -> None:
-        """The first windows of sources, which read nothing before them, go apart from the later ones."""
+        """The first windows of sources, which read nothing before them, go apart from the later ones.
+
+        Where nothing came that the network knows, as in logs of another stack, there is nothing to score.
+        """
+        windows = [window for window in windows if (window.targets != UNK).any()]
         for context in (0, self._stride):
             alike = [window for window in windows if window.context == context]
             for first in range(0, len(alike), BATCH_WINDOWS):
