@@ -43,7 +43,7 @@ bench: setup ## speed and memory of the whole path beside drain3 alone, and of t
 	$(BIN)/python -m benchmarks.models
 
 train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
-	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --jobs 2 \
+	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --seeds 4 --jobs 2 \
 		--checkpoints .cache/training/oai5g --figures training/results/oai5g.json
 	$(BIN)/python -m training.order_experiment --oai $(OAI) --seed 1 \
 		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md

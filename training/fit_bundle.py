@@ -45,11 +45,15 @@ class Corpus:
 
 @dataclass(frozen=True)
 class BundleSettings:
-    """What a bundle is called and which models are trained for it; `checkpoints` is a folder for interrupted trainings."""
+    """What a bundle is called and which models are trained for it; `checkpoints` is a folder for interrupted trainings.
+
+    Without `next_key` a bundle of all models has the plain detector alone.
+    """
 
     name: str
     version: str = "1"
     models: Literal["all", "baseline"] = "all"
+    next_key: bool = True
     charcnn: "CharCNNSettings | None" = None
     loggpt: "LogGPTSettings | None" = None
     checkpoints: Path | None = None
@@ -102,13 +106,13 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     card = Card(
         name=settings.name,
         version=settings.version,
-        description=_description(pool.shares, networks is not None),
+        description=_description(pool.shares, orders is not None),
         labels=corpus.labels,
         passing_label=corpus.passing_label,
         masking_version=MASKING_VERSION,
         classifiers=pool.shares,
         temperature=round(pool.temperature, 4),
-        detectors=("profile", "next_key") if networks else ("profile",),
+        detectors=("profile", "next_key") if orders else ("profile",),
         review_below_confidence=review_limit(pool.scores, targets),
         review_below_known_share=REVIEW_BELOW_KNOWN_SHARE,
         files=dict.fromkeys(files, ""),

@@ -1,6 +1,6 @@
 """Training runs in, the networks of a bundle out: the LogGPT detector from the passing ones, the char-CNN from all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from training.loop import Curve, Epoch
 from training.serve_charcnn import Precision, fit_served_charcnn
 from training.train_charcnn import CharCNNSettings
 from training.train_detector import KeyedRuns
-from training.train_loggpt import fit_loggpt
+from training.train_loggpt import LogGPTFit, fit_loggpt
 
 if TYPE_CHECKING:
     from training.fit_bundle import BundleSettings
@@ -39,8 +39,8 @@ class Networks(NamedTuple):
     """Files of the bundle; what each network says of training runs that its like had not seen."""
 
     files: dict[str, bytes]
-    orders: list[Order]
-    """Of each passing run, in their order."""
+    orders: list[Order] | None
+    """Of each passing run, in their order; none where no such network was asked for."""
     out_of_fold: NDArray[np.float64]
     """Calibrated scores of the char-CNN, shape (runs, L)."""
     temperature: float
@@ -53,16 +53,7 @@ def fit_networks(ground: Ground, seed: int, settings: "BundleSettings", about: M
         figures = ", ".join(f"{figure} {value:.4f}" for figure, value in epoch.validation.items())
         settings.say(f"{name}: epoch {number + 1} in {epoch.seconds:.0f} s: {figures}")
 
-    order = fit_loggpt(
-        ground.keyed,
-        ground.templates,
-        ground.passing,
-        ground.passing_groups,
-        seed,
-        settings.loggpt,
-        checkpoints=settings.checkpoints and settings.checkpoints / "next_key",
-        report=lambda number, epoch: say("next_key", number, epoch),
-    )
+    order = _fit_order(ground, seed, settings, say) if settings.next_key else None
     keys = (*ground.templates.keys, "", "")  # NEW and BLANK count from the end
     charcnn = fit_served_charcnn(
         ground.masked,
@@ -77,11 +68,24 @@ def fit_networks(ground: Ground, seed: int, settings: "BundleSettings", about: M
         about=about,
         report=say,
     )
-    files = {
-        **charcnn.files,
-        "next_key.json": (order.profile.model_dump_json(indent=1) + "\n").encode(),
-        "next_key.onnx": export(order.network),
-    }
-    curves = {"next_key": order.curve, "charcnn": charcnn.curves[0]}
+    files, curves = {**charcnn.files}, {"charcnn": charcnn.curves[0]}
     curves |= {f"charcnn, fold {i}": curve for i, curve in enumerate(charcnn.curves[1:], 1)}
-    return Networks(files, order.orders, charcnn.out_of_fold, charcnn.temperature, charcnn.precision, curves)
+    if order:
+        files["next_key.json"] = (order.profile.model_dump_json(indent=1) + "\n").encode()
+        files["next_key.onnx"] = export(order.network)
+        curves["next_key"] = order.curve
+    orders = order.orders if order else None
+    return Networks(files, orders, charcnn.out_of_fold, charcnn.temperature, charcnn.precision, curves)
+
+
+def _fit_order(ground: Ground, seed: int, settings: "BundleSettings", say: Callable[[str, int, Epoch], None]) -> LogGPTFit:
+    return fit_loggpt(
+        ground.keyed,
+        ground.templates,
+        ground.passing,
+        ground.passing_groups,
+        seed,
+        settings.loggpt,
+        checkpoints=settings.checkpoints and settings.checkpoints / "next_key",
+        report=lambda number, epoch: say("next_key", number, epoch),
+    )

@@ -151,6 +151,8 @@ def _bundle_settings(arguments: argparse.Namespace, split: Split) -> BundleSetti
         name=arguments.out.resolve().name,
         version=arguments.version,
         models=arguments.models,
+        # It learns from passing runs alone, whose kinds a split by fault leaves as they are: one kind of split is enough.
+        next_key=split.kind == _worked_on["corpus"].group_kinds[0],
         checkpoints=arguments.checkpoints and arguments.checkpoints / f"{split.kind}-{split.seed}",
         say=lambda text: _say(f"{where}: {text}"),
     )
@@ -210,6 +212,7 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         return mean_and_spread([getattr(outcome.scores[model], figure) for outcome in outcomes])
 
     served = {
+        "detectors": outcomes[0].bundle.card.detectors,
         "macro_f1": over_seeds(SERVED, "macro_f1"),
         "keyword_rule_macro_f1": over_seeds(SERVED, "keyword_macro_f1"),
         "anomaly_auroc": over_seeds(SERVED, "anomaly_auroc"),
