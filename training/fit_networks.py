@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_triage.stages.next_key import Order
 from stream_triage.stages.template import Templates
-from training.data import MaskedRuns
+from training.data import CorpusError, MaskedRuns
 from training.loggpt import export
 from training.loop import Curve, Epoch
 from training.serve_charcnn import Precision, fit_served_charcnn
@@ -78,14 +78,20 @@ def fit_networks(ground: Ground, seed: int, settings: "BundleSettings", about: M
     return Networks(files, orders, charcnn.out_of_fold, charcnn.temperature, charcnn.precision, curves)
 
 
-def _fit_order(ground: Ground, seed: int, settings: "BundleSettings", say: Callable[[str, int, Epoch], None]) -> LogGPTFit:
-    return fit_loggpt(
-        ground.keyed,
-        ground.templates,
-        ground.passing,
-        ground.passing_groups,
-        seed,
-        settings.loggpt,
-        checkpoints=settings.checkpoints and settings.checkpoints / "next_key",
-        report=lambda number, epoch: say("next_key", number, epoch),
-    )
+def _fit_order(
+    ground: Ground, seed: int, settings: "BundleSettings", say: Callable[[str, int, Epoch], None]
+) -> LogGPTFit | None:
+    try:
+        return fit_loggpt(
+            ground.keyed,
+            ground.templates,
+            ground.passing,
+            ground.passing_groups,
+            seed,
+            settings.loggpt,
+            checkpoints=settings.checkpoints and settings.checkpoints / "next_key",
+            report=lambda number, epoch: say("next_key", number, epoch),
+        )
+    except CorpusError as error:  # a handful of passing runs: the plain detector has to do
+        settings.say(f"no next-key network: {error}")
+        return None

@@ -275,7 +275,9 @@ def fit_charcnn(
     `labels` has the label of every run of the corpus, `names` the labels in the order of the scores.
     """
     indexes = np.asarray(runs)
-    first, second = next(cross_folds(labels[indexes].tolist(), groups, seed, VALIDATION_FOLDS))
+    commonest = Counter(labels[indexes].tolist()).most_common(1)[0][1]
+    folds = min(VALIDATION_FOLDS, max(commonest, 2))  # of a handful of runs, a larger part
+    first, second = next(cross_folds(labels[indexes].tolist(), groups, seed, folds))
     training = folded.distinct(indexes[first].tolist(), labels)
     validation = folded.distinct(indexes[second].tolist(), labels)
     targets = np.array([names.index(label) for label in labels])

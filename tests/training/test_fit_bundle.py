@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_triage import Triage
+from stream_triage import Bundle, Triage
 from tests.corpus import LABELS, make_run, runs
 from training.data import MaskedRuns
 from training.fit_bundle import BundleSettings, Corpus, alone
@@ -108,3 +108,24 @@ def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkey
     assert again.bundle.data("next_key.onnx") == first.bundle.data("next_key.onnx")
     assert again.bundle.data("charcnn_run.onnx") == first.bundle.data("charcnn_run.onnx")
     assert again.held_out == first.held_out
+
+
+def test_a_handful_of_runs_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five runs of each label: what cannot be learned from so few is left out, and said."""
+    from training.train import main
+
+    rows = ["run,label"]
+    for seed in range(15):
+        run = make_run(LABELS[seed % 3], seed)
+        for source, data in run.sources.items():
+            path = tmp_path / "logs" / run.run_id / f"{source}.log"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        rows.append(f"{run.run_id},{run.label}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    flags = {"logs": tmp_path / "logs", "labels": tmp_path / "labels.csv", "out": tmp_path / "mine", "seeds": 1}
+    assert main([f"--{name}={value}" for name, value in flags.items()]) == 0
+    card = Bundle.open(tmp_path / "mine").card
+    said = capsys.readouterr().err
+    assert ("no next-key network" in said) == (card.detectors == ("profile",))
+    assert Triage(Bundle.open(tmp_path / "mine")).run("uesim starting\n").label in LABELS
