@@ -62,7 +62,7 @@ class LogGPT(nn.Module):
                 eos_token_id=END,
                 use_cache=False,
                 # Plain matrix products: onnxruntime takes three times as long for its own attention on a CPU.
-                attn_implementation="eager",  # type: ignore[call-arg]  # known to its base class alone
+                attn_implementation="eager",
             )
         )
         never = torch.zeros(config.vocabulary)
