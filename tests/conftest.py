@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: small bundles, the shipped bundle, and the optional data folder."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.corpus import tiny_bundle
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
 
 ROOT = Path(__file__).parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
