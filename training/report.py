@@ -157,7 +157,6 @@ def _trial_table(trials: Sequence[Row]) -> str:
         groups.setdefault((trial["name"], trial["kind"], trial["split"]), []).append(trial)
     rows = []
     for (name, kind, split), some in groups.items():
-        seconds = np.mean([epoch["seconds"] for trial in some for epoch in trial["epochs"]])
         rows.append(
             (
                 name,
@@ -167,10 +166,9 @@ def _trial_table(trials: Sequence[Row]) -> str:
                 _spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
                 _spread(mean_and_spread([trial["macro_f1"] for trial in some])),
                 ", ".join(count for trial in some for count in trial["rare"].values()),
-                f"{seconds:.0f}",
             )
         )
-    head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found", "s an epoch")
+    head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found")
     return _table(head, rows)
 
 
