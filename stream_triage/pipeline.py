@@ -383,7 +383,6 @@ class Session:
         return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"
 
     def _anomaly(self, finding: Finding) -> Anomaly:
-        about = self._about(finding)
         return Anomaly(
             kind=finding.kind,
             score=finding.score,
@@ -393,7 +392,7 @@ class Session:
             text=self._line(finding.source, finding.number) if finding.number else "",
             rank=finding.rank,
             expected_keys=finding.expected,
-            **about,
+            **self._about(finding),
         )
 
     def _about(self, finding: Finding) -> dict[str, Any]:

@@ -81,11 +81,12 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     passing = training[masked.labels[training] == corpus.passing_label].tolist()
     targets = np.array([corpus.labels.index(label) for label in masked.labels[training]])
     passing_groups = corpus.groups(kind, np.asarray(passing))
+    digest = fingerprint(corpus.runs)
     networks = None
     if settings.models == "all":
         from training.fit_networks import Ground, fit_networks
 
-        about = {"fingerprint": fingerprint(corpus.runs), "kind": kind, "seed": seed}
+        about = {"fingerprint": digest, "kind": kind, "seed": seed}
         networks = fit_networks(
             Ground(masked, corpus.labels, training, groups, passing, passing_groups, keyed, templates), seed, settings, about
         )
@@ -118,7 +119,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         files=dict.fromkeys(files, ""),
         training={
             "source": corpus.source,
-            "fingerprint": fingerprint(corpus.runs),
+            "fingerprint": digest,
             "runs": len(training),
             "runs_by_label": dict(Counter(masked.labels[training].tolist())),
             "split": f"a fifth held out by {kind}, seed {seed}",
