@@ -8,7 +8,7 @@ export STREAM_TRIAGE_DATA
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench train networks results clean
+.PHONY: help setup demo test servers check fmt bench chaos up down train networks results clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,23 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 demo: setup ## judge three sample runs and say how to open one
 	@BIN=$(BIN) sh demo/run.sh
 
-test: check ## run every test: fast, service and slow
-	$(BIN)/pytest -q -m "" --durations=10
+test: check servers ## run every test: fast, service (on a real Kafka and OpenSearch) and slow
+	REQUIRE_SERVICES=1 $(BIN)/pytest -q -m "" --durations=10
+
+# What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
+servers:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		command -v mvn >/dev/null && command -v java >/dev/null && command -v openssl >/dev/null && command -v unzip >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends maven default-jre-headless openssl unzip >/dev/null; }; fi
+
+up: setup servers ## start a Kafka and an OpenSearch on this machine, without Docker
+	@$(BIN)/python -m tests.services.servers up
+
+down: ## stop them again
+	@$(BIN)/python -m tests.services.servers down
+
+chaos: setup servers ## kill workers 300 times on a real Kafka and count what is lost, doubled or different
+	$(BIN)/python -m tests.services.chaos --kills 300
 
 check: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -8,8 +8,8 @@ pin() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-annotate --no-header "$@" pyproject.toml --output-file "requirements/$out"
 }
-pin run.txt
+pin run.txt --extra kafka --extra opensearch
 echo 'cachetools>=5.5' >"${TMPDIR:-/tmp}/overrides.$$"
-pin dev.txt --extra train --group dev --group track --override "${TMPDIR:-/tmp}/overrides.$$"
+pin dev.txt --extra kafka --extra opensearch --extra train --group dev --group track --override "${TMPDIR:-/tmp}/overrides.$$"
 rm "${TMPDIR:-/tmp}/overrides.$$"
 pin peers.txt --group peers

@@ -20,7 +20,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from stream_triage import __version__, wiring
-from stream_triage.errors import RunNotFound, StoreError, StreamTriageError
+from stream_triage.errors import RunNotFound, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
 from stream_triage.pipeline import Triage
@@ -116,9 +116,7 @@ def _note(text: str) -> None:
 
 
 def _report_fault(error: Exception) -> NoReturn:
-    """Type and place only: the message of an unforeseen error may hold log text."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    _note(f"internal error: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}")
+    _note(fault_place(error))
     if os.environ.get("STREAM_TRIAGE_DEBUG"):
         traceback.print_exception(error)
     else:
@@ -184,8 +182,11 @@ def run(
     source = _source(paths, settings, follow)
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
-    store, store_error = _open_store(settings, wanted=not no_store)
-    with wiring.open_sinks(settings, store, jsonl=sys.stdout if as_jsonl else None) as sinks:
+    names = () if no_store else settings.sinks
+    store, store_error = _open_store(settings, wanted="store" in names)
+    if store_error:  # without the store nobody finds what the archive holds
+        names = tuple(name for name in names if name not in ("store", "archive"))
+    with wiring.open_sinks(settings, names, store=store, jsonl=sys.stdout if as_jsonl else None) as sinks:
         intake = Intake(
             triage,
             sinks,
@@ -204,7 +205,7 @@ def run(
     for message in intake.tally.store_errors:
         _note(f"error: not everything was stored: {message}")
     if not quiet:
-        _print_summary(intake.tally, stored=not no_store, settings=settings)
+        _print_summary(intake.tally, stored=store is not None, settings=settings)
     raise typer.Exit(_exit_code(intake.tally, interrupted and not follow))
 
 
@@ -361,6 +362,67 @@ def _exit_code(tally: Tally, interrupted: bool) -> int:
 
 
 @app.command()
+def worker(
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print verdicts.")] = False,
+) -> None:
+    """Judge the runs of a Kafka topic, until stopped."""
+    settings = load_settings(config, **_flags(bundle=bundle, rules=rules))
+
+    def print_verdict(verdict: Verdict) -> None:
+        console().print(verdict_line(verdict), soft_wrap=True)
+
+    wiring.run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=_print_problem)
+
+
+setup = typer.Typer(help="Make what servers need: topics, index templates. May be repeated.", no_args_is_help=True)
+app.add_typer(setup, name="setup")
+
+
+@setup.command("kafka")
+def setup_kafka(
+    config: ConfigOption = None,
+    partitions: Annotated[int, typer.Option(min=1, help="Of topics that are made: workers that can share the work.")] = 12,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Make the topics that are missing."""
+    made = wiring.setup_kafka(load_settings(config), partitions, dry_run=dry_run)
+    for name in made:
+        print(f"{'would make' if dry_run else 'made'} topic {name}")
+    if not made:
+        print("all topics are there")
+
+
+@setup.command("opensearch")
+def setup_opensearch(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Make or change index templates, and list the bundle's templates in an index."""
+    changes = wiring.setup_opensearch(load_settings(config), dry_run=dry_run)
+    for change in changes:
+        print(f"{'would ' if dry_run else ''}{change}")
+    if not changes:
+        print("all is there")
+
+
+@app.command("replay-dead")
+def replay_dead(
+    config: ConfigOption = None,
+    reason: Annotated[str | None, typer.Option(help="Only messages whose reason contains this text.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Send refused messages to their topic again, once what was wrong has been mended."""
+    done = wiring.replay_dead(load_settings(config), dry_run=dry_run, reason=reason)
+    for what, count in sorted(done.items()):
+        print(f"{count:6d}  {printable(what)}")
+    if not done:
+        print("no refused messages that were not looked at before")
+
+
+@app.command()
 def runs(
     config: ConfigOption = None,
     label: Annotated[str | None, typer.Option(help="Only runs with this label.")] = None,
@@ -483,9 +545,10 @@ def check(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    servers: Annotated[bool, typer.Option("--servers", help="Ask Kafka too, though no sink writes there.")] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a commented starter settings file.")] = False,
 ) -> None:
-    """Check settings, bundle, rules and store before they are needed."""
+    """Check settings, bundle, rules, store and servers before they are needed."""
     if example:
         print(example_settings(), end="")
         return
@@ -498,6 +561,10 @@ def check(
         "redaction": lambda: _describe_redaction(settings),
         "store": lambda: _describe_store(settings),
     }
+    if servers or "kafka" in settings.sinks:
+        steps["kafka"] = lambda: _describe_kafka(settings)
+    if "opensearch" in settings.sinks:
+        steps["opensearch"] = lambda: f"{wiring.ask_opensearch(settings)} at {', '.join(settings.opensearch.hosts)}"
     for name, step in steps.items():
         try:
             print(f"ok     {name}: {printable(step())}")
@@ -525,6 +592,12 @@ def _describe_redaction(settings: Settings) -> str:
     Redactor.from_settings(settings.redaction)
     pseudonyms = "stable pseudonyms" if settings.redaction.pseudonym_key else "no pseudonyms"
     return f"{len(settings.redaction.patterns)} own patterns, {pseudonyms}"
+
+
+def _describe_kafka(settings: Settings) -> str:
+    known = wiring.ask_kafka(settings)
+    kafka = settings.kafka
+    return f"{','.join(kafka.servers)} by {kafka.security}, {kafka.topic} has {known[kafka.topic]} partitions"
 
 
 def _describe_store(settings: Settings) -> str:

@@ -8,7 +8,10 @@ StreamTriageError
     └── RunNotFound
 """
 
-__all__ = ["BundleError", "InputError", "RunNotFound", "SettingsError", "StoreError", "StreamTriageError"]
+import traceback
+from pathlib import Path
+
+__all__ = ["BundleError", "InputError", "RunNotFound", "SettingsError", "StoreError", "StreamTriageError", "fault_place"]
 
 
 class StreamTriageError(Exception):
@@ -33,3 +36,9 @@ class StoreError(StreamTriageError):
 
 class RunNotFound(StoreError):
     """No run, or more than one, answers to the given id."""
+
+
+def fault_place(error: BaseException) -> str:
+    """Type and place only: the message of an unforeseen error may hold log text."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -1,12 +1,13 @@
 """Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and later topics alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import StoreError
+from stream_triage.errors import StoreError, StreamTriageError, fault_place
 from stream_triage.pipeline import Session, Triage
-from stream_triage.ports import Sink, Store
+from stream_triage.ports import RunText, Sink, Store
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
 
 __all__ = ["Intake", "Tally"]
@@ -30,10 +31,18 @@ class Tally:
     store_errors: list[str] = field(default_factory=list)
 
 
+class _Unwritten(NamedTuple):
+    sinks: Sequence[Sink]
+    verdict: Verdict
+    text: RunText
+
+
 class Intake:
     """`handle` is what a source pushes events to; `on_verdict` and `on_problem` are told of each as they come.
 
-    `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them.
+    `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them. Verdicts are flushed
+    as they become many or old, unless `flushes` is false: then the caller does so. `costs_run` tells errors that cost only
+    the run they come from; others go up.
     """
 
     def __init__(
@@ -47,6 +56,9 @@ class Intake:
         headers: Mapping[str, str] | None = None,
         on_verdict: Callable[[Verdict], None] | None = None,
         on_problem: Callable[[Problem], None] | None = None,
+        on_given_up: Callable[[str, str], None] | None = None,
+        flushes: bool = True,
+        costs_run: Callable[[Exception], bool] = lambda error: isinstance(error, StoreError),
     ) -> None:
         self._triage = triage
         self._sinks = tuple(sinks)
@@ -56,7 +68,12 @@ class Intake:
         self._headers = dict(headers or {})
         self._on_verdict = on_verdict
         self._on_problem = on_problem
+        self._on_given_up = on_given_up
+        self._flushes = flushes
+        self._costs_run = costs_run
         self._open: dict[str, Session] = {}
+        self._fed: dict[str, Session] = {}
+        self._unwritten: list[_Unwritten] = []
         self._given_up: set[str] = set()
         self._namesakes: dict[str, str] = {}
         self._queued_bytes = 0
@@ -68,63 +85,93 @@ class Intake:
         if isinstance(event, Chunk):
             self._take(event)
         elif isinstance(event, RunEnd):
-            self._end(event.run_id)
+            self._end(event)
         elif isinstance(event, Problem):
             self._note(event)
         else:
             self._advance()
             self._flush_when_due()
 
-    def discard_open(self) -> list[str]:
-        """Lets go of runs whose end did not come; gives their ids."""
-        left = [session.run_id for session in self._open.values()]
-        for session in self._open.values():
-            session.text.close()
-        self._open.clear()
+    def discard_open(self, run_ids: Iterable[str] | None = None) -> list[str]:
+        """Lets go of these runs, or of all, whose end did not come; gives the ids they are shown by."""
+        left = []
+        for run_id in list(self._open if run_ids is None else run_ids):
+            self._given_up.discard(run_id)
+            self._fed.pop(run_id, None)
+            if session := self._open.pop(run_id, None):
+                session.text.close()
+                left.append(session.run_id)
         return left
 
-    def flush(self) -> None:
-        """Makes all verdicts so far durable. What a sink could not do stands in the tally, and is tried again."""
-        for sink in self._sinks:
-            self._guarded(sink.flush)
-        self._unflushed = 0
+    @property
+    def unflushed(self) -> int:
+        """Verdicts that may not be durable yet."""
+        return self._unflushed
+
+    def flush(self) -> bool:
+        """Makes all verdicts so far durable; false when a sink could not, which stands in the tally and is tried again."""
+        waiting, self._unwritten = self._unwritten, []
+        for unwritten in waiting:
+            self._write(*unwritten)
+        flushed = [self._guarded(sink.flush) for sink in self._sinks]
         self._last_flush = self._clock.monotonic()
+        if self._unwritten or not all(flushed):
+            return False
+        self._unflushed = 0
+        return True
 
     def close(self) -> None:
         """Closes the sinks. What one could not do stands in the tally, and does not keep the others from closing."""
         for sink in self._sinks:
             self._guarded(sink.close)
+        for unwritten in self._unwritten:
+            unwritten.text.close()
+        self._unwritten.clear()
 
     def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
-        if run_id not in self._open:
-            self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
-        return self._open[run_id]
+        session = self._open.get(run_id)
+        if session is None:
+            session = self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
+        elif headers:
+            session.tell(headers)
+        return session
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.run_id in self._given_up:
             return
-        self._session(chunk.run_id, chunk.headers).feed(chunk.data, chunk.source)
+        session = self._session(chunk.run_id, chunk.headers)
+        session.feed(chunk.data, chunk.source)
+        self._fed[chunk.run_id] = session
         self._queued_bytes += len(chunk.data)
         if self._queued_bytes >= ADVANCE_BYTES:
             self._advance()
 
     def _advance(self) -> None:
+        """Runs the models over what came since; with thousands of open runs, most have nothing."""
         self._queued_bytes = 0
+        fed, self._fed = self._fed, {}
         try:
-            self._triage.advance(self._open.values())
-        except StoreError:  # of one run or of several; the others go on
-            for run_id, session in list(self._open.items()):
+            self._triage.advance(fed.values())
+        except Exception as error:  # of one run or of several; the others go on
+            if not self._costs_run(error):
+                raise
+            for run_id, session in fed.items():
                 try:
                     self._triage.advance([session])
-                except StoreError as error:
-                    self._give_up(run_id, error)
+                except Exception as of_run:
+                    if not self._costs_run(of_run):
+                        raise
+                    self._give_up(run_id, of_run)
                     self._given_up.add(run_id)  # its text goes on coming until it ends
 
-    def _give_up(self, run_id: str, error: StoreError) -> None:
+    def _give_up(self, run_id: str, error: Exception) -> None:
         """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
         session = self._open.pop(run_id)
         session.text.close()
-        self._note(Problem(session.run_id, f"not judged: {error}"))
+        reason = str(error) if isinstance(error, StreamTriageError) else fault_place(error)
+        self._note(Problem(session.run_id, f"not judged: {reason}"))
+        if self._on_given_up:
+            self._on_given_up(run_id, reason)
 
     def _note(self, problem: Problem) -> None:
         if problem.run_id is not None and problem.run_id not in self._given_up:
@@ -134,22 +181,24 @@ class Intake:
             redact = self._triage.redactor.text
             self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
 
-    def _end(self, run_id: str) -> None:
+    def _end(self, end: RunEnd) -> None:
+        run_id = end.run_id
         if run_id in self._given_up:
             self._given_up.remove(run_id)
             return
         session = self._session(run_id, {})
+        self._fed.pop(run_id, None)
         try:
             verdict = session.close()
-        except StoreError as error:
+        except Exception as error:
+            if not self._costs_run(error):
+                raise
             self._give_up(run_id, error)
             return
         del self._open[run_id]
-        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now()})
+        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now(), "started": end.started})
         self._note_namesake(run_id, verdict.run_id)
-        for sink in self._sinks:
-            self._guarded(lambda sink=sink: sink.write(verdict, session.text))  # type: ignore[misc]
-        session.text.close()
+        self._write(self._sinks, verdict, session.text)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
         self.tally.lines += verdict.lines
@@ -157,6 +206,14 @@ class Intake:
             self._on_verdict(verdict)
         self._unflushed += 1
         self._flush_when_due()
+
+    def _write(self, sinks: Sequence[Sink], verdict: Verdict, text: RunText) -> None:
+        """Hands a verdict to these sinks. The text stays open for those that could not take it."""
+        failed = [sink for sink in sinks if not self._guarded(lambda sink=sink: sink.write(verdict, text))]  # type: ignore[misc]
+        if failed:
+            self._unwritten.append(_Unwritten(failed, verdict, text))
+        else:
+            text.close()
 
     def _versioned(self, verdict: Verdict) -> Verdict:
         """Above the stored verdict of the same text where that is to be replaced; else the difference is counted."""
@@ -180,16 +237,20 @@ class Intake:
             self._note(Problem(shown, reason))
 
     def _flush_when_due(self) -> None:
+        if not self._flushes:
+            return
         waited = self._clock.monotonic() - self._last_flush
         if self._unflushed >= FLUSH_VERDICTS or (self._unflushed and waited >= FLUSH_SECONDS):
             self.flush()
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], None]) -> bool:
         """A sink that fails must not cost the verdicts of the runs to come."""
         try:
             step()
         except StoreError as error:
             self._tell(error)
+            return False
+        return True
 
     def _tell(self, error: StoreError) -> None:
         if str(error) not in self.tally.store_errors:

@@ -12,7 +12,7 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from stream_triage.bundle import Bundle
-from stream_triage.errors import BundleError, StoreError
+from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.ports import Spool
 from stream_triage.records import Anomaly, Evidence, ReducedLine, Repairs, SourceSummary, Verdict, verdict_version
@@ -200,13 +200,19 @@ class Session:
         self._sources: dict[str, _SourceState] = {}
         self._shown_names: dict[str, str] = {}
         self._closed = False
-        self._broken: StoreError | None = None
+        self._broken: Exception | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
         """Takes bytes of one source, cut anywhere; cuts lines and queues them, no more."""
         state = self._source(source)
         state.queue += state.cutter.feed(data)
         self.queued_bytes += len(data)
+
+    def tell(self, headers: Mapping[str, str]) -> None:
+        """Adds headers that came later; the first value of a name counts. Rules see those a source began with."""
+        for name, value in headers.items():
+            shown_name, shown = _shown_header(self._triage.redactor, name, value)
+            self.headers.setdefault(shown_name, shown)
 
     def damaged(self, problem: str, source: str = "") -> None:
         """Notes damage that came before the bytes did, such as an archive that ends early."""
@@ -245,7 +251,7 @@ class Session:
         return shown
 
     def _advance(self) -> None:
-        """Raises `StoreError` when the spool cannot take the text, and from then on always: the run has lost lines."""
+        """Raises what its lines raised, `StoreError` when the spool is full, and from then on always: it has lost lines."""
         if self._broken:
             raise self._broken
         try:
@@ -253,7 +259,7 @@ class Session:
                 queue, state.queue = state.queue, []
                 for start in range(0, len(queue), BATCH_LINES):
                     self._take(name, state, queue[start : start + BATCH_LINES])
-        except StoreError as error:
+        except Exception as error:
             self._broken = error
             raise
         self.queued_bytes = 0

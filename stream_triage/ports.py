@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_triage.records import Event, Verdict
+from stream_triage.records import ClosedRun, DeadLetter, Event, Verdict
 
-__all__ = ["Handle", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
+__all__ = ["DeadLetters", "Handle", "RunLog", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
 
 Handle = Callable[[Event], None]
 
@@ -90,3 +90,32 @@ class Store(Sink, Protocol):
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
         """Removes runs older than `before` and all but the newest `keep`; gives their ids."""
+
+
+class DeadLetters(Protocol):
+    """Keeps what was refused, with the reason and as it came."""
+
+    def put(self, letter: DeadLetter) -> None:
+        """Takes one. May buffer until `flush`."""
+
+    def flush(self) -> None:
+        """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
+
+    def close(self) -> None:
+        """Flushes and lets go."""
+
+
+class RunLog(Protocol):
+    """Remembers which runs of a topic are over, so that a worker that reads messages again knows."""
+
+    def closed(self, partition: int) -> list[ClosedRun]:
+        """The remembered runs of a partition, those of other processes too."""
+
+    def put(self, partition: int, run: ClosedRun) -> None:
+        """Takes one. May buffer until `flush`."""
+
+    def flush(self) -> None:
+        """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
+
+    def close(self) -> None:
+        """Flushes and lets go."""

@@ -11,11 +11,14 @@ __all__ = [
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
     "Chunk",
+    "ClosedRun",
+    "DeadLetter",
     "Event",
     "Evidence",
     "Explanation",
     "LineShare",
     "Problem",
+    "Record",
     "ReducedLine",
     "Repairs",
     "RunEnd",
@@ -43,9 +46,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """All of a run has been seen; its verdict is due."""
+    """All of a run has been seen; its verdict is due. `started` is the lowest time its messages carry, where they do."""
 
     run_id: str
+    started: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,47 @@ class Tick:
 
 
 Event = Chunk | RunEnd | Problem | Tick
+
+
+class Record(NamedTuple):
+    """One message of a topic, as it came. The timestamp is in milliseconds since 1970, as the broker keeps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class ClosedRun(NamedTuple):
+    """A run of a partition that is over: all its messages lie between these offsets, both included.
+
+    `key` is that of its messages; `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes
+    on as another.
+    """
+
+    key: str
+    run_id: str
+    first: int
+    last: int
+    cut: bool = False
+
+
+class DeadLetter(NamedTuple):
+    """What was refused, as it came, and why: a message of a topic, or a document that a server would not take.
+
+    `origin` tells where it was to be found or to go: `topic/partition/offset`, or `index/id/version`. A run that could not
+    be judged is named only: its messages lie in the topic.
+    """
+
+    kind: Literal["message", "document", "run"]
+    reason: str
+    origin: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class LineShare(NamedTuple):
@@ -201,6 +246,9 @@ class Verdict(_Record):
     bundle_version: str
     time: datetime | None = Field(
         default=None, description="when the verdict was given; set at the edge, not by the pipeline"
+    )
+    started: datetime | None = Field(
+        default=None, description="lowest time that the run's messages carry; none for runs that came as files"
     )
 
     @property

@@ -4,9 +4,9 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -16,6 +16,9 @@ __all__ = [
     "ArchiveSettings",
     "FollowSettings",
     "InputSettings",
+    "JsonlSettings",
+    "KafkaSettings",
+    "OpenSearchSettings",
     "OwnPattern",
     "RedactionSettings",
     "Settings",
@@ -31,6 +34,7 @@ def default_data_folder() -> Path:
     return Path(base) / "stream-triage"
 
 
+SinkName = Literal["archive", "store", "jsonl", "opensearch", "kafka"]
 HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
@@ -53,21 +57,23 @@ class InputSettings(_Section):
     )
 
 
+def _compiles(pattern: str | None) -> str | None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str | None, AfterValidator(_compiles)]
+
+
 class FollowSettings(_Section):
     """How `run --follow` knows that a run is over."""
 
     idle_seconds: float = Field(default=60.0, gt=0, description="close a run when its file has not grown for this long")
-    end_pattern: str | None = Field(default=None, description="close a run when a line matches this regular expression")
+    end_pattern: Pattern = Field(default=None, description="close a run when a line matches this regular expression")
     poll_seconds: float = Field(default=0.5, gt=0, description="how often files are looked at")
-
-    @field_validator("end_pattern")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
-        return pattern
 
 
 class OwnPattern(_Section):
@@ -93,12 +99,82 @@ class StoreSettings(_Section):
 
 
 class ArchiveSettings(_Section):
-    enabled: bool = Field(default=True, description="keep the redacted text of every run, compressed")
     folder: HomePath = Field(default_factory=lambda: default_data_folder() / "archive", description="where it is kept")
     max_age_days: float | None = Field(default=90.0, gt=0, description="`prune` removes older texts")
     max_bytes: int | None = Field(
         default=10 * 1024**3, ge=1, description="`prune` removes the oldest texts beyond this size"
     )
+
+
+class JsonlSettings(_Section):
+    path: HomePath = Field(
+        default_factory=lambda: default_data_folder() / "verdicts.jsonl", description="file that verdicts are added to"
+    )
+
+
+class KafkaSettings(_Section):
+    """Where lines come from and verdicts go to, and when a run of a topic is over. Used by `worker`."""
+
+    servers: tuple[str, ...] = Field(default=("127.0.0.1:9092",), min_length=1, description="brokers to ask first")
+    group: str = Field(default="stream-triage", min_length=1, description="consumer group, shared by all workers of a farm")
+    topic: str = Field(default="triage.logs", description="lines come from here")
+    verdicts_topic: str = Field(default="triage.verdicts", description="final verdicts go here")
+    runs_topic: str = Field(default="triage.runs", description="which runs are over; the workers' own record")
+    dead_topic: str = Field(default="triage.dead", description="what was refused goes here, as it came")
+    format: Literal["text", "json"] = Field(default="text", description="what a message holds")
+    json_text: str = Field(default="message", description="JSON field with the text; dots lead into objects")
+    json_source: str = Field(default="source", description="JSON field with the source")
+    json_end: str = Field(default="end", description='JSON field that is true, 1 or "1" when the source has ended')
+    start_pattern: Pattern = Field(default=None, description="a line that matches this regular expression begins a run")
+    end_pattern: Pattern = Field(default=None, description="a line that matches this regular expression ends its run")
+    idle_seconds: float = Field(default=300.0, gt=0, description="a run is over when nothing came for this long")
+    max_run_hours: float = Field(
+        default=24.0, gt=0, description="a run that goes on is cut here; its rest is a run of its own"
+    )
+    max_run_bytes: int = Field(default=4 * 1024**3, ge=1024, description="and here")
+    closed_hours: float = Field(default=168.0, gt=0, description="how long it is remembered that a run is over")
+    dead_per_hour: int = Field(default=1000, ge=0, description="the worker stops when it refuses more messages than this")
+    session_seconds: float = Field(default=10.0, ge=6, description="a worker silent for this long has died")
+    instance: str | None = Field(default=None, description="name of this worker, its own; it may then restart unnoticed")
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="protocol of the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how user and password are shown to the brokers"
+    )
+    user: str | None = Field(default=None, description="name for SASL")
+    password: SecretStr | None = Field(default=None, description="password for SASL")
+    ca_file: HomePath | None = Field(default=None, description="certificates (PEM) that vouch for the brokers")
+    cert_file: HomePath | None = Field(default=None, description="own certificate (PEM), where brokers want one")
+    key_file: HomePath | None = Field(default=None, description="its key (PEM)")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if self.security.startswith("SASL") and (self.user is None or self.password is None):
+            raise ValueError(f"security {self.security} needs user and password")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file come together")
+        if self.closed_hours < 2 * self.max_run_hours:
+            raise ValueError("closed_hours must be twice max_run_hours at least: no run may outlive the memory of its end")
+        return self
+
+
+class OpenSearchSettings(_Section):
+    """Where verdicts and kept lines are indexed."""
+
+    hosts: tuple[str, ...] = Field(
+        default=("http://127.0.0.1:9200",), min_length=1, description="addresses of the cluster, http or https"
+    )
+    user: str | None = Field(default=None, description="name of the user")
+    password: SecretStr | None = Field(default=None, description="password of the user")
+    ca_file: HomePath | None = Field(default=None, description="certificates (PEM) that vouch for the cluster")
+    cert_file: HomePath | None = Field(default=None, description="own certificate (PEM), instead of user and password")
+    key_file: HomePath | None = Field(default=None, description="its key (PEM)")
+    index_prefix: str = Field(
+        default="triage", pattern=r"^[a-z][a-z0-9._-]*$", description="indices are <prefix>-verdicts-YYYY.MM and so on"
+    )
+    timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for one answer")
+    retry_seconds: float = Field(default=60.0, ge=0, description="how long `run` tries again; a worker never gives up")
 
 
 class Settings(BaseSettings):
@@ -116,11 +192,17 @@ class Settings(BaseSettings):
         default=(), description="folders searched for bundles before the built-in ones"
     )
     rules: HomePath | None = Field(default=None, description="file of hand-written rules")
+    sinks: tuple[SinkName, ...] = Field(
+        default=("archive", "store"), description="where verdicts go: archive, store, jsonl, opensearch, kafka"
+    )
     input: InputSettings = InputSettings()
     follow: FollowSettings = FollowSettings()
     redaction: RedactionSettings = RedactionSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    jsonl: JsonlSettings = Field(default_factory=JsonlSettings)
+    kafka: KafkaSettings = KafkaSettings()
+    opensearch: OpenSearchSettings = OpenSearchSettings()
 
     @classmethod
     def settings_customise_sources(

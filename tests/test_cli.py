@@ -369,7 +369,7 @@ class TestStoredRuns:
         assert call("prune").err == "removed 0 runs from the store and 0 texts from the archive\n"
 
     def test_archive_can_be_left_out(self, logs):
-        call("run", logs, env={"STREAM_TRIAGE_ARCHIVE__ENABLED": "false"})
+        call("run", logs, env={"STREAM_TRIAGE_SINKS": '["store"]'})
         assert [path.name for path in kept_folder().iterdir()] == ["verdicts.sqlite"]
 
     def test_longer_second_reading_replaces_the_first(self, write):

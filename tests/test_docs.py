@@ -58,13 +58,17 @@ def default_of(name: str) -> str:
         return "none"
     if isinstance(value, Path):
         return f"~/.local/share/stream-triage/{value.relative_to(default_data_folder())}"
+    if isinstance(value, tuple):
+        return ",".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_flags_exist(command):
     """A flag shown with a command in the pages is one that it has."""
-    known = {flag for option in typer.main.get_command(app).commands[command].params for flag in option.opts}
+    group = typer.main.get_command(app).commands[command]
+    commands = [group, *getattr(group, "commands", {}).values()]
+    known = {flag for one in commands for option in one.params for flag in option.opts}
     for shown in re.findall(rf"^\s*(?:\$ )?stream-triage {command}\b(.*)$", PAGES, re.MULTILINE):
         flags = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", shown.split("#")[0].split("|")[0]))
         assert flags <= known | {"--help"}, shown

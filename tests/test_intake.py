@@ -87,7 +87,7 @@ def test_headers_of_the_intake_and_of_the_first_chunk(triage: Triage):
 
 
 def test_sink_that_fails_to_write_costs_no_later_verdict(triage: Triage, sink: CountingSink):
-    """The other sinks get every verdict, the failing one those that it can take; the tally says why, once."""
+    """The other sinks get every verdict at once, the failing one when it can take them; the tally says why, once."""
     failing, told = CountingSink(failing_writes=2), []
     intake = Intake(triage, [failing, sink], on_verdict=told.append)
     for name in "abc":
@@ -95,7 +95,7 @@ def test_sink_that_fails_to_write_costs_no_later_verdict(triage: Triage, sink: C
     intake.flush()
     assert [verdict.run_id for verdict in told] == ["a", "b", "c"]
     assert list(sink.verdicts) == ["a", "b", "c"]
-    assert list(failing.verdicts) == ["c"]
+    assert sorted(failing.verdicts) == ["a", "b", "c"]
     assert intake.tally.store_errors == ["no space for writing"]
 
 
@@ -175,7 +175,7 @@ def test_models_work_when_enough_is_queued_or_nothing_comes(triage: Triage, monk
     intake.handle(Chunk("a", b"z\n"))
     assert advanced == [2]
     intake.handle(Tick())
-    assert advanced == [2, 2]
+    assert advanced == [2, 1]  # of thousands of open runs most have nothing new
 
 
 def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):

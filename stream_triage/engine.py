@@ -1,0 +1,201 @@
+"""Messages of a topic in, durable verdicts and positions out: what a worker does, whatever brings it the messages.
+
+    records → runs of each partition → intake (open runs, models, verdicts) → sinks → positions that may be committed
+
+The order of `flush` is the guarantee: first what was refused and which runs are over, then the verdicts, and only then does
+the position move that a worker starts from after a crash. It always lies before the first message of every run without a
+durable verdict, so the log itself is the state of open runs, and nothing of it is written anywhere else.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import InputError, StoreError, fault_place
+from stream_triage.intake import Intake
+from stream_triage.pipeline import Triage
+from stream_triage.ports import DeadLetters, RunLog, Sink
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.stages.runs import Item, PartitionRuns, RunRules
+
+__all__ = ["Engine"]
+
+_HOUR_SECONDS = 3600.0
+
+
+class Engine:
+    """Takes the messages of the partitions it is given. For one thread, but for `interrupt`."""
+
+    def __init__(
+        self,
+        triage: Triage,
+        sinks: Sequence[Sink],
+        *,
+        run_log: RunLog,
+        dead_letters: DeadLetters,
+        rules: RunRules | None = None,
+        dead_per_hour: int = 1000,
+        clock: Clock | None = None,
+        on_verdict: Callable[[Verdict], None] | None = None,
+        on_problem: Callable[[Problem], None] | None = None,
+    ) -> None:
+        self._run_log = run_log
+        self._dead_letters = dead_letters
+        self._rules = rules or RunRules()
+        self._dead_per_hour = dead_per_hour
+        self._clock = clock or SystemClock()
+        self._partitions: dict[int, PartitionRuns] = {}
+        self._refused: deque[float] = deque()
+        self._last_refused = ""
+        self._unflushed = False
+        self._safe: dict[int, int] = {}
+        self._interrupted = threading.Event()
+        self._intake = Intake(
+            triage,
+            sinks,
+            clock=self._clock,
+            on_verdict=on_verdict,
+            on_problem=on_problem,
+            on_given_up=self._give_up,
+            flushes=False,
+            # A full disk passes and is no reason to lose a run; the worker stops and reads it again.
+            costs_run=lambda error: not isinstance(error, StoreError),
+        )
+        self.tally = self._intake.tally
+        self.errors: list[str] = []
+        """What kept the last `flush` from succeeding."""
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """By partition, the offset to commit."""
+        return dict(self._safe)
+
+    @property
+    def taken(self) -> dict[int, int]:
+        """By partition, the offset behind the last message taken."""
+        return {number: runs.next_offset for number, runs in self._partitions.items()}
+
+    @property
+    def open_runs(self) -> int:
+        return sum(len(runs.run_ids) for runs in self._partitions.values())
+
+    def interrupt(self) -> None:
+        """Makes `handle` return before its next message; from any thread, until `revoke`."""
+        self._interrupted.set()
+
+    def handle(self, records: Iterable[Record]) -> None:
+        """Takes messages, each partition's in order, and runs the models.
+
+        Raises `StoreError` when a run's text cannot be kept, or the memory of closed runs not be read.
+        """
+        for record in records:
+            if self._interrupted.is_set():
+                return
+            try:
+                self._take(record)
+            except StoreError:
+                raise
+            except Exception as error:  # a fault of ours, at this message: the others must not suffer
+                self.refuse(_letter(record, fault_place(error)))
+        self._intake.handle(Tick())
+
+    def _take(self, record: Record) -> None:
+        for item in self._partition(record.partition).take(record, self._clock.monotonic()):
+            self._pass_on(record.partition, item)
+
+    def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
+        """Where a partition ended at a time, by `clock.monotonic`: needed to tell silence from messages not read yet."""
+        if partition in self._partitions:
+            self._partitions[partition].read_up_to(end_offset, asked)
+
+    def tick(self) -> None:
+        """Ends runs that have been silent or open too long."""
+        for number, runs in self._partitions.items():
+            for item in runs.idle(self._clock.monotonic()):
+                self._pass_on(number, item)
+        self._intake.handle(Tick())
+
+    def flush(self) -> bool:
+        """Makes everything so far durable and moves the positions; false when something could not be written yet.
+
+        Raises `InputError` when too much was refused; all of that is durable then.
+        """
+        if self._unflushed or self._intake.unflushed:
+            self._intake.tally.store_errors.clear()
+            steps = (self._flushed(self._dead_letters), self._flushed(self._run_log), self._intake.flush())
+            # Documents that a sink refused come on top.
+            if not (all(steps) and self._flushed(self._dead_letters)):
+                self.errors = list(self._intake.tally.store_errors)
+                return False
+            self._unflushed = False
+        self.errors = []
+        for number, runs in self._partitions.items():
+            runs.settle()
+            self._safe[number] = runs.position
+        self._check_refused()
+        return True
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Forgets partitions that others read from now on; their open runs begin there anew."""
+        for number in partitions:
+            runs = self._partitions.pop(number, None)
+            self._safe.pop(number, None)
+            if runs:
+                self._intake.discard_open(runs.run_ids)
+        self._interrupted.clear()
+
+    def close(self) -> None:
+        """Lets go of open runs and closes the sinks."""
+        self._intake.discard_open()
+        self._intake.close()
+
+    def _partition(self, number: int) -> PartitionRuns:
+        runs = self._partitions.get(number)
+        if runs is None:
+            runs = self._partitions[number] = PartitionRuns(self._rules, self._run_log.closed(number))
+        return runs
+
+    def _pass_on(self, partition: int, item: Item) -> None:
+        if isinstance(item, ClosedRun):
+            self._run_log.put(partition, item)
+            self._unflushed = True
+        elif isinstance(item, DeadLetter):
+            self.refuse(item)
+        elif isinstance(item, Chunk | Problem | RunEnd):
+            self._intake.handle(item)
+
+    def refuse(self, letter: DeadLetter) -> None:
+        """Keeps what cannot be used; sinks hand over what their server will not take."""
+        self._dead_letters.put(letter)
+        self._unflushed = True
+        self._last_refused = f"{letter.reason} ({letter.origin})"
+        self._refused.append(self._clock.monotonic())
+
+    def _give_up(self, run_id: str, reason: str) -> None:
+        self.refuse(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
+
+    def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
+        try:
+            keeper.flush()
+        except StoreError as error:
+            self._intake.tally.store_errors.append(str(error))
+            return False
+        return True
+
+    def _check_refused(self) -> None:
+        """After a flush, so that nothing of what stopped the worker is lost."""
+        now = self._clock.monotonic()
+        while self._refused and now - self._refused[0] > _HOUR_SECONDS:
+            self._refused.popleft()
+        if len(self._refused) > self._dead_per_hour:
+            raise InputError(
+                f"{len(self._refused)} messages were refused within an hour, more than kafka.dead_per_hour = "
+                f"{self._dead_per_hour}; the last one: {self._last_refused}. They lie in the topic of dead letters: mend "
+                "what sends them, start the worker again, then `stream-triage replay-dead`"
+            )
+
+
+def _letter(record: Record, reason: str) -> DeadLetter:
+    origin = f"{record.topic}/{record.partition}/{record.offset}"
+    return DeadLetter("message", reason, origin, record.key, record.value, record.headers)

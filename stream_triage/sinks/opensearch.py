@@ -1,0 +1,289 @@
+"""Verdicts go in; documents of verdicts and of their kept lines come out in monthly indices.
+
+`<prefix>-verdicts-YYYY.MM` and `<prefix>-lines-YYYY.MM`, of the month in which the run's first message came, so that the
+index of a run never changes. docs/opensearch.md lists the fields.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, NamedTuple, Self
+
+from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import StoreError
+from stream_triage.opensearch import Answer, Document, SearchServer
+from stream_triage.ports import RunText
+from stream_triage.records import DeadLetter, Verdict
+from stream_triage.settings import OpenSearchSettings
+
+__all__ = ["OpenSearchSink", "set_up"]
+
+MAX_ID_BYTES = 512
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
+# Headers that have a field of their own, named as OpenTelemetry names them.
+FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
+
+
+class _Waiting(NamedTuple):
+    verdict: Verdict
+    time: datetime
+
+
+class OpenSearchSink:
+    """Keeps the highest version of each run, by the server's own versioning. `write` buffers, `flush` makes durable.
+
+    Documents that the server will not take go to `refuse`, or are told in a `StoreError` where there is none. Others that
+    failed are tried again for `retry_seconds`, and kept for the next `flush` after that.
+    """
+
+    def __init__(
+        self,
+        settings: OpenSearchSettings,
+        *,
+        refuse: Callable[[DeadLetter], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._server = SearchServer(settings)
+        self._prefix = settings.index_prefix
+        self._retry_seconds = settings.retry_seconds
+        self._refuse = refuse
+        self._clock = clock or SystemClock()
+        self._waiting: dict[str, _Waiting] = {}
+        self._closed = False
+
+    def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        self._check_open()
+        known = self._waiting.get(verdict.run_id)
+        if known is None or verdict.version > known.verdict.version:
+            self._waiting.pop(verdict.run_id, None)
+            self._waiting[verdict.run_id] = _Waiting(verdict, verdict.time or self._clock.now())
+
+    def flush(self) -> None:
+        self._check_open()
+        if not self._waiting:
+            return
+        months = self._months(list(self._waiting.values()))
+        # Lines first: a verdict that is found has its lines.
+        lines = [document for run_id, run in self._waiting.items() for document in self._lines(run, months[run_id])]
+        refused = self._put(lines)
+        verdicts = [self._verdict(run, months[run_id]) for run_id, run in self._waiting.items()]
+        refused += self._put(verdicts)
+        self._remove_old_lines([run.verdict.run_id for run in self._waiting.values()], verdicts)
+        self._waiting.clear()
+        self._tell(refused)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            self._server.close()
+
+    def forget(self, run_id: str) -> bool:
+        """Removes verdict and lines of a run; false when there was none."""
+        self._check_open()
+        waited = self._waiting.pop(run_id, None) is not None
+        places = f"{self._prefix}-verdicts-*,{self._prefix}-lines-*"
+        self._server.ask("POST", f"{places}/_refresh")
+        told = self._server.ask(
+            "POST",
+            f"{places}/_delete_by_query?refresh=true&conflicts=proceed",
+            {"query": {"term": {"triage.run.id": run_id}}},
+        )
+        return waited or bool(told.get("deleted"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
+        """By run, the month of its indices. Runs from files carry no time of their own: they stay where they are."""
+        months = {run.verdict.run_id: _month(run.verdict.started or run.time) for run in runs}
+        untimed = {_id(run.verdict.run_id): run.verdict.run_id for run in runs if run.verdict.started is None}
+        if untimed:
+            body = {"query": {"ids": {"values": list(untimed)}}, "_source": False, "size": len(untimed)}
+            self._server.ask("POST", f"{self._prefix}-verdicts-*/_refresh")
+            told = self._server.ask("POST", f"{self._prefix}-verdicts-*/_search", body)
+            for hit in told.get("hits", {}).get("hits", []):
+                months[untimed[hit["_id"]]] = hit["_index"].removeprefix(f"{self._prefix}-verdicts-")
+        return months
+
+    def _verdict(self, run: _Waiting, month: str) -> Document:
+        verdict = run.verdict
+        return _document(
+            f"{self._prefix}-verdicts-{month}", _id(verdict.run_id), verdict.version, _fields(verdict, run.time)
+        )
+
+    def _lines(self, run: _Waiting, month: str) -> list[Document]:
+        verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
+        about = {"run": {"id": verdict.run_id}, "version": verdict.version}
+        digest = hashlib.sha256(verdict.run_id.encode(errors="replace")).hexdigest()[:32]
+        return [
+            _document(
+                index,
+                f"{digest}-{place}",
+                verdict.version,
+                {
+                    "@timestamp": _stamp(run.time),
+                    "message": line.text,
+                    "triage": {
+                        **about,
+                        "source": line.source,
+                        "number": line.number,
+                        "why": line.why,
+                        "repeats": line.repeats,
+                    },
+                },
+            )
+            for place, line in enumerate(verdict.reduction)
+        ]
+
+    def _put(self, documents: list[Document]) -> list[tuple[Document, Answer]]:
+        """Writes all of them; gives those that the server will never take."""
+        refused: list[tuple[Document, Answer]] = []
+        began, wait = self._clock.monotonic(), FIRST_RETRY_SECONDS
+        while documents:
+            answers = list(zip(documents, self._server.bulk(documents), strict=True))
+            refused += [(document, answer) for document, answer in answers if not (answer.written or answer.busy)]
+            documents = [document for document, answer in answers if answer.busy]
+            if documents:
+                if self._clock.monotonic() - began >= self._retry_seconds:
+                    busy = next(answer for _, answer in answers if answer.busy)
+                    raise StoreError(f"OpenSearch is too busy for {len(documents)} documents: {busy.reason}; they are kept")
+                self._clock.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - spreads load, keeps no secret
+                wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+        return refused
+
+    def _remove_old_lines(self, run_ids: Sequence[str], verdicts: Sequence[Document]) -> None:
+        """Of versions below the one that counts now, also when another process wrote that one."""
+        told = self._server.ask(
+            "POST",
+            "_mget?_source=false",
+            {"docs": [{"_index": document.index, "_id": document.id} for document in verdicts]},
+        )
+        counts = {
+            run_id: found["_version"]
+            for run_id, found in zip(run_ids, told.get("docs", []), strict=False)
+            if found.get("found")
+        }
+        stale = [
+            {"bool": {"filter": [{"term": {"triage.run.id": run_id}}, {"range": {"triage.version": {"lt": version}}}]}}
+            for run_id, version in counts.items()
+        ]
+        if stale:
+            index = f"{self._prefix}-lines-*"
+            query = {"query": {"bool": {"should": stale, "minimum_should_match": 1}}}
+            self._server.ask("POST", f"{index}/_delete_by_query?conflicts=proceed", query)
+
+    def _tell(self, refused: Sequence[tuple[Document, Answer]]) -> None:
+        if self._refuse:
+            for document, answer in refused:
+                key = document.id.encode()
+                self._refuse(DeadLetter("document", answer.reason, document.origin, key, document.body))
+        elif refused:
+            document, answer = refused[0]
+            raise StoreError(
+                f"OpenSearch does not take {len(refused)} documents, {document.origin} among them: {answer.reason}; "
+                "`stream-triage setup opensearch` sets up the indices as they should be"
+            )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the sink to OpenSearch is closed; write before closing it")
+
+
+def set_up(
+    settings: OpenSearchSettings, bundle: tuple[str, str], templates: Sequence[tuple[str, str]], *, dry_run: bool = False
+) -> list[str]:
+    """Index templates, and the bundle's templates as documents. Says what was changed, or would be; nothing twice."""
+    changes: list[str] = []
+    prefix = settings.index_prefix
+    with SearchServer(settings) as server:
+        for kind in ("verdicts", "lines", "templates"):
+            name, wanted = f"{prefix}-{kind}", _index_template(kind, prefix)
+            found = server.ask("GET", f"_index_template/{name}").get("index_templates", [])
+            known = found[0]["index_template"].get("_meta", {}).get("digest") if found else None
+            if known != wanted["_meta"]["digest"]:
+                changes.append(f"{'change' if found else 'make'} index template {name}")
+                if not dry_run:
+                    server.ask("PUT", f"_index_template/{name}", wanted)
+        documents = _template_documents(f"{prefix}-templates", bundle, templates)
+        query = {"query": {"bool": {"filter": [
+            {"term": {"triage.bundle.name": bundle[0]}}, {"term": {"triage.bundle.version": bundle[1]}}
+        ]}}}  # fmt: skip
+        count = server.ask("POST", f"{prefix}-templates/_count", query).get("count", 0)
+        if count != len(documents):
+            changes.append(f"write {len(documents)} templates of bundle {' '.join(bundle)} to {prefix}-templates")
+            if not dry_run:
+                wrong = [answer for answer in server.bulk(documents) if not answer.written]
+                server.ask("POST", f"{prefix}-templates/_refresh")
+                if wrong:
+                    raise StoreError(f"OpenSearch does not take {len(wrong)} templates: {wrong[0].reason}")
+    return changes
+
+
+def _index_template(kind: str, prefix: str) -> dict[str, Any]:
+    text = (files("stream_triage.sinks") / "opensearch_templates" / f"{kind}.json").read_text()
+    wanted: dict[str, Any] = json.loads(text.replace("<prefix>", prefix))
+    wanted["_meta"] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16], "of": "stream-triage"}
+    return wanted
+
+
+def _template_documents(index: str, bundle: tuple[str, str], templates: Sequence[tuple[str, str]]) -> list[Document]:
+    about = {"name": bundle[0], "version": bundle[1]}
+    return [
+        _document(index, f"{bundle[0]}-{bundle[1]}-{key}", 1, {"message": template, "triage": {"key": key, "bundle": about}})
+        for key, template in templates
+    ]
+
+
+def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
+    outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
+    event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
+    shown = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "anomalous",
+             "anomaly_score", "anomaly_count", "lines")  # fmt: skip
+    about = {name: getattr(verdict, name) for name in shown}
+    evidence = ("kind", "weight", "source", "number", "key", "rule", "text")
+    anomaly = ("kind", "score", "source", "number", "key", "text")
+    return {
+        "@timestamp": _stamp(time),
+        "event": event,
+        **{name: verdict.headers[name] for name in FIELDS if name in verdict.headers},
+        "triage": {
+            **about,
+            "run": {"id": verdict.run_id},
+            "bytes": sum(source.bytes for source in verdict.sources),
+            "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
+            "testbed": verdict.headers.get("testbed"),
+            "labels": [f"{name}={value}" for name, value in verdict.headers.items()],
+            "evidence": [{name: getattr(item, name) for name in evidence} for item in verdict.evidence],
+            "anomalies": [{name: getattr(item, name) for name in anomaly} for item in verdict.anomalies],
+            "verdict": verdict.model_dump_json(),
+        },
+    }
+
+
+def _document(index: str, name: str, version: int, fields: dict[str, Any]) -> Document:
+    # Lone surrogates, as damaged names have them, are no UTF-8.
+    return Document(index, name, version, json.dumps(fields).encode())
+
+
+def _id(run_id: str) -> str:
+    """The run's id where the server can take it."""
+    raw = run_id.encode(errors="replace")
+    return raw.decode() if 0 < len(raw) <= MAX_ID_BYTES else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _month(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y.%m")
+
+
+def _stamp(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,74 @@
+"""`stream-triage worker` that kills itself: the first argument names a step and which of its calls is the last.
+
+python -m tests.services.dying_worker "before run log:3" worker -c settings.toml
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stream_triage import engine, intake
+from stream_triage.cli import main
+from stream_triage.sinks.dead_letters import DeadLetterTopic
+from stream_triage.sinks.jsonl import JsonlSink
+from stream_triage.sinks.kafka import VerdictTopic
+from stream_triage.sinks.run_log import RunLogTopic
+from stream_triage.sinks.sqlite import SqliteStore
+from stream_triage.sources import kafka
+
+__all__ = ["STEPS"]
+
+# Name, where, method, before or after it.
+STEPS: dict[str, tuple[type[Any], str, bool]] = {
+    "in a batch": (engine.Engine, "_take", False),
+    "run ended": (intake.Intake, "_end", True),
+    "verdict given": (intake.Intake, "_end", False),
+    "before dead letters": (DeadLetterTopic, "flush", True),
+    "before run log": (RunLogTopic, "flush", True),
+    "after run log": (RunLogTopic, "flush", False),
+    "after store": (SqliteStore, "flush", False),
+    "after jsonl": (JsonlSink, "flush", False),
+    "after verdict topic": (VerdictTopic, "flush", False),
+    "all durable": (engine.Engine, "flush", False),
+    "run log read": (RunLogTopic, "closed", False),
+    "before commit": (kafka._ConsumerThread, "_commit", True),
+    "after commit": (kafka._ConsumerThread, "_commit", False),
+}
+
+
+def die_at(step: str, call: int) -> None:
+    where, method, before = STEPS[step]
+    original: Callable[..., Any] = getattr(where, method)
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def later(*arguments: Any) -> Any:
+        if before:
+            count()
+        answer = await original(*arguments)
+        if not before:
+            count()
+        return answer
+
+    def dying(*arguments: Any) -> Any:
+        if before:
+            count()
+        answer = original(*arguments)
+        if not before:
+            count()
+        return answer
+
+    setattr(where, method, later if method == "_commit" else dying)
+
+
+if __name__ == "__main__":
+    name, _, number = sys.argv.pop(1).rpartition(":")
+    die_at(name, int(number))
+    main()

@@ -1,0 +1,364 @@
+"""A small test farm: runs sent to a real topic, workers as real processes, and what the sinks hold in the end."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from stream_triage import Bundle, Triage, Verdict, find_bundle
+from stream_triage.broker import Broker, Topic, connection
+from stream_triage.settings import KafkaSettings
+from stream_triage.sinks.sqlite import SqliteStore
+from tests.services.servers import PASSWORD, OpenSearchServer
+
+__all__ = ["Farm", "Message", "TestRun", "Worker", "expected", "interleaved", "messages_of", "sample_runs", "until"]
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """A run as a farm has it: an id and the bytes of its sources."""
+
+    __test__ = False
+
+    run_id: str
+    sources: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message to send, before it gets its topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str] = field(default_factory=dict)
+    timestamp_ms: int | None = None
+
+
+def sample_runs(count: int, seed: int = 0) -> list[TestRun]:
+    """The invented sample runs again and again, each cut off elsewhere, so that hardly two have the same verdict."""
+    randomness = random.Random(seed)
+    places = sorted(path for path in (ROOT / "samples").iterdir() if path.is_dir())
+    runs = []
+    for number in range(count):
+        place = places[number % len(places)]
+        keep = randomness.uniform(0.3, 1.0)
+        sources = {}
+        for file in sorted(place.iterdir()):
+            lines = file.read_bytes().splitlines(keepends=True)
+            sources[file.stem] = b"".join(lines[: max(1, int(len(lines) * keep))])
+        runs.append(TestRun(f"{place.name}/{number}", sources))
+    return runs
+
+
+def messages_of(run: TestRun, lines: int = 20, *, end: bool = True, seq: bool = True) -> list[list[Message]]:
+    """The messages of each source, in order; the last one says that the source ends."""
+    streams = []
+    for source, text in run.sources.items():
+        cut = text.splitlines(keepends=True)
+        values = [b"".join(cut[start : start + lines]) for start in range(0, len(cut), lines)]
+        headers = [{"source": source, **({"seq": str(number)} if seq else {})} for number in range(len(values) + 1)]
+        stream = [Message(run.run_id.encode(), value, told) for value, told in zip(values, headers, strict=False)]
+        if end:
+            stream.append(Message(run.run_id.encode(), b"", {**headers[-1], "end": "1"}))
+        streams.append(stream)
+    return streams
+
+
+def interleaved(runs: Sequence[TestRun], seed: int = 0, **how: Any) -> list[Message]:
+    """All messages of these runs, mixed at random; each source stays in order, and no source ends before all have begun."""
+    randomness = random.Random(seed)
+    streams = [stream for run in runs for stream in messages_of(run, **how)]
+    mixed = [stream.pop(0) for stream in streams]
+    while streams := [stream for stream in streams if stream]:
+        mixed.append(randomness.choice(streams).pop(0))
+    return mixed
+
+
+def expected(runs: Sequence[TestRun], bundle: str = "oai5g") -> dict[str, Verdict]:
+    """What the pipeline says of the same bytes without any stream."""
+    triage = Triage(Bundle.open(find_bundle(bundle)))
+    verdicts = {}
+    for run in runs:
+        session = triage.session(run.run_id)
+        for source, text in run.sources.items():
+            session.feed(text, source)
+        verdicts[run.run_id] = session.close()
+        session.text.close()
+    return verdicts
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str = "") -> float:
+    """Waits for something to become true; gives the seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what or condition}")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+class Farm:
+    """Topics of its own on a broker, settings for its workers, and eyes on what comes out."""
+
+    def __init__(self, folder: Path, bootstrap: str, prefix: str, **kafka: Any) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {name: f"{prefix}.{name}" for name in ("logs", "verdicts", "runs", "dead")}
+        self.kafka = KafkaSettings(
+            **{
+                "servers": (bootstrap,),
+                "group": prefix,
+                "topic": names["logs"],
+                "verdicts_topic": names["verdicts"],
+                "runs_topic": names["runs"],
+                "dead_topic": names["dead"],
+                "session_seconds": 6,
+                "idle_seconds": 60,
+                **kafka,
+            }
+        )
+        self.admin = KafkaSettings(servers=(bootstrap,))
+        self.sinks = ["store", "jsonl", "kafka"]
+        self.more_settings: dict[str, dict[str, Any]] = {}
+        self._search: OpenSearchServer | None = None
+        self.store_path = folder / "verdicts.sqlite"
+        self.jsonl_path = folder / "verdicts.jsonl"
+        with Broker(self.admin) as broker:
+            broker.create([Topic(name, 1 if name == names["dead"] else PARTITIONS, {}) for name in names.values()])
+
+    def settings(self) -> Path:
+        """The settings file of the workers."""
+        kafka = json.loads(self.kafka.model_dump_json(exclude_none=True, exclude={"password"}))
+        if self.kafka.password:
+            kafka["password"] = self.kafka.password.get_secret_value()
+        sections = {
+            "store": {"path": str(self.store_path)},
+            "archive": {"folder": str(self.folder / "archive")},
+            "jsonl": {"path": str(self.jsonl_path)},
+            "kafka": kafka,
+            **self.more_settings,
+        }
+        path = self.folder / "settings.toml"
+        text = f"sinks = {json.dumps(self.sinks)}\n"
+        for name, section in sections.items():
+            text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+        path.write_text(text)
+        return path
+
+    def send(self, messages: Sequence[Message], per_second: float | None = None) -> None:
+        asyncio.run(self._send(messages, per_second))
+
+    async def _send(self, messages: Sequence[Message], per_second: float | None) -> None:
+        producer = AIOKafkaProducer(**connection(self.admin), linger_ms=5, max_request_size=16 << 20)
+        await producer.start()
+        try:
+            sent = []
+            for number, message in enumerate(messages):
+                headers = [(name, value.encode()) for name, value in message.headers.items()]
+                told = {"headers": headers, "timestamp_ms": message.timestamp_ms}
+                sent.append(await producer.send(self.kafka.topic, message.value, message.key, **told))
+                if per_second and number % 20 == 0:
+                    await asyncio.sleep(20 / per_second)
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
+    @contextmanager
+    def worker(self, *arguments: str, steps: str = "", env: Mapping[str, str] | None = None) -> Iterator["Worker"]:
+        """A worker process, terminated in the end; one that is to die at a step is killed, and so is what has failed."""
+        started = Worker(self, arguments, steps, env)
+        try:
+            yield started
+            if not steps and started.code is None:
+                started.stop()
+        finally:
+            started.kill()
+
+    def stored(self) -> dict[str, Verdict]:
+        """By run, the verdict in the SQLite store."""
+        if not self.store_path.exists():
+            return {}
+        with SqliteStore(self.store_path, create=False) as store:
+            return {row.run_id: store.get(row.run_id) for row in store.runs(limit=100_000)}
+
+    def count_stored(self) -> int:
+        if not self.store_path.exists():
+            return 0
+        with SqliteStore(self.store_path, create=False) as store:
+            return len(store.runs(limit=100_000))
+
+    def read(self, topic: str) -> list[Any]:
+        with Broker(self.admin) as broker:
+            number = broker.partitions([topic])[topic]
+            return [record for partition in range(number) for record in broker.read(topic, partition)]
+
+    def topic_verdicts(self) -> dict[str, list[Verdict]]:
+        """By run, all final verdicts in the topic, in their order."""
+        found: dict[str, list[Verdict]] = {}
+        for record in self.read(self.kafka.verdicts_topic):
+            verdict = Verdict.model_validate_json(record.value)
+            found.setdefault(verdict.run_id, []).append(verdict)
+        return found
+
+    def jsonl_verdicts(self) -> dict[str, list[Verdict]]:
+        found: dict[str, list[Verdict]] = {}
+        for line in self.jsonl_path.read_text().split("\n") if self.jsonl_path.exists() else []:
+            if line:
+                verdict = Verdict.model_validate_json(line)
+                found.setdefault(verdict.run_id, []).append(verdict)
+        return found
+
+    def use_opensearch(self, server: OpenSearchServer, **settings: Any) -> None:
+        """One sink more."""
+        self.sinks.append("opensearch")
+        self._search = server
+        told = {"hosts": [server.url], "index_prefix": self.kafka.group, **settings}
+        if server.secure:
+            told |= {"user": "admin", "password": PASSWORD, "ca_file": str(server.certificates / "ca.pem")}
+        self.more_settings["opensearch"] = told
+
+    def indexed(self) -> dict[str, list[Verdict]]:
+        """By run, the verdicts in all months."""
+        if self._search is None:
+            return {}
+        index = f"{self.kafka.group}-verdicts-*"
+        self._search.ask(f"{index}/_refresh", method="POST")
+        body = {"size": 1000, "_source": ["triage.run.id", "triage.verdict"]}
+        found: dict[str, list[Verdict]] = {}
+        for hit in self._search.ask(f"{index}/_search", body)["hits"]["hits"]:
+            verdict = Verdict.model_validate_json(hit["_source"]["triage"]["verdict"])
+            found.setdefault(verdict.run_id, []).append(verdict)
+        return found
+
+    def committed(self) -> dict[int, int]:
+        return asyncio.run(self._committed())
+
+    async def _committed(self) -> dict[int, int]:
+        admin = AIOKafkaAdminClient(**connection(self.admin))
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(self.kafka.group)
+            return {place.partition: about.offset for place, about in offsets.items()}
+        except GroupCoordinatorNotAvailableError:  # a new broker, which nobody has asked for a group yet
+            return {}
+        finally:
+            await admin.close()
+
+    def ends(self) -> dict[int, int]:
+        return asyncio.run(self._ends())
+
+    async def _ends(self) -> dict[int, int]:
+        consumer = AIOKafkaConsumer(**connection(self.admin))
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets([TopicPartition(self.kafka.topic, number) for number in range(PARTITIONS)])
+            return {place.partition: offset for place, offset in ends.items()}
+        finally:
+            await consumer.stop()
+
+    def differences(self, wanted: Mapping[str, Verdict]) -> dict[str, list[str]]:
+        """Runs lost, doubled or different, over all sinks. Append-only ones may repeat an equal final."""
+        from tests.verdicts import assert_same
+
+        lost, doubled, different = [], [], []
+        stored = {run: [verdict] for run, verdict in self.stored().items()}
+        places = {"store": stored, "jsonl": self.jsonl_verdicts(), "kafka": self.topic_verdicts()}
+        places["opensearch"] = self.indexed()
+        doubled += [f"opensearch:{run}" for run, found in places["opensearch"].items() if len(found) > 1]
+        for sink, found in places.items():
+            if sink not in self.sinks:
+                continue
+            doubled += [f"{sink}:{run}" for run in found if run not in wanted]
+            for run, verdict in wanted.items():
+                if run not in found:
+                    lost.append(f"{sink}:{run}")
+                for one in found.get(run, []):
+                    try:
+                        assert_same(undated(one), undated(verdict))
+                    except AssertionError as difference:
+                        different.append(f"{sink}:{run}: {difference}")
+        return {"lost": lost, "doubled": doubled, "different": different}
+
+
+def undated(verdict: Verdict) -> Verdict:
+    """Without what the stream adds: when it was judged, and when its first message came."""
+    return verdict.model_copy(update={"time": None, "started": None})
+
+
+class Worker:
+    """A worker process. `steps` names a step to die at, as in `run log:2`, see dying_worker.py."""
+
+    def __init__(self, farm: Farm, arguments: Sequence[str], steps: str, env: Mapping[str, str] | None) -> None:
+        module = "tests.services.dying_worker" if steps else "stream_triage"
+        command = [
+            sys.executable,
+            "-m",
+            module,
+            *([steps] if steps else []),
+            "worker",
+            "-c",
+            str(farm.settings()),
+            *arguments,
+        ]
+        self.log = farm.folder / f"worker-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Exit status, none while it runs."""
+        return self._process.poll()
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM and its exit status."""
+        self.signal(signal.SIGTERM)
+        return self._process.wait(seconds)
+
+    def memory_bytes(self) -> int:
+        """Resident memory at its peak so far."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+def shifted(messages: Sequence[Message], milliseconds: int) -> list[Message]:
+    """The same messages with a sender's clock that is wrong."""
+    now = int(time.time() * 1000)
+    return [replace(message, timestamp_ms=now + milliseconds) for message in messages]

@@ -1,0 +1,257 @@
+"""The worker on a real broker: the same verdicts as from files, each once, whatever dies in between."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from stream_triage.settings import KafkaSettings
+from stream_triage.sinks.dead_letters import as_letter
+from tests.services.chaos import Chaos
+from tests.services.farm import Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
+from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer
+
+pytestmark = pytest.mark.service
+
+MakeFarm = Callable[..., Farm]
+NOTHING = {"lost": [], "doubled": [], "different": []}
+
+
+def all_stored(farm: Farm, count: int) -> Callable[[], bool]:
+    return lambda: farm.count_stored() >= count
+
+
+def settle(farm: Farm, runs: list[TestRun], seconds: float = 60.0) -> None:
+    """Waits for all verdicts and holds them to those of the same text without a stream."""
+    until(all_stored(farm, len(runs)), seconds, "all runs have verdicts")
+
+
+class TestUndisturbed:
+    def test_same_verdicts_as_from_files(self, make_farm: MakeFarm):
+        """All sources interleaved, chunks and single lines: equal to the file path in every sink, all committed."""
+        farm, runs = make_farm(), sample_runs(24)
+        farm.send(interleaved(runs[:12]) + interleaved(runs[12:], lines=1))
+        with farm.worker() as worker:
+            settle(farm, runs)
+            until(lambda: farm.committed() == farm.ends(), 15, "everything is committed")
+            assert worker.stop() == 0
+        assert farm.differences(expected(runs)) == NOTHING
+
+    @pytest.mark.slow
+    def test_oai_runs(self, make_farm: MakeFarm, data_folder):
+        """200 OpenAirInterface runs, their three sources interleaved."""
+        from training.data import read_oai
+
+        runs = [TestRun(run.run_id, run.sources) for run in read_oai(data_folder / "ran" / "oai_rfsim_runs.jsonl.xz")[:200]]
+        farm = make_farm()
+        farm.send(interleaved(runs, lines=100))
+        with farm.worker():
+            settle(farm, runs, 120)
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_json_messages(self, make_farm: MakeFarm):
+        """As Fluent Bit and Vector send them: one object a line."""
+        farm, runs = make_farm(format="json", json_text="log.message", json_source="origin"), sample_runs(3)
+        messages = []
+        for message in interleaved(runs, lines=1, seq=False):
+            fields = {"log": {"message": (message.value or b"").decode().rstrip("\n")}, "origin": message.headers["source"]}
+            end = {"end": True} if message.headers.get("end") else {}
+            if end:
+                del fields["log"]
+            messages.append(Message(message.key, json.dumps({**fields, **end}).encode()))
+        farm.send(messages)
+        with farm.worker():
+            settle(farm, runs)
+        found, wanted = farm.stored(), expected(runs)
+        assert {run: verdict.label for run, verdict in found.items()} == {run: wanted[run].label for run in wanted}
+        assert [found[run].evidence for run in wanted] == [wanted[run].evidence for run in wanted]
+
+    def test_idle_runs_end(self, make_farm: MakeFarm):
+        """Without an end message a run is over when nothing came for the idle time; senders' clocks do not matter."""
+        farm, runs = make_farm(idle_seconds=2), sample_runs(6)
+        messages = interleaved(runs, end=False)
+        half = len(messages) // 2
+        farm.send(shifted(messages[:half], -90 * 60_000) + shifted(messages[half:], 30 * 60_000))
+        with farm.worker():
+            settle(farm, runs)
+        assert farm.differences(expected(runs)) == NOTHING
+
+
+class TestDisturbed:
+    def test_kills_at_every_step(self, make_farm: MakeFarm):
+        """SIGKILL at each named step and at random moments: nothing lost, doubled or different. `make chaos` does more."""
+        chaos = Chaos(make_farm(instance="one"), kills=8, seed=int.from_bytes(os.urandom(2)))
+        assert chaos.run() == NOTHING, chaos.kills
+
+    def test_one_of_two_workers_dies_and_a_third_joins(self, make_farm: MakeFarm):
+        """The other one takes over what was open, within 15 s of the death."""
+        farm, runs = make_farm(), sample_runs(40)
+        messages = interleaved(runs)
+        third = len(messages) // 3
+        with farm.worker() as first, farm.worker() as second:
+            farm.send(messages[:third])
+            until(lambda: bool(farm.committed()), 30, "both have begun")
+            time.sleep(2)
+            first.kill()
+            farm.send(messages[third : 2 * third])
+            with farm.worker() as late:
+                farm.send(messages[2 * third :])
+                settle(farm, runs, 45)
+                assert (second.code, late.code) == (None, None)
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_terminated_worker_leaves_at_once(self, make_farm: MakeFarm):
+        """SIGTERM: exit status 0 within seconds, and the next one goes on."""
+        farm, runs = make_farm(), sample_runs(12)
+        messages = interleaved(runs)
+        with farm.worker() as worker:
+            farm.send(messages[: len(messages) // 2])
+            until(lambda: "attach" in worker.text() or bool(farm.committed()), 30)
+            began = time.monotonic()
+            assert worker.stop() == 0
+            assert time.monotonic() - began < 10
+        farm.send(messages[len(messages) // 2 :])
+        with farm.worker():
+            settle(farm, runs)
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_repeats_holes_and_disorder(self, make_farm: MakeFarm):
+        """Repeats and disorder change nothing; a hole is counted in the one verdict of its run."""
+        farm, runs = make_farm(idle_seconds=3), sample_runs(9)
+        messages = interleaved(runs, lines=10)
+        lost = next(number for number, message in enumerate(messages) if message.headers["seq"] == "2")
+        damaged = messages.pop(lost).key
+        for place in range(0, len(messages) - 1, 7):
+            messages[place], messages[place + 1] = messages[place + 1], messages[place]
+            messages.insert(place, messages[place])
+        farm.send(messages)
+        with farm.worker():
+            settle(farm, runs)
+        wanted = expected(runs)
+        holed = farm.stored()[damaged.decode()]
+        assert holed.needs_review
+        assert [p for s in holed.sources for p in s.repairs.problems] == ["message 2 never came"]
+        assert {key: len(found) for key, found in farm.topic_verdicts().items()} == {run.run_id: 1 for run in runs}
+        del wanted[damaged.decode()]
+        found = farm.differences(wanted)
+        assert (found["lost"], found["different"]) == ([], [])
+
+    def test_broker_away(self, tmp_path, own_kafka: KafkaServer, prefix: str):
+        """Stopped for a while, then killed: the worker goes on by itself when the broker is back."""
+        farm, runs = Farm(tmp_path / "farm", own_kafka.bootstrap, prefix), sample_runs(12)
+        messages = interleaved(runs)
+        half = len(messages) // 2
+        with farm.worker() as worker:
+            farm.send(messages[:half])
+            until(lambda: bool(farm.committed()), 30)
+            own_kafka.pause()
+            time.sleep(10)
+            own_kafka.resume()
+            own_kafka.kill()
+            time.sleep(2)
+            own_kafka.start()
+            farm.send(messages[half:])
+            settle(farm, runs, 60)
+            assert worker.code is None
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_opensearch_away_and_slow(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
+        """Standing still for a while, every request ends in silence: all waits, nothing is committed unwritten."""
+        farm, runs = make_farm(), sample_runs(12)
+        farm.use_opensearch(opensearch, timeout_seconds=2)
+        messages = interleaved(runs)
+        with farm.worker() as worker:
+            farm.send(messages[:100])
+            opensearch.pause()
+            try:
+                farm.send(messages[100:])
+                time.sleep(10)
+                assert "will be tried again" in worker.text()
+                assert farm.committed() != farm.ends()
+            finally:
+                opensearch.resume()
+            settle(farm, runs)
+            until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
+            assert worker.code is None
+        assert farm.differences(expected(runs)) == NOTHING
+
+
+class TestSecurity:
+    @pytest.mark.parametrize("way", ["SASL_SSL", "SSL"])
+    def test_encrypted(self, make_farm: MakeFarm, kafka: KafkaServer, secure_opensearch: OpenSearchServer, way: str):
+        """By password and by certificate, and with TLS and a user to OpenSearch: all as without."""
+        farm, runs = make_farm(), sample_runs(6)
+        certificates = kafka.certificates
+        told: dict[str, object] = {"security": way, "ca_file": certificates / "ca.pem"}
+        if way == "SSL":
+            told |= {"cert_file": certificates / "client.pem", "key_file": certificates / "client.key"}
+            told |= {"servers": (kafka.tls_bootstrap,)}
+        else:
+            told |= {"user": USER, "password": PASSWORD, "servers": (kafka.sasl_bootstrap,)}
+        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **told})
+        farm.use_opensearch(secure_opensearch)
+        farm.send(interleaved(runs))
+        with farm.worker() as worker:
+            settle(farm, runs)
+            until(lambda: farm.committed() == farm.ends(), 15, "everything is committed")
+            assert PASSWORD not in worker.text()
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_wrong_password(self, make_farm: MakeFarm, kafka: KafkaServer):
+        """Says what to check, and shows no password."""
+        farm = make_farm()
+        told = {"security": "SASL_SSL", "ca_file": kafka.certificates / "ca.pem", "servers": (kafka.sasl_bootstrap,)}
+        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **told, "user": USER, "password": "Wrong-Secret-1"})
+        with farm.worker() as worker:
+            until(lambda: worker.code is not None, 60)
+            assert worker.code == 2
+            assert "kafka.password" in worker.text()
+            assert "Secret" not in worker.text()
+
+
+class TestRefused:
+    def test_dead_letters_keep_what_came(self, make_farm: MakeFarm):
+        """No key, an identity in the key, a bad number, late lines: each is kept with its reason, and other runs go on."""
+        farm, runs = make_farm(), sample_runs(3)
+        farm.send(
+            [
+                Message(None, b"whose am I\n"),
+                Message(b"imsi-001010123456789", b"attach\n"),
+                Message(b"run", b"text\n", {"seq": "-1"}),
+                Message(b"\xff\xfe", b"text\n"),
+                *interleaved(runs),
+            ]
+        )
+        with farm.worker():
+            settle(farm, runs)
+            late = Message(runs[0].run_id.encode(), b"too late\n", {"source": "ue"})
+            farm.send([late])
+            until(lambda: len(farm.read(farm.kafka.dead_topic)) == 5, 20, "five dead letters")
+        letters = [as_letter(record) for record in farm.read(farm.kafka.dead_topic)]
+        assert sorted(letter.value for letter in letters) == sorted(
+            [b"whose am I\n", b"attach\n", b"text\n", b"text\n", b"too late\n"]
+        )
+        (after,) = [letter for letter in letters if letter.value == b"too late\n"]
+        assert (after.key, after.reason, after.headers) == (late.key, "its run is over", (("source", b"ue"),))
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_too_many_stop_the_worker(self, make_farm: MakeFarm):
+        """Above the limit the worker ends, says why and what to do, and has lost none of them."""
+        farm = make_farm(dead_per_hour=5)
+        farm.send([Message(None, b"%d\n" % number) for number in range(8)])
+        with farm.worker() as worker:
+            until(lambda: worker.code is not None, 30, "the worker has ended")
+            assert worker.code == 2
+            assert "kafka.dead_per_hour = 5" in worker.text()
+        assert len(farm.read(farm.kafka.dead_topic)) == 8
+
+    def test_topics_missing(self, make_farm: MakeFarm):
+        farm = make_farm()
+        farm.kafka = farm.kafka.model_copy(update={"runs_topic": "never-made"})
+        with farm.worker() as worker:
+            until(lambda: worker.code is not None, 30)
+            assert worker.code == 2
+            assert "no topic never-made" in worker.text()
+            assert "stream-triage setup kafka" in worker.text()
