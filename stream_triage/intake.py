@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
@@ -139,12 +140,17 @@ class Intake:
     def _take(self, chunk: Chunk) -> None:
         if chunk.run_id in self._given_up:
             return
-        session = self._session(chunk.run_id, chunk.headers)
-        session.feed(chunk.data, chunk.source)
-        self._fed[chunk.run_id] = session
+        if not self._costing(chunk.run_id, partial(self._feed, chunk)):
+            self._given_up.add(chunk.run_id)
+            return
         self._queued_bytes += len(chunk.data)
         if self._queued_bytes >= ADVANCE_BYTES:
             self._advance()
+
+    def _feed(self, chunk: Chunk) -> None:
+        session = self._session(chunk.run_id, chunk.headers)
+        session.feed(chunk.data, chunk.source)
+        self._fed[chunk.run_id] = session
 
     def _advance(self) -> None:
         """Runs the models over what came since; with thousands of open runs, most have nothing."""
@@ -156,49 +162,55 @@ class Intake:
             if not self._costs_run(error):
                 raise
             for run_id, session in fed.items():
-                try:
-                    self._triage.advance([session])
-                except Exception as of_run:
-                    if not self._costs_run(of_run):
-                        raise
-                    self._give_up(run_id, of_run)
+                if not self._costing(run_id, partial(self._triage.advance, [session])):
                     self._given_up.add(run_id)  # its text goes on coming until it ends
+
+    def _costing(self, run_id: str, step: Callable[[], None]) -> bool:
+        """False when the step raised what costs the run, which is given up then."""
+        try:
+            step()
+        except Exception as error:
+            if not self._costs_run(error):
+                raise
+            self._give_up(run_id, error)
+            return False
+        return True
 
     def _give_up(self, run_id: str, error: Exception) -> None:
         """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
-        session = self._open.pop(run_id)
-        session.text.close()
+        self._fed.pop(run_id, None)
+        session = self._open.pop(run_id, None)
+        if session:
+            session.text.close()
         reason = str(error) if isinstance(error, StreamTriageError) else fault_place(error)
-        self._note(Problem(session.run_id, f"not judged: {reason}"))
+        self._note(Problem(session.run_id if session else run_id, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)
 
     def _note(self, problem: Problem) -> None:
-        if problem.run_id is not None and problem.run_id not in self._given_up:
-            self._session(problem.run_id, {}).damaged(problem.reason, problem.source)
+        run_id = problem.run_id
+        told = run_id is None or run_id in self._given_up or self._costing(run_id, partial(self._damage, run_id, problem))
+        if run_id is not None and not told:
+            self._given_up.add(run_id)
         self.tally.errors += problem.error
         if self._on_problem:
             redact = self._triage.redactor.text
             self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
+
+    def _damage(self, run_id: str, problem: Problem) -> None:
+        self._session(run_id, {}).damaged(problem.reason, problem.source)
 
     def _end(self, end: RunEnd) -> None:
         run_id = end.run_id
         if run_id in self._given_up:
             self._given_up.remove(run_id)
             return
-        session = self._session(run_id, {})
-        self._fed.pop(run_id, None)
-        try:
-            verdict = session.close()
-        except Exception as error:
-            if not self._costs_run(error):
-                raise
-            self._give_up(run_id, error)
+        judged: list[Verdict] = []
+        if not self._costing(run_id, lambda: judged.append(self._judge(end))):
             return
+        verdict = judged[0]
         del self._open[run_id]
-        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now(), "started": end.started})
         self._note_namesake(run_id, verdict.run_id)
-        self._write(self._sinks, verdict, session.text)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
         self.tally.lines += verdict.lines
@@ -206,6 +218,14 @@ class Intake:
             self._on_verdict(verdict)
         self._unflushed += 1
         self._flush_when_due()
+
+    def _judge(self, end: RunEnd) -> Verdict:
+        session = self._session(end.run_id, {})
+        verdict = session.close()
+        self._fed.pop(end.run_id, None)
+        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now(), "started": end.started})
+        self._write(self._sinks, verdict, session.text)
+        return verdict
 
     def _write(self, sinks: Sequence[Sink], verdict: Verdict, text: RunText) -> None:
         """Hands a verdict to these sinks. The text stays open for those that could not take it."""

@@ -92,6 +92,7 @@ class _Run:
     first: int
     """From here on a worker must read to come to this run again."""
     last: int
+    """The last offset that was taken when something came of it."""
     opened: float
     touched: float
     recorded: ClosedRun | None = None
@@ -125,8 +126,8 @@ class PartitionRuns:
         self._asked_end: tuple[float, int] | None = None
         self._complete_until = -math.inf
         self.next_offset = 0
-        # Runs that share their first message stand in the order in which they began: `a`, `a@7`, `a@7.1`.
-        for run in sorted(closed, key=lambda run: (run.first, run.last, len(run.run_id), run.run_id)):
+        # Those that share messages stay in the order in which they were closed.
+        for run in sorted(closed, key=lambda run: (run.first, run.last)):
             self._to_reread.setdefault(run.key, []).append(run)
 
     @property
@@ -245,7 +246,7 @@ class PartitionRuns:
         run = self._open.get(key) or self._begin(key, message, held, now, starts=False)
         if run is None or run.muted:
             return self._feed(key, message, held, now)
-        run.touched, run.last = now, max(run.last, message.record.offset)
+        run.touched, run.last, run.first = now, self.next_offset - 1, min(run.first, held)
         source = self._source(run, message.source)
         if source is None:
             return [_refuse(message.record, f"the run has more than {MAX_SOURCES} sources")]
@@ -270,7 +271,9 @@ class PartitionRuns:
         if earlier and not (muted or starts or earlier[-1].cut):
             return None
         run_id = recorded.run_id if recorded else _free_id(key, offset, {run.run_id for run in earlier})
-        self._open[key] = run = _Run(key, run_id, min(held, offset), offset, now, now, recorded, muted, fed=muted)
+        self._open[key] = run = _Run(
+            key, run_id, min(held, offset), self.next_offset - 1, now, now, recorded, muted, fed=muted
+        )
         return run
 
     def _recorded(self, key: str, offset: int) -> ClosedRun | None:
@@ -336,9 +339,8 @@ class PartitionRuns:
         pieces = list(self._pieces(message.text))
         for piece in pieces:
             while piece.starts and (run := self._open.get(key)) and run.fed:
-                if message.record.offset < run.last or run.sources.get(message.source, _Source()).early:
-                    held = run.first  # the next run has messages among those of this one
                 items += self._close(run, now, ending=message.source)
+                held = self._held(key, held)
             run = self._open.get(key) or self._begin(key, message, held, now, starts=piece.starts)
             if run is None:
                 late.append(piece.text or b"")
@@ -346,6 +348,7 @@ class PartitionRuns:
             items += self._add(run, message, piece.text, now)
             if piece.ends and self._open.get(key) is run:
                 items += self._close(run, now, ending=message.source)
+                held = self._held(key, held)
         run = self._open.get(key)
         if run and message.end and message.source in run.sources:
             run.sources[message.source].ended = True
@@ -356,6 +359,11 @@ class PartitionRuns:
             partly = len(late) < len(pieces) and self._rules.format == "text"
             items.append(_refuse(message.record, "its run is over", b"".join(late) if partly else None))
         return items
+
+    def _held(self, key: str, held: int) -> int:
+        """When a run ended and another came out of what waited in it: what begins now must be read again with that one."""
+        run = self._open.get(key)
+        return min(held, run.first) if run else held
 
     def _pieces(self, text: bytes | None) -> Iterator["_Piece"]:
         """The text, cut before lines that start a run and behind lines that end one."""
@@ -388,7 +396,7 @@ class PartitionRuns:
     def _add(self, run: _Run, message: _Message, text: bytes | None, now: float) -> list[Item]:
         if run.muted:
             return []
-        run.fed = True
+        run.fed, run.last = True, self.next_offset - 1
         source = self._source(run, message.source)
         assert source is not None  # the run has it by now, or is too new to have many
         if message.seq is not None:
