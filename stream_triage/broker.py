@@ -318,4 +318,5 @@ def _remedy(error: BaseException) -> str:
         return "the user lacks a right; docs/reliability.md lists those that are needed"
     if isinstance(error, errors.UnknownTopicOrPartitionError):
         return "`stream-triage setup kafka` makes the topics"
-    return "check kafka.servers, kafka.security and that the brokers are up"
+    # A first connection that is refused does not say why.
+    return "check that the brokers are up, and kafka.servers, kafka.security, kafka.user and kafka.password"

@@ -26,6 +26,7 @@ class Document:
     id: str
     version: int
     body: bytes
+    run_id: str = ""
 
     @property
     def origin(self) -> str:
@@ -48,6 +49,11 @@ class Answer(NamedTuple):
         """Worth trying again."""
         return self.status == 429 or self.status >= 500
 
+    @property
+    def refused(self) -> bool:
+        """It is the document's fault, and will be for ever. A missing right, a blocked index or a full cluster is not."""
+        return self.status in (400, 413) and not self.reason.startswith("validation_exception")
+
 
 class SearchServer:
     """Connects when first asked; one request at a time."""
@@ -57,6 +63,10 @@ class SearchServer:
             import opensearchpy
         except ImportError:
             raise SettingsError("OpenSearch needs the extra: pip install 'stream-triage[opensearch]'") from None
+        if any("@" in host for host in settings.hosts):
+            raise SettingsError(
+                "opensearch.hosts hold a user or password; put them into opensearch.user and opensearch.password"
+            )
         self._errors = opensearchpy.exceptions
         self._name = ", ".join(settings.hosts)
         told: dict[str, Any] = {}

@@ -27,6 +27,11 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
 
 
+CREATED = 201
+
+_Told = tuple[Document, Answer]
+
+
 class _Waiting(NamedTuple):
     verdict: Verdict
     time: datetime
@@ -63,17 +68,24 @@ class OpenSearchSink:
 
     def flush(self) -> None:
         self._check_open()
-        if not self._waiting:
+        runs = list(self._waiting.values())
+        if not runs:
             return
-        months = self._months(list(self._waiting.values()))
+        months = self._months(runs)
         # Lines first: a verdict that is found has its lines.
-        lines = [document for run_id, run in self._waiting.items() for document in self._lines(run, months[run_id])]
-        refused = self._put(lines)
-        verdicts = [self._verdict(run, months[run_id]) for run_id, run in self._waiting.items()]
-        refused += self._put(verdicts)
-        self._remove_old_lines([run.verdict.run_id for run in self._waiting.values()], verdicts)
-        self._waiting.clear()
-        self._tell(refused)
+        lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
+        verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
+        answers = self._put(lines) + self._put(verdicts)
+        if any(answer.status != CREATED for _, answer in answers):
+            self._remove_old_lines(answers[len(lines) :])
+        refused = [(document, answer) for document, answer in answers if answer.refused]
+        if self._refuse:
+            self._hand_over(refused, self._refuse)
+        for run in runs:
+            if self._waiting.get(run.verdict.run_id) is run:
+                del self._waiting[run.verdict.run_id]
+        if refused and not self._refuse:
+            raise _not_taken(refused)
 
     def close(self) -> None:
         if self._closed:
@@ -93,8 +105,9 @@ class OpenSearchSink:
         told = self._server.ask(
             "POST",
             f"{places}/_delete_by_query?refresh=true&conflicts=proceed",
-            {"query": {"term": {"triage.run.id": run_id}}},
+            {"query": {"term": {"triage.run.key": _id(run_id)}}},
         )
+        _check_removed(told)
         return waited or bool(told.get("deleted"))
 
     def __enter__(self) -> Self:
@@ -117,13 +130,12 @@ class OpenSearchSink:
 
     def _verdict(self, run: _Waiting, month: str) -> Document:
         verdict = run.verdict
-        return _document(
-            f"{self._prefix}-verdicts-{month}", _id(verdict.run_id), verdict.version, _fields(verdict, run.time)
-        )
+        index = f"{self._prefix}-verdicts-{month}"
+        return _document(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
 
     def _lines(self, run: _Waiting, month: str) -> list[Document]:
         verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
-        about = {"run": {"id": verdict.run_id}, "version": verdict.version}
+        about = {"run": _run(verdict.run_id), "version": verdict.version}
         digest = hashlib.sha256(verdict.run_id.encode(errors="replace")).hexdigest()[:32]
         return [
             _document(
@@ -141,58 +153,64 @@ class OpenSearchSink:
                         "repeats": line.repeats,
                     },
                 },
+                verdict.run_id,
             )
             for place, line in enumerate(verdict.reduction)
         ]
 
-    def _put(self, documents: list[Document]) -> list[tuple[Document, Answer]]:
-        """Writes all of them; gives those that the server will never take."""
-        refused: list[tuple[Document, Answer]] = []
+    def _put(self, documents: list[Document]) -> list[_Told]:
+        """Writes all of them, or finds that the server will never take them; the last answer to each, in order."""
+        answers: dict[int, Answer] = {}
         began, wait = self._clock.monotonic(), FIRST_RETRY_SECONDS
-        while documents:
-            answers = list(zip(documents, self._server.bulk(documents), strict=True))
-            refused += [(document, answer) for document, answer in answers if not (answer.written or answer.busy)]
-            documents = [document for document, answer in answers if answer.busy]
-            if documents:
+        open_places = list(range(len(documents)))
+        while open_places:
+            given = self._server.bulk([documents[place] for place in open_places])
+            answers.update(zip(open_places, given, strict=True))
+            open_places = [place for place in open_places if answers[place].busy]
+            if open_places:
                 if self._clock.monotonic() - began >= self._retry_seconds:
-                    busy = next(answer for _, answer in answers if answer.busy)
-                    raise StoreError(f"OpenSearch is too busy for {len(documents)} documents: {busy.reason}; they are kept")
+                    reason = answers[open_places[0]].reason
+                    raise StoreError(f"OpenSearch is too busy for {len(open_places)} documents: {reason}; they are kept")
                 self._clock.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - spreads load, keeps no secret
                 wait = min(2 * wait, LONGEST_RETRY_SECONDS)
-        return refused
+        told = [(document, answers[place]) for place, document in enumerate(documents)]
+        blocked = [answer for _, answer in told if not (answer.written or answer.refused)]
+        if blocked:
+            raise StoreError(
+                f"OpenSearch takes no documents now: {blocked[0].reason}; they are kept. Check the rights of the user "
+                "(docs/opensearch.md), blocks and limits of the cluster, and that `stream-triage setup opensearch` has run"
+            )
+        return told
 
-    def _remove_old_lines(self, run_ids: Sequence[str], verdicts: Sequence[Document]) -> None:
-        """Of versions below the one that counts now, also when another process wrote that one."""
+    def _remove_old_lines(self, verdicts: Sequence[_Told]) -> None:
+        """Of versions below the one that counts now, also when another process wrote that one.
+
+        Only what a refresh has shown can be removed by query, so one comes first.
+        """
         told = self._server.ask(
             "POST",
             "_mget?_source=false",
-            {"docs": [{"_index": document.index, "_id": document.id} for document in verdicts]},
+            {"docs": [{"_index": document.index, "_id": document.id} for document, _ in verdicts]},
         )
-        counts = {
-            run_id: found["_version"]
-            for run_id, found in zip(run_ids, told.get("docs", []), strict=False)
-            if found.get("found")
-        }
-        stale = [
-            {"bool": {"filter": [{"term": {"triage.run.id": run_id}}, {"range": {"triage.version": {"lt": version}}}]}}
-            for run_id, version in counts.items()
-        ]
+        stale = []
+        for (document, answer), found in zip(verdicts, told.get("docs", []), strict=True):
+            if found.get("found"):
+                below = {"range": {"triage.version": {"lt": found["_version"]}}}
+                stale.append({"bool": {"filter": [{"term": {"triage.run.key": document.id}}, below]}})
+            elif answer.written:  # the server remembers the version of a deleted document for a minute
+                raise StoreError(
+                    f"run {document.run_id!r} was forgotten a moment ago; it can be written in a minute, and is kept"
+                )
         if stale:
             index = f"{self._prefix}-lines-*"
             query = {"query": {"bool": {"should": stale, "minimum_should_match": 1}}}
-            self._server.ask("POST", f"{index}/_delete_by_query?conflicts=proceed", query)
+            self._server.ask("POST", f"{index}/_refresh")
+            _check_removed(self._server.ask("POST", f"{index}/_delete_by_query?conflicts=proceed", query))
 
-    def _tell(self, refused: Sequence[tuple[Document, Answer]]) -> None:
-        if self._refuse:
-            for document, answer in refused:
-                key = document.id.encode()
-                self._refuse(DeadLetter("document", answer.reason, document.origin, key, document.body))
-        elif refused:
-            document, answer = refused[0]
-            raise StoreError(
-                f"OpenSearch does not take {len(refused)} documents, {document.origin} among them: {answer.reason}; "
-                "`stream-triage setup opensearch` sets up the indices as they should be"
-            )
+    def _hand_over(self, refused: Sequence[_Told], refuse: Callable[[DeadLetter], None]) -> None:
+        for document, answer in refused:
+            key = document.run_id.encode(errors="replace")
+            refuse(DeadLetter("document", answer.reason, document.origin, key, document.body))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -258,7 +276,7 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
         **{name: verdict.headers[name] for name in FIELDS if name in verdict.headers},
         "triage": {
             **about,
-            "run": {"id": verdict.run_id},
+            "run": _run(verdict.run_id),
             "bytes": sum(source.bytes for source in verdict.sources),
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
             "testbed": verdict.headers.get("testbed"),
@@ -270,15 +288,35 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
     }
 
 
-def _document(index: str, name: str, version: int, fields: dict[str, Any]) -> Document:
+def _not_taken(refused: Sequence[_Told]) -> StoreError:
+    document, answer = refused[0]
+    return StoreError(
+        f"OpenSearch does not take {len(refused)} documents, {document.origin} among them: {answer.reason}; "
+        "`stream-triage setup opensearch` sets up the indices as they should be"
+    )
+
+
+def _check_removed(told: dict[str, Any]) -> None:
+    if told.get("failures") or told.get("version_conflicts") or told.get("timed_out"):
+        raise StoreError("OpenSearch could not remove all documents of a run, another process writes them; repeat")
+
+
+def _document(index: str, name: str, version: int, fields: dict[str, Any], run_id: str = "") -> Document:
     # Lone surrogates, as damaged names have them, are no UTF-8.
-    return Document(index, name, version, json.dumps(fields).encode())
+    return Document(index, name, version, json.dumps(fields).encode(), run_id)
+
+
+def _run(run_id: str) -> dict[str, str]:
+    """The id for people, and the one to find it by: the index has no ids of more than 8,191 characters."""
+    return {"id": run_id, "key": _id(run_id)}
 
 
 def _id(run_id: str) -> str:
     """The run's id where the server can take it."""
     raw = run_id.encode(errors="replace")
-    return raw.decode() if 0 < len(raw) <= MAX_ID_BYTES else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    if 0 < len(raw) <= MAX_ID_BYTES and not raw.startswith(b"sha256:"):
+        return raw.decode()
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
 def _month(time: datetime) -> str:

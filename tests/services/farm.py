@@ -261,6 +261,7 @@ class Farm:
             await admin.close()
 
     def ends(self) -> dict[int, int]:
+        """Of the partitions that hold something."""
         return asyncio.run(self._ends())
 
     async def _ends(self) -> dict[int, int]:
@@ -268,7 +269,7 @@ class Farm:
         await consumer.start()
         try:
             ends = await consumer.end_offsets([TopicPartition(self.kafka.topic, number) for number in range(PARTITIONS)])
-            return {place.partition: offset for place, offset in ends.items()}
+            return {place.partition: offset for place, offset in ends.items() if offset}
         finally:
             await consumer.stop()
 

@@ -88,6 +88,16 @@ class TestDocuments:
         found = documents(opensearch, f"{settings.index_prefix}-lines-*")
         assert [line["_source"]["message"] for line in found] == ["other"]
 
+    @pytest.mark.parametrize(("second", "count"), [(401, 1), (101, 5)])
+    def test_old_lines_go_at_once(self, second: int, count: int, settings: OpenSearchSettings, opensearch: OpenSearchServer):
+        """Also those that no refresh has shown yet, and those of a verdict that came late."""
+        with OpenSearchSink(settings) as sink:
+            for version, lines in ((201, kept("of", "201")), (second, kept(*"other"[:count]))):
+                sink.write(make_verdict("a", version=version, started=NOVEMBER, reduction=lines))
+                sink.flush()
+        found = documents(opensearch, f"{settings.index_prefix}-lines-*")
+        assert {line["_version"] for line in found} == {max(201, second)}
+
     def test_hostile_names_and_ids(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
         """A thousand header names change no mapping; ids of any length and content have a document."""
         headers = {f"<b>.x.{number}\u202e": "v" for number in range(1000)} | {"test.case.name": "attach", "": "x"}
@@ -110,6 +120,40 @@ class TestDocuments:
         for kind in ("verdicts", "lines"):
             found = documents(opensearch, f"{settings.index_prefix}-{kind}-*")
             assert [hit["_source"]["triage"]["run"]["id"] for hit in found] == ["b"]
+
+    def test_forgets_ids_too_long_to_be_indexed(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
+        write(settings, make_verdict("x" * 9000, started=NOVEMBER, reduction=kept("x")))
+        with OpenSearchSink(settings) as sink:
+            assert sink.forget("x" * 9000)
+        for kind in ("verdicts", "lines"):
+            assert documents(opensearch, f"{settings.index_prefix}-{kind}-*") == []
+
+    def test_forgotten_and_judged_again(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
+        """The server remembers a deleted version for a minute: a verdict that it passes over is no written one."""
+        verdict = make_verdict("a", started=NOVEMBER)
+        write(settings, verdict)
+        sink = OpenSearchSink(settings)
+        assert sink.forget("a")
+        sink.write(verdict)
+        with pytest.raises(StoreError, match="is kept"):
+            sink.flush()
+        sink.write(make_verdict("a", version=401, started=NOVEMBER))  # instead of a minute's wait
+        sink.close()
+        assert len(documents(opensearch, f"{settings.index_prefix}-verdicts-*")) == 1
+
+    def test_a_blocked_index_makes_no_dead_letters(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
+        """The cluster's state is not the document's fault: it is kept, and written when the block is gone."""
+        write(settings, make_verdict("a", started=NOVEMBER))
+        place, letters = f"{settings.index_prefix}-verdicts-2026.11/_settings", []
+        opensearch.ask(place, {"index.blocks.write": True}, "PUT")
+        sink = OpenSearchSink(settings, refuse=letters.append)
+        sink.write(make_verdict("b", started=NOVEMBER))
+        with pytest.raises(StoreError, match=r"cluster_block_exception.*kept"):
+            sink.flush()
+        opensearch.ask(place, {"index.blocks.write": False}, "PUT")
+        sink.close()
+        assert letters == []
+        assert len(documents(opensearch, f"{settings.index_prefix}-verdicts-*")) == 2
 
     def test_documents_refused_do_not_hold_up_others(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
         """A mapping of somebody else's makes them poison: they go where refused things go, whole."""
