@@ -126,8 +126,8 @@ class PartitionRuns:
         self._asked_end: tuple[float, int] | None = None
         self._complete_until = -math.inf
         self.next_offset = 0
-        # Those that share messages stay in the order in which they were closed.
-        for run in sorted(closed, key=lambda run: (run.first, run.last)):
+        # Those that ended at the same message stay in the order in which they did.
+        for run in sorted(closed, key=lambda run: run.last):
             self._to_reread.setdefault(run.key, []).append(run)
 
     @property
@@ -264,26 +264,26 @@ class PartitionRuns:
 
     def _begin(self, key: str, message: _Message, held: int, now: float, *, starts: bool) -> _Run | None:
         """The run that text belongs to when none is open under its key; none when its run is over."""
-        offset = message.record.offset
-        recorded = self._recorded(key, offset)
-        muted = recorded is not None and self._read_from is not None and recorded.first < self._read_from
-        earlier = self._over.get(key, [])
-        if earlier and not (muted or starts or earlier[-1].cut):
-            return None
-        run_id = recorded.run_id if recorded else _free_id(key, offset, {run.run_id for run in earlier})
+        offset, again = message.record.offset, self._to_reread.get(key, [])
+        while again and again[0].last < offset:
+            self._remember(again.pop(0))  # not met again: it lies wholly before
+        recorded = next((run for run in again if run.first <= offset and self._is_durable(run)), None)
+        muted, earlier = recorded is not None, self._over.get(key, [])
+        if recorded is None:
+            if earlier and not (starts or earlier[-1].cut):
+                return None
+            run_id = _free_id(key, offset, {run.run_id for run in earlier})
+            recorded = next((run for run in again if run.run_id == run_id), None)
+        else:
+            run_id = recorded.run_id
         self._open[key] = run = _Run(
             key, run_id, min(held, offset), self.next_offset - 1, now, now, recorded, muted, fed=muted
         )
         return run
 
-    def _recorded(self, key: str, offset: int) -> ClosedRun | None:
-        """The run that a message belonged to when it was read before; those that lie wholly before it are over."""
-        again = self._to_reread.get(key)
-        if not again:
-            return None
-        while again and again[0].last < offset:
-            self._remember(again.pop(0))
-        return next((run for run in again if run.first <= offset <= run.last), None)
+    def _is_durable(self, run: ClosedRun) -> bool:
+        """Positions never pass the first message of a run whose verdict is not."""
+        return self._read_from is not None and run.first < self._read_from
 
     def _in_order(self, run: _Run, source: _Source, message: _Message, seq: int, held: int, now: float) -> list[Item]:
         """By sequence number: repeats are dropped, early ones wait."""
@@ -345,9 +345,12 @@ class PartitionRuns:
             if run is None:
                 late.append(piece.text or b"")
                 continue
+            if piece.starts and not run.fed:
+                held = min(held, run.first)  # it was open, by messages that wait: only with them this is its own start
             items += self._add(run, message, piece.text, now)
             if piece.ends and self._open.get(key) is run:
                 items += self._close(run, now, ending=message.source)
+            if self._open.get(key) is not run:
                 held = self._held(key, held)
         run = self._open.get(key)
         if run and message.end and message.source in run.sources:
@@ -361,9 +364,9 @@ class PartitionRuns:
         return items
 
     def _held(self, key: str, held: int) -> int:
-        """When a run ended and another came out of what waited in it: what begins now must be read again with that one."""
+        """A run ended. What begins now must be read again with it when messages that waited in it may come into that."""
         run = self._open.get(key)
-        return min(held, run.first) if run else held
+        return min([held, *([run.first] if run else []), *(waited_from for *_, waited_from in self._left)])
 
     def _pieces(self, text: bytes | None) -> Iterator["_Piece"]:
         """The text, cut before lines that start a run and behind lines that end one."""
