@@ -7,8 +7,8 @@ that says what to do; none shows a password.
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple, Self, TypeVar
 
 from stream_triage.errors import SettingsError, StoreError
@@ -236,23 +236,15 @@ class Broker:
         return records
 
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
-        from aiokafka.admin import AIOKafkaAdminClient
-
-        admin = AIOKafkaAdminClient(**connection(self._settings))
-        try:
-            await admin.start()
+        async with self._admin() as admin:
             known = set(await admin.list_topics()) & set(topics)
             described = await admin.describe_topics(sorted(known)) if known else []
             return {topic["topic"]: len(topic["partitions"]) for topic in described}
-        finally:
-            await admin.close()
 
     async def _create(self, topics: Sequence[Topic]) -> None:
-        from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+        from aiokafka.admin import NewTopic
 
-        admin = AIOKafkaAdminClient(**connection(self._settings))
-        try:
-            await admin.start()
+        async with self._admin() as admin:
             copies = min(MOST_COPIES, len((await admin.describe_cluster())["brokers"]))
             new = [NewTopic(topic.name, topic.partitions, copies, topic_configs=topic.config) for topic in topics]
             answer = await admin.create_topics(new)
@@ -261,6 +253,15 @@ class Broker:
                     raise StoreError(
                         f"topic {name} cannot be made: {reason[0] if reason and reason[0] else f'error {code}'}"
                     )
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[Any]:
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        admin = AIOKafkaAdminClient(**connection(self._settings))
+        try:
+            await admin.start()
+            yield admin
         finally:
             await admin.close()
 

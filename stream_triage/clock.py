@@ -1,10 +1,12 @@
 """Time is always passed in, so that tests can move it."""
 
+import random
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "FakeClock", "SystemClock"]
+__all__ = ["Clock", "FakeClock", "SystemClock", "retry_waits"]
 
 
 class Clock(Protocol):
@@ -47,3 +49,11 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self._elapsed_seconds += seconds
+
+
+def retry_waits(first: float, longest: float) -> Iterator[float]:
+    """Seconds to wait before each further attempt: twice as long each time, at random, so as not to come all at once."""
+    wait = first
+    while True:
+        yield random.uniform(wait / 2, wait)  # noqa: S311 - spreads load, keeps no secret
+        wait = min(2 * wait, longest)

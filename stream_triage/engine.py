@@ -18,7 +18,7 @@ from stream_triage.intake import Intake
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.records import ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
-from stream_triage.stages.runs import Item, PartitionRuns, RunRules
+from stream_triage.stages.runs import Item, PartitionRuns, RunRules, refused
 
 __all__ = ["Engine"]
 
@@ -69,7 +69,6 @@ class Engine:
             # A full disk passes and is no reason to lose a run; the worker stops and reads it again.
             costs_run=lambda error: not isinstance(error, StoreError),
         )
-        self.tally = self._intake.tally
         self.errors: list[str] = []
         """What kept the last `flush` from succeeding."""
 
@@ -167,7 +166,7 @@ class Engine:
         try:
             items = runs.take(record, self._clock.monotonic())
         except Exception as error:  # a fault of ours, at this message: the others must not suffer
-            items = [_letter(record, fault_place(error))]
+            items = [refused(record, fault_place(error))]
         self._pass_on(record.partition, items, again=record.offset < self._counted_before[record.partition])
 
     def _partition(self, number: int) -> PartitionRuns:
@@ -251,8 +250,3 @@ class Engine:
                 f"{self._dead_per_hour}; the last one: {self._last_refused}. They lie in the topic of dead letters: mend "
                 "what sends them, start the worker again, then `stream-triage replay-dead`"
             )
-
-
-def _letter(record: Record, reason: str) -> DeadLetter:
-    origin = f"{record.topic}/{record.partition}/{record.offset}"
-    return DeadLetter("message", reason, origin, record.key, record.value, record.headers)

@@ -101,9 +101,6 @@ class DeadLetters(Protocol):
     def flush(self) -> None:
         """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
 
-    def close(self) -> None:
-        """Flushes and lets go."""
-
 
 class RunLog(Protocol):
     """Remembers which runs of a topic are over, so that a worker that reads messages again knows."""
@@ -116,6 +113,3 @@ class RunLog(Protocol):
 
     def flush(self) -> None:
         """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
-
-    def close(self) -> None:
-        """Flushes and lets go."""

@@ -85,12 +85,13 @@ def open_sinks(
     *,
     store: SqliteStore | None = None,
     jsonl: TextIO | None = None,
+    broker: Broker | None = None,
     refuse: Callable[[DeadLetter], None] | None = None,
 ) -> Iterator[list[Sink]]:
     """The named sinks, closed afterwards. The archive comes first: a stored run can then be shown whole.
 
-    `store` is the one to use, if it is open already; `jsonl` is one sink more; `refuse` gets the documents that a server
-    will not take, and with it sinks leave it to their caller to try again.
+    `store` and `broker` are those to use, if they are open already; `jsonl` is one sink more; `refuse` gets the documents
+    that a server will not take, and with it sinks leave it to their caller to try again.
     """
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -106,7 +107,7 @@ def open_sinks(
             server = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if refuse else {})
             sinks.append(stack.enter_context(OpenSearchSink(server, refuse=refuse)))
         if "kafka" in names:
-            broker = stack.enter_context(Broker(settings.kafka))
+            broker = broker or stack.enter_context(Broker(settings.kafka))
             sinks.append(stack.enter_context(VerdictTopic(broker, settings.kafka.verdicts_topic)))
         if jsonl is not None:
             sinks.append(stack.enter_context(JsonlSink(jsonl)))
@@ -127,7 +128,9 @@ def run_worker(
     with ExitStack() as stack:
         broker = stack.enter_context(Broker(kafka))
         check_topics(settings, broker)
-        sinks = stack.enter_context(open_sinks(settings, settings.sinks, refuse=lambda letter: engine.refuse(letter)))
+        sinks = stack.enter_context(
+            open_sinks(settings, settings.sinks, broker=broker, refuse=lambda letter: engine.refuse(letter))
+        )
         engine = Engine(
             triage,
             sinks,

@@ -3,7 +3,7 @@
 The one place that holds text before redaction: give few people access to it.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
 from stream_triage.broker import Broker, Outgoing
 from stream_triage.records import DeadLetter, Record
@@ -32,15 +32,6 @@ class DeadLetterTopic:
             self._broker.send([message._replace(value=None) for message in refused])
         self._waiting.clear()
 
-    def close(self) -> None:
-        self.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class MemoryDeadLetters:
     """The fake that tests use: `letters` holds what was flushed."""
@@ -55,9 +46,6 @@ class MemoryDeadLetters:
     def flush(self) -> None:
         self.letters += self._waiting
         self._waiting.clear()
-
-    def close(self) -> None:
-        self.flush()
 
 
 def as_letter(record: Record) -> DeadLetter:

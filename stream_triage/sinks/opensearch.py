@@ -6,13 +6,12 @@ index of a run never changes. docs/opensearch.md lists the fields.
 
 import hashlib
 import json
-import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, NamedTuple, Self
 
-from stream_triage.clock import Clock, SystemClock
+from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError
 from stream_triage.opensearch import Answer, Document, SearchServer
 from stream_triage.ports import RunText
@@ -25,8 +24,6 @@ MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 # Headers that have a field of their own, named as OpenTelemetry names them.
 FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
-
-
 CREATED = 201
 
 _Told = tuple[Document, Answer]
@@ -161,7 +158,7 @@ class OpenSearchSink:
     def _put(self, documents: list[Document]) -> list[_Told]:
         """Writes all of them, or finds that the server will never take them; the last answer to each, in order."""
         answers: dict[int, Answer] = {}
-        began, wait = self._clock.monotonic(), FIRST_RETRY_SECONDS
+        began, waits = self._clock.monotonic(), retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         open_places = list(range(len(documents)))
         while open_places:
             given = self._server.bulk([documents[place] for place in open_places])
@@ -171,8 +168,7 @@ class OpenSearchSink:
                 if self._clock.monotonic() - began >= self._retry_seconds:
                     reason = answers[open_places[0]].reason
                     raise StoreError(f"OpenSearch is too busy for {len(open_places)} documents: {reason}; they are kept")
-                self._clock.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - spreads load, keeps no secret
-                wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+                self._clock.sleep(next(waits))
         told = [(document, answers[place]) for place, document in enumerate(documents)]
         blocked = [answer for _, answer in told if not (answer.written or answer.refused)]
         if blocked:

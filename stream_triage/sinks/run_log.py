@@ -4,7 +4,6 @@ A compacted topic with as many partitions as the topic of the lines, so that par
 """
 
 import json
-from typing import Self
 
 from stream_triage.broker import Broker, Outgoing
 from stream_triage.records import ClosedRun, Record
@@ -38,15 +37,6 @@ class RunLogTopic:
             self._broker.send(self._waiting)
             self._waiting.clear()
 
-    def close(self) -> None:
-        self.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _closed_run(self, record: Record) -> ClosedRun | None:
         """None for runs of other groups, and for what is no message of ours."""
         try:
@@ -75,6 +65,3 @@ class MemoryRunLog:
         for partition, run in self._waiting:
             self.runs.setdefault(partition, {})[run.run_id] = run
         self._waiting.clear()
-
-    def close(self) -> None:
-        self.flush()

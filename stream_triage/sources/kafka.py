@@ -11,7 +11,6 @@ replaced, each for what was measured (docs/reliability.md):
 
 import asyncio
 import logging
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream_triage.broker import MAX_MESSAGE_BYTES, as_record, ssl_context
-from stream_triage.clock import Clock, SystemClock
+from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError, StreamTriageError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
@@ -181,15 +180,14 @@ class _Consumer(driver.Consumer):
             if self._outdated(generation):
                 return False
             await pump.call(step, *arguments)
-        wait = FIRST_RETRY_SECONDS
-        while True:
+        for wait in retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS):
             async with pump.lock:
                 if self._outdated(generation) or await pump.call(pump.handler.flush):
                     return True
             for reason in pump.handler.errors:
                 log.warning("not written yet, will be tried again: %s", reason)
-            await self.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - spreads load, keeps no secret
-            wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+            await self.sleep(wait)
+        raise AssertionError("waits never end")
 
     def _outdated(self, generation: int) -> bool:
         """Whether these messages may belong to another worker by now."""
@@ -228,8 +226,7 @@ class _Consumer(driver.Consumer):
         if not await self._thread.commit(due):
             return False
         self._committed.update(due)
-        for tp in due:
-            self._due_since.pop(tp, None)
+        self._due_since.clear()
         return True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
 
-__all__ = ["Item", "PartitionRuns", "RunRules"]
+__all__ = ["Item", "PartitionRuns", "RunRules", "refused"]
 
 Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
 
@@ -155,7 +155,7 @@ class PartitionRuns:
         try:
             key, message = self._key(record), self._message(record)
         except _Refused as reason:
-            return [_refuse(record, str(reason))]
+            return [refused(record, str(reason))]
         if message.text is None and not message.end:
             return []  # a tombstone
         items = self._end_again(key, record.offset, now)  # its last message is not kept any more
@@ -249,7 +249,7 @@ class PartitionRuns:
         run.touched, run.last, run.first = now, self.next_offset - 1, min(run.first, held)
         source = self._source(run, message.source)
         if source is None:
-            return [_refuse(message.record, f"the run has more than {MAX_SOURCES} sources")]
+            return [refused(message.record, f"the run has more than {MAX_SOURCES} sources")]
         if message.seq is None:
             return self._feed(key, message, held, now)
         return self._in_order(run, source, message, message.seq, held, now)
@@ -290,10 +290,10 @@ class PartitionRuns:
         if source.first_seq is None:
             source.first_seq = source.next_seq = seq
         if seq < source.first_seq:
-            return [_refuse(message.record, "by its number it came before the first message of its run")]
+            return [refused(message.record, "by its number it came before the first message of its run")]
         if seq < source.next_seq:
             given_up = any(first <= seq <= last for first, last in source.holes)
-            return [_refuse(message.record, "it came after its place in the run was given up")] if given_up else []
+            return [refused(message.record, "it came after its place in the run was given up")] if given_up else []
         if seq > source.next_seq:
             return self._wait(run, source, message, seq, now)
         return self._feed(run.key, message, held, now) + self._follow_up(run, source, now)
@@ -360,7 +360,7 @@ class PartitionRuns:
         if any(late):
             # In JSON, lines cannot be told apart from what stands around them.
             partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(_refuse(message.record, "its run is over", b"".join(late) if partly else None))
+            items.append(refused(message.record, "its run is over", b"".join(late) if partly else None))
         return items
 
     def _held(self, key: str, held: int) -> int:
@@ -487,7 +487,8 @@ def _problem(run: _Run, reason: str, source: str) -> Problem:
     return Problem(run.run_id, reason, run.run_id, source, error=False)
 
 
-def _refuse(record: Record, reason: str, value: bytes | None = None) -> DeadLetter:
+def refused(record: Record, reason: str, value: bytes | None = None) -> DeadLetter:
+    """The message as a dead letter; `value` is the part of it that is meant, if not all."""
     origin = f"{record.topic}/{record.partition}/{record.offset}"
     return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, record.headers)
 
