@@ -40,8 +40,9 @@ up: setup servers ## start a Kafka and an OpenSearch on this machine, without Do
 down: ## stop them again
 	@$(BIN)/python -m tests.services.servers down
 
-chaos: setup servers ## kill workers 300 times on a real Kafka and count what is lost, doubled or different
+chaos: setup servers ## kill workers 300 times, stop servers for a minute, count what is lost, doubled or different
 	$(BIN)/python -m tests.services.chaos --kills 300
+	REQUIRE_SERVICES=1 STREAM_TRIAGE_AWAY_SECONDS=60 $(BIN)/pytest -q -m service tests/services/test_worker.py -k TestDisturbed
 
 check: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -10,11 +10,11 @@ import asyncio
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.broker import connection
@@ -28,6 +28,10 @@ from training.data import read_oai
 __all__ = ["main"]
 
 CHUNK_LINES = 200
+# Runs that are one long run together.
+JOINED = 30
+POLL_SECONDS = 0.25
+ALL_SINKS = ("store", "opensearch", "kafka")
 
 
 def line_count(runs: list[TestRun]) -> int:
@@ -61,14 +65,30 @@ def file_path(runs: list[TestRun], folder: Path) -> float:
         return line_count(runs) / (time.perf_counter() - began)
 
 
-def stream_path(farm: Farm, runs: list[TestRun], lines: int) -> float:
-    """Lines a second between the first and the last verdict, all messages waiting before the worker begins."""
-    farm.sinks = ["store"]
+def stream_path(farm: Farm, runs: list[TestRun], lines: int, sinks: Sequence[str] = ("store",)) -> float:
+    """Lines a second until all verdicts are durable, from the first that are; all messages wait before the worker begins."""
+    farm.sinks = list(sinks)
     farm.send(one_after_the_other(runs, lines))
+    seen: list[tuple[float, int]] = []
     with farm.worker("--quiet"):
-        until(lambda: farm.count_stored() >= len(runs), 600, "all verdicts")
-    times = sorted(verdict.time.timestamp() for verdict in farm.stored().values() if verdict.time)
-    return line_count(runs) * (len(times) - 1) / len(times) / (times[-1] - times[0])
+        while not seen or seen[-1][1] < len(runs):
+            time.sleep(POLL_SECONDS)  # it shares two cores with the worker
+            count = farm.count_stored()
+            if count and (not seen or seen[-1][1] != count):
+                seen.append((time.perf_counter(), count))
+    (began, first), (ended, last) = seen[0], seen[-1]
+    return line_count(runs) * (last - first) / len(runs) / (ended - began)
+
+
+def joined(runs: Sequence[TestRun], count: int) -> list[TestRun]:
+    """Long runs: each of them many runs, one behind the other in each source."""
+    long = []
+    for number in range(len(runs) // count):
+        parts = runs[number * count : (number + 1) * count]
+        names = {source for part in parts for source in part.sources}
+        sources = {name: b"".join(part.sources.get(name, b"") for part in parts) for name in sorted(names)}
+        long.append(TestRun(f"long/{number}", sources))
+    return long
 
 
 async def plain_loop(farm: Farm) -> float:
@@ -88,19 +108,30 @@ async def plain_loop(farm: Farm) -> float:
     return lines / spent
 
 
+async def send_evenly(farm: Farm, runs: Sequence[TestRun], lines_a_second: float) -> dict[str, float]:
+    """By run, when its last message was sent."""
+    producer = AIOKafkaProducer(**connection(farm.admin), linger_ms=0)
+    await producer.start()
+    began, lines, sent = time.perf_counter(), 0, {}
+    for run in runs:
+        for message in one_after_the_other([run], CHUNK_LINES):
+            headers = [(name, value.encode()) for name, value in message.headers.items()]
+            await producer.send(farm.kafka.topic, message.value, message.key, headers=headers)
+            lines += (message.value or b"").count(b"\n")
+            await asyncio.sleep(max(0.0, began + lines / lines_a_second - time.perf_counter()))
+        sent[run.run_id] = time.time()
+    await producer.stop()
+    return sent
+
+
 def delays(farm: Farm, runs: list[TestRun], lines_a_second: float) -> list[float]:
     """Seconds from the sending of a run's end until its verdict is in the topic, behind all other sinks."""
-    farm.sinks = ["store", "opensearch", "kafka"]
-    sent: dict[str, float] = {}
+    farm.sinks = list(ALL_SINKS)
+    warm_up = 5
     with farm.worker("--quiet") as worker:
-        farm.send(one_after_the_other(runs[:1], CHUNK_LINES))
-        until(lambda: farm.count_stored() >= 1, 60, worker.text())
-        began, lines = time.perf_counter(), 0
-        for run in runs[1:]:
-            lines += line_count([run])
-            time.sleep(max(0.0, began + lines / lines_a_second - time.perf_counter()))
-            farm.send(one_after_the_other([run], CHUNK_LINES))
-            sent[run.run_id] = time.time()
+        farm.send(one_after_the_other(runs[:warm_up], CHUNK_LINES))
+        until(lambda: farm.count_stored() >= warm_up, 60, worker.text())
+        sent = asyncio.run(send_evenly(farm, runs[warm_up:], lines_a_second))
         until(lambda: farm.count_stored() >= len(runs), 60)
     found = {(record.key or b"").decode(): record.timestamp_ms / 1000 for record in farm.read(farm.kafka.verdicts_topic)}
     return sorted(found[run_id] - moment for run_id, moment in sent.items())
@@ -115,14 +146,11 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
         for stream in messages_of(TestRun(f"{number}", run.sources), CHUNK_LINES, end=False):
             messages += stream
     farm.send(messages)
-    last = farm.kafka.model_copy(update={"idle_seconds": 600.0})
-    farm.kafka = last
+    farm.kafka = farm.kafka.model_copy(update={"idle_seconds": 600.0})
+    # Runs that are over, in all partitions behind the others: their verdicts mean that all before them was read.
+    farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"}) for number in range(40)])
     with farm.worker("--quiet") as worker:
-        farm.send([Message(b"last", b"x\n", {"end": "1"})])
-        # Each partition ends with a run of its own that is over; their verdicts mean that all before them was read.
-        for number in range(40):
-            farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"})])
-        until(lambda: farm.count_stored() >= 41, 600)
+        until(lambda: farm.count_stored() >= 40, 600)
         return worker.memory_bytes() / 2**20
 
 
@@ -130,7 +158,7 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
 def farms(chosen: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearchServer]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        search = OpenSearchServer(folder / "opensearch", chosen.opensearch_port)
+        search = OpenSearchServer(folder / "opensearch", chosen.opensearch_port, java_options="-Xms1g -Xmx1g")
         broker = KafkaServer(folder / "kafka", chosen.kafka_port)
         for server in (search, broker):
             if not (chosen.kafka_port if server is broker else chosen.opensearch_port):
@@ -142,7 +170,7 @@ def farms(chosen: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearchSer
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a worker on real servers.")
     parser.add_argument("--oai", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=600)
     parser.add_argument("--kafka-port", type=int, help="of a running broker; else one is started")
     parser.add_argument("--opensearch-port", type=int, help="of a running server; else one is started")
     chosen = parser.parse_args(arguments)
@@ -152,24 +180,31 @@ def main(arguments: list[str] | None = None) -> None:
         def farm(name: str) -> Farm:
             return Farm(folder / name, bootstrap, f"bench-{name}-{uuid.uuid4().hex[:6]}")
 
-        files = file_path(runs, folder)
-        chunked = farm("chunked")
-        chunks = stream_path(chunked, runs, CHUNK_LINES)
-        plain = asyncio.run(plain_loop(chunked))
-        single_runs = runs[: len(runs) // 4]
-        single = stream_path(farm("single"), single_runs, 1)
-        again = file_path(runs, folder / "again")
-        print(f"{len(runs)} runs, {line_count(runs)} lines")
-        print(f"file path          {files:9.0f} lines/s, again {again:9.0f}")
-        print(f"worker, chunks     {chunks:9.0f} lines/s = {chunks / max(files, again):.2f} of the file path")
-        print(f"worker, one line   {single:9.0f} lines/s ({len(single_runs)} runs)")
-        print(f"plain aiokafka     {plain:9.0f} lines/s, chunks, only counted")
+        for name, chosen_runs in (("short", runs), ("long", joined(runs, JOINED))):
+            lines = line_count(chosen_runs)
+            print(f"{len(chosen_runs)} {name} runs of {lines // len(chosen_runs)} lines, {lines} in all", flush=True)
+            chunked = farm(f"{name}-chunked")
+            files = file_path(chosen_runs, folder / f"{name}-files")
+            chunks = stream_path(chunked, chosen_runs, CHUNK_LINES)
+            single = stream_path(farm(f"{name}-single"), chosen_runs, 1)
+            again = file_path(chosen_runs, folder / f"{name}-again")
+            plain = asyncio.run(plain_loop(chunked))
+            print(f"  file path          {files:9.0f} lines/s, again {again:9.0f}")
+            print(f"  worker, chunks     {chunks:9.0f} lines/s = {2 * chunks / (files + again):.2f} of the file path")
+            print(f"  worker, one line   {single:9.0f} lines/s a message each")
+            print(f"  plain aiokafka     {plain:9.0f} lines/s, chunks, only counted", flush=True)
         memory = open_runs_memory(farm("open"), runs, 1000)
         print(f"1,000 open runs    {memory:9.0f} MB peak")
+        most = 0.0
+        for _ in range(2):  # the first warms the server up
+            full = farm("full")
+            full.use_opensearch(search)
+            most = stream_path(full, runs, CHUNK_LINES, ALL_SINKS)
+        print(f"worker, all sinks  {most:9.0f} lines/s into {', '.join(ALL_SINKS)}", flush=True)
         slow = farm("delay")
         slow.use_opensearch(search)
-        waits = delays(slow, runs[:150], chunks / 2)
-        print(f"run end to verdict in all sinks, half load: median {waits[len(waits) // 2]:.2f} s, "
+        waits = delays(slow, runs, most / 2)
+        print(f"run end to verdict in all sinks at half of that: median {waits[len(waits) // 2]:.2f} s, "
               f"p99 {waits[int(len(waits) * 0.99)]:.2f} s")  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -411,15 +411,15 @@ def setup_opensearch(
 @app.command("replay-dead")
 def replay_dead(
     config: ConfigOption = None,
-    reason: Annotated[str | None, typer.Option(help="Only messages whose reason contains this text.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only what was refused for a reason that contains this text.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
-    """Send refused messages to their topic again, once what was wrong has been mended."""
+    """Send refused messages to their topic and documents to OpenSearch again, once what was wrong has been mended."""
     done = wiring.replay_dead(load_settings(config), dry_run=dry_run, reason=reason)
     for what, count in sorted(done.items()):
         print(f"{count:6d}  {printable(what)}")
     if not done:
-        print("no refused messages that were not looked at before")
+        print("nothing was refused that was not looked at before")
 
 
 @app.command()
@@ -475,16 +475,18 @@ def forget(
     run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, or parts that only one has.")],
     config: ConfigOption = None,
 ) -> None:
-    """Remove runs from the store and the archive."""
+    """Remove runs from the archive and all sinks but JSON lines."""
     settings = load_settings(config)
     missing = 0
-    with wiring.open_store(settings) as store:
-        for asked in run_ids:
-            try:
-                _note(f"forgot {wiring.forget(settings, store, asked)}")
-            except RunNotFound as error:
-                _note(f"error: {error}")
-                missing += 1
+    with ExitStack() as stack:
+        elsewhere = {"opensearch", "kafka"}.intersection(settings.sinks)
+        needed = settings.store.path.exists() or "store" in settings.sinks or not elsewhere
+        store = stack.enter_context(wiring.open_store(settings)) if needed else None
+        for forgotten in wiring.forget(settings, store, run_ids):
+            missing += isinstance(forgotten, RunNotFound)
+            _note(f"error: {forgotten}" if isinstance(forgotten, RunNotFound) else f"forgot {forgotten}")
+    if "jsonl" in settings.sinks and settings.jsonl.path.exists():
+        _note(f"{settings.jsonl.path} was left as it is: remove these runs from it when nobody writes to it")
     raise typer.Exit(EXIT_INPUT if missing else 0)
 
 
@@ -527,10 +529,9 @@ def templates(
     as_json: JsonOption = False,
 ) -> None:
     """List the templates of the bundle with their keys."""
-    model = wiring.open_triage(load_settings(config, **_flags(bundle=bundle)))
     found = [
         (key, template)
-        for key, template in next(iter(model.models.values())).template_list()
+        for key, template in wiring.open_templates(load_settings(config, **_flags(bundle=bundle))).items
         if search is None or search.lower() in template.lower()
     ]
     if as_json:

@@ -17,7 +17,7 @@ from stream_triage.errors import InputError, StoreError, StreamTriageError, faul
 from stream_triage.intake import Intake
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
-from stream_triage.records import ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
 from stream_triage.stages.runs import Item, PartitionRuns, RunRules, refused
 
 __all__ = ["Engine"]
@@ -53,6 +53,7 @@ class Engine:
         self._refusing: set[int] = set()
         self._refused: deque[float] = deque()
         self._last_refused = ""
+        self._texts: dict[str, dict[str, list[bytes]]] = {}
         self._ends: deque[tuple[int, RunEnd]] = deque()
         self._unflushed = False
         self._failure = ""
@@ -99,8 +100,9 @@ class Engine:
         with self._failing_for_good():
             for record in records:
                 if self._interrupted.is_set():
-                    return
+                    break
                 self._take(record)
+            self._feed()
             self._intake.handle(Tick())
 
     def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
@@ -113,6 +115,7 @@ class Engine:
         with self._failing_for_good():
             for number, runs in self._partitions.items():
                 self._pass_on(number, runs.idle(self._clock.monotonic()))
+            self._feed()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
@@ -192,8 +195,18 @@ class Engine:
                 if not again:
                     self._count(item)
                     self._refusing.add(partition)
-            else:
+            elif isinstance(item, Chunk) and not item.headers:
+                self._texts.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
+            else:  # what rules see of a source's headers depends on what came before them
+                self._feed()
                 self._intake.handle(item)
+
+    def _feed(self) -> None:
+        """What came for a source goes on in one piece: steps for each message would cost more than its lines."""
+        texts, self._texts = self._texts, {}
+        for run_id, sources in texts.items():
+            for source, parts in sources.items():
+                self._intake.handle(Chunk(run_id, b"".join(parts), source))
 
     def _made_durable(self) -> bool:
         if not self._flushed(self._dead_letters):

@@ -16,6 +16,7 @@ __all__ = ["Answer", "Document", "SearchServer"]
 
 # Of one bulk request; clusters refuse those above 100 MB, and small ones are tried again sooner.
 BULK_BYTES = 5 << 20
+TOO_LARGE = 413
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,17 @@ class Document:
     @property
     def origin(self) -> str:
         return f"{self.index}/{self.id}/{self.version}"
+
+    @classmethod
+    def of(cls, origin: str, body: bytes) -> "Document | None":
+        """The document that this origin names, if it names one.
+
+        >>> Document.of("triage-verdicts-2026.11/night/1/201", b"{}").id
+        'night/1'
+        """
+        index, _, rest = origin.partition("/")
+        name, _, version = rest.rpartition("/")
+        return cls(index, name, int(version), body) if index and name and version.isdecimal() else None
 
 
 class Answer(NamedTuple):
@@ -52,7 +64,7 @@ class Answer(NamedTuple):
     @property
     def refused(self) -> bool:
         """It is the document's fault, and will be for ever. A missing right, a blocked index or a full cluster is not."""
-        return self.status in (400, 413) and not self.reason.startswith("validation_exception")
+        return self.status in (400, TOO_LARGE) and not self.reason.startswith("validation_exception")
 
 
 class SearchServer:
@@ -94,8 +106,11 @@ class SearchServer:
 
     def _bulk(self, documents: Sequence[Document]) -> list[Answer]:
         body = b"".join(_action(document) + b"\n" + document.body + b"\n" for document in documents)
-        with self._naming("does not take documents", busy=True) as failed:
+        with self._naming("does not take documents", answers=True) as failed:
             told = self._client.bulk(body=body.decode())
+        if failed and failed[0].status == TOO_LARGE and len(documents) > 1:
+            half = len(documents) // 2  # what stands before the server may take less than it
+            return self._bulk(documents[:half]) + self._bulk(documents[half:])
         if failed:
             return [failed[0]] * len(documents)
         try:
@@ -128,8 +143,8 @@ class SearchServer:
         self.close()
 
     @contextmanager
-    def _naming(self, what: str, busy: bool = False) -> Iterator[list[Answer]]:
-        """With `busy`, an answer that means "later" is given back instead of raised."""
+    def _naming(self, what: str, answers: bool = False) -> Iterator[list[Answer]]:
+        """With `answers`, one that means "later" or "too large" is given back instead of raised."""
         failed: list[Answer] = []
         errors = self._errors
         try:
@@ -150,7 +165,7 @@ class SearchServer:
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500
             answer = Answer(status, f"status {status}")
-            if not (busy and answer.busy):
+            if not (answers and (answer.busy or status == TOO_LARGE)):
                 raise StoreError(f"OpenSearch at {self._name} {what}: status {status} {error.error}"[:500]) from None
             failed.append(answer)
 

@@ -122,10 +122,6 @@ class Model:
         """Template text of a key; empty for keys outside the bundle."""
         return self._template_of.get(key, "")
 
-    def template_list(self) -> list[tuple[str, str]]:
-        """Keys and texts of all templates, in the order of their texts."""
-        return sorted(self._template_of.items(), key=lambda item: item[1])
-
     def _work_out(self, masked: list[str]) -> list[MaskedLine]:
         """Keys line by line, features of all lines together: networks are quicker so."""
         line_words = [words(line) for line in masked]

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from stream_triage.records import ClosedRun, DeadLetter, Event, Verdict
 
-__all__ = ["DeadLetters", "Handle", "RunLog", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
+__all__ = ["DeadLetters", "Forgets", "Handle", "RunLog", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
 
 Handle = Callable[[Event], None]
 
@@ -68,7 +68,14 @@ class StoredRun(NamedTuple):
     final: bool
 
 
-class Store(Sink, Protocol):
+class Forgets(Protocol):
+    """A place of verdicts or texts."""
+
+    def forget(self, run_id: str) -> bool:
+        """Removes every trace of the run (full id); false when there was none, or none can be seen."""
+
+
+class Store(Sink, Forgets, Protocol):
     """A sink that can be asked."""
 
     def runs(
@@ -84,9 +91,6 @@ class Store(Sink, Protocol):
 
     def full_id(self, run_id: str) -> str:
         """The id that is meant by an id or a part of one. Raises `RunNotFound`, naming candidates."""
-
-    def forget(self, run_id: str) -> bool:
-        """Removes every trace of the run (full id); false when there was none."""
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
         """Removes runs older than `before` and all but the newest `keep`; gives their ids."""

@@ -2,7 +2,7 @@
 
 import resource
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,22 +12,26 @@ from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
 from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
-from stream_triage.errors import RunNotFound, SettingsError
+from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.opensearch import Document, SearchServer
 from stream_triage.pipeline import Triage
-from stream_triage.ports import Sink, Spool
+from stream_triage.ports import Forgets, Sink, Spool
 from stream_triage.records import DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
+from stream_triage.sinks.opensearch import OpenSearchSink, set_up
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.spool import SpillSpool
+from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
 from stream_triage.stages.rules import Rules
 from stream_triage.stages.runs import RunRules
+from stream_triage.stages.template import Templates
 
 __all__ = [
     "ask_kafka",
@@ -38,6 +42,7 @@ __all__ = [
     "open_rules",
     "open_sinks",
     "open_store",
+    "open_templates",
     "open_triage",
     "prune",
     "replay_dead",
@@ -54,6 +59,11 @@ DEAD_HOURS = 336
 
 def open_bundle(settings: Settings) -> Bundle:
     return Bundle.open(find_bundle(settings.bundle, settings.bundle_folders))
+
+
+def open_templates(settings: Settings) -> Templates:
+    """Those of the bundle, without its networks."""
+    return Templates.from_json(open_bundle(settings).text("templates.json"), MASKING_VERSION)
 
 
 def open_rules(settings: Settings) -> Rules:
@@ -102,8 +112,6 @@ def open_sinks(
         if "jsonl" in names:
             sinks.append(stack.enter_context(JsonlSink(settings.jsonl.path)))
         if "opensearch" in names:
-            from stream_triage.sinks.opensearch import OpenSearchSink
-
             server = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if refuse else {})
             sinks.append(stack.enter_context(OpenSearchSink(server, refuse=refuse)))
         if "kafka" in names:
@@ -121,8 +129,6 @@ def run_worker(
     on_problem: Callable[[Problem], None] | None = None,
 ) -> None:
     """Judges the runs of the topic until stopped. Raises what ends it: `InputError` when too much was refused."""
-    from stream_triage.sources.kafka import run_worker as run
-
     kafka = settings.kafka
     triage = open_triage(settings, open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES))
     with ExitStack() as stack:
@@ -142,6 +148,9 @@ def run_worker(
             on_problem=on_problem,
         )
         _allow_many_files()
+        # Needs the extra kafka; the broker above has said so by now where it is missing.
+        from stream_triage.sources.kafka import run_worker as run
+
         run(kafka, engine)
 
 
@@ -190,16 +199,12 @@ def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -
 
 def setup_opensearch(settings: Settings, *, dry_run: bool = False) -> list[str]:
     """Makes or changes what OpenSearch needs; says what."""
-    from stream_triage.sinks.opensearch import set_up
-
-    model = next(iter(open_triage(settings).models.values()))
-    return set_up(settings.opensearch, (model.card.name, model.card.version), model.template_list(), dry_run=dry_run)
+    card = open_bundle(settings).card
+    return set_up(settings.opensearch, (card.name, card.version), open_templates(settings).items, dry_run=dry_run)
 
 
 def ask_opensearch(settings: Settings) -> str:
     """Version of the server. Raises `SettingsError` or `StoreError`."""
-    from stream_triage.opensearch import SearchServer
-
     with SearchServer(settings.opensearch) as server:
         return str(server.ask("GET", "").get("version", {}).get("number", "unknown"))
 
@@ -229,26 +234,43 @@ def check_topics(settings: Settings, broker: Broker) -> dict[str, int]:
 
 
 def replay_dead(settings: Settings, *, dry_run: bool = False, reason: str | None = None) -> Counter[str]:
-    """Sends refused messages to their topic again, as they came; counts by reason what was sent or left.
+    """Sends what was refused again, as it came: messages to their topic, documents to OpenSearch if that is a sink.
 
-    Only those whose reason contains `reason`, if given. The group `<group>-replay-dead` remembers how far it came: each is
-    looked at once. What is no message of the topic (a document, a run that could not be judged) is left where it is.
+    Counts by reason what was sent or left. Only what was refused for a reason that contains `reason`, if given. The group
+    `<group>-replay-dead` remembers how far it came: each letter is looked at once. Runs that could not be judged, and
+    documents that are refused again, are left where they are.
     """
     kafka, done = settings.kafka, Counter[str]()
-    with Broker(kafka) as broker:
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker(kafka))
+        search = stack.enter_context(SearchServer(settings.opensearch)) if "opensearch" in settings.sinks else None
         for partition in range(broker.partitions([kafka.dead_topic]).get(kafka.dead_topic, 0)):
             group = f"{kafka.group}-replay-dead"
             start = broker.committed(group, kafka.dead_topic, partition)
-            again: list[Outgoing] = []
+            messages: list[Outgoing] = []
+            documents: list[tuple[Document, str]] = []
             last = start - 1
             for record in broker.read(kafka.dead_topic, partition, start):
                 letter, last = as_letter(record), record.offset
-                wanted = letter.kind == "message" and letter.value is not None and (reason or "") in letter.reason
-                done[f"{'sent' if wanted else 'left'}: {letter.reason}"] += 1
-                if wanted:
-                    again.append(Outgoing(kafka.topic, letter.key, letter.value, letter.headers))
+                if (reason or "") not in letter.reason or letter.value is None:
+                    done[f"left: {letter.reason}"] += 1
+                elif letter.kind == "message":
+                    messages.append(Outgoing(kafka.topic, letter.key, letter.value, letter.headers))
+                    done[f"sent: {letter.reason}"] += 1
+                elif search and letter.kind == "document" and (document := Document.of(letter.origin, letter.value)):
+                    documents.append((document, letter.reason))
+                else:
+                    done[f"left: {letter.reason}"] += 1
+            if search and not dry_run:
+                answers = search.bulk([document for document, _ in documents])
+                if any(answer.busy for answer in answers):
+                    raise StoreError("OpenSearch is too busy to take documents; repeat, what was written is passed over")
+                for (_, why), answer in zip(documents, answers, strict=True):
+                    done[f"sent: {why}" if answer.written else f"left: {answer.reason}"] += 1
+            else:
+                done.update(f"sent: {why}" for _, why in documents)
             if not dry_run and last >= start:
-                broker.send(again)
+                broker.send(messages)
                 broker.commit(group, kafka.dead_topic, partition, last + 1)
     return done
 
@@ -272,21 +294,28 @@ def full_id(settings: Settings, store: SqliteStore, asked: str) -> str:
         return store.full_id(shown)
 
 
-def forget(settings: Settings, store: SqliteStore, asked: str) -> str:
-    """Removes a run from the archive and the store, the store last, so that a failure can be repeated; gives its id.
+def forget(settings: Settings, store: SqliteStore | None, asked: Iterable[str]) -> Iterator[str | RunNotFound]:
+    """Removes runs from the archive and the sinks; gives the id of each, or why there is none.
 
-    A text that lies in the archive alone, since the store failed or was moved, is removed by its full id.
+    The store comes last, so that a failure can be repeated. A run that lies elsewhere alone, since the store failed or was
+    moved, is removed by its full id. JSON lines are left: they may be written to at this moment.
     """
-    archive = Archive(settings.archive)
-    try:
-        run_id = full_id(settings, store, asked)
-    except RunNotFound:
-        if archive.forget(asked):
-            return asked
-        raise
-    archive.forget(run_id)
-    store.forget(run_id)
-    return run_id
+    with ExitStack() as stack:
+        places: list[Forgets] = [Archive(settings.archive)]
+        if "opensearch" in settings.sinks:
+            places.append(stack.enter_context(OpenSearchSink(settings.opensearch)))
+        if "kafka" in settings.sinks:
+            places.append(VerdictTopic(stack.enter_context(Broker(settings.kafka)), settings.kafka.verdicts_topic))
+        places += [store] if store else []
+        for name in asked:
+            run_id, unknown = name, RunNotFound(f"no run {name!r} is stored")
+            if store:
+                try:
+                    run_id = full_id(settings, store, name)
+                except RunNotFound as reason:
+                    unknown = reason
+            found = [place.forget(run_id) for place in places]
+            yield run_id if any(found) else unknown
 
 
 @dataclass(frozen=True)

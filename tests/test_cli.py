@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import sys
 import tarfile
 
 import pytest
@@ -601,3 +602,21 @@ class TestFollow:
 
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+class TestServers:
+    @pytest.mark.parametrize(
+        ("command", "package", "extra"),
+        [
+            (["worker"], "aiokafka", "kafka"),
+            (["setup", "kafka"], "aiokafka", "kafka"),
+            (["replay-dead"], "aiokafka", "kafka"),
+            (["setup", "opensearch"], "opensearchpy", "opensearch"),
+        ],
+    )
+    def test_missing_extra(self, command, package, extra, monkeypatch):
+        """The remedy is named, and nothing is said of our own code."""
+        monkeypatch.setitem(sys.modules, package, None)
+        result = call(*command)
+        assert (result.code, result.out) == (2, "")
+        assert f"pip install 'stream-triage[{extra}]'" in result.err

@@ -54,6 +54,14 @@ class VerdictTopic:
             self._sent.popitem(last=False)
         self._waiting.clear()
 
+    def forget(self, run_id: str) -> bool:
+        """Sends an empty message, by which compaction removes the run. False: a topic does not say what it holds."""
+        self._check_open()
+        self._waiting = [waiting for waiting in self._waiting if waiting[0] != run_id]
+        self._sent.pop(run_id, None)
+        self._broker.send([Outgoing(self._topic, run_id.encode(errors="replace"), None)])
+        return False
+
     def close(self) -> None:
         if self._closed:
             return

@@ -37,8 +37,8 @@ class _Waiting(NamedTuple):
 class OpenSearchSink:
     """Keeps the highest version of each run, by the server's own versioning. `write` buffers, `flush` makes durable.
 
-    Documents that the server will not take go to `refuse`, or are told in a `StoreError` where there is none. Others that
-    failed are tried again for `retry_seconds`, and kept for the next `flush` after that.
+    Documents that the server will not take go to `refuse`; where there is none they are kept, and told in a `StoreError` by
+    each `flush`. Others that failed are tried again for `retry_seconds`, and kept for the next `flush` after that.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class OpenSearchSink:
         self._clock = clock or SystemClock()
         self._waiting: dict[str, _Waiting] = {}
         self._closed = False
+        self._set_up = False
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
         self._check_open()
@@ -68,6 +69,7 @@ class OpenSearchSink:
         runs = list(self._waiting.values())
         if not runs:
             return
+        self._check_templates()
         months = self._months(runs)
         # Lines first: a verdict that is found has its lines.
         lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
@@ -78,10 +80,12 @@ class OpenSearchSink:
         refused = [(document, answer) for document, answer in answers if answer.refused]
         if self._refuse:
             self._hand_over(refused, self._refuse)
+        unwritten = set() if self._refuse else {document.run_id for document, _ in refused}
         for run in runs:
-            if self._waiting.get(run.verdict.run_id) is run:
-                del self._waiting[run.verdict.run_id]
-        if refused and not self._refuse:
+            run_id = run.verdict.run_id
+            if run_id not in unwritten and self._waiting.get(run_id) is run:
+                del self._waiting[run_id]
+        if unwritten:
             raise _not_taken(refused)
 
     def close(self) -> None:
@@ -112,6 +116,18 @@ class OpenSearchSink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_templates(self) -> None:
+        """Without them the server would guess fields and their types, and an index keeps those for good."""
+        if self._set_up:
+            return
+        for kind in ("verdicts", "lines"):
+            name = f"{self._prefix}-{kind}"
+            if not self._server.ask("GET", f"_index_template/{name}"):
+                raise StoreError(
+                    f"OpenSearch has no index template {name}; `stream-triage setup opensearch` makes it. Verdicts are kept"
+                )
+        self._set_up = True
 
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
         """By run, the month of its indices. Runs from files carry no time of their own: they stay where they are."""

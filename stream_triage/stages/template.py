@@ -99,6 +99,11 @@ class Templates:
         self.masking_version: Final = masking_version
         self._index = _Index(self.templates, settings.max_words)
 
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """Keys and texts, in the order of the texts."""
+        return sorted(zip(self.keys, self.templates, strict=True), key=lambda item: item[1])
+
     @classmethod
     def fit(cls, key_texts: Iterable[str], settings: DrainSettings | None = None, masking_version: int = 0) -> Templates:
         """Mine the templates of all lines and freeze them.

@@ -14,6 +14,7 @@ from stream_triage.cli import main
 from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
+from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources import kafka
@@ -30,6 +31,9 @@ STEPS: dict[str, tuple[type[Any], str, bool]] = {
     "after run log": (RunLogTopic, "flush", False),
     "after store": (SqliteStore, "flush", False),
     "after jsonl": (JsonlSink, "flush", False),
+    "before opensearch": (OpenSearchSink, "flush", True),
+    "between lines and verdict": (OpenSearchSink, "_put", False),
+    "after opensearch": (OpenSearchSink, "flush", False),
     "after verdict topic": (VerdictTopic, "flush", False),
     "all durable": (engine.Engine, "flush", False),
     "run log read": (RunLogTopic, "closed", False),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import signal
 import subprocess
@@ -20,7 +19,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.broker import Broker, Topic, connection
-from stream_triage.settings import KafkaSettings
+from stream_triage.settings import KafkaSettings, OpenSearchSettings
+from stream_triage.sinks.opensearch import set_up
 from stream_triage.sinks.sqlite import SqliteStore
 from tests.services.servers import PASSWORD, OpenSearchServer
 
@@ -180,9 +180,9 @@ class Farm:
             await producer.stop()
 
     @contextmanager
-    def worker(self, *arguments: str, steps: str = "", env: Mapping[str, str] | None = None) -> Iterator["Worker"]:
+    def worker(self, *arguments: str, steps: str = "", module: str = "stream_triage") -> Iterator["Worker"]:
         """A worker process, terminated in the end; one that is to die at a step is killed, and so is what has failed."""
-        started = Worker(self, arguments, steps, env)
+        started = Worker(self, arguments, steps, module)
         try:
             yield started
             if not steps and started.code is None:
@@ -225,13 +225,14 @@ class Farm:
         return found
 
     def use_opensearch(self, server: OpenSearchServer, **settings: Any) -> None:
-        """One sink more."""
+        """One sink more, set up."""
         self.sinks.append("opensearch")
         self._search = server
         told = {"hosts": [server.url], "index_prefix": self.kafka.group, **settings}
         if server.secure:
             told |= {"user": "admin", "password": PASSWORD, "ca_file": str(server.certificates / "ca.pem")}
         self.more_settings["opensearch"] = told
+        set_up(OpenSearchSettings.model_validate(told), ("none", "0"), [])
 
     def indexed(self) -> dict[str, list[Verdict]]:
         """By run, the verdicts in all months."""
@@ -239,11 +240,13 @@ class Farm:
             return {}
         index = f"{self.kafka.group}-verdicts-*"
         self._search.ask(f"{index}/_refresh", method="POST")
-        body = {"size": 1000, "_source": ["triage.run.id", "triage.verdict"]}
+        body: dict[str, Any] = {"size": 200, "_source": ["triage.verdict"], "sort": ["triage.run.key", "_index"]}
         found: dict[str, list[Verdict]] = {}
-        for hit in self._search.ask(f"{index}/_search", body)["hits"]["hits"]:
-            verdict = Verdict.model_validate_json(hit["_source"]["triage"]["verdict"])
-            found.setdefault(verdict.run_id, []).append(verdict)
+        while hits := self._search.ask(f"{index}/_search", body)["hits"]["hits"]:
+            for hit in hits:
+                verdict = Verdict.model_validate_json(hit["_source"]["triage"]["verdict"])
+                found.setdefault(verdict.run_id, []).append(verdict)
+            body["search_after"] = hits[-1]["sort"]
         return found
 
     def committed(self) -> dict[int, int]:
@@ -305,8 +308,8 @@ def undated(verdict: Verdict) -> Verdict:
 class Worker:
     """A worker process. `steps` names a step to die at, as in `run log:2`, see dying_worker.py."""
 
-    def __init__(self, farm: Farm, arguments: Sequence[str], steps: str, env: Mapping[str, str] | None) -> None:
-        module = "tests.services.dying_worker" if steps else "stream_triage"
+    def __init__(self, farm: Farm, arguments: Sequence[str], steps: str, module: str) -> None:
+        module = "tests.services.dying_worker" if steps else module
         command = [
             sys.executable,
             "-m",
@@ -325,7 +328,6 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
-                env={**os.environ, **(env or {})},
             )
 
     @property

@@ -223,12 +223,23 @@ class KafkaServer(_Server):
 
 
 class OpenSearchServer(_Server):
-    """One node. With `secure`, TLS and the user `admin` by the security plugin."""
+    """One node. With `secure`, TLS and the user `admin` by the security plugin.
+
+    It is quick to start and small; `java_options` for one that is to be measured.
+    """
 
     name = "OpenSearch"
 
-    def __init__(self, folder: Path, port: int | None = None, *, secure: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        secure: bool = False,
+        java_options: str = "-Xms384m -Xmx384m -XX:TieredStopAtLevel=1",
+    ) -> None:
         super().__init__(folder)
+        self._java_options = java_options
         self.port = port or free_port()
         self.secure = secure
         self.certificates = self.folder / "certs"
@@ -258,7 +269,7 @@ class OpenSearchServer(_Server):
     def _environment(self) -> Mapping[str, str]:
         java = str(Path(_java(21)).parents[1])
         told = {"OPENSEARCH_JAVA_HOME": java, "OPENSEARCH_TMPDIR": str(self.folder / "tmp")}
-        return {**os.environ, **told, "OPENSEARCH_JAVA_OPTS": "-Xms384m -Xmx384m -XX:TieredStopAtLevel=1"}
+        return {**os.environ, **told, "OPENSEARCH_JAVA_OPTS": self._java_options}
 
     def _prepare(self) -> list[str]:
         if not self._home.exists():

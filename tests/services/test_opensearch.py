@@ -1,12 +1,9 @@
 """The OpenSearch sink on a real server, and behind one that answers badly."""
 
-import http.server
 import json
-import threading
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +14,13 @@ from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks import opensearch as sinks
 from stream_triage.sinks.opensearch import OpenSearchSink, set_up
 from tests.edges.contract import SinkContract
+from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, OpenSearchServer
 from tests.verdicts import kept, make_verdict
 
 pytestmark = pytest.mark.service
 
+ROOT = Path(__file__).parents[2]
 NOVEMBER, DECEMBER = datetime(2026, 11, 30, 23, tzinfo=UTC), datetime(2026, 12, 1, 1, tzinfo=UTC)
 
 
@@ -167,8 +166,26 @@ class TestDocuments:
         assert "mapper_parsing_exception" in letter.reason
         assert json.loads(letter.value)["triage"]["label"] == "Pass"
         assert [hit["_id"] for hit in documents(opensearch, f"{settings.index_prefix}-verdicts-2026.12")] == ["good"]
-        with pytest.raises(StoreError, match="setup opensearch"):
-            write(settings, bad)
+        sink = OpenSearchSink(settings)
+        sink.write(bad)
+        for _ in range(2):  # nobody takes it: it is kept
+            with pytest.raises(StoreError, match="setup opensearch"):
+                sink.flush()
+        opensearch.ask(f"{settings.index_prefix}-verdicts-2026.11", method="DELETE")
+        sink.close()
+        assert [hit["_id"] for hit in documents(opensearch, f"{settings.index_prefix}-verdicts-2026.11")] == ["bad"]
+
+    def test_nothing_is_written_without_index_templates(self, opensearch: OpenSearchServer, prefix: str):
+        """The server would guess the fields; the verdict waits until `setup opensearch` has run."""
+        settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
+        sink = OpenSearchSink(settings)
+        sink.write(make_verdict("a", started=NOVEMBER))
+        with pytest.raises(StoreError, match="stream-triage setup opensearch"):
+            sink.flush()
+        assert opensearch.ask(f"{prefix}-*/_settings") == {}
+        set_up(settings, ("tiny", "1"), [])
+        sink.close()
+        assert len(documents(opensearch, f"{prefix}-verdicts-*")) == 1
 
 
 class TestSetUp:
@@ -216,56 +233,36 @@ class TestSecurity:
             sink._waiting.clear()
             sink.close()
 
-
-@contextmanager
-def standing_before(server: OpenSearchServer, answers: list[object]) -> Iterator[OpenSearchSettings]:
-    """A proxy whose first answers to bulk requests are these: a status, or bytes; then it passes on."""
-
-    class Proxy(http.server.BaseHTTPRequestHandler):
-        def do(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = answers.pop(0) if answers and self.path.startswith("/_bulk") else None
-            if isinstance(answer, int):
-                status, content, kind = answer, b'{"error": "busy"}', "application/json"
-            elif isinstance(answer, bytes):
-                status, content, kind = 200, answer, "text/html"
-            else:
-                request = urllib.request.Request(
-                    server.url + self.path, body or None, {"Content-Type": "application/json"}, method=self.command
-                )
-                try:
-                    with urllib.request.urlopen(request) as told:
-                        status, content, kind = told.status, told.read(), "application/json"
-                except urllib.error.HTTPError as error:
-                    status, content, kind = error.code, error.read(), "application/json"
-                if callable(answer):
-                    content = answer(content)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do
-
-        def log_message(self, *_: object) -> None: ...
-
-    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=proxy.serve_forever)
-    thread.start()
-    try:
-        yield OpenSearchSettings(hosts=(f"http://127.0.0.1:{proxy.server_port}",), retry_seconds=60, timeout_seconds=5)
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()
+    def test_rights_in_the_docs_are_enough(self, secure_opensearch: OpenSearchServer, prefix: str):
+        """A user with the role of docs/opensearch.md and nothing else can do all that the sink does, but not set up."""
+        text = (ROOT / "docs" / "opensearch.md").read_text()
+        role = json.loads(
+            re.search(r"```json\n(.*?)```", text.split("## Rights")[1], re.DOTALL)[1].replace("triage-*", f"{prefix}-*")
+        )
+        secure_opensearch.ask(f"_plugins/_security/api/roles/{prefix}", role, "PUT")
+        user = {"password": f"{PASSWORD}-worker", "opendistro_security_roles": [prefix]}
+        secure_opensearch.ask(f"_plugins/_security/api/internalusers/{prefix}", user, "PUT")
+        told = {
+            "hosts": (secure_opensearch.url,),
+            "index_prefix": prefix,
+            "ca_file": secure_opensearch.certificates / "ca.pem",
+        }
+        settings = OpenSearchSettings(**told, user=prefix, password=user["password"])
+        with pytest.raises(StoreError, match=r"docs/opensearch\.md"):
+            set_up(settings, ("tiny", "1"), [])
+        set_up(OpenSearchSettings(**told, user="admin", password=PASSWORD), ("tiny", "1"), [])
+        for version in (201, 401):
+            write(settings, make_verdict("a", version=version, reduction=kept("x", str(version))))
+        assert len(documents(secure_opensearch, f"{prefix}-lines-*")) == 2
+        with OpenSearchSink(settings) as sink:
+            assert sink.forget("a")
 
 
 class TestBadAnswers:
     def test_busy_server_is_asked_again(self, opensearch: OpenSearchServer, prefix: str):
         clock = FakeClock()
-        with standing_before(opensearch, [429, 503, 502]) as settings:
-            write(settings.model_copy(update={"index_prefix": prefix}), make_verdict("a"), clock=clock)
+        with standing_before(opensearch, prefix, [429, 503, 502]) as settings:
+            write(settings, make_verdict("a"), clock=clock)
         assert len(documents(opensearch, f"{prefix}-verdicts-*")) == 1
         assert clock.monotonic() > 3 * sinks.FIRST_RETRY_SECONDS / 2
 
@@ -278,16 +275,16 @@ class TestBadAnswers:
             return json.dumps(told).encode()
 
         sent = [middle_busy, None]
-        with standing_before(opensearch, sent) as settings:
+        with standing_before(opensearch, prefix, sent) as settings:
             verdicts = [make_verdict(name, started=NOVEMBER) for name in "abc"]
-            write(settings.model_copy(update={"index_prefix": prefix}), *verdicts, clock=FakeClock())
+            write(settings, *verdicts, clock=FakeClock())
         assert len(documents(opensearch, f"{prefix}-verdicts-*")) == 3
         assert sent == []
 
     @pytest.mark.parametrize("answer", [b"<html>Welcome</html>", b"{", b'{"items": []}', b"[]"])
     def test_garbage_keeps_the_verdict(self, answer: bytes, opensearch: OpenSearchServer, prefix: str):
-        with standing_before(opensearch, [answer]) as settings:
-            sink = OpenSearchSink(settings.model_copy(update={"index_prefix": prefix}))
+        with standing_before(opensearch, prefix, [answer]) as settings:
+            sink = OpenSearchSink(settings)
             sink.write(make_verdict("a"))
             with pytest.raises(StoreError, match="OpenSearch"):
                 sink.flush()
@@ -295,13 +292,24 @@ class TestBadAnswers:
         assert len(documents(opensearch, f"{prefix}-verdicts-*")) == 1
 
     def test_still_busy_after_the_time(self, opensearch: OpenSearchServer, prefix: str):
-        with standing_before(opensearch, [429] * 200) as settings:
-            sink = OpenSearchSink(settings.model_copy(update={"index_prefix": prefix}), clock=FakeClock())
+        with standing_before(opensearch, prefix, [429] * 200) as settings:
+            sink = OpenSearchSink(settings, clock=FakeClock())
             sink.write(make_verdict("a"))
             with pytest.raises(StoreError, match="too busy"):
                 sink.flush()
             sink._waiting.clear()
             sink.close()
+
+    def test_less_is_taken_than_is_sent(self, opensearch: OpenSearchServer, prefix: str):
+        """A proxy's limit: requests are halved until they pass, and only what is too large alone is refused."""
+        letters: list[DeadLetter] = []
+        runs = [make_verdict(f"{number}", started=NOVEMBER, reduction=kept("x")) for number in range(20)]
+        runs.append(make_verdict("large", started=NOVEMBER, headers={"x": "y" * 9000}))
+        with standing_before(opensearch, prefix, [], max_bytes=8000) as settings:
+            write(settings, *runs, refuse=letters.append)
+        assert [(letter.key, letter.reason) for letter in letters] == [(b"large", "status 413")]
+        assert len(documents(opensearch, f"{prefix}-verdicts-*")) == 20
+        assert len(documents(opensearch, f"{prefix}-lines-*")) == 20
 
     def test_nobody_there(self, prefix: str):
         sink = OpenSearchSink(OpenSearchSettings(hosts=("http://127.0.0.1:9",), index_prefix=prefix))

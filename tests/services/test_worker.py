@@ -11,11 +11,14 @@ from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
 from tests.services.chaos import Chaos
 from tests.services.farm import Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
+from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer
 
 pytestmark = pytest.mark.service
 
 MakeFarm = Callable[..., Farm]
+# How long a server stands still; `make chaos` takes a minute.
+AWAY_SECONDS = float(os.environ.get("STREAM_TRIAGE_AWAY_SECONDS", "10"))
 NOTHING = {"lost": [], "doubled": [], "different": []}
 
 
@@ -147,7 +150,7 @@ class TestDisturbed:
             farm.send(messages[:half])
             until(lambda: bool(farm.committed()), 30)
             own_kafka.pause()
-            time.sleep(10)
+            time.sleep(AWAY_SECONDS)
             own_kafka.resume()
             own_kafka.kill()
             time.sleep(2)
@@ -167,7 +170,7 @@ class TestDisturbed:
             opensearch.pause()
             try:
                 farm.send(messages[100:])
-                time.sleep(10)
+                time.sleep(AWAY_SECONDS)
                 assert "will be tried again" in worker.text()
                 assert farm.committed() != farm.ends()
             finally:
@@ -175,6 +178,31 @@ class TestDisturbed:
             settle(farm, runs)
             until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
             assert worker.code is None
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_opensearch_answers_badly(self, make_farm: MakeFarm, opensearch: OpenSearchServer, prefix: str):
+        """Too busy, out of order, no JSON, no answer to what was asked: the worker tries again until it is right."""
+        farm, runs = make_farm(), sample_runs(12)
+        answers: list[object] = [429, 503, b"<html>Welcome</html>", b"{", b'{"items": []}', 429, b"[]", 502]
+        with standing_before(opensearch, prefix, answers) as proxy:
+            farm.use_opensearch(opensearch, hosts=list(proxy.hosts))
+            farm.send(interleaved(runs))
+            with farm.worker() as worker:
+                settle(farm, runs)
+                until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
+                assert worker.text().count("will be tried again") == 8
+        assert answers == []
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_clock_of_the_machine_jumps(self, make_farm: MakeFarm):
+        """An hour forward and back again each second: no run ends before its idle time, and all do after it."""
+        farm, runs = make_farm(idle_seconds=4), sample_runs(12)
+        messages = interleaved(runs, end=False)
+        with farm.worker(module="tests.services.jumping_worker"):
+            for start in range(0, len(messages), 50):
+                farm.send(messages[start : start + 50])
+                time.sleep(0.5)
+            settle(farm, runs)
         assert farm.differences(expected(runs)) == NOTHING
 
 

@@ -1,0 +1,65 @@
+"""What stands before an OpenSearch and answers badly."""
+
+import http.server
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stream_triage.settings import OpenSearchSettings
+from stream_triage.sinks.opensearch import set_up
+from tests.services.servers import OpenSearchServer
+
+__all__ = ["standing_before"]
+
+
+@contextmanager
+def standing_before(
+    server: OpenSearchServer, prefix: str, answers: list[object], max_bytes: int = 1 << 30
+) -> Iterator[OpenSearchSettings]:
+    """A proxy whose first answers to bulk requests are these: a status or bytes; then it passes on what is small enough."""
+    set_up(OpenSearchSettings(hosts=(server.url,), index_prefix=prefix), ("tiny", "1"), [])
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = answers.pop(0) if answers and self.path.startswith("/_bulk") else None
+            if len(body) > max_bytes:
+                status, content, kind = 413, b"<html>Request Entity Too Large</html>", "text/html"
+            elif isinstance(answer, int):
+                status, content, kind = answer, b'{"error": "busy"}', "application/json"
+            elif isinstance(answer, bytes):
+                status, content, kind = 200, answer, "text/html"
+            else:
+                request = urllib.request.Request(
+                    server.url + self.path, body or None, {"Content-Type": "application/json"}, method=self.command
+                )
+                try:
+                    with urllib.request.urlopen(request) as told:
+                        status, content, kind = told.status, told.read(), "application/json"
+                except urllib.error.HTTPError as error:
+                    status, content, kind = error.code, error.read(), "application/json"
+                if callable(answer):
+                    content = answer(content)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do
+
+        def log_message(self, *_: object) -> None: ...
+
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=proxy.serve_forever)
+    thread.start()
+    try:
+        yield OpenSearchSettings(
+            hosts=(f"http://127.0.0.1:{proxy.server_port}",), index_prefix=prefix, retry_seconds=60, timeout_seconds=5
+        )
+    finally:
+        proxy.shutdown()
+        thread.join()
+        proxy.server_close()
