@@ -8,13 +8,15 @@ Without addresses, servers are started (tests/services/servers.py).
 import argparse
 import asyncio
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.broker import connection
@@ -31,6 +33,7 @@ CHUNK_LINES = 200
 # Runs that are one long run together.
 JOINED = 30
 POLL_SECONDS = 0.25
+SESSION_SECONDS = 6
 ALL_SINKS = ("store", "opensearch", "kafka")
 
 
@@ -133,24 +136,71 @@ def delays(farm: Farm, runs: list[TestRun], lines_a_second: float) -> list[float
         until(lambda: farm.count_stored() >= warm_up, 60, worker.text())
         sent = asyncio.run(send_evenly(farm, runs[warm_up:], lines_a_second))
         until(lambda: farm.count_stored() >= len(runs), 60)
+    return delays_of(farm, sent)
+
+
+def delays_of(farm: Farm, sent: Mapping[str, float]) -> list[float]:
     found = {(record.key or b"").decode(): record.timestamp_ms / 1000 for record in farm.read(farm.kafka.verdicts_topic)}
     return sorted(found[run_id] - moment for run_id, moment in sent.items())
+
+
+def take_over(farm: Farm, runs: list[TestRun]) -> float:
+    """Longest seconds from a run's end to its verdict when one of two workers is killed while runs come in."""
+    farm.sinks = ["store", "kafka"]
+    with farm.worker("--quiet") as first, farm.worker("--quiet"):
+        farm.send(one_after_the_other(runs[:10], CHUNK_LINES))
+        until(lambda: farm.count_stored() >= 10, 60)
+        time.sleep(2 * SESSION_SECONDS)  # both are members by now
+        killing = threading.Timer(3.0, first.kill)
+        killing.start()
+        sent = asyncio.run(send_evenly(farm, runs[10:], line_count(runs) / 30))
+        until(lambda: farm.count_stored() >= len(runs), 60)
+    return delays_of(farm, sent)[-1]
+
+
+def large_run(farm: Farm, run: TestRun, size: int) -> tuple[float, float, int]:
+    """Lines a second and peak MB of a worker that reads one run of so many bytes, and how often its group changed."""
+    farm.sinks = ["store"]
+    text = b"".join(run.sources.values())
+    large = TestRun("large", {"log": text * (size // len(text) + 1)})
+    farm.send(one_after_the_other([large], CHUNK_LINES))
+    began, members = time.perf_counter(), set()
+    with farm.worker("--quiet") as worker:
+        while not farm.count_stored():
+            time.sleep(1.0)
+            members.add(asyncio.run(generation(farm)))
+        spent, peak = time.perf_counter() - began, worker.memory_bytes() / 2**20
+    return line_count([large]) / spent, peak, len(members - {()}) - 1
+
+
+async def generation(farm: Farm) -> tuple[str, ...]:
+    """The members of the workers' group; none while it changes."""
+    admin = AIOKafkaAdminClient(**connection(farm.admin))
+    await admin.start()
+    try:
+        (told,) = await admin.describe_consumer_groups([farm.kafka.group])
+        (_, _, state, _, _, members, *_) = told.groups[0]
+        return tuple(sorted(member[0] for member in members)) if state == "Stable" else ()
+    finally:
+        await admin.close()
 
 
 def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
     """Peak MB of a worker with that many open runs."""
     farm.sinks = ["store"]
-    messages = []
-    for number in range(count):
-        run = runs[number % len(runs)]
-        for stream in messages_of(TestRun(f"{number}", run.sources), CHUNK_LINES, end=False):
-            messages += stream
-    farm.send(messages)
-    farm.kafka = farm.kafka.model_copy(update={"idle_seconds": 600.0})
+    for start in range(0, count, 1000):
+        messages = []
+        for number in range(start, min(start + 1000, count)):
+            run = runs[number % len(runs)]
+            for stream in messages_of(TestRun(f"{number}", run.sources), CHUNK_LINES, end=False):
+                messages += stream
+        farm.send(messages)
+    farm.kafka = farm.kafka.model_copy(update={"idle_seconds": 3600.0})
     # Runs that are over, in all partitions behind the others: their verdicts mean that all before them was read.
     farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"}) for number in range(40)])
     with farm.worker("--quiet") as worker:
-        until(lambda: farm.count_stored() >= 40, 600)
+        while farm.count_stored() < 40:
+            time.sleep(POLL_SECONDS)
         return worker.memory_bytes() / 2**20
 
 
@@ -193,8 +243,13 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"  worker, chunks     {chunks:9.0f} lines/s = {2 * chunks / (files + again):.2f} of the file path")
             print(f"  worker, one line   {single:9.0f} lines/s a message each")
             print(f"  plain aiokafka     {plain:9.0f} lines/s, chunks, only counted", flush=True)
-        memory = open_runs_memory(farm("open"), runs, 1000)
-        print(f"1,000 open runs    {memory:9.0f} MB peak")
+        for count in (1000, 10_000):
+            memory = open_runs_memory(farm(f"open-{count}"), runs, count)
+            print(f"{count:6,} open runs   {memory:9.0f} MB peak", flush=True)
+        speed, memory, changes = large_run(farm("large"), joined(runs, JOINED)[0], 200 << 20)
+        print(f"a run of 200 MB    {speed:9.0f} lines/s, {memory:.0f} MB peak, {changes} changes of its group")
+        waited = take_over(farm("death"), runs)
+        print(f"one of two killed  {waited:9.1f} s until the last verdict that waited for it", flush=True)
         most = 0.0
         for _ in range(2):  # the first warms the server up
             full = farm("full")

@@ -13,3 +13,6 @@ echo 'cachetools>=5.5' >"${TMPDIR:-/tmp}/overrides.$$"
 pin dev.txt --extra kafka --extra opensearch --extra train --group dev --group track --override "${TMPDIR:-/tmp}/overrides.$$"
 rm "${TMPDIR:-/tmp}/overrides.$$"
 pin peers.txt --group peers
+# Only what builds the wheel, without what the package needs.
+uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+    --group build --output-file requirements/build.txt

@@ -40,6 +40,7 @@ from stream_triage.settings import Settings, load_settings
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.file import FileSource
+from stream_triage.sources.opensearch import SCHEME, OpenSearchSource
 from stream_triage.sources.stdin import StdinSource
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
@@ -62,7 +63,7 @@ RulesOption = Annotated[Path | None, typer.Option("--rules", help="File of hand-
 RunByOption = Annotated[str | None, typer.Option("--run-by", help="What one run is: file or folder.", metavar="file|folder")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PathsArgument = Annotated[
-    list[str], typer.Argument(help="Files, folders, globs, archives, or - for stdin.", metavar="PATH...")
+    list[str], typer.Argument(help="Files, folders, globs, archives, - for stdin, or opensearch://INDEX.", metavar="PATH...")
 ]
 
 
@@ -155,6 +156,13 @@ def run(
     end_pattern: Annotated[
         str | None, typer.Option(help="With --follow: a run ends at a line that matches this regular expression.")
     ] = None,
+    run_field: Annotated[
+        str | None, typer.Option(help="With opensearch://INDEX: the field that names a line's run.")
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="With opensearch://INDEX: runs with lines of this time, as in now-1d or 2026-11-01..now."),
+    ] = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="Say something of all runs, as in test.case.name=attach.")
     ] = None,
@@ -166,7 +174,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
-    """Judge the runs in files, folders, archives or a pipe."""
+    """Judge the runs in files, folders, archives, a pipe or an OpenSearch index."""
     if not follow and (idle_seconds is not None or end_pattern is not None):
         raise typer.BadParameter("--idle-seconds and --end-pattern say when a followed run ends; add --follow")
     settings = load_settings(
@@ -179,7 +187,7 @@ def run(
             follow__end_pattern=end_pattern,
         ),
     )
-    source = _source(paths, settings, follow)
+    source = _source(paths, settings, follow, run_field, time)
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
     names = () if no_store else settings.sinks
@@ -217,7 +225,18 @@ def _open_store(settings: Settings, wanted: bool) -> tuple[SqliteStore | None, l
         return None, [f"{error}; with --no-store nothing is to be stored"]
 
 
-def _source(paths: list[str], settings: Settings, follow: bool) -> Source:
+def _source(
+    paths: list[str], settings: Settings, follow: bool, run_field: str | None = None, time: str | None = None
+) -> Source:
+    indices = [path.removeprefix(SCHEME) for path in paths if path.startswith(SCHEME)]
+    if not indices and (run_field or time):
+        raise typer.BadParameter(f"--run-field and --time say which runs of an index are meant; give {SCHEME}INDEX")
+    if indices:
+        if len(paths) > 1 or follow:
+            raise typer.BadParameter(f"{paths[0]} cannot be followed or mixed with others; name several indices with commas")
+        if not run_field or not time:
+            raise typer.BadParameter(f"{paths[0]} is read by `run` with --run-field, as in run.id, and --time, as in now-1d")
+        return OpenSearchSource(settings.opensearch, indices[0], run_field=run_field, time=time)
     if paths == ["-"]:
         if follow:
             raise typer.BadParameter("- (stdin) cannot be followed: it is one run that ends with the pipe")

@@ -12,11 +12,24 @@ from typing import Any, NamedTuple, Self
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["Answer", "Document", "SearchServer"]
+__all__ = ["Answer", "BadAnswer", "Document", "SearchServer"]
 
 # Of one bulk request; clusters refuse those above 100 MB, and small ones are tried again sooner.
 BULK_BYTES = 5 << 20
 TOO_LARGE = 413
+
+
+class BadAnswer(StoreError):
+    """A request failed. `status` is that of HTTP, 0 where no answer came."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def busy(self) -> bool:
+        """Worth trying again."""
+        return self.status in (0, 429) or self.status >= 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +164,22 @@ class SearchServer:
             yield failed
         except (errors.AuthenticationException, errors.AuthorizationException) as error:
             reason = "check opensearch.user and opensearch.password, and the rights in docs/opensearch.md"
-            raise StoreError(
-                f"OpenSearch at {self._name} {what}: refused with status {error.status_code}; {reason}"
-            ) from None
+            told = f"OpenSearch at {self._name} {what}: refused with status {error.status_code}; {reason}"
+            raise BadAnswer(told, int(error.status_code)) from None
         except errors.SSLError:
             reason = "check opensearch.ca_file, and that opensearch.hosts has the names in the certificate"
             raise StoreError(f"OpenSearch at {self._name} {what}: its certificate is not trusted; {reason}") from None
         except (errors.ConnectionError, errors.SerializationError) as error:
             kind = type(error).__name__
-            raise StoreError(
+            raise BadAnswer(
                 f"OpenSearch at {self._name} {what}: {kind}; check opensearch.hosts and that it is up, {_PROXY}"
             ) from None
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500
             answer = Answer(status, f"status {status}")
             if not (answers and (answer.busy or status == TOO_LARGE)):
-                raise StoreError(f"OpenSearch at {self._name} {what}: status {status} {error.error}"[:500]) from None
+                told = f"OpenSearch at {self._name} {what}: status {status} {error.error}"
+                raise BadAnswer(told[:500], status) from None
             failed.append(answer)
 
 

@@ -1,13 +1,20 @@
-"""One frozen tree of settings: TOML file, then `STREAM_TRIAGE_…` variables, then flags, in that order of weight."""
+"""One frozen tree of settings: TOML file, then secret files, `STREAM_TRIAGE_…` variables, flags, in that order of weight."""
 
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from stream_triage.errors import SettingsError
@@ -175,6 +182,34 @@ class OpenSearchSettings(_Section):
     )
     timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for one answer")
     retry_seconds: float = Field(default=60.0, ge=0, description="how long `run` tries again; a worker never gives up")
+    time_field: str = Field(default="@timestamp", description="where lines are read from an index: the time of a line")
+    text_field: str = Field(default="message", description="its text; dots lead into objects")
+    source_field: str = Field(default="log.file.path", description="its source, where it has one")
+
+
+class _SecretFiles(EnvSettingsSource):
+    """The files of a folder, each named as its setting: `opensearch__password`. What container engines and systemd mount."""
+
+    def __init__(self, settings_cls: type[BaseSettings], folder: Path) -> None:
+        self._folder = folder
+        super().__init__(settings_cls, env_prefix="")
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found: dict[str, str | None] = {}
+        path = self._folder
+        try:
+            for path in sorted(self._folder.iterdir()):
+                name = path.name.lower()
+                if name.startswith(".") or not path.is_file():  # what Kubernetes puts beside the files
+                    continue
+                if name.partition("__")[0] not in self.settings_cls.model_fields:
+                    raise SettingsError(f"secret file {path} is named like no setting; one would be opensearch__password")
+                found[name] = path.read_text(encoding="utf-8").rstrip("\r\n")  # editors end a file so, secrets do not
+        except UnicodeDecodeError:
+            raise SettingsError(f"secret file {path} is not UTF-8") from None
+        except OSError as error:
+            raise SettingsError(f"{path}, named by STREAM_TRIAGE_SECRETS, cannot be read: {error.strerror}") from None
+        return found
 
 
 class Settings(BaseSettings):
@@ -215,11 +250,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = settings_cls.model_config.get("toml_file")
         toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
-        return (init_settings, env_settings, *toml)
+        folder = os.environ.get("STREAM_TRIAGE_SECRETS")
+        secrets = (_SecretFiles(settings_cls, Path(folder)),) if folder else ()
+        return (init_settings, env_settings, *secrets, *toml)
 
 
 def load_settings(file: Path | None = None, **flags: Any) -> Settings:
-    """Reads the settings; `flags` are nested dictionaries that outrank the environment, which outranks `file`.
+    """Reads the settings; `flags` are nested dictionaries and outrank the environment, then secret files, then `file`.
 
     Raises `SettingsError` that names each wrong setting and never shows a secret's value.
     """

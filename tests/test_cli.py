@@ -616,7 +616,23 @@ class TestServers:
     )
     def test_missing_extra(self, command, package, extra, monkeypatch):
         """The remedy is named, and nothing is said of our own code."""
-        monkeypatch.setitem(sys.modules, package, None)
+        for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+            monkeypatch.setitem(sys.modules, name, None)
         result = call(*command)
         assert (result.code, result.out) == (2, "")
         assert f"pip install 'stream-triage[{extra}]'" in result.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["opensearch://logs"], "--run-field, as in run.id"),
+            (["opensearch://logs", "--run-field", "run.id"], "--time, as in now-1d"),
+            (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with others"),
+            (["opensearch://logs", "--follow", "--run-field", "f", "--time", "now-1d"], "cannot be followed"),
+            (["a.log", "--time", "now-1d"], "opensearch://INDEX"),
+        ],
+    )
+    def test_index_and_its_options_belong_together(self, arguments, told):
+        result = call("run", *arguments)
+        assert (result.code, result.out) == (2, "")
+        assert told in " ".join(result.err.split())

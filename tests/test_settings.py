@@ -68,6 +68,63 @@ def test_secret_is_masked_wherever_it_came_from(file, monkeypatch, where):
     assert "**" in repr(found)
 
 
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch):
+    """Writes a folder of secret files and names it in the environment."""
+    monkeypatch.setenv("STREAM_TRIAGE_SECRETS", str(tmp_path / "secrets"))
+
+    def write(**files: str | bytes) -> Path:
+        (tmp_path / "secrets").mkdir(exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / "secrets" / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path / "secrets"
+
+    return write
+
+
+def test_secret_files(file, secrets, monkeypatch):
+    """A file named as its setting gives it, without the newline at its end: above the settings file, below variables."""
+    secrets(opensearch__password=f"{SECRET}\n", redaction__pseudonym_key=f" {SECRET} ", opensearch__user="file\r\n")
+    path = file('[opensearch]\nuser = "toml"\npassword = "other"\nindex_prefix = "kept"\n')
+    found = load_settings(path)
+    assert found.opensearch.password.get_secret_value() == SECRET
+    assert found.redaction.pseudonym_key.get_secret_value() == f" {SECRET} "
+    assert (found.opensearch.user, found.opensearch.index_prefix) == ("file", "kept")
+    monkeypatch.setenv("STREAM_TRIAGE_OPENSEARCH__USER", "environment")
+    assert load_settings(path).opensearch.user == "environment"
+
+
+def test_secret_files_beside_others(secrets):
+    """Folders and hidden files, as Kubernetes and editors leave them, are passed over."""
+    folder = secrets(opensearch__password=SECRET)
+    (folder / "..data").mkdir()
+    (folder / ".opensearch__password.swp").write_bytes(b"\xff")
+    assert load_settings().opensearch.password.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("opensearch_password", SECRET, "opensearch_password is named like no setting"),
+        ("opensearch__pasword", SECRET, r"opensearch\.pasword: "),
+        ("opensearch__password", b"\xff" + SECRET.encode(), "opensearch__password is not UTF-8"),
+        ("kafka__session_seconds", SECRET, r"kafka\.session_seconds: .*number"),
+        ("kafka__servers", SECRET, r"kafka.*; write it as JSON"),
+    ],
+)
+def test_wrong_secret_file_is_named(secrets, name, text, reason):
+    secrets(**{name: text})
+    with pytest.raises(SettingsError, match=reason) as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+
+
+def test_absent_folder_of_secrets_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAM_TRIAGE_SECRETS", str(tmp_path / "no"))
+    with pytest.raises(SettingsError, match=r"no, named by STREAM_TRIAGE_SECRETS, cannot be read: No such file"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from stream_triage.json_fields import LABELS, as_text, look_up
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
 
 __all__ = ["Item", "PartitionRuns", "RunRules", "refused"]
@@ -32,8 +33,6 @@ EARLY_SECONDS = 30.0
 MAX_HOLES = 256
 # Runs that are over and remembered, of one partition.
 MAX_CLOSED = 50_000
-# Labels that JSON messages may carry as fields of these names.
-JSON_LABELS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version", "testbed")
 # Senders' clocks may be anything; what lies outside is no time of a test run.
 FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # 2000-01-01, 2100-01-01
 
@@ -221,10 +220,10 @@ class PartitionRuns:
         if text is not None and self._rules.format == "json":
             fields = _json_object(text)
             text = self._json_text(fields)
-            source = source or _as_text(_look_up(fields, self._rules.json_source))
-            end = end or _look_up(fields, self._rules.json_end) in (True, 1, "1", "true")
-            for name in JSON_LABELS:
-                if value := _as_text(_look_up(fields, name)):
+            source = source or as_text(look_up(fields, self._rules.json_source))
+            end = end or look_up(fields, self._rules.json_end) in (True, 1, "1", "true")
+            for name in LABELS:
+                if value := as_text(look_up(fields, name)):
                     labels.setdefault(name, value)
             if text is None and not end:
                 raise _Refused(f"the JSON object has no field {self._rules.json_text}; kafka.json_text names it")
@@ -234,7 +233,7 @@ class PartitionRuns:
         return _Message(record, source, text, seq, end, kept, kept != labels)
 
     def _json_text(self, fields: Mapping[str, Any]) -> bytes | None:
-        found = _look_up(fields, self._rules.json_text)
+        found = look_up(fields, self._rules.json_text)
         if found is None:
             return None
         if not isinstance(found, str):
@@ -532,28 +531,3 @@ def _json_object(text: bytes) -> Mapping[str, Any]:
     if not isinstance(fields, dict):
         raise _Refused("the message is no JSON object")
     return fields
-
-
-def _look_up(fields: Mapping[str, Any], path: str) -> Any:
-    """By the whole name first, then by its dots: senders flatten names or nest them.
-
-    >>> _look_up({"log": {"text": "a"}}, "log.text"), _look_up({"log.text": "b"}, "log.text")
-    ('a', 'b')
-    """
-    if path in fields:
-        return fields[path]
-    found: Any = fields
-    for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
-
-
-def _as_text(value: Any) -> str:
-    """JSON may hold half characters, which no sink could write.
-
-    >>> _as_text("a\\ud800"), _as_text(1), _as_text(None)
-    ('a?', '1', '')
-    """
-    if value is None:
-        return ""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else json.dumps(value)
