@@ -584,7 +584,7 @@ def check(
     if servers or "kafka" in settings.sinks:
         steps["kafka"] = lambda: _describe_kafka(settings)
     if "opensearch" in settings.sinks:
-        steps["opensearch"] = lambda: f"{wiring.ask_opensearch(settings)} at {', '.join(settings.opensearch.hosts)}"
+        steps["opensearch"] = lambda: _describe_opensearch(settings)
     for name, step in steps.items():
         try:
             print(f"ok     {name}: {printable(step())}")
@@ -612,6 +612,11 @@ def _describe_redaction(settings: Settings) -> str:
     Redactor.from_settings(settings.redaction)
     pseudonyms = "stable pseudonyms" if settings.redaction.pseudonym_key else "no pseudonyms"
     return f"{len(settings.redaction.patterns)} own patterns, {pseudonyms}"
+
+
+def _describe_opensearch(settings: Settings) -> str:
+    wiring.ask_opensearch(settings)
+    return f"{', '.join(settings.opensearch.hosts)} has the index templates"
 
 
 def _describe_kafka(settings: Settings) -> str:

@@ -22,7 +22,7 @@ from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
-from stream_triage.sinks.opensearch import OpenSearchSink, set_up
+from stream_triage.sinks.opensearch import OpenSearchSink, check_templates, set_up
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.spool import SpillSpool
@@ -203,10 +203,10 @@ def setup_opensearch(settings: Settings, *, dry_run: bool = False) -> list[str]:
     return set_up(settings.opensearch, (card.name, card.version), open_templates(settings).items, dry_run=dry_run)
 
 
-def ask_opensearch(settings: Settings) -> str:
-    """Version of the server. Raises `SettingsError` or `StoreError`."""
+def ask_opensearch(settings: Settings) -> None:
+    """Raises `SettingsError` or `StoreError` when the sink could not begin."""
     with SearchServer(settings.opensearch) as server:
-        return str(server.ask("GET", "").get("version", {}).get("number", "unknown"))
+        check_templates(server, settings.opensearch.index_prefix)
 
 
 def ask_kafka(settings: Settings) -> dict[str, int]:

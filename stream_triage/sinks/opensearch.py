@@ -18,7 +18,7 @@ from stream_triage.ports import RunText
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["OpenSearchSink", "set_up"]
+__all__ = ["OpenSearchSink", "check_templates", "set_up"]
 
 MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
@@ -69,7 +69,9 @@ class OpenSearchSink:
         runs = list(self._waiting.values())
         if not runs:
             return
-        self._check_templates()
+        if not self._set_up:
+            check_templates(self._server, self._prefix)
+            self._set_up = True
         months = self._months(runs)
         # Lines first: a verdict that is found has its lines.
         lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
@@ -116,18 +118,6 @@ class OpenSearchSink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _check_templates(self) -> None:
-        """Without them the server would guess fields and their types, and an index keeps those for good."""
-        if self._set_up:
-            return
-        for kind in ("verdicts", "lines"):
-            name = f"{self._prefix}-{kind}"
-            if not self._server.ask("GET", f"_index_template/{name}"):
-                raise StoreError(
-                    f"OpenSearch has no index template {name}; `stream-triage setup opensearch` makes it. Verdicts are kept"
-                )
-        self._set_up = True
 
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
         """By run, the month of its indices. Runs from files carry no time of their own: they stay where they are."""
@@ -227,6 +217,13 @@ class OpenSearchSink:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the sink to OpenSearch is closed; write before closing it")
+
+
+def check_templates(server: SearchServer, prefix: str) -> None:
+    """Raises `StoreError` where one is missing: the server would guess fields, and an index keeps what was guessed."""
+    for kind in ("verdicts", "lines"):
+        if not server.ask("GET", f"_index_template/{prefix}-{kind}"):
+            raise StoreError(f"OpenSearch has no index template {prefix}-{kind}; `stream-triage setup opensearch` makes it")
 
 
 def set_up(

@@ -8,6 +8,7 @@ Needs Maven, openssl, Java 17 for Kafka, and Java 21 for OpenSearch (one is inst
 
 import argparse
 import base64
+import hashlib
 import json
 import os
 import pwd
@@ -27,7 +28,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-__all__ = ["PASSWORD", "USER", "KafkaServer", "OpenSearchServer", "Unavailable", "free_port"]
+__all__ = ["PASSWORD", "USER", "KafkaServer", "OpenSearchServer", "Server", "Unavailable", "free_port", "kafka_java"]
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("STREAM_TRIAGE_SERVICES") or HERE.parents[1] / ".cache" / "services")
@@ -48,7 +49,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class _Server:
+class Server:
     """A process of its own group, with a log, and a pid file so that another process can stop it."""
 
     name: str
@@ -135,7 +136,7 @@ class _Server:
         raise NotImplementedError
 
 
-class KafkaServer(_Server):
+class KafkaServer(Server):
     """One broker. With `secure`, also SASL_SSL (SCRAM-SHA-512), and SSL with client certificates, on ports of their own."""
 
     name = "Kafka"
@@ -162,8 +163,7 @@ class KafkaServer(_Server):
         return f"127.0.0.1:{self.tls_port}"
 
     def _prepare(self) -> list[str]:
-        jars = _fetch("kafka", "jar")
-        java = [_java(17), "-cp", f"{jars}/*"]
+        java = kafka_java()
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
         if self.secure:
@@ -222,7 +222,7 @@ class KafkaServer(_Server):
         return "Kafka Server started" in self.log.read_text(errors="replace")
 
 
-class OpenSearchServer(_Server):
+class OpenSearchServer(Server):
     """One node. With `secure`, TLS and the user `admin` by the security plugin.
 
     It is quick to start and small; `java_options` for one that is to be measured.
@@ -378,19 +378,25 @@ def _alone(name: str) -> Iterator[None]:
 
 
 def _fetch(name: str, kind: str) -> Path:
-    target = CACHE / name
+    target, wanted = CACHE / name, HERE / f"{name}.pom.xml"
+    complete, digest = target / "complete", hashlib.sha256(wanted.read_bytes()).hexdigest()
     with _alone(name):
-        if (target / "complete").exists():
+        if complete.exists() and complete.read_text() == digest:
             return target
         if shutil.which("mvn") is None:
             raise Unavailable("Maven is missing, which fetches the servers; on Debian: apt-get install maven")
-        command = ["mvn", "-B", "-q", "-f", str(HERE / f"{name}.pom.xml"), COPY, f"-DoutputDirectory={target}"]
+        command = ["mvn", "-B", "-q", "-f", str(wanted), COPY, f"-DoutputDirectory={target}"]
         command += ["-DincludeTypes=zip", "-DexcludeTransitive=true"] if kind == "zip" else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Unavailable(f"{name} could not be fetched: {done.stdout[-500:]}")
-        (target / "complete").touch()
+        complete.write_text(digest)
     return target
+
+
+def kafka_java() -> list[str]:
+    """Command that runs a class of Kafka and its tools."""
+    return [_java(17), "-cp", f"{_fetch('kafka', 'jar')}/*"]
 
 
 def _java(least: int) -> str:

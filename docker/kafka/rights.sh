@@ -1,0 +1,25 @@
+#!/bin/sh
+# Gives Kafka its users and their rights, as docs/reliability.md lists them. May be repeated: passwords follow their files.
+# Takes the address of the broker and the folder of the passwords.
+set -eu
+server=$1
+folder=$2
+umask 077
+new=$(mktemp -d)
+trap 'rm -rf "$new"' EXIT
+
+for user in admin worker sender; do # from a file, since all can see the arguments of a process
+    printf 'SCRAM-SHA-512=password=%s\n' "$(cat "$folder/kafka-$user")" >"$new/$user"
+    kafka-configs.sh --bootstrap-server "$server" --alter --entity-type users --entity-name "$user" --add-config-file "$new/$user"
+done
+
+allow() {
+    user=$1
+    shift
+    kafka-acls.sh --bootstrap-server "$server" --force --add --allow-principal "User:$user" "$@"
+}
+allow worker --operation Read --group stream-triage
+allow worker --operation Read --operation Describe --topic triage.logs
+allow worker --operation Read --operation Write --operation Describe --topic triage.runs
+allow worker --operation Write --operation Describe --topic triage.verdicts --topic triage.dead
+allow sender --operation Write --operation Describe --topic triage.logs

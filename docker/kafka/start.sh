@@ -1,0 +1,6 @@
+#!/bin/sh
+# Starts the broker; makes its data folder the first time. Takes the file of its properties.
+set -eu
+data=$(sed -n 's/^log\.dirs=//p' "$1")
+[ -e "$data/meta.properties" ] || kafka-storage.sh format --cluster-id "$(kafka-storage.sh random-uuid)" --config "$1"
+exec kafka-server-start.sh "$1"
