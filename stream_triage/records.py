@@ -1,5 +1,6 @@
 """What flows between the parts: chunks in, verdicts out. All frozen; `Verdict` has a published, versioned JSON schema."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,7 +92,8 @@ class ClosedRun(NamedTuple):
     """A run of a partition that is over: all its messages lie between these offsets, both included.
 
     `key` is that of its messages; `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes
-    on as another.
+    on as another. Of the last message, `pieces` counts those up to its end, where others follow: the message is cut before
+    lines that start a run and behind lines that end one.
     """
 
     key: str
@@ -99,6 +101,12 @@ class ClosedRun(NamedTuple):
     first: int
     last: int
     cut: bool = False
+    pieces: int | None = None
+
+    @property
+    def end(self) -> tuple[int, float]:
+        """By it runs of one key are in order."""
+        return self.last, math.inf if self.pieces is None else self.pieces
 
 
 class DeadLetter(NamedTuple):

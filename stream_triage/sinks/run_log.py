@@ -29,8 +29,8 @@ class RunLogTopic:
 
     def put(self, partition: int, run: ClosedRun) -> None:
         key = json.dumps([self._group, run.run_id]).encode()
-        value = json.dumps({"key": run.key, "first": run.first, "last": run.last, "cut": run.cut}).encode()
-        self._waiting.append(Outgoing(self._topic, key, value, partition=partition))
+        about = {"key": run.key, "first": run.first, "last": run.last, "cut": run.cut, "pieces": run.pieces}
+        self._waiting.append(Outgoing(self._topic, key, json.dumps(about).encode(), partition=partition))
 
     def flush(self) -> None:
         if self._waiting:
@@ -42,7 +42,9 @@ class RunLogTopic:
         try:
             group, run_id = json.loads(record.key or b"")
             about = json.loads(record.value or b"")
-            run = ClosedRun(str(about["key"]), str(run_id), int(about["first"]), int(about["last"]), bool(about["cut"]))
+            pieces = None if about.get("pieces") is None else int(about["pieces"])
+            first, last = int(about["first"]), int(about["last"])
+            run = ClosedRun(str(about["key"]), str(run_id), first, last, bool(about["cut"]), pieces)
         except (ValueError, TypeError, KeyError):
             return None
         return run if group == self._group else None

@@ -12,11 +12,10 @@ replaced, each for what was measured (docs/reliability.md):
 import asyncio
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import faust
 from aiokafka import TopicPartition
@@ -91,6 +90,10 @@ class _App(faust.App):
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._told: dict[TP, _Told] = {}
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """False instead of the end of the worker when it fails: the positions stay due."""
         wanted = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
@@ -115,17 +118,35 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             else:
                 consumer.seek(place, offset)
 
-    def last_end(self, tp: TP) -> tuple[int, float] | None:
-        """Where the partition ended when the broker last said so, and how many seconds ago that was.
+    async def last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
+        """Of partitions: number, where it ended when the broker last said so, and a moment at or before that.
 
         Every answer to a fetch says so, empty ones too. A request of its own for it can hang with the broker, and all else
-        behind it.
+        behind it. The end is 0 where all of it was read: what a transaction writes at its end is no message.
         """
-        consumer, place = self._ensure_consumer(), TopicPartition(tp.topic, tp.partition)
-        end, told_ms = consumer.highwater(place), consumer.last_poll_timestamp(place)
-        if end is None or told_ms is None:
-            return None
-        return end, max(0.0, time.time() - told_ms / 1000)
+        ends: list[tuple[int, int, float]] = await self.call_thread(self._last_ends, list(partitions), now)
+        return ends
+
+    async def _last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
+        consumer, ends = self._ensure_consumer(), []
+        for tp in partitions:
+            place = TopicPartition(tp.topic, tp.partition)
+            end, told_ms = consumer.highwater(place), consumer.last_poll_timestamp(place)
+            before = self._told.get(tp)
+            # The machine's clock may jump: an answer with another time on it came behind the last look at it.
+            moment = before.looked if before and before.told_ms != told_ms else before.moment if before else None
+            self._told[tp] = _Told(told_ms, now, moment)
+            if end is not None and moment is not None:
+                ends.append((tp.partition, 0 if await consumer.position(place) >= end else end, moment))
+        return ends
+
+
+class _Told(NamedTuple):
+    """What a look at a partition's last answer gave: the time on it, when that was, and a moment before the answer."""
+
+    told_ms: int | None
+    looked: float
+    moment: float | None
 
 
 class _Consumer(driver.Consumer):
@@ -203,11 +224,15 @@ class _Consumer(driver.Consumer):
         if asked - self._ticked < pump.tick_seconds or self._outdated(generation):
             return
         self._ticked = asked
-        ends = [(tp.partition, *about) for tp in self.assignment() if (about := self._thread.last_end(tp))]
+        try:
+            ends = await self._thread.last_ends(self.assignment(), asked)
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("ends of partitions not known, will be asked again: %s", error)
+            return
 
         def tick() -> None:
-            for partition, end, seconds_ago in ends:
-                pump.handler.read_up_to(partition, end, asked - seconds_ago)
+            for end in ends:
+                pump.handler.read_up_to(*end)
             pump.handler.tick()
 
         await self._work(generation, tick)

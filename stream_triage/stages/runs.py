@@ -25,10 +25,10 @@ MAX_KEY_BYTES = 1024
 MAX_SOURCES = 256
 MAX_LABELS = 64
 MAX_LABEL_CHARACTERS = 1024
-# Messages that came before their turn wait for those before them: so many of a source, and so long.
+# Messages that came before their turn wait for those before them: so many of a source, and to the end of the run. A time
+# would not do: read again, they come at another pace.
 MAX_EARLY = 256
 MAX_EARLY_BYTES = 8 << 20
-EARLY_SECONDS = 30.0
 # Of a source, told one by one; beyond them, lost messages are counted.
 MAX_HOLES = 256
 # Runs that are over and remembered, of one partition.
@@ -79,7 +79,6 @@ class _Source:
     next_seq: int = 0
     early: dict[int, _Message] = field(default_factory=dict)
     early_bytes: int = 0
-    early_since: float = 0.0
     holes: list[tuple[int, int]] = field(default_factory=list)
     """First and last number of what never came."""
 
@@ -96,8 +95,6 @@ class _Run:
     touched: float
     recorded: ClosedRun | None = None
     """It is read again, and this is how it ended."""
-    muted: bool = False
-    """Its verdict is durable: read for its end only."""
     fed: bool = False
     closing: bool = False
     started_ms: int | None = None
@@ -118,6 +115,8 @@ class PartitionRuns:
         self._end = re.compile(rules.end_pattern) if rules.end_pattern else None
         self._open: dict[str, _Run] = {}
         self._over: dict[str, list[ClosedRun]] = {}
+        self._passed: dict[str, tuple[int, float]] = {}
+        self._at: tuple[str, int | None] = "", None
         self._to_reread: dict[str, list[ClosedRun]] = {}
         self._left: deque[tuple[str, _Message, int]] = deque()
         self._unsettled: dict[str, int] = {}
@@ -125,20 +124,20 @@ class PartitionRuns:
         self._asked_end: tuple[float, int] | None = None
         self._complete_until = -math.inf
         self.next_offset = 0
-        # Those that ended at the same message stay in the order in which they did.
-        for run in sorted(closed, key=lambda run: run.last):
+        # Those that ended at the same place stay in the order in which they did.
+        for run in sorted(closed, key=lambda run: run.end):
             self._to_reread.setdefault(run.key, []).append(run)
 
     @property
     def position(self) -> int:
         """Offset from which a worker that knows nothing must read to come to the same verdicts."""
-        held = [run.first for run in self._open.values() if not run.muted]
+        held = [run.first for run in self._open.values()]
         return min([*held, *self._unsettled.values(), self.next_offset])
 
     @property
     def run_ids(self) -> list[str]:
         """Open runs that are being judged."""
-        return [run.run_id for run in self._open.values() if not run.muted]
+        return [run.run_id for run in self._open.values()]
 
     def settle(self) -> None:
         """All verdicts and refused messages so far are durable."""
@@ -157,19 +156,26 @@ class PartitionRuns:
             return [refused(record, str(reason))]
         if message.text is None and not message.end:
             return []  # a tombstone
+        if (record.offset, math.inf) <= self._passed.get(key, (-1, 0)):
+            return []  # of a run whose verdict is durable, or refused because of it
         items = self._end_again(key, record.offset, now)  # its last message is not kept any more
+        self._at = key, 0
         items += self._place(key, message, record.offset, now)
-        return items + self._place_left(now) + self._end_again(key, record.offset + 1, now)
+        items += self._place_left(now)
+        self._at = key, None
+        return items + self._end_again(key, record.offset + 1, now)
 
     def read_up_to(self, end_offset: int, asked: float) -> None:
         """Where the partition ended at a time. Once all that is taken, silence until then was silence indeed."""
-        if self._asked_end is None:
-            self._asked_end = (asked, end_offset)
-        if self.next_offset >= self._asked_end[1]:
+        if self.next_offset >= end_offset:
+            self._complete_until, self._asked_end = max(self._complete_until, asked), None
+        elif self._asked_end is None:
+            self._asked_end = asked, end_offset
+        elif self.next_offset >= self._asked_end[1]:
             self._complete_until, self._asked_end = max(self._complete_until, self._asked_end[0]), None
 
     def idle(self, now: float) -> list[Item]:
-        """Ends runs that have been silent or open for too long, and gives up waiting for messages that never came."""
+        """Ends runs that have been silent or open for too long."""
         items: list[Item] = []
         for run in list(self._open.values()):
             if run.recorded:
@@ -178,20 +184,18 @@ class PartitionRuns:
                 items += self._close(run, now)
             elif now - run.opened >= self._rules.max_run_seconds:
                 items += self._cut(run, now)
-            else:
-                for name, source in list(run.sources.items()):
-                    if source.early and self._complete_until - source.early_since >= EARLY_SECONDS:
-                        items += self._release(run, name, source, now)
             items += self._place_left(now)
         return items
 
     def _begin_reading(self, offset: int) -> None:
-        """Runs that lie before are over; those that reach beyond will be met again."""
+        """Runs that began before are over, and their verdicts durable: positions never pass the first message of others."""
         self._read_from = offset
         for key in list(self._to_reread):
-            self._to_reread[key], over = _parted(self._to_reread[key], lambda run: run.last >= offset)
+            over, self._to_reread[key] = _parted(self._to_reread[key], lambda run: run.first < offset)
             for run in over:
                 self._remember(run)
+                if run.last >= offset:
+                    self._passed[key] = run.end
             if not self._to_reread[key]:
                 del self._to_reread[key]
 
@@ -243,7 +247,7 @@ class PartitionRuns:
     def _place(self, key: str, message: _Message, held: int, now: float) -> list[Item]:
         """Takes a message into the run of its key, in the order of its source. A run it begins is held from `held` on."""
         run = self._open.get(key) or self._begin(key, message, held, now, starts=False)
-        if run is None or run.muted:
+        if run is None:
             return self._feed(key, message, held, now)
         run.touched, run.last, run.first = now, self.next_offset - 1, min(run.first, held)
         source = self._source(run, message.source)
@@ -263,26 +267,13 @@ class PartitionRuns:
 
     def _begin(self, key: str, message: _Message, held: int, now: float, *, starts: bool) -> _Run | None:
         """The run that text belongs to when none is open under its key; none when its run is over."""
-        offset, again = message.record.offset, self._to_reread.get(key, [])
-        while again and again[0].last < offset:
-            self._remember(again.pop(0))  # not met again: it lies wholly before
-        recorded = next((run for run in again if run.first <= offset and self._is_durable(run)), None)
-        muted, earlier = recorded is not None, self._over.get(key, [])
-        if recorded is None:
-            if earlier and not (starts or earlier[-1].cut):
-                return None
-            run_id = _free_id(key, offset, {run.run_id for run in earlier})
-            recorded = next((run for run in again if run.run_id == run_id), None)
-        else:
-            run_id = recorded.run_id
-        self._open[key] = run = _Run(
-            key, run_id, min(held, offset), self.next_offset - 1, now, now, recorded, muted, fed=muted
-        )
+        offset, earlier = message.record.offset, self._over.get(key, [])
+        if earlier and not (starts or earlier[-1].cut):
+            return None
+        run_id = _free_id(key, offset, {run.run_id for run in earlier})
+        recorded = next((run for run in self._to_reread.get(key, []) if run.run_id == run_id), None)
+        self._open[key] = run = _Run(key, run_id, min(held, offset), self.next_offset - 1, now, now, recorded)
         return run
-
-    def _is_durable(self, run: ClosedRun) -> bool:
-        """Positions never pass the first message of a run whose verdict is not."""
-        return self._read_from is not None and run.first < self._read_from
 
     def _in_order(self, run: _Run, source: _Source, message: _Message, seq: int, held: int, now: float) -> list[Item]:
         """By sequence number: repeats are dropped, early ones wait."""
@@ -298,8 +289,6 @@ class PartitionRuns:
         return self._feed(run.key, message, held, now) + self._follow_up(run, source, now)
 
     def _wait(self, run: _Run, source: _Source, message: _Message, seq: int, now: float) -> list[Item]:
-        if not source.early:
-            source.early_since = now
         if seq not in source.early:
             source.early[seq] = message
             source.early_bytes += len(message.text or b"")
@@ -313,7 +302,6 @@ class PartitionRuns:
         while self._open.get(run.key) is run and source.next_seq in source.early:
             message = source.early.pop(source.next_seq)
             source.early_bytes -= len(message.text or b"")
-            source.early_since = now
             items += self._feed(run.key, message, run.first, now)
         return items
 
@@ -330,13 +318,15 @@ class PartitionRuns:
 
     def _feed(self, key: str, message: _Message, held: int, now: float) -> list[Item]:
         """Takes a message whose turn it is, through the boundaries that lie in it."""
-        run = self._open.get(key)
-        if run and run.muted and run.recorded and message.record.offset < run.recorded.last:
-            return []  # boundaries before its end were none: repeats, or messages that had to wait
         items: list[Item] = []
         late: list[bytes] = []
         pieces = list(self._pieces(message.text))
-        for piece in pieces:
+        last, over = self._passed.get(key, (-1, 0))
+        for number, piece in enumerate(pieces):
+            if message.record.offset == last and number < over:
+                continue
+            if message.record.offset == self.next_offset - 1:
+                self._at = key, number
             while piece.starts and (run := self._open.get(key)) and run.fed:
                 items += self._close(run, now, ending=message.source)
                 held = self._held(key, held)
@@ -346,11 +336,15 @@ class PartitionRuns:
                 continue
             if piece.starts and not run.fed:
                 held = min(held, run.first)  # it was open, by messages that wait: only with them this is its own start
+            if message.record.offset == self.next_offset - 1:
+                self._at = key, number + 1 if number + 1 < len(pieces) else None
             items += self._add(run, message, piece.text, now)
             if piece.ends and self._open.get(key) is run:
                 items += self._close(run, now, ending=message.source)
             if self._open.get(key) is not run:
                 held = self._held(key, held)
+        if message.record.offset == self.next_offset - 1:
+            self._at = key, None
         run = self._open.get(key)
         if run and message.end and message.source in run.sources:
             run.sources[message.source].ended = True
@@ -396,8 +390,6 @@ class PartitionRuns:
         return run.sources[name]
 
     def _add(self, run: _Run, message: _Message, text: bytes | None, now: float) -> list[Item]:
-        if run.muted:
-            return []
         run.fed, run.last = True, self.next_offset - 1
         source = self._source(run, message.source)
         assert source is not None  # the run has it by now, or is too new to have many
@@ -429,7 +421,7 @@ class PartitionRuns:
 
     def _cut(self, run: _Run, now: float) -> list[Item]:
         problem = _problem(run, f"cut after {run.bytes} bytes; its rest is a run of its own", next(iter(run.sources), ""))
-        return ([] if run.muted else [problem]) + self._close(run, now, cut=True)
+        return [problem, *self._close(run, now, cut=True)]
 
     def _end_again(self, key: str, offset: int, now: float) -> list[Item]:
         """Ends a run as it was ended before, once all its messages before this offset are taken."""
@@ -454,12 +446,12 @@ class PartitionRuns:
         del self._open[run.key]
         for source in run.sources.values():
             self._left += [(run.key, message, run.first) for _, message in sorted(source.early.items())]
-        over = run.recorded or ClosedRun(run.key, run.run_id, run.first, run.last, cut)
+        key, pieces = self._at
+        behind = pieces if key == run.key and run.last == self.next_offset - 1 else None
+        over = run.recorded or ClosedRun(run.key, run.run_id, run.first, run.last, cut, behind)
         self._remember(over)
         if run.recorded:
             self._to_reread[run.key].remove(run.recorded)
-        if run.muted:
-            return items
         self._unsettled[run.run_id] = run.first
         if run.lost:
             items.append(_problem(run, f"{run.lost} more messages never came", next(iter(run.sources), "")))

@@ -161,21 +161,24 @@ class Farm:
         path.write_text(text)
         return path
 
-    def send(self, messages: Sequence[Message], per_second: float | None = None) -> None:
-        asyncio.run(self._send(messages, per_second))
+    def send(self, messages: Sequence[Message], *, transaction: bool = False) -> None:
+        asyncio.run(self._send(messages, transaction))
 
-    async def _send(self, messages: Sequence[Message], per_second: float | None) -> None:
-        producer = AIOKafkaProducer(**connection(self.admin), linger_ms=5, max_request_size=16 << 20)
+    async def _send(self, messages: Sequence[Message], transaction: bool) -> None:
+        name = {"transactional_id": self.kafka.group} if transaction else {}
+        producer = AIOKafkaProducer(**connection(self.admin), linger_ms=5, max_request_size=16 << 20, **name)
         await producer.start()
         try:
+            if transaction:
+                await producer.begin_transaction()
             sent = []
-            for number, message in enumerate(messages):
+            for message in messages:
                 headers = [(name, value.encode()) for name, value in message.headers.items()]
                 told = {"headers": headers, "timestamp_ms": message.timestamp_ms}
                 sent.append(await producer.send(self.kafka.topic, message.value, message.key, **told))
-                if per_second and number % 20 == 0:
-                    await asyncio.sleep(20 / per_second)
             await asyncio.gather(*sent)
+            if transaction:
+                await producer.commit_transaction()
         finally:
             await producer.stop()
 

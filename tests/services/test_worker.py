@@ -81,6 +81,14 @@ class TestUndisturbed:
             settle(farm, runs)
         assert farm.differences(expected(runs)) == NOTHING
 
+    def test_transactions(self, make_farm: MakeFarm):
+        """What a transaction writes at its end is no message; runs end by silence all the same."""
+        farm, runs = make_farm(idle_seconds=3), sample_runs(3)
+        farm.send(interleaved(runs, end=False), transaction=True)
+        with farm.worker():
+            settle(farm, runs, 30)
+        assert farm.differences(expected(runs)) == NOTHING
+
 
 class TestDisturbed:
     def test_kills_at_every_step(self, make_farm: MakeFarm):
