@@ -233,7 +233,11 @@ class PartitionRuns:
                 raise _Refused(f"the JSON object has no field {self._rules.json_text}; kafka.json_text names it")
         if len(source) > MAX_LABEL_CHARACTERS:
             raise _Refused(f"the name of its source is longer than {MAX_LABEL_CHARACTERS} characters")
-        kept = {name[:MAX_LABEL_CHARACTERS]: value[:MAX_LABEL_CHARACTERS] for name, value in labels.items()}
+        kept = (
+            {name[:MAX_LABEL_CHARACTERS]: value[:MAX_LABEL_CHARACTERS] for name, value in labels.items()}
+            if labels
+            else labels
+        )
         return _Message(record, source, text, seq, end, kept, kept != labels)
 
     def _json_text(self, fields: Mapping[str, Any]) -> bytes | None:
@@ -320,7 +324,7 @@ class PartitionRuns:
         """Takes a message whose turn it is, through the boundaries that lie in it."""
         items: list[Item] = []
         late: list[bytes] = []
-        pieces = list(self._pieces(message.text))
+        pieces = self._pieces(message.text)
         last, over = self._passed.get(key, (-1, 0))
         for number, piece in enumerate(pieces):
             if message.record.offset == last and number < over:
@@ -361,11 +365,13 @@ class PartitionRuns:
         run = self._open.get(key)
         return min([held, *([run.first] if run else []), *(waited_from for *_, waited_from in self._left)])
 
-    def _pieces(self, text: bytes | None) -> Iterator["_Piece"]:
+    def _pieces(self, text: bytes | None) -> list["_Piece"]:
         """The text, cut before lines that start a run and behind lines that end one."""
         if text is None or not (self._start or self._end):
-            yield _Piece(text, False, False)
-            return
+            return [_Piece(text, False, False)]
+        return list(self._cut_pieces(text))
+
+    def _cut_pieces(self, text: bytes) -> Iterator["_Piece"]:
         lines: list[bytes] = []
         starts = False
         for line in text.splitlines(keepends=True) or [b""]:
@@ -411,6 +417,8 @@ class PartitionRuns:
 
     def _new_labels(self, run: _Run, message: _Message) -> tuple[dict[str, str], list[Item]]:
         """Those that the run has not had, as long as it has room for more."""
+        if not message.labels:
+            return {}, []
         new = {name: value for name, value in message.labels.items() if name not in run.labels}
         kept = dict(list(new.items())[: MAX_LABELS - len(run.labels)])
         run.labels.update(kept)
