@@ -40,7 +40,7 @@ from stream_triage.settings import Settings, load_settings
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.file import FileSource
-from stream_triage.sources.opensearch import SCHEME, OpenSearchSource
+from stream_triage.sources.opensearch import SCHEME
 from stream_triage.sources.stdin import StdinSource
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
@@ -232,11 +232,13 @@ def _source(
     if not indices and (run_field or time):
         raise typer.BadParameter(f"--run-field and --time say which runs of an index are meant; give {SCHEME}INDEX")
     if indices:
+        if not indices[0]:
+            raise typer.BadParameter(f"{SCHEME} names no index; write {SCHEME}INDEX, as in {SCHEME}logs-*")
         if len(paths) > 1 or follow:
             raise typer.BadParameter(f"{paths[0]} cannot be followed or mixed with others; name several indices with commas")
         if not run_field or not time:
             raise typer.BadParameter(f"{paths[0]} is read by `run` with --run-field, as in run.id, and --time, as in now-1d")
-        return OpenSearchSource(settings.opensearch, indices[0], run_field=run_field, time=time)
+        return wiring.open_index(settings, indices[0], run_field, time)
     if paths == ["-"]:
         if follow:
             raise typer.BadParameter("- (stdin) cannot be followed: it is one run that ends with the pipe")

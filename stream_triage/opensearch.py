@@ -4,6 +4,7 @@ The only file that knows opensearch-py. What fails raises `StoreError` with what
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,16 +164,19 @@ class SearchServer:
         try:
             yield failed
         except (errors.AuthenticationException, errors.AuthorizationException) as error:
+            right = _MISSING_RIGHT.search(str(error.info))
+            lacks = f" for want of the right {right[1]}" if right else ""
             reason = "check opensearch.user and opensearch.password, and the rights in docs/opensearch.md"
-            told = f"OpenSearch at {self._name} {what}: refused with status {error.status_code}; {reason}"
+            told = f"OpenSearch at {self._name} {what}: refused with status {error.status_code}{lacks}; {reason}"
             raise BadAnswer(told, int(error.status_code)) from None
         except errors.SSLError:
             reason = "check opensearch.ca_file, and that opensearch.hosts has the names in the certificate"
             raise StoreError(f"OpenSearch at {self._name} {what}: its certificate is not trusted; {reason}") from None
         except (errors.ConnectionError, errors.SerializationError) as error:
             kind = type(error).__name__
+            slow = "raise opensearch.timeout_seconds, " if isinstance(error, errors.ConnectionTimeout) else ""
             raise BadAnswer(
-                f"OpenSearch at {self._name} {what}: {kind}; check opensearch.hosts and that it is up, {_PROXY}"
+                f"OpenSearch at {self._name} {what}: {kind}; {slow}check opensearch.hosts and that it is up, {_PROXY}"
             ) from None
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500
@@ -183,6 +187,8 @@ class SearchServer:
             failed.append(answer)
 
 
+# As the security plugin says it, with the user's name and roles behind.
+_MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
 _PROXY = "or that what answers is OpenSearch and no proxy"
 
 

@@ -15,7 +15,7 @@ from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.opensearch import Document, SearchServer
 from stream_triage.pipeline import Triage
-from stream_triage.ports import Forgets, Sink, Spool
+from stream_triage.ports import Forgets, Sink, Source, Spool
 from stream_triage.records import DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
@@ -25,6 +25,7 @@ from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink, check_templates, set_up
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
+from stream_triage.sources.opensearch import OpenSearchSource
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
@@ -39,6 +40,7 @@ __all__ = [
     "forget",
     "full_id",
     "open_bundle",
+    "open_index",
     "open_rules",
     "open_sinks",
     "open_store",
@@ -157,15 +159,25 @@ def run_worker(
 def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
     kafka = settings.kafka
     shared = {name: getattr(kafka, name) for name in RunRules.__dataclass_fields__ if hasattr(kafka, name)}
+    return RunRules(**shared, max_run_seconds=kafka.max_run_hours * 3600, refuse_key=refusal(settings, redactor, "the key "))
+
+
+def refusal(settings: Settings, redactor: Redactor, what: str = "") -> Callable[[str], str | None]:
+    """Says why a run must not be called so: two whose names differ in nothing but an identity would become one."""
     pseudonyms = settings.redaction.pseudonym_key is not None
 
-    def refuse_key(key: str) -> str | None:
-        """Two runs whose keys differ in nothing but an identity would become one."""
-        if pseudonyms or redactor.text(key) == key:
+    def refuse(run_id: str) -> str | None:
+        if pseudonyms or redactor.text(run_id) == run_id:
             return None
-        return "the key holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
+        return f"{what}holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
 
-    return RunRules(**shared, max_run_seconds=kafka.max_run_hours * 3600, refuse_key=refuse_key)
+    return refuse
+
+
+def open_index(settings: Settings, index: str, run_field: str, time: str) -> Source:
+    """Runs whose lines lie in an OpenSearch index."""
+    refuse = refusal(settings, Redactor.from_settings(settings.redaction))
+    return OpenSearchSource(settings.opensearch, index, run_field=run_field, time=time, refuse=refuse)
 
 
 def topics(settings: Settings, partitions: int) -> list[Topic]:

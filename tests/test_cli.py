@@ -612,6 +612,7 @@ class TestServers:
             (["setup", "kafka"], "aiokafka", "kafka"),
             (["replay-dead"], "aiokafka", "kafka"),
             (["setup", "opensearch"], "opensearchpy", "opensearch"),
+            (["run", "opensearch://logs", "--run-field", "f", "--time", "now-1d"], "opensearchpy", "opensearch"),
         ],
     )
     def test_missing_extra(self, command, package, extra, monkeypatch):
@@ -625,6 +626,7 @@ class TestServers:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
+            (["opensearch://"], "write opensearch://INDEX"),
             (["opensearch://logs"], "--run-field, as in run.id"),
             (["opensearch://logs", "--run-field", "run.id"], "--time, as in now-1d"),
             (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with others"),

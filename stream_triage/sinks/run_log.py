@@ -45,7 +45,7 @@ class RunLogTopic:
             pieces = None if about.get("pieces") is None else int(about["pieces"])
             first, last = int(about["first"]), int(about["last"])
             run = ClosedRun(str(about["key"]), str(run_id), first, last, bool(about["cut"]), pieces)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
         return run if group == self._group else None
 
