@@ -73,8 +73,9 @@ def stream_path(farm: Farm, runs: list[TestRun], lines: int, sinks: Sequence[str
     farm.sinks = list(sinks)
     farm.send(one_after_the_other(runs, lines))
     seen: list[tuple[float, int]] = []
-    with farm.worker("--quiet"):
+    with farm.worker("--quiet") as worker:
         while not seen or seen[-1][1] < len(runs):
+            assert worker.code is None, worker.text()
             time.sleep(POLL_SECONDS)  # it shares two cores with the worker
             count = farm.count_stored()
             if count and (not seen or seen[-1][1] != count):
@@ -167,6 +168,7 @@ def large_run(farm: Farm, run: TestRun, size: int) -> tuple[float, float, int]:
     began, members = time.perf_counter(), set()
     with farm.worker("--quiet") as worker:
         while not farm.count_stored():
+            assert worker.code is None, worker.text()
             time.sleep(1.0)
             members.add(asyncio.run(generation(farm)))
         spent, peak = time.perf_counter() - began, worker.memory_bytes() / 2**20
@@ -200,6 +202,7 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
     farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"}) for number in range(40)])
     with farm.worker("--quiet") as worker:
         while farm.count_stored() < 40:
+            assert worker.code is None, worker.text()
             time.sleep(POLL_SECONDS)
         return worker.memory_bytes() / 2**20
 
