@@ -179,12 +179,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         for server, address, more in (
             (kafka, f"127.0.0.1:{kafka.local}", []),
             (opensearch, f"https://localhost:{opensearch.port}", [DOCKER / "opensearch"]),
+            (opensearch, f"https://localhost:{opensearch.port}", [DOCKER / "opensearch"]),  # it may be repeated
         ):
             script = DOCKER / server.name.lower() / "rights.sh"
-            for _ in range(2):  # it may be repeated
-                command = ["sh", script, address, secrets, *more]
-                done = subprocess.run(command, env=kafka.environment(), capture_output=True, text=True, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
+            command = ["sh", script, address, secrets, *more]
+            done = subprocess.run(command, env=kafka.environment(), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
         yield Deployment(folder, secrets, kafka, opensearch)
 
 
