@@ -73,7 +73,8 @@ class ComposeKafka(Server):
         (self.folder / "bin").mkdir(exist_ok=True)
         for script, name in TOOLS.items():
             path = self.folder / "bin" / script
-            path.write_text(f'#!/bin/sh\nexec {shlex.join(kafka_java())} {name} "$@"\n')
+            quick = "-Xmx384m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+            path.write_text(f'#!/bin/sh\nexec {shlex.join(kafka_java())} {quick} {name} "$@"\n')
             path.chmod(0o755)
         properties = (DOCKER / "kafka" / "server.properties").read_text()
         for before, after in self._changes.items():

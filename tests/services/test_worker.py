@@ -18,7 +18,7 @@ pytestmark = pytest.mark.service
 
 MakeFarm = Callable[..., Farm]
 # How long a server stands still; `make chaos` takes a minute.
-AWAY_SECONDS = float(os.environ.get("STREAM_TRIAGE_AWAY_SECONDS", "10"))
+AWAY_SECONDS = float(os.environ.get("STREAM_TRIAGE_AWAY_SECONDS", "8"))
 NOTHING = {"lost": [], "doubled": [], "different": []}
 
 
