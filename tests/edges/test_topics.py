@@ -1,11 +1,17 @@
-"""What workers keep in topics of their own, against a broker in memory: the run log and the dead letters."""
+"""What workers write to topics, against a broker in memory: verdicts, the run log and the dead letters."""
 
 import json
 
+import pytest
+
 from stream_triage.broker import Outgoing
-from stream_triage.records import ClosedRun, DeadLetter, Record
+from stream_triage.clock import FakeClock
+from stream_triage.records import ClosedRun, DeadLetter, Record, Verdict
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
+from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.run_log import RunLogTopic
+from tests.edges.contract import SinkContract
+from tests.verdicts import make_verdict
 
 
 class MemoryBroker:
@@ -30,6 +36,43 @@ class MemoryBroker:
 
     def put(self, key: bytes | None, value: bytes | None) -> None:
         self.records.append(Record("runs", 0, len(self.records), 0, key, value))
+
+
+class TestVerdictTopic(SinkContract):
+    @pytest.fixture(autouse=True)
+    def _place(self):
+        self.broker, self.clock = MemoryBroker(), FakeClock()
+
+    def open_sink(self) -> VerdictTopic:
+        return VerdictTopic(self.broker, "verdicts")
+
+    def counting(self) -> list[tuple[str, int]]:
+        """Readers take the highest version of a run."""
+        found: dict[str, int] = {}
+        for record in self.broker.records:
+            verdict = Verdict.model_validate_json(record.value)
+            if verdict.version > found.get(verdict.run_id, -1):
+                found.pop(verdict.run_id, None)
+                found[verdict.run_id] = verdict.version
+        return list(found.items())
+
+    def test_provisional_verdicts_are_not_sent(self):
+        with self.open_sink() as sink:
+            sink.write(make_verdict("a", version=20, final=False))
+        assert self.broker.records == []
+
+    def test_forgotten_by_an_empty_message(self):
+        """And sent again afterwards, if it is judged again."""
+        sink = self.open_sink()
+        sink.write(make_verdict("a"))
+        sink.flush()
+        sink.write(make_verdict("a", version=401))
+        assert not sink.forget("a")
+        sink.flush()
+        assert [record.value is None for record in self.broker.records] == [False, True]
+        sink.write(make_verdict("a"))
+        sink.close()
+        assert self.broker.records[-1].value
 
 
 class TestRunLog:
