@@ -333,7 +333,6 @@ class PartitionRuns:
                 self._at = key, number
             while piece.starts and (run := self._open.get(key)) and run.fed:
                 items += self._close(run, now, ending=message.source)
-                held = self._held(key, held)
             run = self._open.get(key) or self._begin(key, message, held, now, starts=piece.starts)
             if run is None:
                 late.append(piece.text or b"")
@@ -345,8 +344,6 @@ class PartitionRuns:
             items += self._add(run, message, piece.text, now)
             if piece.ends and self._open.get(key) is run:
                 items += self._close(run, now, ending=message.source)
-            if self._open.get(key) is not run:
-                held = self._held(key, held)
         if message.record.offset == self.next_offset - 1:
             self._at = key, None
         run = self._open.get(key)
@@ -359,11 +356,6 @@ class PartitionRuns:
             partly = len(late) < len(pieces) and self._rules.format == "text"
             items.append(refused(message.record, "its run is over", b"".join(late) if partly else None))
         return items
-
-    def _held(self, key: str, held: int) -> int:
-        """A run ended. What begins now must be read again with it when messages that waited in it may come into that."""
-        run = self._open.get(key)
-        return min([held, *([run.first] if run else []), *(waited_from for *_, waited_from in self._left)])
 
     def _pieces(self, text: bytes | None) -> list["_Piece"]:
         """The text, cut before lines that start a run and behind lines that end one."""
