@@ -1,0 +1,96 @@
+"""How many runs have which label, and which causes and scripts belong to which part of which split.
+
+Class proportions are those of the published test part (978 runs: 664 Pass, 166 L0_L1, 94 L2, 54 L3), recovered from its
+table. `easy` is random, 70 to 30 as published; `hard` holds whole causes and whole scripts out. Validation lies inside
+the 70.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from training.corpus.causes import CAUSES, Cause
+from training.corpus.scripts import CATEGORIES, Script, scripts
+
+__all__ = ["LABELS", "RUNS", "Catalogue", "Part", "Planned", "catalogue", "plan"]
+
+Part = Literal["train", "validation", "test"]
+PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
+RUNS: Final = 3262
+LABELS: Final = ("Pass", "L0_L1", "L2", "L3")
+PUBLISHED_TEST: Final[Mapping[str, int]] = {"Pass": 664, "L0_L1": 166, "L2": 94, "L3": 54}
+TEST_SHARE: Final = 0.3
+# Of the training part.
+VALIDATION_SHARE: Final = 0.15
+
+
+class Planned(NamedTuple):
+    """A run before it is made; `number` seeds it."""
+
+    number: int
+    label: str
+    easy: Part
+    hard: Part
+
+
+class Catalogue(NamedTuple):
+    """Which causes and scripts the runs of a part of the hard split are made from."""
+
+    causes: Mapping[Part, tuple[Cause, ...]]
+    scripts: Mapping[Part, tuple[Script, ...]]
+
+
+def plan(runs: int, seed: int) -> list[Planned]:
+    """Labels and parts of all runs, in an order that says nothing of them."""
+    rng = random.Random(f"plan {seed}")
+    planned: list[tuple[str, Part, Part]] = []
+    for label, count in _shares(runs, PUBLISHED_TEST).items():
+        easy, hard = _parts(count), _parts(count)
+        rng.shuffle(easy)
+        rng.shuffle(hard)
+        planned += [(label, *parts) for parts in zip(easy, hard, strict=True)]
+    rng.shuffle(planned)
+    return [Planned(number, *row) for number, row in enumerate(planned)]
+
+
+def _shares(total: int, weights: Mapping[str, int]) -> dict[str, int]:
+    """Whole numbers in the proportion of the weights that add up to the total (largest remainders)."""
+    exact = {name: total * weight / sum(weights.values()) for name, weight in weights.items()}
+    counts = {name: int(value) for name, value in exact.items()}
+    short = total - sum(counts.values())
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
+        counts[name] += 1
+    return counts
+
+
+def _parts(count: int) -> list[Part]:
+    test = round(count * TEST_SHARE)
+    validation = round((count - test) * VALIDATION_SHARE)
+    sizes: dict[Part, int] = {"test": test, "validation": validation, "train": count - test - validation}
+    return [part for part, size in sizes.items() for _ in range(size)]
+
+
+def catalogue(seed: int) -> Catalogue:
+    """Drawn at random; drawn again until each part has a cause of every label for every script with traffic."""
+    rng, known = random.Random(f"catalogue {seed}"), scripts(seed)
+    while True:
+        causes: dict[Part, list[Cause]] = {part: [] for part in PARTS}
+        for label in LABELS[1:]:
+            _deal(rng, [cause for cause in CAUSES if cause.label == label], causes)
+        if all(_covers(some) for some in causes.values()):
+            break
+    dealt: dict[Part, list[Script]] = {part: [] for part in PARTS}
+    for category in CATEGORIES:
+        _deal(rng, [script for script in known if script.category == category], dealt)
+    return Catalogue({p: tuple(some) for p, some in causes.items()}, {p: tuple(some) for p, some in dealt.items()})
+
+
+def _deal(rng: random.Random, items: Sequence[Any], parts: Mapping[Part, list[Any]]) -> None:
+    shuffled = rng.sample(list(items), len(items))
+    for part, item in zip(_parts(len(items)), shuffled, strict=True):
+        parts[part].append(item)
+
+
+def _covers(causes: Sequence[Cause]) -> bool:
+    """Whether each label has a cause that can strike in the traffic of either technology."""
+    return all(any(c.label == label and c.stage == "traffic" and not c.rat for c in causes) for label in LABELS[1:])
