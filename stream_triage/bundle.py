@@ -49,7 +49,10 @@ class Card(BaseModel):
     labels: tuple[str, ...] = Field(min_length=2)
     passing_label: str
     masking_version: int
-    classifiers: dict[Literal["terms", "charcnn"], float] = Field(
+    numbers: Literal["magnitude", "removed", "valued"] = Field(
+        default="magnitude", description="what masking tells of a number; see stages/normalise.py"
+    )
+    classifiers: dict[Literal["terms", "procedures", "charcnn"], float] = Field(
         min_length=1, description="the classifiers that decide, each with its share in the label scores"
     )
     temperature: float = Field(default=1.0, gt=0, description="the shared scores are divided by it")

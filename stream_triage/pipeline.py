@@ -24,6 +24,7 @@ from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
 from stream_triage.stages.fold import FoldState, fold, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey, Order
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
+from stream_triage.stages.procedures import Procedures, ProcedureState, Signal
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES, Mark, Reducer
 from stream_triage.stages.rules import Rule, RuleHit, Rules
@@ -58,6 +59,8 @@ class MaskedLine(NamedTuple):
     fold_hash: int
     features: tuple[Any, ...]
     """One for each classifier; none for a line that folding drops."""
+    signal: Signal | None = None
+    """What it tells of procedures, where a classifier follows them."""
 
 
 class _Memo:
@@ -94,6 +97,7 @@ class Model:
         self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
         self.classifier = _open_pool(bundle)
         self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
+        self.procedures = next((c for c in self.classifier.classifiers.values() if isinstance(c, Procedures)), None)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
         self.passing = card.labels.index(card.passing_label)
@@ -109,7 +113,7 @@ class Model:
         return self._raw.look_up(lines, self._mask)
 
     def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
-        masked = mask("\n".join(lines)).split("\n")
+        masked = mask("\n".join(lines), self.card.numbers).split("\n")
         return self._masked.look_up(masked, self._work_out)
 
     def advance(self, states: Sequence["_SourceState"]) -> None:
@@ -132,7 +136,8 @@ class Model:
             kept, self.classifier.read([masked[i] for i in kept], [line_words[i] for i in kept]), strict=True
         ):
             features[i] = read
-        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i]) for i in range(len(masked))]
+        signals = [self.procedures.signal(line) for line in masked] if self.procedures else [None] * len(masked)
+        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i], signals[i]) for i in range(len(masked))]
 
     def _key(self, masked: str) -> tuple[int, str]:
         """Template index, or NEW with the key of its own, or BLANK."""
@@ -149,6 +154,9 @@ def _open_pool(bundle: Bundle) -> Pool:
     for name in card.classifiers:
         if name == "terms":
             opened[name] = TermClassifier.from_files(card.labels, bundle.json("terms.json"), bundle.arrays("terms.npz"))
+        elif name == "procedures":
+            profile, arrays = bundle.json("procedures.json"), bundle.arrays("procedures.npz")
+            opened[name] = Procedures.from_files(card.labels, profile, arrays)
         else:
             opened[name] = CharCNN.from_files(
                 card.labels,
@@ -168,7 +176,19 @@ def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:
 class _SourceState:
     """Everything that is kept of one source while its run is open."""
 
-    __slots__ = ("classify", "cutter", "detect", "fold", "lines", "next_key", "problems", "queue", "redact", "rules")
+    __slots__ = (
+        "classify",
+        "cutter",
+        "detect",
+        "fold",
+        "lines",
+        "next_key",
+        "problems",
+        "procedures",
+        "queue",
+        "redact",
+        "rules",
+    )
 
     def __init__(self, triage: "Triage", model: Model, source: str, headers: Mapping[str, str]) -> None:
         self.cutter = LineCutter(triage.line_bytes)
@@ -176,6 +196,7 @@ class _SourceState:
         self.redact = triage.redactor.start()
         self.fold = FoldState()
         self.classify = model.classifier.start()
+        self.procedures = next((own for own in self.classify if isinstance(own, ProcedureState)), None)
         self.detect = model.detector.start()
         self.next_key = model.next_key.start() if model.next_key else None
         self.rules = triage.rules.start(source, headers)
@@ -275,6 +296,8 @@ class Session:
         )
         if model.next_key and state.next_key:
             model.next_key.update(state.next_key, indexes, first_number)
+        if model.procedures and state.procedures:
+            model.procedures.follow(state.procedures, lines, [line.signal for line in masked], first_number)
         kept = fold([line.fold_hash for line in masked], state.fold)
         model.classifier.update(state.classify, [masked[i].features for i in kept], [first_number + i for i in kept])
         if len(lines) == BATCH_LINES:  # more will follow: what waits for its window must stay small

@@ -11,6 +11,7 @@ import lzma
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,13 @@ from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, open_file, reason_of
 from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.normalise import key_text, mask, words
+from stream_triage.stages.normalise import Numbers, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 
 __all__ = ["CorpusError", "LabelledRun", "MaskedRuns", "fingerprint", "read_folder", "read_oai"]
 
 OAI_SOURCES = ("cu", "du", "ue")
+PARTS = ("train", "validation", "test")
 
 
 class CorpusError(Exception):
@@ -35,12 +37,17 @@ class CorpusError(Exception):
 
 @dataclass(frozen=True)
 class LabelledRun:
-    """One run: the bytes of its sources, its label, and the names of groups of near copies it belongs to."""
+    """One run: the bytes of its sources, its label, and the names of groups of near copies it belongs to.
+
+    `parts` says of each split that was settled beforehand which part the run is in: train, validation or test.
+    """
 
     run_id: str
     label: str
     sources: Mapping[str, bytes]
     groups: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    category: str = ""
 
 
 def read_oai(path: Path) -> list[LabelledRun]:
@@ -69,20 +76,55 @@ def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None)
     """Logs of a folder with labels from a CSV file with the columns `run` and `label`, and `group` if there are near copies.
 
     `run` is a path inside `logs`: a file is a run of one source; a folder is a run with a source for each of its files,
-    rotated parts of one log joined. Raises `CorpusError` for a missing file, a file that is no text, a run named twice with
-    two labels, or a column that is not there.
+    rotated parts of one log joined. A column `split_NAME` settles a split of that name (train, validation or test for each
+    run), `group_NAME` the groups of near copies inside it. Raises `CorpusError` for a missing file, a file that is no text,
+    a file without label, a run named twice with two labels, a split without a label in one of its parts, or a column that
+    is not there.
     """
     if not logs.is_dir():
         raise CorpusError(f"{logs} is not a folder; name the folder of logs with --logs")
     rows = _label_rows(labels)
     settings = settings or InputSettings()
-    return [
-        LabelledRun(name, label, _folder_sources(logs / name, name, settings), {"run": name, "group": group or name})
-        for name, (label, group) in sorted(rows.items())
+    _refuse_empty_classes(labels, rows)
+    runs = [
+        LabelledRun(name, row.label, _folder_sources(logs / name, name, settings), row.groups, row.parts, row.category)
+        for name, row in sorted(rows.items())
     ]
+    _refuse_unlabelled(logs, labels, rows)
+    return runs
 
 
-def _label_rows(labels: Path) -> dict[str, tuple[str, str]]:
+class _Row(NamedTuple):
+    """What the labels file says of one run."""
+
+    label: str
+    groups: dict[str, str]
+    parts: dict[str, str]
+    category: str
+
+
+def _refuse_unlabelled(logs: Path, labels: Path, rows: Mapping[str, _Row]) -> None:
+    """A log that nobody labelled is more likely forgotten than meant."""
+    tops = {Path(name).parts[0] for name in rows}
+    for place in sorted(logs.iterdir()):
+        if place.name not in tops and not place.name.startswith(".") and place.resolve() != labels.resolve():
+            raise CorpusError(f"{place} has no label in {labels}; label it, or take it out of the folder")
+
+
+def _refuse_empty_classes(labels: Path, rows: Mapping[str, _Row]) -> None:
+    """Each label must be taught and tested in every split that is settled."""
+    every = {row.label for row in rows.values()}
+    for split in sorted({split for row in rows.values() for split in row.parts}):
+        for name, parts in (("training", ("train", "validation")), ("test", ("test",))):
+            missing = every - {row.label for row in rows.values() if row.parts[split] in parts}
+            if missing:
+                raise CorpusError(
+                    f"{labels}: split_{split} has no run of label {min(missing)!r} in its {name} part; move one there or "
+                    "leave the label out"
+                )
+
+
+def _label_rows(labels: Path) -> dict[str, _Row]:
     try:
         return _parsed_labels(labels)
     except UnicodeDecodeError:
@@ -91,24 +133,35 @@ def _label_rows(labels: Path) -> dict[str, tuple[str, str]]:
         raise CorpusError(f"{labels} cannot be read: {_reason(error)}; name the CSV file with --labels") from None
 
 
-def _parsed_labels(labels: Path) -> dict[str, tuple[str, str]]:
+def _parsed_labels(labels: Path) -> dict[str, _Row]:
     with labels.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"run", "label"} <= set(reader.fieldnames or ()):
             raise CorpusError(f"{labels} needs a first line with the columns run,label (and group, if runs are near copies)")
-        rows: dict[str, tuple[str, str]] = {}
+        rows: dict[str, _Row] = {}
         for row in reader:
-            name, label = (row["run"] or "").strip(), (row["label"] or "").strip()
+            cells = {column: (cell or "").strip() for column, cell in row.items() if isinstance(column, str)}
+            name, label = cells["run"], cells["label"]
             if not name or not label:
                 raise CorpusError(f"{labels}, line {reader.line_num}: run or label is empty")
-            if rows.get(name, (label,))[0] != label:
+            if name in rows and rows[name].label != label:
                 raise CorpusError(
-                    f"{labels}, line {reader.line_num}: run {name} has two labels, {rows[name][0]} and {label}"
+                    f"{labels}, line {reader.line_num}: run {name} has two labels, {rows[name].label} and {label}"
                 )
-            rows[name] = (label, (row.get("group") or "").strip())
+            rows[name] = _row(name, label, cells, f"{labels}, line {reader.line_num}")
     if not rows:
         raise CorpusError(f"{labels} names no run")
     return rows
+
+
+def _row(name: str, label: str, cells: Mapping[str, str], place: str) -> _Row:
+    parts = {column.removeprefix("split_"): part for column, part in cells.items() if column.startswith("split_")}
+    for split, part in parts.items():
+        if part not in PARTS:
+            raise CorpusError(f"{place}: split_{split} is {part!r}; write train, validation or test")
+    group = cells.get("group") or name
+    groups = {"run": name, "group": group} | {split: cells.get(f"group_{split}") or group for split in parts}
+    return _Row(label, groups, parts, cells.get("category", ""))
 
 
 def _folder_sources(place: Path, name: str, settings: InputSettings) -> dict[str, bytes]:
@@ -171,10 +224,12 @@ class MaskedRuns:
         runs: Sequence[LabelledRun],
         redactor: Redactor | None = None,
         line_bytes: int = InputSettings().line_bytes,
+        numbers: Numbers = "magnitude",
     ) -> None:
         self._index: dict[str, int] = {}
         self.redactor = redactor or Redactor()
         self.line_bytes = line_bytes
+        self.numbers: Numbers = numbers
         self.runs: list[dict[str, NDArray[np.int32]]] = [
             {source: self._encode(self._masked_lines(data)) for source, data in run.sources.items()} for run in runs
         ]
@@ -190,7 +245,7 @@ class MaskedRuns:
     def _masked_lines(self, data: bytes) -> list[str]:
         cutter = LineCutter(self.line_bytes)
         lines = cutter.feed(data) + cutter.finish()
-        return mask(self.redactor.lines("\n".join(lines), self.redactor.start())).split("\n") if lines else []
+        return mask(self.redactor.lines("\n".join(lines), self.redactor.start()), self.numbers).split("\n") if lines else []
 
     def distinct(self, run: int) -> NDArray[np.int32]:
         """Indexes of the distinct masked lines of one run, over all its sources."""

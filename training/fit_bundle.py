@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from stream_triage.stages.terms import line_terms
 from training.calibration import fit_pool, review_limit
 from training.data import LabelledRun, MaskedRuns, fingerprint
 from training.fit_templates import fit_templates
+from training.splits import hold_out
 from training.train_detector import KeyedRuns, fit_detector, fit_reducer
+from training.train_procedures import fit_procedures
 from training.train_terms import fit_terms
 
 if TYPE_CHECKING:  # torch takes seconds to import and is not needed for the baseline
@@ -23,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds to import and is not needed for the bas
     from training.train_charcnn import CharCNNSettings
     from training.train_loggpt import LogGPTSettings
 
-__all__ = ["BundleSettings", "Corpus", "Fitted", "alone", "fit_bundle"]
+__all__ = ["BundleSettings", "Corpus", "Fitted", "alone", "classifiers_in", "fit_bundle"]
 
 REVIEW_BELOW_KNOWN_SHARE = 0.6
 
@@ -38,6 +40,13 @@ class Corpus:
     passing_label: str
     group_kinds: tuple[str, ...]
     source: str = "own logs"
+
+    def split(self, kind: str, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indexes of training and test runs: as settled beforehand, where the runs say so, else a fifth is held out."""
+        if kind in self.runs[0].parts:
+            test = np.array([run.parts[kind] == "test" for run in self.runs])
+            return np.flatnonzero(~test), np.flatnonzero(test)
+        return hold_out([run.label for run in self.runs], self.groups(kind, np.arange(len(self.runs))), seed)
 
     def groups(self, kind: str, indexes: NDArray[np.intp]) -> list[str]:
         return [self.runs[i].groups[kind] for i in indexes.tolist()]
@@ -67,7 +76,15 @@ class Fitted(NamedTuple):
     curves: "dict[str, Curve]"
 
 
-def alone(bundle: Bundle, classifier: Literal["terms", "charcnn"]) -> Bundle:
+CLASSIFIER_FILES: Final = {"terms": "terms.npz", "procedures": "procedures.npz", "charcnn": "charcnn.npz"}
+
+
+def classifiers_in(bundle: Bundle) -> list[str]:
+    """All classifiers that were fitted for a bundle, those without a share among them."""
+    return [name for name, file in CLASSIFIER_FILES.items() if file in bundle.card.files]
+
+
+def alone(bundle: Bundle, classifier: str) -> Bundle:
     """The bundle with one classifier, calibrated by itself, and the plain detector: what the whole one is compared with."""
     changes = {"classifiers": {classifier: 1.0}, "temperature": 1.0, "detectors": ("profile",)}
     return Bundle(bundle.card.model_copy(update=changes), {name: bundle.data(name) for name in bundle.card.files})
@@ -96,12 +113,19 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     term_index = {term: i for i, term in enumerate(terms.terms)}
     terms_of_line = [[term_index[t] for t in line_terms(words) if t in term_index] for words in masked.words]
     expected_terms = keyed.expected_terms(passing, detector.profile.expected, templates, terms_of_line)
-    pool = fit_pool({"terms": terms.out_of_fold} | ({"charcnn": networks.out_of_fold} if networks else {}), targets)
+    procedures = fit_procedures(corpus.runs, masked, training, groups, corpus.labels, passing, seed)
+    pool = fit_pool(
+        {"terms": terms.out_of_fold}
+        | ({"procedures": procedures.out_of_fold} if procedures else {})
+        | ({"charcnn": networks.out_of_fold} if networks else {}),
+        targets,
+    )
     files = {
         "templates.json": templates.to_json().encode(),
         "detector.json": detector.profile.model_dump_json(indent=1).encode(),
         "reducer.json": fit_reducer(keyed, templates, passing).model_dump_json(indent=1).encode(),
         **terms.files(expected_terms),
+        **(procedures.files if procedures else {}),
         **(networks.files if networks else {}),
     }
     card = Card(
@@ -111,6 +135,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         labels=corpus.labels,
         passing_label=corpus.passing_label,
         masking_version=MASKING_VERSION,
+        numbers=masked.numbers,
         classifiers=pool.shares,
         temperature=round(pool.temperature, 4),
         detectors=("profile", "next_key") if orders else ("profile",),
@@ -122,12 +147,15 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
             "fingerprint": digest,
             "runs": len(training),
             "runs_by_label": dict(Counter(masked.labels[training].tolist())),
-            "split": f"a fifth held out by {kind}, seed {seed}",
+            "split": f"the test part of split_{kind} held out, seed {seed}"
+            if kind in corpus.runs[0].parts
+            else f"a fifth held out by {kind}, seed {seed}",
             "seed": seed,
             "templates": len(templates.keys),
             "terms": len(terms.terms),
             "inverse_penalty": terms.inverse_penalty,
             "temperatures": {"terms": round(terms.temperature, 4)}
+            | ({"procedures": round(procedures.temperature, 4)} if procedures else {})
             | ({"charcnn": round(networks.temperature, 4)} if networks else {}),
             "out_of_fold_log_loss": pool.losses,
             **({"charcnn_precision": networks.precision._asdict()} if networks else {}),
@@ -137,6 +165,10 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
 
 
 def _description(shares: dict[str, float], with_order: bool) -> str:
-    named = {"terms": "TF-IDF + logistic regression", "charcnn": "residual char-CNN"}
+    named = {
+        "terms": "TF-IDF + logistic regression",
+        "procedures": "boosted trees on the procedures of the UEs",
+        "charcnn": "residual char-CNN",
+    }
     classifiers = " and ".join(f"{named[name]} ({share:g})" for name, share in shares.items())
     return f"{classifiers}; plain key detector{' and LogGPT next-key detector' if with_order else ''}"

@@ -29,8 +29,8 @@ from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.redact import Redactor
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
-from training.fit_bundle import BundleSettings, Corpus, alone, fit_bundle
-from training.splits import FOLDS, hold_out
+from training.fit_bundle import BundleSettings, Corpus, alone, classifiers_in, fit_bundle
+from training.splits import FOLDS
 from training.tracking import Tracker, TrackingError, tracking
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ OAI_SOURCE = (
 )
 SERVED: Final = "served"
 TERMS: Final = "terms"
-CHARCNN: Final = "charcnn"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +75,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the split that the bundle is made from")
     parser.add_argument("--seeds", type=int, default=5, help="splits scored for mean and spread, the bundle's included")
     parser.add_argument("--models", choices=("all", "baseline"), default="all", help="baseline: no networks, no torch")
+    parser.add_argument(
+        "--numbers",
+        choices=("magnitude", "removed", "valued"),
+        default="magnitude",
+        help="what masking tells of a number: its power of ten, nothing, or more of the kinds whose value decides",
+    )
+    parser.add_argument("--source", default="own logs", help="where the runs are from, for the card")
     parser.add_argument("--checkpoints", type=Path, help="where networks are kept after each epoch", metavar="DIR")
     parser.add_argument("--figures", type=Path, help="JSON file for curves, confusion matrices and comparisons")
     parser.add_argument("--jobs", type=int, default=1, help="splits worked on at once, one thread each")
@@ -160,13 +166,13 @@ def _bundle_settings(arguments: argparse.Namespace, split: Split) -> BundleSetti
 
 def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Outcome:
     """A bundle from the training part of one split, and its scores on the held-out part."""
-    every = np.arange(len(corpus.runs))
-    training, test = hold_out([run.label for run in corpus.runs], corpus.groups(split.kind, every), split.seed)
+    training, test = corpus.split(split.kind, split.seed)
     bundle, curves = fit_bundle(corpus, training, split.kind, split.seed, settings)
     held_out = [corpus.runs[i] for i in test.tolist()]
     bundles = {SERVED: bundle}
-    if settings.models == "all":
-        bundles |= {TERMS: alone(bundle, TERMS), CHARCNN: alone(bundle, CHARCNN)}
+    fitted = classifiers_in(bundle)
+    if len(fitted) > 1:
+        bundles |= {name: alone(bundle, name) for name in fitted}
     scores, said = {}, {}
     for name, one in bundles.items():
         verdicts = judge(one, held_out, corpus.masked.redactor, corpus.masked.line_bytes)
@@ -178,7 +184,7 @@ def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Out
 
 def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor) -> Corpus:
     runs = read_oai(arguments.oai) if arguments.oai else read_folder(arguments.logs, arguments.labels, settings.input)
-    kinds = ("template_hash", "injected_key") if arguments.oai else ("group",)
+    kinds = ("template_hash", "injected_key") if arguments.oai else tuple(runs[0].parts) or ("group",)
     counts = Counter(run.label for run in runs)
     if arguments.passing_label not in counts:
         raise CorpusError(f"no run has the passing label {arguments.passing_label!r}; name yours with --passing-label")
@@ -187,10 +193,10 @@ def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor)
     _refuse_rare_labels(runs, kinds[0])
     _say(f"{len(runs)} runs: " + ", ".join(f"{label} {count}" for label, count in sorted(counts.items())))
     started = time.perf_counter()
-    masked = MaskedRuns(runs, redactor, settings.input.line_bytes)
+    masked = MaskedRuns(runs, redactor, settings.input.line_bytes, arguments.numbers)
     _say(f"{len(masked.lines)} distinct masked lines in {time.perf_counter() - started:.0f} s")
     others = sorted(set(counts) - {arguments.passing_label})
-    source = OAI_SOURCE if arguments.oai else "own logs"
+    source = OAI_SOURCE if arguments.oai else arguments.source
     return Corpus(runs, masked, (arguments.passing_label, *others), arguments.passing_label, kinds, source)
 
 
@@ -220,8 +226,8 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "false_alarms_in_interval": [outcome.scores[SERVED].table["false_alarms_in_interval"] for outcome in outcomes],
     }
     beside = {}
-    for model in (TERMS, CHARCNN):
-        if model in outcomes[0].scores:
+    for model in outcomes[0].scores:
+        if model != SERVED:
             beside[f"{model}_alone_macro_f1"] = over_seeds(model, "macro_f1")
             beside[f"served_less_{model}_alone"] = paired_bootstrap(
                 [outcome.held_out for outcome in outcomes], SERVED, model
@@ -263,7 +269,7 @@ def _told(scores: dict[str, Scores]) -> str:
         return (
             f"accuracy {served.table['accuracy']:.4f}; no label has {MIN_TEST_RUNS} held-out runs, so there is no macro-F1"
         )
-    beside = "".join(f", {name} alone {scores[name].macro_f1:.4f}" for name in (TERMS, CHARCNN) if name in scores)
+    beside = "".join(f", {name} alone {scores[name].macro_f1:.4f}" for name in scores if name != SERVED)
     return f"macro-F1 {served.macro_f1:.4f}{beside} (keyword rule {served.keyword_macro_f1:.4f})"
 
 

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import lzma
+import re
+import shutil
 import sys
 import tarfile
 import warnings
@@ -79,6 +81,54 @@ def test_no_secret_of_the_training_runs_is_in_the_bundle(corpus: Path) -> None:
     assert "<imsi>" in (corpus / "mine" / "templates.json").read_text()
 
 
+def keep_labelled(corpus: Path, labels: str) -> None:
+    """Writes the labels file, and takes out of the folder what it does not name."""
+    (corpus / "labels.csv").write_text(labels)
+    named = {line.split(",")[0] for line in labels.splitlines()[1:]}
+    for run in (corpus / "logs").iterdir():
+        if run.name not in named:
+            shutil.rmtree(run)
+
+
+def test_a_log_without_label_is_named(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log that nobody labelled is more likely forgotten than meant."""
+    labels = (corpus / "labels.csv").read_text().splitlines()
+    (corpus / "labels.csv").write_text("\n".join(labels[:-1]) + "\n")
+    assert train(corpus) == 2
+    assert f"{corpus / 'logs' / 'run-299'} has no label in" in capsys.readouterr().err
+
+
+SPLIT = "run,label,split_new,group_new\nrun-0,Pass,{},a\nrun-1,L2,{},b\nrun-3,Pass,{},c\nrun-4,L2,{},d\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("train", "train", "test", "train"), "split_new has no run of label 'L2' in its test part"),
+        (("train", "test", "test", "test"), "split_new has no run of label 'L2' in its training part"),
+        (("train", "train", "test", ""), "line 5: split_new is ''; write train, validation or test"),
+        (("train", "dev", "test", "test"), "line 3: split_new is 'dev'; write train, validation or test"),
+    ],
+)
+def test_a_split_that_cannot_be_scored_is_named(corpus: Path, parts: tuple[str, ...], message: str) -> None:
+    """Every label is taught and tested, and every run has a part."""
+    keep_labelled(corpus, SPLIT.format(*parts))
+    with pytest.raises(CorpusError, match=re.escape(message)):
+        read_folder(corpus / "logs", corpus / "labels.csv")
+
+
+def test_a_settled_split_is_kept(corpus: Path) -> None:
+    """Whatever the seed: the test part is the one of the labels file, and the card tells of it."""
+    rows = (corpus / "labels.csv").read_text().splitlines()
+    parts = [f"{row},{'test' if i % 4 == 0 else 'validation' if i % 4 == 1 else 'train'}" for i, row in enumerate(rows[1:])]
+    (corpus / "labels.csv").write_text("\n".join([rows[0] + ",split_ours", *parts]) + "\n")
+    assert train(corpus) == 0
+    card = Bundle.open(corpus / "mine").card
+    assert card.training["split"] == "the test part of split_ours held out, seed 0"
+    assert card.training["runs"] == 225
+    assert card.scores["ours"]["first_seed"]["runs"] == 75
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -98,7 +148,7 @@ def test_no_secret_of_the_training_runs_is_in_the_bundle(corpus: Path) -> None:
 def test_bad_labels_are_named_in_one_sentence(
     corpus: Path, capsys: pytest.CaptureFixture[str], labels: str, message: str
 ) -> None:
-    (corpus / "labels.csv").write_text(labels)
+    keep_labelled(corpus, labels)
     assert train(corpus) == 2
     error = capsys.readouterr().err.strip().split("\n")[-1]
     assert error.startswith("error: ")
@@ -269,7 +319,7 @@ def test_damaged_corpus_is_named(tmp_path: Path, data: bytes) -> None:
 def few(corpus: Path, a_label: int, group_of: str = "{i}") -> None:
     """Leaves this many runs of each of the three labels."""
     rows = [f"run-{i},{run.label},{group_of.format(i=i, half=i // 6)}" for i, run in enumerate(runs(3 * a_label))]
-    (corpus / "labels.csv").write_text("\n".join(["run,label,group", *rows]) + "\n")
+    keep_labelled(corpus, "\n".join(["run,label,group", *rows]) + "\n")
 
 
 @pytest.mark.parametrize(("a_label", "group_of", "found"), [(3, "{i}", 3), (4, "{i}", 4), (8, "g{half}", 4)])
@@ -305,7 +355,7 @@ def test_fingerprint_knows_the_runs_and_not_their_order() -> None:
 def test_small_corpora_get_no_macro_f1(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a handful of runs a label the card says accuracy and k of n, and no misleading F1."""
     rows = (corpus / "labels.csv").read_text().splitlines()[:31]
-    (corpus / "labels.csv").write_text("\n".join(rows) + "\n")
+    keep_labelled(corpus, "\n".join(rows) + "\n")
     assert train(corpus) == 0
     assert "no label has 20 held-out runs" in capsys.readouterr().err
     assert json.loads((corpus / "mine" / "card.json").read_text())["scores"]["group"]["macro_f1"]["mean"] is None
