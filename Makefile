@@ -8,7 +8,7 @@ export STREAM_TRIAGE_DATA
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers check fmt bench chaos up down train networks results clean
+.PHONY: help setup demo test servers check fmt bench chaos up down train corpus audit networks results clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,15 @@ train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folde
 	$(BIN)/python -m training.order_experiment --oai $(OAI) --seed 1 \
 		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md
 	$(BIN)/python -m training.report
+
+corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
+	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
+	$(BIN)/python -m training.train --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv --out models/tm500 \
+		--models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
+		--source "invented TM500-style runs, python -m training.corpus --seed 1"
+
+audit: setup ## hold the TM500-style corpus against its guard rails
+	$(BIN)/python -m training.corpus.audit
 
 networks: setup ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
 	$(BIN)/python -m training.compare_networks --oai $(OAI)

@@ -15,7 +15,17 @@ from stream_triage.bundle import Bundle
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.ports import Spool
-from stream_triage.records import Anomaly, Evidence, ReducedLine, Repairs, SourceSummary, Verdict, verdict_version
+from stream_triage.records import (
+    Anomaly,
+    Evidence,
+    FailedUe,
+    ReducedLine,
+    Repairs,
+    SourceSummary,
+    Ues,
+    Verdict,
+    verdict_version,
+)
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
@@ -24,7 +34,7 @@ from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
 from stream_triage.stages.fold import FoldState, fold, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey, Order
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
-from stream_triage.stages.procedures import Procedures, ProcedureState, Signal
+from stream_triage.stages.procedures import Procedures, ProcedureState, Signal, failed_ues
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES, Mark, Reducer
 from stream_triage.stages.rules import Rule, RuleHit, Rules
@@ -43,6 +53,7 @@ MEMO_CHARACTERS = 1 << 24
 MAX_EVIDENCE = 20
 # A run that stopped early lacks hundreds of keys; the first ones tell where.
 MAX_ANOMALIES = 50
+MAX_FAILED_UES = 50
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED = 2000
 # What `expected` says where passing runs end.
@@ -336,11 +347,25 @@ class Session:
             anomaly_count=len(detection.findings),
             evidence=evidence,
             reduction=self._reduction(evidence, anomalies),
+            ues=self._ues(),
             sources=summaries,
             headers=self.headers,
             bundle=card.name,
             bundle_version=card.version,
         )
+
+    def _ues(self) -> Ues | None:
+        """A UE that several sources name is one; it failed if it did in any of them."""
+        states = {name: state.procedures for name, state in sorted(self._sources.items()) if state.procedures}
+        seen = {ue for state in states.values() for ue in state.ues}
+        if not seen:
+            return None
+        failed = sorted(((outcome, name) for name, state in states.items() for outcome in failed_ues(state)))
+        first = [
+            FailedUe(ue=ue, reason=reason, source=name, number=line, text=self._line(name, line))
+            for (ue, line, reason), name in failed[:MAX_FAILED_UES]
+        ]
+        return Ues(seen=len(seen), failed=len({outcome.ue for outcome, _ in failed}), first=tuple(first))
 
     def _order(self, final: bool) -> Order | None:
         states = {name: state.next_key for name, state in self._sources.items() if state.next_key}

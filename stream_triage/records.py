@@ -17,6 +17,7 @@ __all__ = [
     "Event",
     "Evidence",
     "Explanation",
+    "FailedUe",
     "LineShare",
     "Problem",
     "Record",
@@ -26,6 +27,7 @@ __all__ = [
     "SourceSummary",
     "Surprise",
     "Tick",
+    "Ues",
     "Verdict",
     "verdict_version",
     "version_beside",
@@ -228,6 +230,24 @@ class SourceSummary(_Record):
     repairs: Repairs = Repairs()
 
 
+class FailedUe(_Record):
+    """A UE that did not get where it should, with the line that shows it."""
+
+    ue: int = Field(description="UE Id as the log numbers it")
+    reason: str
+    source: str
+    number: int = Field(description="line in its source, from 1")
+    text: str
+
+
+class Ues(_Record):
+    """What became of the UEs of a run; information beside the label, which it does not change."""
+
+    seen: int
+    failed: int
+    first: tuple[FailedUe, ...] = Field(default=(), description="the failed ones by number, up to 50")
+
+
 class Verdict(_Record):
     """What is said about one run. Same text, same bundle, same rules: same verdict, however the bytes came."""
 
@@ -248,6 +268,7 @@ class Verdict(_Record):
     anomaly_count: int = Field(default=0, description="how many were found in all")
     evidence: tuple[Evidence, ...] = ()
     reduction: tuple[ReducedLine, ...] = ()
+    ues: Ues | None = Field(default=None, description="none where the bundle follows no UEs, or the log names none")
     sources: tuple[SourceSummary, ...] = ()
     headers: dict[str, str] = Field(default_factory=dict)
     bundle: str

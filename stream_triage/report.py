@@ -10,13 +10,14 @@ from rich.text import Text
 
 from stream_triage.ports import StoredRun
 from stream_triage.printable import printable
-from stream_triage.records import Anomaly, Evidence, ReducedLine, Verdict
+from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
 
 EVIDENCE_SHOWN = 10
 MISSING_SHOWN = 5
 ANOMALIES_SHOWN = 10
+UES_SHOWN = 10
 WIDEST_COLUMN = 44
 PIPE_COLUMNS = 160
 STYLES = {True: "green", False: "bold red"}
@@ -134,6 +135,8 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
     if verdict.cause:
         head.add_row("cause", verdict.cause)
+    if verdict.ues:
+        head.add_row("UEs", _ues_words(verdict.ues))
     for reason in verdict.review_reasons:
         head.add_row("needs review", Text(printable(reason), style="yellow"))
     for name, value in sorted(verdict.headers.items()):
@@ -146,11 +149,26 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     if verdict.anomalous:
         rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
         parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
+    if verdict.ues and verdict.ues.first:
+        parts += ["", Text("failed UEs", style="bold"), _table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
     shown = [line for line in verdict.reduction if line.why != "template"]
     if shown:
         parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
         parts += [_table(_reduction_rows(shown), right=(0,))]
     return Group(*parts)
+
+
+def _ues_words(ues: Ues) -> Text:
+    """`3 of 32 UEs failed: 4, 7, 19`."""
+    if not ues.failed:
+        return Text(f"{ues.seen} seen, none failed")
+    named = sorted({ue.ue for ue in ues.first})[:UES_SHOWN]
+    more = ", …" if ues.failed > len(named) else ""
+    return Text(f"{ues.failed} of {ues.seen} UEs failed: {', '.join(map(str, named))}{more}", style="yellow")
+
+
+def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
+    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{_place(ue.source, ue.number)}  {ue.text}")) for ue in ues]
 
 
 def _evidence_rows(evidence: Sequence[Evidence]) -> list[tuple[Text, Text]]:

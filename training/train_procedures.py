@@ -26,8 +26,8 @@ from training.train_terms import TUNING_FOLDS
 
 __all__ = ["ProceduresFit", "fit_procedures", "grown", "procedure_features", "usual_kinds"]
 
-# A kind of record that fewer passing runs show is abnormal. Confusers of one kind come in 1 to 3 % of them.
-USUAL_SHARE = 0.05
+# A kind of record that fewer passing runs show is abnormal: troubles that pass come in one or two of a hundred each.
+USUAL_SHARE = 0.03
 SETTINGS: dict[str, Any] = {
     "max_iter": 150,
     "learning_rate": 0.08,
@@ -77,7 +77,7 @@ def fit_procedures(
 
 
 def usual_kinds(corpus: MaskedRuns, passing: Sequence[int]) -> frozenset[int]:
-    """Kinds of records that at least a twentieth of the passing training runs show."""
+    """Kinds of records that enough of the passing training runs show."""
     signals = [read_signal(line) for line in corpus.lines]
     counts: Counter[int] = Counter()
     for run in passing:

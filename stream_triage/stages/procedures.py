@@ -25,7 +25,6 @@ from stream_triage.trees import Trees
 
 __all__ = [
     "FEATURES",
-    "FailedUe",
     "Features",
     "ProcedureState",
     "Procedures",
@@ -65,7 +64,12 @@ _STEPS: Final = (
     ("reestablished", re.compile(r"Re-establishment Success")),
     ("connected", re.compile(r"MTE.* (?:NR|ECM) CONNECTION IND")),
     ("registered", re.compile(r"MTE.* (?:NR REGISTRATION|EMM REGISTER) IND")),
-    ("session", re.compile(r"MTE.* (?:PDU SESSION ESTABLISHMENT|PDN CONNECTION) IND")),
+    (
+        "session",
+        re.compile(
+            r"MTE.* (?:PDU SESSION (?:ESTABLISHMENT|MODIFICATION|RELEASE)|PDN (?:DIS)?CONNECTION|BEARER RESOURCE ADD) IND"
+        ),
+    ),
     ("left", re.compile(r"MTE.* (?:NR|ECM) DISCONNECTION IND")),
     ("deregistered", re.compile(r"MTE.* (?:DEREGISTRATION|DEREGISTER) IND")),
     ("handover", re.compile(r"Handover Complete")),
@@ -74,13 +78,12 @@ _STEPS: Final = (
     ("t310", re.compile(r"RRC T310|RRC TIMER \w+.*T310")),
 )
 # Consequences that RRC or the tester report whatever layer they come from; they say nothing of it.
-_CONSEQUENCE: Final = re.compile(
-    r"PLMN (?:LOSS|RECOVERY)|\bT30[01]\b|\bT31[01]\b|RRC TIMER|SESSION RELEASE IND|PDN DISCONNECTION IND|Cell Selection"
-)
+_CONSEQUENCE: Final = re.compile(r"PLMN (?:LOSS|RECOVERY)|\bT30[01]\b|\bT31[01]\b|RRC TIMER|Cell Selection")
 _LOWER: Final = re.compile(r"RLC|PDCP|Integrity")
 _UPPER: Final = re.compile(r"Handover failure|Reconfiguration failure|Other failure")
 _UE: Final = re.compile(r"UE Id\s*:\s*(\d{1,6})")
-_MARKERS: Final = re.compile(r"<num:[^>]*>|<hex>|<ipaddr>|<id>|\d+")
+_MARKERS: Final = re.compile(r"<[a-z][^>]*>")
+_WORD: Final = re.compile(r"[A-Za-z][\w-]*")
 _TABLES: Final = (
     ("DL-SCH", "dl"),
     ("UL-SCH", "ul"),
@@ -122,8 +125,8 @@ def read_signal(masked: str, usual: Container[int] = frozenset()) -> Signal | No
 
 
 def _kind(text: str) -> int:
-    """The wording of a record, whatever its numbers."""
-    return crc32(_MARKERS.sub("", text).encode())
+    """The words of a record, whatever its numbers and punctuation, which differ between releases."""
+    return crc32(" ".join(_WORD.findall(_MARKERS.sub(" ", text))).encode())
 
 
 def _record(payload: str, usual: Container[int]) -> Signal | None:
@@ -186,19 +189,30 @@ def _continuation(text: str, usual: Container[int]) -> Signal | None:
 class _Ue:
     """Steps of one UE: how often each came, where last; abnormal records by kind."""
 
-    __slots__ = ("counts", "kinds", "lines")
+    __slots__ = ("counts", "failed", "kinds", "lines")
 
     def __init__(self) -> None:
+        self.failed = False
+        """In an attach that is over: what came after it is no more looked at."""
         self.counts: Counter[str] = Counter()
         self.lines: dict[str, int] = {}
         self.kinds: dict[tuple[int, int], list[int]] = {}
         """(layer, kind) to how often it came, where first, and where it came the second time."""
 
-    def step(self, name: str, line: int) -> None:
-        self.counts[name] += 1
-        self.lines[name] = line
+    def step(self, name: str, line: int, refusal: bool) -> None:
+        """An access behind a disconnection begins anew; a UE that failed before stays as it was then."""
+        if name == "access" and "left" in self.lines and not self.failed:
+            self.failed = self.broken(refusal)
+            if not self.failed:
+                self.lines.clear()
+                self.kinds.clear()
+        if not self.failed:
+            self.counts[name] += 1
+            self.lines[name] = line
 
     def trouble(self, layer: int, kind: int, line: int) -> None:
+        if self.failed:
+            return
         known = self.kinds.get((layer, kind))
         if known:
             known[0] += 1
@@ -207,24 +221,26 @@ class _Ue:
         elif len(self.kinds) < MAX_KINDS:
             self.kinds[layer, kind] = [1, line, 0]
 
-    def behind(self, begun: str, done: str) -> bool:
-        """Whether the last `begun` has no `done` behind it."""
-        return begun in self.lines and self.lines.get(done, -1) < self.lines[begun]
+    def behind(self, begun: str, *done: str) -> bool:
+        """Whether the last `begun` has none of `done` behind it."""
+        return begun in self.lines and all(self.lines.get(step, -1) < self.lines[begun] for step in done)
 
     def unfinished(self, refusal: bool) -> list[str]:
         """Procedures that were begun and did not end well. Where a `refusal` is expected, being accepted is wrong."""
-        found = []
-        if self.behind("access", "accessed"):
+        # A record may be lost: what can only come later says that it was there.
+        found, later = [], {"session": 3, "registered": 2, "connected": 1}
+        reached = max((place for step, place in later.items() if step in self.lines), default=0)
+        if self.behind("access", "accessed", "connected", "handover", "reestablished", "registered"):
             found.append("access")
-        if "accessed" in self.lines and "connected" not in self.lines:
+        if "accessed" in self.lines and not reached:
             found.append("connection")
-        if self.behind("reestablishing", "reestablished"):
+        if self.behind("reestablishing", "reestablished", "registered", "session"):
             found.append("reestablishment")
         if refusal:
             return [*found, "accepted"] if "registered" in self.lines else found
-        if "connected" in self.lines and "registered" not in self.lines:
+        if reached == 1:
             found.append("registration")
-        if "registered" in self.lines and "session" not in self.lines:
+        if reached == 2:
             found.append("session")
         if self.behind("refused", "registered"):
             found.append("refused")
@@ -294,10 +310,10 @@ class ProcedureState:
         self.first_lines.setdefault(name, line)
 
 
-class FailedUe(NamedTuple):
-    """A UE that did not get where it should, the line that shows it, and why."""
+class Outcome(NamedTuple):
+    """A UE of one source that did not get where it should, the line that shows it, and why."""
 
-    number: int
+    ue: int
     line: int
     reason: str
 
@@ -313,7 +329,7 @@ _REASONS: Final = {
 }
 
 
-def failed_ues(state: ProcedureState) -> list[FailedUe]:
+def failed_ues(state: ProcedureState) -> list[Outcome]:
     """Failed UEs of one source, by number. A refusal that the script waits for is none, nor a session that nobody has."""
     expected = bool(state.counts["expects_refusal"])
     sessions = any("session" in ue.lines for ue in state.ues.values())
@@ -321,7 +337,7 @@ def failed_ues(state: ProcedureState) -> list[FailedUe]:
     for number, ue in sorted(state.ues.items()):
         reasons = [r for r in ue.unfinished(expected) if not (r == "session" and not sessions)]
         if reasons:
-            found.append(FailedUe(number, _last_line(ue, reasons[0]), _REASONS[reasons[0]]))
+            found.append(Outcome(number, _last_line(ue, reasons[0]), _REASONS[reasons[0]]))
         elif ue.looping(expected) >= LOOP or ue.counts["reestablishing"] >= LOOP:
             found.append(_looping_ue(number, ue, expected))
     return found
@@ -340,11 +356,11 @@ def _last_line(ue: _Ue, reason: str) -> int:
     return next(ue.lines[step] for step in steps if step in ue.lines)
 
 
-def _looping_ue(number: int, ue: _Ue, refusal: bool) -> FailedUe:
+def _looping_ue(number: int, ue: _Ue, refusal: bool) -> Outcome:
     if ue.looping(refusal) >= LOOP:
         (layer, _), (count, line, _) = max(ue.troubles(refusal).items(), key=lambda item: item[1][0])
-        return FailedUe(number, line, f"{count} times the same {LAYERS[layer].upper()} trouble")
-    return FailedUe(number, ue.lines["reestablishing"], f"{ue.counts['reestablishing']} re-establishments")
+        return Outcome(number, line, f"{count} times the same {LAYERS[layer].upper()} trouble")
+    return Outcome(number, ue.lines["reestablishing"], f"{ue.counts['reestablishing']} re-establishments")
 
 
 class Procedures:
@@ -435,7 +451,7 @@ def _begin(state: ProcedureState, signal: Signal, line: str, number: int) -> Non
     elif signal.step:
         state.count(signal.step, number)
         if ue is not None and (followed := _followed(state, ue)):
-            followed.step(signal.step, number)
+            followed.step(signal.step, number, bool(state.counts["expects_refusal"]))
     elif signal.trouble and state.counts["activated"]:
         _trouble(state, signal.layer, signal.kind, ue, number)
 
@@ -482,7 +498,7 @@ def _continue(state: ProcedureState, signal: Signal, line: str, number: int) -> 
         followed.counts["registered"] -= 1
         if followed.counts["registered"] <= 0:
             followed.lines.pop("registered", None)
-        followed.step("refused", place)
+        followed.step("refused", place, bool(state.counts["expects_refusal"]))
         state.count("refused", place)
         _trouble(state, NAS, 1, ue, place)
     elif signal.trouble and record.kind and not record.trouble and not record.step and state.counts["activated"]:

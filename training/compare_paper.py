@@ -1,0 +1,204 @@
+"""The published networks side by side: residual CNN with and without the seq2seq embedding, BiLSTM + CNN, depth, context.
+
+    python -m training.compare_paper --logs DIR/runs --labels DIR/labels.csv --split hard [--only NAME] [--epochs 20]
+
+One JSON object a trial is appended to `--out` as soon as the trial is done, and a trial that is in the file already is not
+run again; networks go on from the last epoch in `--checkpoints`. The validation part of the split stops a training, the test
+part is only told. Learning rate 1e-4, class weights, patience as published (Ihalage et al., section V), but at most
+`--epochs` epochs.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from training.data import CorpusError, LabelledRun, read_folder
+from training.loop import LoopSettings, fit
+from training.paper_cnn import PaperCNNConfig, PaperCNNTask
+from training.preprocess import block_lengths, clean
+from training.seq2seq import Characters, Seq2SeqConfig, Seq2SeqTask, load_embedding, save_embedding
+
+__all__ = ["Texts", "Trial", "main", "trials"]
+
+RESULTS = Path(__file__).parent / "results" / "paper.jsonl"
+PATIENCE = 30
+LEARNING_RATE = 1e-4
+SEQ2SEQ_EPOCHS = 10
+CONTEXTS = (1_000, 5_000, 10_000, 20_000, 100_000, 200_000)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training; `name` is the row of the table that it belongs to."""
+
+    name: str
+    seed: int = 0
+    context: int = 50_000
+    embedded: bool = True
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+
+def trials() -> Iterator[Trial]:
+    """The main pair first, so that an interrupted comparison is worth something."""
+    cnn = Trial("CNN")
+    yield cnn
+    yield replace(cnn, name="CNN, random embedding", embedded=False)
+    yield replace(cnn, name="BiLSTM + CNN", network={"bilstm": True})
+    yield replace(cnn, name="CNN, not residual", network={"residual": False})
+    for layers in (1, 2, 3):
+        yield replace(cnn, name=f"CNN, {layers} conv layer{'s' * (layers > 1)}", network={"layers": layers})
+    for context in CONTEXTS:
+        yield replace(cnn, name=f"CNN, context {context}", context=context)
+    for seed in range(1, 5):
+        yield replace(cnn, seed=seed)
+        yield replace(cnn, name="CNN, random embedding", embedded=False, seed=seed)
+
+
+class Texts:
+    """Cleaned logs of a corpus, encoded by the characters of its training part."""
+
+    def __init__(self, runs: Sequence[LabelledRun], split: str) -> None:
+        self.labels = sorted({run.label for run in runs})
+        self.targets = np.array([self.labels.index(run.label) for run in runs])
+        part = {
+            name: [i for i, run in enumerate(runs) if run.parts[split] == name] for name in ("train", "validation", "test")
+        }
+        self.training, self.validation, self.test = part["train"], part["validation"], part["test"]
+        texts = ["\n".join(clean(data) for _, data in sorted(run.sources.items())) for run in runs]
+        self.characters = Characters.of([texts[i] for i in self.training])
+        lengths = [length for i in self.training for length in block_lengths(texts[i])]
+        self.block_length = int(np.median(lengths)) if lengths else 100
+        self.logs = [self.characters.encode(text) for text in texts]
+
+    def joined(self, runs: Sequence[int]) -> NDArray[np.uint8]:
+        return np.concatenate([self.logs[i] for i in runs])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.compare_paper", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--split", required=True, help="a settled split with train, validation and test part")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--checkpoints", type=Path, default=Path(".cache/training/paper"))
+    parser.add_argument("--only", default="", help="only the trials of this name")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds below this number")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--pool", type=int, default=PaperCNNConfig(1, 1).pool)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    try:
+        runs = read_folder(arguments.logs, arguments.labels)
+        if arguments.split not in runs[0].parts:
+            raise CorpusError(f"{arguments.labels} has no column split_{arguments.split}")
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    texts = Texts(runs, arguments.split)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    for trial in trials():
+        if arguments.only in ("", trial.name) and trial.seed < arguments.seeds and not _done(arguments, trial):
+            row = _identity(arguments, trial) | _run(trial, texts, arguments)
+            with arguments.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    return 0
+
+
+def _identity(arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
+    return {"split": arguments.split, "epochs_at_most": arguments.epochs, "pool": arguments.pool, **asdict(trial)}
+
+
+def _done(arguments: argparse.Namespace, trial: Trial) -> bool:
+    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    identity = _identity(arguments, trial)
+    return any(all(row.get(name) == value for name, value in identity.items()) for row in rows)
+
+
+def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Figures of one training on the test part."""
+    embedding = _embedding(texts, arguments, trial.seed) if trial.embedded else None
+    config = PaperCNNConfig(len(texts.characters), len(texts.labels), **{"pool": arguments.pool, **trial.network})
+    task = PaperCNNTask(
+        texts.logs,
+        texts.targets,
+        texts.training,
+        texts.validation,
+        config,
+        context=trial.context,
+        seed=trial.seed,
+        embedding=embedding,
+    )
+    identity = _identity(arguments, trial)
+    name = f"{arguments.split}-{trial.name}-{trial.seed}".replace(" ", "_").replace(",", "")
+    started = time.perf_counter()
+    curve = fit(
+        task,
+        LoopSettings(epochs=arguments.epochs, learning_rate=LEARNING_RATE, patience=PATIENCE, seed=trial.seed),
+        checkpoint=arguments.checkpoints / f"{name}.pt",
+        about=identity,
+        report=lambda number, epoch: print(trial.name, trial.seed, number, epoch, file=sys.stderr, flush=True),
+    )
+    targets, said = texts.targets[texts.test], task.scores(texts.test).argmax(axis=1)
+    return {
+        "parameters": sum(weights.numel() for weights in task.network.parameters()),
+        "seconds": round(time.perf_counter() - started),
+        "best_epoch": curve.best,
+        "epochs": [epoch._asdict() for epoch in curve.epochs],
+        **_figures(targets, said, texts.labels),
+    }
+
+
+def _figures(targets: NDArray[np.intp], said: NDArray[np.intp], labels: Sequence[str]) -> dict[str, Any]:
+    """Micro-F1 is the accuracy where every run has one label."""
+    precision, recall, f1, runs = precision_recall_fscore_support(
+        targets, said, labels=range(len(labels)), average=None, zero_division=0
+    )
+    return {
+        "labels": list(labels),
+        "accuracy": round(float((targets == said).mean()), 4),
+        "macro_f1": round(float(f1.mean()), 4),
+        "per_label": {
+            label: {
+                "precision": round(float(precision[i]), 4),
+                "recall": round(float(recall[i]), 4),
+                "f1": round(float(f1[i]), 4),
+                "runs": int(runs[i]),
+            }
+            for i, label in enumerate(labels)
+        },
+        "confusion": confusion_matrix(targets, said, labels=range(len(labels))).tolist(),
+    }
+
+
+def _embedding(texts: Texts, arguments: argparse.Namespace, seed: int) -> NDArray[np.float32]:
+    """The seq2seq model's, trained once for each split and seed."""
+    path = arguments.checkpoints / f"seq2seq-{arguments.split}-{seed}.npz"
+    if not path.exists():
+        config = Seq2SeqConfig(len(texts.characters))
+        task = Seq2SeqTask(
+            texts.joined(texts.training), texts.joined(texts.validation), config, length=texts.block_length, seed=seed
+        )
+        fit(
+            task,
+            LoopSettings(epochs=SEQ2SEQ_EPOCHS, learning_rate=1e-3, patience=3, seed=seed),
+            checkpoint=path.with_suffix(".pt"),
+            about={"length": texts.block_length, "characters": texts.characters.characters, "seed": seed},
+            report=lambda number, epoch: print("seq2seq", seed, number, epoch, file=sys.stderr, flush=True),
+        )
+        save_embedding(path, texts.characters, task.network)
+    return load_embedding(path, texts.characters)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
