@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 
 from training.evaluate import mean_and_spread
+from training.report_corpus import corpus_parts
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.report", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--figures", type=Path, default=FOLDER / "results" / "oai5g.json")
     parser.add_argument("--card", type=Path, default=FOLDER.parent / "models" / "oai5g" / "card.json")
+    parser.add_argument("--corpus-card", type=Path, default=FOLDER.parent / "models" / "tm500" / "card.json")
     parser.add_argument("--networks", type=Path, default=FOLDER / "results" / "networks.jsonl")
     parser.add_argument("--order", type=Path, default=FOLDER / "results" / "order.md")
     parser.add_argument("--out", type=Path, default=FOLDER / "RESULTS.md")
@@ -46,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _draw_curves(splits[0], pictures / "curves.png")
     _draw_confusion(splits, pictures / "confusion.png")
     _draw_trials(trials, pictures / "networks.png")
-    arguments.out.write_text(_page(splits, card, trials, arguments.order.read_text()))
+    page = _page(splits, card, trials, arguments.order.read_text())
+    corpus = corpus_parts(arguments.figures.parent, arguments.corpus_card)
+    arguments.out.write_text("\n\n".join([page.rstrip(), *corpus]) + "\n")
     return 0
 
 

@@ -1,0 +1,143 @@
+"""The simplest models on a settled split: the commonest label, the keyword rule, TF-IDF with logistic regression.
+
+    python -m training.baselines --logs DIR/runs --labels DIR/labels.csv [--out training/results/baselines.json]
+
+TF-IDF here is the usual one (words and pairs of words of all masked lines, sublinear counts, unit length), next to the
+served form of presences (train_terms.py); its penalty is chosen by cross-fitting inside the training part. What is served
+must beat the better of the two. None of them has a seed.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix, f1_score
+
+from stream_triage.stages.normalise import Numbers
+from stream_triage.stages.terms import line_terms
+from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder
+from training.fit_bundle import Corpus
+from training.keyword_rule import keyword_label
+from training.splits import cross_folds
+
+__all__ = ["main", "tfidf_labels"]
+
+RESULTS = Path(__file__).parent / "results" / "baselines.json"
+PENALTIES = (1.0, 10.0, 100.0)
+MIN_RUNS = 3
+FOLDS = 3
+ORDER: tuple[Numbers, ...] = ("magnitude", "valued", "removed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.baselines", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--passing-label", default="Pass")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args(argv)
+    try:
+        runs = read_folder(arguments.logs, arguments.labels)
+        if not runs[0].parts:
+            raise CorpusError(f"{arguments.labels} settles no split; add a column split_NAME")
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = []
+    for numbers in ORDER:
+        masked = MaskedRuns(runs, numbers=numbers)
+        labels = tuple(sorted({run.label for run in runs}))
+        corpus = Corpus(runs, masked, labels, arguments.passing_label, tuple(runs[0].parts))
+        for split in corpus.group_kinds:
+            training, test = corpus.split(split, 0)
+            if numbers == ORDER[0]:
+                rows += [_row(model, split, "", corpus, test, said) for model, said in _simplest(corpus, training, test)]
+            said = tfidf_labels(corpus, split, training, test)
+            rows.append(_row("TF-IDF + logistic regression", split, numbers, corpus, test, said))
+            print(json.dumps({name: rows[-1][name] for name in ("model", "split", "numbers", "macro_f1", "accuracy")}))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+def _simplest(corpus: Corpus, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[tuple[str, list[str]]]:
+    commonest = Counter(corpus.masked.labels[training].tolist()).most_common(1)[0][0]
+    runs: list[LabelledRun] = [corpus.runs[i] for i in test.tolist()]
+    keywords = [keyword_label(run.sources, corpus.passing_label) for run in runs]
+    return [("commonest label", [commonest] * len(test)), ("keyword rule", keywords)]
+
+
+def tfidf_labels(corpus: Corpus, split: str, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[str]:
+    """Labels of the test runs."""
+    counts = _counts(corpus.masked, training, np.concatenate([training, test]))
+    taught, asked = counts[: len(training)], counts[len(training) :]
+    targets = corpus.masked.labels[training]
+    folds = list(cross_folds(targets.tolist(), corpus.groups(split, training), 0, FOLDS))
+    scores = {c: np.mean([_fold_score(taught, targets, train, held, c) for train, held in folds]) for c in PENALTIES}
+    model, weights = _fit(taught, targets, max(scores, key=lambda c: scores[c]))
+    return [str(label) for label in model.predict(weights.transform(asked))]
+
+
+def _fold_score(
+    counts: Any, targets: NDArray[np.str_], train: NDArray[np.intp], held: NDArray[np.intp], inverse_penalty: float
+) -> float:
+    model, weights = _fit(counts[train], targets[train], inverse_penalty)
+    said = model.predict(weights.transform(counts[held]))
+    return float(f1_score(targets[held], said, average="macro", zero_division=0))
+
+
+def _fit(counts: Any, targets: NDArray[np.str_], inverse_penalty: float) -> tuple[LogisticRegression, TfidfTransformer]:
+    weights = TfidfTransformer(sublinear_tf=True)
+    model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=500)
+    return model.fit(weights.fit_transform(counts), targets), weights
+
+
+def _counts(masked: MaskedRuns, training: NDArray[np.intp], runs: NDArray[np.intp]) -> Any:
+    """How often each term comes in each of `runs`, shape (runs, V); terms that enough training runs have."""
+    terms = [line_terms(words) for words in masked.words]
+    known: Counter[str] = Counter()
+    for run in training.tolist():
+        known.update({term for line in masked.distinct(run).tolist() for term in terms[line]})
+    column = {term: i for i, term in enumerate(sorted(term for term, count in known.items() if count >= MIN_RUNS))}
+    of_line = [[column[term] for term in of_one if term in column] for of_one in terms]
+    rows, columns, values = [], [], []
+    for row, run in enumerate(runs.tolist()):
+        found: Counter[int] = Counter()
+        lines, times = np.unique(np.concatenate(list(masked.runs[run].values())), return_counts=True)
+        for line, count in zip(lines.tolist(), times.tolist(), strict=True):
+            for term in of_line[line]:
+                found[term] += count
+        rows += [row] * len(found)
+        columns += list(found)
+        values += list(found.values())
+    return csr_matrix((values, (rows, columns)), shape=(len(runs), len(column)), dtype=np.float64)
+
+
+def _row(
+    model: str, split: str, numbers: str, corpus: Corpus, test: NDArray[np.intp], said: Sequence[str]
+) -> dict[str, Any]:
+    truth = corpus.masked.labels[test].tolist()
+    by_label = f1_score(truth, said, labels=list(corpus.labels), average=None, zero_division=0)
+    return {
+        "model": model,
+        "split": split,
+        "numbers": numbers,
+        "labels": list(corpus.labels),
+        "macro_f1": round(float(np.mean(by_label)), 4),
+        "accuracy": round(float(np.mean([a == b for a, b in zip(truth, said, strict=True)])), 4),
+        "f1": {label: round(float(value), 4) for label, value in zip(corpus.labels, by_label, strict=True)},
+        "confusion": confusion_matrix(truth, said, labels=list(corpus.labels)).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,129 @@
+"""Figures of the TM500-style corpus in, their part of RESULTS.md out; parts whose figures are not there are left out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["corpus_parts"]
+
+Row = Mapping[str, Any]
+MODELS = {
+    "served": "**served: the pool**",
+    "terms": "TF-IDF (presence) + logistic regression alone",
+    "procedures": "boosted trees on UE procedures alone",
+    "charcnn": "char-CNN alone",
+}
+
+HEAD = """## TM500-style corpus
+
+**Invented runs**: no line was written by a TM500 ([training/README.md](README.md#the-tm500-style-corpus)). Whoever wrote the
+generator also wrote the stage that follows procedures, so its scores are optimistic for real logs; they say how models
+compare. `easy` is a random split; the runs of the `hard` test part fail of causes, in scripts, that no training run had.
+Both test parts have 978 runs; mean ± standard deviation of the seeds of the training."""
+LABELS = """### By label
+
+Of the served bundle's kind, first seed."""
+CALIBRATION = """### Calibration and abstention"""
+PAPER = """### The published networks
+
+Cut to as many epochs as the row says; the paper trains up to 200 on a GPU."""
+
+
+def corpus_parts(results: Path, card: Path) -> list[str]:
+    if not card.is_file():
+        return []
+    scores: Row = json.loads(card.read_text())["scores"]
+    parts = [
+        HEAD,
+        _table(
+            ("split", "model", "numbers", "macro-F1", "accuracy", "ECE"), _models(scores, _read(results / "baselines.json"))
+        ),
+    ]
+    parts += [LABELS, _by_label(scores)]
+    if found := _read(results / "reliability.json"):
+        parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
+    if found := _read(results / "preprocess.json"):
+        parts += [_preprocessed(found), "![Lengths before and after cleaning](results/lengths.png)"]
+        parts += ["![Box plot of cleaned lengths](results/boxplot.png)"]
+    trials = results / "paper.jsonl"
+    if trials.is_file():
+        parts += [PAPER, _trials([json.loads(line) for line in trials.read_text().splitlines()])]
+    return parts
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _models(scores: Row, baselines: Sequence[Row] | None) -> Iterable[Sequence[str]]:
+    for split, of_split in scores.items():
+        first = of_split["first_seed"]
+        rest = (f"{first['accuracy']:.4f}", f"{first['expected_calibration_error']:.4f}")
+        yield (f"`{split}`", MODELS["served"], "magnitude", _spread(of_split["macro_f1"]), *rest)
+        for name, words in MODELS.items():
+            if f"{name}_alone_macro_f1" in of_split:
+                yield (f"`{split}`", words, "magnitude", _spread(of_split[f"{name}_alone_macro_f1"]), "", "")
+        for row in baselines or ():
+            if row["split"] == split:
+                yield (f"`{split}`", row["model"], row["numbers"], f"{row['macro_f1']:.4f}", f"{row['accuracy']:.4f}", "")
+
+
+def _by_label(scores: Row) -> str:
+    rows = [
+        (f"`{split}`", label, one["found"], f"{one['precision']:.3f}", f"{one['recall']:.3f}", f"{one['f1']:.3f}")
+        for split, of_split in scores.items()
+        for label, one in of_split["first_seed"]["per_label"].items()
+    ]
+    return _table(("split", "label", "found", "precision", "recall", "F1"), rows)
+
+
+def _reliability(found: Row) -> str:
+    rest = found["error_rate_of_the_rest"]
+    return (
+        f"Test part of `{found['split']}`, bundle {found['bundle']}: expected calibration error "
+        f"{found['expected_calibration_error']:.4f}. Verdicts below a confidence of {found['review_below_confidence']:g}, "
+        f"and doubtful input, are marked for review: {found['needs_review_share']:.1%} of the runs. Of the others "
+        f"{'none' if rest is None else f'{rest:.2%}'} are wrong (the limit was set for 1 % on training runs)."
+    )
+
+
+def _missed(found: Row) -> str:
+    rows = [(f"`{cause}`", said, f"{count} of {of}") for cause, said, count, of in found["missed_causes"][:15]]
+    return "Causes that are missed most:\n\n" + _table(("cause", "said", "runs"), rows)
+
+
+def _preprocessed(found: Row) -> str:
+    low, high = found["fences"]["low"], found["fences"]["high"]
+    return f"""### Pre-processing
+
+Of {sum(row["runs"] for row in found["table"].values())} runs {found["kept"]} are kept: Tukey's fences lie at {low:,.0f} and
+{high:,.0f} characters of cleaned text, {found["cleaned_below_50000"]:.1%} of the logs are below 50,000 (the paper says
+nearly 95 %).
+The served bundle is trained on all runs."""
+
+
+def _trials(trials: Sequence[Row]) -> str:
+    rows = [
+        (
+            f"`{row['split']}`",
+            row["name"],
+            str(row["seed"]),
+            f"{row['parameters']:,}",
+            str(len(row["epochs"])),
+            f"{row['macro_f1']:.4f}",
+            f"{row['accuracy']:.4f}",
+        )
+        for row in trials
+    ]
+    return _table(("split", "network", "seed", "parameters", "epochs", "macro-F1", "accuracy"), rows)
+
+
+def _spread(figure: Row) -> str:
+    several = len(figure["values"]) > 1
+    return f"{figure['mean']:.4f}" + (f" ± {figure['sd']:.4f}" if several else "")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruled = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
