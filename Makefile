@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Real labelled logs for the slow tests and the benchmarks; tests that need them say so where they are absent.
 STREAM_TRIAGE_DATA ?= $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz)))
 export STREAM_TRIAGE_DATA
+TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
@@ -67,9 +68,13 @@ train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folde
 
 corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
-	$(BIN)/python -m training.train --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv --out models/tm500 \
+	$(BIN)/python -m training.train $(TM500) --out models/tm500 \
 		--models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
 		--source "invented TM500-style runs, python -m training.corpus --seed 1"
+	$(BIN)/python -m training.baselines $(TM500)
+	$(BIN)/python -m training.reliability --bundle models/tm500 $(TM500) --split easy
+	$(BIN)/python -m training.preprocess $(TM500) --split easy --out training/results
+	$(BIN)/python -m training.report
 
 audit: setup ## hold the TM500-style corpus against its guard rails
 	$(BIN)/python -m training.corpus.audit
