@@ -4,7 +4,9 @@ Three labels; L2 and L3 each by one failure. Enough to show every part of a verd
 """
 
 import random
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -41,6 +43,14 @@ def make_run(label: str, seed: int) -> LabelledRun:
         {"ue": "\n".join(ue).encode() + b"\n", "gnb": "\n".join(gnb).encode() + b"\n"},
         {"group": str(seed)},
     )
+
+
+def write_logs(folder: Path, some: Sequence[LabelledRun]) -> None:
+    """A folder for each run, a log for each of its sources."""
+    for run in some:
+        (folder / run.run_id).mkdir(parents=True)
+        for source, data in run.sources.items():
+            (folder / run.run_id / f"{source}.log").write_bytes(data)
 
 
 def whole_run(label: str = "Pass", seed: int = 1) -> bytes:

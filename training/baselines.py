@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import f1_score
 
 from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.terms import line_terms
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder
+from training.evaluate import label_figures
 from training.fit_bundle import Corpus
 from training.keyword_rule import keyword_label
 from training.splits import cross_folds
@@ -125,18 +126,8 @@ def _counts(masked: MaskedRuns, training: NDArray[np.intp], runs: NDArray[np.int
 def _row(
     model: str, split: str, numbers: str, corpus: Corpus, test: NDArray[np.intp], said: Sequence[str]
 ) -> dict[str, Any]:
-    truth = corpus.masked.labels[test].tolist()
-    by_label = f1_score(truth, said, labels=list(corpus.labels), average=None, zero_division=0)
-    return {
-        "model": model,
-        "split": split,
-        "numbers": numbers,
-        "labels": list(corpus.labels),
-        "macro_f1": round(float(np.mean(by_label)), 4),
-        "accuracy": round(float(np.mean([a == b for a, b in zip(truth, said, strict=True)])), 4),
-        "f1": {label: round(float(value), 4) for label, value in zip(corpus.labels, by_label, strict=True)},
-        "confusion": confusion_matrix(truth, said, labels=list(corpus.labels)).tolist(),
-    }
+    found = label_figures(corpus.masked.labels[test].tolist(), said, corpus.labels)
+    return {"model": model, "split": split, "numbers": numbers, **found}
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from training.data import CorpusError, LabelledRun, read_folder
+from training.evaluate import label_figures
 from training.loop import LoopSettings, fit
 from training.paper_cnn import PaperCNNConfig, PaperCNNTask
 from training.preprocess import block_lengths, clean
@@ -149,35 +149,14 @@ def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str,
         about=identity,
         report=lambda number, epoch: print(trial.name, trial.seed, number, epoch, file=sys.stderr, flush=True),
     )
-    targets, said = texts.targets[texts.test], task.scores(texts.test).argmax(axis=1)
+    names = np.array(texts.labels)
+    truth, said = names[texts.targets[texts.test]], names[task.scores(texts.test).argmax(axis=1)]
     return {
         "parameters": sum(weights.numel() for weights in task.network.parameters()),
         "seconds": round(time.perf_counter() - started),
         "best_epoch": curve.best,
         "epochs": [epoch._asdict() for epoch in curve.epochs],
-        **_figures(targets, said, texts.labels),
-    }
-
-
-def _figures(targets: NDArray[np.intp], said: NDArray[np.intp], labels: Sequence[str]) -> dict[str, Any]:
-    """Micro-F1 is the accuracy where every run has one label."""
-    precision, recall, f1, runs = precision_recall_fscore_support(
-        targets, said, labels=range(len(labels)), average=None, zero_division=0
-    )
-    return {
-        "labels": list(labels),
-        "accuracy": round(float((targets == said).mean()), 4),
-        "macro_f1": round(float(f1.mean()), 4),
-        "per_label": {
-            label: {
-                "precision": round(float(precision[i]), 4),
-                "recall": round(float(recall[i]), 4),
-                "f1": round(float(f1[i]), 4),
-                "runs": int(runs[i]),
-            }
-            for i, label in enumerate(labels)
-        },
-        "confusion": confusion_matrix(targets, said, labels=range(len(labels))).tolist(),
+        **label_figures(truth.tolist(), said.tolist(), texts.labels),
     }
 
 

@@ -25,7 +25,15 @@ from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 
-__all__ = ["CorpusError", "LabelledRun", "MaskedRuns", "fingerprint", "read_folder", "read_oai"]
+__all__ = [
+    "CorpusError",
+    "LabelledRun",
+    "MaskedRuns",
+    "fingerprint",
+    "read_folder",
+    "read_oai",
+    "redacted_lines",
+]
 
 OAI_SOURCES = ("cu", "du", "ue")
 PARTS = ("train", "validation", "test")
@@ -213,6 +221,13 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
+def redacted_lines(data: bytes, redactor: Redactor, line_bytes: int = InputSettings().line_bytes) -> list[str]:
+    """Lines of one whole source, through the serving stages."""
+    cutter = LineCutter(line_bytes)
+    lines = cutter.feed(data) + cutter.finish()
+    return redactor.lines("\n".join(lines), redactor.start()).split("\n") if lines else []
+
+
 class MaskedRuns:
     """Runs as numbers: `lines` holds each distinct masked line once, `runs[i]` maps sources to arrays of indexes into it.
 
@@ -243,9 +258,8 @@ class MaskedRuns:
         return np.fromiter((index.setdefault(line, len(index)) for line in lines), dtype=np.int32)
 
     def _masked_lines(self, data: bytes) -> list[str]:
-        cutter = LineCutter(self.line_bytes)
-        lines = cutter.feed(data) + cutter.finish()
-        return mask(self.redactor.lines("\n".join(lines), self.redactor.start()), self.numbers).split("\n") if lines else []
+        lines = redacted_lines(data, self.redactor, self.line_bytes)
+        return mask("\n".join(lines), self.numbers).split("\n") if lines else []
 
     def distinct(self, run: int) -> NDArray[np.int32]:
         """Indexes of the distinct masked lines of one run, over all its sources."""

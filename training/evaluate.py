@@ -16,10 +16,13 @@ from training.keyword_rule import keyword_label
 
 __all__ = [
     "MIN_TEST_RUNS",
+    "CalibrationBin",
     "HeldOut",
     "Scores",
+    "calibration_bins",
     "expected_calibration_error",
     "judge",
+    "label_figures",
     "mean_and_spread",
     "paired_bootstrap",
     "scores_of",
@@ -49,6 +52,27 @@ class HeldOut(NamedTuple):
     def confusion(self, model: str, labels: Sequence[str]) -> list[list[int]]:
         """Counts, a row a true label, a column a said one, in the order of `labels`."""
         return np.asarray(confusion_matrix(self.truth, self.said[model], labels=list(labels))).tolist()  # type: ignore[no-any-return]
+
+
+def label_figures(truth: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    """Of labels alone, without verdicts; micro-F1 is the accuracy, since every run has one label."""
+    names = list(labels)
+    precision, recall, f1, runs = precision_recall_fscore_support(truth, said, labels=names, average=None, zero_division=0)
+    return {
+        "labels": names,
+        "accuracy": round(float(np.mean([a == b for a, b in zip(truth, said, strict=True)])), 4),
+        "macro_f1": round(float(f1.mean()), 4),
+        "per_label": {
+            label: {
+                "precision": round(float(precision[i]), 4),
+                "recall": round(float(recall[i]), 4),
+                "f1": round(float(f1[i]), 4),
+                "runs": int(runs[i]),
+            }
+            for i, label in enumerate(names)
+        },
+        "confusion": confusion_matrix(truth, said, labels=names).tolist(),
+    }
 
 
 def judge(bundle: Bundle, runs: Sequence[LabelledRun], redactor: Redactor, line_bytes: int) -> list[Verdict]:
@@ -180,15 +204,25 @@ def _confidence(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
     return np.array([verdict.confidence for verdict in verdicts])
 
 
+class CalibrationBin(NamedTuple):
+    """Means over the runs whose confidence lies in one bin."""
+
+    confidence: float
+    accuracy: float
+    runs: int
+
+
+def calibration_bins(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = 15) -> list[CalibrationBin]:
+    """Of equal width over 0 to 1; bins without runs are left out."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    inside = [place == i for i in range(bins)]
+    return [CalibrationBin(float(confidence[b].mean()), float(right[b].mean()), int(b.sum())) for b in inside if b.any()]
+
+
 def expected_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their runs (Guo et al. 2017)."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(right[place == i].mean() - confidence[place == i].mean()) * (place == i).mean()
-        for i in range(bins)
-        if (place == i).any()
-    ]
-    return float(sum(gaps))
+    found = calibration_bins(right, confidence, bins)
+    return float(sum(abs(one.accuracy - one.confidence) * one.runs / len(right) for one in found))
 
 
 def mean_and_spread(values: Sequence[float]) -> dict[str, Any]:

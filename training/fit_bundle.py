@@ -114,12 +114,8 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     terms_of_line = [[term_index[t] for t in line_terms(words) if t in term_index] for words in masked.words]
     expected_terms = keyed.expected_terms(passing, detector.profile.expected, templates, terms_of_line)
     procedures = fit_procedures(corpus.runs, masked, training, groups, corpus.labels, passing, seed)
-    pool = fit_pool(
-        {"terms": terms.out_of_fold}
-        | ({"procedures": procedures.out_of_fold} if procedures else {})
-        | ({"charcnn": networks.out_of_fold} if networks else {}),
-        targets,
-    )
+    fitted = {n: one for n, one in {"terms": terms, "procedures": procedures, "charcnn": networks}.items() if one}
+    pool = fit_pool({name: one.out_of_fold for name, one in fitted.items()}, targets)
     files = {
         "templates.json": templates.to_json().encode(),
         "detector.json": detector.profile.model_dump_json(indent=1).encode(),
@@ -154,9 +150,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
             "templates": len(templates.keys),
             "terms": len(terms.terms),
             "inverse_penalty": terms.inverse_penalty,
-            "temperatures": {"terms": round(terms.temperature, 4)}
-            | ({"procedures": round(procedures.temperature, 4)} if procedures else {})
-            | ({"charcnn": round(networks.temperature, 4)} if networks else {}),
+            "temperatures": {name: round(one.temperature, 4) for name, one in fitted.items()},
             "out_of_fold_log_loss": pool.losses,
             **({"charcnn_precision": networks.precision._asdict()} if networks else {}),
         },

@@ -21,11 +21,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.settings import InputSettings
-from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.normalise import mask
 from stream_triage.stages.redact import Redactor
-from training.data import CorpusError, LabelledRun, read_folder
+from training.data import CorpusError, LabelledRun, read_folder, redacted_lines
 
 __all__ = ["CATEGORIES", "Fences", "PreprocessSettings", "Selection", "block_lengths", "clean", "main", "select"]
 
@@ -77,16 +75,13 @@ class Selection:
     clean_sizes: NDArray[np.int64]
 
 
-def clean(data: bytes, redactor: Redactor | None = None, line_bytes: int = InputSettings().line_bytes) -> str:
+def clean(data: bytes, redactor: Redactor | None = None) -> str:
     """A log as the published networks read it: masked as serving masks, without numbers, very long words and lines.
 
     >>> clean(b"13/02/25 00:43:36:616\\tI: CMPI L2 RLC maximum retransmissions reached (UE Id: 0, UL DRB Id: 1)\\r\\n")
     'I: CMPI L2 RLC maximum retransmissions reached (UE Id: , UL DRB Id: )'
     """
-    redactor = redactor or Redactor()
-    cutter = LineCutter(line_bytes)
-    lines = cutter.feed(data) + cutter.finish()
-    masked = mask(redactor.lines("\n".join(lines), redactor.start())) if lines else ""
+    masked = mask("\n".join(redacted_lines(data, redactor or Redactor())))
     return "\n".join(_cleaned_lines(masked.split("\n")))
 
 
@@ -123,10 +118,10 @@ def select(runs: Sequence[LabelledRun], settings: PreprocessSettings | None = No
     redactor = Redactor()
     raw = np.array([sum(map(len, run.sources.values())) for run in runs])
     cleaned = np.array([sum(len(clean(data, redactor)) for data in run.sources.values()) for run in runs])
-    chosen = [i for i, run in enumerate(runs) if not run.category or run.category in settings.categories]
+    chosen = {i for i, run in enumerate(runs) if not run.category or run.category in settings.categories}
     test = {i for i in chosen if settings.split and runs[i].parts.get(settings.split) == "test"}
-    fences = Fences.of(cleaned[[i for i in chosen if i not in test]], settings.tukey)
-    dropped = {i: "category" for i in range(len(runs)) if i not in set(chosen)}
+    fences = Fences.of(cleaned[sorted(chosen - test)], settings.tukey)
+    dropped = {i: "category" for i in range(len(runs)) if i not in chosen}
     outside = {i: reason for i in chosen if (reason := _outside(int(raw[i]), int(cleaned[i]), fences, settings.limit_bytes))}
     dropped |= {i: reason for i, reason in outside.items() if i not in test}
     kept = [i for i in range(len(runs)) if i not in dropped]

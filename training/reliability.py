@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
 from stream_triage.errors import StreamTriageError
@@ -24,11 +23,10 @@ from stream_triage.records import Verdict
 from stream_triage.settings import InputSettings
 from stream_triage.stages.redact import Redactor
 from training.data import CorpusError, LabelledRun, read_folder
-from training.evaluate import expected_calibration_error, judge
+from training.evaluate import calibration_bins, expected_calibration_error, judge
 
 __all__ = ["figures", "main"]
 
-BINS = 15
 FOLDER = Path(__file__).parent / "results"
 
 
@@ -74,7 +72,7 @@ def figures(
         "bundle": f"{bundle.card.name} {bundle.card.version}",
         "runs": len(runs),
         "accuracy": round(float(right.mean()), 4),
-        "expected_calibration_error": round(expected_calibration_error(right, confidence, BINS), 4),
+        "expected_calibration_error": round(expected_calibration_error(right, confidence), 4),
         "needs_review_share": round(float((~sure).mean()), 4),
         "error_rate_of_the_rest": round(float((~right[sure]).mean()), 4) if sure.any() else None,
         "review_below_confidence": bundle.card.review_below_confidence,
@@ -82,21 +80,11 @@ def figures(
             sum(not r and run.label == bundle.card.passing_label for r, run in zip(right, runs, strict=True))
         ),
         "missed_causes": [[cause, label, count, totals[cause]] for (cause, label), count in missed.most_common()],
-        "bins": _bins(right, confidence),
+        "bins": [
+            {"confidence": round(one.confidence, 4), "accuracy": round(one.accuracy, 4), "runs": one.runs}
+            for one in calibration_bins(right, confidence)
+        ],
     }
-
-
-def _bins(right: NDArray[np.bool_], confidence: NDArray[np.float64]) -> list[dict[str, float]]:
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return [
-        {
-            "confidence": round(float(confidence[place == i].mean()), 4),
-            "accuracy": round(float(right[place == i].mean()), 4),
-            "runs": int((place == i).sum()),
-        }
-        for i in range(BINS)
-        if (place == i).any()
-    ]
 
 
 def _causes(labels: Path) -> dict[str, str]:

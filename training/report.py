@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 
 from training.evaluate import mean_and_spread
+from training.markdown import spread, table
 from training.report_corpus import corpus_parts
 
 mpl.use("Agg")
@@ -85,7 +86,7 @@ def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -
     parts = [
         HEAD,
         _who_decides(card),
-        _table(("out-of-fold log-loss", "nats a run"), [(name, f"{loss:.4f}") for name, loss in losses.items()]),
+        table(("out-of-fold log-loss", "nats a run"), [(name, f"{loss:.4f}") for name, loss in losses.items()]),
         CLASSIFIERS,
         _classifier_table(card, kinds),
         _picture("confusion", "Confusion matrices of the served pool, runs of all folds together"),
@@ -123,28 +124,28 @@ def _classifier_table(card: Row, kinds: Iterable[str]) -> str:
     rows = []
     for kind in kinds:
         scores = card["scores"][kind]
-        rows.append((f"`{kind}`", MODELS["served"], _spread(scores["macro_f1"]), ""))
+        rows.append((f"`{kind}`", MODELS["served"], spread(scores["macro_f1"]), ""))
         for model in ("terms", "charcnn"):
             less = scores[f"served_less_{model}_alone"]
             interval = f"{less['difference']:+.4f} ({less['low']:+.4f} to {less['high']:+.4f})"
-            rows.append((f"`{kind}`", MODELS[model], _spread(scores[f"{model}_alone_macro_f1"]), interval))
-        rows.append((f"`{kind}`", "keyword rule", _spread(scores["keyword_rule_macro_f1"]), ""))
-    return _table(("split", "model", "macro-F1", "pool less this"), rows)
+            rows.append((f"`{kind}`", MODELS[model], spread(scores[f"{model}_alone_macro_f1"]), interval))
+        rows.append((f"`{kind}`", "keyword rule", spread(scores["keyword_rule_macro_f1"]), ""))
+    return table(("split", "model", "macro-F1", "pool less this"), rows)
 
 
 def _detector_table(card: Row, splits: Sequence[Row]) -> str:
     rows = []
     for kind in dict.fromkeys(row["kind"] for row in splits):
         scores, tables = card["scores"][kind], [row["tables"] for row in splits if row["kind"] == kind]
-        served = _spread(scores["anomaly_auroc"]), _false_alarms([table["served"] for table in tables])
+        served = spread(scores["anomaly_auroc"]), _false_alarms([table["served"] for table in tables])
         # Of the first fold; the others differ in the last digit.
         interval = scores["false_alarms_in_interval"][0].partition("within ")[2]
         if "next_key" in scores["detectors"]:
             rows.append((f"`{kind}`", "**served: plain and LogGPT**", *served, interval))
-            rows.append((f"`{kind}`", "plain detector alone", _spread(scores["plain_detector_auroc"]), "", ""))
+            rows.append((f"`{kind}`", "plain detector alone", spread(scores["plain_detector_auroc"]), "", ""))
         else:
             rows.append((f"`{kind}`", "plain detector alone", *served, interval))
-    return _table(("split", "detector", "AUROC", "false alarms", "stated interval of their rate"), rows)
+    return table(("split", "detector", "AUROC", "false alarms", "stated interval of their rate"), rows)
 
 
 def _false_alarms(tables: Sequence[Row]) -> str:
@@ -167,23 +168,13 @@ def _trial_table(trials: Sequence[Row]) -> str:
                 f"`{kind}`, fold {split}",
                 f"{some[0]['parameters']:,}",
                 str(len(some)),
-                _spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
-                _spread(mean_and_spread([trial["macro_f1"] for trial in some])),
+                spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
+                spread(mean_and_spread([trial["macro_f1"] for trial in some])),
                 ", ".join(count for trial in some for count in trial["rare"].values()),
             )
         )
     head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found")
-    return _table(head, rows)
-
-
-def _spread(figure: Row) -> str:
-    several = len(figure["values"]) > 1
-    return f"{figure['mean']:.4f}" + (f" ± {figure['sd']:.4f}" if several else "")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    ruled = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
+    return table(head, rows)
 
 
 def _draw_curves(split: Row, path: Path) -> None:

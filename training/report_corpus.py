@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.markdown import spread, table
+
 __all__ = ["corpus_parts"]
 
 Row = Mapping[str, Any]
@@ -36,7 +38,7 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
     scores: Row = json.loads(card.read_text())["scores"]
     parts = [
         HEAD,
-        _table(
+        table(
             ("split", "model", "numbers", "macro-F1", "accuracy", "ECE"), _models(scores, _read(results / "baselines.json"))
         ),
     ]
@@ -60,10 +62,10 @@ def _models(scores: Row, baselines: Sequence[Row] | None) -> Iterable[Sequence[s
     for split, of_split in scores.items():
         first = of_split["first_seed"]
         rest = (f"{first['accuracy']:.4f}", f"{first['expected_calibration_error']:.4f}")
-        yield (f"`{split}`", MODELS["served"], "magnitude", _spread(of_split["macro_f1"]), *rest)
+        yield (f"`{split}`", MODELS["served"], "magnitude", spread(of_split["macro_f1"]), *rest)
         for name, words in MODELS.items():
             if f"{name}_alone_macro_f1" in of_split:
-                yield (f"`{split}`", words, "magnitude", _spread(of_split[f"{name}_alone_macro_f1"]), "", "")
+                yield (f"`{split}`", words, "magnitude", spread(of_split[f"{name}_alone_macro_f1"]), "", "")
         for row in baselines or ():
             if row["split"] == split:
                 yield (f"`{split}`", row["model"], row["numbers"], f"{row['macro_f1']:.4f}", f"{row['accuracy']:.4f}", "")
@@ -75,7 +77,7 @@ def _by_label(scores: Row) -> str:
         for split, of_split in scores.items()
         for label, one in of_split["first_seed"]["per_label"].items()
     ]
-    return _table(("split", "label", "found", "precision", "recall", "F1"), rows)
+    return table(("split", "label", "found", "precision", "recall", "F1"), rows)
 
 
 def _reliability(found: Row) -> str:
@@ -90,7 +92,7 @@ def _reliability(found: Row) -> str:
 
 def _missed(found: Row) -> str:
     rows = [(f"`{cause}`", said, f"{count} of {of}") for cause, said, count, of in found["missed_causes"][:15]]
-    return "Causes that are missed most:\n\n" + _table(("cause", "said", "runs"), rows)
+    return "Causes that are missed most:\n\n" + table(("cause", "said", "runs"), rows)
 
 
 def _preprocessed(found: Row) -> str:
@@ -116,14 +118,4 @@ def _trials(trials: Sequence[Row]) -> str:
         )
         for row in trials
     ]
-    return _table(("split", "network", "seed", "parameters", "epochs", "macro-F1", "accuracy"), rows)
-
-
-def _spread(figure: Row) -> str:
-    several = len(figure["values"]) > 1
-    return f"{figure['mean']:.4f}" + (f" ± {figure['sd']:.4f}" if several else "")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    ruled = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
+    return table(("split", "network", "seed", "parameters", "epochs", "macro-F1", "accuracy"), rows)

@@ -6,7 +6,7 @@ most `blocks` sequences, drawn anew, make an epoch.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +23,13 @@ __all__ = ["Characters", "Seq2SeqConfig", "Seq2SeqNet", "Seq2SeqTask", "load_emb
 class Characters:
     """Characters as numbers from 1, in the order of their code; 0 is what the training text does not have, and padding."""
 
-    def __init__(self, characters: Sequence[str]) -> None:
+    def __init__(self, characters: Iterable[str]) -> None:
         self.characters = sorted(set(characters))
         self._number = {character: i for i, character in enumerate(self.characters, 1)}
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Characters":
-        return cls("".join(sorted(set().union(*map(set, texts)))))
+        return cls(set().union(*texts))
 
     def __len__(self) -> int:
         return len(self.characters) + 1

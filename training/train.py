@@ -19,13 +19,14 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 import numpy as np
 
 from stream_triage.bundle import Bundle, replaceable_files, write_bundle
 from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
+from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.redact import Redactor
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
@@ -77,7 +78,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", choices=("all", "baseline"), default="all", help="baseline: no networks, no torch")
     parser.add_argument(
         "--numbers",
-        choices=("magnitude", "removed", "valued"),
+        choices=get_args(Numbers),
         default="magnitude",
         help="what masking tells of a number: its power of ten, nothing, or more of the kinds whose value decides",
     )

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.procedures import FEATURES, Procedures, Signal, features, read_signal, vector
+from stream_triage.stages.procedures import FEATURES, Procedures, ProcedureState, Signal, features, read_signal, vector
 from stream_triage.trees import Trees
 from training.calibration import temperature
-from training.data import LabelledRun, MaskedRuns
+from training.data import LabelledRun, MaskedRuns, redacted_lines
 from training.splits import cross_folds
 from training.train_terms import TUNING_FOLDS
 
@@ -60,7 +59,10 @@ def fit_procedures(
 ) -> ProceduresFit | None:
     """None where no training run names a UE: there is nothing to follow then."""
     usual = usual_kinds(corpus, passing)
-    found = np.stack([procedure_features(runs[i], corpus, i, usual) for i in training.tolist()])
+    signals = [read_signal(line, usual) for line in corpus.lines]
+    if not any(signal and signal.names_ue for signal in signals):
+        return None
+    found = np.stack([procedure_features(runs[i], corpus, i, signals) for i in training.tolist()])
     if not found[:, FEATURES.index("ues")].any():
         return None
     targets = np.array([labels.index(label) for label in corpus.labels[training]])
@@ -85,28 +87,17 @@ def usual_kinds(corpus: MaskedRuns, passing: Sequence[int]) -> frozenset[int]:
     return frozenset(kind for kind, count in counts.items() if count >= USUAL_SHARE * len(passing))
 
 
-def procedure_features(run: LabelledRun, corpus: MaskedRuns, index: int, usual: frozenset[int]) -> NDArray[np.float64]:
-    """Features of one run, shape (F,), through the serving stage."""
+def procedure_features(
+    run: LabelledRun, corpus: MaskedRuns, index: int, signals: Sequence[Signal | None]
+) -> NDArray[np.float64]:
+    """Features of one run, shape (F,), through the serving stage; `signals` are of the corpus's distinct lines."""
     states = {}
     for source, data in run.sources.items():
-        cutter = LineCutter(corpus.line_bytes)
-        lines = cutter.feed(data) + cutter.finish()
-        text = corpus.redactor.lines("\n".join(lines), corpus.redactor.start())
-        states[source] = Procedures.begun()
-        signals = [_signal(corpus, line, usual) for line in corpus.runs[index][source].tolist()]
-        Procedures.follow(states[source], text.split("\n") if lines else [], signals, 1)
+        lines = redacted_lines(data, corpus.redactor, corpus.line_bytes)
+        states[source] = ProcedureState()
+        told = (signals[line] for line in corpus.runs[index][source].tolist())
+        Procedures.follow(states[source], lines, told, 1)
     return vector(features(states))
-
-
-_signals: dict[tuple[int, frozenset[int]], dict[int, Signal | None]] = {}
-"""What each distinct line of a corpus tells, by corpus and usual kinds."""
-
-
-def _signal(corpus: MaskedRuns, line: int, usual: frozenset[int]) -> Signal | None:
-    known = _signals.setdefault((id(corpus), usual), {})
-    if line not in known:
-        known[line] = read_signal(corpus.lines[line], usual)
-    return known[line]
 
 
 def grown(found: NDArray[np.float64], targets: NDArray[np.intp], labels: int, seed: int) -> dict[str, NDArray[Any]]:

@@ -149,7 +149,7 @@ def _command(payload: str) -> Signal | None:
     """What the script asked for, and what the tester answered."""
     if payload.startswith("C: "):
         if "GETSTATS" in payload:
-            return Signal("asked", DATA)
+            return Signal("answer", DATA)
         if "FAILED" in payload:
             names = (("licensed", "unlicensed"), ("8030", "search_failed"), ("15014", "search_failed"))
             return Signal(next((name for word, name in names if word in payload), "command_failed"), DATA)
@@ -288,7 +288,7 @@ class _Values:
 class ProcedureState:
     """Of one source."""
 
-    __slots__ = ("alone", "counts", "first_lines", "line", "order", "record", "table", "ues", "unfollowed", "values")
+    __slots__ = ("alone", "counts", "first_lines", "order", "record", "table", "ues", "unfollowed", "values")
 
     def __init__(self) -> None:
         self.ues: dict[int, _Ue] = {}
@@ -303,7 +303,6 @@ class ProcedureState:
         self.table = ""
         self.order: list[int] = []
         """Layers of the first abnormal record and of the first that came again."""
-        self.line = 0
 
     def count(self, name: str, line: int) -> None:
         self.counts[name] += 1
@@ -393,13 +392,8 @@ class Procedures:
         """Nothing: see `signal`."""
         return [None] * len(masked)
 
-    @staticmethod
-    def begun() -> ProcedureState:
-        """The state of a source that has no lines yet."""
-        return ProcedureState()
-
     def start(self) -> ProcedureState:
-        return self.begun()
+        return ProcedureState()
 
     def update(self, state: ProcedureState, features: Sequence[Any], numbers: Sequence[int]) -> None:
         """Nothing: see `follow`."""
@@ -475,7 +469,7 @@ def _trouble(state: ProcedureState, layer: int, kind: int, ue: int | None, numbe
             known[0] += 1
             again = known[0] == LOOP
         elif len(state.alone) < MAX_KINDS:
-            state.alone[layer, kind] = [1, number, 0]
+            state.alone[layer, kind] = [1, number]
     elif followed := _followed(state, ue):
         followed.trouble(layer, kind, number)
         again = followed.kinds.get((layer, kind), [0])[0] == LOOP
@@ -617,7 +611,7 @@ def features(states: Mapping[str, ProcedureState]) -> Features:
             put(f"largest_{name}", kept.largest, source, kept.line)
             put(f"mean_{name}", kept.total / kept.count, source, kept.line)
             put(f"latest_{name}", max(kept.latest), source, kept.line)
-        for (layer, _), (count, line, _) in state.alone.items():
+        for (layer, _), (count, line) in state.alone.items():
             put(f"alone_{LAYERS[layer]}", count, source, line, largest=True)
         _of_ues(state, source, put)
         silent = state.counts["silent"]
@@ -646,6 +640,7 @@ _SAME_LINE: Final = {
 
 
 def _of_ues(state: ProcedureState, source: str, put: "_Put") -> None:
+    refusal = bool(state.counts["expects_refusal"])
     for ue in state.ues.values():
         put("ues", 1, source, 0)
         for name, step in (
@@ -660,7 +655,6 @@ def _of_ues(state: ProcedureState, source: str, put: "_Put") -> None:
             source,
             ue.lines.get("report", 0),
         )
-        refusal = bool(state.counts["expects_refusal"])
         by_layer: dict[int, list[list[int]]] = {}
         for (layer, _), counted in ue.troubles(refusal).items():
             by_layer.setdefault(layer, []).append(counted)

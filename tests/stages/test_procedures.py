@@ -26,7 +26,7 @@ ACTIVATE = f"{STAMP}forw mte Activate -1"
 
 
 def follow(lines: Sequence[str]) -> ProcedureState:
-    state = Procedures.begun()
+    state = ProcedureState()
     masked = mask("\n".join(lines)).split("\n")
     Procedures.follow(state, lines, [read_signal(line, USUAL) for line in masked], 1)
     return state
@@ -179,7 +179,7 @@ def test_cutting_changes_nothing(lines: list[str], cut: int) -> None:
     """Lines taken at once or in two parts give the same features; any text is bearable."""
     lines = [ACTIVATE, *lines]
     signals = [read_signal(line, USUAL) for line in mask("\n".join(lines)).split("\n")]
-    whole, parts = Procedures.begun(), Procedures.begun()
+    whole, parts = ProcedureState(), ProcedureState()
     Procedures.follow(whole, lines, signals, 1)
     Procedures.follow(parts, lines[:cut], signals[:cut], 1)
     Procedures.follow(parts, lines[cut:], signals[cut:], 1 + min(cut, len(lines)))

@@ -5,20 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus import runs
+from tests.corpus import runs, write_logs
 from training.baselines import main
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    rows = ["run,label,split_new"]
-    for i, run in enumerate(runs(60)):
-        folder = tmp_path / "logs" / run.run_id
-        folder.mkdir(parents=True)
-        for source, data in run.sources.items():
-            (folder / f"{source}.log").write_bytes(data)
-        rows.append(f"{run.run_id},{run.label},{'test' if i % 4 == 0 else 'train'}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    write_logs(tmp_path / "logs", runs(60))
+    rows = [f"{run.run_id},{run.label},{'test' if i % 4 == 0 else 'train'}" for i, run in enumerate(runs(60))]
+    (tmp_path / "labels.csv").write_text("\n".join(["run,label,split_new", *rows]) + "\n")
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from stream_triage import Bundle, Triage
 from stream_triage.records import Chunk
 from stream_triage.settings import InputSettings
 from stream_triage.sources.file import FileSource
-from tests.corpus import make_run, runs
+from tests.corpus import make_run, runs, write_logs
 from training.data import CorpusError, LabelledRun, fingerprint, read_folder, read_oai
 from training.splits import cross_folds
 from training.train import main
@@ -27,14 +27,9 @@ from training.train import main
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """Three hundred runs in folders with a CSV file of labels."""
-    rows = ["run,label,group"]
-    for i, run in enumerate(runs(300)):
-        folder = tmp_path / "logs" / run.run_id
-        folder.mkdir(parents=True)
-        for source, data in run.sources.items():
-            (folder / f"{source}.log").write_bytes(data)
-        rows.append(f"{run.run_id},{run.label},g{i}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    write_logs(tmp_path / "logs", runs(300))
+    rows = [f"{run.run_id},{run.label},g{i}" for i, run in enumerate(runs(300))]
+    (tmp_path / "labels.csv").write_text("\n".join(["run,label,group", *rows]) + "\n")
     return tmp_path
 
 

@@ -20,7 +20,7 @@ from training.corpus import GeneratedRun, generate
 from training.corpus.plan import RUNS
 from training.data import LabelledRun, fingerprint
 
-__all__ = ["as_labelled", "main"]
+__all__ = ["main"]
 
 COLUMNS = ("run", "label", "category", "cause", "script", "split_easy", "split_hard", "group_easy", "group_hard")
 ABOUT = (
@@ -49,21 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def as_labelled(run: GeneratedRun) -> LabelledRun:
-    """As `training.data.read_folder` reads it from the written corpus."""
-    return LabelledRun(f"{run.run_id}.log", run.label, {"": run.text})
-
-
 def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]:
     """Logs and labels; the card comes last, so that a folder without one is known to be unfinished."""
     logs = out / "runs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    labelled, rows = [], []
-    for run in runs:
+    rows = list(runs)
+    for run in rows:
         (logs / f"{run.run_id}.log").write_bytes(run.text)
-        labelled.append(as_labelled(run))
-        rows.append(run)
     with (out / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -77,7 +70,7 @@ def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]
         "about": ABOUT,
         "seed": seed,
         "runs": len(rows),
-        "fingerprint": fingerprint(labelled),
+        "fingerprint": fingerprint(LabelledRun(f"{run.run_id}.log", run.label, {"": run.text}) for run in rows),
         **{name: _counts(getattr(run, name) for run in rows) for name in ("label", "category", "rat", "evidence", "cause")},
         "parts": {
             split: {

@@ -204,7 +204,7 @@ def rlf(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     at_ms += rng.choice((200, 500, 1000, 2000))
     run.say(at_ms, "t310_expiry", ue)
     run.say(at_ms + 2, "reest_start", ue, reason="Radio link failure")
-    run.say(at_ms + 12, "selection" if run.rat == "NR" else "selection_lte", ue)
+    run.say(at_ms + 12, f"selection{run.suffix}", ue)
     run.say(at_ms + 14, "ra_start", ue)
     at_ms += rng.uniform(500, 3000)
     run.say(at_ms, rng.choice(("t301", "t311")), ue)
@@ -323,8 +323,7 @@ def search_15014(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
 
 def _search(run: Run, at_ms: float, cause: Cause, code: int, text: str) -> None:
     """The script looks for its cell again and again; no Random Access can follow."""
-    name = "NRSETMUERADIOCONTEXTCELL" if run.rat == "NR" else "SetMueRadioContextCell"
-    rng = run.rng
+    name, rng = run.cell_command, run.rng
     for _ in range(rng.randint(2, 4)):
         run.timeline.add(at_ms, f"{run.firmware.forward} mte {name} 0 {run.cells[0]} {run.fullfreq} [] [] [1]")
         at_ms += rng.uniform(3000, 12_000)

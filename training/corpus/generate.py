@@ -84,6 +84,11 @@ class Fault(NamedTuple):
     evidence: str
     lingers: bool
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Layers whose abnormal records this fault keeps out of the log."""
+        return frozenset((self.cause.label,)) if self.evidence == "tail" else frozenset()
+
 
 def _attempt(planned: Planned, known: Catalogue, rng: random.Random) -> GeneratedRun | None:
     category = rng.choices(list(CATEGORIES), list(CATEGORIES.values()))[0]
@@ -172,11 +177,10 @@ def _traffic(run: Run, fault: Fault | None, confusing: Sequence[Cause]) -> tuple
     run.timeline.add(begin + rng.uniform(1, 60), f"C: FORW 0x00 {run.firmware.ok} MTE ACTIVATE: RETURN CODE:0 SUCCEEDED")
     end = begin + script.stagger_ms * len(run.ues) + rng.uniform(40_000, 400_000)
     confusers, mild = _confusers(run, fault, confusing)
-    silent = frozenset((fault.cause.label,)) if fault and fault.evidence == "tail" else frozenset()
     if fault and fault.cause.stage == "cell":
-        _cell_fault(run, fault, begin + 200, silent)
+        _cell_fault(run, fault, begin + 200)
     else:
-        _ues(run, fault, mild, begin + 100, end, silent)
+        _ues(run, fault, mild, begin + 100, end)
     _waits(run, fault, begin + 200)
     run.now = end
     if fault and fault.lingers:
@@ -196,20 +200,18 @@ def _traffic(run: Run, fault: Fault | None, confusing: Sequence[Cause]) -> tuple
     return tuple(confusers)
 
 
-def _cell_fault(run: Run, fault: Fault, at_ms: float, silent: frozenset[str]) -> None:
+def _cell_fault(run: Run, fault: Fault, at_ms: float) -> None:
     for ue in run.ues:
         strike(run, ue, at_ms, fault.cause)
     if fault.evidence == "absence":
         return
-    run.silent = silent
+    run.silent = fault.silent
     after = unfold(run, run.ues[0], at_ms, fault.cause, severe=True)
     break_down(run, run.ues[0], after, fault.cause)
     run.silent = frozenset()
 
 
-def _ues(
-    run: Run, fault: Fault | None, mild: dict[int, dict[Stage, Cause]], begin: float, end: float, silent: frozenset[str]
-) -> None:
+def _ues(run: Run, fault: Fault | None, mild: dict[int, dict[Stage, Cause]], begin: float, end: float) -> None:
     """Each UE from its start to its end, in cycles of attach and detach where the script has them."""
     rng, script = run.rng, run.script
     struck_once = False
@@ -220,10 +222,9 @@ def _ues(
         span = (end - start) / cycles
         for cycle in range(cycles):
             severe = fault if fault and ue.number in fault.ues and cycle == broken_cycle else None
-            alone = severe is not None and fault is not None and fault.cause.whole_run and struck_once
-            reached = _cycle(
-                run, ue, start + cycle * span, start + (cycle + 0.9) * span, severe, mild.get(ue.number, {}), silent, alone
-            )
+            quiet = severe is not None and severe.cause.whole_run and struck_once
+            begun, done = start + cycle * span, start + (cycle + 0.9) * span
+            reached = _cycle(run, ue, begun, done, severe, mild.get(ue.number, {}), quiet)
             if severe and ue.failed:
                 struck_once = True
             if not reached:
@@ -240,7 +241,6 @@ def _cycle(
     end: float,
     fault: Fault | None,
     mild: dict[Stage, Cause],
-    silent: frozenset[str],
     quiet: bool,
 ) -> bool:
     """One attach and what follows; False if the UE is out. `quiet`: another UE has the records of the fault already."""
@@ -248,13 +248,13 @@ def _cycle(
     troubles = {stage: Trouble(cause, False) for stage, cause in mild.items()}
     stage = fault.cause.stage if fault else None
     if script.negative:
-        return _negative(run, ue, begin, fault, troubles, silent)
+        return _negative(run, ue, begin, fault, troubles)
     if fault and stage in ("ra", "rrc", "nas", "session"):
         if fault.evidence == "absence" or quiet:
             _attach_until(run, ue, begin, stage, fault)
             return False
         troubles[stage] = Trouble(fault.cause, True)
-        run.silent = silent
+        run.silent = fault.silent
     reached = attach(run, ue, begin, troubles)
     run.silent = frozenset()
     if reached is None:
@@ -266,18 +266,14 @@ def _cycle(
     moment = reached + (traffic_end - reached) * rng.uniform(*_when(struck))
     traffic(run, ue, reached, moment if struck else traffic_end, records)
     if script.mobile and not (struck and stage == "traffic"):
-        trouble = (
-            Trouble(struck.cause, True)
-            if struck and struck.evidence == "records" and not quiet
-            else troubles.get("handover")
-        )
-        run.silent = silent if struck and struck.evidence == "tail" else frozenset()
-        if struck and struck.evidence == "tail":
+        trouble = troubles.get("handover")
+        if struck and (struck.evidence == "tail" or (struck.evidence == "records" and not quiet)):
             trouble = Trouble(struck.cause, True)
+            run.silent = struck.silent
         mobility(run, ue, reached, traffic_end, trouble)
         run.silent = frozenset()
     if struck and stage == "traffic":
-        _break_traffic(run, ue, moment, struck, silent, quiet)
+        _break_traffic(run, ue, moment, struck, quiet)
         if ue.left_ms is None:
             traffic(run, ue, moment, traffic_end, max(1, records // 3))
     if (cause := mild.get("traffic")) and not (ue.left_ms and ue.left_ms < moment):
@@ -292,7 +288,7 @@ def _when(fault: Fault | None) -> tuple[float, float]:
     return (0.05, 0.3) if fault and fault.lingers else (0.1, 0.8)
 
 
-def _break_traffic(run: Run, ue: Ue, at_ms: float, fault: Fault, silent: frozenset[str], quiet: bool) -> None:
+def _break_traffic(run: Run, ue: Ue, at_ms: float, fault: Fault, quiet: bool) -> None:
     cause = fault.cause
     for counter in cause.counters:
         run.late.append((at_ms, {counter: run.rng.randint(2000, 400_000)}))
@@ -303,7 +299,7 @@ def _break_traffic(run: Run, ue: Ue, at_ms: float, fault: Fault, silent: frozens
             run.say(at_ms + 1, f"disconnected{run.suffix}", ue)
             ue.left_ms = at_ms
         return
-    run.silent = silent
+    run.silent = fault.silent
     after = unfold(run, ue, at_ms, cause, severe=True)
     break_down(run, ue, after, cause)
     run.silent = frozenset()
@@ -318,9 +314,7 @@ def _attach_until(run: Run, ue: Ue, at_ms: float, stage: Stage, fault: Fault) ->
     run.silent = frozenset()
 
 
-def _negative(
-    run: Run, ue: Ue, begin: float, fault: Fault | None, troubles: dict[Stage, Trouble], silent: frozenset[str]
-) -> bool:
+def _negative(run: Run, ue: Ue, begin: float, fault: Fault | None, troubles: dict[Stage, Trouble]) -> bool:
     """A test that expects the network to refuse its UEs."""
     rng = run.rng
     if fault and fault.cause.stage in ("ra", "rrc"):
@@ -328,7 +322,7 @@ def _negative(
             _attach_until(run, ue, begin, fault.cause.stage, fault)
             return False
         troubles[fault.cause.stage] = Trouble(fault.cause, True)
-        run.silent = silent
+        run.silent = fault.silent
     accepted = bool(fault and fault.cause.stage == "negative")
     words = {"3": "Illegal UE", "11": "PLMN not allowed", "15": "No suitable cells in tracking area"}
     cause = int(run.script.negative)

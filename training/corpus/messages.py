@@ -322,7 +322,7 @@ _L2_ABNORMAL: Final = {
 _L3_HEALTHY: Final = {
     "rat_nr": ("MTE 0 NAS ACTIVE RAT IND{u}|N1 MODE ACTIVE",),
     "rat_lte": ("MTE 0 NAS ACTIVE RAT IND{u}|S1 MODE ACTIVE",),
-    "selection": ("RRC Cell Selection{r}|Cell Info:|   Cell Id: {cell} SSB Freq: {fullfreq} Cell Type: Suitable",),
+    "selection_nr": ("RRC Cell Selection{r}|Cell Info:|   Cell Id: {cell} SSB Freq: {fullfreq} Cell Type: Suitable",),
     "selection_lte": ("RRC Cell Selection{r}|Cell Info:|   Cell Id: {cell} Dl Freq: {freq} Cell Type: Suitable",),
     "leave": ("RRC Leave Connected Cell Selection{r}",),
     "connected_nr": ("MTE 0 NR CONNECTION IND{u}",),

@@ -30,10 +30,19 @@ def attach(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float | None:
     return at_ms
 
 
+def _endured(run: Run, ue: Ue, at_ms: float, trouble: Trouble) -> float | None:
+    """The time behind a trouble, or None where the UE does not get over it."""
+    after = unfold(run, ue, at_ms, trouble.cause, trouble.severe)
+    if not trouble.severe:
+        return after
+    break_down(run, ue, after, trouble.cause)
+    return None
+
+
 def _random_access(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float | None:
     rng = run.rng
     run.say(at_ms, f"rat{run.suffix}", ue)
-    run.say(at_ms + 1, "selection" if run.rat == "NR" else "selection_lte", ue)
+    run.say(at_ms + 1, f"selection{run.suffix}", ue)
     at_ms += rng.uniform(1, 3)
     run.say(at_ms, "ra_start", ue)
     if run.traced("l1"):
@@ -41,10 +50,10 @@ def _random_access(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float 
     preambles = rng.choice((1, 1, 1, 2))
     trouble = troubles.get("ra")
     if trouble:
-        at_ms = unfold(run, ue, at_ms + 5, trouble.cause, trouble.severe)
-        if trouble.severe:
-            break_down(run, ue, at_ms, trouble.cause)
+        after = _endured(run, ue, at_ms + 5, trouble)
+        if after is None:
             return None
+        at_ms = after
         preambles = rng.randint(2, 4)
         if rng.random() < 0.5:
             run.say(at_ms, "ra_error", ue, n=rng.choice((6, 8, 10)))
@@ -65,11 +74,10 @@ def _connection(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float | N
         run.say(at_ms, "setup_done", ue)
     trouble = troubles.get("rrc")
     if trouble:
-        at_ms = unfold(run, ue, at_ms + rng.uniform(20, 400), trouble.cause, trouble.severe)
-        if trouble.severe:
-            break_down(run, ue, at_ms, trouble.cause)
+        after = _endured(run, ue, at_ms + rng.uniform(20, 400), trouble)
+        if after is None:
             return None
-        at_ms += rng.uniform(50, 900)
+        at_ms = after + rng.uniform(50, 900)
         run.say(at_ms, "ra_start", ue)
         at_ms += rng.uniform(3, 112)
         run.say(at_ms, "ra_done", ue, n=1)
@@ -96,10 +104,10 @@ def _registration(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float |
             at_ms += rng.uniform(4, 40)
     trouble = troubles.get("nas")
     if trouble:
-        at_ms = unfold(run, ue, at_ms, trouble.cause, trouble.severe)
-        if trouble.severe:
-            break_down(run, ue, at_ms, trouble.cause)
+        after = _endured(run, ue, at_ms, trouble)
+        if after is None:
             return None
+        at_ms = after
     at_ms += min(16_000.0, 300 + rng.lognormvariate(6.6, 1.1))
     run.say(at_ms, f"registered{run.suffix}", ue)
     ue.done["registered"] = at_ms
@@ -113,10 +121,10 @@ def _session(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float | None
         run.say(at_ms, "reconfig", ue)
     trouble = troubles.get("session")
     if trouble:
-        at_ms = unfold(run, ue, at_ms, trouble.cause, trouble.severe)
-        if trouble.severe:
-            break_down(run, ue, at_ms, trouble.cause)
+        after = _endured(run, ue, at_ms, trouble)
+        if after is None:
             return None
+        at_ms = after
     if run.traced("l3"):
         run.say(at_ms + 8, "reconfig_done", ue)
     at_ms += rng.uniform(50, 3000)
@@ -157,16 +165,13 @@ def mobility(run: Run, ue: Ue, since_ms: float, until_ms: float, trouble: Troubl
         target = rng.choice([cell for cell in run.cells if cell != ue.cell])
         run.say(at_ms, "report", ue, target=target)
         struck = trouble if i == len(times) - 1 else None
-        if struck and struck.cause.name in ("ho-no-command", "ho-measurement"):
-            after = unfold(run, ue, at_ms + 200, struck.cause, struck.severe)
-            if struck.severe:
-                break_down(run, ue, after, struck.cause)
-                return
+        before_command = struck is not None and struck.cause.name in ("ho-no-command", "ho-measurement")
+        if struck and before_command and _endured(run, ue, at_ms + 200, struck) is None:
+            return
         run.say(at_ms + 25, "sync_reconfig", ue, target=target)
-        if struck and struck.cause.label == "L3" and struck.cause.name not in ("ho-no-command", "ho-measurement"):
-            after = unfold(run, ue, at_ms + 60, struck.cause, struck.severe)
-            if struck.severe:
-                break_down(run, ue, after, struck.cause)
+        if struck and struck.cause.label == "L3" and not before_command:
+            after = _endured(run, ue, at_ms + 60, struck)
+            if after is None:
                 return
             at_ms = after + 60
         run.say(at_ms + 30, "ra_start", ue, trigger="Handover", cell=target)
@@ -174,11 +179,8 @@ def mobility(run: Run, ue: Ue, since_ms: float, until_ms: float, trouble: Troubl
         run.say(done, "ra_done", ue, n=1)
         run.say(done, "handover", ue, target=target)
         ue.cell = target
-        if struck and struck.cause.label != "L3":
-            after = unfold(run, ue, done + 20, struck.cause, struck.severe)
-            if struck.severe:
-                break_down(run, ue, after, struck.cause)
-                return
+        if struck and struck.cause.label != "L3" and _endured(run, ue, done + 20, struck) is None:
+            return
 
 
 def overcome(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:

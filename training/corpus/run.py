@@ -89,6 +89,11 @@ class Run:
     def suffix(self) -> str:
         return "_nr" if self.rat == "NR" else "_lte"
 
+    @property
+    def cell_command(self) -> str:
+        """The command that gives a radio context its cell, as scripts type it."""
+        return "NRSETMUERADIOCONTEXTCELL" if self.rat == "NR" else "SetMueRadioContextCell"
+
     def command(self, text: str, *answer: str, low: float = 1, high: float = 60, section: str = "") -> float:
         """A command at the clock and its confirmation; the clock moves behind it. Returns the time of the confirmation."""
         self.timeline.add(self.now, text, section=section)
@@ -184,38 +189,6 @@ def _draw(name: str, run: Run, ue: Ue | None, tbs: int) -> Any:
             return f"{rsrp + rng.gauss(0, 1.5):.1f}"
         case "better":
             return f"{rsrp + rng.uniform(3, 9):.1f}"
-        case "low":
-            return f"{rng.uniform(-126, -112):.1f}"
-        case "rsrq":
-            return f"{rng.uniform(-14, -10):.1f}"
-        case "sinr":
-            return f"{rng.uniform(12, 28):.1f}"
-        case "poor":
-            return f"{rng.uniform(-9, -2):.1f}"
-        case "rise":
-            return f"{rng.uniform(4, 15):.1f}"
-        case "bler":
-            return f"{rng.uniform(0.0, 0.12):.3f}"
-        case "badbler":
-            return f"{rng.uniform(0.25, 0.9):.3f}"
-        case "errors":
-            return int(tbs * rng.uniform(0.0, 0.12))
-        case "baderrors":
-            return int(tbs * rng.uniform(0.25, 0.9))
-        case "setup":
-            return "RRCSetup" if nr else "RRCConnectionSetup"
-        case "reconf":
-            return "RRCReconfiguration" if nr else "RRCConnectionReconfiguration"
-        case "release":
-            return "RRCRelease" if nr else "RRCConnectionRelease"
-        case "rrcreject":
-            return "RRCReject" if nr else "RRCConnectionReject"
-        case "regreject":
-            return "REGISTRATION REJECT" if nr else "ATTACH REJECT"
-        case "sessreject":
-            return "PDU SESSION ESTABLISHMENT REJECT" if nr else "PDN CONNECTIVITY REJECT"
-        case "treass":
-            return "t-Reassembly" if nr else "t-Reordering"
         case "bearer":
             return rng.choice(("DRB Id: 1", "DRB Id: 1", "DRB Id: 2", "SRB Id: 1"))
         case "trigger":
@@ -230,8 +203,36 @@ def _draw(name: str, run: Run, ue: Ue | None, tbs: int) -> Any:
             return "Radio link failure"
         case "ie":
             return rng.choice(("spCellConfig", "drb-ToAddModList", "measConfig", "mac-CellGroupConfig"))
-    low, high = _RANGES[name]
-    return rng.randint(low, high)
+    if name in _BY_TECHNOLOGY:
+        return _BY_TECHNOLOGY[name][not nr]
+    if name in _LEVELS:
+        return f"{rng.uniform(*_LEVELS[name]):.1f}"
+    if name in _ERROR_RATES:
+        return f"{rng.uniform(*_ERROR_RATES[name]):.3f}"
+    if name in _ERROR_COUNTS:
+        return int(tbs * rng.uniform(*_ERROR_RATES[_ERROR_COUNTS[name]]))
+    return rng.randint(*_RANGES[name])
+
+
+_BY_TECHNOLOGY: Final[Mapping[str, tuple[str, str]]] = {
+    "setup": ("RRCSetup", "RRCConnectionSetup"),
+    "reconf": ("RRCReconfiguration", "RRCConnectionReconfiguration"),
+    "release": ("RRCRelease", "RRCConnectionRelease"),
+    "rrcreject": ("RRCReject", "RRCConnectionReject"),
+    "regreject": ("REGISTRATION REJECT", "ATTACH REJECT"),
+    "sessreject": ("PDU SESSION ESTABLISHMENT REJECT", "PDN CONNECTIVITY REJECT"),
+    "treass": ("t-Reassembly", "t-Reordering"),
+}
+"""Names in NR and in LTE."""
+_LEVELS: Final[Mapping[str, tuple[float, float]]] = {
+    "low": (-126, -112),
+    "rsrq": (-14, -10),
+    "sinr": (12, 28),
+    "poor": (-9, -2),
+    "rise": (4, 15),
+}
+_ERROR_RATES: Final[Mapping[str, tuple[float, float]]] = {"bler": (0.0, 0.12), "badbler": (0.25, 0.9)}
+_ERROR_COUNTS: Final[Mapping[str, str]] = {"errors": "bler", "baderrors": "badbler"}
 
 
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {

@@ -105,8 +105,7 @@ def _logging(run: Run) -> None:
 
 
 def _cell(run: Run) -> None:
-    rng = run.rng
-    name = "NRSETMUERADIOCONTEXTCELL" if run.rat == "NR" else "SetMueRadioContextCell"
+    rng, name = run.rng, run.cell_command
     for context, cell in enumerate(run.cells):
         rest = "[] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
         words = f"{name} {context} {cell} {run.fullfreq} {rng.choice((20, 40, 100))} {rest}"

@@ -32,9 +32,7 @@ class Written(NamedTuple):
     text: bytes
     sections: tuple[tuple[str, int], ...]
     root_line: int | None
-    root_offset: int | None
     last_symptom_line: int | None
-    last_symptom_offset: int | None
 
 
 class Timeline:
@@ -67,7 +65,6 @@ class Timeline:
         out: list[str] = []
         sections: list[tuple[str, int]] = []
         root = symptom = None
-        sizes: list[int] = [0]
         for entry, at in zip(entries, stamps, strict=True):
             if entry.section:
                 sections.append((entry.section, len(out) + 1))
@@ -84,15 +81,7 @@ class Timeline:
                 if i == 0 and entry.symptom:
                     symptom = len(out) + 1
                 out.append(text)
-                sizes.append(sizes[-1] + len(text) + 2)
-        return Written(
-            _encoded(out, rng),
-            tuple(sections),
-            root,
-            None if root is None else sizes[root],
-            symptom,
-            None if symptom is None else sizes[symptom],
-        )
+        return Written(_encoded(out, rng), tuple(sections), root, symptom)
 
     def _limited(self, entries: list[Entry]) -> list[Entry]:
         """Oldest records of the traffic go until the rest fits."""
