@@ -69,7 +69,7 @@ train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folde
 corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
 	$(BIN)/python -m training.train $(TM500) --out models/tm500 \
-		--models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
+		--rules training/tm500_rules.toml --models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
 		--source "invented TM500-style runs, python -m training.corpus --seed 1"
 	$(BIN)/python -m training.baselines $(TM500)
 	$(BIN)/python -m training.reliability --bundle models/tm500 $(TM500) --split easy

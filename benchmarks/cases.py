@@ -119,7 +119,7 @@ def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
     model = next(iter(triage.models.values()))
     with _watched_functions(watch):
         watch.watch(triage.redactor, "lines", "redact")
-        watch.watch(triage.rules, "update", "rules")
+        watch.watch(model.rules, "update", "rules")
         watch.watch(model, "look_up", "look up")
         watch.watch(model.detector, "update", "detect")
         watch.watch(model.classifier, "read", "features")

@@ -10,7 +10,7 @@ pin() {
 }
 pin run.txt --extra kafka --extra opensearch
 echo 'cachetools>=5.5' >"${TMPDIR:-/tmp}/overrides.$$"
-pin dev.txt --extra kafka --extra opensearch --extra train --group dev --group track --override "${TMPDIR:-/tmp}/overrides.$$"
+pin dev.txt --extra kafka --extra opensearch --extra train --group dev --group track --group baselines --override "${TMPDIR:-/tmp}/overrides.$$"
 rm "${TMPDIR:-/tmp}/overrides.$$"
 pin peers.txt --group peers
 # Only what builds the wheel, without what the package needs.

@@ -605,9 +605,10 @@ def _describe_bundle(settings: Settings) -> str:
 
 
 def _describe_rules(settings: Settings) -> str:
-    found = wiring.open_rules(settings)
-    found.check_labels(wiring.open_bundle(settings).card.labels)
-    return f"{len(found.rules)} rules from {settings.rules}" if settings.rules else "no rules file"
+    model = next(iter(wiring.open_triage(settings).models.values()))
+    count, of_file = len(model.rules.rules), len(wiring.open_rules(settings).rules)
+    told = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
+    return f"{told}, {count - of_file} of the bundle" if count > of_file else told
 
 
 def _describe_redaction(settings: Settings) -> str:

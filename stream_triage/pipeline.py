@@ -37,7 +37,7 @@ from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, word
 from stream_triage.stages.procedures import Procedures, ProcedureState, Signal, failed_ues
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES, Mark, Reducer
-from stream_triage.stages.rules import Rule, RuleHit, Rules
+from stream_triage.stages.rules import RULES_NAME, Rule, RuleHit, Rules
 from stream_triage.stages.template import Templates
 from stream_triage.stages.terms import TermClassifier
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
@@ -97,7 +97,8 @@ class _Memo:
 class Model:
     """The stages that one bundle fills."""
 
-    def __init__(self, bundle: Bundle, reduction_lines: int = MAX_LINES) -> None:
+    def __init__(self, bundle: Bundle, reduction_lines: int = MAX_LINES, rules: Rules | None = None) -> None:
+        """`rules` come before those of the bundle."""
         card = bundle.card
         if card.masking_version != MASKING_VERSION:
             raise BundleError(
@@ -111,6 +112,13 @@ class Model:
         self.procedures = next((c for c in self.classifier.classifiers.values() if isinstance(c, Procedures)), None)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
+        own = (
+            Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
+            if RULES_NAME in card.files
+            else Rules()
+        )
+        self.rules = (rules or Rules()).before(own)
+        self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
@@ -210,7 +218,7 @@ class _SourceState:
         self.procedures = next((own for own in self.classify if isinstance(own, ProcedureState)), None)
         self.detect = model.detector.start()
         self.next_key = model.next_key.start() if model.next_key else None
-        self.rules = triage.rules.start(source, headers)
+        self.rules = model.rules.start(source, headers)
         self.lines = 0
         self.problems: list[str] = []
 
@@ -299,7 +307,7 @@ class Session:
         text = self._triage.redactor.lines("\n".join(lines), state.redact)
         lines = text.split("\n")
         self.text.append(source, lines)
-        self._triage.rules.update(state.rules, lines, first_number)
+        model.rules.update(state.rules, lines, first_number)
         masked = model.look_up(lines)
         indexes = [line.key_index for line in masked]
         model.detector.update(
@@ -316,7 +324,7 @@ class Session:
 
     def _verdict(self, final: bool) -> Verdict:
         model, card = self._model, self._model.card
-        hits = self._triage.rules.finish({name: state.rules for name, state in self._sources.items()})
+        hits = model.rules.finish({name: state.rules for name, state in self._sources.items()})
         scores = model.classifier.scores({name: state.classify for name, state in self._sources.items()})
         decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
         detection = model.detector.finish({name: state.detect for name, state in self._sources.items()}, self._order(final))
@@ -417,6 +425,7 @@ class Session:
                 note=hit.rule.note,
             )
             for hit in hits
+            if hit.rule.decides or hit.rule.label == self._model.card.labels[decision.label]
         ]
         return tuple(self._with_text(item) for item in (*by_rules, *items))
 
@@ -499,13 +508,10 @@ class Triage:
     ) -> None:
         """The first bundle judges runs that ask for no other. Raises `SettingsError` for rules with labels no bundle has."""
         bundles = [bundles] if isinstance(bundles, Bundle) else bundles
-        self.models = {bundle.card.name: Model(bundle, reduction_lines) for bundle in bundles}
+        self.models = {bundle.card.name: Model(bundle, reduction_lines, rules) for bundle in bundles}
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
-        self.rules = rules or Rules()
-        for model in self.models.values():
-            self.rules.check_labels(model.card.labels)
         self.line_bytes = line_bytes
         self.open_spool = open_spool
 

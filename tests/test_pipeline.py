@@ -11,7 +11,7 @@ from benchmarks.stopwatch import kept_bytes
 from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict
 from stream_triage.pipeline import Session
 from stream_triage.stages.redact import Redactor
-from stream_triage.stages.rules import Rule, Rules
+from stream_triage.stages.rules import RULES_NAME, Rule, Rules
 from tests.corpus import make_run, tiny_bundle
 from tests.verdicts import assert_same
 
@@ -324,6 +324,47 @@ def test_rule_weight_moves_the_probability(bundle: Bundle) -> None:
     moved = judge(Triage(bundle, rules=rules_with(veto=False, weight=1.5)), dict(PASSING.sources)).probabilities
     before, after = math.log(plain["L2"] / plain["Pass"]), math.log(moved["L2"] / moved["Pass"])
     assert after - before == pytest.approx(1.5)
+
+
+def test_rule_that_tells_a_cause_alone(bundle: Bundle) -> None:
+    """It moves no score, and is silent where the verdict has another label."""
+    plain = judge(Triage(bundle), dict(PASSING.sources))
+    for label, cause, kinds in (("Pass", "script", ["rule"]), ("L2", None, [])):
+        rules = rules_with(veto=False, cause="script", label=label)
+        verdict = judge(Triage(bundle, rules=rules), dict(PASSING.sources))
+        assert verdict.probabilities == plain.probabilities
+        assert (verdict.label, verdict.cause) == ("Pass", cause)
+        assert [item.kind for item in verdict.evidence if item.kind == "rule"] == kinds
+
+
+RULE_OF_BUNDLE = b"""[[rule]]
+name = "r1"
+pattern = "session up"
+label = "%s"
+veto = true
+"""
+
+
+def with_rules(bundle: Bundle, content: bytes) -> Bundle:
+    files = {name: bundle.data(name) for name in bundle.card.files} | {RULES_NAME: content}
+    return Bundle(bundle.card.model_copy(update={"files": dict.fromkeys(files, "")}), files)
+
+
+def test_rules_of_the_bundle(bundle: Bundle) -> None:
+    """They are used like those of a file, which may replace them by their name."""
+    own = with_rules(bundle, RULE_OF_BUNDLE % b"L2")
+    assert judge(Triage(own), dict(PASSING.sources)).label == "L2"
+    silent = rules_with(pattern="never said")
+    assert judge(Triage(own, rules=silent), dict(PASSING.sources)).passed
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"[[rule", "rules.toml of bundle memory is not valid TOML"), (RULE_OF_BUNDLE % b"L9", "label 'L9'; the bundle has")],
+)
+def test_faulty_rules_of_the_bundle(bundle: Bundle, content: bytes, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Triage(with_rules(bundle, content))
 
 
 def test_rule_scope(bundle: Bundle) -> None:

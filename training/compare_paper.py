@@ -4,8 +4,8 @@
 
 One JSON object a trial is appended to `--out` as soon as the trial is done, and a trial that is in the file already is not
 run again; networks go on from the last epoch in `--checkpoints`. The validation part of the split stops a training, the test
-part is only told. Learning rate 1e-4, class weights, patience as published (Ihalage et al., section V), but at most
-`--epochs` epochs.
+part is only told. Learning rate 1e-4, at most 200 epochs, patience 30 and class weights as published (Ihalage et al.,
+section V); `--rate` and `--epochs` make it shorter, and the file says so.
 """
 
 import argparse
@@ -32,8 +32,6 @@ __all__ = ["Texts", "Trial", "main", "trials"]
 
 RESULTS = Path(__file__).parent / "results" / "paper.jsonl"
 PATIENCE = 30
-LEARNING_RATE = 1e-4
-SEQ2SEQ_EPOCHS = 10
 CONTEXTS = (1_000, 5_000, 10_000, 20_000, 100_000, 200_000)
 
 
@@ -48,9 +46,9 @@ class Trial:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
-def trials() -> Iterator[Trial]:
+def trials(context: int = 50_000) -> Iterator[Trial]:
     """The main pair first, so that an interrupted comparison is worth something."""
-    cnn = Trial("CNN")
+    cnn = Trial("CNN", context=context)
     yield cnn
     yield replace(cnn, name="CNN, random embedding", embedded=False)
     yield replace(cnn, name="BiLSTM + CNN", network={"bilstm": True})
@@ -93,7 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoints", type=Path, default=Path(".cache/training/paper"))
     parser.add_argument("--only", default="", help="only the trials of this name")
     parser.add_argument("--seeds", type=int, default=5, help="seeds below this number")
+    parser.add_argument(
+        "--context", type=int, default=50_000, help="characters of a log's end, where the trial does not say"
+    )
     parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
+    parser.add_argument("--seq2seq-epochs", type=int, default=10)
     parser.add_argument("--pool", type=int, default=PaperCNNConfig(1, 1).pool)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args(argv)
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     texts = Texts(runs, arguments.split)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    for trial in trials():
+    for trial in trials(arguments.context):
         if arguments.only in ("", trial.name) and trial.seed < arguments.seeds and not _done(arguments, trial):
             row = _identity(arguments, trial) | _run(trial, texts, arguments)
             with arguments.out.open("a") as file:
@@ -116,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _identity(arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
-    return {"split": arguments.split, "epochs_at_most": arguments.epochs, "pool": arguments.pool, **asdict(trial)}
+    settings = {"epochs_at_most": arguments.epochs, "learning_rate": arguments.rate, "pool": arguments.pool}
+    return {"split": arguments.split, **settings, **asdict(trial)}
 
 
 def _done(arguments: argparse.Namespace, trial: Trial) -> bool:
@@ -127,7 +131,7 @@ def _done(arguments: argparse.Namespace, trial: Trial) -> bool:
 
 def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str, Any]:
     """Figures of one training on the test part."""
-    embedding = _embedding(texts, arguments, trial.seed) if trial.embedded else None
+    embedding = _embedding(texts, arguments) if trial.embedded else None
     config = PaperCNNConfig(len(texts.characters), len(texts.labels), **{"pool": arguments.pool, **trial.network})
     task = PaperCNNTask(
         texts.logs,
@@ -140,11 +144,11 @@ def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str,
         embedding=embedding,
     )
     identity = _identity(arguments, trial)
-    name = f"{arguments.split}-{trial.name}-{trial.seed}".replace(" ", "_").replace(",", "")
+    name = f"{arguments.split}-{trial.name}-{trial.context}-{trial.seed}".replace(" ", "_").replace(",", "")
     started = time.perf_counter()
     curve = fit(
         task,
-        LoopSettings(epochs=arguments.epochs, learning_rate=LEARNING_RATE, patience=PATIENCE, seed=trial.seed),
+        LoopSettings(epochs=arguments.epochs, learning_rate=arguments.rate, patience=PATIENCE, seed=trial.seed),
         checkpoint=arguments.checkpoints / f"{name}.pt",
         about=identity,
         report=lambda number, epoch: print(trial.name, trial.seed, number, epoch, file=sys.stderr, flush=True),
@@ -160,20 +164,18 @@ def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str,
     }
 
 
-def _embedding(texts: Texts, arguments: argparse.Namespace, seed: int) -> NDArray[np.float32]:
-    """The seq2seq model's, trained once for each split and seed."""
-    path = arguments.checkpoints / f"seq2seq-{arguments.split}-{seed}.npz"
+def _embedding(texts: Texts, arguments: argparse.Namespace) -> NDArray[np.float32]:
+    """The seq2seq model's, trained once for each split; the seeds of the trials share it."""
+    path = arguments.checkpoints / f"seq2seq-{arguments.split}.npz"
     if not path.exists():
         config = Seq2SeqConfig(len(texts.characters))
-        task = Seq2SeqTask(
-            texts.joined(texts.training), texts.joined(texts.validation), config, length=texts.block_length, seed=seed
-        )
+        task = Seq2SeqTask(texts.joined(texts.training), texts.joined(texts.validation), config, length=texts.block_length)
         fit(
             task,
-            LoopSettings(epochs=SEQ2SEQ_EPOCHS, learning_rate=1e-3, patience=3, seed=seed),
+            LoopSettings(epochs=arguments.seq2seq_epochs, learning_rate=1e-3, patience=3),
             checkpoint=path.with_suffix(".pt"),
-            about={"length": texts.block_length, "characters": texts.characters.characters, "seed": seed},
-            report=lambda number, epoch: print("seq2seq", seed, number, epoch, file=sys.stderr, flush=True),
+            about={"length": texts.block_length, "characters": texts.characters.characters},
+            report=lambda number, epoch: print("seq2seq", number, epoch, file=sys.stderr, flush=True),
         )
         save_embedding(path, texts.characters, task.network)
     return load_embedding(path, texts.characters)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, Card
 from stream_triage.stages.normalise import MASKING_VERSION
+from stream_triage.stages.rules import RULES_NAME
 from stream_triage.stages.terms import line_terms
 from training.calibration import fit_pool, review_limit
 from training.data import LabelledRun, MaskedRuns, fingerprint
@@ -56,7 +57,7 @@ class Corpus:
 class BundleSettings:
     """What a bundle is called and which models are trained for it; `checkpoints` is a folder for interrupted trainings.
 
-    Without `next_key` a bundle of all models has the plain detector alone.
+    Without `next_key` a bundle of all models has the plain detector alone. `rules` is a rules file for the bundle to carry.
     """
 
     name: str
@@ -66,6 +67,7 @@ class BundleSettings:
     charcnn: "CharCNNSettings | None" = None
     loggpt: "LogGPTSettings | None" = None
     checkpoints: Path | None = None
+    rules: Path | None = None
     say: Callable[[str], None] = lambda text: None
 
 
@@ -123,6 +125,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         **terms.files(expected_terms),
         **(procedures.files if procedures else {}),
         **(networks.files if networks else {}),
+        **({RULES_NAME: settings.rules.read_bytes()} if settings.rules else {}),
     }
     card = Card(
         name=settings.name,

@@ -5,14 +5,17 @@ maximum, dense layers, softmax; 0.79 M parameters with four layers. `bilstm` put
 (2.1 M). Logs longer than the context keep their end, where failures show; shorter ones are padded and the padding is kept
 out of the maximum.
 
-Departures: the paper names neither widths, kernels nor strides. At stride 1 a log of 50,000 characters costs 2.8 billion
+Departures: the paper names neither widths, kernels nor strides. At stride 1 a log of 50,000 characters costs 36 billion
 multiplications; `pool` takes the maximum of so many neighbours behind the first layer (1: as described). A norm at each
-position, without which the maximum passes ever larger values (LOG.md, 2026-11-22).
+position, without which the maximum passes ever larger values (LOG.md, 2026-11-22). The first convolution over the embedding
+is looked up, the same numbers for a sixtieth of the work: what a character adds at each place of the kernel is one row of a
+table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +44,7 @@ class PaperCNNConfig:
     residual: bool = True
     bilstm: bool = False
     lstm_units: int = 280
-    pool: int = 4
+    pool: int = 32
     dropout: float = 0.2
 
 
@@ -61,7 +64,6 @@ class PaperCNNNet(nn.Module):
         widths = [inputs, *[config.channels] * config.layers]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, (1, KERNEL), padding=(0, KERNEL // 2)) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(RMSNorm(config.channels) for _ in range(config.layers))
-        self.pool = nn.MaxPool2d((1, config.pool))
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Sequential(
             nn.Linear(config.channels, config.dense),
@@ -71,19 +73,65 @@ class PaperCNNNet(nn.Module):
         )
 
     def forward(self, symbols: Tensor) -> Tensor:
-        x = self.embedding(symbols)
-        if self.config.bilstm:
-            x, _ = self.lstm(x)
-        x = x.transpose(1, 2).unsqueeze(2)
-        there = (symbols != 0).to(x.dtype)[:, None, None]
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+        there = symbols != 0
+        windows = (len(symbols), -1, self.config.pool)
+        x = self._with_lstm(symbols) if self.config.bilstm else self._looked_up(symbols)
+        x = torch.relu(x)
+        there = there.view(windows).any(2)[:, None, None]
+        x = self.norms[0](x.transpose(1, 2).unsqueeze(2))
+        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
             y = norm(torch.relu(conv(x * there)))
-            x = x + y if self.config.residual and i else y
-            if i == 0 and self.config.pool > 1:
-                x, there = self.pool(x * there), self.pool(there)
+            x = x + y if self.config.residual else y
         lowest = torch.finfo(x.dtype).min
-        pooled = x.masked_fill(there == 0, lowest).amax(3).flatten(1)
+        pooled = x.masked_fill(~there, lowest).amax(3).flatten(1)
         return self.dense(self.dropout(torch.clamp(pooled, min=-1e4)))  # type: ignore[no-any-return]
+
+    def _with_lstm(self, symbols: Tensor) -> Tensor:
+        """First convolution behind the LSTM and its maximum in each window, shape (N, T / pool, channels)."""
+        there = (symbols != 0)[..., None]
+        x, _ = self.lstm(self.embedding(symbols))
+        x = self.convs[0]((x * there).transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+        x = x.masked_fill(~there, -torch.inf).reshape(len(x), -1, self.config.pool, x.shape[2])
+        return x.amax(2)  # type: ignore[no-any-return]
+
+    def _looked_up(self, symbols: Tensor) -> Tensor:
+        """The same without LSTM."""
+        conv = self.convs[0]
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        embedding = torch.cat([torch.zeros_like(self.embedding.weight[:1]), self.embedding.weight[1:]])
+        table = torch.einsum("ve,cek->kvc", embedding, conv.weight.squeeze(2)).flatten(0, 1)
+        places = torch.arange(KERNEL, device=symbols.device) * len(embedding)
+        rows = nn.functional.pad(symbols, (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1) + places
+        return _WindowMaximum.apply(table, rows, symbols != 0, self.config.pool) + conv.bias  # type: ignore[no-any-return]
+
+
+class _WindowMaximum(torch.autograd.Function):
+    """Sums of table rows at each place, and their maximum in each window; -inf in a window where nothing is.
+
+    Torch would send a gradient to every place. All but the places of the maximum get zero, so only those are visited.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, there: Tensor, pool: int) -> Tensor:
+        """`table` (K, C), `rows` (N, T, kernel) numbers of its rows, `there` (N, T), to (N, T / pool, C)."""
+        sums = nn.functional.embedding_bag(rows.reshape(-1, rows.shape[2]), table, mode="sum")
+        sums = sums.masked_fill_(~there.reshape(-1, 1), -torch.inf).view(len(rows), -1, pool, table.shape[1])
+        values, at = sums.max(2)
+        ctx.save_for_backward(rows, at)
+        ctx.table_rows, ctx.pool = len(table), pool
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, at = ctx.saved_tensors
+        count, windows, channels = gradient.shape
+        at = (at + torch.arange(windows, device=at.device)[:, None] * ctx.pool).view(count, -1)
+        channel = torch.arange(channels, device=at.device).repeat(windows)
+        of_table = gradient.new_zeros(ctx.table_rows * channels)
+        for place in range(rows.shape[2]):
+            of_table.index_add_(0, (rows[:, :, place].gather(1, at) * channels + channel).view(-1), gradient.reshape(-1))
+        return of_table.view(-1, channels), None, None, None
 
 
 class PaperCNNTask:

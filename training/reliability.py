@@ -3,7 +3,7 @@
     python -m training.reliability --bundle models/tm500 --logs DIR/runs --labels DIR/labels.csv --split easy
 
 The runs of the test part are judged as serving judges them; the accuracy told must be the card's. Causes are told where the
-labels file has a column `cause`.
+labels file has a column `cause`; those that begin with "tester-" are of the environment, and verdicts should say so.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from training.evaluate import calibration_bins, expected_calibration_error, judg
 
 __all__ = ["figures", "main"]
 
+TESTER = "tester-"
 FOLDER = Path(__file__).parent / "results"
 
 
@@ -68,6 +69,8 @@ def figures(
         if run.label != verdict.label and causes.get(run.run_id)
     )
     totals = Counter(causes.get(run.run_id, "") for run in runs)
+    of_tester = np.array([causes.get(run.run_id, "").startswith(TESTER) for run in runs])
+    told = np.array([verdict.cause == "environment" for verdict in verdicts])
     return {
         "bundle": f"{bundle.card.name} {bundle.card.version}",
         "runs": len(runs),
@@ -79,6 +82,7 @@ def figures(
         "false_alarms": int(
             sum(not r and run.label == bundle.card.passing_label for r, run in zip(right, runs, strict=True))
         ),
+        "environment": {"runs": int(of_tester.sum()), "told": int(told.sum()), "right": int((told & of_tester).sum())},
         "missed_causes": [[cause, label, count, totals[cause]] for (cause, label), count in missed.most_common()],
         "bins": [
             {"confidence": round(one.confidence, 4), "accuracy": round(one.accuracy, 4), "runs": one.runs}

@@ -28,6 +28,7 @@ from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.redact import Redactor
+from stream_triage.stages.rules import Rules
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
 from training.fit_bundle import BundleSettings, Corpus, alone, classifiers_in, fit_bundle
@@ -82,6 +83,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="magnitude",
         help="what masking tells of a number: its power of ten, nothing, or more of the kinds whose value decides",
     )
+    parser.add_argument("--rules", type=Path, help="rules file (TOML) that the bundle will carry")
     parser.add_argument("--source", default="own logs", help="where the runs are from, for the card")
     parser.add_argument("--checkpoints", type=Path, help="where networks are kept after each epoch", metavar="DIR")
     parser.add_argument("--figures", type=Path, help="JSON file for curves, confusion matrices and comparisons")
@@ -160,6 +162,7 @@ def _bundle_settings(arguments: argparse.Namespace, split: Split) -> BundleSetti
         models=arguments.models,
         # It learns from passing runs alone, whose kinds a split by fault leaves as they are: one kind of split is enough.
         next_key=split.kind == _worked_on["corpus"].group_kinds[0],
+        rules=arguments.rules,
         checkpoints=arguments.checkpoints and arguments.checkpoints / f"{split.kind}-{split.seed}",
         say=lambda text: _say(f"{where}: {text}"),
     )
@@ -197,6 +200,8 @@ def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor)
     masked = MaskedRuns(runs, redactor, settings.input.line_bytes, arguments.numbers)
     _say(f"{len(masked.lines)} distinct masked lines in {time.perf_counter() - started:.0f} s")
     others = sorted(set(counts) - {arguments.passing_label})
+    if arguments.rules:
+        Rules.read(arguments.rules).check_labels(counts)  # before any training time is spent
     source = OAI_SOURCE if arguments.oai else arguments.source
     return Corpus(runs, masked, (arguments.passing_label, *others), arguments.passing_label, kinds, source)
 

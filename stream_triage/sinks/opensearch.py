@@ -292,6 +292,7 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
             "labels": [f"{name}={value}" for name, value in verdict.headers.items()],
             "evidence": [{name: getattr(item, name) for name in evidence} for item in verdict.evidence],
             "anomalies": [{name: getattr(item, name) for name in anomaly} for item in verdict.anomalies],
+            **({"ues": verdict.ues.model_dump()} if verdict.ues else {}),
             "verdict": verdict.model_dump_json(),
         },
     }

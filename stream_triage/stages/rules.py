@@ -10,7 +10,8 @@ A rules file is TOML:
     note = "the tester had no licence for this many UEs"
 
 A rule counts once per run. `weight` is added to the log-odds of its label (2.2 makes it 9 times as likely); `veto` sets
-the label whatever the model says. `test_case` and `source` limit a rule, as shell patterns.
+the label whatever the model says; with neither, the rule tells the `cause` of verdicts that have its label. `test_case` and
+`source` limit a rule, as shell patterns. A bundle may carry rules of its own, in the same form.
 """
 
 import re
@@ -24,7 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stream_triage.errors import SettingsError
 
-__all__ = ["Rule", "RuleHit", "RuleState", "Rules"]
+__all__ = ["RULES_NAME", "Rule", "RuleHit", "RuleState", "Rules"]
+
+RULES_NAME = "rules.toml"
+"""The file of a bundle that holds rules of its own."""
 
 TEST_CASE_HEADER = "test.case.name"
 
@@ -39,6 +43,7 @@ class Rule(BaseModel):
         default=None, allow_inf_nan=False, description="added to the log-odds of the label; below zero speaks against"
     )
     veto: bool = Field(default=False, description="the run gets the label whatever the model says")
+    times: int = Field(default=1, ge=1, description="lines of the run that must match before the rule counts")
     test_case: str = Field(default="*", description="shell pattern on the header test.case.name")
     source: str = Field(default="*", description="shell pattern on the name of the source")
     cause: Literal["product", "environment", "script"] | None = None
@@ -54,10 +59,17 @@ class Rule(BaseModel):
         return pattern
 
     @model_validator(mode="after")
-    def _weight_or_veto(self) -> "Rule":
-        if (self.weight is None) == (not self.veto):
+    def _says_something(self) -> "Rule":
+        if self.veto and self.weight is not None:
             raise ValueError("needs either a weight or veto = true")
+        if not self.veto and self.weight is None and self.cause is None:
+            raise ValueError("needs a weight, veto = true or a cause")
         return self
+
+    @property
+    def decides(self) -> bool:
+        """Has a say in the label; the others tell a cause alone."""
+        return self.veto or self.weight is not None
 
 
 class RuleHit(NamedTuple):
@@ -89,22 +101,31 @@ class Rules:
     def read(cls, path: Path) -> "Rules":
         """Raises `SettingsError` that names file, rule and fault."""
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.parse(path.read_bytes(), path)
         except OSError as error:
             raise SettingsError(f"rules file {path} cannot be read: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"rules file {path} is not valid TOML: {error}") from None
-        entries = content.get("rule", [])
-        if set(content) - {"rule"} or not isinstance(entries, list):
-            raise SettingsError(f"rules file {path} may hold [[rule]] tables only")
-        return cls([_read_rule(path, i, entry) for i, entry in enumerate(entries, 1)]).checked_names(path)
 
-    def checked_names(self, path: Path) -> "Rules":
-        names = [rule.name for rule in self.rules]
+    @classmethod
+    def parse(cls, content: bytes, place: Path | str) -> "Rules":
+        """From the content of a rules file; `place` names it in errors."""
+        try:
+            tables = tomllib.loads(content.decode())
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"rules file {place} is not valid TOML: {error}") from None
+        entries = tables.get("rule", [])
+        if set(tables) - {"rule"} or not isinstance(entries, list):
+            raise SettingsError(f"rules file {place} may hold [[rule]] tables only")
+        rules = [_read_rule(place, i, entry) for i, entry in enumerate(entries, 1)]
+        names = [rule.name for rule in rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise SettingsError(f"rules file {path} has two rules called {twice[0]!r}; rename one")
-        return self
+            raise SettingsError(f"rules file {place} has two rules called {twice[0]!r}; rename one")
+        return cls(rules)
+
+    def before(self, others: "Rules") -> "Rules":
+        """These rules, then the others, but for those of a name that is there already."""
+        names = {rule.name for rule in self.rules}
+        return Rules([*self.rules, *(rule for rule in others.rules if rule.name not in names)])
 
     def check_labels(self, labels: Collection[str]) -> None:
         """Raises `SettingsError` for a rule whose label the bundle does not have."""
@@ -134,17 +155,18 @@ class Rules:
         hits = []
         for i, rule in enumerate(self.rules):
             found = [(source, state) for source, state in sorted(states.items()) if state.counts[i]]
-            if found:
+            lines = sum(state.counts[i] for _, state in found)
+            if lines >= rule.times:
                 source, state = found[0]
-                hits.append(RuleHit(rule, source, state.first_lines[i], sum(s.counts[i] for _, s in found)))
+                hits.append(RuleHit(rule, source, state.first_lines[i], lines))
         return hits
 
 
-def _read_rule(path: Path, position: int, entry: object) -> Rule:
+def _read_rule(place: Path | str, position: int, entry: object) -> Rule:
     try:
         return Rule.model_validate(entry)
     except ValidationError as error:
         name = entry.get("name", f"number {position}") if isinstance(entry, dict) else f"number {position}"
         first = error.errors(include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"rules file {path}, rule {name}: {place + ': ' if place else ''}{first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"rules file {place}, rule {name}: {field + ': ' if field else ''}{first['msg']}") from None

@@ -9,7 +9,7 @@ import pytest
 
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
-from stream_triage.records import DeadLetter, Verdict
+from stream_triage.records import DeadLetter, FailedUe, Ues, Verdict
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks import opensearch as sinks
 from stream_triage.sinks.opensearch import OpenSearchSink, set_up
@@ -96,6 +96,23 @@ class TestDocuments:
                 sink.flush()
         found = documents(opensearch, f"{settings.index_prefix}-lines-*")
         assert {line["_version"] for line in found} == {max(201, second)}
+
+    def test_failed_ues_are_found(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
+        """By how many failed, and by the reason of one of them."""
+        failed = FailedUe(ue=7, reason="no setup complete", source="", number=3, text="UE Id: 7 gone")
+        write(settings, make_verdict("a", ues=Ues(seen=32, failed=1, first=(failed,))))
+        write(settings, make_verdict("b", ues=Ues(seen=32, failed=0)), make_verdict("c"))
+        documents(opensearch, f"{settings.index_prefix}-verdicts-*")
+        first = {
+            "bool": {"filter": [{"term": {"triage.ues.first.reason": failed.reason}}, {"term": {"triage.ues.first.ue": 7}}]}
+        }
+        for query, expected in (
+            ({"range": {"triage.ues.failed": {"gte": 1}}}, ["a"]),
+            ({"nested": {"path": "triage.ues.first", "query": first}}, ["a"]),
+            ({"exists": {"field": "triage.ues.seen"}}, ["a", "b"]),
+        ):
+            found = opensearch.ask(f"{settings.index_prefix}-verdicts-*/_search", {"query": query})["hits"]["hits"]
+            assert sorted(hit["_id"] for hit in found) == expected
 
     def test_hostile_names_and_ids(self, settings: OpenSearchSettings, opensearch: OpenSearchServer):
         """A thousand header names change no mapping; ids of any length and content have a document."""

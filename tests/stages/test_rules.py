@@ -69,7 +69,8 @@ FAULTS = {
         b'[[rule]]\nname = "a"\npattern = "("\nlabel = "L2"\nveto = true\n',
         "rule a: pattern: .*regular expr",
     ),
-    "neither weight nor veto": (ENTRY.encode(), "rule a: .*either a weight or veto"),
+    "says nothing": (ENTRY.encode(), "rule a: .*needs a weight, veto = true or a cause"),
+    "matches never": (f"{ENTRY}veto = true\ntimes = 0\n".encode(), "rule a: times: "),
     "weight and veto": (f"{ENTRY}weight = 1\nveto = true\n".encode(), "rule a: .*either a weight or veto"),
     "weight is no number": (f'{ENTRY}weight = "much"\n'.encode(), "rule a: weight: "),
     "unknown cause": (f'{ENTRY}veto = true\ncause = "moon"\n'.encode(), "rule a: cause: "),
@@ -102,6 +103,19 @@ def test_rule_counts_once_at_its_first_source_by_name():
     """Lines of all sources are counted; the place is the first line of the first source."""
     found = hits(Rules([rule(pattern="boom")]), {"b": ["boom"], "a": ["", "boom", "big boom"]})
     assert found == [("r", "a", 2, 3)]
+
+
+@pytest.mark.parametrize(("times", "counts"), [(1, True), (3, True), (4, False)])
+def test_rule_that_must_match_several_lines(times, counts):
+    """Lines of all sources count; the place is still the first."""
+    found = hits(Rules([rule(pattern="boom", times=times)]), {"b": ["boom"], "a": ["", "boom", "big boom"]})
+    assert found == ([("r", "a", 2, 3)] if counts else [])
+
+
+def test_rules_before_others():
+    """The own ones first; another of the same name is replaced."""
+    own, others = Rules([rule("b", "mine"), rule("z")]), Rules([rule("a"), rule("b", "theirs")])
+    assert [(one.name, one.pattern) for one in own.before(others).rules] == [("b", "mine"), ("z", "x"), ("a", "x")]
 
 
 def test_hits_come_in_the_order_of_the_file():

@@ -55,6 +55,26 @@ def test_padding_changes_nothing(pool: int, residual: bool):
     assert torch.allclose(network(short), network(padded), atol=1e-5)
 
 
+def test_the_first_convolution_is_looked_up():
+    """Values and gradients are those of the convolution over the embedding, zeros where there is no character."""
+    torch.manual_seed(0)
+    network = PaperCNNNet(PaperCNNConfig(20, 3, pool=4, **SMALL)).double()
+    torch.nn.init.normal_(network.embedding.weight[0])  # as a loaded embedding has there
+    symbols = torch.randint(1, 20, (2, 48))
+    symbols[1, 40:] = 0
+    there = (symbols != 0)[..., None]
+    x = (network.embedding(symbols) * there).transpose(1, 2).unsqueeze(2)
+    x = network.convs[0](x).squeeze(2).transpose(1, 2).masked_fill(~there, -torch.inf)
+    expected = x.view(2, 12, 4, -1).amax(2)
+    found = network._looked_up(symbols)
+    assert torch.allclose(found, expected)
+    weights = [network.embedding.weight, network.convs[0].weight, network.convs[0].bias]
+    filled = [values.masked_fill(values.isinf(), 0).square().sum() for values in (found, expected)]
+    ours, theirs = (torch.autograd.grad(total, weights) for total in filled)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b)
+
+
 def some_logs(count: int = 60):
     """Logs of two labels: which of two characters comes in them, somewhere."""
     rng = np.random.default_rng(0)
@@ -67,7 +87,7 @@ def some_logs(count: int = 60):
 
 def task(seed: int = 0, **more) -> PaperCNNTask:
     logs, targets = some_logs()
-    config = PaperCNNConfig(9, 2, **SMALL)
+    config = PaperCNNConfig(9, 2, pool=4, **SMALL)
     return PaperCNNTask(logs, targets, range(40), range(40, 60), config, batch=8, seed=seed, **more)
 
 
