@@ -27,7 +27,7 @@ demo: setup ## judge three sample runs and say how to open one
 	@BIN=$(BIN) sh demo/run.sh
 
 test: check servers ## run every test: fast, service (on a real Kafka and OpenSearch) and slow
-	REQUIRE_SERVICES=1 $(BIN)/pytest -q -m "" --durations=10
+	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "" -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 
 # What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
 servers:
@@ -58,6 +58,7 @@ fmt: setup ## format and mend what can be mended
 bench: setup ## speed and memory of the whole path beside drain3 alone, and of the models alone
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.edge
 
 train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
 	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --seeds 4 --jobs 2 \

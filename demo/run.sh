@@ -2,7 +2,7 @@
 # Judges the sample runs and says how to open one. Exit status 1 of `run` means that some runs did not pass, as they should not.
 set -u
 triage="${BIN:-.venv/bin}/stream-triage"
-"$triage" run --config demo/settings.toml --run-by folder --quiet samples || [ $? -eq 1 ] || exit
+"$triage" run --config demo/settings.toml --quiet samples/tm500 || [ $? -eq 1 ] || exit
 echo
 echo "Open one with:"
-echo "  $triage show --config demo/settings.toml attach-rejected"
+echo "  $triage show --config demo/settings.toml rejected"

@@ -1,6 +1,7 @@
 """Verdicts in, text for a terminal out. Log text is hostile: control characters are shown, never obeyed."""
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
@@ -48,6 +49,10 @@ def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Co
     return table
 
 
+# Many lines begin with date and time, which say nothing in a narrow column.
+_LEADING_TIME = re.compile(r"\A\s*\[?(?:\d[\d/.-]*[ T])?\d\d:\d\d:\d\d\S*\s+(?=\S)")
+
+
 def run_table(verdicts: Iterable[Verdict]) -> Table:
     """One row a run, as `stream-triage run` ends with."""
     rows = [
@@ -80,6 +85,8 @@ def _top(verdict: Verdict) -> Text:
     if verdict.passed:
         return _plain(_anomaly_words(verdict.anomalies[0]))
     first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
+    if first:
+        first = first.model_copy(update={"text": _LEADING_TIME.sub("", first.text)})
     return _plain(_evidence_words(first)) if first else Text("")
 
 

@@ -222,7 +222,7 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    bundle: str = Field(default="oai5g", description="name of the model bundle, or a path to its folder")
+    bundle: str = Field(default="tm500", description="name of the model bundle, or a path to its folder")
     bundle_folders: tuple[HomePath, ...] = Field(
         default=(), description="folders searched for bundles before the built-in ones"
     )

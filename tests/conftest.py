@@ -20,6 +20,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: servers are started in one process, which begins with them; a file stays together."""
+    items.sort(key=lambda item: item.get_closest_marker("service") is None)
+    for item in items:
+        group = "services" if item.get_closest_marker("service") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     """A bundle trained in a second on invented runs (tests/corpus.py)."""
@@ -33,7 +41,7 @@ def triage(bundle: Bundle) -> Triage:
 
 @pytest.fixture(scope="session")
 def shipped() -> Bundle:
-    """The default bundle as users get it."""
+    """The bundle with networks, as users get it."""
     return Bundle.open(find_bundle("oai5g"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from benchmarks import edge
 from benchmarks.cases import CASES, STAGES, run_case
 from benchmarks.corpora import lines_of, read_corpus, write_corpora
 from benchmarks.stopwatch import Stopwatch, kept_bytes
@@ -146,3 +147,15 @@ def test_models_page_has_every_part(data: Path, tmp_path: Path, capsys: pytest.C
         assert f"\n| {row} |" in page
     for row in ("plain, OAI", "next key, CI", "first tenth", "last tenth"):
         assert f"\n| {row} |" in page
+
+
+@pytest.mark.slow
+def test_runs_are_judged_on_one_core_within_a_limit(tmp_path: Path) -> None:
+    """Each run has its verdict, within the limit and without one; what has too little room fails and says so."""
+    assert edge.main(["--runs", "20", "--long-bytes", "2000000", f"--out={tmp_path / 'edge.md'}"]) == 0
+    rows = [line for line in (tmp_path / "edge.md").read_text().splitlines() if "one core" in line or "no limits |" in line]
+    assert len(rows) == 5  # the head and two of each input
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one line\n")
+    with pytest.raises(SystemExit, match="ended with status"):
+        edge.judge_limited(log, tmp_path, 60 << 20)

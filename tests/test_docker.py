@@ -204,7 +204,7 @@ def test_steps_of_the_dockerfile(tmp_path):
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     state = tmp_path / "state"
     state.mkdir()
-    command = [tmp_path / "opt" / "bin" / "stream-triage", "run", "--run-by", "folder", ROOT / "samples" / "attach-rejected"]
+    command = [tmp_path / "opt" / "bin" / "stream-triage", "run", ROOT / "samples" / "tm500" / "rejected.log"]
     environment = {"XDG_DATA_HOME": str(state), "HOME": "/nonexistent", "TMPDIR": str(state), "PATH": "/usr/bin:/bin"}
     judged = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     assert judged.returncode == 1, judged.stderr

@@ -15,7 +15,7 @@ from stream_triage.stages.rules import RULES_NAME, Rule, Rules
 from tests.corpus import make_run, tiny_bundle
 from tests.verdicts import assert_same
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples" / "oai5g"
 
 FAILING = make_run("L3", 1000)
 PASSING = make_run("Pass", 1001)

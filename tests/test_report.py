@@ -1,9 +1,10 @@
 """What a person sees of a verdict: each anomaly with what was expected instead, and nothing that log text could do."""
 
+import pytest
 from rich.console import Console
 
-from stream_triage.records import Anomaly, Verdict
-from stream_triage.report import verdict_page
+from stream_triage.records import Anomaly, Evidence, Verdict
+from stream_triage.report import run_table, verdict_page
 from tests.verdicts import make_verdict
 
 
@@ -25,6 +26,29 @@ def test_a_line_out_of_order_has_what_was_expected_below_it() -> None:
     row = next(i for i, line in enumerate(lines) if "attach done" in line)
     assert lines[row].split() == ["+0.50", "order", "ue:7", "attach", "done"]
     assert lines[row + 1].strip() == "expected: attach <num>"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("31/08/25 15:33:49:609\tI: CMPI MTE 0 REJECT", "I: CMPI MTE 0 REJECT"),
+        ("2026-11-25T10:00:00.123Z error: gone", "error: gone"),
+        ("[10:00:00] error: gone", "error: gone"),
+        ("0000237120 0000002371 0000189696", "0000237120 0000002371 0000189696"),
+        ("10:00:00", "10:00:00"),
+        ("took 10:00:00 to attach", "took 10:00:00 to attach"),
+    ],
+)
+def test_the_table_of_runs_leaves_the_time_of_a_line_out(text: str, told: str) -> None:
+    """It is narrow; the page of the run shows the line as it is."""
+    verdict = make_verdict(
+        passed=False, label="L3", evidence=(Evidence(kind="line", weight=1, source="", number=7, text=text),)
+    )
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(run_table([verdict]))
+    assert captured.get().rstrip().endswith(f"  7  {told}")
+    assert text.replace("\t", " ").split() == next(line for line in shown(verdict).split("\n") if told in line).split()[2:]
 
 
 def test_a_run_whose_lines_surprise_as_a_whole_says_how_many() -> None:

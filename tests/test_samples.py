@@ -1,41 +1,55 @@
-"""The shipped bundle on the shipped sample runs: label, cleanliness, and the lines that must be quoted."""
+"""The shipped bundles on the sample runs: label, cleanliness, failed UEs, cause, and the lines that must be quoted."""
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream_triage import Bundle, Triage, Verdict
+from stream_triage import Bundle, Triage, Verdict, find_bundle
+from stream_triage.settings import load_settings
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 EXPECTED: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "samples.toml").read_text())
 
 
-def judge(triage: Triage, folder: Path) -> Verdict:
-    session = triage.session(folder.name)
-    for file in sorted(folder.glob("*.log")):
-        session.feed(file.read_bytes(), file.stem)
+@cache
+def opened(name: str) -> Triage:
+    return Triage(Bundle.open(find_bundle(name)))
+
+
+def judge(case: str) -> Verdict:
+    """A file is a run; so is a folder, each file of it a source."""
+    triage, place = opened(case.split("/")[0]), SAMPLES / case
+    session = triage.session(place.stem)
+    for file in [place] if place.is_file() else sorted(place.glob("*.log")):
+        session.feed(file.read_bytes(), "" if file == place else file.stem)
     return session.close()
 
 
 @pytest.mark.parametrize("case", sorted(EXPECTED))
-def test_sample(shipped: Bundle, case: str) -> None:
+def test_sample(case: str) -> None:
     """Each sample gets its label with confidence and quotes its deciding lines among the lines worth reading."""
-    expected = EXPECTED[case]
-    verdict = judge(Triage(shipped), SAMPLES / case)
-    assert (verdict.label, verdict.clean) == (expected["label"], expected["clean"])
+    expected, verdict = EXPECTED[case], judge(case)
+    assert (verdict.label, verdict.clean, verdict.cause) == (expected["label"], expected["clean"], expected.get("cause"))
     assert verdict.confidence > 0.9
+    assert [failed.ue for failed in verdict.ues.first] == expected.get("ues", []) if verdict.ues else "ues" not in expected
     quoted = [(line.source, line.text) for line in verdict.reduction if line.why in ("evidence", "anomaly")]
     for source, start in expected["lines"]:
         assert any(at == source and start in text for at, text in quoted), (source, start)
 
 
 def test_every_sample_has_an_expectation() -> None:
-    assert {path.name for path in SAMPLES.iterdir() if path.is_dir()} == set(EXPECTED)
+    assert {f"{folder.name}/{run.name}" for folder in SAMPLES.iterdir() for run in folder.iterdir()} == set(EXPECTED)
+
+
+def test_the_default_bundle_has_samples() -> None:
+    """Those that the README begins with."""
+    assert (SAMPLES / load_settings().bundle).is_dir()
 
 
 def test_a_whole_sample_says_the_same_in_one_file(shipped: Bundle) -> None:
     """Sources in one file, one after the other, give the label that they give apart."""
-    text = b"".join(file.read_bytes() for file in sorted((SAMPLES / "attach-rejected").glob("*.log")))
+    text = b"".join(file.read_bytes() for file in sorted((SAMPLES / "oai5g" / "attach-rejected").glob("*.log")))
     assert Triage(shipped).run(text).label == "L3"

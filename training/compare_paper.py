@@ -5,7 +5,8 @@
 One JSON object a trial is appended to `--out` as soon as the trial is done, and a trial that is in the file already is not
 run again; networks go on from the last epoch in `--checkpoints`. The validation part of the split stops a training, the test
 part is only told. Learning rate 1e-4, at most 200 epochs, patience 30 and class weights as published (Ihalage et al.,
-section V); `--rate` and `--epochs` make it shorter, and the file says so.
+section V). `--rate` and `--epochs` make it shorter, and `--distinct` leaves repeated lines out, which the global maximum
+hardly sees; the file says so.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from training.loop import LoopSettings, fit
 from training.paper_cnn import PaperCNNConfig, PaperCNNTask
 from training.preprocess import block_lengths, clean
 from training.seq2seq import Characters, Seq2SeqConfig, Seq2SeqTask, load_embedding, save_embedding
+from training.tracking import TrackingError, tracking
 
 __all__ = ["Texts", "Trial", "main", "trials"]
 
@@ -65,7 +67,8 @@ def trials(context: int = 50_000) -> Iterator[Trial]:
 class Texts:
     """Cleaned logs of a corpus, encoded by the characters of its training part."""
 
-    def __init__(self, runs: Sequence[LabelledRun], split: str) -> None:
+    def __init__(self, runs: Sequence[LabelledRun], split: str, distinct: bool = False) -> None:
+        """With `distinct` each line of a log comes once, where it came first."""
         self.labels = sorted({run.label for run in runs})
         self.targets = np.array([self.labels.index(run.label) for run in runs])
         part = {
@@ -73,6 +76,8 @@ class Texts:
         }
         self.training, self.validation, self.test = part["train"], part["validation"], part["test"]
         texts = ["\n".join(clean(data) for _, data in sorted(run.sources.items())) for run in runs]
+        if distinct:
+            texts = ["\n".join(dict.fromkeys(text.split("\n"))) for text in texts]
         self.characters = Characters.of([texts[i] for i in self.training])
         lengths = [length for i in self.training for length in block_lengths(texts[i])]
         self.block_length = int(np.median(lengths)) if lengths else 100
@@ -94,10 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--context", type=int, default=50_000, help="characters of a log's end, where the trial does not say"
     )
+    parser.add_argument("--distinct", action="store_true", help="each line of a log once: a quarter of the time")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
     parser.add_argument("--seq2seq-epochs", type=int, default=10)
     parser.add_argument("--pool", type=int, default=PaperCNNConfig(1, 1).pool)
+    parser.add_argument("--track", metavar="URI", nargs="?", const="sqlite:///mlflow.db", help="log to MLflow")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
@@ -108,18 +115,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    texts = Texts(runs, arguments.split)
+    texts = Texts(runs, arguments.split, arguments.distinct)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for trial in trials(arguments.context):
         if arguments.only in ("", trial.name) and trial.seed < arguments.seeds and not _done(arguments, trial):
             row = _identity(arguments, trial) | _run(trial, texts, arguments)
             with arguments.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+            try:
+                _track(arguments.track, row)
+            except TrackingError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
     return 0
 
 
+def _track(uri: str | None, row: dict[str, Any]) -> None:
+    """One MLflow run a trial: settings, the curve by epoch, the figures of the test part."""
+    with tracking(uri, "stream-triage-paper") as tracker:
+        tracker.parameters({name: row[name] for name in row if name not in ("epochs", "per_label", "confusion", "labels")})
+        for number, epoch in enumerate(row["epochs"]):
+            told = {f"validation_{name}": value for name, value in epoch["validation"].items()}
+            tracker.metrics({"training_loss": epoch["training_loss"], **told}, step=number)
+        tracker.metrics({"macro_f1": row["macro_f1"], "accuracy": row["accuracy"]})
+
+
 def _identity(arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
-    settings = {"epochs_at_most": arguments.epochs, "learning_rate": arguments.rate, "pool": arguments.pool}
+    settings = {
+        "epochs_at_most": arguments.epochs,
+        "learning_rate": arguments.rate,
+        "pool": arguments.pool,
+        "distinct": arguments.distinct,
+    }
     return {"split": arguments.split, **settings, **asdict(trial)}
 
 

@@ -51,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _draw_trials(trials, pictures / "networks.png")
     page = _page(splits, card, trials, arguments.order.read_text())
     corpus = corpus_parts(arguments.figures.parent, arguments.corpus_card)
+    of_corpus, of_paper = (arguments.figures.parent / name for name in ("tm500.json", "paper.jsonl"))
+    if of_corpus.is_file():
+        _draw_confusion(json.loads(of_corpus.read_text()), pictures / "tm500.png")
+    if of_paper.is_file():
+        _draw_published([json.loads(line) for line in of_paper.read_text().splitlines()], pictures / "paper.png")
     arguments.out.write_text("\n\n".join([page.rstrip(), *corpus]) + "\n")
     return 0
 
@@ -203,7 +208,7 @@ def _draw_confusion(splits: Sequence[Row], path: Path) -> None:
             if count:
                 shade = "white" if shares[row, column] > 0.5 else "black"
                 axis.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-        axis.set(title=f"held out by {kind}", xlabel="said", ylabel="true")
+        axis.set(title=kind, xlabel="said", ylabel="true")
         axis.set_xticks(range(len(labels)), labels, fontsize=8)
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
     _save(figure, path)
@@ -220,6 +225,21 @@ def _draw_trials(trials: Sequence[Row], path: Path) -> None:
         values = [epoch["validation"]["macro_f1"] for epoch in trial["epochs"]]
         axis.plot(range(1, len(values) + 1), values, color=colour, label=trial["name"] if first else None, alpha=0.8)
     axis.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0.5, 1.005))
+    axis.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _draw_published(trials: Sequence[Row], path: Path) -> None:
+    """Validation loss by epoch; seeds of one network in one colour."""
+    figure, axis = plt.subplots(figsize=(8, 3.6))
+    colours: dict[str, str] = {}
+    for trial in trials:
+        name = f"{trial['name']}, {trial['split']}"
+        first = name not in colours
+        colour = colours.setdefault(name, f"C{len(colours)}")
+        values = [epoch["validation"]["loss"] for epoch in trial["epochs"]]
+        axis.plot(range(1, len(values) + 1), values, color=colour, label=name if first else None, alpha=0.8)
+    axis.set(xlabel="epoch", ylabel="validation loss (weighted)")
     axis.legend(frameon=False, fontsize=8)
     _save(figure, path)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.evaluate import mean_and_spread
 from training.markdown import spread, table
 
 __all__ = ["corpus_parts"]
@@ -29,7 +30,14 @@ Of the served bundle's kind, first seed."""
 CALIBRATION = """### Calibration and abstention"""
 PAPER = """### The published networks
 
-Cut to as many epochs as the row says; the paper trains up to 200 on a GPU."""
+The residual CNN of Ihalage et al. and its variants, trained on a CPU for as many epochs as the row says (the paper: up to
+200 on a GPU). *context* is how many characters of a log's end are read, *distinct* that each line of it was read once."""
+DOCUMENTS = """### Document embeddings
+
+One embedding a log, the mean over overlapping windows, and classifiers on top (Ihalage et al., Fig. 8)."""
+EACH = """### F1 by label, all models
+
+Micro-F1 is the accuracy: each run has one label."""
 
 
 def corpus_parts(results: Path, card: Path) -> list[str]:
@@ -42,15 +50,24 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
             ("split", "model", "numbers", "macro-F1", "accuracy", "ECE"), _models(scores, _read(results / "baselines.json"))
         ),
     ]
+    documents: Sequence[Row] = _read(results / "document_embeddings.json") or ()
+    baselines: Sequence[Row] = _read(results / "baselines.json") or ()
     parts += [LABELS, _by_label(scores)]
+    if (results / "tm500.json").is_file():
+        parts += ["![Confusion matrices of the served pool, all seeds together](results/tm500.png)"]
+    parts += [EACH, _each_label([*baselines, *documents])]
     if found := _read(results / "reliability.json"):
         parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
+        parts += [_environment(found["environment"])]
     if found := _read(results / "preprocess.json"):
         parts += [_preprocessed(found), "![Lengths before and after cleaning](results/lengths.png)"]
         parts += ["![Box plot of cleaned lengths](results/boxplot.png)"]
     trials = results / "paper.jsonl"
     if trials.is_file():
         parts += [PAPER, _trials([json.loads(line) for line in trials.read_text().splitlines()])]
+        parts += ["![Validation loss by epoch](results/paper.png)"]
+    if documents:
+        parts += [DOCUMENTS, _documents(documents)]
     return parts
 
 
@@ -105,17 +122,56 @@ nearly 95 %).
 The served bundle is trained on all runs."""
 
 
-def _trials(trials: Sequence[Row]) -> str:
-    rows = [
+def _each_label(rows: Sequence[Row]) -> str:
+    labels = sorted(rows[0]["per_label"]) if rows else []
+    told = [
         (
             f"`{row['split']}`",
-            row["name"],
-            str(row["seed"]),
-            f"{row['parameters']:,}",
-            str(len(row["epochs"])),
-            f"{row['macro_f1']:.4f}",
+            row["model"] + (f", {row['numbers']}" if row.get("numbers") else ""),
             f"{row['accuracy']:.4f}",
+            f"{row['macro_f1']:.4f}",
+            *(f"{row['per_label'][label]['f1']:.3f}" for label in labels),
         )
-        for row in trials
+        for row in sorted(rows, key=lambda row: str(row["split"]))
     ]
-    return table(("split", "network", "seed", "parameters", "epochs", "macro-F1", "accuracy"), rows)
+    return table(("split", "model", "micro-F1", "macro-F1", *labels), told)
+
+
+def _environment(found: Row) -> str:
+    """Of the runs that failed by the test bed, as the bundle's rules tell it."""
+    return (
+        f"Of the test runs {found['runs']} failed by the test bed (licence, data server, set-up, crash of the tester). The "
+        f"rules of the bundle say `cause: environment` of {found['told']} runs, and are right with {found['right']} of them."
+    )
+
+
+def _documents(rows: Sequence[Row]) -> str:
+    told = [
+        (f"`{row['split']}`", row["model"], str(row["context"]), f"{row['macro_f1']:.4f}", f"{row['accuracy']:.4f}")
+        for row in rows
+    ]
+    return table(("split", "model", "tokens of a window", "macro-F1", "accuracy"), told)
+
+
+def _trials(trials: Sequence[Row]) -> str:
+    """Seeds of one setting in one row."""
+    settings = ("split", "name", "context", "distinct", "epochs_at_most", "learning_rate")
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for trial in trials:
+        groups.setdefault(tuple(trial[name] for name in settings), []).append(trial)
+    rows = [
+        (
+            f"`{split}`",
+            name,
+            f"{context:,}" + (", distinct" if distinct else ""),
+            f"{some[0]['parameters']:,}",
+            f"{epochs} at {rate:g}",
+            str(len(some)),
+            spread(mean_and_spread([trial["macro_f1"] for trial in some])),
+            spread(mean_and_spread([trial["accuracy"] for trial in some])),
+            f"{sum(trial['seconds'] for trial in some) / len(some) / 60:.0f}",
+        )
+        for (split, name, context, distinct, epochs, rate), some in groups.items()
+    ]
+    head = ("split", "network", "context", "parameters", "epochs", "seeds", "macro-F1", "accuracy", "minutes a seed")
+    return table(head, rows)

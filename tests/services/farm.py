@@ -24,10 +24,23 @@ from stream_triage.sinks.opensearch import set_up
 from stream_triage.sinks.sqlite import SqliteStore
 from tests.services.servers import PASSWORD, OpenSearchServer
 
-__all__ = ["Farm", "Message", "TestRun", "Worker", "expected", "interleaved", "messages_of", "sample_runs", "until"]
+__all__ = [
+    "BUNDLE",
+    "Farm",
+    "Message",
+    "TestRun",
+    "Worker",
+    "expected",
+    "interleaved",
+    "messages_of",
+    "sample_runs",
+    "until",
+]
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
+# The bundle of several sources, and with networks: there is more to go wrong.
+BUNDLE = "oai5g"
 
 
 @dataclass(frozen=True)
@@ -50,19 +63,19 @@ class Message:
     timestamp_ms: int | None = None
 
 
-def sample_runs(count: int, seed: int = 0) -> list[TestRun]:
+def sample_runs(count: int, seed: int = 0, bundle: str = BUNDLE) -> list[TestRun]:
     """The invented sample runs again and again, each cut off elsewhere, so that hardly two have the same verdict."""
     randomness = random.Random(seed)
-    places = sorted(path for path in (ROOT / "samples").iterdir() if path.is_dir())
+    places = sorted((ROOT / "samples" / bundle).iterdir())
     runs = []
     for number in range(count):
         place = places[number % len(places)]
         keep = randomness.uniform(0.3, 1.0)
         sources = {}
-        for file in sorted(place.iterdir()):
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
             lines = file.read_bytes().splitlines(keepends=True)
             sources[file.stem] = b"".join(lines[: max(1, int(len(lines) * keep))])
-        runs.append(TestRun(f"{place.name}/{number}", sources))
+        runs.append(TestRun(f"{place.stem}/{number}", sources))
     return runs
 
 
@@ -90,7 +103,7 @@ def interleaved(runs: Sequence[TestRun], seed: int = 0, **how: Any) -> list[Mess
     return mixed
 
 
-def expected(runs: Sequence[TestRun], bundle: str = "oai5g") -> dict[str, Verdict]:
+def expected(runs: Sequence[TestRun], bundle: str = BUNDLE) -> dict[str, Verdict]:
     """What the pipeline says of the same bytes without any stream."""
     triage = Triage(Bundle.open(find_bundle(bundle)))
     verdicts = {}
@@ -155,7 +168,7 @@ class Farm:
             **self.more_settings,
         }
         path = self.folder / "settings.toml"
-        text = f"sinks = {json.dumps(self.sinks)}\n"
+        text = f'bundle = "{BUNDLE}"\nsinks = {json.dumps(self.sinks)}\n'
         for name, section in sections.items():
             text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
         path.write_text(text)

@@ -193,7 +193,7 @@ def test_lines_in_verdicts_out(deployment: Deployment):
     """Set up, sent to by the sender, judged by the worker with no more rights than it needs, read by the reader."""
     assert deployment.run("kafka-setup").count("made topic") == 4
     assert "make index template" in deployment.run("opensearch-setup")
-    runs = sample_runs(4)
+    runs = sample_runs(4, bundle="tm500")
 
     async def send() -> None:
         producer = deployment.producer("sender")
@@ -226,7 +226,7 @@ def test_lines_in_verdicts_out(deployment: Deployment):
         with pytest.raises(StoreError, match=r"docs/opensearch\.md"):
             server.ask("POST", "triage-verdicts-*/_delete_by_query", {"query": {"match_all": {}}})
     found = [Verdict.model_validate_json(hit["_source"]["triage"]["verdict"]) for hit in hits]
-    wanted = expected(runs)
+    wanted = expected(runs, "tm500")
     assert {verdict.run_id for verdict in found} == set(wanted)
     for verdict in found:
         assert_same(undated(verdict), undated(wanted[verdict.run_id]))

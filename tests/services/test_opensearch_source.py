@@ -23,7 +23,7 @@ from stream_triage.stages import runs as messages
 from tests.commands import call
 from tests.edges.source_contract import SourceContract, collect, problems
 from tests.edges.source_contract import texts as by_run_and_source
-from tests.services.farm import expected, sample_runs
+from tests.services.farm import BUNDLE, expected, sample_runs
 from tests.services.servers import PASSWORD, OpenSearchServer
 from tests.verdicts import assert_same
 
@@ -73,7 +73,7 @@ def settings(opensearch: OpenSearchServer) -> OpenSearchSettings:
 
 @pytest.fixture
 def env(opensearch: OpenSearchServer) -> dict[str, str]:
-    return {"STREAM_TRIAGE_OPENSEARCH__HOSTS": json.dumps([opensearch.url])}
+    return {"STREAM_TRIAGE_OPENSEARCH__HOSTS": json.dumps([opensearch.url]), "STREAM_TRIAGE_BUNDLE": BUNDLE}
 
 
 @pytest.fixture
