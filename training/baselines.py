@@ -4,8 +4,8 @@
 
 TF-IDF here is the usual one (words and pairs of words of all masked lines, sublinear counts, unit length), next to the
 served form of presences (train_terms.py); its penalty is chosen by cross-fitting inside the training part. What is served
-must beat the better of the two. XGBoost stops where the validation part of the split says so. None of them has a seed that
-matters: they are told once.
+must beat the better of the two. XGBoost stops where the validation part of the split says so, or a fifth of the training
+part where there is none. None of them has a seed that matters: they are told once.
 """
 
 import argparse
@@ -98,6 +98,9 @@ def boosted_labels(corpus: Corpus, split: str, training: NDArray[np.intp], test:
     """Labels of the test runs by boosted trees on the counts of terms."""
     counts = _counts(corpus.masked, training, np.concatenate([training, test]))
     validation = np.array([corpus.runs[i].parts[split] == "validation" for i in training.tolist()])
+    if not validation.any():
+        _, held = next(cross_folds(corpus.masked.labels[training].tolist(), corpus.groups(split, training), 0))
+        validation[held] = True
     taught, asked = counts[: len(training)], counts[len(training) :]
     return boosted(taught, corpus.masked.labels[training], validation, asked)
 

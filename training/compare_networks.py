@@ -1,9 +1,11 @@
 """Shapes and settings of the char-CNN side by side: trained on the same runs, scored on the same held-out ones.
 
     python -m training.compare_networks --oai DATA/ran/oai_rfsim_runs.jsonl.xz [--out training/results/networks.jsonl]
+    python -m training.compare_networks --logs DIR/runs --labels DIR/labels.csv --out training/results/tm500_networks.jsonl
 
 One JSON object a trial is appended to the file as soon as the trial is done, and a trial that is in the file already is not
-run again: the script may be interrupted and called anew. What was chosen was chosen by the validation columns.
+run again: the script may be interrupted and called anew. What was chosen was chosen by the validation columns. Of runs with
+settled splits the served shape alone is trained, on each split.
 """
 
 import argparse
@@ -19,9 +21,9 @@ import numpy as np
 import torch
 from sklearn.metrics import f1_score
 
-from training.data import CorpusError, MaskedRuns, read_oai
-from training.evaluate import MIN_TEST_RUNS
-from training.splits import hold_out
+from training.data import CorpusError, MaskedRuns, read_folder, read_oai
+from training.evaluate import MIN_TEST_RUNS, label_figures
+from training.fit_bundle import Corpus
 from training.train_charcnn import CharCNNSettings, FoldedRuns, fit_alphabet, fit_charcnn
 
 __all__ = ["Trial", "main", "trials"]
@@ -66,31 +68,49 @@ def trials() -> Iterator[Trial]:
         yield Trial(f"lines, batch of {batch}", replace(LINES, batch=batch), *both[0], 0)
 
 
+def trials_of_settled(kinds: Sequence[str]) -> Iterator[Trial]:
+    """The shape that is served, in the better batch size, for each settled split."""
+    yield from (Trial("lines, batch of 16", replace(LINES, batch=16), kind, 0, 0) for kind in kinds)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.compare_networks", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--oai", type=Path, required=True, help="oai_rfsim_runs.jsonl.xz")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--oai", type=Path, help="oai_rfsim_runs.jsonl.xz")
+    data.add_argument("--logs", type=Path, help="folder of logs, with --labels that settle splits")
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--passing-label", default="Pass")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--only", default="", help="only trials whose name begins so")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     try:
-        masked, groups = _read(arguments.oai)
+        corpus = _read(arguments)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    for trial in trials():
+    for trial in trials() if arguments.oai else trials_of_settled(corpus.group_kinds):
         if trial.name.startswith(arguments.only) and trial.identity() not in _done(arguments.out):
-            row = trial.identity() | run(trial, masked, groups[trial.kind])
+            row = trial.identity() | run(trial, corpus)
             with arguments.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
     return 0
 
 
-def _read(path: Path) -> tuple[MaskedRuns, dict[str, list[str]]]:
-    runs = read_oai(path)
-    return MaskedRuns(runs), {kind: [run.groups[kind] for run in runs] for kind in runs[0].groups}
+def _read(arguments: argparse.Namespace) -> Corpus:
+    if arguments.oai:
+        runs = read_oai(arguments.oai)
+    elif arguments.labels is None:
+        raise CorpusError("--logs needs --labels")
+    else:
+        runs = read_folder(arguments.logs, arguments.labels)
+        if not runs[0].parts:
+            raise CorpusError(f"{arguments.labels} settles no split; add a column split_NAME")
+    labels = tuple(sorted({run.label for run in runs}))
+    kinds = tuple(runs[0].groups if arguments.oai else runs[0].parts)
+    return Corpus(runs, MaskedRuns(runs), labels, arguments.passing_label, kinds)
 
 
 def _done(path: Path) -> list[dict[str, Any]]:
@@ -98,10 +118,10 @@ def _done(path: Path) -> list[dict[str, Any]]:
     return [{name: row[name] for name in ("name", "kind", "split", "seed", "settings")} for row in rows]
 
 
-def run(trial: Trial, masked: MaskedRuns, groups: Sequence[str]) -> dict[str, Any]:
+def run(trial: Trial, corpus: Corpus) -> dict[str, Any]:
     """Figures of one training: validation decides, held out is only told."""
-    names = sorted(set(masked.labels.tolist()))
-    training, test = hold_out(masked.labels.tolist(), groups, trial.split)
+    masked, names = corpus.masked, list(corpus.labels)
+    training, test = corpus.split(trial.kind, trial.split)
     folded = FoldedRuns(masked, fit_alphabet(masked, training.tolist()))
     started = time.perf_counter()
     fitted = fit_charcnn(
@@ -109,7 +129,7 @@ def run(trial: Trial, masked: MaskedRuns, groups: Sequence[str]) -> dict[str, An
         masked.labels,
         names,
         training.tolist(),
-        [groups[i] for i in training.tolist()],
+        corpus.groups(trial.kind, training),
         trial.seed,
         trial.settings,
         report=lambda number, epoch: print(trial.name, trial.kind, trial.seed, number, epoch, file=sys.stderr, flush=True),
@@ -132,6 +152,7 @@ def run(trial: Trial, masked: MaskedRuns, groups: Sequence[str]) -> dict[str, An
         "validation_macro_f1": round(fitted.curve.epochs[fitted.curve.best].validation["macro_f1"], 4),
         "macro_f1": round(float(f1_score(truth, said, labels=counted, average="macro", zero_division=0)), 4),
         "accuracy": round(float((truth == said).mean()), 4),
+        "per_label": label_figures([names[i] for i in truth], [names[i] for i in said], names)["per_label"],
         "rare": rare,
     }
 

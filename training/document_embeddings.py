@@ -105,11 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--logs", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--split", action="append", help="a settled split; all of them by default")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th run only, where time is short")
     parser.add_argument("--cache", type=Path, default=Path(".cache/training/windows"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        runs = read_folder(arguments.logs, arguments.labels)
+        runs = read_folder(arguments.logs, arguments.labels)[:: arguments.every]
         splits = arguments.split or list(runs[0].parts)
         if not splits or set(splits) - set(runs[0].parts):
             raise CorpusError(f"{arguments.labels} settles no such split; add a column split_NAME")
@@ -168,7 +169,7 @@ def _rows(runs: Sequence[LabelledRun], windows: Sequence[Windows], split: str, e
     for name, ask in said.items():
         figures = label_figures(truth[test].tolist(), ask(), labels)
         print(split, name, figures["macro_f1"], figures["accuracy"], flush=True)
-        yield {"model": f"{encoder.name}, {name}", "split": split, "context": encoder.context, **figures}
+        yield {"model": f"{encoder.name}, {name}", "split": split, "context": encoder.context, "runs": len(runs), **figures}
 
 
 def _cnn_labels(

@@ -7,9 +7,10 @@ out of the maximum.
 
 Departures: the paper names neither widths, kernels nor strides. At stride 1 a log of 50,000 characters costs 36 billion
 multiplications; `pool` takes the maximum of so many neighbours behind the first layer (1: as described). A norm at each
-position, without which the maximum passes ever larger values (LOG.md, 2026-11-22). The first convolution over the embedding
-is looked up, the same numbers for a sixtieth of the work: what a character adds at each place of the kernel is one row of a
-table.
+position, without which the maximum passes ever larger values (LOG.md, 2026-11-22). A batch norm behind the global maximum,
+which is nearly the same for all logs at first: without it nothing is learned in eight epochs (LOG.md, 2026-11-25). The first
+convolution over the embedding is looked up, the same numbers for a sixtieth of the work: what a character adds at each place
+of the kernel is one row of a table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ class PaperCNNNet(nn.Module):
         self.norms = nn.ModuleList(RMSNorm(config.channels) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Sequential(
+            nn.BatchNorm1d(config.channels),
             nn.Linear(config.channels, config.dense),
             nn.ReLU(),
             nn.Dropout(config.dropout),
@@ -73,6 +75,14 @@ class PaperCNNNet(nn.Module):
         )
 
     def forward(self, symbols: Tensor) -> Tensor:
+        return self.scores(self.pooled(symbols))
+
+    def scores(self, pooled: Tensor) -> Tensor:
+        """From the maxima (N, channels) of logs that make a batch together."""
+        return self.dense(self.dropout(pooled))  # type: ignore[no-any-return]
+
+    def pooled(self, symbols: Tensor) -> Tensor:
+        """Maximum of each channel over the log, shape (N, channels)."""
         there = symbols != 0
         windows = (len(symbols), -1, self.config.pool)
         x = self._with_lstm(symbols) if self.config.bilstm else self._looked_up(symbols)
@@ -83,8 +93,7 @@ class PaperCNNNet(nn.Module):
             y = norm(torch.relu(conv(x * there)))
             x = x + y if self.config.residual else y
         lowest = torch.finfo(x.dtype).min
-        pooled = x.masked_fill(~there, lowest).amax(3).flatten(1)
-        return self.dense(self.dropout(torch.clamp(pooled, min=-1e4)))  # type: ignore[no-any-return]
+        return torch.clamp(x.masked_fill(~there, lowest).amax(3).flatten(1), min=-1e4)
 
     def _with_lstm(self, symbols: Tensor) -> Tensor:
         """First convolution behind the LSTM and its maximum in each window, shape (N, T / pool, channels)."""
@@ -171,13 +180,16 @@ class PaperCNNTask:
             yield packed[place]
 
     def _packed(self, order: Sequence[int]) -> list[list[int]]:
-        """As many logs as the batch has; the number of batches does not hang on the order."""
-        return [list(order[first : first + self._batch]) for first in range(0, len(order), self._batch)]
+        """As many logs as the batch has, and no batch of a single one; their number does not hang on the order."""
+        packed = [list(order[first : first + self._batch]) for first in range(0, len(order), self._batch)]
+        if len(packed) > 1 and len(packed[-1]) == 1:
+            packed[-2:] = [packed[-2] + packed[-1]]
+        return packed
 
     def loss(self, batch: list[int]) -> Tensor:
         """Summed over parts that fit the memory, so a batch may be as large as the paper's."""
         targets = torch.tensor(self._targets[batch], device=device())
-        scores = torch.cat([self.network(part) for part in self._parts(batch)])
+        scores = self.network.scores(torch.cat([self.network.pooled(part) for part in self._parts(batch)]))
         return nn.functional.cross_entropy(scores, targets, weight=self._weights)
 
     def _parts(self, batch: Sequence[int]) -> Iterator[Tensor]:

@@ -44,27 +44,27 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
     if not card.is_file():
         return []
     scores: Row = json.loads(card.read_text())["scores"]
-    parts = [
-        HEAD,
-        table(
-            ("split", "model", "numbers", "macro-F1", "accuracy", "ECE"), _models(scores, _read(results / "baselines.json"))
-        ),
-    ]
-    documents: Sequence[Row] = _read(results / "document_embeddings.json") or ()
     baselines: Sequence[Row] = _read(results / "baselines.json") or ()
+    documents: Sequence[Row] = _read(results / "document_embeddings.json") or ()
+    networks = [
+        {**row, "model": "char-CNN of the shape that `oai5g` serves", "split": row["kind"], "numbers": "magnitude"}
+        for row in _rows(results / "tm500_networks.jsonl")
+    ]
+    trials = _rows(results / "paper.jsonl")
+    head = ("split", "model", "numbers", "macro-F1", "accuracy", "ECE")
+    parts = [HEAD, table(head, _models(scores, [*baselines, *networks]))]
     parts += [LABELS, _by_label(scores)]
     if (results / "tm500.json").is_file():
         parts += ["![Confusion matrices of the served pool, all seeds together](results/tm500.png)"]
-    parts += [EACH, _each_label([*baselines, *documents])]
+    parts += [EACH, _each_label([*baselines, *networks, *documents])]
     if found := _read(results / "reliability.json"):
         parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
         parts += [_environment(found["environment"])]
     if found := _read(results / "preprocess.json"):
         parts += [_preprocessed(found), "![Lengths before and after cleaning](results/lengths.png)"]
         parts += ["![Box plot of cleaned lengths](results/boxplot.png)"]
-    trials = results / "paper.jsonl"
-    if trials.is_file():
-        parts += [PAPER, _trials([json.loads(line) for line in trials.read_text().splitlines()])]
+    if trials:
+        parts += [PAPER, _trials(trials)]
         parts += ["![Validation loss by epoch](results/paper.png)"]
     if documents:
         parts += [DOCUMENTS, _documents(documents)]
@@ -75,7 +75,11 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def _models(scores: Row, baselines: Sequence[Row] | None) -> Iterable[Sequence[str]]:
+def _rows(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def _models(scores: Row, baselines: Sequence[Row]) -> Iterable[Sequence[str]]:
     for split, of_split in scores.items():
         first = of_split["first_seed"]
         rest = (f"{first['accuracy']:.4f}", f"{first['expected_calibration_error']:.4f}")
@@ -83,7 +87,7 @@ def _models(scores: Row, baselines: Sequence[Row] | None) -> Iterable[Sequence[s
         for name, words in MODELS.items():
             if f"{name}_alone_macro_f1" in of_split:
                 yield (f"`{split}`", words, "magnitude", spread(of_split[f"{name}_alone_macro_f1"]), "", "")
-        for row in baselines or ():
+        for row in baselines:
             if row["split"] == split:
                 yield (f"`{split}`", row["model"], row["numbers"], f"{row['macro_f1']:.4f}", f"{row['accuracy']:.4f}", "")
 
@@ -147,10 +151,17 @@ def _environment(found: Row) -> str:
 
 def _documents(rows: Sequence[Row]) -> str:
     told = [
-        (f"`{row['split']}`", row["model"], str(row["context"]), f"{row['macro_f1']:.4f}", f"{row['accuracy']:.4f}")
+        (
+            f"`{row['split']}`",
+            row["model"],
+            str(row["context"]),
+            f"{row['runs']:,}",
+            f"{row['macro_f1']:.4f}",
+            f"{row['accuracy']:.4f}",
+        )
         for row in rows
     ]
-    return table(("split", "model", "tokens of a window", "macro-F1", "accuracy"), told)
+    return table(("split", "model", "tokens of a window", "runs", "macro-F1", "accuracy"), told)
 
 
 def _trials(trials: Sequence[Row]) -> str:

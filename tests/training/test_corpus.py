@@ -5,15 +5,21 @@ import hashlib
 import json
 import random
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 
 import pytest
 
+from stream_triage import Bundle, find_bundle
+from stream_triage.settings import InputSettings
+from stream_triage.stages.redact import Redactor
 from training.corpus import GeneratedRun, generate
 from training.corpus.__main__ import main
 from training.corpus.audit import Figure, audit, failures, giveaways, texts, unlawful_lines
 from training.corpus.messages import MESSAGES
 from training.corpus.plan import PUBLISHED_TEST, plan
+from training.data import LabelledRun
+from training.evaluate import judge
 
 FROZEN = "181379f2cfea478a3f2d1490c3de056550f62c7e9562a8d1a093194e6e7fe389"
 """SHA-256 over the first 200 runs of the corpus that all published scores were made on (3,262 runs, seed 1)."""
@@ -110,6 +116,17 @@ def test_every_message_has_a_layer_or_belongs_to_the_tester() -> None:
 def test_the_corpus_is_frozen() -> None:
     """Scores are told of this corpus: whoever changes a byte of it makes another corpus, and trains and scores anew."""
     assert digest(list(islice(generate(3262, seed=1), 200))) == FROZEN
+
+
+@pytest.mark.slow
+def test_new_runs_are_judged_as_well_as_the_card_says() -> None:
+    """Runs of another seed, which nobody trained on, by the bundle that is shipped; within three standard errors."""
+    bundle = Bundle.open(find_bundle("tm500"))
+    new = [LabelledRun(run.run_id, run.label, {"": run.text}) for run in generate(250, seed=20)]
+    verdicts = judge(bundle, new, Redactor(), InputSettings().line_bytes)
+    right = sum(run.label == verdict.label for run, verdict in zip(new, verdicts, strict=True)) / len(new)
+    told = bundle.card.scores["easy"]["first_seed"]["accuracy"]
+    assert abs(right - told) <= 3 * sqrt(told * (1 - told) / len(new))
 
 
 @pytest.fixture(scope="module")

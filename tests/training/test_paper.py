@@ -95,7 +95,7 @@ def test_a_small_network_learns():
     """It can tell forty logs apart; what it knows of others is no matter here."""
     logs, targets = some_logs()
     one = PaperCNNTask(logs, targets, range(40), range(40), PaperCNNConfig(9, 2, **SMALL), batch=8)
-    curve = fit(one, LoopSettings(epochs=15, learning_rate=3e-3, patience=15))
+    curve = fit(one, LoopSettings(epochs=30, learning_rate=3e-3, patience=30))
     assert curve.epochs[curve.best].validation["accuracy"] >= 0.95
 
 
