@@ -20,6 +20,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from stream_triage import __version__, wiring
+from stream_triage.alerts import Message
 from stream_triage.errors import RunNotFound, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
@@ -194,7 +195,8 @@ def run(
     store, store_error = _open_store(settings, wanted="store" in names)
     if store_error:  # without the store nobody finds what the archive holds
         names = tuple(name for name in names if name not in ("store", "archive"))
-    with wiring.open_sinks(settings, names, store=store, jsonl=sys.stdout if as_jsonl else None) as sinks:
+    jsonl = sys.stdout if as_jsonl else None
+    with wiring.open_sinks(settings, names, store=store, jsonl=jsonl, on_trouble=_note) as sinks:
         intake = Intake(
             triage,
             sinks,
@@ -203,6 +205,7 @@ def run(
             headers=_headers(header),
             on_verdict=printer.take,
             on_problem=_print_problem,
+            owner=wiring.owner(settings),
         )
         intake.tally.store_errors += store_error
         try:
@@ -210,6 +213,9 @@ def run(
         finally:
             printer.finish()
         intake.close()
+    if "alerts" in names:
+        with wiring.open_notifier(settings, _note) as notifier:
+            notifier.finish()
     for message in intake.tally.store_errors:
         _note(f"error: not everything was stored: {message}")
     if not quiet:
@@ -395,7 +401,53 @@ def worker(
     def print_verdict(verdict: Verdict) -> None:
         console().print(verdict_line(verdict), soft_wrap=True)
 
-    wiring.run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=_print_problem)
+    wiring.run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=_print_problem, on_trouble=_note)
+
+
+alerts = typer.Typer(help="Messages to the teams that own what failed (docs/alerts.md).", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
+
+
+@alerts.command("test")
+def try_targets(
+    config: ConfigOption = None,
+    team: Annotated[str | None, typer.Option(help="Only to the targets of this team.")] = None,
+) -> None:
+    """Send a message to every target and say who took it."""
+    settings = load_settings(config)
+    targets = wiring.open_targets(settings.alerts)
+    if team is not None and team not in targets:
+        raise typer.BadParameter(f"alerts.targets has no team {team!r}; it has {', '.join(sorted(targets)) or 'none'}")
+    if not targets:
+        _note("alerts.targets is empty; name an apprise URL for `default`")
+        raise typer.Exit(EXIT_INPUT)
+    failed = 0
+    for name, of_team in sorted(targets.items()):
+        for target in of_team if team in (None, name) else ():
+            taken = target.send(Message("stream-triage: a test", f"Alerts for team {name} arrive here."))
+            failed += not taken
+            print(f"{'taken ' if taken else 'failed'}  {printable(name)}  {target.name}")
+    raise typer.Exit(EXIT_INPUT if failed else 0)
+
+
+@alerts.command("send")
+def send_alerts(config: ConfigOption = None) -> None:
+    """Send what waits in the outbox and is due, as a worker does on its own."""
+    with wiring.open_notifier(load_settings(config), _note) as notifier:
+        print(f"{notifier.send_due()} messages sent")
+
+
+@alerts.command("explain")
+def explain_alerts(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or a part that only one has.")],
+    config: ConfigOption = None,
+) -> None:
+    """Say which rules speak of a stored run and why, and what became of the message."""
+    settings = load_settings(config)
+    with wiring.open_store(settings) as store:
+        verdict = store.get(store.full_id(run_id))
+    for line in wiring.explain_alerts(settings, verdict):
+        print(printable(line))
 
 
 setup = typer.Typer(help="Make what servers need: topics, index templates. May be repeated.", no_args_is_help=True)

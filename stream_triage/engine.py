@@ -42,6 +42,7 @@ class Engine:
         clock: Clock | None = None,
         on_verdict: Callable[[Verdict], None] | None = None,
         on_problem: Callable[[Problem], None] | None = None,
+        owner: Callable[[Verdict], str | None] = lambda verdict: None,
     ) -> None:
         self._run_log = run_log
         self._dead_letters = dead_letters
@@ -69,6 +70,7 @@ class Engine:
             flushes=False,
             # A full disk passes and is no reason to lose a run; the worker stops and reads it again.
             costs_run=lambda error: not isinstance(error, StoreError),
+            owner=owner,
         )
         self.errors: list[str] = []
         """What kept the last `flush` from succeeding."""

@@ -43,7 +43,7 @@ class Intake:
 
     `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them. Verdicts are flushed
     as they become many or old, unless `flushes` is false: then the caller does so. `costs_run` tells errors that cost only
-    the run they come from; others go up.
+    the run they come from; others go up. `owner` names the team of a verdict.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Intake:
         on_given_up: Callable[[str, str], None] | None = None,
         flushes: bool = True,
         costs_run: Callable[[Exception], bool] = lambda error: isinstance(error, StoreError),
+        owner: Callable[[Verdict], str | None] = lambda verdict: None,
     ) -> None:
         self._triage = triage
         self._sinks = tuple(sinks)
@@ -72,6 +73,7 @@ class Intake:
         self._on_given_up = on_given_up
         self._flushes = flushes
         self._costs_run = costs_run
+        self._owner = owner
         self._open: dict[str, Session] = {}
         self._fed: dict[str, Session] = {}
         self._unwritten: list[_Unwritten] = []
@@ -223,7 +225,8 @@ class Intake:
         session = self._session(end.run_id, {})
         verdict = session.close()
         self._fed.pop(end.run_id, None)
-        verdict = self._versioned(verdict).model_copy(update={"time": self._clock.now(), "started": end.started})
+        told = {"time": self._clock.now(), "started": end.started, "team": self._owner(verdict)}
+        verdict = self._versioned(verdict).model_copy(update=told)
         self._write(self._sinks, verdict, session.text)
         return verdict
 

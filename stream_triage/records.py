@@ -276,6 +276,7 @@ class Verdict(_Record):
     time: datetime | None = Field(
         default=None, description="when the verdict was given; set at the edge, not by the pipeline"
     )
+    team: str | None = Field(default=None, description="who owns what failed, by the routes; set at the edge")
     started: datetime | None = Field(
         default=None, description="lowest time that the run's messages carry; none for runs that came as files"
     )

@@ -142,6 +142,8 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
     if verdict.cause:
         head.add_row("cause", verdict.cause)
+    if verdict.team:
+        head.add_row("team", Text(printable(verdict.team)))
     if verdict.ues:
         head.add_row("UEs", _ues_words(verdict.ues))
     for reason in verdict.review_reasons:

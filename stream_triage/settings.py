@@ -6,8 +6,18 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,6 +30,8 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from stream_triage.errors import SettingsError
 
 __all__ = [
+    "AlertRule",
+    "AlertSettings",
     "ArchiveSettings",
     "FollowSettings",
     "InputSettings",
@@ -28,6 +40,7 @@ __all__ = [
     "OpenSearchSettings",
     "OwnPattern",
     "RedactionSettings",
+    "Route",
     "Settings",
     "StoreSettings",
     "default_data_folder",
@@ -41,7 +54,8 @@ def default_data_folder() -> Path:
     return Path(base) / "stream-triage"
 
 
-SinkName = Literal["archive", "store", "jsonl", "opensearch", "kafka"]
+SinkName = Literal["archive", "store", "jsonl", "opensearch", "kafka", "alerts"]
+AlertRule = Literal["failed", "anomalous", "disagreement", "new_template", "failure_rate", "silence"]
 HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
@@ -187,6 +201,64 @@ class OpenSearchSettings(_Section):
     source_field: str = Field(default="log.file.path", description="its source, where it has one")
 
 
+class Route(_Section):
+    """Which team owns what failed; the first route that fits counts. What is left out fits everything."""
+
+    team: str = Field(min_length=1, description="name of the team, as in alerts.targets")
+    label: str = Field(default="*", description="shell pattern on the label")
+    cause: str = Field(default="*", description="shell pattern on the cause: product, environment, script")
+    testbed: str = Field(default="*", description="shell pattern on the header testbed")
+    test_case: str = Field(default="*", description="shell pattern on the header test.case.name")
+
+
+class AlertSettings(_Section):
+    """Which verdicts make a message, to whom, and how often. Used where `alerts` is among the sinks."""
+
+    rules: tuple[AlertRule, ...] = Field(
+        default=("failed", "anomalous", "disagreement", "failure_rate"), description="what makes a message (docs/alerts.md)"
+    )
+    targets: dict[str, tuple[SecretStr, ...]] = Field(
+        default={}, description="team to the addresses (apprise URLs) of its messages; `default` for all others"
+    )
+    path: HomePath = Field(
+        default_factory=lambda: default_data_folder() / "alerts.sqlite",
+        description="the outbox: what is to be sent, and was",
+    )
+    link: str | None = Field(
+        default=None, description="address of a run for people; {run_id} is replaced, as in https://triage/{run_id}"
+    )
+    gather_seconds: float = Field(default=30.0, ge=0, description="a first message waits so long for failures like it")
+    repeat_hours: float = Field(default=4.0, gt=0, description="failures like one that was told are told again after this")
+    per_hour: int = Field(default=20, ge=1, description="messages to one team in an hour; more wait")
+    quiet_hours: str | None = Field(
+        default=None, description="no messages in this time of day, as in 22:00-06:00; they wait"
+    )
+    timezone: str = Field(default="UTC", description="of the quiet hours, as in Europe/Berlin")
+    silence_minutes: float | None = Field(default=None, gt=0, description="rule `silence`: no verdict for so long")
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _two_times(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("is not of the form 22:00-06:00")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no time zone {value!r} is known here") from None
+        return value
+
+    @model_validator(mode="after")
+    def _silence_has_a_time(self) -> Self:
+        if "silence" in self.rules and self.silence_minutes is None:
+            raise ValueError("rule silence needs silence_minutes")
+        return self
+
+
 class _SecretFiles(EnvSettingsSource):
     """The files of a folder, each named as its setting: `opensearch__password`. What container engines and systemd mount."""
 
@@ -228,7 +300,7 @@ class Settings(BaseSettings):
     )
     rules: HomePath | None = Field(default=None, description="file of hand-written rules")
     sinks: tuple[SinkName, ...] = Field(
-        default=("archive", "store"), description="where verdicts go: archive, store, jsonl, opensearch, kafka"
+        default=("archive", "store"), description="where verdicts go: archive, store, jsonl, opensearch, kafka, alerts"
     )
     input: InputSettings = InputSettings()
     follow: FollowSettings = FollowSettings()
@@ -238,6 +310,8 @@ class Settings(BaseSettings):
     jsonl: JsonlSettings = Field(default_factory=JsonlSettings)
     kafka: KafkaSettings = KafkaSettings()
     opensearch: OpenSearchSettings = OpenSearchSettings()
+    routes: tuple[Route, ...] = Field(default=(), description="which team owns what failed (docs/alerts.md)")
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,7 @@
 """Settings in; source, pipeline and sinks out. The one place that knows them all."""
 
 import resource
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,12 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TextIO
 
+from stream_triage.alerts import alerts_of, team_of
 from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
 from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.notify import Notifier, open_targets
 from stream_triage.opensearch import Document, SearchServer
+from stream_triage.outbox import Outbox
 from stream_triage.pipeline import Triage
 from stream_triage.ports import Forgets, Sink, Source, Spool
 from stream_triage.records import DeadLetter, Problem, Verdict
@@ -37,15 +41,20 @@ from stream_triage.stages.template import Templates
 __all__ = [
     "ask_kafka",
     "ask_opensearch",
+    "explain_alerts",
     "forget",
     "full_id",
+    "notifying",
     "open_bundle",
     "open_index",
+    "open_notifier",
     "open_rules",
     "open_sinks",
     "open_store",
+    "open_targets",
     "open_templates",
     "open_triage",
+    "owner",
     "prune",
     "replay_dead",
     "run_worker",
@@ -99,11 +108,13 @@ def open_sinks(
     jsonl: TextIO | None = None,
     broker: Broker | None = None,
     refuse: Callable[[DeadLetter], None] | None = None,
+    on_trouble: Callable[[str], None] | None = None,
 ) -> Iterator[list[Sink]]:
     """The named sinks, closed afterwards. The archive comes first: a stored run can then be shown whole.
 
     `store` and `broker` are those to use, if they are open already; `jsonl` is one sink more; `refuse` gets the documents
-    that a server will not take, and with it sinks leave it to their caller to try again.
+    that a server will not take, and with it sinks leave it to their caller to try again. `on_trouble` is told what keeps
+    alerts from being kept.
     """
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -119,9 +130,46 @@ def open_sinks(
         if "kafka" in names:
             broker = broker or stack.enter_context(Broker(settings.kafka))
             sinks.append(stack.enter_context(VerdictTopic(broker, settings.kafka.verdicts_topic)))
+        if "alerts" in names:
+            sinks.append(stack.enter_context(Outbox(settings.alerts, on_trouble=on_trouble)))
         if jsonl is not None:
             sinks.append(stack.enter_context(JsonlSink(jsonl)))
         yield sinks
+
+
+def owner(settings: Settings) -> Callable[[Verdict], str | None]:
+    """Names the team of a verdict, by the routes."""
+    return lambda verdict: team_of(settings.routes, verdict)
+
+
+@contextmanager
+def open_notifier(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator[Notifier]:
+    """Sends what lies in the outbox. Raises `SettingsError` for a target that cannot be used."""
+    targets = open_targets(settings.alerts)
+    with Outbox(settings.alerts, on_trouble=on_trouble) as outbox:
+        yield Notifier(outbox, settings.alerts, targets, on_trouble=on_trouble)
+
+
+@contextmanager
+def notifying(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator[None]:
+    """Sends alerts in a thread of its own, for as long as the block lasts."""
+    stopped = threading.Event()
+    open_targets(settings.alerts)  # a wrong address is told at once, in this thread
+
+    def send() -> None:  # SQLite wants its connection made where it is used
+        try:
+            with open_notifier(settings, on_trouble) as notifier:
+                notifier.run(stopped)
+        except StoreError as error:
+            on_trouble(str(error))
+
+    thread = threading.Thread(target=send, name="alerts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(timeout=10)
 
 
 def run_worker(
@@ -129,6 +177,7 @@ def run_worker(
     *,
     on_verdict: Callable[[Verdict], None] | None = None,
     on_problem: Callable[[Problem], None] | None = None,
+    on_trouble: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Judges the runs of the topic until stopped. Raises what ends it: `InputError` when too much was refused."""
     kafka = settings.kafka
@@ -137,8 +186,12 @@ def run_worker(
         broker = stack.enter_context(Broker(kafka))
         check_topics(settings, broker)
         sinks = stack.enter_context(
-            open_sinks(settings, settings.sinks, broker=broker, refuse=lambda letter: engine.refuse(letter))
+            open_sinks(
+                settings, settings.sinks, broker=broker, refuse=lambda letter: engine.refuse(letter), on_trouble=on_trouble
+            )
         )
+        if "alerts" in settings.sinks:
+            stack.enter_context(notifying(settings, on_trouble))
         engine = Engine(
             triage,
             sinks,
@@ -148,6 +201,7 @@ def run_worker(
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=on_verdict,
             on_problem=on_problem,
+            owner=owner(settings),
         )
         _allow_many_files()
         # Needs the extra kafka; the broker above has said so by now where it is missing.
@@ -318,6 +372,8 @@ def forget(settings: Settings, store: SqliteStore | None, asked: Iterable[str]) 
             places.append(stack.enter_context(OpenSearchSink(settings.opensearch)))
         if "kafka" in settings.sinks:
             places.append(VerdictTopic(stack.enter_context(Broker(settings.kafka)), settings.kafka.verdicts_topic))
+        if "alerts" in settings.sinks:
+            places.append(stack.enter_context(Outbox(settings.alerts)))
         places += [store] if store else []
         for name in asked:
             run_id, unknown = name, RunNotFound(f"no run {name!r} is stored")
@@ -344,4 +400,30 @@ def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) ->
     removed = store.prune(before=before, keep=settings.store.max_runs)
     for run_id in removed:
         archive.forget(run_id)
+    if "alerts" in settings.sinks and before:
+        with Outbox(settings.alerts) as outbox:
+            outbox.prune(before)
     return Pruned(len(removed), len(archive.prune()))
+
+
+def explain_alerts(settings: Settings, verdict: Verdict) -> Iterator[str]:
+    """A line for each rule that is switched on: whether it speaks of this verdict, why, and what became of the message."""
+    yield f"team {verdict.team or 'none'}: " + (
+        "a clean pass needs none" if verdict.clean else "by the routes" if verdict.team else "no route fits"
+    )
+    with Outbox(settings.alerts) as outbox:
+        told = {one.rule: one for one in outbox.explain(verdict.run_id)}
+        speaking = {alert.rule: alert.reason for alert in alerts_of(verdict, outbox.history(verdict), settings.alerts.rules)}
+    for rule in settings.alerts.rules:
+        if one := told.get(rule):
+            others = f", {one.runs} runs alike" if one.runs > 1 else ""
+            sent = (
+                f"sent {one.sent:%Y-%m-%d %H:%M} UTC"
+                if one.sent
+                else f"waits, not before {one.not_before:%Y-%m-%d %H:%M} UTC"
+            )
+            yield f"{rule}: {one.reason}{others}; {sent}"
+        elif rule in speaking:
+            yield f"{rule}: {speaking[rule]}; not in the outbox: `alerts` was not among the sinks when the run was judged"
+        else:
+            yield f"{rule}: silent"

@@ -10,6 +10,7 @@ import pytest
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.bundle import write_bundle
 from tests.corpus import tiny_bundle
+from tests.receiver import Receiver, receiving
 
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
 
@@ -59,6 +60,13 @@ def workplace(tmp_path: Path, bundle_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STREAM_TRIAGE_BUNDLE", str(bundle_path))
     return tmp_path
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[type[Receiver], str]]:
+    """A webhook, and its apprise URL."""
+    with receiving() as made:
+        yield made
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def default_of(name: str) -> str:
     value = Settings()
     for part in name.split("."):
         value = getattr(value, part)
-    if value is None or value == ():
+    if value in (None, (), {}):
         return "none"
     if isinstance(value, Path):
         return f"~/.local/share/stream-triage/{value.relative_to(default_data_folder())}"

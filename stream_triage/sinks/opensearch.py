@@ -274,8 +274,8 @@ def _template_documents(index: str, bundle: tuple[str, str], templates: Sequence
 def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
     outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
     event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
-    shown = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "anomalous",
-             "anomaly_score", "anomaly_count", "lines")  # fmt: skip
+    shown = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
+             "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
     about = {name: getattr(verdict, name) for name in shown}
     evidence = ("kind", "weight", "source", "number", "key", "rule", "text")
     anomaly = ("kind", "score", "source", "number", "key", "text")

@@ -9,8 +9,9 @@ import pytest
 
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
+from tests.receiver import Receiver
 from tests.services.chaos import Chaos
-from tests.services.farm import Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
+from tests.services.farm import BUNDLE, ROOT, Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
 from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer
 
@@ -88,6 +89,28 @@ class TestUndisturbed:
         with farm.worker():
             settle(farm, runs, 30)
         assert farm.differences(expected(runs)) == NOTHING
+
+
+class TestAlerts:
+    def test_a_hundred_alike_runs_make_one_message(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
+        """At a real HTTP receiver, from the thread of a real worker; what the receiver refuses first comes later."""
+        farm = make_farm()
+        farm.sinks.append("alerts")
+        handler, address = receiver
+        farm.more_settings["alerts"] = {
+            "path": str(farm.folder / "alerts.sqlite"), "gather_seconds": 15, "targets.default": [address]
+        }  # fmt: skip
+        place = ROOT / "samples" / BUNDLE / "attach-rejected"
+        sources = {file.stem: file.read_bytes() for file in place.iterdir()}
+        runs = [TestRun(f"night/{number}", sources) for number in range(100)]
+        farm.send(interleaved(runs, lines=1000))
+        with farm.worker():
+            settle(farm, runs)
+            until(lambda: bool(handler.got), 30, "the message has come")
+            time.sleep(3)
+        (got,) = handler.got
+        assert got["title"].startswith("L3: 100 runs, first night/")
+        assert "registration reject" in got["message"].lower()
 
 
 class TestDisturbed:
