@@ -37,6 +37,7 @@ __all__ = [
     "InputSettings",
     "JsonlSettings",
     "KafkaSettings",
+    "MetricsSettings",
     "OpenSearchSettings",
     "OwnPattern",
     "RedactionSettings",
@@ -259,6 +260,14 @@ class AlertSettings(_Section):
         return self
 
 
+class MetricsSettings(_Section):
+    """Where a worker says how it is."""
+
+    listen: str | None = Field(
+        default=None, pattern=r"^.*:\d+$", description="address for /metrics, /health, /ready, as in 127.0.0.1:9464"
+    )
+
+
 class _SecretFiles(EnvSettingsSource):
     """The files of a folder, each named as its setting: `opensearch__password`. What container engines and systemd mount."""
 
@@ -312,6 +321,7 @@ class Settings(BaseSettings):
     opensearch: OpenSearchSettings = OpenSearchSettings()
     routes: tuple[Route, ...] = Field(default=(), description="which team owns what failed (docs/alerts.md)")
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

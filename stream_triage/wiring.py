@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TextIO
 
+from stream_triage import __version__
 from stream_triage.alerts import alerts_of, team_of
 from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
 from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.metrics import MeteredLetters, MeteredWorker, Metrics, serving
 from stream_triage.notify import Notifier, open_targets
 from stream_triage.opensearch import Document, SearchServer
 from stream_triage.outbox import Outbox
 from stream_triage.pipeline import Triage
-from stream_triage.ports import Forgets, Sink, Source, Spool
+from stream_triage.ports import DeadLetters, Forgets, Sink, Source, Spool
 from stream_triage.records import DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import Archive
@@ -192,14 +194,22 @@ def run_worker(
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
+        letters: DeadLetters = DeadLetterTopic(broker, kafka.dead_topic)
+        metrics = None
+        if settings.metrics.listen:
+            model = next(iter(triage.models.values())).card
+            about = {"version": __version__, "bundle": model.name, "bundle_version": model.version}
+            metrics = Metrics(about)
+            letters = MeteredLetters(letters, metrics)
+            stack.enter_context(serving(metrics, settings.metrics.listen))
         engine = Engine(
             triage,
             sinks,
             run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group),
-            dead_letters=DeadLetterTopic(broker, kafka.dead_topic),
+            dead_letters=letters,
             rules=run_rules(settings, triage.redactor),
             dead_per_hour=kafka.dead_per_hour,
-            on_verdict=on_verdict,
+            on_verdict=_each(on_verdict, metrics.count if metrics else None),
             on_problem=on_problem,
             owner=owner(settings),
         )
@@ -207,7 +217,16 @@ def run_worker(
         # Needs the extra kafka; the broker above has said so by now where it is missing.
         from stream_triage.sources.kafka import run_worker as run
 
-        run(kafka, engine)
+        run(kafka, MeteredWorker(engine, metrics) if metrics else engine)
+
+
+def _each(*told: Callable[[Verdict], None] | None) -> Callable[[Verdict], None]:
+    def tell(verdict: Verdict) -> None:
+        for one in told:
+            if one:
+                one(verdict)
+
+    return tell
 
 
 def run_rules(settings: Settings, redactor: Redactor) -> RunRules:

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from tests.receiver import Receiver
 from tests.services.chaos import Chaos
 from tests.services.farm import BUNDLE, ROOT, Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
 from tests.services.proxy import standing_before
-from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer
+from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer, free_port
 
 pytestmark = pytest.mark.service
 
@@ -93,7 +94,7 @@ class TestUndisturbed:
 
 class TestAlerts:
     def test_a_hundred_alike_runs_make_one_message(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
-        """At a real HTTP receiver, from the thread of a real worker; what the receiver refuses first comes later."""
+        """At a real HTTP receiver, from the thread of a real worker, which counts them too."""
         farm = make_farm()
         farm.sinks.append("alerts")
         handler, address = receiver
@@ -103,11 +104,19 @@ class TestAlerts:
         place = ROOT / "samples" / BUNDLE / "attach-rejected"
         sources = {file.stem: file.read_bytes() for file in place.iterdir()}
         runs = [TestRun(f"night/{number}", sources) for number in range(100)]
+        port = free_port()
+        farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{port}"}
         farm.send(interleaved(runs, lines=1000))
         with farm.worker():
             settle(farm, runs)
             until(lambda: bool(handler.got), 30, "the message has come")
             time.sleep(3)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                told = answer.read().decode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready") as answer:
+                assert answer.status == 200
+        assert 'stream_triage_verdicts_total{label="L3",outcome="failed"} 100.0' in told
+        assert "stream_triage_open_runs 0.0" in told
         (got,) = handler.got
         assert got["title"].startswith("L3: 100 runs, first night/")
         assert "registration reject" in got["message"].lower()
