@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -122,7 +123,7 @@ class Notifier:
         if not targets:
             self._complain(f"no target for alerts of team {group.team or DEFAULT}; name one in alerts.targets, or a default")
             return False
-        link = self._settings.link.replace("{run_id}", group.verdict.run_id) if self._settings.link else ""
+        link = (self._settings.link or "").replace("{run_id}", quote(group.verdict.run_id, safe=""))
         told = message(group.verdict, group.rule, group.reason, group.runs, link)  # type: ignore[arg-type]
         delivered = set(group.delivered)
         for target in targets:

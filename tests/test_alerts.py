@@ -226,6 +226,14 @@ class TestNotifier:
         assert post.after(31) == 2
         assert ([told.title for told in core.got], [told.title for told in post.target.got]) == (["L3: a"], ["L3: b"])
 
+    def test_link(self, tmp_path: Path) -> None:
+        """To the run, whatever its id holds."""
+        post = Post(tmp_path, link="https://triage/{run_id}", gather_seconds=0)
+        post.give(failing("runs/a.log#0123 x"))
+        assert post.notifier.send_due() == 1
+        assert post.target.got[0].body.endswith("\nhttps://triage/runs%2Fa.log%230123%20x")
+        post.outbox.close()
+
     def test_no_target_is_told_once(self, post: Post) -> None:
         post.targets.clear()
         post.give(failing("a"))
