@@ -21,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from stream_triage import __version__, wiring
 from stream_triage.alerts import Message
-from stream_triage.errors import RunNotFound, StoreError, StreamTriageError, fault_place
+from stream_triage.errors import RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
 from stream_triage.pipeline import Triage
@@ -192,6 +192,8 @@ def run(
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
     names = () if no_store else settings.sinks
+    if "alerts" in names:
+        wiring.open_targets(settings.alerts)  # a wrong address is told before anything is judged
     store, store_error = _open_store(settings, wanted="store" in names)
     if store_error:  # without the store nobody finds what the archive holds
         names = tuple(name for name in names if name not in ("store", "archive"))
@@ -635,6 +637,8 @@ def check(
         "redaction": lambda: _describe_redaction(settings),
         "store": lambda: _describe_store(settings),
     }
+    if "alerts" in settings.sinks:
+        steps["alerts"] = lambda: _describe_alerts(settings)
     if servers or "kafka" in settings.sinks:
         steps["kafka"] = lambda: _describe_kafka(settings)
     if "opensearch" in settings.sinks:
@@ -661,6 +665,15 @@ def _describe_rules(settings: Settings) -> str:
     count, of_file = len(model.rules.rules), len(wiring.open_rules(settings).rules)
     told = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
     return f"{told}, {count - of_file} of the bundle" if count > of_file else told
+
+
+def _describe_alerts(settings: Settings) -> str:
+    targets = wiring.open_targets(settings.alerts)
+    told = ", ".join(f"{name} ({len(of_team)})" for name, of_team in sorted(targets.items()))
+    unknown = sorted({route.team for route in settings.routes} - set(targets)) if "default" not in targets else []
+    if unknown:
+        raise SettingsError(f"no target for team {unknown[0]!r} of the routes; name one in alerts.targets, or a default")
+    return f"targets of {told}" if told else "no targets: alerts wait in the outbox"
 
 
 def _describe_redaction(settings: Settings) -> str:

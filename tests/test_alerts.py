@@ -356,6 +356,18 @@ class TestCommands:
         assert call("alerts", "send", "-c", config).out == "0 messages sent\n"
         assert len(receiver[0].got) == 1
 
+    def test_wrong_addresses_are_told_first(self, config: Path) -> None:
+        """By `check`, and by `run` before anything is judged."""
+        told = call("check", "-c", config)
+        assert (told.code, "ok     alerts: targets of core (1)" in told.out) == (0, True)
+        good = config.read_text()
+        config.write_text(good.replace('label = "L3"', 'label = "L3"\n[[routes]]\nteam = "lab"'))
+        assert "wrong  alerts: no target for team 'lab' of the routes" in call("check", "-c", config).out
+        config.write_text(good.replace("json://", "nosuch://"))
+        assert "wrong  alerts: alerts.targets has an address of kind 'nosuch'" in call("check", "-c", config).out
+        told = call("run", "-c", config, "--run-by", "folder", "runs")
+        assert (told.code, told.out) == (2, "")
+
     def test_test(self, config: Path, receiver: tuple[type[Receiver], str]) -> None:
         told = call("alerts", "test", "-c", config)
         assert told.code == 0
