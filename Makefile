@@ -27,7 +27,7 @@ demo: setup ## judge three sample runs and say how to open one
 	@BIN=$(BIN) sh demo/run.sh
 
 test: check servers ## run every test: fast, service (on a real Kafka and OpenSearch) and slow
-	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "" -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
+	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "" -n 2 --no-loadscope-reorder --durations=10
 
 # What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
 servers:

@@ -72,7 +72,8 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", most)
         # Two places are for the marks of begin and end.
         self.context = min(most, positions) - 2
-        self.name = folder.name
+        weights = sorted(folder.glob("*.safetensors"))
+        self.digest = hashlib.sha256(b"".join(hashlib.sha256(one.read_bytes()).digest() for one in weights)).hexdigest()[:16]
 
     def windows(self, text: str) -> Windows:
         """Mean over the tokens of each window, marks and padding left out."""
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.document_embeddings", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--name", help="what the model is called in the results; the name of its folder by default")
     parser.add_argument("--logs", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--split", action="append", help="a settled split; all of them by default")
@@ -119,7 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     windows = list(_kept(runs, encoder, arguments.cache))
-    rows = [row for split in splits for row in _rows(runs, windows, split, encoder)]
+    name = arguments.name or arguments.model.resolve().name
+    about = {"context": encoder.context, "runs": len(runs)}
+    rows = [{"encoder": name, **about, **row} for split in splits for row in _rows(runs, windows, split)]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
@@ -130,7 +134,7 @@ def _kept(runs: Sequence[LabelledRun], encoder: Encoder, cache: Path) -> Iterato
     cache.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(runs), SHARD):
         texts = [_distinct_lines(run) for run in runs[first : first + SHARD]]
-        digest = hashlib.sha256("\0".join([encoder.name, str(encoder.context), *texts]).encode()).hexdigest()[:16]
+        digest = hashlib.sha256("\0".join([encoder.digest, str(encoder.context), *texts]).encode()).hexdigest()[:16]
         place = cache / f"{digest}.npz"
         if not place.exists():
             found = [encoder.windows(text) for text in texts]
@@ -148,7 +152,7 @@ def _distinct_lines(run: LabelledRun) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
-def _rows(runs: Sequence[LabelledRun], windows: Sequence[Windows], split: str, encoder: Encoder) -> Iterator[dict[str, Any]]:
+def _rows(runs: Sequence[LabelledRun], windows: Sequence[Windows], split: str) -> Iterator[dict[str, Any]]:
     labels = sorted({run.label for run in runs})
     truth = np.array([run.label for run in runs])
     part = {name: [i for i, run in enumerate(runs) if run.parts[split] == name] for name in ("train", "validation", "test")}
@@ -169,7 +173,7 @@ def _rows(runs: Sequence[LabelledRun], windows: Sequence[Windows], split: str, e
     for name, ask in said.items():
         figures = label_figures(truth[test].tolist(), ask(), labels)
         print(split, name, figures["macro_f1"], figures["accuracy"], flush=True)
-        yield {"model": f"{encoder.name}, {name}", "split": split, "context": encoder.context, "runs": len(runs), **figures}
+        yield {"model": name, "split": split, **figures}
 
 
 def _cnn_labels(

@@ -56,7 +56,10 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
     parts += [LABELS, _by_label(scores)]
     if (results / "tm500.json").is_file():
         parts += ["![Confusion matrices of the served pool, all seeds together](results/tm500.png)"]
-    parts += [EACH, _each_label([*baselines, *networks, *documents])]
+    parts += [
+        EACH,
+        _each_label([*baselines, *networks, *({**row, "model": f"{row['encoder']}, {row['model']}"} for row in documents)]),
+    ]
     if found := _read(results / "reliability.json"):
         parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
         parts += [_environment(found["environment"])]

@@ -85,7 +85,9 @@ def test_rows_of_every_classifier(model: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(document_embeddings.Encoder, "windows", None)
     assert main(flags) == 0
     assert json.loads((tmp_path / "out.json").read_text()) == first
-    assert [row["model"].split(", ")[1] for row in first] == ["random forest", "decision tree", "XGBoost", "CNN"]
+    assert [(row["encoder"], row["model"]) for row in first] == [
+        ("tiny-encoder", name) for name in ("random forest", "decision tree", "XGBoost", "CNN")
+    ]
     assert all(sum(label["runs"] for label in row["per_label"].values()) == np.sum(row["confusion"]) for row in first)
 
 
