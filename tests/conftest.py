@@ -94,7 +94,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
     for name in [name for name in os.environ if name.startswith("STREAM_TRIAGE_") and name != "STREAM_TRIAGE_DATA"]:
         monkeypatch.delenv(name)
-    return
+    monkeypatch.delenv("COLUMNS", raising=False)  # how wide the terminal is that tests are started from
 
 
 WriteFile = Callable[[str, bytes], Path]

@@ -156,7 +156,7 @@ def _documents(rows: Sequence[Row]) -> str:
     told = [
         (
             f"`{row['split']}`",
-            row["model"],
+            f"{row['encoder']}, {row['model']}",
             str(row["context"]),
             f"{row['runs']:,}",
             f"{row['macro_f1']:.4f}",

@@ -83,7 +83,18 @@ def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, sh
         folder.mkdir(parents=True)
         for source, data in run.sources.items():
             (folder / f"{source}.log").write_bytes(data)
-    command = [sys.executable, "-m", "stream_triage", "run", "--jsonl", "--run-by", "folder", str(tmp_path / "logs")]
+    command = [
+        sys.executable,
+        "-m",
+        "stream_triage",
+        "run",
+        "-b",
+        "oai5g",
+        "--jsonl",
+        "--run-by",
+        "folder",
+        str(tmp_path / "logs"),
+    ]
     done = subprocess.run(command, capture_output=True, check=False, timeout=170)
     assert done.returncode == 1, done.stderr.decode()
     said = {Path(row["run_id"].split("#")[0]).name: row for row in map(json.loads, done.stdout.splitlines())}
