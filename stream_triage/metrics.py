@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import SettingsError
-from stream_triage.ports import DeadLetters
+from stream_triage.ports import DeadLetters, RecordHandler
 from stream_triage.records import DeadLetter, Record, Verdict
 
 __all__ = ["MeteredLetters", "MeteredWorker", "Metrics", "serving"]
@@ -23,22 +23,11 @@ SLOW_SECONDS: Final = 60.0
 FLUSH_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
-class Worker(Protocol):
-    """What a source of messages works with; `Engine` is one."""
+class Worker(RecordHandler, Protocol):
+    """What it takes to tell how far a worker is; `Engine` is one."""
 
-    def handle(self, records: Iterable[Record]) -> None: ...
-    def read_up_to(self, partition: int, end_offset: int, asked: float) -> None: ...
-    def tick(self) -> None: ...
-    def flush(self) -> bool: ...
-    def revoke(self, partitions: Iterable[int]) -> None: ...
-    def interrupt(self) -> None: ...
-
-    @property
-    def positions(self) -> dict[int, int]: ...
     @property
     def taken(self) -> dict[int, int]: ...
-    @property
-    def errors(self) -> list[str]: ...
     @property
     def open_runs(self) -> int: ...
 

@@ -1,12 +1,24 @@
 """What the edges owe the pipeline and each other. Each protocol has one contract test suite in tests/edges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_triage.records import ClosedRun, DeadLetter, Event, Verdict
+from stream_triage.records import ClosedRun, DeadLetter, Event, Record, Verdict
 
-__all__ = ["DeadLetters", "Forgets", "Handle", "RunLog", "RunText", "Sink", "Source", "Spool", "Store", "StoredRun"]
+__all__ = [
+    "DeadLetters",
+    "Forgets",
+    "Handle",
+    "RecordHandler",
+    "RunLog",
+    "RunText",
+    "Sink",
+    "Source",
+    "Spool",
+    "Store",
+    "StoredRun",
+]
 
 Handle = Callable[[Event], None]
 
@@ -117,3 +129,31 @@ class RunLog(Protocol):
 
     def flush(self) -> None:
         """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
+
+
+class RecordHandler(Protocol):
+    """What the messages of a topic go to, step by step; `Engine` is one. Called from one thread, `interrupt` and
+    `positions` from any."""
+
+    def handle(self, records: Iterable[Record]) -> None: ...
+
+    def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
+        """Where a partition ended at a time, by `clock.monotonic`."""
+
+    def tick(self) -> None:
+        """Ends runs that have been silent or open too long."""
+
+    def flush(self) -> bool:
+        """Makes everything so far durable; false when it must be tried again, for the `errors`."""
+
+    def revoke(self, partitions: Iterable[int]) -> None: ...
+
+    def interrupt(self) -> None:
+        """The step under way ends before its next message."""
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """By partition, the offset to commit."""
+
+    @property
+    def errors(self) -> list[str]: ...

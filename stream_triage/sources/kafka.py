@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import faust
 from aiokafka import TopicPartition
@@ -27,10 +27,11 @@ from faust.types import TP
 from stream_triage.broker import MAX_MESSAGE_BYTES, as_record, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError, StreamTriageError
+from stream_triage.ports import RecordHandler
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["Handler", "make_app", "run_worker"]
+__all__ = ["make_app", "run_worker"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,26 +52,10 @@ MAX_POLL_RECORDS = 10_000
 PART_BYTES, PART_RECORDS = 1 << 19, 5_000
 
 
-class Handler(Protocol):
-    """What the messages are for. Called from one thread, `interrupt` and `positions` from any."""
-
-    def handle(self, records: Iterable[Record]) -> None: ...
-    def read_up_to(self, partition: int, end_offset: int, asked: float) -> None: ...
-    def tick(self) -> None: ...
-    def flush(self) -> bool: ...
-    def revoke(self, partitions: Iterable[int]) -> None: ...
-    def interrupt(self) -> None: ...
-
-    @property
-    def positions(self) -> dict[int, int]: ...
-    @property
-    def errors(self) -> list[str]: ...
-
-
 class _Pump:
     """The handler, for an event loop: its work is done in a thread, so that the loop goes on turning."""
 
-    def __init__(self, handler: Handler, clock: Clock, idle_seconds: float) -> None:
+    def __init__(self, handler: RecordHandler, clock: Clock, idle_seconds: float) -> None:
         self.handler = handler
         self.clock = clock
         self.tick_seconds = min(1.0, idle_seconds / 4)
@@ -288,7 +273,7 @@ class _Transport(driver.Transport):
     Consumer: ClassVar[type[Any]] = _Consumer
 
 
-def make_app(settings: KafkaSettings, handler: Handler, clock: Clock | None = None) -> _App:
+def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> _App:
     """The Faust app that reads the topic for this handler; made here, never at import."""
     app = _App(
         settings.group,
@@ -324,7 +309,7 @@ async def _no_messages(stream: Any) -> None:
         raise AssertionError("messages go to the handler")
 
 
-def run_worker(settings: KafkaSettings, handler: Handler, clock: Clock | None = None) -> None:
+def run_worker(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> None:
     """Runs until SIGTERM, Ctrl-C or a failure, which is raised. Several workers of a group share the partitions."""
     app = make_app(settings, handler, clock)
     loop = asyncio.new_event_loop()

@@ -181,7 +181,7 @@ FILES = {
     "ue.2.log": b"second device\n",
     "du.log": b"newest\n",
     "du.log.1": b"older\n",
-    "du.log.2.gz": gzip.compress(b"oldest\n"),
+    "du.log.2.gz": gzip.compress(b"oldest\n", mtime=0),
     "cu.txt": "\ufeffgrün\r\n".encode("utf-16-le"),
     "core.log": b"\xef\xbb\xbfmarked\n",
     "core": b"bare\n",
@@ -237,7 +237,7 @@ def packed(name: str, data: bytes) -> bytes:
     ("name", "data", "message"),
     [
         ("capture.log", b"\xd4\xc3\xb2\xa1" + bytes(200), "capture.log is a packet capture"),
-        ("du.log.gz", gzip.compress(b"text\n" * 99)[:-9], "du.log.gz cannot be read: the gz data ends early"),
+        ("du.log.gz", gzip.compress(b"text\n" * 99, mtime=0)[:-9], "du.log.gz cannot be read: the gz data ends early"),
         ("logs.tar.gz", packed("ue.log", b"text\n"), "logs.tar.gz is an archive; unpack it"),
     ],
 )
