@@ -23,7 +23,7 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## judge three sample runs and say how to open one
+demo: setup ## judge the sample runs and say how to open one
 	@BIN=$(BIN) sh demo/run.sh
 
 test: check servers ## run every test: fast, service (on a real Kafka and OpenSearch) and slow

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from math import comb
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from stream_triage.printable import printable
 from stream_triage.records import Verdict
@@ -141,7 +141,7 @@ def alike(one: Collection[str], other: Collection[str]) -> bool:
     return not union or len(set(one) & set(other)) >= ALIKE * len(union)
 
 
-def message(verdict: Verdict, rule: AlertRule | Literal["test"], reason: str, runs: int, link: str = "") -> Message:
+def message(verdict: Verdict, rule: AlertRule, reason: str, runs: int, link: str = "") -> Message:
     """What a team is told of `runs` runs that are alike; `verdict` is that of the first."""
     case = verdict.headers.get("test.case.name") or verdict.run_id
     count = f"{runs} runs, first " if runs > 1 else ""
@@ -164,10 +164,10 @@ def message(verdict: Verdict, rule: AlertRule | Literal["test"], reason: str, ru
         lines.append(f"  {place}  {item.note + ': ' if item.note else ''}{item.text}")
     if link:
         lines.append(link)
-    return Message(shown(f"{verdict.label}: {count}{case}"), "\n".join(map(shown, lines)))
+    return Message(_shown(f"{verdict.label}: {count}{case}"), "\n".join(map(_shown, lines)))
 
 
-def shown(text: str) -> str:
+def _shown(text: str) -> str:
     """One line that no chat or mail reads as more than text: a mention or a tag is parted by a word joiner."""
     text = printable(text).replace("\t", " ")
     if len(text) > CHARACTERS_SHOWN:

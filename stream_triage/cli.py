@@ -24,7 +24,7 @@ from stream_triage.alerts import Message
 from stream_triage.errors import RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
-from stream_triage.pipeline import Triage
+from stream_triage.pipeline import Triage, bundle_rules
 from stream_triage.ports import Source
 from stream_triage.printable import printable
 from stream_triage.records import Event, Problem, Verdict
@@ -192,8 +192,8 @@ def run(
     triage = wiring.open_triage(settings)
     printer = _Printer(as_json, as_jsonl, follow)
     names = () if no_store else settings.sinks
-    if "alerts" in names:
-        wiring.open_targets(settings.alerts)  # a wrong address is told before anything is judged
+    # A wrong address is told before anything is judged.
+    targets = wiring.open_targets(settings.alerts) if "alerts" in names else {}
     store, store_error = _open_store(settings, wanted="store" in names)
     if store_error:  # without the store nobody finds what the archive holds
         names = tuple(name for name in names if name not in ("store", "archive"))
@@ -216,7 +216,7 @@ def run(
             printer.finish()
         intake.close()
     if "alerts" in names:
-        with wiring.open_notifier(settings, _note) as notifier:
+        with wiring.open_notifier(settings, targets, _note) as notifier:
             notifier.finish()
     for message in intake.tally.store_errors:
         _note(f"error: not everything was stored: {message}")
@@ -435,7 +435,8 @@ def try_targets(
 @alerts.command("send")
 def send_alerts(config: ConfigOption = None) -> None:
     """Send what waits in the outbox and is due, as a worker does on its own."""
-    with wiring.open_notifier(load_settings(config), _note) as notifier:
+    settings = load_settings(config)
+    with wiring.open_notifier(settings, wiring.open_targets(settings.alerts), _note) as notifier:
         print(f"{notifier.send_due()} messages sent")
 
 
@@ -661,8 +662,10 @@ def _describe_bundle(settings: Settings) -> str:
 
 
 def _describe_rules(settings: Settings) -> str:
-    model = next(iter(wiring.open_triage(settings).models.values()))
-    count, of_file = len(model.rules.rules), len(wiring.open_rules(settings).rules)
+    bundle, found = wiring.open_bundle(settings), wiring.open_rules(settings)
+    together = found.before(bundle_rules(bundle))
+    together.check_labels(bundle.card.labels)
+    count, of_file = len(together.rules), len(found.rules)
     told = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
     return f"{told}, {count - of_file} of the bundle" if count > of_file else told
 

@@ -134,16 +134,8 @@ class MeteredWorker:
         return self._worker.positions
 
     @property
-    def taken(self) -> dict[int, int]:
-        return self._worker.taken
-
-    @property
     def errors(self) -> list[str]:
         return self._worker.errors
-
-    @property
-    def open_runs(self) -> int:
-        return self._worker.open_runs
 
 
 class MeteredLetters:

@@ -124,7 +124,7 @@ class Notifier:
             self._complain(f"no target for alerts of team {group.team or DEFAULT}; name one in alerts.targets, or a default")
             return False
         link = (self._settings.link or "").replace("{run_id}", quote(group.verdict.run_id, safe=""))
-        told = message(group.verdict, group.rule, group.reason, group.runs, link)  # type: ignore[arg-type]
+        told = message(group.verdict, group.rule, group.reason, group.runs, link)
         delivered = set(group.delivered)
         for target in targets:
             if target.name not in delivered and target.send(told):

@@ -17,7 +17,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
 from stream_triage.records import Verdict
-from stream_triage.settings import AlertSettings
+from stream_triage.settings import AlertRule, AlertSettings
 
 __all__ = ["Group", "Outbox", "Told"]
 
@@ -46,7 +46,7 @@ class Group(NamedTuple):
     """Failures that are alike, of which some were not told yet."""
 
     id: int
-    rule: str
+    rule: AlertRule
     team: str | None
     reason: str
     verdict: Verdict

@@ -42,7 +42,7 @@ from stream_triage.stages.template import Templates
 from stream_triage.stages.terms import TermClassifier
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
 
-__all__ = ["Model", "Session", "Triage"]
+__all__ = ["Model", "Session", "Triage", "bundle_rules"]
 
 BATCH_LINES = 4096
 # Piece of a whole text that `Triage.run` feeds at once.
@@ -112,12 +112,7 @@ class Model:
         self.procedures = next((c for c in self.classifier.classifiers.values() if isinstance(c, Procedures)), None)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
-        own = (
-            Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
-            if RULES_NAME in card.files
-            else Rules()
-        )
-        self.rules = (rules or Rules()).before(own)
+        self.rules = (rules or Rules()).before(bundle_rules(bundle))
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
@@ -165,6 +160,13 @@ class Model:
         text = key_text(masked)
         index = self.templates.match(text)
         return index, self.templates.new_key(text) if index == NEW else ""
+
+
+def bundle_rules(bundle: Bundle) -> Rules:
+    """Those that the bundle carries."""
+    if RULES_NAME not in bundle.card.files:
+        return Rules()
+    return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
 
 
 def _open_pool(bundle: Bundle) -> Pool:

@@ -3,7 +3,7 @@
 import resource
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.metrics import MeteredLetters, MeteredWorker, Metrics, serving
-from stream_triage.notify import Notifier, open_targets
+from stream_triage.notify import Notifier, Target, open_targets
 from stream_triage.opensearch import Document, SearchServer
 from stream_triage.outbox import Outbox
 from stream_triage.pipeline import Triage
@@ -145,9 +145,10 @@ def owner(settings: Settings) -> Callable[[Verdict], str | None]:
 
 
 @contextmanager
-def open_notifier(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator[Notifier]:
-    """Sends what lies in the outbox. Raises `SettingsError` for a target that cannot be used."""
-    targets = open_targets(settings.alerts)
+def open_notifier(
+    settings: Settings, targets: Mapping[str, Sequence[Target]], on_trouble: Callable[[str], None]
+) -> Iterator[Notifier]:
+    """Sends what lies in the outbox."""
     with Outbox(settings.alerts, on_trouble=on_trouble) as outbox:
         yield Notifier(outbox, settings.alerts, targets, on_trouble=on_trouble)
 
@@ -156,11 +157,11 @@ def open_notifier(settings: Settings, on_trouble: Callable[[str], None]) -> Iter
 def notifying(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator[None]:
     """Sends alerts in a thread of its own, for as long as the block lasts."""
     stopped = threading.Event()
-    open_targets(settings.alerts)  # a wrong address is told at once, in this thread
+    targets = open_targets(settings.alerts)  # a wrong address is told at once, in this thread
 
     def send() -> None:  # SQLite wants its connection made where it is used
         try:
-            with open_notifier(settings, on_trouble) as notifier:
+            with open_notifier(settings, targets, on_trouble) as notifier:
                 notifier.run(stopped)
         except StoreError as error:
             on_trouble(str(error))
