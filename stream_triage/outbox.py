@@ -7,13 +7,13 @@ sent, `told` and `failed` say what became of it; whoever sends has a connection 
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Self
 
 from stream_triage.alerts import RECENT_RUNS, Alert, History, Outcomes, alerts_of, alike, keys_of
 from stream_triage.clock import Clock, SystemClock
+from stream_triage.database import connect, create_private, transaction, use_write_ahead_log, wipe_log
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
 from stream_triage.records import Verdict
@@ -27,6 +27,7 @@ GROUP_SECONDS: Final = 24 * _HOUR_SECONDS
 EARLIER_RUNS: Final = 200
 # While the file cannot be written; the oldest give way.
 MOST_WAITING: Final = 10_000
+BUSY_SECONDS: Final = 10.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS groups (
     id INTEGER PRIMARY KEY, rule TEXT, team TEXT, label TEXT, cause TEXT, keys TEXT, reason TEXT, verdict TEXT,
@@ -86,10 +87,10 @@ class Outbox:
         self._closed = False
         self._troubled = False
         try:
-            settings.path.parent.mkdir(parents=True, exist_ok=True)
+            create_private(settings.path)
             # A worker flushes in another thread than it opens in, one thread at a time.
-            self._db = sqlite3.connect(settings.path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = connect(settings.path, BUSY_SECONDS)
+            use_write_ahead_log(self._db, self._clock, BUSY_SECONDS)
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"the outbox {settings.path} cannot be opened: {error}; choose another alerts.path") from None
@@ -105,7 +106,7 @@ class Outbox:
         if not self._waiting:
             return
         try:
-            with self._transaction():
+            with transaction(self._db):
                 for verdict in self._waiting:
                     self._take(verdict)
         except sqlite3.Error as error:
@@ -130,15 +131,16 @@ class Outbox:
 
     def forget(self, run_id: str) -> bool:
         """Removes what is known of a run; a group it began loses its text, and is not told any more."""
-        with self._transaction():
+        with transaction(self._db):
             found = self._db.execute("DELETE FROM outcomes WHERE run_id = ?", (run_id,)).rowcount
             found += self._db.execute("DELETE FROM alerts WHERE run_id = ?", (run_id,)).rowcount
             found += self._db.execute("DELETE FROM groups WHERE json_extract(verdict, '$.run_id') = ?", (run_id,)).rowcount
+        wipe_log(self._db, self._settings.path)
         return found > 0
 
     def prune(self, before: datetime) -> None:
         """Forgets what is older."""
-        with self._transaction():
+        with transaction(self._db):
             for table, column in (("outcomes", "time"), ("alerts", "time"), ("groups", "last_time")):
                 self._db.execute(f"DELETE FROM {table} WHERE {column} < ?", (before.timestamp(),))  # noqa: S608 - constants
 
@@ -158,13 +160,13 @@ class Outbox:
 
     def hurry(self) -> None:
         """Nothing more will come: first messages need not wait for runs like theirs."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("UPDATE groups SET not_before = 0 WHERE told = 0 AND tries = 0")
 
     def told(self, group: Group) -> None:
         """Its message has left; the same is not told again for a while, however many runs follow."""
         now = self._now()
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "UPDATE groups SET told = ?, sent_time = ?, not_before = ?, tries = 0, delivered = '[]' WHERE id = ?",
                 (group.runs, now, now + self._settings.repeat_hours * _HOUR_SECONDS, group.id),
@@ -174,7 +176,7 @@ class Outbox:
 
     def failed(self, group: Group, delivered: Collection[str], wait_seconds: float) -> None:
         """Not all targets took it; those that did are not asked again."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "UPDATE groups SET not_before = ?, tries = tries + 1, delivered = ? WHERE id = ?",
                 (self._now() + wait_seconds, json.dumps(sorted(delivered)), group.id),
@@ -191,7 +193,7 @@ class Outbox:
 
     def put(self, alert: Alert, verdict: Verdict) -> None:
         """An alert that no verdict made; once for each run id."""
-        with self._transaction():
+        with transaction(self._db):
             self._add(alert, verdict)
 
     def explain(self, run_id: str) -> list[Told]:
@@ -263,16 +265,6 @@ class Outbox:
             (alert.rule, verdict.team, verdict.label, verdict.cause, self._now() - GROUP_SECONDS),
         )
         return next((int(row[0]) for row in rows.fetchall() if alike(json.loads(row[1]), keys)), None)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

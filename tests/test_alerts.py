@@ -199,8 +199,11 @@ class TestOutbox:
         assert post.after(31) == 1
 
     def test_forgotten_runs_are_not_told(self, post: Post) -> None:
-        post.give(failing("a"))
+        post.give(failing("a", "a word of its own"))
         assert post.outbox.forget("a")
+        files = list(post.settings.path.parent.glob("alerts.sqlite*"))
+        assert not any(b"a word of its own" in file.read_bytes() for file in files)
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
         assert not post.outbox.forget("a")
         assert post.after(31) == 0
 

@@ -1,6 +1,5 @@
 """Verdicts go in; an embedded SQLite database keeps the one that counts for each run and answers questions."""
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 
 from stream_triage.clock import Clock, SystemClock
+from stream_triage.database import connect, create_private, transaction, use_write_ahead_log, wipe_log
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
 from stream_triage.records import Verdict
@@ -48,7 +48,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 _APPLICATION_ID = 0x54524941  # "TRIA", in the file's header
 _LINE_BITS = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
-_SETUP_SECONDS = 0.05
 _COLUMNS = ", ".join(StoredRun._fields)
 
 _REMEDIES = {
@@ -82,8 +81,8 @@ class SqliteStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         with self._naming():
-            _create_private(path)
-            self._connection = _connect(path, busy_seconds)
+            create_private(path)
+            self._connection = connect(path, busy_seconds)
         try:
             self._prepare(busy_seconds)
         except BaseException:
@@ -191,7 +190,7 @@ class SqliteStore:
         with self._naming():
             connection = self._open_connection()
             version = self._check_ours(connection)
-            _use_write_ahead_log(connection, self._clock, busy_seconds)
+            use_write_ahead_log(connection, self._clock, busy_seconds)
         if version == len(MIGRATIONS):
             return
         with self._transaction():
@@ -217,10 +216,7 @@ class SqliteStore:
 
     def _wipe_log(self) -> None:
         with self._naming():
-            (busy, *_) = self._open_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            reason = f"removed from {self._path}, but another program still reads the old state"
-            raise StoreError(f"{reason}, so traces stay in its write-ahead log; stop that program and repeat")
+            wipe_log(self._open_connection(), self._path)
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         with self._lock, self._naming():
@@ -230,14 +226,8 @@ class SqliteStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._naming():
             connection = self._open_connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite rolls back by itself after some errors, a full disk among them
-                    connection.execute("ROLLBACK")
-                raise
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -256,34 +246,6 @@ class SqliteStore:
         except OSError as error:
             remedy = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
             raise StoreError(f"store {self._path} cannot be opened: {error.strerror}; {remedy}") from error
-
-
-def _create_private(path: Path) -> None:
-    """SQLite gives its side files the permissions of the database, so this one step keeps all of them private."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits when the power goes
-    return connection
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, clock: Clock, busy_seconds: float) -> None:
-    """Alone among statements this one does not wait for others, so it is tried until it succeeds.
-
-    Without, 6 of 360 processes failed that opened a new store six at a time.
-    """
-    for attempt in range(int(busy_seconds / _SETUP_SECONDS), -1, -1):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or attempt == 0:
-                raise
-        clock.sleep(_SETUP_SECONDS)
 
 
 class _Row(NamedTuple):
