@@ -29,9 +29,6 @@ MIN_EARLIER_RUNS: Final = 20
 RARE: Final = 0.001
 EVIDENCE_SHOWN: Final = 5
 CHARACTERS_SHOWN: Final = 300
-# What harnesses write into test.case.result.status, in small letters.
-_SAID_PASS: Final = frozenset(("pass", "passed", "success", "successful", "ok"))
-_SAID_FAIL: Final = frozenset(("fail", "failed", "failure", "error", "broken"))
 
 
 class Outcomes(NamedTuple):
@@ -90,8 +87,8 @@ def _alerts(verdict: Verdict, history: History) -> Iterator[Alert]:
         yield Alert("failed", f"label {verdict.label} at confidence {verdict.confidence:.2f}")
     elif verdict.anomalous:
         yield Alert("anomalous", f"passed with anomaly score {verdict.anomaly_score:.2f}, where 0.5 is the threshold")
-    said = verdict.headers.get("test.case.result.status", "").strip().lower()
-    if (said in _SAID_PASS and not verdict.passed) or (said in _SAID_FAIL and verdict.passed):
+    if verdict.disagreement:
+        said = verdict.headers["test.case.result.status"].strip().lower()
         yield Alert("disagreement", f"the harness says {printable(said)}, the verdict {verdict.label}")
     if history.unseen_keys:
         count = len(history.unseen_keys)

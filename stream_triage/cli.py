@@ -475,13 +475,25 @@ def setup_kafka(
 def setup_opensearch(
     config: ConfigOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only write the dashboards to FILE (.ndjson), to import by hand.")
+    ] = None,
 ) -> None:
-    """Make or change index templates, and list the bundle's templates in an index."""
-    changes = wiring.setup_opensearch(load_settings(config), dry_run=dry_run)
-    for change in changes:
-        print(f"{'would ' if dry_run else ''}{change}")
-    if not changes:
+    """Make or change index templates, retention, monitors and dashboards, and list the bundle's templates in an index."""
+    settings = load_settings(config)
+    if export is not None:
+        print(f"wrote {wiring.export_dashboards(settings, export)} objects to {export}")
+        return
+    changes = wiring.setup_opensearch(settings, dry_run=dry_run)
+    for change in changes.done:
+        print(printable(f"{'would ' if dry_run else ''}{change}"))
+    for reason in changes.skipped:
+        _note(f"left out: {reason}")
+    for reason in changes.failed:
+        _note(f"error: {reason}")
+    if not changes.done and not changes.failed:
         print("all is there")
+    raise typer.Exit(EXIT_INPUT if changes.failed else 0)
 
 
 @app.command("replay-dead")

@@ -40,11 +40,12 @@ class Metrics:
             import prometheus_client as prometheus
         except ImportError:
             raise SettingsError("metrics need the extra: pip install 'stream-triage[kafka]'") from None
+        self.about = dict(about)
         self.clock = clock or SystemClock()
         self.registry = prometheus.CollectorRegistry()
         self.exposition = prometheus.make_wsgi_app(self.registry)
         own: dict[str, Any] = {"registry": self.registry, "namespace": "stream_triage"}
-        prometheus.Info("worker", "Version of the product, name and version of the bundle", **own).info(dict(about))
+        prometheus.Info("worker", "Version of the product, name and version of the bundle", **own).info(self.about)
         self.messages = prometheus.Counter("messages", "Messages handed to the worker, those read again included", **own)
         self.message_bytes = prometheus.Counter("message_bytes", "Bytes of their values", **own)
         self.verdicts = prometheus.Counter("verdicts", "Final verdicts given", ["label", "outcome"], **own)
@@ -75,6 +76,15 @@ class Metrics:
         self.lines.inc(verdict.lines)
         self.dropped_bytes.labels("line too long").inc(sum(source.repairs.dropped_bytes for source in verdict.sources))
         self.last_verdict.set(self.clock.now().timestamp())
+
+    def totals(self) -> dict[str, float]:
+        """By metric, the sum over its labels."""
+        samples = [sample for family in self.registry.collect() for sample in family.samples]
+        found: dict[str, float] = {}
+        for sample in samples:
+            name = sample.name.removeprefix("stream_triage_").removesuffix("_total")
+            found[name] = found.get(name, 0.0) + sample.value
+        return found
 
     def hangs(self) -> str:
         """Why the worker should be started anew; empty while it should not."""

@@ -5,7 +5,7 @@ The only file that knows opensearch-py. What fails raises `StoreError` with what
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -46,6 +46,11 @@ class Document:
     @property
     def origin(self) -> str:
         return f"{self.index}/{self.id}/{self.version}"
+
+    @classmethod
+    def made(cls, index: str, name: str, version: int, fields: Mapping[str, Any], run_id: str = "") -> Self:
+        """Of these fields; lone surrogates, as damaged names have them, are no UTF-8 and are escaped."""
+        return cls(index, name, version, json.dumps(fields).encode(), run_id)
 
     @classmethod
     def of(cls, origin: str, body: bytes) -> "Document | None":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -161,6 +161,11 @@ class Surprise(NamedTuple):
     end: bool
 
 
+# What harnesses write into test.case.result.status, in small letters.
+_SAID_PASS: Final = frozenset(("pass", "passed", "success", "successful", "ok"))
+_SAID_FAIL: Final = frozenset(("fail", "failed", "failure", "error", "broken"))
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -289,6 +294,12 @@ class Verdict(_Record):
     def clean(self) -> bool:
         """Passed, and neither anomalous nor unsure."""
         return self.passed and not self.anomalous and not self.needs_review
+
+    @property
+    def disagreement(self) -> bool:
+        """The harness says passed and the verdict failed, or the other way round."""
+        said = self.headers.get("test.case.result.status", "").strip().lower()
+        return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 
 
 def verdict_version(bytes_consumed: int, final: bool) -> int:

@@ -195,6 +195,16 @@ class OpenSearchSettings(_Section):
     index_prefix: str = Field(
         default="triage", pattern=r"^[a-z][a-z0-9._-]*$", description="indices are <prefix>-verdicts-YYYY.MM and so on"
     )
+    dashboards_url: str | None = Field(
+        default=None, pattern=r"^https?://[^@]+$", description="address of OpenSearch Dashboards, for `setup opensearch`"
+    )
+    notification_channel: str | None = Field(
+        default=None, description="id of the notification channel that monitors tell; without, they show in Dashboards only"
+    )
+    verdicts_max_age_days: float | None = Field(
+        default=365.0, gt=0, description="indices of verdicts are deleted when all in them is older"
+    )
+    lines_max_age_days: float | None = Field(default=90.0, gt=0, description="those of lines and workers, too")
     timeout_seconds: float = Field(default=30.0, gt=0, description="how long to wait for one answer")
     retry_seconds: float = Field(default=60.0, ge=0, description="how long `run` tries again; a worker never gives up")
     time_field: str = Field(default="@timestamp", description="where lines are read from an index: the time of a line")

@@ -1,12 +1,15 @@
 """Settings in; source, pipeline and sinks out. The one place that knows them all."""
 
+import os
 import resource
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TextIO
 
 from stream_triage import __version__
@@ -16,6 +19,7 @@ from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.fleet import WorkerReports
 from stream_triage.metrics import MeteredLetters, MeteredWorker, Metrics, serving
 from stream_triage.notify import Notifier, Target, open_targets
 from stream_triage.opensearch import Document, SearchServer
@@ -24,11 +28,14 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, Forgets, Sink, Source, Spool
 from stream_triage.records import DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
+from stream_triage.setup.changes import Changes
+from stream_triage.setup.dashboards import ndjson, saved_objects
+from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
-from stream_triage.sinks.opensearch import OpenSearchSink, check_templates, set_up
+from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.opensearch import OpenSearchSource
@@ -44,6 +51,7 @@ __all__ = [
     "ask_kafka",
     "ask_opensearch",
     "explain_alerts",
+    "export_dashboards",
     "forget",
     "full_id",
     "notifying",
@@ -156,17 +164,37 @@ def open_notifier(
 @contextmanager
 def notifying(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator[None]:
     """Sends alerts in a thread of its own, for as long as the block lasts."""
-    stopped = threading.Event()
     targets = open_targets(settings.alerts)  # a wrong address is told at once, in this thread
 
-    def send() -> None:  # SQLite wants its connection made where it is used
+    def send(stopped: threading.Event) -> None:  # SQLite wants its connection made where it is used
         try:
             with open_notifier(settings, targets, on_trouble) as notifier:
                 notifier.run(stopped)
         except StoreError as error:
             on_trouble(str(error))
 
-    thread = threading.Thread(target=send, name="alerts", daemon=True)
+    with _thread("alerts", send):
+        yield
+
+
+@contextmanager
+def reporting(settings: Settings, metrics: Metrics, on_trouble: Callable[[str], None]) -> Iterator[None]:
+    """Writes the reports of this worker in a thread of its own, for as long as the block lasts."""
+    host = socket.gethostname()
+    worker = settings.kafka.instance or f"{host}-{os.getpid()}"
+    about = {"host": {"name": host}, "service": {"instance": {"id": worker}, "version": metrics.about["version"]}}
+    about["triage"] = {"bundle": {"name": metrics.about["bundle"], "version": metrics.about["bundle_version"]}}
+    # Nothing waits long for it, least of all the worker's end.
+    patient = settings.opensearch.model_copy(update={"timeout_seconds": min(5.0, settings.opensearch.timeout_seconds)})
+    with _thread("fleet", WorkerReports(patient, metrics, about, on_trouble=on_trouble).run):
+        yield
+
+
+@contextmanager
+def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Beside the block, told to stop at its end."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=run, args=(stopped,), name=name, daemon=True)
     thread.start()
     try:
         yield
@@ -195,14 +223,13 @@ def run_worker(
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
-        letters: DeadLetters = DeadLetterTopic(broker, kafka.dead_topic)
-        metrics = None
+        model = next(iter(triage.models.values())).card
+        metrics = Metrics({"version": __version__, "bundle": model.name, "bundle_version": model.version})
+        letters: DeadLetters = MeteredLetters(DeadLetterTopic(broker, kafka.dead_topic), metrics)
         if settings.metrics.listen:
-            model = next(iter(triage.models.values())).card
-            about = {"version": __version__, "bundle": model.name, "bundle_version": model.version}
-            metrics = Metrics(about)
-            letters = MeteredLetters(letters, metrics)
             stack.enter_context(serving(metrics, settings.metrics.listen))
+        if "opensearch" in settings.sinks:
+            stack.enter_context(reporting(settings, metrics, on_trouble))
         engine = Engine(
             triage,
             sinks,
@@ -210,7 +237,7 @@ def run_worker(
             dead_letters=letters,
             rules=run_rules(settings, triage.redactor),
             dead_per_hour=kafka.dead_per_hour,
-            on_verdict=_each(on_verdict, metrics.count if metrics else None),
+            on_verdict=_each(on_verdict, metrics.count),
             on_problem=on_problem,
             owner=owner(settings),
         )
@@ -218,7 +245,7 @@ def run_worker(
         # Needs the extra kafka; the broker above has said so by now where it is missing.
         from stream_triage.sources.kafka import run_worker as run
 
-        run(kafka, MeteredWorker(engine, metrics) if metrics else engine)
+        run(kafka, MeteredWorker(engine, metrics))
 
 
 def _each(*told: Callable[[Verdict], None] | None) -> Callable[[Verdict], None]:
@@ -283,10 +310,20 @@ def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -
     return [topic.name for topic in missing]
 
 
-def setup_opensearch(settings: Settings, *, dry_run: bool = False) -> list[str]:
+def setup_opensearch(settings: Settings, *, dry_run: bool = False) -> Changes:
     """Makes or changes what OpenSearch needs; says what."""
     card = open_bundle(settings).card
     return set_up(settings.opensearch, (card.name, card.version), open_templates(settings).items, dry_run=dry_run)
+
+
+def export_dashboards(settings: Settings, path: Path) -> int:
+    """Writes the saved objects for an import by hand; says how many."""
+    objects = saved_objects(settings.opensearch)
+    try:
+        path.write_bytes(ndjson(objects))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}; name another file") from None
+    return len(objects)
 
 
 def ask_opensearch(settings: Settings) -> None:

@@ -124,10 +124,10 @@ def test_image_is_small_and_its_user_is_nobody():
 
 
 def test_roles_are_those_of_the_docs():
-    """The worker's in docs/opensearch.md, as the image's users get it."""
-    text = (ROOT / "docs" / "opensearch.md").read_text().split("## Rights")[1]
-    documented = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
-    assert json.loads((DOCKER / "opensearch" / "worker.json").read_text()) == documented
+    """Those in docs/opensearch.md of the worker and of the one who sets up, as the image's users get them."""
+    text = (ROOT / "docs" / "opensearch.md").read_text().split("## Rights")[1].partition("\n## ")[0]
+    documented = [json.loads(role) for role in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert [json.loads((DOCKER / "opensearch" / f"{name}.json").read_text()) for name in ("worker", "setup")] == documented
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -5,10 +5,8 @@ index of a run never changes. docs/opensearch.md lists the fields.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, NamedTuple, Self
 
 from stream_triage.clock import Clock, SystemClock, retry_waits
@@ -18,7 +16,7 @@ from stream_triage.ports import RunText
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["OpenSearchSink", "check_templates", "set_up"]
+__all__ = ["OpenSearchSink", "check_templates"]
 
 MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
@@ -134,14 +132,14 @@ class OpenSearchSink:
     def _verdict(self, run: _Waiting, month: str) -> Document:
         verdict = run.verdict
         index = f"{self._prefix}-verdicts-{month}"
-        return _document(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
+        return Document.made(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
 
     def _lines(self, run: _Waiting, month: str) -> list[Document]:
         verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
         about = {"run": _run(verdict.run_id), "version": verdict.version}
         digest = hashlib.sha256(verdict.run_id.encode(errors="replace")).hexdigest()[:32]
         return [
-            _document(
+            Document.made(
                 index,
                 f"{digest}-{place}",
                 verdict.version,
@@ -226,51 +224,6 @@ def check_templates(server: SearchServer, prefix: str) -> None:
             raise StoreError(f"OpenSearch has no index template {prefix}-{kind}; `stream-triage setup opensearch` makes it")
 
 
-def set_up(
-    settings: OpenSearchSettings, bundle: tuple[str, str], templates: Sequence[tuple[str, str]], *, dry_run: bool = False
-) -> list[str]:
-    """Index templates, and the bundle's templates as documents. Says what was changed, or would be; nothing twice."""
-    changes: list[str] = []
-    prefix = settings.index_prefix
-    with SearchServer(settings) as server:
-        for kind in ("verdicts", "lines", "templates"):
-            name, wanted = f"{prefix}-{kind}", _index_template(kind, prefix)
-            found = server.ask("GET", f"_index_template/{name}").get("index_templates", [])
-            known = found[0]["index_template"].get("_meta", {}).get("digest") if found else None
-            if known != wanted["_meta"]["digest"]:
-                changes.append(f"{'change' if found else 'make'} index template {name}")
-                if not dry_run:
-                    server.ask("PUT", f"_index_template/{name}", wanted)
-        documents = _template_documents(f"{prefix}-templates", bundle, templates)
-        query = {"query": {"bool": {"filter": [
-            {"term": {"triage.bundle.name": bundle[0]}}, {"term": {"triage.bundle.version": bundle[1]}}
-        ]}}}  # fmt: skip
-        count = server.ask("POST", f"{prefix}-templates/_count", query).get("count", 0)
-        if count != len(documents):
-            changes.append(f"write {len(documents)} templates of bundle {' '.join(bundle)} to {prefix}-templates")
-            if not dry_run:
-                wrong = [answer for answer in server.bulk(documents) if not answer.written]
-                server.ask("POST", f"{prefix}-templates/_refresh")
-                if wrong:
-                    raise StoreError(f"OpenSearch does not take {len(wrong)} templates: {wrong[0].reason}")
-    return changes
-
-
-def _index_template(kind: str, prefix: str) -> dict[str, Any]:
-    text = (files("stream_triage.sinks") / "opensearch_templates" / f"{kind}.json").read_text()
-    wanted: dict[str, Any] = json.loads(text.replace("<prefix>", prefix))
-    wanted["_meta"] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16], "of": "stream-triage"}
-    return wanted
-
-
-def _template_documents(index: str, bundle: tuple[str, str], templates: Sequence[tuple[str, str]]) -> list[Document]:
-    about = {"name": bundle[0], "version": bundle[1]}
-    return [
-        _document(index, f"{bundle[0]}-{bundle[1]}-{key}", 1, {"message": template, "triage": {"key": key, "bundle": about}})
-        for key, template in templates
-    ]
-
-
 def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
     outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
     event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
@@ -285,6 +238,10 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
         **{name: verdict.headers[name] for name in FIELDS if name in verdict.headers},
         "triage": {
             **about,
+            "failed": int(not verdict.passed),
+            "disagreement": verdict.disagreement,
+            "anomaly_kinds": sorted({item.kind for item in verdict.anomalies}),
+            "anomaly_keys": sorted({item.key for item in verdict.anomalies if item.key}),
             "run": _run(verdict.run_id),
             "bytes": sum(source.bytes for source in verdict.sources),
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
@@ -309,11 +266,6 @@ def _not_taken(refused: Sequence[_Told]) -> StoreError:
 def _check_removed(told: dict[str, Any]) -> None:
     if told.get("failures") or told.get("version_conflicts") or told.get("timed_out"):
         raise StoreError("OpenSearch could not remove all documents of a run, another process writes them; repeat")
-
-
-def _document(index: str, name: str, version: int, fields: dict[str, Any], run_id: str = "") -> Document:
-    # Lone surrogates, as damaged names have them, are no UTF-8.
-    return Document(index, name, version, json.dumps(fields).encode(), run_id)
 
 
 def _run(run_id: str) -> dict[str, str]:

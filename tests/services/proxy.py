@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stream_triage.settings import OpenSearchSettings
-from stream_triage.sinks.opensearch import set_up
+from stream_triage.setup.opensearch import set_up
 from tests.services.servers import OpenSearchServer
 
 __all__ = ["standing_before"]

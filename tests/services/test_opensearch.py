@@ -11,8 +11,9 @@ from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.records import DeadLetter, FailedUe, Ues, Verdict
 from stream_triage.settings import OpenSearchSettings
+from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks import opensearch as sinks
-from stream_triage.sinks.opensearch import OpenSearchSink, set_up
+from stream_triage.sinks.opensearch import OpenSearchSink
 from tests.edges.contract import SinkContract
 from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, OpenSearchServer
@@ -212,16 +213,16 @@ class TestSetUp:
             [("k1", "one <*>"), ("k2", "two")],
         )
         planned = set_up(settings, ("tiny", "1"), templates, dry_run=True)
-        assert set_up(settings, ("tiny", "1"), templates) == planned
-        assert len(planned) == 4
-        assert set_up(settings, ("tiny", "1"), templates) == []
+        assert set_up(settings, ("tiny", "1"), templates).done == planned.done
+        assert len(planned.done) == 7
+        assert set_up(settings, ("tiny", "1"), templates).done == []
         assert len(documents(opensearch, f"{prefix}-templates")) == 2
-        assert len(set_up(settings, ("tiny", "2"), templates)) == 1
+        assert len(set_up(settings, ("tiny", "2"), templates).done) == 1
 
     def test_older_index_template_is_changed(self, opensearch: OpenSearchServer, prefix: str):
         settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
         opensearch.ask(f"_index_template/{prefix}-lines", {"index_patterns": [f"{prefix}-lines-*"]}, "PUT")
-        assert f"change index template {prefix}-lines" in set_up(settings, ("tiny", "1"), [])
+        assert f"change index template {prefix}-lines" in set_up(settings, ("tiny", "1"), []).done
 
 
 class TestSecurity:

@@ -1,0 +1,42 @@
+"""What a set-up did, or would do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from stream_triage.opensearch import BadAnswer
+
+__all__ = ["Changes"]
+
+
+@dataclass
+class Changes:
+    """Each in words. What could not be done does not keep the rest from being done."""
+
+    dry_run: bool = False
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """What is not there to be set up: a plugin that is missing, an address that is not set."""
+    failed: list[str] = field(default_factory=list)
+
+    def note(self, change: str) -> bool:
+        """Whether to do it."""
+        self.done.append(change)
+        return not self.dry_run
+
+    def skip(self, reason: str) -> None:
+        self.skipped.append(reason)
+
+    def fail(self, reason: str) -> None:
+        self.failed.append(reason)
+
+    @contextmanager
+    def optional(self, what: str, plugin: str) -> Iterator[None]:
+        """A part that needs a plugin of the server; the rest is set up without it."""
+        try:
+            yield
+        except BadAnswer as error:
+            if "no handler found for uri" in str(error):
+                self.skip(f"{what}: the plugin {plugin} is not installed in OpenSearch")
+            else:
+                self.fail(f"{what}: {error}")

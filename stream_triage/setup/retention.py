@@ -1,0 +1,78 @@
+"""How long indices are kept: policies of the plugin Index State Management (ISM), which deletes an index when it is too old.
+
+An index holds a month and its age counts from when it was made, so a policy waits a month longer: no document is deleted
+before its time.
+"""
+
+import hashlib
+import json
+from typing import Any, Final
+
+from stream_triage.opensearch import SearchServer
+from stream_triage.settings import OpenSearchSettings
+from stream_triage.setup.changes import Changes
+
+__all__ = ["make_retention"]
+
+LONGEST_MONTH_DAYS: Final = 31
+ISM: Final = "_plugins/_ism"
+
+
+def make_retention(server: SearchServer, settings: OpenSearchSettings, changes: Changes) -> None:
+    """A policy for verdicts, and one for lines and workers; indices that have none get theirs."""
+    prefix = settings.index_prefix
+    for kinds, days in (
+        (("verdicts",), settings.verdicts_max_age_days),
+        (("lines", "workers"), settings.lines_max_age_days),
+    ):
+        with changes.optional(f"retention of {' and '.join(kinds)}", "opensearch-index-management"):
+            _keep(server, changes, f"{prefix}-{kinds[0]}", [f"{prefix}-{kind}-*" for kind in kinds], days)
+
+
+def _keep(server: SearchServer, changes: Changes, name: str, patterns: list[str], days: float | None) -> None:
+    found = server.ask("GET", f"{ISM}/policies/{name}")
+    indices = ",".join(patterns)
+    if days is None:
+        if found and changes.note(f"remove retention policy {name}"):
+            server.ask("POST", f"{ISM}/remove/{indices}")
+            server.ask("DELETE", f"{ISM}/policies/{name}")
+        return
+    wanted = _policy(patterns, days)
+    if not found:
+        if changes.note(f"make retention policy {name}: {days:g} days"):
+            server.ask("PUT", f"{ISM}/policies/{name}", {"policy": wanted})
+    elif found["policy"]["description"] != wanted["description"] and changes.note(
+        f"change retention policy {name}: {days:g} days"
+    ):
+        place = f"if_seq_no={found['_seq_no']}&if_primary_term={found['_primary_term']}"
+        server.ask("PUT", f"{ISM}/policies/{name}?{place}", {"policy": wanted})
+        server.ask("POST", f"{ISM}/change_policy/{indices}", {"policy_id": name})
+    unmanaged = sorted(
+        index
+        for index, told in server.ask("GET", f"{ISM}/explain/{indices}").items()
+        if isinstance(told, dict) and told.get("index.plugins.index_state_management.policy_id") is None
+    )
+    if unmanaged and changes.note(f"put {', '.join(unmanaged)} under retention policy {name}"):
+        server.ask("POST", f"{ISM}/add/{','.join(unmanaged)}", {"policy_id": name})
+
+
+def _policy(patterns: list[str], days: float) -> dict[str, Any]:
+    policy: dict[str, Any] = {
+        "default_state": "kept",
+        "states": [
+            {
+                "name": "kept",
+                "actions": [],
+                "transitions": [
+                    {
+                        "state_name": "deleted",
+                        "conditions": {"min_index_age": f"{round((days + LONGEST_MONTH_DAYS) * 24)}h"},
+                    }
+                ],
+            },
+            {"name": "deleted", "actions": [{"delete": {}}], "transitions": []},
+        ],
+        "ism_template": [{"index_patterns": patterns, "priority": 100}],
+    }
+    digest = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
+    return {"description": f"stream-triage keeps {days:g} days, {digest}", **policy}
