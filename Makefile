@@ -26,14 +26,15 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 demo: setup ## judge the sample runs and say how to open one
 	@BIN=$(BIN) sh demo/run.sh
 
-test: check servers ## run every test: fast, service (on a real Kafka and OpenSearch) and slow
+test: check servers ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow
 	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "" -n 2 --no-loadscope-reorder --durations=10
 
 # What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
 servers:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		command -v mvn >/dev/null && command -v java >/dev/null && command -v openssl >/dev/null && command -v unzip >/dev/null || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends maven default-jre-headless openssl unzip >/dev/null; }; fi
+		command -v mvn >/dev/null && command -v java >/dev/null && command -v openssl >/dev/null && command -v unzip >/dev/null && \
+		command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+		maven default-jre-headless openssl unzip prometheus >/dev/null; }; fi
 
 up: setup servers ## start a Kafka and an OpenSearch on this machine, without Docker
 	@$(BIN)/python -m tests.services.servers up

@@ -11,7 +11,7 @@ from math import comb
 from typing import Final, NamedTuple
 
 from stream_triage.printable import printable
-from stream_triage.records import Verdict
+from stream_triage.records import CANARY, Verdict
 from stream_triage.settings import AlertRule, Route
 from stream_triage.stages.normalise import mask
 
@@ -78,7 +78,9 @@ def team_of(routes: Sequence[Route], verdict: Verdict) -> str | None:
 
 
 def alerts_of(verdict: Verdict, history: History, rules: Collection[AlertRule]) -> list[Alert]:
-    """Those of `rules` that speak, each with its reason."""
+    """Those of `rules` that speak, each with its reason; none of a canary run."""
+    if verdict.headers.get("test.case.name") == CANARY:
+        return []
     return [alert for alert in _alerts(verdict, history) if alert.rule in rules]
 
 

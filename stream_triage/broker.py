@@ -100,6 +100,11 @@ class Broker:
         with self._naming(f"topic {topic} cannot be read"):
             return self._run(self._read(topic, partition, start), seconds=600)
 
+    def ends(self, topic: str) -> dict[int, int]:
+        """By partition, the offset that the next message gets."""
+        with self._naming(f"topic {topic} cannot be read"):
+            return self._run(self._ends(topic))
+
     def committed(self, group: str, topic: str, partition: int) -> int:
         """Where a group goes on, 0 where it never was."""
         with self._naming(f"positions of group {group} cannot be read"):
@@ -234,6 +239,18 @@ class Broker:
         finally:
             await consumer.stop()
         return records
+
+    async def _ends(self, topic: str) -> dict[int, int]:
+        from aiokafka import AIOKafkaConsumer, TopicPartition
+
+        consumer = AIOKafkaConsumer(**connection(self._settings), group_id=None)
+        try:
+            await consumer.start()
+            number = (await self._partitions([topic])).get(topic, 0)
+            ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(number)])
+            return {place.partition: offset for place, offset in ends.items()}
+        finally:
+            await consumer.stop()
 
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         async with self._admin() as admin:

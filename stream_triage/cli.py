@@ -496,6 +496,28 @@ def setup_opensearch(
     raise typer.Exit(EXIT_INPUT if changes.failed else 0)
 
 
+@app.command()
+def canary(
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to wait for its verdict.")] = 60.0,
+) -> None:
+    """Send a small run through topic, worker and sinks, and say whether the right verdict comes out."""
+    settings = load_settings(config, **_flags(bundle=bundle, rules=rules))
+    wrong = 0
+    for sighting, right in wiring.canary(settings, seconds):
+        if sighting.verdict is None:
+            said = f"no verdict within {sighting.seconds:.0f} s; is a worker running? See its /ready"
+        elif right:
+            said = f"{sighting.verdict.label} after {sighting.seconds:.1f} s, as expected"
+        else:
+            said = "another verdict than here; do the workers have the same bundle and rules as these settings?"
+        wrong += not right
+        print(printable(f"{'alive' if right else 'wrong'}  {sighting.place}: {said}"))
+    raise typer.Exit(EXIT_UNCLEAN if wrong else 0)
+
+
 @app.command("replay-dead")
 def replay_dead(
     config: ConfigOption = None,

@@ -16,6 +16,7 @@ from stream_triage import __version__
 from stream_triage.alerts import alerts_of, team_of
 from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
 from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.canary import TEXT, Look, Sighting, looked_for, same, send
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
@@ -26,7 +27,7 @@ from stream_triage.opensearch import Document, SearchServer
 from stream_triage.outbox import Outbox
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, Forgets, Sink, Source, Spool
-from stream_triage.records import DeadLetter, Problem, Verdict
+from stream_triage.records import CANARY, DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.dashboards import ndjson, saved_objects
@@ -50,6 +51,7 @@ from stream_triage.stages.template import Templates
 __all__ = [
     "ask_kafka",
     "ask_opensearch",
+    "canary",
     "explain_alerts",
     "export_dashboards",
     "forget",
@@ -324,6 +326,45 @@ def export_dashboards(settings: Settings, path: Path) -> int:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}; name another file") from None
     return len(objects)
+
+
+def canary(settings: Settings, patience_seconds: float) -> Iterator[tuple[Sighting, bool]]:
+    """Sends a run and looks for its verdict where all can look; and whether it is the right one."""
+    prefix, topic = settings.opensearch.index_prefix, settings.kafka.verdicts_topic
+    triage, clock = open_triage(settings), SystemClock()
+    run_id = f"{CANARY}/{socket.gethostname()}/{clock.now():%Y-%m-%dT%H:%M:%S.%f}"
+    expected = triage.run(TEXT, run_id)
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker(settings.kafka))
+        places: dict[str, Look] = {}
+        if "kafka" in settings.sinks:
+            ends = broker.ends(topic)
+            places[f"topic {topic}"] = lambda: _in_topic(broker, topic, ends, run_id)
+        if "opensearch" in settings.sinks:
+            search = stack.enter_context(SearchServer(settings.opensearch))
+            places[f"index {prefix}-verdicts-*"] = lambda: _in_index(search, prefix, run_id)
+        if not places:
+            raise SettingsError("a canary is looked for in Kafka or OpenSearch, and neither is among the sinks")
+        send(broker, settings.kafka.topic, run_id)
+        for sighting in looked_for(places, patience_seconds, clock):
+            yield sighting, sighting.verdict is not None and same(sighting.verdict, expected)
+
+
+def _in_topic(broker: Broker, topic: str, ends: dict[int, int], run_id: str) -> Verdict | None:
+    """Reads on from `ends`, and moves them."""
+    for partition, start in ends.items():
+        for record in broker.read(topic, partition, start):
+            ends[partition] = record.offset + 1
+            if record.key == run_id.encode() and record.value:
+                return Verdict.model_validate_json(record.value)
+    return None
+
+
+def _in_index(search: SearchServer, prefix: str, run_id: str) -> Verdict | None:
+    search.ask("POST", f"{prefix}-verdicts-*/_refresh")
+    told = search.ask("POST", f"{prefix}-verdicts-*/_search", {"query": {"term": {"triage.run.key": run_id}}})
+    hits = told.get("hits", {}).get("hits", [])
+    return Verdict.model_validate_json(hits[0]["_source"]["triage"]["verdict"]) if hits else None
 
 
 def ask_opensearch(settings: Settings) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_triage.errors import StoreError
+from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.monitors import CANARY
 
 __all__ = ["BOARDS", "Board", "Panel", "make_dashboards", "ndjson", "saved_objects"]
 

@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from stream_triage.alerts import RARE
 from stream_triage.opensearch import SearchServer
+from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 
-__all__ = ["CANARY", "MONITORS", "make_monitors", "monitor"]
+__all__ = ["MONITORS", "make_monitors", "monitor"]
 
 MINUTES: Final = 5
-# Test case name of the runs by which `stream-triage canary` proves the path alive; no statistics count them.
-CANARY: Final = "canary"
 ALERTING: Final = "_plugins/_alerting/monitors"
 COUNTED: Final = {"bool": {"must_not": {"term": {"test.case.name": CANARY}}}}
 # As rule `failure_rate` has it, but by time: of the last day, held against the 30 days before.

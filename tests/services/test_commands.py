@@ -38,6 +38,29 @@ class TestSetUp:
         assert call("check", "-c", settings).code == 0
 
 
+class TestCanary:
+    def test_right_none_and_wrong(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
+        """The right verdict in each place; none without a worker; another where the worker has other rules."""
+        farm = make_farm()
+        farm.use_opensearch(opensearch)
+        silent = call("canary", "-c", farm.settings(), "--seconds", "2")
+        assert silent.code == 1
+        assert silent.out.count("no verdict within 2 s; is a worker running?") == 2
+        with farm.worker():
+            alive = call("canary", "-c", farm.settings())
+            assert (alive.code, alive.out.count("alive"), alive.out.count(", as expected")) == (0, 2, 2)
+            rules = farm.folder / "rules.toml"
+            rules.write_text('[[rule]]\nname = "odd"\npattern = "GVER"\nlabel = "L3"\nveto = true\n')
+            other = call("canary", "-c", farm.settings(), "--rules", rules)
+            assert other.code == 1
+            assert other.out.count("the same bundle and rules") == 2
+
+    def test_places_are_needed(self, make_farm: MakeFarm):
+        farm = make_farm()
+        farm.sinks = ["store"]
+        assert "neither is among the sinks" in call("canary", "-c", farm.settings()).err
+
+
 class TestReplay:
     def test_messages_go_through_the_worker(self, make_farm: MakeFarm):
         """Refused since the worker expected JSON; sent again when it expects text: the verdicts are those of the files."""
