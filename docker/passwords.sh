@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes what compose.yaml reads from secrets/ beside this file: a password for each user, an authority and its certificates. What
+# Makes what compose.yaml reads from secrets/ beside this file: a password for each user, an authority and its certificates, and a
+# list of alert targets to be filled. What
 # is there stays; delete a file, or a certificate with its key, to have it made anew. Prints names, never a secret.
 #
 #   sh docker/passwords.sh [NAME...]     names and IP addresses, beside localhost, by which others reach this machine
@@ -84,6 +85,10 @@ done
 for user in admin setup worker reader dashboards; do
     password "opensearch-$user"
 done
+if [ ! -e "$folder/alerts-targets" ]; then
+    echo '{}' >"$new/alerts-targets" # who is told what: {"default": ["slack://…"], "radio": ["mailto://…"]}
+    keep 644 alerts-targets
+fi
 if [ ! -e "$folder/dashboards.yml" ]; then
     printf 'opensearch.password: "%s"\nopensearch_security.cookie.password: "%s"\n' \
         "$(cat "$folder/opensearch-dashboards")" "$(openssl rand -hex 24)" >"$new/dashboards.yml"

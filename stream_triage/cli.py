@@ -510,7 +510,7 @@ def canary(
         if sighting.verdict is None:
             said = f"no verdict within {sighting.seconds:.0f} s; is a worker running? See its /ready"
         elif right:
-            said = f"{sighting.verdict.label} after {sighting.seconds:.1f} s, as expected"
+            said = f"the expected verdict after {sighting.seconds:.1f} s"
         else:
             said = "another verdict than here; do the workers have the same bundle and rules as these settings?"
         wrong += not right

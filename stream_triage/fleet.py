@@ -70,7 +70,7 @@ class WorkerReports:
                 raise StoreError(f"OpenSearch did not take it: {answer.reason}")
         except StoreError as error:
             if not self._troubled:
-                self._on_trouble(f"the report of this worker is left out of its dashboard: {error}")
+                self._on_trouble(f"the report of this worker is missing in the dashboard of the fleet: {error}")
             self._troubled = True
             return
         self._troubled = False

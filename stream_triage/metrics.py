@@ -78,12 +78,13 @@ class Metrics:
         self.last_verdict.set(self.clock.now().timestamp())
 
     def totals(self) -> dict[str, float]:
-        """By metric, the sum over its labels."""
-        samples = [sample for family in self.registry.collect() for sample in family.samples]
-        found: dict[str, float] = {}
-        for sample in samples:
+        """By metric, the sum over its labels; 0 where it has none yet."""
+        families = list(self.registry.collect())
+        found = {family.name.removeprefix("stream_triage_"): 0.0 for family in families}
+        for sample in (sample for family in families for sample in family.samples):
             name = sample.name.removeprefix("stream_triage_").removesuffix("_total")
-            found[name] = found.get(name, 0.0) + sample.value
+            if name in found:
+                found[name] += sample.value
         return found
 
     def hangs(self) -> str:

@@ -123,6 +123,8 @@ class Notifier:
         if not targets:
             self._complain(f"no target for alerts of team {group.team or DEFAULT}; name one in alerts.targets, or a default")
             return False
+        if not self._outbox.claim(group):
+            return False
         link = (self._settings.link or "").replace("{run_id}", quote(group.verdict.run_id, safe=""))
         told = message(group.verdict, group.rule, group.reason, group.runs, link)
         delivered = set(group.delivered)

@@ -24,6 +24,8 @@ __all__ = ["Group", "Outbox", "Told"]
 _HOUR_SECONDS: Final = 3600.0
 # Failures like an older one begin a group of their own.
 GROUP_SECONDS: Final = 24 * _HOUR_SECONDS
+# A group whose sender died is sent by another after so long; apprise waits for seconds, not minutes.
+CLAIM_SECONDS: Final = 300.0
 EARLIER_RUNS: Final = 200
 # While the file cannot be written; the oldest give way.
 MOST_WAITING: Final = 10_000
@@ -157,6 +159,15 @@ class Outbox:
             )
             for number, rule, team, reason, raw, runs, tries, delivered in rows.fetchall()
         ]
+
+    def claim(self, group: Group) -> bool:
+        """Whether it is the caller's to send, for some minutes: another process with the same outbox was not quicker."""
+        with transaction(self._db):
+            claimed = self._db.execute(
+                "UPDATE groups SET not_before = ? WHERE id = ? AND runs > told AND not_before <= ?",
+                (self._now() + CLAIM_SECONDS, group.id, self._now()),
+            )
+        return claimed.rowcount == 1
 
     def hurry(self) -> None:
         """Nothing more will come: first messages need not wait for runs like theirs."""

@@ -97,6 +97,9 @@ class TestRules:
         found = spoken(failing(), History(recent=Outcomes(*recent), earlier=Outcomes(*earlier)))
         assert ("failure_rate" in found) == speaks
 
+    def test_canary_runs_are_silent(self) -> None:
+        assert spoken(failing(headers={"test.case.name": "canary"})) == []
+
     def test_new_template(self) -> None:
         assert spoken(make_verdict(), History(frozenset(("k",)))) == ["new_template"]
 
@@ -221,6 +224,21 @@ class TestNotifier:
         assert (len(good.got), len(post.target.got)) == (1, 1)
         assert len(post.troubles) == 1
         post.outbox.close()
+
+    def test_workers_with_one_outbox_send_once(self, tmp_path: Path) -> None:
+        """Each found the same group due; one sends it. One that dies while it sends is stood in for, minutes later."""
+        posts = [Post(tmp_path) for _ in range(2)]
+        posts[0].give(failing("a"))
+        posts[1].give(failing("b"))
+        for post in posts:
+            post.clock.advance(31)
+        (group,) = posts[0].outbox.due()
+        assert (group.runs, posts[1].outbox.due()) == (2, [group])
+        assert posts[0].outbox.claim(group)
+        assert [post.after(0) for post in posts] == [0, 0]
+        assert posts[1].after(299) == 0
+        assert posts[1].after(2) == 1
+        assert (posts[0].after(999), len(posts[1].target.got)) == (0, 1)
 
     def test_teams_have_their_targets(self, post: Post) -> None:
         core = FakeTarget("core")

@@ -95,7 +95,7 @@ class TestOurs:
             assert "PASSWORD" not in variable
         for secret in SERVICES[name]["secrets"]:
             if not secret["target"].startswith("/"):
-                (tmp_path / secret["target"]).write_text("x")
+                (tmp_path / secret["target"]).write_text("{}")
         settings = Settings()
         assert {settings.kafka.user, settings.opensearch.user} - {None}
         for section in (settings.kafka, settings.opensearch):

@@ -23,7 +23,7 @@ user() {
     printf '{"password": "%s", "opendistro_security_roles": %s}' "$(cat "$secrets/opensearch-$1")" "$2" | put "internalusers/$1"
 }
 user admin '["all_access"]'
-user setup '["stream_triage_worker", "stream_triage_setup"]'
+user setup '["stream_triage_worker", "stream_triage_setup", "kibana_user"]'
 user worker '["stream_triage_worker"]'
 user reader '["stream_triage_reader", "kibana_user"]'
 user dashboards '["kibana_server"]'

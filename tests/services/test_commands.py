@@ -48,12 +48,15 @@ class TestCanary:
         assert silent.out.count("no verdict within 2 s; is a worker running?") == 2
         with farm.worker():
             alive = call("canary", "-c", farm.settings())
-            assert (alive.code, alive.out.count("alive"), alive.out.count(", as expected")) == (0, 2, 2)
+            assert (alive.code, alive.out.count("alive"), alive.out.count("the expected verdict after")) == (0, 2, 2)
             rules = farm.folder / "rules.toml"
             rules.write_text('[[rule]]\nname = "odd"\npattern = "GVER"\nlabel = "L3"\nveto = true\n')
             other = call("canary", "-c", farm.settings(), "--rules", rules)
             assert other.code == 1
             assert other.out.count("the same bundle and rules") == 2
+        opensearch.ask(f"{farm.kafka.group}-workers-*/_refresh", method="POST")
+        found = opensearch.ask(f"{farm.kafka.group}-workers-*/_search")["hits"]["hits"]
+        assert [hit["_source"]["triage"]["verdicts"] for hit in found] == [3], "the worker reported when it ended"
 
     def test_places_are_needed(self, make_farm: MakeFarm):
         farm = make_farm()

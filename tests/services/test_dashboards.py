@@ -87,15 +87,18 @@ class Data:
                     metrics.step()
                     metrics.trouble = "OpenSearch is away" if number % 7 == 0 else ""
                     told = {"messages": rng.randrange(99), "verdicts": rng.randrange(9), "lines": rng.randrange(9999),
-                            "refused": rng.randrange(2), "flush_failures": rng.randrange(2)}  # fmt: skip
-                    metrics.messages.inc(told["messages"])
-                    metrics.verdicts.labels("L2", "failed").inc(told["verdicts"])
-                    metrics.lines.inc(told["lines"])
-                    metrics.refused.labels("message").inc(told["refused"])
-                    metrics.flush_failures.inc(told["flush_failures"])
-                    told |= {"open_runs": rng.randrange(50), "messages_behind": rng.randrange(5000)}
-                    metrics.open_runs.set(told["open_runs"])
-                    metrics.behind.labels("0").set(told["messages_behind"])
+                            "refused": rng.randrange(2), "flush_failures": rng.randrange(2),
+                            "open_runs": rng.randrange(50), "messages_behind": rng.randrange(5000)}  # fmt: skip
+                    if number:
+                        metrics.messages.inc(told["messages"])
+                        metrics.verdicts.labels("L2", "failed").inc(told["verdicts"])
+                        metrics.lines.inc(told["lines"])
+                        metrics.refused.labels("message").inc(told["refused"])
+                        metrics.flush_failures.inc(told["flush_failures"])
+                        metrics.open_runs.set(told["open_runs"])
+                        metrics.behind.labels("0").set(told["messages_behind"])
+                    else:  # the first report comes before anything was counted
+                        told = dict.fromkeys(told, 0)
                     reports.report(server)
                     row = {f"triage.{name}": [value] for name, value in told.items()}
                     row |= {"@timestamp": [clock.now()], "service.instance.id": [worker], "service.version": ["1"],
