@@ -1,0 +1,279 @@
+"""`triage-ship` and its pytest plugin on a real broker: what a worker makes of what they send, and what is lost."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stream_triage.broker import Broker
+from stream_triage.records import Verdict
+from tests.services.farm import Farm, expected, sample_runs, until
+from tests.services.farm import TestRun as Run
+from tests.services.servers import PASSWORD, USER, KafkaServer
+from tests.services.shipping import PROGRAM, Lab, Writer, chaos, numbers
+from tests.verdicts import assert_same
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+MakeFarm = Callable[..., Farm]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, kafka: KafkaServer, prefix: str) -> Lab:
+    return Lab(tmp_path / "lab", kafka, f"{prefix}.lab")
+
+
+def ship(farm: Farm, *arguments: object, **how: object) -> subprocess.CompletedProcess[str]:
+    """To the topic of a farm's workers."""
+    told = ["--bootstrap", farm.kafka.servers[0], "--topic", farm.kafka.topic, "--state", farm.folder / "ship", *arguments]
+    return subprocess.run([*PROGRAM, *map(str, told)], capture_output=True, text=True, timeout=60, check=False, **how)
+
+
+def write_runs(folder: Path, runs: list[Run]) -> None:
+    for run in runs:
+        place = folder / run.run_id
+        place.mkdir(parents=True)
+        for source, text in run.sources.items():
+            (place / f"{source}.log").write_bytes(text)
+
+
+class TestVerdicts:
+    def test_of_folders_with_a_harness(self, make_farm: MakeFarm, tmp_path: Path):
+        """The same verdicts as of the files; the harness's result and the headers are in them."""
+        farm, runs = make_farm(), sample_runs(6)
+        write_runs(tmp_path / "logs", runs)
+        (tmp_path / "junit.xml").write_text('<testsuite><testcase name="attach"><failure/></testcase></testsuite>')
+        pattern = r"logs/(?P<run>[^/]+/\d+)/(?P<source>\w+)\.log"
+        done = ship(farm, "--once", "--path-pattern", pattern, "--junit", tmp_path / "junit.xml", "--test-case", "attach",
+                    "--testbed", "rack-1", tmp_path / "logs")  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        with farm.worker():
+            until(lambda: farm.count_stored() == len(runs), 60)
+        stored = farm.stored()
+        for run_id, verdict in expected(runs).items():
+            assert stored[run_id].headers == {
+                "test.case.name": "attach", "testbed": "rack-1", "test.case.result.status": "fail"}  # fmt: skip
+            assert_same(bare(stored[run_id]), bare(verdict))
+
+    def test_of_messages_that_the_broker_refuses_for_their_size(self, tmp_path: Path, kafka: KafkaServer, prefix: str):
+        """They go in parts; no line is lost, and no hole is told."""
+        farm = Farm(tmp_path / "farm", kafka.bootstrap, prefix)
+        small = Lab(tmp_path / "lab", kafka, f"{prefix}.small", **{"max.message.bytes": "5000"})
+        farm.kafka = farm.kafka.model_copy(update={"topic": small.topic})
+        with Broker(farm.admin) as broker:
+            broker.create([])
+        (run,) = sample_runs(1)
+        write_runs(tmp_path / "logs", [run])
+        pattern = r"(?P<run>logs)/.*?/(?P<source>\w+)\.log"
+        done = small.ship("--once", "--path-pattern", pattern, "--compression", "none", tmp_path / "logs")
+        assert done.returncode == 0
+        assert "smaller ones are sent" in done.stderr
+        with farm.worker():
+            until(lambda: farm.count_stored() == 1, 60)
+        (verdict,) = farm.stored().values()
+        assert_same(bare(verdict), bare(expected([run])[run.run_id].model_copy(update={"run_id": "logs"})))
+        assert all(max(len(record.value) for record in records) < 5000 for records in small.sources().values())
+
+    def test_of_standard_input(self, make_farm: MakeFarm):
+        farm, (run,) = make_farm(), sample_runs(1)
+        source, text = next(iter(run.sources.items()))
+        done = ship(farm, "--run-id", "piped", "--source", source, "-", input=text.decode())
+        assert done.returncode == 0
+        with farm.worker():
+            until(lambda: farm.count_stored() == 1, 60)
+        wanted = expected([Run("piped", {source: text})])["piped"]
+        assert_same(bare(farm.stored()["piped"]), bare(wanted))
+
+    def test_while_the_log_grows(self, make_farm: MakeFarm, tmp_path: Path):
+        """Followed, the run ends when it is quiet."""
+        farm, (run,) = make_farm(), sample_runs(1)
+        source, text = next(iter(run.sources.items()))
+        log = tmp_path / f"{source}.log"
+        log.touch()
+        told = ["--bootstrap", farm.kafka.servers[0], "--topic", farm.kafka.topic, "--state", str(farm.folder / "ship")]
+        command = [
+            *PROGRAM,
+            *told,
+            "--run-id",
+            "grown",
+            "--path-pattern",
+            r"(?P<source>\w+)\.log",
+            "--idle-end",
+            "3",
+            str(log),
+        ]
+        with farm.worker(), log.open("ab") as file:
+            process = subprocess.Popen(command)
+            for start in range(0, len(text), 2000):
+                file.write(text[start : start + 2000])
+                file.flush()
+                time.sleep(0.05)
+            until(lambda: farm.count_stored() == 1, 60)
+            process.terminate()
+            assert process.wait(20) == 0
+        assert_same(bare(farm.stored()["grown"]), bare(expected([Run("grown", {source: text})])["grown"]))
+
+
+def bare(verdict: Verdict) -> Verdict:
+    return verdict.model_copy(update={"time": None, "started": None, "headers": {}})
+
+
+class TestNothingIsLost:
+    def test_killed_while_logs_are_rotated(self, lab: Lab):
+        chaos(lab, 6, seed=1)
+
+    def test_broker_away_while_logs_are_rotated(self, tmp_path: Path, own_kafka: KafkaServer):
+        """Lines wait on disk, and all are there when the broker is back."""
+        lab = Lab(tmp_path / "lab", own_kafka, "lab")
+        writer = Writer(lab.logs / "tm500.log")
+        with lab.following("--run-id", "night", writer.path):
+            writer.write(50)
+            until(lambda: lab.sources() != {}, 30)
+            own_kafka.stop(signal.SIGKILL)
+            ends = time.monotonic() + float(os.environ.get("STREAM_TRIAGE_AWAY_SECONDS") or 8)
+            while time.monotonic() < ends:
+                writer.write(20)
+                time.sleep(1.5)
+                writer.rotate()
+                writer.write(3)
+            own_kafka.start()
+            until(lambda: b"Kafka is back" in lab.output.read_bytes(), 60)
+        writer.close()
+        assert lab.ship("--run-id", "night", "--once", writer.path).returncode == 0
+        (text,) = lab.texts().values()
+        assert numbers(text) == list(range(writer.lines))
+        assert b"Kafka is away" in lab.output.read_bytes()
+
+    def test_fifty_megabytes_a_second(self, lab: Lab):
+        """It may fall behind, but loses nothing."""
+        line = b"%s\n" % (b"x" * 99)
+        path = lab.logs / "fast.log"
+        with lab.following("--run-id", "fast", "--idle-end", "5", path), path.open("wb") as file:
+            for _ in range(10):
+                began = time.monotonic()
+                file.write(line * 50_000)
+                file.flush()
+                time.sleep(max(0.0, 0.1 - (time.monotonic() - began)))
+            until(
+                lambda: any(dict(record.headers).get("end") for records in lab.sources().values() for record in records), 90
+            )
+        (text,) = lab.texts().values()
+        assert len(text) == 500_000 * 100
+
+    def test_two_on_one_file(self, lab: Lab, tmp_path: Path):
+        """The second leaves it to the first."""
+        path = lab.logs / "a.log"
+        path.write_bytes(b"1\n")
+        with lab.following("--run-id", "one", path):
+            until(lambda: lab.sources() != {}, 30)
+            lab.state = tmp_path / "other"
+            with lab.following("--run-id", "two", path):
+                until(lambda: b"read by another triage-ship" in lab.output.read_bytes(), 20)
+        assert {key for key, _ in lab.sources()} == {"one"}
+
+    def test_a_console_that_hangs_up(self, lab: Lab):
+        """It is called again, and the run goes on."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+
+        def talk() -> None:
+            for text in (b"one\ntw", b"o\nthree\n"):
+                calling, _ = listening.accept()
+                calling.sendall(text)
+                time.sleep(0.3)
+                calling.close()
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        done = lab.ship("--tcp", f"127.0.0.1:{port}", "--run-id", "console", "--source", "tm500", "--idle-end", "3")
+        thread.join()
+        listening.close()
+        assert done.returncode == 0
+        assert "it closed the connection" in done.stderr
+        assert lab.texts() == {("console", "tm500"): b"one\ntwo\nthree\n"}
+
+
+class TestSecurity:
+    def test_password_and_tls(self, lab: Lab, kafka: KafkaServer, tmp_path: Path):
+        (lab.logs / "a.log").write_bytes(b"1\n")
+        (tmp_path / "password").write_text(f"{PASSWORD}\n")
+        (tmp_path / "wrong").write_text("wrong-Secret")
+        ca = kafka.certificates / "ca.pem"
+        told = ["--security", "SASL_SSL", "--user", USER, "--ca-file", ca, "--once", "--bootstrap", kafka.sasl_bootstrap]
+        done = lab.ship(*told, "--password-file", tmp_path / "password", lab.logs)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert list(lab.texts().values()) == [b"1\n"]
+        (lab.logs / "b.log").write_bytes(b"2\n")
+        wrong = lab.ship(*told, "--password-file", tmp_path / "wrong", "--finish-seconds", "1", lab.logs)
+        assert wrong.returncode in (1, 2)
+        assert "when user, password or certificate are wrong" in wrong.stderr
+        assert "Secret" not in wrong.stderr
+        mutual = ["--security", "SSL", "--ca-file", ca, "--once", "--bootstrap", kafka.tls_bootstrap]
+        own = ["--cert-file", kafka.certificates / "client.pem", "--key-file", kafka.certificates / "client.key"]
+        assert lab.ship(*mutual, *own, lab.logs).returncode == 0
+        assert sorted(lab.texts().values()) == [b"1\n", b"2\n"]
+
+
+TESTS = """
+import logging
+
+def test_passes(triage_log, tmp_path):
+    logging.warning("RRC setup complete")
+    triage_log.write("line of a device\\n", "ue")
+    (tmp_path / "gnb.log").write_text("scheduled\\nreleased\\n")
+    triage_log.attach(tmp_path / "gnb.log")
+
+def test_fails():
+    print("registration reject <b>")
+    assert False
+
+def test_silent():
+    pass
+"""
+
+
+class TestPlugin:
+    @pytest.mark.parametrize("processes", [[], ["-n", "2"]])
+    def test_each_test_is_a_run(self, lab: Lab, tmp_path: Path, processes: list[str]):
+        """With what it logged and what became of it; in several processes, too."""
+        (tmp_path / "test_lab.py").write_text(TESTS)
+        told = ["--triage-ship", "--triage-bootstrap", lab.kafka.bootstrap, "--triage-topic", lab.topic]
+        told += ["--triage-run", "night", "--triage-header", "testbed=rack-1"]
+        command = [sys.executable, "-m", "pytest", "-q", *told, *processes]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1, done.stdout
+        texts = lab.texts()
+        night = "night/test_lab.py::test_passes"
+        assert texts[night, "ue"] == b"line of a device\n"
+        assert texts[night, "gnb.log"] == b"scheduled\nreleased\n"
+        assert b"RRC setup complete" in texts[night, "log"]
+        assert texts["night/test_lab.py::test_fails", "stdout"] == b"registration reject <b>\n"
+        assert not any("test_silent" in key for key, _ in texts)
+        for (key, _), records in lab.sources().items():
+            headers = dict(records[0].headers)
+            assert headers["test.case.name"].decode() == key.removeprefix("night/")
+            assert headers["test.case.result.status"] == (b"pass" if "passes" in key else b"fail")
+            assert headers["testbed"] == b"rack-1"
+            assert dict(records[-1].headers)["end"] == b"1"
+
+    def test_without_a_broker(self, tmp_path: Path):
+        """Tests go on, what they logged is sent by the next session, and that is said."""
+        (tmp_path / "test_lab.py").write_text(TESTS)
+        import triage_ship.pytest_plugin as plugin
+
+        with contextlib.suppress(FileNotFoundError):
+            (tmp_path / "conftest.py").write_text("import triage_ship.pytest_plugin as p\np.FINISH_SECONDS = 1.0\n")
+        assert plugin.FINISH_SECONDS > 1
+        command = [sys.executable, "-m", "pytest", "-q", "--triage-ship", "--triage-bootstrap", "127.0.0.1:9"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert "1 failed, 2 passed" in done.stdout
+        assert "the next session sends them" in done.stdout
