@@ -198,7 +198,10 @@ def run(
     if store_error:  # without the store nobody finds what the archive holds
         names = tuple(name for name in names if name not in ("store", "archive"))
     jsonl = sys.stdout if as_jsonl else None
-    with wiring.open_sinks(settings, names, store=store, jsonl=jsonl, on_trouble=_note) as sinks:
+    with (
+        wiring.open_sinks(settings, names, store=store, jsonl=jsonl, on_trouble=_note) as sinks,
+        wiring.watching(settings, None, sinks, _note) as live,
+    ):
         intake = Intake(
             triage,
             sinks,
@@ -208,6 +211,7 @@ def run(
             on_verdict=printer.take,
             on_problem=_print_problem,
             owner=wiring.owner(settings),
+            live=live,
         )
         intake.tally.store_errors += store_error
         try:

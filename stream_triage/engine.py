@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import InputError, StoreError, StreamTriageError, fault_place
 from stream_triage.intake import Intake
+from stream_triage.live import Live
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
@@ -43,6 +44,7 @@ class Engine:
         on_verdict: Callable[[Verdict], None] | None = None,
         on_problem: Callable[[Problem], None] | None = None,
         owner: Callable[[Verdict], str | None] = lambda verdict: None,
+        live: Live | None = None,
     ) -> None:
         self._run_log = run_log
         self._dead_letters = dead_letters
@@ -71,6 +73,7 @@ class Engine:
             # A full disk passes and is no reason to lose a run; the worker stops and reads it again.
             costs_run=lambda error: not isinstance(error, StoreError),
             owner=owner,
+            live=live,
         )
         self.errors: list[str] = []
         """What kept the last `flush` from succeeding."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, fault_place
+from stream_triage.live import Live
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
@@ -43,7 +44,7 @@ class Intake:
 
     `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them. Verdicts are flushed
     as they become many or old, unless `flushes` is false: then the caller does so. `costs_run` tells errors that cost only
-    the run they come from; others go up. `owner` names the team of a verdict.
+    the run they come from; others go up. `owner` names the team of a verdict. `live` tells of runs that go on.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Intake:
         flushes: bool = True,
         costs_run: Callable[[Exception], bool] = lambda error: isinstance(error, StoreError),
         owner: Callable[[Verdict], str | None] = lambda verdict: None,
+        live: Live | None = None,
     ) -> None:
         self._triage = triage
         self._sinks = tuple(sinks)
@@ -74,6 +76,7 @@ class Intake:
         self._flushes = flushes
         self._costs_run = costs_run
         self._owner = owner
+        self._live = live
         self._open: dict[str, Session] = {}
         self._fed: dict[str, Session] = {}
         self._unwritten: list[_Unwritten] = []
@@ -93,6 +96,8 @@ class Intake:
             self._note(event)
         else:
             self._advance()
+            if self._live:
+                self._live.look(self._open, self._finished)
             self._flush_when_due()
 
     def discard_open(self, run_ids: Iterable[str] | None = None) -> list[str]:
@@ -101,6 +106,7 @@ class Intake:
         for run_id in list(self._open if run_ids is None else run_ids):
             self._given_up.discard(run_id)
             self._fed.pop(run_id, None)
+            self._over(run_id)
             if session := self._open.pop(run_id, None):
                 session.text.close()
                 left.append(session.run_id)
@@ -158,6 +164,8 @@ class Intake:
         """Runs the models over what came since; with thousands of open runs, most have nothing."""
         self._queued_bytes = 0
         fed, self._fed = self._fed, {}
+        if self._live:
+            self._live.came(fed)
         try:
             self._triage.advance(fed.values())
         except Exception as error:  # of one run or of several; the others go on
@@ -181,6 +189,7 @@ class Intake:
     def _give_up(self, run_id: str, error: Exception) -> None:
         """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
         self._fed.pop(run_id, None)
+        self._over(run_id)
         session = self._open.pop(run_id, None)
         if session:
             session.text.close()
@@ -212,6 +221,7 @@ class Intake:
             return
         verdict = judged[0]
         del self._open[run_id]
+        self._over(run_id)
         self._note_namesake(run_id, verdict.run_id)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
@@ -225,10 +235,16 @@ class Intake:
         session = self._session(end.run_id, {})
         verdict = session.close()
         self._fed.pop(end.run_id, None)
-        told = {"time": self._clock.now(), "started": end.started, "team": self._owner(verdict)}
-        verdict = self._versioned(verdict).model_copy(update=told)
+        verdict = self._finished(self._versioned(verdict)).model_copy(update={"started": end.started})
         self._write(self._sinks, verdict, session.text)
         return verdict
+
+    def _finished(self, verdict: Verdict) -> Verdict:
+        return verdict.model_copy(update={"time": self._clock.now(), "team": self._owner(verdict)})
+
+    def _over(self, run_id: str) -> None:
+        if self._live:
+            self._live.over(run_id)
 
     def _write(self, sinks: Sequence[Sink], verdict: Verdict, text: RunText) -> None:
         """Hands a verdict to these sinks. The text stays open for those that could not take it."""

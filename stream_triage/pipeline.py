@@ -31,6 +31,7 @@ from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
 from stream_triage.stages.detect import BLANK, NEW, Detection, Detector, Finding
+from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey, Order
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
@@ -112,6 +113,8 @@ class Model:
         self.procedures = next((c for c in self.classifier.classifiers.values() if isinstance(c, Procedures)), None)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
+        self.terms_place = list(self.classifier.classifiers).index("terms") if "terms" in self.classifier.classifiers else -1
+        self.early_stop = _open_early_stop(bundle)
         self.rules = (rules or Rules()).before(bundle_rules(bundle))
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label)
@@ -260,6 +263,13 @@ class Session:
         """Verdict on what was fed so far, in whole lines."""
         self._triage.advance([self])
         return self._verdict(final=False)
+
+    def lost(self) -> bool:
+        """Whether what came so far says surely that the run fails; never so where the bundle has no limit for that."""
+        model = self._model
+        if model.early_stop is None:
+            return False
+        return model.early_stop.lost(state.classify[model.terms_place].seen for state in self._sources.values())
 
     def close(self) -> Verdict:
         """The final verdict. The run's text stays readable in `text` until that is closed."""
@@ -542,6 +552,13 @@ class Triage:
             return session.close()
         finally:
             session.text.close()
+
+
+def _open_early_stop(bundle: Bundle) -> EarlyStop | None:
+    if EARLY_STOP not in bundle.card.files:
+        return None
+    terms = len(bundle.json("terms.json")["terms"])
+    return EarlyStop.from_files(bundle.json(EARLY_STOP), bundle.arrays(WEIGHTS), terms)
 
 
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:

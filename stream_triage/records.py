@@ -284,6 +284,7 @@ class Verdict(_Record):
         default=None, description="when the verdict was given; set at the edge, not by the pipeline"
     )
     team: str | None = Field(default=None, description="who owns what failed, by the routes; set at the edge")
+    lost: bool = Field(default=False, description="of a provisional verdict: the run is surely lost, by the bundle's limits")
     started: datetime | None = Field(
         default=None, description="lowest time that the run's messages carry; none for runs that came as files"
     )

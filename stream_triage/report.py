@@ -231,7 +231,7 @@ def stored_table(runs: Iterable[StoredRun]) -> Table:
     rows = [
         (
             Text(run.time.strftime("%Y-%m-%d %H:%M:%S") if run.time else ""),
-            _label(run.label, run.passed, run.needs_review),
+            _label(run.label + ("" if run.final else " so far"), run.passed, run.needs_review),
             Text(f"{run.confidence:.2f}"),
             _score(run.anomaly_score, run.anomalous),
             Text(str(run.lines)),

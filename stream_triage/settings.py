@@ -141,6 +141,9 @@ class KafkaSettings(_Section):
     group: str = Field(default="stream-triage", min_length=1, description="consumer group, shared by all workers of a farm")
     topic: str = Field(default="triage.logs", description="lines come from here")
     verdicts_topic: str = Field(default="triage.verdicts", description="final verdicts go here")
+    provisional_topic: str = Field(
+        default="triage.provisional", description="verdicts of open runs go here, where provisional.every_seconds is set"
+    )
     runs_topic: str = Field(default="triage.runs", description="which runs are over; the workers' own record")
     dead_topic: str = Field(default="triage.dead", description="what was refused goes here, as it came")
     format: Literal["text", "json"] = Field(default="text", description="what a message holds")
@@ -270,6 +273,30 @@ class AlertSettings(_Section):
         return self
 
 
+class ProvisionalSettings(_Section):
+    """Verdicts while runs go on."""
+
+    every_seconds: float | None = Field(
+        default=None, ge=1, description="a provisional verdict of an open run at most so often, and when its label changes"
+    )
+    callback: SecretStr | None = Field(
+        default=None, description="address that is told, by HTTP POST, of a run that is surely lost"
+    )
+
+    @field_validator("callback")
+    @classmethod
+    def _by_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("is no http or https address")
+        return value
+
+    @model_validator(mode="after")
+    def _callback_needs_looks(self) -> Self:
+        if self.callback is not None and self.every_seconds is None:
+            raise ValueError("callback needs every_seconds: nobody looks at open runs else")
+        return self
+
+
 class MetricsSettings(_Section):
     """Where a worker says how it is."""
 
@@ -331,6 +358,7 @@ class Settings(BaseSettings):
     opensearch: OpenSearchSettings = OpenSearchSettings()
     routes: tuple[Route, ...] = Field(default=(), description="which team owns what failed (docs/alerts.md)")
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    provisional: ProvisionalSettings = ProvisionalSettings()
     metrics: MetricsSettings = MetricsSettings()
 
     @classmethod

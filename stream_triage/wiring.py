@@ -16,11 +16,13 @@ from stream_triage import __version__
 from stream_triage.alerts import alerts_of, team_of
 from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
 from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.callback import calling
 from stream_triage.canary import TEXT, Look, Sighting, looked_for, same, send
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.fleet import WorkerReports
+from stream_triage.live import Live
 from stream_triage.metrics import MeteredLetters, MeteredWorker, Metrics, serving
 from stream_triage.notify import Notifier, Target, open_targets
 from stream_triage.opensearch import Document, SearchServer
@@ -37,6 +39,7 @@ from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
+from stream_triage.sinks.provisional import provisional_to
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.opensearch import OpenSearchSource
@@ -72,12 +75,15 @@ __all__ = [
     "run_worker",
     "setup_kafka",
     "setup_opensearch",
+    "watching",
 ]
 
 # Compressed text of an open run that stays in memory; a worker has thousands of them.
 SPOOL_BYTES = 1 << 20
 # How long refused messages are kept, two weeks: time to mend what sends them.
 DEAD_HOURS = 336
+# A provisional verdict is old when the next one comes.
+PROVISIONAL_HOURS = 6
 
 
 def open_bundle(settings: Settings) -> Bundle:
@@ -180,6 +186,22 @@ def notifying(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator
 
 
 @contextmanager
+def watching(
+    settings: Settings, broker: Broker | None, sinks: Sequence[Sink], on_trouble: Callable[[str], None]
+) -> Iterator[Live | None]:
+    """What tells of open runs, to the topic and to the embedded store; none where nobody asked for it."""
+    told, clock = settings.provisional, SystemClock()
+    if told.every_seconds is None:
+        yield None
+        return
+    store = next((sink for sink in sinks if isinstance(sink, SqliteStore)), None)
+    publish = provisional_to(broker, settings.kafka.provisional_topic, store, on_trouble)
+    with ExitStack() as stack:
+        stop = stack.enter_context(calling(told.callback.get_secret_value(), clock, on_trouble)) if told.callback else None
+        yield Live(told.every_seconds, publish, clock, **({"stop": stop} if stop else {}))
+
+
+@contextmanager
 def reporting(settings: Settings, metrics: Metrics, on_trouble: Callable[[str], None]) -> Iterator[None]:
     """Writes the reports of this worker in a thread of its own, for as long as the block lasts."""
     host = socket.gethostname()
@@ -242,6 +264,7 @@ def run_worker(
             on_verdict=_each(on_verdict, metrics.count),
             on_problem=on_problem,
             owner=owner(settings),
+            live=stack.enter_context(watching(settings, broker, sinks, on_trouble)),
         )
         _allow_many_files()
         # Needs the extra kafka; the broker above has said so by now where it is missing.
@@ -292,6 +315,7 @@ def topics(settings: Settings, partitions: int) -> list[Topic]:
         Topic(kafka.topic, partitions, large),
         Topic(kafka.runs_topic, partitions, {**large, **remembered}),
         Topic(kafka.verdicts_topic, partitions, {**large, "cleanup.policy": "compact"}),
+        Topic(kafka.provisional_topic, partitions, {**large, "retention.ms": str(PROVISIONAL_HOURS * 3_600_000)}),
         Topic(kafka.dead_topic, 1, {**large, "retention.ms": str(DEAD_HOURS * 3_600_000)}),
     ]
 
@@ -384,6 +408,7 @@ def check_topics(settings: Settings, broker: Broker) -> dict[str, int]:
     kafka = settings.kafka
     names = [kafka.topic, kafka.runs_topic, kafka.dead_topic]
     names += [kafka.verdicts_topic] if "kafka" in settings.sinks else []
+    names += [kafka.provisional_topic] if settings.provisional.every_seconds else []
     known = broker.partitions(names)
     if missing := [name for name in names if name not in known]:
         raise SettingsError(

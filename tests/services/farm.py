@@ -132,13 +132,14 @@ class Farm:
     def __init__(self, folder: Path, bootstrap: str, prefix: str, **kafka: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        names = {name: f"{prefix}.{name}" for name in ("logs", "verdicts", "runs", "dead")}
+        names = {name: f"{prefix}.{name}" for name in ("logs", "verdicts", "provisional", "runs", "dead")}
         self.kafka = KafkaSettings(
             **{
                 "servers": (bootstrap,),
                 "group": prefix,
                 "topic": names["logs"],
                 "verdicts_topic": names["verdicts"],
+                "provisional_topic": names["provisional"],
                 "runs_topic": names["runs"],
                 "dead_topic": names["dead"],
                 "session_seconds": 6,

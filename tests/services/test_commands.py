@@ -25,7 +25,10 @@ class TestSetUp:
     def test_topics(self, make_farm: MakeFarm, prefix: str):
         """What is missing is made, once; a worker can begin then, and `check` says so."""
         farm = make_farm()
-        names = {name: f"{prefix}.new.{name}" for name in ("topic", "verdicts_topic", "runs_topic", "dead_topic")}
+        names = {
+            name: f"{prefix}.new.{name}"
+            for name in ("topic", "verdicts_topic", "provisional_topic", "runs_topic", "dead_topic")
+        }
         farm.kafka = farm.kafka.model_copy(update=names)
         settings = farm.settings()
         planned = call("setup", "kafka", "-c", settings, "--partitions", "3", "--dry-run")

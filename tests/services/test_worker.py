@@ -8,11 +8,24 @@ from collections.abc import Callable
 
 import pytest
 
+from stream_triage.records import Verdict
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
 from tests.receiver import Receiver
 from tests.services.chaos import Chaos
-from tests.services.farm import BUNDLE, ROOT, Farm, Message, TestRun, expected, interleaved, sample_runs, shifted, until
+from tests.services.farm import (
+    BUNDLE,
+    ROOT,
+    Farm,
+    Message,
+    TestRun,
+    expected,
+    interleaved,
+    messages_of,
+    sample_runs,
+    shifted,
+    until,
+)
 from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer, free_port
 
@@ -120,6 +133,60 @@ class TestAlerts:
         (got,) = handler.got
         assert got["title"].startswith("L3: 100 runs, first night/")
         assert "registration reject" in got["message"].lower()
+
+
+class TestLive:
+    def test_verdicts_of_runs_that_go_on(self, make_farm: MakeFarm):
+        """In the topic and in the store while lines come, and replaced by the final one, which is the same as ever."""
+        farm, runs = make_farm(), sample_runs(3)
+        farm.more_settings["provisional"] = {"every_seconds": 1}
+        streams = [stream for run in runs for stream in messages_of(run)]
+        with farm.worker():
+            for place in range(max(map(len, streams)) - 1):
+                farm.send([stream[place] for stream in streams if place < len(stream) - 1])
+                time.sleep(0.3)
+            until(lambda: farm.count_stored() == len(runs), 20, "the store has provisional verdicts")
+            so_far = farm.stored()
+            assert not any(verdict.final for verdict in so_far.values())
+            farm.send([stream[-1] for stream in streams])
+            settle(farm, runs)
+            until(lambda: all(verdict.final for verdict in farm.stored().values()), 20)
+        assert farm.differences(expected(runs)) == NOTHING
+        given = [Verdict.model_validate_json(record.value) for record in farm.read(farm.kafka.provisional_topic)]
+        assert {verdict.run_id for verdict in given} == {run.run_id for run in runs}
+        assert not any(verdict.final for verdict in given)
+        for run in runs:
+            versions = [verdict.version for verdict in given if verdict.run_id == run.run_id]
+            assert versions == sorted(set(versions))
+            assert len(versions) >= 2
+
+    def test_a_lost_run_is_told_while_it_goes_on(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
+        """By HTTP, once, with the lines that show it; the bundle's limits decide."""
+        handler, url = receiver
+        farm = make_farm()
+        farm.more_settings["provisional"] = {"every_seconds": 1, "callback": url.replace("json://", "http://")}
+        samples = ROOT / "samples" / "oai5g"
+        runs = [
+            TestRun(name, {file.stem: file.read_bytes() for file in sorted((samples / name).iterdir())})
+            for name in ("prach-assert", "attach-pass")
+        ]
+        with farm.worker():
+            for share in range(1, 11):
+                messages = []
+                for run in runs:
+                    for source, text in run.sources.items():
+                        lines = text.splitlines(keepends=True)
+                        piece = lines[len(lines) * (share - 1) // 10 : len(lines) * share // 10]
+                        messages.append(
+                            Message(run.run_id.encode(), b"".join(piece), {"source": source, "testbed": "rack-1"})
+                        )
+                farm.send(messages)
+                time.sleep(1.3)
+            until(lambda: handler.got != [], 20, "the lost run was told")
+        assert [(told["run_id"], told["labels"]) for told in handler.got] == [("prach-assert", {"testbed": "rack-1"})]
+        assert handler.got[0]["evidence"]
+        given = [Verdict.model_validate_json(record.value) for record in farm.read(farm.kafka.provisional_topic)]
+        assert {verdict.run_id for verdict in given if verdict.lost} == {"prach-assert"}
 
 
 class TestDisturbed:

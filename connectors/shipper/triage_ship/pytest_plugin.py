@@ -145,7 +145,7 @@ class _Sending:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         yield
         reports = item.stash.get(REPORTS, {})
-        sources: dict[str, bytes] = {**item.stash.get(ATTACHED, {})}
+        sources: dict[str, bytes] = item.stash.setdefault(ATTACHED, {})
         for title, text in list(reports.values())[-1].sections if reports else ():  # the last report has those of all
             name = SECTIONS.get(title.rpartition(" ")[0])
             if name and text:
