@@ -1,6 +1,6 @@
 """Open runs in; provisional verdicts while they go on, and word of those that are surely lost.
 
-A run is looked at when something came for it, once a second at most, and all looks together take a fifth of the worker's
+A run is looked at when something came for it, twice a second at most, and all looks together take a third of the worker's
 time at most: with thousands of open runs they become rarer, and final verdicts come first.
 """
 
@@ -14,9 +14,9 @@ from stream_triage.records import Verdict
 
 __all__ = ["Live"]
 
-LOOK_SECONDS: Final = 1.0
-# Looking is followed by four times as long without it.
-REST: Final = 4.0
+LOOK_SECONDS: Final = 0.5
+# Looking is followed by twice as long without it.
+REST: Final = 2.0
 
 
 @dataclass

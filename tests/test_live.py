@@ -92,8 +92,8 @@ def test_silent_and_finished_runs_are_left_alone() -> None:
     assert watched.live._known == {}
 
 
-def test_looks_take_a_fifth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that takes 2 s is followed by 8 s without one."""
+def test_looks_take_a_third_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes 2 s is followed by 4 s without one."""
     watched = Watched(1.0)
     session = watched.triage.session("x")
     peek = type(session).peek
@@ -103,7 +103,7 @@ def test_looks_take_a_fifth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None
         return peek(self)
 
     monkeypatch.setattr(type(session), "peek", slow)
-    for _ in range(4):
+    for _ in range(2):
         watched.feed("a", b"a line\n")
         watched.feed("b", b"a line\n")
     assert len(watched.given) == 1

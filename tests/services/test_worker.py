@@ -142,10 +142,12 @@ class TestLive:
         farm.more_settings["provisional"] = {"every_seconds": 1}
         streams = [stream for run in runs for stream in messages_of(run)]
         with farm.worker():
-            for place in range(max(map(len, streams)) - 1):
+            farm.send([stream[0] for stream in streams])
+            until(lambda: farm.count_stored() == len(runs), 40, "the store has provisional verdicts")
+            for place in range(1, max(map(len, streams)) - 1):
                 farm.send([stream[place] for stream in streams if place < len(stream) - 1])
                 time.sleep(0.3)
-            until(lambda: farm.count_stored() == len(runs), 20, "the store has provisional verdicts")
+            time.sleep(1.5)
             so_far = farm.stored()
             assert not any(verdict.final for verdict in so_far.values())
             farm.send([stream[-1] for stream in streams])
