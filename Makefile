@@ -32,9 +32,9 @@ test: check servers ## run every test: fast, service (on a real Kafka, OpenSearc
 # What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
 servers:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		command -v mvn >/dev/null && command -v java >/dev/null && command -v openssl >/dev/null && command -v unzip >/dev/null && \
-		command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-		maven default-jre-headless openssl unzip prometheus >/dev/null; }; fi
+		for program in mvn java openssl unzip promtool kcat rsyslogd; do command -v $$program >/dev/null || missing=1; done; \
+		[ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends maven default-jre-headless \
+		openssl unzip prometheus kcat rsyslog rsyslog-kafka >/dev/null; }; fi
 
 up: setup servers ## start a Kafka and an OpenSearch on this machine, without Docker
 	@$(BIN)/python -m tests.services.servers up

@@ -21,9 +21,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from stream_triage import __version__, wiring
 from stream_triage.alerts import Message
-from stream_triage.errors import RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
+from stream_triage.errors import InputError, RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
+from stream_triage.junit import with_verdicts
 from stream_triage.pipeline import Triage, bundle_rules
 from stream_triage.ports import Source
 from stream_triage.printable import printable
@@ -48,6 +49,8 @@ from stream_triage.stages.reduce import MAX_LINES
 
 __all__ = ["app", "main"]
 
+# Newest stored runs that a test case is looked for among.
+LOOKED_THROUGH = 10_000
 EXIT_UNCLEAN, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
@@ -582,6 +585,31 @@ def _print_full(settings: Settings, run_id: str) -> None:
             for first in range(1, text.line_count(source) + 1, 1000):
                 for number, line in enumerate(text.read(source, first, first + 999), first):
                     print(line_text(source, number, line))
+
+
+@app.command()
+def junit(
+    results: Annotated[Path, typer.Argument(metavar="FILE", help="JUnit XML of the harness.")],
+    config: ConfigOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write it there instead of over FILE.")] = None,
+) -> None:
+    """Add the stored verdicts to the test cases of a JUnit file, found by their header test.case.name."""
+    with wiring.open_store(load_settings(config)) as store:
+        newest: dict[str, str] = {}
+        for row in store.runs(limit=LOOKED_THROUGH):
+            if row.final and (name := store.get(row.run_id).headers.get("test.case.name")):
+                newest.setdefault(name, row.run_id)
+        try:
+            data, told = with_verdicts(
+                results.read_bytes(), lambda name: store.get(newest[name]) if name in newest else None
+            )
+            cases = data.count(b"<testcase")
+            (out or results).write_bytes(data)
+        except InputError as error:
+            raise InputError(f"{results} {error}") from None
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read or written: {error.strerror}") from None
+    print(f"{told} of {cases} test cases have a verdict")
 
 
 @app.command()

@@ -1,0 +1,142 @@
+"""Verdicts in the tools that people use already: JUnit files, and a ReportPortal that takes what its API takes."""
+
+import io
+import json
+import sys
+import urllib.parse
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors import reportportal
+from stream_triage.errors import InputError
+from stream_triage.junit import with_verdicts
+from stream_triage.records import Evidence
+from tests.commands import call
+from tests.services.plugins import serving
+from tests.verdicts import make_verdict
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "\x1b[31mreject <b>&\x00\u202e"
+FAILED = make_verdict("night/1", label="L3", passed=False, team="core", headers={"test.case.name": "attach"},
+                      evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text=HOSTILE),))  # fmt: skip
+JUNIT = b"""<?xml version="1.0"?>
+<testsuites><testsuite name="s">
+<testcase classname="lab" name="attach" time="1.5"><failure message="m">text</failure></testcase>
+<testcase classname="lab" name="other"/></testsuite></testsuites>"""
+
+
+def properties(data: bytes, name: str) -> dict[str, str]:
+    (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == name]
+    return {each.get("name"): each.get("value") for each in case.findall("properties/property")}
+
+
+class TestJunit:
+    def test_properties(self):
+        """Beside what was there, which stays; hostile text is text, and the file is XML still."""
+        data, told = with_verdicts(JUNIT, {"attach": FAILED}.get)
+        assert told == 1
+        found = properties(data, "attach")
+        assert found["triage.label"] == "L3"
+        assert found["triage.team"] == "core"
+        assert found["triage.evidence.1"] == "du:7 \\x1b[31mreject <b>&\\x00\u202e"
+        assert properties(data, "other") == {}
+        (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
+        assert case.find("failure").text == "text"
+        assert case.get("time") == "1.5"
+
+    def test_twice_is_once(self):
+        once, _ = with_verdicts(JUNIT, {"attach": FAILED}.get)
+        twice, _ = with_verdicts(once, {"lab.attach": FAILED.model_copy(update={"label": "L2"})}.get)
+        assert properties(twice, "attach")["triage.label"] == "L2"
+        assert len(properties(twice, "attach")) == len(properties(once, "attach"))
+
+    @pytest.mark.parametrize(("data", "reason"), [
+        (b"<a", "is not XML"), (b"<a/>", "no test case"), (b"", "is not XML"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
+    ])  # fmt: skip
+    def test_unusable(self, data: bytes, reason: str):
+        with pytest.raises(InputError, match=reason):
+            with_verdicts(data, lambda name: None)
+
+    def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """From the store, by the header that the runs were given."""
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        log = ROOT / "samples" / "tm500" / "rejected.log"
+        assert call("run", "-q", "--header", "test.case.name=attach", log).code == 1
+        (tmp_path / "results.xml").write_bytes(JUNIT)
+        done = call("junit", tmp_path / "results.xml", "--out", tmp_path / "out.xml")
+        assert (done.code, done.out) == (0, "1 of 2 test cases have a verdict\n")
+        assert properties((tmp_path / "out.xml").read_bytes(), "attach")["triage.label"] == "L3"
+        assert (tmp_path / "results.xml").read_bytes() == JUNIT
+        assert call("junit", tmp_path / "results.xml").code == 0
+        assert properties((tmp_path / "results.xml").read_bytes(), "attach")["triage.label"] == "L3"
+        assert "cannot be read" in call("junit", tmp_path / "none.xml").err
+
+
+class Portal:
+    """Takes what ReportPortal's API description has, and nothing else."""
+
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        self.items, self.defined = items, list[dict[str, Any]]()
+
+    def answer(self, method: str, path: str, body: bytes, headers: Any) -> tuple[int, Any]:
+        place, _, query = path.partition("?")
+        if headers["Authorization"] != "Bearer key-1":
+            return 401, {"error": "unauthorized"}
+        assert place == "/api/v1/my%20lab/item"
+        if method == "GET":
+            told = dict(urllib.parse.parse_qsl(query))
+            assert (told["filter.eq.launchId"], told["filter.in.status"]) == ("17", "FAILED")
+            size, page = int(told["page.size"]), int(told["page.page"])
+            return 200, {"content": self.items[(page - 1) * size : page * size],
+                         "page": {"number": page, "size": size, "totalPages": -(-len(self.items) // size)}}  # fmt: skip
+        assert method == "PUT"
+        asked = json.loads(body)
+        assert asked.keys() == {"issues"}
+        assert 0 < len(asked["issues"]) <= 300
+        for each in asked["issues"]:
+            assert each.keys() == {"testItemId", "issue"}
+            assert isinstance(each["testItemId"], int)
+            assert each["issue"].keys() <= {"issueType", "comment", "autoAnalyzed", "ignoreAnalyzer", "externalSystemIssues"}
+            assert each["issue"]["issueType"]
+        self.defined += asked["issues"]
+        return 200, asked["issues"]
+
+
+def told(
+    monkeypatch: pytest.MonkeyPatch, portal: Portal, *verdicts: Any, more: tuple[str, ...] = (), token: str = "key-1"
+) -> int:
+    monkeypatch.setenv("RP_TOKEN", token)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(verdict.model_dump_json() + "\n" for verdict in verdicts)))
+    with serving(portal.answer) as url:
+        return reportportal.main(["--url", url, "--project", "my lab", "--launch", "17", *more])
+
+
+class TestReportPortal:
+    def test_defect_types(self, monkeypatch: pytest.MonkeyPatch):
+        """By label and cause; passes and doubtful verdicts leave an item alone."""
+        names = ("attach", "bed", "flaky", "passed", "unknown")
+        portal = Portal([{"id": number, "name": name} for number, name in enumerate(names)])
+        verdicts = [
+            FAILED,
+            FAILED.model_copy(update={"headers": {"test.case.name": "bed"}, "cause": "environment"}),
+            FAILED.model_copy(update={"headers": {"test.case.name": "flaky"}, "needs_review": True}),
+            make_verdict(headers={"test.case.name": "passed"}),
+        ]
+        assert told(monkeypatch, portal, *verdicts, more=("--type", "L3=pb_l3")) == 0
+        assert {each["testItemId"]: each["issue"]["issueType"] for each in portal.defined} == {0: "pb_l3", 1: "si001"}
+        comment = portal.defined[0]["issue"]["comment"]
+        assert "\x1b" not in comment
+        assert all(line.startswith("    ") for line in comment.split("\n"))
+
+    def test_many_items(self, monkeypatch: pytest.MonkeyPatch):
+        portal = Portal([{"id": number, "name": "attach"} for number in range(700)])
+        assert told(monkeypatch, portal, FAILED) == 0
+        assert len(portal.defined) == 700
+
+    def test_wrong_token(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        assert told(monkeypatch, Portal([]), FAILED, token="secret-2") == 2
+        assert "RP_TOKEN" in capsys.readouterr().err
