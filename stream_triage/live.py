@@ -21,7 +21,7 @@ REST: Final = 2.0
 
 @dataclass
 class _Known:
-    looked: float = 0.0
+    looked: float = -LOOK_SECONDS
     told: float = 0.0
     label: str = ""
     version: int = -1
@@ -43,12 +43,13 @@ class Live:
         self._clock = clock
         self._stop = stop
         self._known: dict[str, _Known] = {}
-        self._fresh: dict[str, None] = {}
+        self._fresh: dict[str, float] = {}
+        """Runs with news, and not before when to look."""
         self._resume = 0.0
 
     def came(self, run_ids: Collection[str]) -> None:
         """There is something new for these runs."""
-        self._fresh.update(dict.fromkeys(run_ids))
+        self._fresh.update(dict.fromkeys(run_ids, 0.0))
 
     def over(self, run_id: str) -> None:
         self._known.pop(run_id, None)
@@ -60,10 +61,10 @@ class Live:
         if began < self._resume:
             return
         verdicts = []
-        for run_id in list(self._fresh):
+        for run_id, not_before in list(self._fresh.items()):
             known = self._known.setdefault(run_id, _Known())
             session = sessions.get(run_id)
-            if session is None or began - known.looked < LOOK_SECONDS:
+            if session is None or began < max(not_before, known.looked + LOOK_SECONDS):
                 continue
             known.looked = began
             del self._fresh[run_id]
@@ -71,7 +72,10 @@ class Live:
                 verdict = session.peek()
             except Exception:  # noqa: S112 - the run's own step meets it again, and says so
                 continue
-            verdicts += self._news(known, session, finished(verdict), began)
+            news = self._news(known, session, finished(verdict), began)
+            verdicts += news
+            if not news and verdict.version != known.version:  # to be told when it is time, though nothing more may come
+                self._fresh[run_id] = known.told + self._every_seconds
         if verdicts:
             self._publish(verdicts)
         self._resume = self._clock.monotonic() + REST * (self._clock.monotonic() - began)

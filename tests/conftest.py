@@ -16,6 +16,7 @@ from tests.receiver import Receiver, receiving
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
 
 ROOT = Path(__file__).parent.parent
+SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.
@@ -29,12 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `-n 2`: servers are started in one process only, and what a file shares is made once."""
+    """For `-n 2`: what needs OpenSearch in one process, what needs a broker alone in the other, then file by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "services" if nodeid.startswith("tests/services/") else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return ("senders" if file in SENDERS else "services") if file.startswith("tests/services/") else file
 
     return ByFile(config, log)
 

@@ -92,6 +92,18 @@ def test_silent_and_finished_runs_are_left_alone() -> None:
     assert watched.live._known == {}
 
 
+def test_the_last_lines_are_told_when_it_is_time() -> None:
+    """Nothing more comes, and the verdict on all of it is given all the same; once."""
+    watched = Watched(10.0)
+    watched.feed("a", b"uesim starting\n")
+    watched.feed("a", b"found cell 7 at 3 kHz\n")
+    assert [verdict.lines for verdict in watched.verdicts] in ([1], [1, 2])
+    for _ in range(20):
+        watched.clock.advance(1)
+        watched.intake.handle(Tick())
+    assert [verdict.lines for verdict in watched.verdicts] == [1, 2]
+
+
 def test_looks_take_a_third_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that takes 2 s is followed by 4 s without one."""
     watched = Watched(1.0)
