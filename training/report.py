@@ -231,7 +231,7 @@ def _draw_trials(trials: Sequence[Row], path: Path) -> None:
 
 def _draw_published(trials: Sequence[Row], path: Path) -> None:
     """Validation loss by epoch; seeds of one network in one colour."""
-    figure, axis = plt.subplots(figsize=(8, 3.6))
+    figure, axis = plt.subplots(figsize=(9.5, 3.6))
     colours: dict[str, str] = {}
     for trial in trials:
         name = f"{trial['name']}, {trial['split']}"
@@ -240,7 +240,7 @@ def _draw_published(trials: Sequence[Row], path: Path) -> None:
         values = [epoch["validation"]["loss"] for epoch in trial["epochs"]]
         axis.plot(range(1, len(values) + 1), values, color=colour, label=name if first else None, alpha=0.8)
     axis.set(xlabel="epoch", ylabel="validation loss (weighted)")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
 
 
