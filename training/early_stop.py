@@ -1,6 +1,7 @@
 """A bundle and its runs in, how early failing runs are surely lost out, and the weights and the limit for that.
 
     python -m training.early_stop --bundle models/oai5g --oai data/ran/oai_rfsim_runs.jsonl.xz [--write]
+    python -m training.early_stop --bundle models/tm500 --logs DIR/runs --labels DIR/labels.csv --split easy [--write]
 
 Logistic regression, failing against passing, on the terms of the bundle's vocabulary, with weights not below zero: only
 what came counts, so the score of a run can but grow (stages/early_stop.py). It is trained on the bundle's training runs,
@@ -24,10 +25,10 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from stream_triage import Triage
-from stream_triage.bundle import Bundle, write_bundle
+from stream_triage.bundle import Bundle, Card, write_bundle
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, Limit
 from stream_triage.stages.redact import Redactor
-from training.data import LabelledRun, read_oai, redacted_lines
+from training.data import CorpusError, LabelledRun, read_folder, read_oai, redacted_lines
 from training.splits import hold_out
 
 __all__ = ["Course", "courses_of", "fit_weights", "main", "measure"]
@@ -35,7 +36,7 @@ __all__ = ["Course", "courses_of", "fit_weights", "main", "measure"]
 FOLDS: Final = 5
 CUTS: Final = 2
 PENALTY: Final = 1e-4
-RESULTS: Final = Path(__file__).parent / "results" / "early_stop.json"
+RESULTS: Final = Path(__file__).parent / "results"
 
 
 class Course(NamedTuple):
@@ -127,8 +128,8 @@ def measure(held: Sequence[Course], weights: NDArray[np.float32], passing: str) 
         "failing_runs": len(fails),
         "stopped": int(np.isfinite(at).sum()),
         "before_60_percent": round(float((at < 0.6).mean()), 3),
-        "median_share": round(float(np.median(at)), 3),
-        "median_line": round(float(np.median(at * lines))),
+        "median_share": _finite(float(np.median(at))),
+        "median_line": _finite(float(np.median(at * lines))),
         "lines_not_run": round(float(((1 - np.minimum(at, 1)) * lines).sum() / lines.sum()), 3),
         # Before the first term that no passing run has, nobody could be sure.
         "median_share_of_the_first_sign": round(float(np.median(earliest)), 3),
@@ -136,7 +137,7 @@ def measure(held: Sequence[Course], weights: NDArray[np.float32], passing: str) 
             label: {
                 "runs": len(of_label := _of(fails, label)),
                 "stopped": int(np.isfinite(of_label).sum()),
-                "median_share": round(float(np.median(of_label)), 3),
+                "median_share": _finite(float(np.median(of_label))),
             }
             for label in sorted({course.label for course, _ in fails})
         },
@@ -148,6 +149,11 @@ def _first_of(course: Course, terms: set[int]) -> float:
     return min(
         (share for term, share in zip(course.terms.tolist(), course.shares, strict=True) if term in terms), default=1.0
     )
+
+
+def _finite(value: float) -> float | None:
+    """None where half of the runs are never stopped."""
+    return round(value, 3) if np.isfinite(value) else None
 
 
 def _of(shares: Sequence[tuple[Course, float]], label: str) -> list[float]:
@@ -162,25 +168,48 @@ def _never_in(courses: Sequence[Course], passing: str) -> set[int]:
     return of[False] - of[True]
 
 
+def _parts(arguments: argparse.Namespace, card: Card) -> tuple[list[LabelledRun], NDArray[np.intp], NDArray[np.intp], str]:
+    """Runs, indexes of those that the bundle was trained on and of the others, and what groups them."""
+    told = str(card.training["split"])
+    if arguments.oai:
+        runs = read_oai(arguments.oai)
+        kind = next((kind for kind in runs[0].groups if f"by {kind}," in told), "")
+        if kind:
+            labels, groups = [run.label for run in runs], [run.groups[kind] for run in runs]
+            return runs, *hold_out(labels, groups, card.training["seed"]), kind
+    elif arguments.logs and arguments.labels and arguments.split:
+        runs = read_folder(arguments.logs, arguments.labels)
+        if arguments.split in runs[0].parts and f"split_{arguments.split} " in told:
+            test = np.array([run.parts[arguments.split] == "test" for run in runs])
+            return runs, np.flatnonzero(~test), np.flatnonzero(test), arguments.split
+    else:
+        raise CorpusError("name --oai, or --logs, --labels and --split")
+    raise CorpusError(f"the bundle was not trained on this split: {told}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.early_stop", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--oai", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--oai", type=Path)
+    parser.add_argument("--logs", type=Path)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--split", help="the settled split that the bundle was trained by")
+    parser.add_argument("--out", type=Path, help="else training/results/early_stop_NAME.json")
     parser.add_argument("--write", action="store_true", help="put weights and limit into the bundle")
     arguments = parser.parse_args(argv)
-    bundle, runs = Bundle.open(arguments.bundle), read_oai(arguments.oai)
+    bundle = Bundle.open(arguments.bundle)
     card, terms = bundle.card, len(bundle.json("terms.json")["terms"])
-    kind = next((kind for kind in runs[0].groups if f"by {kind}," in card.training["split"]), None)
-    if kind is None:
-        print(f"error: the bundle was not trained on these runs: {card.training['split']}", file=sys.stderr)
+    try:
+        runs, training, test, kind = _parts(arguments, card)
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    training, test = hold_out([run.label for run in runs], [run.groups[kind] for run in runs], card.training["seed"])
     courses = courses_of(bundle, runs, kind)
     weights = fit_weights([courses[place] for place in training.tolist()], terms, card.passing_label)
     held = [courses[place] for place in test.tolist()]
     found = {"bundle": f"{card.name} {card.version}", **measure(held, weights, card.passing_label)}
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    out = arguments.out or RESULTS / f"early_stop_{card.name}.json"
+    out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     if arguments.write:
         passes = [course for course in held if course.label == card.passing_label]
