@@ -1,6 +1,7 @@
 """What docker/compose.yaml mounts and says, on real servers: its configuration, its scripts, its users and their rights."""
 
 import asyncio
+import base64
 import os
 import shlex
 import shutil
@@ -25,9 +26,11 @@ from stream_triage.broker import connection
 from stream_triage.errors import StoreError
 from stream_triage.opensearch import SearchServer
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
+from stream_triage.setup.dashboards import BOARDS
 from stream_triage.sinks.sqlite import SqliteStore
 from tests.services.conftest import started
 from tests.services.farm import expected, interleaved, sample_runs, undated, until
+from tests.services.plugins import serving
 from tests.services.servers import OpenSearchServer, Server, free_port, kafka_java
 from tests.verdicts import assert_same
 
@@ -127,6 +130,8 @@ class Deployment:
     secrets: Path
     kafka: ComposeKafka
     opensearch: ComposeOpenSearch
+    dashboards: str = ""
+    """Address of what stands in for it."""
 
     def service(self, name: str) -> tuple[list[str], dict[str, str]]:
         """Command and environment of one of our services, its secrets where they are mounted."""
@@ -140,6 +145,7 @@ class Deployment:
         changes = {
             "kafka:9093": f"localhost:{self.kafka.inside}",
             "opensearch:9200": f"localhost:{self.opensearch.port}",
+            "http://dashboards:5601": self.dashboards,
             "/run/secrets": str(mounted),
             "/etc/stream-triage/ca.pem": str(authority),
         }
@@ -232,6 +238,25 @@ def test_lines_in_verdicts_out(deployment: Deployment):
         assert_same(undated(verdict), undated(wanted[verdict.run_id]))
     secrets = [path.read_text() for path in deployment.secrets.iterdir() if path.suffix != ".pem"]
     assert not any(secret.strip() in log.read_text() for secret in secrets)
+
+
+def test_dashboards_are_imported_by_the_setup_user(deployment: Deployment):
+    """Once it is there; all else was set up before, and stays."""
+    deployment.run("opensearch-setup")
+    asked = []
+
+    def answer(method: str, path: str, body: bytes, headers: Any) -> tuple[int, Any]:
+        asked.append((path, headers["Authorization"], body.count(b'"type": "dashboard"')))
+        return 200, {"saved_objects": [], "success": True, "successCount": 1}
+
+    with serving(answer) as url:
+        deployment.dashboards = url
+        said = deployment.run("dashboards-setup")
+    pair = base64.b64encode(f"setup:{deployment.password('opensearch-setup')}".encode()).decode()
+    paths = ["/api/saved_objects/_bulk_get", "/api/saved_objects/_import?overwrite=true"]
+    assert [(path, user) for path, user, _ in asked] == [(path, f"Basic {pair}") for path in paths]
+    assert asked[1][2] >= len(BOARDS)
+    assert len(said.splitlines()) == 1
 
 
 def test_the_worker_may_not_send_lines(deployment: Deployment):
