@@ -318,6 +318,26 @@ class TestFiles:
         append(log, b"2\n")
         assert list(reading.turn().texts().values()) == [b"1\n", b"2\n"]
 
+    def test_files_that_are_done_are_closed(self, tmp_path: Path):
+        """A farm leaves thousands of them; one that grows again is another run."""
+        for number in range(50):
+            append(tmp_path / f"{number}.log", b"1\n")
+        reading = Reading(tmp_path, idle_end_seconds=5.0).turn().turn(6.0)
+        assert reading.files._open == {}
+        assert len(reading.texts()) == 50
+        append(tmp_path / "7.log", b"2\n")
+        assert len(reading.turn().texts()) == 51
+        assert len(reading.restart().turn(turns=2).texts()) == 51
+
+    def test_a_number_at_the_end_is_a_name(self, tmp_path: Path):
+        """Where nothing was rotated."""
+        append(tmp_path / "night.1", b"1\n")
+        append(tmp_path / "night.2", b"2\n")
+        reading = Reading(tmp_path).turn().turn(9.0)
+        append(tmp_path / "night.1", b"3\n")
+        assert sorted(reading.turn().texts().values()) == [b"1\n3\n", b"2\n"]
+        assert {chunk.source for chunk in reading.chunks} == {"night.1", "night.2"}
+
     def test_a_clock_in_the_future_changes_nothing(self, log: Path):
         append(log, b"1\n")
         os.utime(log, (4e9, 4e9))

@@ -18,6 +18,7 @@ from typing import Any
 
 from stream_triage.broker import Broker, Topic
 from stream_triage.settings import KafkaSettings
+from tests.services.farm import until
 from tests.services.servers import KafkaServer
 
 __all__ = ["Lab", "Writer", "chaos"]
@@ -135,6 +136,9 @@ def chaos(lab: Lab, kills: int, seed: int = 0, *, rotations: bool = True, outage
             if rotations and rng.random() < 0.01:
                 writer.rotate()
 
+    with lab.following("--run-id", "night", path):  # what was rotated away before anybody looked belongs to nobody
+        writer.write(1)
+        until(lambda: lab.sources() != {}, 60, "the shipper has begun")
     thread = threading.Thread(target=grow)
     thread.start()
     try:

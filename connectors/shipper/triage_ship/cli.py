@@ -8,8 +8,10 @@ Exit status: 0 all is with the broker; 1 something waits in the spool, for the n
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -69,6 +71,7 @@ def _ship(told: argparse.Namespace) -> int:
         on_trouble=_say,
         end_headers=lambda chunk: _harness(told, chunk),
     )
+    _allow_many_files()
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _: stop.append(got))
@@ -80,6 +83,13 @@ def _ship(told: argparse.Namespace) -> int:
     if not empty:
         _say(f"lines wait in {folder}; the next start sends them")
     return 0 if empty or stop else 1
+
+
+def _allow_many_files() -> None:
+    """Each that still grows is open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65_536), hard))
 
 
 def _source(told: argparse.Namespace, headers: dict[str, str]) -> Callable[[dict[str, Any]], Source]:

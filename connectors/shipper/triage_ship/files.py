@@ -86,49 +86,47 @@ class Files:
         self._on_trouble = on_trouble
         self._open: dict[str, _File] = {}
         self._complained: set[str] = set()
+        self._ended: dict[str, int] = {}
         self._waiting = False
         """There are generations that were not opened yet."""
 
     @property
     def idle(self) -> bool:
         """With `once`: everything was read to its end."""
-        return self._follow.once and not self._waiting and all(file.done for file in self._open.values())
+        return self._follow.once and not self._waiting and not self._open
 
     def scan(self, now: float) -> None:
         """Looks which files are there, and opens those whose turn it is."""
-        groups: dict[Path, list[tuple[float, Path, str]]] = {}
-        for path in self._found():
+        groups: dict[Path, list[tuple[float, Path, str, int]]] = {}
+        for path, base in self._found():
             with contextlib.suppress(OSError):
                 about = path.stat()
                 if stat.S_ISREG(about.st_mode):
                     identity = f"{about.st_dev}:{about.st_ino}"
-                    groups.setdefault(_base(path), []).append((about.st_mtime, path, identity))
-        there = {identity for group in groups.values() for _, _, identity in group}
+                    groups.setdefault(base, []).append((about.st_mtime, path, identity, about.st_size))
+        there = {identity for group in groups.values() for _, _, identity, _ in group}
         self._waiting = False
         for base, group in groups.items():
             # The path itself comes last, whatever its clock says.
-            for _, path, identity in sorted(group, key=lambda one: (one[1] == base, one[0], one[1].name)):
+            for _, path, identity, size in sorted(group, key=lambda one: (one[1] == base, one[0], one[1].name)):
                 known = self._open.get(identity)
-                if known is None:
+                if known is None and size != self._finished(identity):
                     known = self._start(path, base, identity, now)
                 if known is not None:
                     known.path, known.gone = path, path != base
-                    if not known.done and known.gone and not self._together(known):
+                    if known.gone and not self._together(known):
                         self._waiting = True
                         break  # the next generation waits for the end of this one
-        for identity, file in list(self._open.items()):
+        for identity, file in self._open.items():
             file.gone = file.gone or identity not in there
-            if file.done and identity not in there:
-                file.close()
-                del self._open[identity]
 
     def read(self, now: float) -> Iterator[Chunk]:
         """What is new. Each chunk must be kept before the next one is asked for."""
         for file in list(self._open.values()):
             yield from self._read(file, now)
-        over = {key for file in self._open.values() if not file.done for key in [self._key(file)]}
-        over -= {self._key(file) for file in self._open.values() if not (file.done or self._over(file, now))}
-        ending = [file for file in self._open.values() if not file.done and self._key(file) in over]
+        self._let_go()
+        going = {self._key(file) for file in self._open.values() if not self._over(file, now)}
+        ending = [file for file in self._open.values() if self._key(file) not in going]
         # A run is over when all sources that were seen are, so all must be seen before the first end.
         for file in ending:
             if rest := file.cutter.rest():
@@ -136,6 +134,7 @@ class Files:
         for file in sorted(ending, key=lambda file: file.position["offset"] > 0):
             yield self._chunk(file, b"", end=True)
             file.done = True
+        self._let_go()
 
     def read_again(self, file: Position | None, length: int, checksum: int) -> bytes | None:
         """A chunk whose copy is damaged, if its file still has it."""
@@ -155,20 +154,37 @@ class Files:
             file.close()
         self._open.clear()
 
+    def _let_go(self) -> None:
+        """Of files that are done; one that grows is opened again."""
+        for identity, file in list(self._open.items()):
+            if file.done:
+                self._ended[identity] = file.position["offset"]
+                file.close()
+                del self._open[identity]
+
+    def _finished(self, identity: str) -> int | None:
+        """The size at which a file was done."""
+        position = self._positions.get(identity)
+        return position["offset"] if position and position["done"] else self._ended.get(identity)
+
     def _together(self, file: _File) -> bool:
         """Whether generations of its path are runs of their own, and may be read side by side."""
         return bool(file.position.get("token"))
 
-    def _found(self) -> Iterator[Path]:
+    def _found(self) -> Iterator[tuple[Path, Path]]:
+        """Each file, and the path that it has or had before it was rotated."""
         for told in self._follow.paths:
             path = Path(told)
-            if path.is_dir():
-                yield from (each for each in sorted(path.rglob("*")) if self._usable(each))
-            elif glob.has_magic(told):
-                yield from (each for each in map(Path, sorted(glob.glob(told, recursive=True))) if self._usable(each))
+            if path.is_dir() or glob.has_magic(told):
+                found = path.rglob("*") if path.is_dir() else map(Path, glob.iglob(told, recursive=True))
+                for each in sorted(found):
+                    if self._usable(each):
+                        base = _base(each)
+                        # `run.17` is a name like any other where there is no `run`.
+                        yield each, base if base.exists() else each
             else:
-                yield from self._generations(path)
-                yield path
+                yield from ((each, path) for each in self._generations(path))
+                yield path, path
 
     def _generations(self, path: Path) -> Iterator[Path]:
         """Of a file that was read before: what it was renamed to, and what was made and renamed while nobody looked."""
@@ -199,14 +215,9 @@ class Files:
         position = self._positions.get(identity)
         if position is not None and not self._same(descriptor, position):
             position = None
-        if position is not None and position["done"] and about.st_size <= position["offset"]:
-            file = _File(path, descriptor, position, Cutter(self._follow.chunk_bytes), now)
-            file.done = True
-            self._open[identity] = file
-            return file
         if position is None:
             position = self._new(path, base, identity, about)
-        elif position["done"]:
+        elif position["done"]:  # it grew behind its end
             position = {**position, "done": False, **self._token(position)}
         file = _File(path, descriptor, position, Cutter(self._follow.chunk_bytes), now)
         file.headers = self._headers(base)
@@ -266,14 +277,9 @@ class Files:
         position = file.position
         size = os.fstat(file.descriptor).st_size
         read_to = position["offset"] + file.cutter.held
-        if file.done and size == position["offset"]:
-            return
         if size < read_to or (size > read_to and not self._unchanged(file)):
             yield from self._begin_again(file, now)
             position, read_to = file.position, 0
-        if file.done:  # it grew behind its end
-            file.done = False
-            position = file.position = {**position, "done": False, **self._token(position)}
         data = os.pread(file.descriptor, READ_BYTES, read_to) if size > read_to else b""
         if data:
             file.grew = now

@@ -1,5 +1,6 @@
 """The way to Kafka: records in, in order; how far the broker has all of them out. The only file that knows kafka-python."""
 
+import contextlib
 import logging
 import ssl
 from collections import deque
@@ -113,14 +114,16 @@ class Sender:
         """Forgets what is on its way, and the connection."""
         self._waiting.clear()
         self._bytes = 0
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.close(timeout=0)
+        self._disconnect(0)
 
     def close(self) -> None:
+        self._disconnect(5)
+
+    def _disconnect(self, seconds: float) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=5)
+            with contextlib.suppress(Exception):  # what was acknowledged is known, the rest is sent again
+                producer.close(timeout=seconds)
 
     def _put(self, head: dict[str, Any], text: bytes) -> Any:
         from kafka.errors import KafkaError
