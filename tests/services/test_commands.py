@@ -48,7 +48,7 @@ class TestCanary:
         farm.use_opensearch(opensearch)
         silent = call("canary", "-c", farm.settings(), "--seconds", "2")
         assert silent.code == 1
-        assert silent.out.count("no verdict within 2 s; is a worker running?") == 2
+        assert silent.out.count("is a worker running?") == 2
         with farm.worker():
             alive = call("canary", "-c", farm.settings())
             assert (alive.code, alive.out.count("alive"), alive.out.count("the expected verdict after")) == (0, 2, 2)
