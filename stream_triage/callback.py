@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from stream_triage.clock import Clock, retry_waits
+from stream_triage.no_redirects import opener
 from stream_triage.records import Verdict
 
 __all__ = ["calling", "request_of"]
@@ -37,22 +38,15 @@ def request_of(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """What a run logged goes to the address that was set, and to no other."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 @contextmanager
 def calling(url: str, clock: Clock, on_trouble: Callable[[str], None]) -> Iterator[Callable[[Verdict], None]]:
     """Gives what takes verdicts. A call that fails four times is given up, and that is said: the run ends soon anyway."""
     waiting: queue.Queue[Verdict | None] = queue.Queue(MOST_WAITING)
-    opener = urllib.request.build_opener(_Stay)
+    away = opener()
 
     def work() -> None:
         while (verdict := waiting.get()) is not None:
-            reason = _post(opener, url, json.dumps(request_of(verdict)).encode(), clock)
+            reason = _post(away, url, json.dumps(request_of(verdict)).encode(), clock)
             if reason:
                 on_trouble(f"nobody was told that run {verdict.run_id} is lost: {reason}; check provisional.callback")
 
@@ -71,7 +65,7 @@ def calling(url: str, clock: Clock, on_trouble: Callable[[str], None]) -> Iterat
         thread.join(timeout=10)
 
 
-def _post(opener: urllib.request.OpenerDirector, url: str, body: bytes, clock: Clock) -> str:
+def _post(away: urllib.request.OpenerDirector, url: str, body: bytes, clock: Clock) -> str:
     """Why it failed, empty when it was taken."""
     reason = ""
     for number, wait in zip(range(TRIES), retry_waits(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS), strict=False):
@@ -79,7 +73,7 @@ def _post(opener: urllib.request.OpenerDirector, url: str, body: bytes, clock: C
             clock.sleep(wait)
         try:
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - http(s) by the setting
-            with opener.open(request, timeout=TIMEOUT_SECONDS):
+            with away.open(request, timeout=TIMEOUT_SECONDS):
                 return ""
         except urllib.error.HTTPError as error:
             reason = f"status {error.code}"

@@ -1,12 +1,20 @@
 """What a set-up did, or would do."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from stream_triage.opensearch import BadAnswer
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "digest"]
+
+
+def digest(content: Any) -> str:
+    """By which a later set-up knows what an earlier one made."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_triage.errors import StoreError
+from stream_triage.no_redirects import opener
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
@@ -379,13 +380,6 @@ def _by_name(references: Sequence[Mapping[str, str]]) -> list[tuple[str, str, st
     return sorted((each["name"], each["type"], each["id"]) for each in references)
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A password follows no redirect: a login page would be the least that gets it."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def _ask(settings: OpenSearchSettings, path: str, body: bytes, kind: str) -> Any:
     """One request to the API of saved objects; raises `StoreError`."""
     url = f"{str(settings.dashboards_url).rstrip('/')}/api/saved_objects/{path}"
@@ -395,9 +389,8 @@ def _ask(settings: OpenSearchSettings, path: str, body: bytes, kind: str) -> Any
         headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
     try:
         context = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https:") else None
-        handlers: list[Any] = [_Stay, *([urllib.request.HTTPSHandler(context=context)] if context else [])]
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - the setting allows http and https only
-        with urllib.request.build_opener(*handlers).open(request, timeout=settings.timeout_seconds) as answer:
+        with opener(context).open(request, timeout=settings.timeout_seconds) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         remedy = {

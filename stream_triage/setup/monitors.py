@@ -3,15 +3,13 @@
 Each is a query and a condition in Painless. Without a notification channel they show in Dashboards alone.
 """
 
-import hashlib
-import json
 from typing import Any, Final
 
 from stream_triage.alerts import RARE
 from stream_triage.opensearch import SearchServer
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
-from stream_triage.setup.changes import Changes
+from stream_triage.setup.changes import Changes, digest
 
 __all__ = ["MONITORS", "make_monitors", "monitor"]
 
@@ -175,8 +173,7 @@ def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:
         "inputs": [{"search": {"indices": [f"{settings.index_prefix}-verdicts-*"], "query": query}}],
         "triggers": [{"query_level_trigger": trigger}],
     }
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-    return {**body, "ui_metadata": {"stream_triage": digest}}
+    return {**body, "ui_metadata": {"stream_triage": digest(body)}}
 
 
 def _digest_of(found: dict[str, Any]) -> object:

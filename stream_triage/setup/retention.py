@@ -4,13 +4,11 @@ An index holds a month and its age counts from when it was made, so a policy wai
 before its time.
 """
 
-import hashlib
-import json
 from typing import Any, Final
 
 from stream_triage.opensearch import SearchServer
 from stream_triage.settings import OpenSearchSettings
-from stream_triage.setup.changes import Changes
+from stream_triage.setup.changes import Changes, digest
 
 __all__ = ["make_retention"]
 
@@ -74,5 +72,4 @@ def _policy(patterns: list[str], days: float) -> dict[str, Any]:
         ],
         "ism_template": [{"index_patterns": patterns, "priority": 100}],
     }
-    digest = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
-    return {"description": f"stream-triage keeps {days:g} days, {digest}", **policy}
+    return {"description": f"stream-triage keeps {days:g} days, {digest(policy)}", **policy}
