@@ -595,14 +595,13 @@ def junit(
 ) -> None:
     """Add the stored verdicts to the test cases of a JUnit file, found by their header test.case.name."""
     with wiring.open_store(load_settings(config)) as store:
-        newest: dict[str, str] = {}
+        newest: dict[str, Verdict] = {}
         for row in store.runs(limit=LOOKED_THROUGH):
-            if row.final and (name := store.get(row.run_id).headers.get("test.case.name")):
-                newest.setdefault(name, row.run_id)
+            verdict = store.get(row.run_id)
+            if verdict.final and (name := verdict.headers.get("test.case.name")):
+                newest.setdefault(name, verdict)
         try:
-            data, told = with_verdicts(
-                results.read_bytes(), lambda name: store.get(newest[name]) if name in newest else None
-            )
+            data, told = with_verdicts(results.read_bytes(), newest.get)
             cases = data.count(b"<testcase")
             (out or results).write_bytes(data)
         except InputError as error:

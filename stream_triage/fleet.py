@@ -13,6 +13,7 @@ from stream_triage.errors import StoreError
 from stream_triage.metrics import Metrics
 from stream_triage.opensearch import Document, SearchServer
 from stream_triage.settings import OpenSearchSettings
+from stream_triage.sinks.opensearch import check_templates
 
 __all__ = ["WorkerReports"]
 
@@ -61,10 +62,7 @@ class WorkerReports:
         prefix, worker = self._settings.index_prefix, self._about["service"]["instance"]["id"]
         name = f"{worker}-{now.timestamp():.3f}"[-500:]
         try:
-            if not server.ask("GET", f"_index_template/{prefix}-workers"):
-                raise StoreError(
-                    f"OpenSearch has no index template {prefix}-workers; `stream-triage setup opensearch` makes it"
-                )
+            check_templates(server, prefix, ("workers",))
             (answer,) = server.bulk([Document.made(f"{prefix}-workers-{now:%Y.%m}", name, 1, fields)])
             if not answer.written:
                 raise StoreError(f"OpenSearch did not take it: {answer.reason}")

@@ -217,9 +217,9 @@ class OpenSearchSink:
             raise StoreError("the sink to OpenSearch is closed; write before closing it")
 
 
-def check_templates(server: SearchServer, prefix: str) -> None:
+def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("verdicts", "lines")) -> None:
     """Raises `StoreError` where one is missing: the server would guess fields, and an index keeps what was guessed."""
-    for kind in ("verdicts", "lines"):
+    for kind in kinds:
         if not server.ask("GET", f"_index_template/{prefix}-{kind}"):
             raise StoreError(f"OpenSearch has no index template {prefix}-{kind}; `stream-triage setup opensearch` makes it")
 

@@ -399,7 +399,6 @@ class FakeSender:
         self.place: Place | None = None
 
     full = False
-    quiet = True
 
     def send(self, record: Record) -> None:
         if self.away:

@@ -44,7 +44,3 @@ class Cutter:
         """All that is held: nothing more will come."""
         chunk, self._held, self._since = self._held, b"", None
         return chunk
-
-    def forget(self) -> None:
-        """What is held will be read again."""
-        self._held, self._since = b"", None

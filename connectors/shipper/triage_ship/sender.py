@@ -80,10 +80,6 @@ class Sender:
     def full(self) -> bool:
         return self._bytes >= IN_FLIGHT_BYTES
 
-    @property
-    def quiet(self) -> bool:
-        return not self._waiting
-
     def send(self, record: Record) -> None:
         """Raises `Away`."""
         self._waiting.append((record, [self._put(head, text) for head, text in self._parts(record)]))
