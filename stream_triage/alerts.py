@@ -159,8 +159,7 @@ def message(verdict: Verdict, rule: AlertRule, reason: str, runs: int, link: str
         lines.append(f"{verdict.ues.failed} of {verdict.ues.seen} UEs failed")
     # Lines first, as the page of the run has them: what never came says less to someone who only glances.
     for item in sorted(verdict.evidence, key=lambda item: item.kind == "missing")[:EVIDENCE_SHOWN]:
-        place = "never came" if item.kind == "missing" else ":".join(filter(None, (item.source, str(item.number or ""))))
-        lines.append(f"  {place}  {item.note + ': ' if item.note else ''}{item.text}")
+        lines.append(f"  {item.words()}")
     if link:
         lines.append(link)
     return Message(_shown(f"{verdict.label}: {count}{case}"), "\n".join(map(_shown, lines)))

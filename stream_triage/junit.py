@@ -56,8 +56,7 @@ def _told(verdict: Verdict) -> dict[str, str]:
     told |= {"cause": verdict.cause} if verdict.cause else {}
     told |= {"team": verdict.team} if verdict.team else {}
     for number, item in enumerate(verdict.evidence[:EVIDENCE_SHOWN], 1):
-        place = f"{item.source}:{item.number} " if item.number is not None else ""
-        told[f"evidence.{number}"] = place + item.text
+        told[f"evidence.{number}"] = item.words()
     return told
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Tick",
     "Ues",
     "Verdict",
+    "place_of",
     "verdict_version",
     "version_beside",
 ]
@@ -172,6 +173,11 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def place_of(source: str, number: int | None) -> str:
+    """`du:104`; less of it where a run has one source without a name, or a thing no line."""
+    return ":".join(part for part in (source, "" if number is None else str(number)) if part)
+
+
 class Evidence(_Record):
     """One reason for the label. A rule that speaks against it has a weight below zero; other items speak for it."""
 
@@ -183,7 +189,15 @@ class Evidence(_Record):
     key: str = ""
     rule: str = Field(default="", description="name of the hand-written rule")
     label: str = Field(default="", description="label that the rule speaks for")
-    note: str = ""
+    note: str = Field(default="", description="what whoever wrote the rule wants to be said with it")
+
+    def words(self) -> str:
+        """As pages, alerts and JUnit files show it: place and line, or that it never came. Log text is not made safe."""
+        if self.kind == "missing":
+            return f"never came: {self.text}"
+        note = f" ({self.note})" if self.note else ""
+        rule = f"rule {self.rule} for {self.label}{note}: " if self.rule else ""
+        return f"{place_of(self.source, self.number)}  {rule}{self.text}".strip()
 
 
 class Anomaly(_Record):

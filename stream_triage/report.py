@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stream_triage.ports import StoredRun
 from stream_triage.printable import printable
-from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict
+from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, place_of
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
 
@@ -87,18 +87,7 @@ def _top(verdict: Verdict) -> Text:
     first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
     if first:
         first = first.model_copy(update={"text": _LEADING_TIME.sub("", first.text)})
-    return _plain(_evidence_words(first)) if first else Text("")
-
-
-def _place(source: str, number: int | None) -> str:
-    return ":".join(part for part in (source, "" if number is None else str(number)) if part)
-
-
-def _evidence_words(item: Evidence) -> str:
-    if item.kind == "missing":
-        return f"never came: {item.text}"
-    rule = f"rule {item.rule} for {item.label}: " if item.rule else ""
-    return f"{_place(item.source, item.number)}  {rule}{item.text}"
+    return _plain(first.words()) if first else Text("")
 
 
 def _anomaly_words(item: Anomaly) -> str:
@@ -108,7 +97,7 @@ def _anomaly_words(item: Anomaly) -> str:
         return f"{item.count} lines with text, passing runs have {item.expected}"
     if item.kind == "order" and item.number is None:
         return f"{item.count} lines follow each other unlike those of passing runs"
-    where = _place(item.source, item.number)
+    where = place_of(item.source, item.number)
     return f"{where}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
 
 
@@ -177,14 +166,14 @@ def _ues_words(ues: Ues) -> Text:
 
 
 def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
-    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{_place(ue.source, ue.number)}  {ue.text}")) for ue in ues]
+    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{place_of(ue.source, ue.number)}  {ue.text}")) for ue in ues]
 
 
 def _evidence_rows(evidence: Sequence[Evidence]) -> list[tuple[Text, Text]]:
     """Lines and rules first, since they can be looked at; then what never came."""
     there = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
     missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
-    return [(_evidence_weight(item), _plain(_evidence_words(item))) for item in (*there, *missing)]
+    return [(_evidence_weight(item), _plain(item.words())) for item in (*there, *missing)]
 
 
 def _evidence_weight(item: Evidence) -> Text:
@@ -218,12 +207,12 @@ def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, 
 
 
 def line_place(line: ReducedLine) -> str:
-    return printable(_place(line.source, line.number))
+    return printable(place_of(line.source, line.number))
 
 
 def line_text(source: str, number: int, text: str) -> str:
     """One line of a run's whole text, with its place."""
-    return printable(f"{_place(source, number)}\t{text}")
+    return printable(f"{place_of(source, number)}\t{text}")
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:

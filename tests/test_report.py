@@ -65,3 +65,21 @@ def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
     assert "\x1b[2J" not in page
     assert "\x1b[31mred" not in page
     assert "red" in page
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ({"kind": "line", "source": "du", "number": 7, "text": "x"}, "du:7  x"),
+        ({"kind": "line", "number": 7, "text": "x"}, "7  x"),
+        ({"kind": "missing", "text": "session up"}, "never came: session up"),
+        ({"kind": "rule", "number": 7, "text": "x", "rule": "r", "label": "L2"}, "7  rule r for L2: x"),
+        ({"kind": "rule", "number": 7, "text": "x", "rule": "r", "label": "L2", "note": "n"}, "7  rule r for L2 (n): x"),
+        ({"kind": "rule", "rule": "r", "label": "L2"}, "rule r for L2:"),
+    ],
+)
+def test_evidence_in_words(item: dict[str, object], told: str) -> None:
+    """Page, alerts and JUnit files say the same of it, with the note that docs/rules.md promises."""
+    evidence = Evidence.model_validate({"weight": 0.5, **item})
+    assert evidence.words() == told
+    assert told in shown(make_verdict(passed=False, label="L2", evidence=(evidence,)))

@@ -27,7 +27,7 @@ from xgboost import XGBClassifier
 
 from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.terms import line_terms
-from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder
+from training.data import CorpusError, LabelledRun, MaskedRuns, read_settled
 from training.evaluate import label_figures
 from training.fit_bundle import Corpus
 from training.keyword_rule import keyword_label
@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        runs = read_folder(arguments.logs, arguments.labels)
-        if not runs[0].parts:
-            raise CorpusError(f"{arguments.labels} settles no split; add a column split_NAME")
+        runs = read_settled(arguments.logs, arguments.labels)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

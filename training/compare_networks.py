@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from sklearn.metrics import f1_score
 
-from training.data import CorpusError, MaskedRuns, read_folder, read_oai
+from training.data import CorpusError, MaskedRuns, read_oai, read_settled
 from training.evaluate import MIN_TEST_RUNS, label_figures
 from training.fit_bundle import Corpus
 from training.train_charcnn import CharCNNSettings, FoldedRuns, fit_alphabet, fit_charcnn
@@ -105,9 +105,7 @@ def _read(arguments: argparse.Namespace) -> Corpus:
     elif arguments.labels is None:
         raise CorpusError("--logs needs --labels")
     else:
-        runs = read_folder(arguments.logs, arguments.labels)
-        if not runs[0].parts:
-            raise CorpusError(f"{arguments.labels} settles no split; add a column split_NAME")
+        runs = read_settled(arguments.logs, arguments.labels)
     labels = tuple(sorted({run.label for run in runs}))
     kinds = tuple(runs[0].groups if arguments.oai else runs[0].parts)
     return Corpus(runs, MaskedRuns(runs), labels, arguments.passing_label, kinds)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.data import CorpusError, LabelledRun, read_folder
+from training.data import CorpusError, LabelledRun, read_settled
 from training.evaluate import label_figures
 from training.loop import LoopSettings, fit
 from training.paper_cnn import PaperCNNConfig, PaperCNNTask
@@ -109,9 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     try:
-        runs = read_folder(arguments.logs, arguments.labels)
-        if arguments.split not in runs[0].parts:
-            raise CorpusError(f"{arguments.labels} has no column split_{arguments.split}")
+        runs = read_settled(arguments.logs, arguments.labels, [arguments.split])
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

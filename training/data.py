@@ -32,6 +32,7 @@ __all__ = [
     "fingerprint",
     "read_folder",
     "read_oai",
+    "read_settled",
     "redacted_lines",
 ]
 
@@ -99,6 +100,16 @@ def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None)
         for name, row in sorted(rows.items())
     ]
     _refuse_unlabelled(logs, labels, rows)
+    return runs
+
+
+def read_settled(logs: Path, labels: Path, splits: Sequence[str] = ()) -> list[LabelledRun]:
+    """`read_folder`, and `CorpusError` where the labels file does not settle `splits`, or none at all."""
+    runs = read_folder(logs, labels)
+    there = runs[0].parts
+    missing = "NAME" if not there else next((split for split in splits if split not in there), "")
+    if missing:
+        raise CorpusError(f"{labels} settles {', '.join(there) or 'no split'}; add a column split_{missing}")
     return runs
 
 

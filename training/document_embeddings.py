@@ -27,9 +27,9 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
 from training.baselines import boosted
-from training.data import CorpusError, LabelledRun, read_folder
+from training.data import CorpusError, LabelledRun, read_settled
 from training.evaluate import label_figures
-from training.loop import LoopSettings, fit
+from training.loop import LoopSettings, class_weights, fit
 from training.preprocess import clean
 
 __all__ = ["Encoder", "WindowTask", "main", "window_starts"]
@@ -112,10 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        runs = read_folder(arguments.logs, arguments.labels)[:: arguments.every]
+        runs = read_settled(arguments.logs, arguments.labels, arguments.split or ())[:: arguments.every]
         splits = arguments.split or list(runs[0].parts)
-        if not splits or set(splits) - set(runs[0].parts):
-            raise CorpusError(f"{arguments.labels} settles no such split; add a column split_NAME")
         encoder = Encoder(arguments.model)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -218,8 +216,7 @@ class WindowTask:
         self.network = WindowNet(windows[0].shape[1], labels)
         self._windows, self._targets = windows, targets
         self._training, self._validation = list(training), list(validation)
-        counts = np.bincount(targets[self._training], minlength=labels)
-        self._weights = torch.tensor(len(self._training) / np.maximum(counts, 1) / labels, dtype=torch.float32)
+        self._weights = class_weights(targets[self._training], labels)
 
     def steps(self) -> int:
         return -(-len(self._training) // 32)

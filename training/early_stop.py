@@ -28,7 +28,7 @@ from stream_triage import Triage
 from stream_triage.bundle import Bundle, Card, write_bundle
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, Limit
 from stream_triage.stages.redact import Redactor
-from training.data import CorpusError, LabelledRun, read_folder, read_oai, redacted_lines
+from training.data import CorpusError, LabelledRun, read_oai, read_settled, redacted_lines
 from training.splits import hold_out
 
 __all__ = ["Course", "courses_of", "fit_weights", "main", "measure"]
@@ -178,8 +178,8 @@ def _parts(arguments: argparse.Namespace, card: Card) -> tuple[list[LabelledRun]
             labels, groups = [run.label for run in runs], [run.groups[kind] for run in runs]
             return runs, *hold_out(labels, groups, card.training["seed"]), kind
     elif arguments.logs and arguments.labels and arguments.split:
-        runs = read_folder(arguments.logs, arguments.labels)
-        if arguments.split in runs[0].parts and f"split_{arguments.split} " in told:
+        runs = read_settled(arguments.logs, arguments.labels, [arguments.split])
+        if f"split_{arguments.split} " in told:
             test = np.array([run.parts[arguments.split] == "test" for run in runs])
             return runs, np.flatnonzero(~test), np.flatnonzero(test), arguments.split
     else:

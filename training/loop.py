@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Curve", "Epoch", "LoopSettings", "Task", "device", "fit"]
+__all__ = ["Curve", "Epoch", "LoopSettings", "Task", "class_weights", "device", "fit"]
 
 GRADIENT_NORM = 1.0
 
@@ -65,6 +66,16 @@ class Curve(NamedTuple):
     epochs: list[Epoch]
     best: int
     """Index of the epoch whose weights were kept."""
+
+
+def class_weights(targets: NDArray[np.intp], labels: int, power: float = 1.0) -> Tensor:
+    """Weight of each label in the loss, shape (labels,): rare ones count as much as common ones, less with a power below 1.
+
+    A label that is not among the targets weighs nothing.
+    """
+    counts = np.bincount(targets, minlength=labels)
+    weights = (len(targets) / np.maximum(counts, 1) / labels) ** power
+    return torch.tensor(weights * (counts > 0), dtype=torch.float32)
 
 
 def device() -> torch.device:

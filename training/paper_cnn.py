@@ -25,11 +25,13 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from training.charcnn import RMSNorm
-from training.loop import device
+from training.loop import class_weights, device
 
 __all__ = ["PaperCNNConfig", "PaperCNNNet", "PaperCNNTask"]
 
 KERNEL = 5
+MOST_POOLED = 256
+"""Places of a window are counted in a byte."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,18 @@ class _WindowMaximum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, there: Tensor, pool: int) -> Tensor:
         """`table` (K, C), `rows` (N, T, kernel) numbers of its rows, `there` (N, T), to (N, T / pool, C)."""
-        sums = nn.functional.embedding_bag(rows.reshape(-1, rows.shape[2]), table, mode="sum")
-        sums = sums.masked_fill_(~there.reshape(-1, 1), -torch.inf).view(len(rows), -1, pool, table.shape[1])
-        values, at = sums.max(2)
-        ctx.save_for_backward(rows, at)
+        if pool > MOST_POOLED:
+            raise ValueError(f"pool is {pool}; the largest is {MOST_POOLED}")
+        nothing = table.new_full((1, table.shape[1]), -torch.inf)
+        with_nothing = torch.cat([table, nothing])
+        rows = rows.masked_fill(~there[..., None], len(table)).view(len(rows), -1, pool, rows.shape[2])
+        values = nothing.expand(*rows.shape[:2], -1).contiguous()
+        at = torch.zeros(values.shape, dtype=torch.uint8, device=table.device)
+        for place in range(pool):  # one place of all windows, not all at once: it stays in the cache
+            sums = nn.functional.embedding_bag(rows[:, :, place].flatten(0, 1), with_nothing, mode="sum").view(values.shape)
+            torch.maximum(at, (sums > values).view(torch.uint8).mul_(place), out=at)
+            torch.maximum(values, sums, out=values)
+        ctx.save_for_backward(rows.flatten(1, 2), at)
         ctx.table_rows, ctx.pool = len(table), pool
         return values
 
@@ -135,12 +145,12 @@ class _WindowMaximum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         rows, at = ctx.saved_tensors
         count, windows, channels = gradient.shape
-        at = (at + torch.arange(windows, device=at.device)[:, None] * ctx.pool).view(count, -1)
+        at = (at.long() + torch.arange(windows, device=at.device)[:, None] * ctx.pool).view(count, -1)
         channel = torch.arange(channels, device=at.device).repeat(windows)
-        of_table = gradient.new_zeros(ctx.table_rows * channels)
+        of_table = gradient.new_zeros((ctx.table_rows + 1) * channels)
         for place in range(rows.shape[2]):
             of_table.index_add_(0, (rows[:, :, place].gather(1, at) * channels + channel).view(-1), gradient.reshape(-1))
-        return of_table.view(-1, channels), None, None, None
+        return of_table.view(-1, channels)[:-1], None, None, None
 
 
 class PaperCNNTask:
@@ -165,9 +175,7 @@ class PaperCNNTask:
         self._logs, self._targets, self._context = logs, targets, context
         self._training, self._validation = list(training), list(validation)
         self._batch, self._budget = batch, budget
-        counts = np.bincount(targets[self._training], minlength=config.labels)
-        weights = len(self._training) / np.maximum(counts, 1) / config.labels
-        self._weights = torch.tensor(weights * (counts > 0), dtype=torch.float32, device=device())
+        self._weights = class_weights(targets[self._training], config.labels).to(device())
 
     def steps(self) -> int:
         return len(self._packed(self._training))

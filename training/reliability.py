@@ -22,7 +22,7 @@ from stream_triage.errors import StreamTriageError
 from stream_triage.records import Verdict
 from stream_triage.settings import InputSettings
 from stream_triage.stages.redact import Redactor
-from training.data import CorpusError, LabelledRun, read_folder
+from training.data import CorpusError, LabelledRun, read_settled
 from training.evaluate import calibration_bins, expected_calibration_error, judge
 
 __all__ = ["figures", "main"]
@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for reliability.json and reliability.png")
     arguments = parser.parse_args(argv)
     try:
-        runs = [run for run in read_folder(arguments.logs, arguments.labels) if run.parts.get(arguments.split) == "test"]
-        if not runs:
-            raise CorpusError(f"{arguments.labels} has no column split_{arguments.split}, or no test run in it")
+        runs = read_settled(arguments.logs, arguments.labels, [arguments.split])
+        runs = [run for run in runs if run.parts[arguments.split] == "test"]
         bundle = Bundle.open(arguments.bundle)
         verdicts = judge(bundle, runs, Redactor(), InputSettings().line_bytes)
     except (CorpusError, StreamTriageError) as error:

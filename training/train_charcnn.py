@@ -16,7 +16,7 @@ from stream_triage.stages.charcnn import PAD, Alphabet, Symbols, pieces
 from stream_triage.stages.fold import FoldState, fold, fold_hash
 from training.charcnn import CharCNNConfig, CharCNNNet
 from training.data import MaskedRuns
-from training.loop import Curve, Epoch, LoopSettings, device, fit
+from training.loop import Curve, Epoch, LoopSettings, class_weights, device, fit
 from training.splits import cross_folds
 
 __all__ = [
@@ -141,9 +141,7 @@ class CharCNNTask:
         self.network = CharCNNNet(config).to(device())
         self._folded, self._targets, self._settings = folded, targets, settings
         self._training, self._validation = list(training), list(validation)
-        counts = np.bincount(targets[self._training], minlength=labels)
-        weights = (len(self._training) / np.maximum(counts, 1) / labels) ** settings.class_weight_power
-        self._weights = torch.tensor(weights * (counts > 0), dtype=torch.float32, device=device())
+        self._weights = class_weights(targets[self._training], labels, settings.class_weight_power).to(device())
         self.seed = seed
 
     def steps(self) -> int:

@@ -41,7 +41,7 @@ class TestJunit:
         found = properties(data, "attach")
         assert found["triage.label"] == "L3"
         assert found["triage.team"] == "core"
-        assert found["triage.evidence.1"] == "du:7 \\x1b[31mreject <b>&\\x00\u202e"
+        assert found["triage.evidence.1"] == "du:7  \\x1b[31mreject <b>&\\x00\u202e"
         assert properties(data, "other") == {}
         (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
         assert case.find("failure").text == "text"

@@ -71,8 +71,8 @@ def test_what_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "60"]) == 0
     flags = [f"--logs={tmp_path / 'corpus/runs'}", f"--labels={tmp_path / 'corpus/labels.csv'}", f"--model={tmp_path}"]
     assert main(flags) == 2
-    assert main([*flags, "--split", "none"]) == 2
-    assert "settles no such split" in capsys.readouterr().err
+    assert main([*flags, "--split", "other"]) == 2
+    assert "settles easy, hard; add a column split_other" in capsys.readouterr().err
 
 
 def test_rows_of_every_classifier(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
