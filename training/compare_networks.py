@@ -9,7 +9,6 @@ settled splits the served shape alone is trained, on each split.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from training.data import CorpusError, MaskedRuns, read_oai, read_settled
 from training.evaluate import MIN_TEST_RUNS, label_figures
 from training.fit_bundle import Corpus
 from training.train_charcnn import CharCNNSettings, FoldedRuns, fit_alphabet, fit_charcnn
+from training.trials import append_trial, is_done
 
 __all__ = ["Trial", "main", "trials"]
 
@@ -92,10 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for trial in trials() if arguments.oai else trials_of_settled(corpus.group_kinds):
-        if trial.name.startswith(arguments.only) and trial.identity() not in _done(arguments.out):
-            row = trial.identity() | run(trial, corpus)
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+        if trial.name.startswith(arguments.only) and not is_done(arguments.out, trial.identity()):
+            append_trial(arguments.out, trial.identity() | run(trial, corpus))
     return 0
 
 
@@ -109,11 +107,6 @@ def _read(arguments: argparse.Namespace) -> Corpus:
     labels = tuple(sorted({run.label for run in runs}))
     kinds = tuple(runs[0].groups if arguments.oai else runs[0].parts)
     return Corpus(runs, MaskedRuns(runs), labels, arguments.passing_label, kinds)
-
-
-def _done(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [{name: row[name] for name in ("name", "kind", "split", "seed", "settings")} for row in rows]
 
 
 def run(trial: Trial, corpus: Corpus) -> dict[str, Any]:

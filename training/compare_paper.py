@@ -10,7 +10,6 @@ hardly sees; the file says so.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from training.paper_cnn import PaperCNNConfig, PaperCNNTask
 from training.preprocess import block_lengths, clean
 from training.seq2seq import Characters, Seq2SeqConfig, Seq2SeqTask, load_embedding, save_embedding
 from training.tracking import TrackingError, tracking
+from training.trials import append_trial, is_done
 
 __all__ = ["Texts", "Trial", "main", "trials"]
 
@@ -116,10 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     texts = Texts(runs, arguments.split, arguments.distinct)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for trial in trials(arguments.context):
-        if arguments.only in ("", trial.name) and trial.seed < arguments.seeds and not _done(arguments, trial):
-            row = _identity(arguments, trial) | _run(trial, texts, arguments)
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+        identity = _identity(arguments, trial)
+        if arguments.only in ("", trial.name) and trial.seed < arguments.seeds and not is_done(arguments.out, identity):
+            row = identity | _run(trial, texts, arguments)
+            append_trial(arguments.out, row)
             try:
                 _track(arguments.track, row)
             except TrackingError as error:
@@ -146,12 +146,6 @@ def _identity(arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
         "distinct": arguments.distinct,
     }
     return {"split": arguments.split, **settings, **asdict(trial)}
-
-
-def _done(arguments: argparse.Namespace, trial: Trial) -> bool:
-    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    identity = _identity(arguments, trial)
-    return any(all(row.get(name) == value for name, value in identity.items()) for row in rows)
 
 
 def _run(trial: Trial, texts: Texts, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m training.report      # or: make results
 
-Reads what `training.train --figures`, `training.compare_networks` and `training.order_experiment` left in training/results/.
+Reads what the other scripts left in training/results/.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 from training.evaluate import mean_and_spread
 from training.markdown import spread, table
 from training.report_corpus import corpus_parts
+from training.trials import read_trials
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     splits: list[Row] = json.loads(arguments.figures.read_text())
     card: Row = json.loads(arguments.card.read_text())
-    trials: list[Row] = [json.loads(line) for line in arguments.networks.read_text().splitlines()]
+    trials = read_trials(arguments.networks)
     pictures = arguments.out.parent / "results"
     pictures.mkdir(exist_ok=True)
     _draw_curves(splits[0], pictures / "curves.png")
@@ -55,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if of_corpus.is_file():
         _draw_confusion(json.loads(of_corpus.read_text()), pictures / "tm500.png")
     if of_paper.is_file():
-        _draw_published([json.loads(line) for line in of_paper.read_text().splitlines()], pictures / "paper.png")
-    arguments.out.write_text("\n\n".join([page.rstrip(), *corpus]) + "\n")
+        _draw_published(read_trials(of_paper), pictures / "paper.png")
+    stops = [json.loads(path.read_text()) for path in sorted(arguments.figures.parent.glob("early_stop_*.json"))]
+    early = [EARLY_STOP, _early_stop_table(stops)] if stops else []
+    arguments.out.write_text("\n\n".join([page.rstrip(), *corpus, *early]) + "\n")
     return 0
 
 
@@ -83,6 +86,11 @@ by `injected_key` is the fold on which all models are worst (see LOG.md)."""
 CURVES = """## Curves of the bundle
 
 Training and validation loss by epoch; a dot marks the epoch whose weights are served."""
+EARLY_STOP = """## Early stop
+
+Held-out runs read line by line, the same share of each source at a time: which would have been stopped as surely lost
+([docs/lab.md](../docs/lab.md#early-stop)). *First sign* is the share of a failing run at which the first term comes that no
+passing run has; medians are over all failing runs, none where fewer than half were stopped."""
 
 
 def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -> str:
@@ -179,6 +187,22 @@ def _trial_table(trials: Sequence[Row]) -> str:
             )
         )
     head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found")
+    return table(head, rows)
+
+
+def _early_stop_table(stops: Sequence[Row]) -> str:
+    rows = [
+        (
+            f"`{stop['bundle']}`",
+            f"{stop['false_stops']} of {stop['passing_runs']}",
+            f"{stop['stopped']} of {stop['failing_runs']}",
+            "" if stop["median_share"] is None else f"{stop['median_share']:.0%}",
+            f"{stop['median_share_of_the_first_sign']:.0%}",
+            f"{stop['lines_not_run']:.1%}",
+        )
+        for stop in stops
+    ]
+    head = ("bundle", "passing runs stopped", "failing runs stopped", "after, median", "first sign", "lines not run")
     return table(head, rows)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from training.evaluate import mean_and_spread
 from training.markdown import spread, table
+from training.trials import read_trials
 
 __all__ = ["corpus_parts"]
 
@@ -48,9 +49,9 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
     documents: Sequence[Row] = _read(results / "document_embeddings.json") or ()
     networks = [
         {**row, "model": "char-CNN of the shape that `oai5g` serves", "split": row["kind"], "numbers": "magnitude"}
-        for row in _rows(results / "tm500_networks.jsonl")
+        for row in read_trials(results / "tm500_networks.jsonl")
     ]
-    trials = _rows(results / "paper.jsonl")
+    trials = read_trials(results / "paper.jsonl")
     head = ("split", "model", "numbers", "macro-F1", "accuracy", "ECE")
     parts = [HEAD, table(head, _models(scores, [*baselines, *networks]))]
     parts += [LABELS, _by_label(scores)]
@@ -76,10 +77,6 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _rows(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _models(scores: Row, baselines: Sequence[Row]) -> Iterable[Sequence[str]]:
