@@ -16,7 +16,7 @@ import numpy as np
 
 from training.evaluate import mean_and_spread
 from training.markdown import spread, table
-from training.report_corpus import corpus_parts
+from training.report_corpus import corpus_parts, read_of
 from training.trials import read_trials
 
 mpl.use("Agg")
@@ -31,6 +31,8 @@ MODELS = {
     "charcnn": "char-CNN alone",
 }
 Row = Mapping[str, Any]
+# By title: labels, and counts of shape (true, said).
+Matrices = Mapping[str, tuple[Sequence[str], Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,15 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = arguments.out.parent / "results"
     pictures.mkdir(exist_ok=True)
     _draw_curves(splits[0], pictures / "curves.png")
-    _draw_confusion(splits, pictures / "confusion.png")
+    _draw_confusion(_served_confusion(splits), pictures / "confusion.png")
     _draw_trials(trials, pictures / "networks.png")
     page = _page(splits, card, trials, arguments.order.read_text())
     corpus = corpus_parts(arguments.figures.parent, arguments.corpus_card)
-    of_corpus, of_paper = (arguments.figures.parent / name for name in ("tm500.json", "paper.jsonl"))
+    of_corpus = arguments.figures.parent / "tm500.json"
     if of_corpus.is_file():
-        _draw_confusion(json.loads(of_corpus.read_text()), pictures / "tm500.png")
-    if of_paper.is_file():
-        _draw_published(read_trials(of_paper), pictures / "paper.png")
+        _draw_confusion(_served_confusion(json.loads(of_corpus.read_text())), pictures / "tm500.png")
+    if published := read_trials(arguments.figures.parent / "paper.jsonl"):
+        _draw_published(published, pictures / "paper.png")
+        _draw_confusion(_published_confusion(published), pictures / "paper_confusion.png")
+        _draw_contexts(published, pictures / "contexts.png")
     stops = [json.loads(path.read_text()) for path in sorted(arguments.figures.parent.glob("early_stop_*.json"))]
     early = [EARLY_STOP, _early_stop_table(stops)] if stops else []
     arguments.out.write_text("\n\n".join([page.rstrip(), *corpus, *early]) + "\n")
@@ -220,19 +224,39 @@ def _draw_curves(split: Row, path: Path) -> None:
     _save(figure, path)
 
 
-def _draw_confusion(splits: Sequence[Row], path: Path) -> None:
-    kinds = list(dict.fromkeys(row["kind"] for row in splits))
-    figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 4.2), squeeze=False)
-    for axis, kind in zip(axes[0], kinds, strict=True):
-        of_kind = [row for row in splits if row["kind"] == kind]
-        labels, counts = of_kind[0]["labels"], np.sum([row["confusion"]["served"] for row in of_kind], axis=0)
+def _served_confusion(splits: Sequence[Row]) -> Matrices:
+    """By kind of split, counts of all folds together."""
+    rows: dict[str, list[Row]] = {}
+    for row in splits:
+        rows.setdefault(row["kind"], []).append(row)
+    return {
+        kind: (some[0]["labels"], np.sum([row["confusion"]["served"] for row in some], axis=0))
+        for kind, some in rows.items()
+    }
+
+
+def _published_confusion(trials: Sequence[Row]) -> Matrices:
+    """Of the two networks of the published table, their first seeds."""
+    return {
+        f"{trial['name']}, {trial['split']}\n{read_of(trial)}, {trial['epochs_at_most']} epochs": (
+            trial["labels"],
+            np.array(trial["confusion"]),
+        )
+        for trial in trials
+        if trial["name"] in ("CNN", "BiLSTM + CNN") and trial["seed"] == 0
+    }
+
+
+def _draw_confusion(matrices: Matrices, path: Path) -> None:
+    figure, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 4.2), squeeze=False)
+    for axis, (title, (labels, counts)) in zip(axes[0], matrices.items(), strict=True):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 shade = "white" if shares[row, column] > 0.5 else "black"
                 axis.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-        axis.set(title=kind, xlabel="said", ylabel="true")
+        axis.set(title=title, xlabel="said", ylabel="true")
         axis.set_xticks(range(len(labels)), labels, fontsize=8)
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
     _save(figure, path)
@@ -265,6 +289,21 @@ def _draw_published(trials: Sequence[Row], path: Path) -> None:
         axis.plot(range(1, len(values) + 1), values, color=colour, label=name if first else None, alpha=0.8)
     axis.set(xlabel="epoch", ylabel="validation loss (weighted)")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(figure, path)
+
+
+def _draw_contexts(trials: Sequence[Row], path: Path) -> None:
+    """What more of the log is worth to one network, as Ihalage et al., Fig. 6."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.6))
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for trial in trials:
+        if trial["seed"] == 0 and trial["split"] == "hard" and trial["embedded"] and not trial["network"]:
+            name = f"{'each line once' if trial['distinct'] else 'whole logs'}, {trial['epochs_at_most']} epochs"
+            lines.setdefault(name, []).append((trial["context"], trial["macro_f1"]))
+    for name, points in lines.items():
+        axis.plot(*zip(*sorted(points), strict=True), "o-", label=name)
+    axis.set(xlabel="characters of a log's end that are read", ylabel="macro-F1, hard", xscale="log")
+    axis.legend(frameon=False)
     _save(figure, path)
 
 

@@ -9,7 +9,7 @@ from training.evaluate import mean_and_spread
 from training.markdown import spread, table
 from training.trials import read_trials
 
-__all__ = ["corpus_parts"]
+__all__ = ["corpus_parts", "read_of"]
 
 Row = Mapping[str, Any]
 MODELS = {
@@ -36,9 +36,9 @@ The residual CNN of Ihalage et al. and its variants, trained on a CPU for as man
 DOCUMENTS = """### Document embeddings
 
 One embedding a log, the mean over overlapping windows, and classifiers on top (Ihalage et al., Fig. 8)."""
-EACH = """### F1 by label, all models
+EACH = """### All models by label
 
-Micro-F1 is the accuracy: each run has one label."""
+F1, and in brackets precision and recall. Micro-F1 is the accuracy: each run has one label. Of networks the first seed."""
 
 
 def corpus_parts(results: Path, card: Path) -> list[str]:
@@ -59,7 +59,14 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
         parts += ["![Confusion matrices of the served pool, all seeds together](results/tm500.png)"]
     parts += [
         EACH,
-        _each_label([*baselines, *networks, *({**row, "model": f"{row['encoder']}, {row['model']}"} for row in documents)]),
+        _each_label(
+            [
+                *baselines,
+                *networks,
+                *({**row, "model": f"{row['encoder']}, {row['model']}"} for row in documents),
+                *({**row, "model": f"{_published_name(row)}, {read_of(row)}"} for row in trials if row["seed"] == 0),
+            ]
+        ),
     ]
     if found := _read(results / "reliability.json"):
         parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
@@ -70,6 +77,8 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
     if trials:
         parts += [PAPER, _trials(trials)]
         parts += ["![Validation loss by epoch](results/paper.png)"]
+        parts += ["![Macro-F1 by context](results/contexts.png)"]
+        parts += ["![Confusion matrices of the published networks](results/paper_confusion.png)"]
     if documents:
         parts += [DOCUMENTS, _documents(documents)]
     return parts
@@ -134,11 +143,15 @@ def _each_label(rows: Sequence[Row]) -> str:
             row["model"] + (f", {row['numbers']}" if row.get("numbers") else ""),
             f"{row['accuracy']:.4f}",
             f"{row['macro_f1']:.4f}",
-            *(f"{row['per_label'][label]['f1']:.3f}" for label in labels),
+            *(_label_cell(row["per_label"][label]) for label in labels),
         )
         for row in sorted(rows, key=lambda row: str(row["split"]))
     ]
     return table(("split", "model", "micro-F1", "macro-F1", *labels), told)
+
+
+def _label_cell(figures: Row) -> str:
+    return f"{figures['f1']:.3f} ({figures['precision']:.2f}, {figures['recall']:.2f})"
 
 
 def _environment(found: Row) -> str:
@@ -164,6 +177,17 @@ def _documents(rows: Sequence[Row]) -> str:
     return table(("split", "model", "tokens of a window", "runs", "macro-F1", "accuracy"), told)
 
 
+def read_of(trial: Row) -> str:
+    """Which characters of a log the network reads."""
+    return f"{trial['context']:,}" + (", distinct" if trial["distinct"] else "")
+
+
+def _published_name(trial: Row) -> str:
+    """The row's name without the context, which has a column of its own."""
+    name = trial["name"]
+    return "CNN" if name.startswith("CNN, context") else name
+
+
 def _trials(trials: Sequence[Row]) -> str:
     """Seeds of one setting in one row."""
     settings = ("split", "name", "context", "distinct", "epochs_at_most", "learning_rate")
@@ -173,8 +197,8 @@ def _trials(trials: Sequence[Row]) -> str:
     rows = [
         (
             f"`{split}`",
-            name,
-            f"{context:,}" + (", distinct" if distinct else ""),
+            _published_name(some[0]),
+            read_of(some[0]),
             f"{some[0]['parameters']:,}",
             f"{epochs} at {rate:g}",
             str(len(some)),
@@ -182,7 +206,7 @@ def _trials(trials: Sequence[Row]) -> str:
             spread(mean_and_spread([trial["accuracy"] for trial in some])),
             f"{sum(trial['seconds'] for trial in some) / len(some) / 60:.0f}",
         )
-        for (split, name, context, distinct, epochs, rate), some in groups.items()
+        for (split, _, _, _, epochs, rate), some in groups.items()
     ]
     head = ("split", "network", "context", "parameters", "epochs", "seeds", "macro-F1", "accuracy", "minutes a seed")
     return table(head, rows)
