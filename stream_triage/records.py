@@ -195,9 +195,9 @@ class Evidence(_Record):
         """As pages, alerts and JUnit files show it: place and line, or that it never came. Log text is not made safe."""
         if self.kind == "missing":
             return f"never came: {self.text}"
+        rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
         note = f" ({self.note})" if self.note else ""
-        rule = f"rule {self.rule} for {self.label}{note}: " if self.rule else ""
-        return f"{place_of(self.source, self.number)}  {rule}{self.text}".strip()
+        return f"{place_of(self.source, self.number)}  {rule}{self.text}{note}".strip()
 
 
 class Anomaly(_Record):

@@ -169,11 +169,14 @@ def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
     return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{place_of(ue.source, ue.number)}  {ue.text}")) for ue in ues]
 
 
-def _evidence_rows(evidence: Sequence[Evidence]) -> list[tuple[Text, Text]]:
-    """Lines and rules first, since they can be looked at; then what never came."""
+def _evidence_rows(evidence: Sequence[Evidence]) -> Iterator[tuple[Text, Text]]:
+    """Lines and rules first, since they can be looked at; then what never came. A rule's note has a row below it."""
     there = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
     missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
-    return [(_evidence_weight(item), _plain(item.words())) for item in (*there, *missing)]
+    for item in (*there, *missing):
+        yield _evidence_weight(item), _plain(item.model_copy(update={"note": ""}).words())
+        if item.note:
+            yield Text(""), _plain(f"  note: {item.note}", "dim")
 
 
 def _evidence_weight(item: Evidence) -> Text:

@@ -74,7 +74,7 @@ def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
         ({"kind": "line", "number": 7, "text": "x"}, "7  x"),
         ({"kind": "missing", "text": "session up"}, "never came: session up"),
         ({"kind": "rule", "number": 7, "text": "x", "rule": "r", "label": "L2"}, "7  rule r for L2: x"),
-        ({"kind": "rule", "number": 7, "text": "x", "rule": "r", "label": "L2", "note": "n"}, "7  rule r for L2 (n): x"),
+        ({"kind": "rule", "number": 7, "text": "x", "rule": "r", "label": "L2", "note": "n"}, "7  rule r for L2: x (n)"),
         ({"kind": "rule", "rule": "r", "label": "L2"}, "rule r for L2:"),
     ],
 )
@@ -82,4 +82,6 @@ def test_evidence_in_words(item: dict[str, object], told: str) -> None:
     """Page, alerts and JUnit files say the same of it, with the note that docs/rules.md promises."""
     evidence = Evidence.model_validate({"weight": 0.5, **item})
     assert evidence.words() == told
-    assert told in shown(make_verdict(passed=False, label="L2", evidence=(evidence,)))
+    page = shown(make_verdict(passed=False, label="L2", evidence=(evidence,)))
+    assert told.removesuffix(" (n)") in page
+    assert ("note: n" in page) == bool(evidence.note)
