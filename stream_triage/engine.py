@@ -139,7 +139,6 @@ class Engine:
             self._unflushed = False
         self.errors = []
         for number, runs in self._partitions.items():
-            runs.settle()
             self._safe[number] = runs.position
         self._check_refused()
         return True

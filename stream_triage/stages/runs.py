@@ -107,7 +107,7 @@ class _Run:
 
 
 class PartitionRuns:
-    """The runs of one partition. `take` gets its messages; `settle` says that what came of them so far is durable."""
+    """The runs of one partition. `take` gets its messages."""
 
     def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = ()) -> None:
         self._rules = rules
@@ -119,7 +119,6 @@ class PartitionRuns:
         self._at: tuple[str, int | None] = "", None
         self._to_reread: dict[str, list[ClosedRun]] = {}
         self._left: deque[tuple[str, _Message, int]] = deque()
-        self._unsettled: dict[str, int] = {}
         self._read_from: int | None = None
         self._asked_end: tuple[float, int] | None = None
         self._complete_until = -math.inf
@@ -130,18 +129,13 @@ class PartitionRuns:
 
     @property
     def position(self) -> int:
-        """Offset from which a worker that knows nothing must read to come to the same verdicts."""
-        held = [run.first for run in self._open.values()]
-        return min([*held, *self._unsettled.values(), self.next_offset])
+        """Offset from which a worker must read on once all that came of the messages so far is durable."""
+        return min([*(run.first for run in self._open.values()), self.next_offset])
 
     @property
     def run_ids(self) -> list[str]:
         """Open runs that are being judged."""
         return [run.run_id for run in self._open.values()]
-
-    def settle(self) -> None:
-        """All verdicts and refused messages so far are durable."""
-        self._unsettled.clear()
 
     def take(self, record: Record, now: float) -> list[Item]:
         """What one message brings. `now` is in seconds of a clock that never jumps."""
@@ -452,7 +446,6 @@ class PartitionRuns:
         self._remember(over)
         if run.recorded:
             self._to_reread[run.key].remove(run.recorded)
-        self._unsettled[run.run_id] = run.first
         if run.lost:
             items.append(_problem(run, f"{run.lost} more messages never came", next(iter(run.sources), "")))
         started = datetime.fromtimestamp(run.started_ms / 1000, UTC) if run.started_ms is not None else None

@@ -123,7 +123,6 @@ class _Worker:
                 sink[run_id].add(found)
             self._step()
         self._ended.clear()
-        self.runs.settle()
         if self.runs.next_offset:  # it has read something
             self._farm.committed.append(self.runs.position)
         self._step()
