@@ -150,8 +150,11 @@ class TermClassifier:
 
     def _missing_shares(self, stayed_away: NDArray[np.float64], missing: Collection[str]) -> dict[str, float]:
         """A term that several missing keys would have brought is shared among them evenly."""
-        owned = {key: self._expected_terms[key] for key in sorted(missing) if key in self._expected_terms}
-        owners = np.zeros(len(stayed_away))
-        for terms in owned.values():
-            owners[terms] += 1
-        return {key: float((stayed_away[terms] / owners[terms]).sum()) for key, terms in owned.items()}
+        owned = [(key, terms) for key in sorted(missing) if len(terms := self._expected_terms.get(key, ()))]
+        if not owned:
+            return {}
+        terms = np.concatenate([terms for _, terms in owned])
+        shares = stayed_away / np.maximum(np.bincount(terms, minlength=len(stayed_away)), 1)
+        starts = np.cumsum([0, *(len(terms) for _, terms in owned[:-1])])
+        sums = np.add.reduceat(shares[terms], starts).tolist()
+        return {key: total for (key, _), total in zip(owned, sums, strict=True)}
