@@ -108,6 +108,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
+    names = dict.fromkeys(trial.name for trial in trials())
+    if arguments.only not in ("", *names):
+        parser.error(f"no trial is called {arguments.only!r}; there is {'; '.join(names)}")
+    try:
+        PaperCNNConfig(1, 1, pool=arguments.pool)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         runs = read_settled(arguments.logs, arguments.labels, [arguments.split])
     except CorpusError as error:

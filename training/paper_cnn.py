@@ -36,7 +36,7 @@ MOST_POOLED = 256
 
 @dataclass(frozen=True)
 class PaperCNNConfig:
-    """Sizes; with the defaults and 97 characters the network has 0.79 M parameters."""
+    """Sizes; with the defaults and 97 characters the network has 0.79 M parameters. Raises `ValueError` for no such pool."""
 
     characters: int
     labels: int
@@ -49,6 +49,10 @@ class PaperCNNConfig:
     lstm_units: int = 280
     pool: int = 32
     dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pool <= MOST_POOLED:
+            raise ValueError(f"the pool is {self.pool}; it must be from 1 to {MOST_POOLED}")
 
 
 class PaperCNNNet(nn.Module):
@@ -126,8 +130,6 @@ class _WindowMaximum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, there: Tensor, pool: int) -> Tensor:
         """`table` (K, C), `rows` (N, T, kernel) numbers of its rows, `there` (N, T), to (N, T / pool, C)."""
-        if pool > MOST_POOLED:
-            raise ValueError(f"pool is {pool}; the largest is {MOST_POOLED}")
         nothing = table.new_full((1, table.shape[1]), -torch.inf)
         with_nothing = torch.cat([table, nothing])
         rows = rows.masked_fill(~there[..., None], len(table)).view(len(rows), -1, pool, rows.shape[2])

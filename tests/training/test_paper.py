@@ -147,6 +147,23 @@ def test_seq2seq_learns_what_comes_next_and_hands_its_rows_over(tmp_path: Path):
     assert np.array_equal(rows, saved[[0, 2, 4, 0]])  # none, b, d, and x, which is unknown
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--only", "LSTM"], "no trial is called 'LSTM'; there is CNN; CNN, random embedding; BiLSTM + CNN"),
+        (["--pool", "257"], "the pool is 257; it must be from 1 to 256"),
+        ([], "none is not a folder"),
+    ],
+)
+def test_wrong_flags_are_told_before_anything_is_trained(flags, told, tmp_path, capsys):
+    try:
+        code = main(["--logs", "none", "--labels", "none.csv", "--split", "easy", "--out", str(tmp_path / "rows"), *flags])
+    except SystemExit as stop:  # of argparse
+        code = stop.code
+    assert code == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_trials_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One row a trial, with figures of every label; called again, nothing is trained twice."""
