@@ -90,9 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    every = list(trials() if arguments.oai else trials_of_settled(corpus.group_kinds))
+    wanted = [trial for trial in every if trial.name.startswith(arguments.only)]
+    if not wanted:
+        parser.error(f"no trial begins with {arguments.only!r}; there is {'; '.join(dict.fromkeys(t.name for t in every))}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    for trial in trials() if arguments.oai else trials_of_settled(corpus.group_kinds):
-        if trial.name.startswith(arguments.only) and not is_done(arguments.out, trial.identity()):
+    for trial in wanted:
+        if not is_done(arguments.out, trial.identity()):
             append_trial(arguments.out, trial.identity() | run(trial, corpus))
     return 0
 

@@ -14,12 +14,17 @@ from training import compare_networks  # noqa: E402
 
 
 @pytest.mark.slow
-def test_settled_splits_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settled_splits_are_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(compare_networks, "LINES", replace(compare_networks.LINES, epochs=1))
     write_logs(tmp_path / "logs", runs(60))
     rows = [f"{run.run_id},{run.label},{'test' if i % 4 == 0 else 'train'}" for i, run in enumerate(runs(60))]
     (tmp_path / "labels.csv").write_text("\n".join(["run,label,split_new", *rows]) + "\n")
     flags = [f"--logs={tmp_path / 'logs'}", f"--labels={tmp_path / 'labels.csv'}", f"--out={tmp_path / 'out.jsonl'}"]
+    with pytest.raises(SystemExit):
+        compare_networks.main([*flags, "--only=plain"])
+    assert "no trial begins with 'plain'; there is lines, batch of 16" in capsys.readouterr().err
     assert compare_networks.main(flags) == 0
     assert compare_networks.main(flags) == 0
     (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
