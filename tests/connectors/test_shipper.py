@@ -17,7 +17,7 @@ from triage_ship.errors import ShipError
 from triage_ship.files import Chunk, Files, Follow
 from triage_ship.junit import read_status
 from triage_ship.labels import PathNames, from_environment, parse_header
-from triage_ship.sender import Away
+from triage_ship.sender import Away, Broker, Sender
 from triage_ship.ship import Shipper
 from triage_ship.spool import Place, Record, Spool
 
@@ -406,6 +406,9 @@ class FakeSender:
         self.got.append(record)
         self.place = record.end
 
+    def skip(self, record: Record) -> None:
+        self.place = record.end
+
     def acknowledged(self) -> Place | None:
         place, self.place = self.place, None
         return place
@@ -477,6 +480,29 @@ class TestShipper:
         again = shipping(tmp_path, log, sender, told)
         again.step()
         assert [record.text for record in sender.got] == [b"first line\n"]
+
+    def test_a_damaged_chunk_whose_file_is_gone_is_told_and_not_waited_for(self, log: Path, tmp_path: Path):
+        append(log, b"first line\n")
+        sender, told = FakeSender(), []
+        sender.away = True
+        shipper = shipping(tmp_path, log, sender, told)
+        shipper.step()
+        shipper.close()
+        (path,) = tmp_path.glob("*.spool")
+        path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
+        log.unlink()
+        sender.away = False
+        again = shipping(tmp_path, log, sender, told)
+        again.step()
+        assert again._spool.empty
+        assert "damaged on disk and cannot be read again; it is lost" in told[-1]
+
+    def test_what_is_skipped_is_acknowledged_in_its_turn(self):
+        sender = Sender(Broker(("nowhere:1",), "t"))
+        record = Record({"k": "r", "s": "", "q": 0}, b"x\n", Place(1, 90), 0)
+        sender.skip(record)
+        assert sender.acknowledged() == Place(1, 90)
+        assert sender.acknowledged() is None
 
 
 JUNIT = """<testsuite><testcase classname="t.A" name="one"/><testcase name="two"><failure>&lt;b&gt;</failure></testcase>

@@ -85,6 +85,10 @@ class Sender:
         self._waiting.append((record, [self._put(head, text) for head, text in self._parts(record)]))
         self._bytes += len(record.text)
 
+    def skip(self, record: Record) -> None:
+        """Counts a record that cannot be sent as sent, in its turn: what waits for it would wait for ever."""
+        self._waiting.append((record._replace(text=b""), []))
+
     def acknowledged(self) -> Place | None:
         """Behind the last record that is with the broker together with all before it. Raises `Away`, `ShipError`."""
         from kafka.errors import MessageSizeTooLargeError

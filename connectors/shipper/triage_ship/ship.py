@@ -134,6 +134,7 @@ class Shipper:
                             self._on_trouble(
                                 f"a chunk of {record.head['k']} is damaged on disk and cannot be read again; it is lost"
                             )
+                            self._sender.skip(record)
                             continue
                         record = record._replace(text=repaired)
                     self._sender.send(record)
