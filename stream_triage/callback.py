@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from stream_triage.clock import Clock, retry_waits
@@ -19,6 +19,7 @@ TRIES: Final = 4
 TIMEOUT_SECONDS: Final = 5.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0
 MOST_WAITING: Final = 1000
+CLOSE_SECONDS: Final = 5.0
 EVIDENCE_TOLD: Final = 5
 
 
@@ -61,8 +62,9 @@ def calling(url: str, clock: Clock, on_trouble: Callable[[str], None]) -> Iterat
     try:
         yield take
     finally:
-        waiting.put(None)  # what waits is told first
-        thread.join(timeout=10)
+        with suppress(queue.Full):
+            waiting.put(None, timeout=CLOSE_SECONDS)  # what waits is told first
+        thread.join(CLOSE_SECONDS)
 
 
 def _post(away: urllib.request.OpenerDirector, url: str, body: bytes, clock: Clock) -> str:

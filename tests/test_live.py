@@ -1,5 +1,6 @@
 """Verdicts of runs that go on: when one is given, what it costs, and who is told of a run that is lost."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -206,6 +207,19 @@ class TestCallback:
             call(LOST)
             assert time.monotonic() - began < 1
         assert "check provisional.callback" in told[0]
+
+    def test_one_who_never_answers_does_not_hold_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its end comes in time, though the queue is full."""
+        monkeypatch.setattr("stream_triage.callback.MOST_WAITING", 1)
+        monkeypatch.setattr("stream_triage.callback.CLOSE_SECONDS", 0.1)
+        told = list[str]()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            began = time.monotonic()
+            with calling(f"http://127.0.0.1:{silent.getsockname()[1]}", FakeClock(), told.append) as call:
+                for _ in range(5):
+                    call(LOST)
+            assert time.monotonic() - began < 3
+        assert "1 others wait" in told[0]
 
 
 class Full:
