@@ -2,7 +2,9 @@
 
 import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import IO, Any, cast
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -241,4 +243,18 @@ def console(stderr: bool = False) -> Console:
     if found.is_terminal:
         return found
     columns = os.environ.get("COLUMNS", "")
-    return Console(stderr=stderr, highlight=False, width=(int(columns) if columns.isdecimal() else 0) or PIPE_COLUMNS)
+    width = (int(columns) if columns.isdecimal() else 0) or PIPE_COLUMNS
+    return Console(file=cast(IO[str], _Trimmed(sys.stderr if stderr else sys.stdout)), highlight=False, width=width)
+
+
+class _Trimmed:
+    """Lines without the blanks that fill up the last column of a table."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(re.sub(r" +(?=\n)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

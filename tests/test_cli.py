@@ -164,10 +164,12 @@ class TestRunOutputs:
         assert verdict["headers"] == {"x": "\\xff\\x1b[31m"}
 
     @pytest.mark.parametrize(("columns", "width"), [("60", 60), ("", 160), ("wide", 160), ("0", 160)])
-    def test_width_outside_of_a_terminal(self, logs, columns, width):
-        """COLUMNS where it is a number, else wide enough for most lines."""
-        header, *_ = call("run", logs, "--no-store", env={"COLUMNS": columns}).out.splitlines()
-        assert len(header) == width
+    def test_width_outside_of_a_terminal(self, write, columns, width):
+        """COLUMNS where it is a number, else wide enough for most lines; no row ends in blanks."""
+        write("a.log", whole_run("L3", 2).replace(b"reject", b"reject " + b"x" * 300))
+        lines = call("run", "a.log", "--no-store", env={"COLUMNS": columns}).out.splitlines()
+        assert max(map(len, lines)) == width
+        assert lines == [line.rstrip() for line in lines]
 
     def test_output_that_cannot_show_a_character(self, write):
         """Verdicts are printed all the same."""
