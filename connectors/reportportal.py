@@ -41,11 +41,19 @@ def issues(
 
 def comment(verdict: Mapping[str, Any]) -> str:
     lines = [f"stream-triage: {verdict['label']}, confidence {verdict['confidence']:.2f}, run {verdict['run_id']}"]
-    for item in verdict["evidence"][:EVIDENCE_SHOWN]:
-        place = f"{item['source']}:{item['number']} " if item["number"] is not None else ""
-        lines.append(place + item["text"])
+    lines += [words(item) for item in verdict["evidence"][:EVIDENCE_SHOWN]]
     # The comment is shown as Markdown: as code, log text is only text.
     return "\n".join("    " + "".join(char if char.isprintable() else "\ufffd" for char in line) for line in lines)
+
+
+def words(item: Mapping[str, Any]) -> str:
+    """Evidence as `stream-triage show` has it."""
+    if item["kind"] == "missing":
+        return f"never came: {item['text']}"
+    place = ":".join(part for part in (item["source"], str(item["number"] or "")) if part)
+    rule = f"rule {item['rule']} for {item['label']}: " if item["rule"] else ""
+    note = f" ({item['note']})" if item["note"] else ""
+    return f"{place}  {rule}{item['text']}{note}".strip()
 
 
 class Portal:

@@ -140,3 +140,17 @@ class TestReportPortal:
     def test_wrong_token(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         assert told(monkeypatch, Portal([]), FAILED, token="secret-2") == 2
         assert "RP_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Evidence(kind="line", weight=1.0, source="du", number=7, text="x"),
+        Evidence(kind="line", weight=1.0, number=7, text="x"),
+        Evidence(kind="missing", weight=1.0, text="session up"),
+        Evidence(kind="rule", weight=1.0, source="du", number=7, text="x", rule="r", label="L2", note="n"),
+    ],
+)
+def test_evidence_is_told_as_everywhere(item: Evidence) -> None:
+    """ReportPortal's script stands alone, and says the same nevertheless."""
+    assert reportportal.words(item.model_dump(mode="json")) == item.words()
