@@ -278,17 +278,24 @@ def _draw_trials(trials: Sequence[Row], path: Path) -> None:
 
 
 def _draw_published(trials: Sequence[Row], path: Path) -> None:
-    """Validation loss by epoch; seeds of one network in one colour."""
-    figure, axis = plt.subplots(figsize=(9.5, 3.6))
-    colours: dict[str, str] = {}
+    """Validation loss by epoch, a panel for each way to train; seeds of one network in one colour."""
+    panels: dict[str, dict[str, list[Row]]] = {}
     for trial in trials:
-        name = f"{trial['name']}, {trial['split']}"
-        first = name not in colours
-        colour = colours.setdefault(name, f"C{len(colours)}")
-        values = [epoch["validation"]["loss"] for epoch in trial["epochs"]]
-        axis.plot(range(1, len(values) + 1), values, color=colour, label=name if first else None, alpha=0.8)
-    axis.set(xlabel="epoch", ylabel="validation loss (weighted)")
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        if not trial["name"].startswith("CNN, context"):
+            read = "each line once" if trial["distinct"] else "whole logs"
+            title = f"{trial['split']}, {read}, ≤ {trial['epochs_at_most']} epochs at {trial['learning_rate']:g}"
+            name = trial["name"] + ("" if trial["context"] == 50_000 else f", context {trial['context']}")
+            panels.setdefault(title, {}).setdefault(name, []).append(trial)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.4), squeeze=False, sharey=True)
+    for axis, (title, networks) in zip(axes[0], panels.items(), strict=True):
+        for number, (name, some) in enumerate(networks.items()):
+            for seed, trial in enumerate(some):
+                values = [epoch["validation"]["loss"] for epoch in trial["epochs"]]
+                label = name if seed == 0 else None
+                axis.plot(range(1, len(values) + 1), values, color=f"C{number}", label=label, alpha=0.8)
+        axis.set(title=title, xlabel="epoch", ylabel="validation loss (weighted)")
+        axis.title.set_fontsize(10)
+        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     _save(figure, path)
 
 
