@@ -31,8 +31,9 @@ Of the served bundle's kind, first seed."""
 CALIBRATION = """### Calibration and abstention"""
 PAPER = """### The published networks
 
-The residual CNN of Ihalage et al. and its variants, trained on a CPU for as many epochs as the row says (the paper: up to
-200 on a GPU). *context* is how many characters of a log's end are read, *distinct* that each line of it was read once."""
+The residual CNN of Ihalage et al. and its variants, trained on a CPU for at most as many epochs as the row says (the paper:
+200 on a GPU), patience 30. *context* is how many characters of a log's end are read, *distinct* that each line of it was
+read once. Where a row has one seed, differences below .05 say little."""
 DOCUMENTS = """### Document embeddings
 
 One embedding a log, the mean over overlapping windows, and classifiers on top (Ihalage et al., Fig. 8)."""
