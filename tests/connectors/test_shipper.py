@@ -431,6 +431,20 @@ def shipping(folder: Path, log: Path, sender: FakeSender, told: list[str], **how
     return shipper
 
 
+def with_damage(folder: Path, log: Path) -> FakeSender:
+    """A spool whose one line was changed on the disk while no broker was there; now it is."""
+    append(log, b"first line\n")
+    sender = FakeSender()
+    sender.away = True
+    shipper = shipping(folder, log, sender, [])
+    shipper.step()
+    shipper.close()
+    (path,) = folder.glob("*.spool")
+    path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
+    sender.away = False
+    return sender
+
+
 class TestShipper:
     def test_a_full_disk_is_waited_for(self, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         """Nothing is lost, and what is on disk is sent meanwhile."""
@@ -468,30 +482,14 @@ class TestShipper:
         assert told[-1] == "Kafka is back"
 
     def test_a_damaged_chunk_is_read_again_from_its_file(self, log: Path, tmp_path: Path):
-        append(log, b"first line\n")
-        sender, told = FakeSender(), []
-        sender.away = True
-        shipper = shipping(tmp_path, log, sender, told)
-        shipper.step()
-        shipper.close()
-        (path,) = tmp_path.glob("*.spool")
-        path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
-        sender.away = False
+        sender, told = with_damage(tmp_path, log), []
         again = shipping(tmp_path, log, sender, told)
         again.step()
         assert [record.text for record in sender.got] == [b"first line\n"]
 
     def test_a_damaged_chunk_whose_file_is_gone_is_told_and_not_waited_for(self, log: Path, tmp_path: Path):
-        append(log, b"first line\n")
-        sender, told = FakeSender(), []
-        sender.away = True
-        shipper = shipping(tmp_path, log, sender, told)
-        shipper.step()
-        shipper.close()
-        (path,) = tmp_path.glob("*.spool")
-        path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
+        sender, told = with_damage(tmp_path, log), []
         log.unlink()
-        sender.away = False
         again = shipping(tmp_path, log, sender, told)
         again.step()
         assert again._spool.empty
