@@ -5,8 +5,8 @@
 One JSON object a trial is appended to `--out` as soon as the trial is done, and a trial that is in the file already is not
 run again; networks go on from the last epoch in `--checkpoints`. The validation part of the split stops a training, the test
 part is only told. Learning rate 1e-4, at most 200 epochs, patience 30 and class weights as published (Ihalage et al.,
-section V). `--rate` and `--epochs` make it shorter, and `--distinct` leaves repeated lines out, which the global maximum
-hardly sees; the file says so.
+section V). `--rate` and `--epochs` make it shorter, and `--distinct` leaves repeated lines out: a quarter of the text, and
+a few points of macro-F1 less (LOG.md, 2026-11-29); the file says so.
 """
 
 import argparse

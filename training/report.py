@@ -277,13 +277,18 @@ def _draw_trials(trials: Sequence[Row], path: Path) -> None:
     _save(figure, path)
 
 
+def _lines_read(trial: Row) -> str:
+    return "each line once" if trial["distinct"] else "whole logs"
+
+
 def _draw_published(trials: Sequence[Row], path: Path) -> None:
     """Validation loss by epoch, a panel for each way to train; seeds of one network in one colour."""
     panels: dict[str, dict[str, list[Row]]] = {}
     for trial in trials:
         if not trial["name"].startswith("CNN, context"):
-            read = "each line once" if trial["distinct"] else "whole logs"
-            title = f"{trial['split']}, {read}, ≤ {trial['epochs_at_most']} epochs at {trial['learning_rate']:g}"
+            title = (
+                f"{trial['split']}, {_lines_read(trial)}, ≤ {trial['epochs_at_most']} epochs at {trial['learning_rate']:g}"
+            )
             name = trial["name"] + ("" if trial["context"] == 50_000 else f", context {trial['context']}")
             panels.setdefault(title, {}).setdefault(name, []).append(trial)
     figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.4), squeeze=False, sharey=True)
@@ -305,7 +310,7 @@ def _draw_contexts(trials: Sequence[Row], path: Path) -> None:
     lines: dict[str, list[tuple[int, float]]] = {}
     for trial in trials:
         if trial["seed"] == 0 and trial["split"] == "hard" and trial["embedded"] and not trial["network"]:
-            name = f"{'each line once' if trial['distinct'] else 'whole logs'}, {trial['epochs_at_most']} epochs"
+            name = f"{_lines_read(trial)}, {trial['epochs_at_most']} epochs"
             lines.setdefault(name, []).append((trial["context"], trial["macro_f1"]))
     for name, points in lines.items():
         axis.plot(*zip(*sorted(points), strict=True), "o-", label=name)

@@ -9,7 +9,7 @@ __all__ = ["append_trial", "is_done", "read_trials"]
 
 
 def read_trials(path: Path) -> list[dict[str, Any]]:
-    """None where the file is not there yet."""
+    """No rows where the file is not there yet."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
