@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from stream_triage import Verdict
+from stream_triage.clients.opensearch import BadAnswer, Document, SearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError, StoreError
-from stream_triage.opensearch import BadAnswer, Document, SearchServer
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, RunEnd
 from stream_triage.settings import OpenSearchSettings

@@ -9,7 +9,7 @@ import pytest
 from stream_triage import Bundle, Triage
 from tests.corpus import LABELS, make_run, runs
 from training.data import MaskedRuns
-from training.fit_bundle import BundleSettings, Corpus, alone
+from training.fit.bundle import BundleSettings, Corpus, alone
 from training.splits import FOLDS
 
 pytestmark = pytest.mark.slow
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 def masked_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, BundleSettings]:
     import torch
 
-    from training.train_charcnn import CharCNNSettings
-    from training.train_loggpt import LogGPTSettings
+    from training.fit.charcnn import CharCNNSettings
+    from training.fit.loggpt import LogGPTSettings
 
     torch.set_num_threads(1)
     made = runs(330)
