@@ -171,7 +171,7 @@ def test_batches_of_windows_do_not_show():
 
 
 def test_export_that_says_other_things_is_refused(monkeypatch):
-    from training import loggpt
+    from training.networks import loggpt
     from training.networks.export import ExportError
 
     monkeypatch.setattr(loggpt, "PARITY_BITS", -1.0)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
-from stream_triage.stages import runs as stage
+from stream_triage.worker import runs as stage
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000

@@ -3,7 +3,7 @@
     python -m training.paper.baselines --logs DIR/runs --labels DIR/labels.csv [--out training/results/baselines.json]
 
 TF-IDF here is the usual one (words and pairs of words of all masked lines, sublinear counts, unit length), next to the
-served form of presences (training/fit/terms.py); its penalty is chosen by cross-fitting inside the training part. What is served
+served form of presences (fit/terms.py); its penalty is chosen by cross-fitting inside the training part. What is served
 must beat the better of the two. XGBoost stops where the validation part of the split says so, or a fifth of the training
 part where there is none. None of them has a seed that matters: they are told once.
 """
