@@ -65,7 +65,7 @@ train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folde
 	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --seeds 4 --jobs 2 \
 		--checkpoints .cache/training/oai5g --figures training/results/oai5g.json
 	$(BIN)/python -m training.early_stop --bundle models/oai5g --oai $(OAI) --write
-	$(BIN)/python -m training.order_experiment --oai $(OAI) --seed 1 \
+	$(BIN)/python -m training.experiments.order --oai $(OAI) --seed 1 \
 		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md
 	$(BIN)/python -m training.report
 
@@ -75,16 +75,16 @@ corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train mo
 		--rules training/tm500_rules.toml --models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
 		--source "invented TM500-style runs, python -m training.corpus --seed 1"
 	$(BIN)/python -m training.early_stop --bundle models/tm500 $(TM500) --split easy --write
-	$(BIN)/python -m training.baselines $(TM500)
-	$(BIN)/python -m training.reliability --bundle models/tm500 $(TM500) --split easy
-	$(BIN)/python -m training.preprocess $(TM500) --split easy --out training/results
+	$(BIN)/python -m training.paper.baselines $(TM500)
+	$(BIN)/python -m training.experiments.reliability --bundle models/tm500 $(TM500) --split easy
+	$(BIN)/python -m training.paper.preprocess $(TM500) --split easy --out training/results
 	$(BIN)/python -m training.report
 
 audit: setup ## hold the TM500-style corpus against its guard rails
 	$(BIN)/python -m training.corpus.audit
 
 networks: setup ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
-	$(BIN)/python -m training.compare_networks --oai $(OAI)
+	$(BIN)/python -m training.experiments.compare_networks --oai $(OAI)
 	$(BIN)/python -m training.report
 
 results: setup ## write training/RESULTS.md from the figures in training/results

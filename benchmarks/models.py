@@ -172,8 +172,8 @@ class _Plain:
     def __init__(self, model: Model) -> None:
         import torch
 
-        from training.charcnn import CharCNNConfig, CharCNNNet
-        from training.export import to_onnx
+        from training.networks.charcnn import CharCNNConfig, CharCNNNet
+        from training.networks.export import to_onnx
 
         charcnn: Any = model.classifier.classifiers["charcnn"]
         self._alphabet = charcnn.alphabet

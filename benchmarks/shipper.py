@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from stream_triage.broker import Broker, Topic
+from stream_triage.clients.kafka import Broker, Topic
 from stream_triage.settings import KafkaSettings
 from tests.services.servers import KafkaServer
 

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_triage import Bundle, Triage, find_bundle
-from stream_triage.broker import connection
+from stream_triage.clients.kafka import connection
 from stream_triage.intake import Intake
 from stream_triage.records import Chunk, RunEnd
 from stream_triage.sinks.sqlite import SqliteStore

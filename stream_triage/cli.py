@@ -20,16 +20,16 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from stream_triage import __version__, wiring
-from stream_triage.alerts import Message
+from stream_triage.alerting.rules import Message
 from stream_triage.errors import InputError, RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
-from stream_triage.junit import with_verdicts
 from stream_triage.pipeline import Triage, bundle_rules
 from stream_triage.ports import Source
-from stream_triage.printable import printable
 from stream_triage.records import Event, Problem, Verdict
-from stream_triage.report import (
+from stream_triage.render.junit import with_verdicts
+from stream_triage.render.printable import printable
+from stream_triage.render.terminal import (
     console,
     line_place,
     line_text,

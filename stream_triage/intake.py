@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, fault_place
-from stream_triage.live import Live
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
+from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
 
 __all__ = ["Intake", "Tally"]

@@ -13,22 +13,19 @@ from pathlib import Path
 from typing import TextIO
 
 from stream_triage import __version__
-from stream_triage.alerts import alerts_of, team_of
-from stream_triage.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
+from stream_triage.alerting.notify import Notifier, Target, open_targets
+from stream_triage.alerting.outbox import Outbox
+from stream_triage.alerting.rules import alerts_of, team_of
 from stream_triage.bundle import Bundle, find_bundle
-from stream_triage.callback import calling
-from stream_triage.canary import TEXT, Look, Sighting, looked_for, same, send
+from stream_triage.clients.kafka import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
+from stream_triage.clients.opensearch import Document, SearchServer
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.engine import Engine
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
-from stream_triage.fleet import WorkerReports
-from stream_triage.live import Live
-from stream_triage.metrics import MeteredLetters, MeteredWorker, Metrics, serving
-from stream_triage.notify import Notifier, Target, open_targets
-from stream_triage.opensearch import Document, SearchServer
-from stream_triage.outbox import Outbox
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, Forgets, Sink, Source, Spool
+from stream_triage.provisional.callback import calling
+from stream_triage.provisional.live import Live
+from stream_triage.provisional.publish import provisional_to
 from stream_triage.records import CANARY, DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.setup.changes import Changes
@@ -39,7 +36,6 @@ from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
-from stream_triage.sinks.provisional import provisional_to
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.opensearch import OpenSearchSource
@@ -48,8 +44,12 @@ from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
 from stream_triage.stages.rules import Rules
-from stream_triage.stages.runs import RunRules
 from stream_triage.stages.template import Templates
+from stream_triage.worker.canary import TEXT, Look, Sighting, looked_for, same, send
+from stream_triage.worker.engine import Engine
+from stream_triage.worker.metrics import MeteredLetters, MeteredWorker, Metrics, serving
+from stream_triage.worker.reports import WorkerReports
+from stream_triage.worker.runs import RunRules
 
 __all__ = [
     "ask_kafka",

@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_triage.bundle import Bundle
 from training.data import LabelledRun, MaskedRuns
-from training.fit_bundle import BundleSettings, Corpus, fit_bundle
+from training.fit.bundle import BundleSettings, Corpus, fit_bundle
 
 LABELS = ("Pass", "L2", "L3")
 

@@ -3,9 +3,9 @@
     python -m training.train --oai data/ran/oai_rfsim_runs.jsonl.xz --out models/oai5g
     python -m training.train --logs my/logs --labels my/labels.csv --out models/mine
 
-The steps, in order: read the runs, hold a fifth out, fit every part of a bundle on the rest (fit_bundle.py), score the
+The steps, in order: read the runs, hold a fifth out, fit every part of a bundle on the rest (fit/bundle.py), score the
 held-out runs through the serving pipeline, repeat with other seeds and groupings for the spread, write bundle and card.
-`--figures` also writes what training/report.py makes tables and pictures from. A training that was interrupted is called
+`--figures` also writes what training.report makes tables and pictures from. A training that was interrupted is called
 again: networks go on from the last epoch in `--checkpoints`.
 """
 
@@ -31,12 +31,12 @@ from stream_triage.stages.redact import Redactor
 from stream_triage.stages.rules import Rules
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
-from training.fit_bundle import BundleSettings, Corpus, alone, classifiers_in, fit_bundle
+from training.fit.bundle import BundleSettings, Corpus, alone, classifiers_in, fit_bundle
 from training.splits import FOLDS
 from training.tracking import Tracker, TrackingError, tracking
 
 if TYPE_CHECKING:
-    from training.loop import Curve
+    from training.networks.loop import Curve
 
 __all__ = ["main"]
 
@@ -239,7 +239,7 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 [outcome.held_out for outcome in outcomes], SERVED, model
             )
     if TERMS in outcomes[0].scores:
-        # Its false alarms would need a threshold of its own; training/order_experiment.py has both side by side.
+        # Its false alarms would need a threshold of its own; training/experiments/order.py has both side by side.
         beside["plain_detector_auroc"] = over_seeds(TERMS, "anomaly_auroc")
     shares = [outcome.bundle.card.classifiers for outcome in outcomes]
     return {**served, **beside, "classifiers": shares, "first_seed": outcomes[0].scores[SERVED].table}

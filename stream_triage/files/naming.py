@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeVar
 
-from stream_triage.printable import printable
+from stream_triage.render.printable import printable
 
 __all__ = [
     "ID_BYTES",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream_triage.opensearch import BadAnswer
+from stream_triage.clients.opensearch import BadAnswer
 
 __all__ = ["Changes", "digest"]
 

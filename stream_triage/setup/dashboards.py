@@ -12,8 +12,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from stream_triage.clients.http import opener
 from stream_triage.errors import StoreError
-from stream_triage.no_redirects import opener
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes

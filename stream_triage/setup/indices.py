@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
+from stream_triage.clients.opensearch import BadAnswer, SearchServer
 from stream_triage.errors import StoreError
-from stream_triage.opensearch import BadAnswer, SearchServer
 from stream_triage.setup.changes import Changes
 
 __all__ = ["KINDS", "make_index_templates"]

@@ -5,8 +5,8 @@ Each is a query and a condition in Painless. Without a notification channel they
 
 from typing import Any, Final
 
-from stream_triage.alerts import RARE
-from stream_triage.opensearch import SearchServer
+from stream_triage.alerting.rules import RARE
+from stream_triage.clients.opensearch import SearchServer
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
@@ -50,7 +50,7 @@ def _each(name: str, count: bool = True) -> str:
 
 
 _FAILED: Final = {"failed": {"sum": {"field": "triage.failed"}}}
-# The chance of as many failures or more (binomial), as in alerts.py; each term of the sum from the one before.
+# The chance of as many failures or more (binomial), as in alerting/rules.py; each term of the sum from the one before.
 _RARER: Final = (
     f"if (params.runs < {MIN_RECENT_RUNS} || params.before < {MIN_EARLIER_RUNS} || params.failed == 0) {{ return false; }}"
     " double usual = (params.failed_before + 1.0) / (params.before + 2.0);"

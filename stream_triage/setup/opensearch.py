@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from stream_triage.clients.opensearch import Document, SearchServer
 from stream_triage.errors import StoreError
-from stream_triage.opensearch import Document, SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.dashboards import make_dashboards

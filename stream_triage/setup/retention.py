@@ -6,7 +6,7 @@ before its time.
 
 from typing import Any, Final
 
-from stream_triage.opensearch import SearchServer
+from stream_triage.clients.opensearch import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
 

@@ -5,7 +5,7 @@ The one place that holds text before redaction: give few people access to it.
 
 from typing import Literal
 
-from stream_triage.broker import Broker, Outgoing
+from stream_triage.clients.kafka import Broker, Outgoing
 from stream_triage.records import DeadLetter, Record
 
 __all__ = ["DeadLetterTopic", "MemoryDeadLetters", "as_letter"]

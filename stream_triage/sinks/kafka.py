@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Self
 
-from stream_triage.broker import Broker, Outgoing
+from stream_triage.clients.kafka import Broker, Outgoing
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
 from stream_triage.records import Verdict

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
+from stream_triage.clients.opensearch import Answer, Document, SearchServer
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError
-from stream_triage.opensearch import Answer, Document, SearchServer
 from stream_triage.ports import RunText
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings

@@ -5,7 +5,7 @@ A compacted topic with as many partitions as the topic of the lines, so that par
 
 import json
 
-from stream_triage.broker import Broker, Outgoing
+from stream_triage.clients.kafka import Broker, Outgoing
 from stream_triage.records import ClosedRun, Record
 
 __all__ = ["MemoryRunLog", "RunLogTopic"]

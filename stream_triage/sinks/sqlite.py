@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
+from stream_triage.clients.sqlite import connect, create_private, transaction, use_write_ahead_log, wipe_log
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.database import connect, create_private, transaction, use_write_ahead_log, wipe_log
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
 from stream_triage.records import Verdict

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from stream_triage.clients.json_fields import LABELS, as_text, look_up
+from stream_triage.clients.opensearch import BadAnswer, SearchServer
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import SettingsError, StoreError
-from stream_triage.json_fields import LABELS, as_text, look_up
-from stream_triage.opensearch import BadAnswer, SearchServer
 from stream_triage.ports import Handle
-from stream_triage.printable import printable
 from stream_triage.records import Chunk, Event, Problem, RunEnd
+from stream_triage.render.printable import printable
 from stream_triage.settings import OpenSearchSettings
 
 __all__ = ["SCHEME", "OpenSearchSource"]
@@ -38,7 +38,7 @@ SEQUENCE_FIELDS = ("log.offset", "event.sequence", "seq")
 NUMBERS = {"long", "integer", "short"}
 DATES = {"date", "date_nanos"}
 MAX_CANDIDATES = 10
-# The same as of messages of a topic (stages/runs.py; a test compares them).
+# The same as of messages of a topic (worker/runs.py; a test compares them).
 MAX_KEY_BYTES = 1024
 MAX_SOURCES = 256
 MAX_LABEL_CHARACTERS = 1024

@@ -2,7 +2,6 @@
 
 | stage | takes | gives | state kept per source |
 |---|---|---|---|
-| `runs` | messages of a topic partition | chunks and ends of runs | open and closed runs of the partition |
 | `assemble` | bytes cut anywhere | whole lines | the unfinished line, repair counts |
 | `redact` | lines | lines without secrets and identities | inside a private key or not |
 | `normalise` | redacted lines | masked lines | none |

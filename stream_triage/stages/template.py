@@ -170,7 +170,7 @@ class Templates:
         except (ValueError, KeyError, TypeError) as error:
             raise BundleError(
                 f"templates.json cannot be read ({error!r}); restore it from the bundle's source "
-                "or write it anew with training/fit_templates.py"
+                "or write it anew with training/fit/templates.py"
             ) from error
 
     @classmethod
@@ -178,7 +178,7 @@ class Templates:
         if data["format_version"] != FORMAT_VERSION:
             raise BundleError(
                 f"templates.json has format {data['format_version']}, this version reads {FORMAT_VERSION}; "
-                "install the matching version or write it anew with training/fit_templates.py"
+                "install the matching version or write it anew with training/fit/templates.py"
             )
         if masking_version is not None and data["masking_version"] != masking_version:
             raise BundleError(

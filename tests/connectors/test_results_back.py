@@ -12,8 +12,8 @@ import pytest
 
 from connectors import reportportal
 from stream_triage.errors import InputError
-from stream_triage.junit import with_verdicts
 from stream_triage.records import Evidence
+from stream_triage.render.junit import with_verdicts
 from tests.commands import call
 from tests.services.plugins import serving
 from tests.verdicts import make_verdict

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stream_triage.broker import Outgoing
+from stream_triage.clients.kafka import Outgoing
 from stream_triage.clock import FakeClock
 from stream_triage.records import ClosedRun, DeadLetter, Record, Verdict
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from stream_triage import engine, intake
+from stream_triage import intake
 from stream_triage.cli import main
 from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.jsonl import JsonlSink
@@ -18,6 +18,7 @@ from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources import kafka
+from stream_triage.worker import engine
 
 __all__ = ["STEPS"]
 

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
-from stream_triage.broker import Broker, Topic, connection
+from stream_triage.clients.kafka import Broker, Topic, connection
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks.sqlite import SqliteStore

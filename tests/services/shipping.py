@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream_triage.broker import Broker, Topic
+from stream_triage.clients.kafka import Broker, Topic
 from stream_triage.settings import KafkaSettings
 from tests.services.farm import until
 from tests.services.servers import KafkaServer

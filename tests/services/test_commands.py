@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stream_triage.broker import Broker
+from stream_triage.clients.kafka import Broker
 from stream_triage.records import DeadLetter
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks.dead_letters import DeadLetterTopic

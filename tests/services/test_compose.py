@@ -22,9 +22,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream_triage import Verdict
-from stream_triage.broker import connection
+from stream_triage.clients.kafka import connection
+from stream_triage.clients.opensearch import SearchServer
 from stream_triage.errors import StoreError
-from stream_triage.opensearch import SearchServer
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.dashboards import BOARDS
 from stream_triage.sinks.sqlite import SqliteStore

@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
-from stream_triage.alerts import team_of
+from stream_triage.alerting.rules import team_of
+from stream_triage.clients.opensearch import SearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
-from stream_triage.fleet import WorkerReports
-from stream_triage.metrics import Metrics
-from stream_triage.opensearch import SearchServer
 from stream_triage.settings import OpenSearchSettings, Route
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.dashboards import BOARDS, WIDTH, make_dashboards, ndjson, saved_objects
 from stream_triage.setup.monitors import MINUTES, MONITORS, monitor
 from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.worker.metrics import Metrics
+from stream_triage.worker.reports import WorkerReports
 from tests.commands import call
 from tests.services.farm import sample_runs
 from tests.services.panels import NOW, Row, answer_of, decoded, direct, request_of

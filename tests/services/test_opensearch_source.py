@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from stream_triage import Verdict
+from stream_triage.clients.opensearch import BadAnswer, Document, SearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError, StoreError
-from stream_triage.opensearch import BadAnswer, Document, SearchServer
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, RunEnd
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sources import opensearch as module
 from stream_triage.sources.opensearch import OpenSearchSource
-from stream_triage.stages import runs as messages
+from stream_triage.worker import runs as messages
 from tests.commands import call
 from tests.edges.source_contract import SourceContract, collect, problems
 from tests.edges.source_contract import texts as by_run_and_source

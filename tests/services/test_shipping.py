@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_triage.broker import Broker
+from stream_triage.clients.kafka import Broker
 from stream_triage.records import Verdict
 from tests.services.farm import Farm, expected, sample_runs, until
 from tests.services.farm import TestRun as Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpus import runs, write_logs
-from training.baselines import main
+from training.paper.baselines import main
 
 
 @pytest.fixture

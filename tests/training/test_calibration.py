@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.calibration import fit_pool, log_loss, review_limit, temperature
+from training.fit.calibration import fit_pool, log_loss, review_limit, temperature
 
 RNG = np.random.default_rng(3)
 TARGETS = RNG.integers(0, 3, 4000)

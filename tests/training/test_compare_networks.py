@@ -10,7 +10,7 @@ from tests.corpus import runs, write_logs
 
 torch = pytest.importorskip("torch")
 
-from training import compare_networks  # noqa: E402
+from training.experiments import compare_networks  # noqa: E402
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ from training.data import CorpusError
 
 torch = pytest.importorskip("torch")
 
-from training import document_embeddings  # noqa: E402
-from training.document_embeddings import Encoder, WindowTask, main, window_starts  # noqa: E402
-from training.loop import LoopSettings, fit  # noqa: E402
+from training.networks.loop import LoopSettings, fit  # noqa: E402
+from training.paper import document_embeddings  # noqa: E402
+from training.paper.document_embeddings import Encoder, WindowTask, main, window_starts  # noqa: E402
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rrc", "rlc", "ue", "id", "setup", "reject", "cause", ":"]

@@ -9,7 +9,7 @@ import pytest
 from stream_triage import Bundle, Triage
 from tests.corpus import LABELS, make_run, runs
 from training.data import MaskedRuns
-from training.fit_bundle import BundleSettings, Corpus, alone
+from training.fit.bundle import BundleSettings, Corpus, alone
 from training.splits import FOLDS
 
 pytestmark = pytest.mark.slow
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 def masked_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, BundleSettings]:
     import torch
 
-    from training.train_charcnn import CharCNNSettings
-    from training.train_loggpt import LogGPTSettings
+    from training.fit.charcnn import CharCNNSettings
+    from training.fit.loggpt import LogGPTSettings
 
     torch.set_num_threads(1)
     made = runs(330)
@@ -70,7 +70,7 @@ def test_each_classifier_judges_alone(outcomes, classifier) -> None:
 
 def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> None:
     """The summary has every comparison, the file of figures every curve, and the page is made of them."""
-    from training import report
+    from training.report import page as report
     from training.train import _summary, _write_figures
 
     scores = _summary(list(outcomes.values()))
@@ -83,7 +83,7 @@ def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> N
     card = next(iter(outcomes.values())).bundle.card.model_copy(update={"scores": {"group": scores}})
     (tmp_path / "card.json").write_text(card.model_dump_json())
     (tmp_path / "order.md").write_text("## Order\n\n| a |\n|---|\n")
-    networks = Path(report.__file__).parent / "results" / "networks.jsonl"
+    networks = Path(report.__file__).parents[1] / "results" / "networks.jsonl"
     arguments = {"figures": "figures.json", "card": "card.json", "order": "order.md", "out": "RESULTS.md"}
     flags = [f"--{name}={tmp_path / file}" for name, file in arguments.items()]
     assert report.main([*flags, f"--networks={networks}"]) == 0
@@ -95,7 +95,7 @@ def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> N
 
 def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted after its networks were trained, a training goes on from the checkpoints: the same files come out."""
-    from training import loop
+    from training.networks import loop
     from training.train import fit_and_score
 
     def refuse(*_: object) -> float:

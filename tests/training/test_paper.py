@@ -10,10 +10,10 @@ from training.corpus.__main__ import main as make_corpus
 
 torch = pytest.importorskip("torch")
 
-from training.compare_paper import main  # noqa: E402
-from training.loop import LoopSettings, fit  # noqa: E402
-from training.paper_cnn import PaperCNNConfig, PaperCNNNet, PaperCNNTask  # noqa: E402
-from training.seq2seq import (  # noqa: E402
+from training.networks.loop import LoopSettings, fit  # noqa: E402
+from training.paper.cnn import PaperCNNConfig, PaperCNNNet, PaperCNNTask  # noqa: E402
+from training.paper.compare import main  # noqa: E402
+from training.paper.seq2seq import (  # noqa: E402
     Characters,
     Seq2SeqConfig,
     Seq2SeqNet,
@@ -169,7 +169,7 @@ def test_trials_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One row a trial, with figures of every label; called again, nothing is trained twice."""
     assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "60"]) == 0
     monkeypatch.setattr(
-        "training.compare_paper.PaperCNNConfig", lambda *sizes, **more: PaperCNNConfig(*sizes, **{**SMALL, **more})
+        "training.paper.compare.PaperCNNConfig", lambda *sizes, **more: PaperCNNConfig(*sizes, **{**SMALL, **more})
     )
     names = ["--logs", str(tmp_path / "corpus/runs"), "--labels", str(tmp_path / "corpus/labels.csv"), "--split", "easy"]
     names += ["--out", str(tmp_path / "out.jsonl"), "--checkpoints", str(tmp_path / "kept"), "--epochs", "1", "--seeds", "1"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.parsing_benchmark import (
+from training.experiments.parsing import (
     Scores,
     System,
     comparable,

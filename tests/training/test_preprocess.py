@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.data import CorpusError, LabelledRun
-from training.preprocess import Fences, PreprocessSettings, block_lengths, clean, main, select
+from training.paper.preprocess import Fences, PreprocessSettings, block_lengths, clean, main, select
 
 LINE = b"13/02/25 00:43:36:616\tI: CMPI L1 CSI report: UE Id: 3: CQI 12, RI 2, PMI 4\r\n"
 

@@ -1,0 +1,1 @@
+"""Verdicts in, text for people and other tools out: terminal pages, JUnit files, printable text."""

@@ -1,0 +1,260 @@
+"""Verdicts in, text for a terminal out. Log text is hostile: control characters are shown, never obeyed."""
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import IO, Any, cast
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream_triage.ports import StoredRun
+from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, place_of
+from stream_triage.render.printable import printable
+
+__all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
+
+EVIDENCE_SHOWN = 10
+MISSING_SHOWN = 5
+ANOMALIES_SHOWN = 10
+UES_SHOWN = 10
+WIDEST_COLUMN = 44
+PIPE_COLUMNS = 160
+STYLES = {True: "green", False: "bold red"}
+
+
+def _plain(text: str, style: str = "") -> Text:
+    return Text(printable(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Collection[int] = ()) -> Table:
+    """Columns as wide as they need, the last one cut where the terminal ends; `right` columns are aligned to the right."""
+    rows = list(rows)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(header), expand=True)
+    columns = len(rows[0]) if rows else len(header)
+    for i in range(columns - 1):
+        width = max([cell_len(row[i].plain) for row in rows] + [len(name) for name in header[i : i + 1]])
+        width = min(width, WIDEST_COLUMN)
+        table.add_column(
+            header[i] if header else "",
+            min_width=width,
+            max_width=width,
+            overflow="fold",
+            justify="right" if i in right else "left",
+        )
+    table.add_column(header[-1] if header else "", ratio=1, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+# Many lines begin with date and time, which say nothing in a narrow column.
+_LEADING_TIME = re.compile(r"\A\s*\[?(?:\d[\d/.-]*[ T])?\d\d:\d\d:\d\d\S*\s+(?=\S)")
+
+
+def run_table(verdicts: Iterable[Verdict]) -> Table:
+    """One row a run, as `stream-triage run` ends with."""
+    rows = [
+        (
+            Text(printable(verdict.run_id)),
+            _label(verdict.label, verdict.passed, verdict.needs_review),
+            Text(f"{verdict.confidence:.2f}"),
+            _score(verdict.anomaly_score, verdict.anomalous),
+            _top(verdict),
+        )
+        for verdict in verdicts
+    ]
+    return _table(rows, ("run", "label", "conf.", "anomaly", "top evidence"))
+
+
+def _label(label: str, passed: bool, needs_review: bool) -> Text:
+    return Text(label + (" ?" if needs_review else ""), style="yellow" if needs_review else STYLES[passed])
+
+
+def _score(score: float, anomalous: bool) -> Text:
+    return Text(f"{score:.2f}" + (" !" if anomalous else ""), style="yellow" if anomalous else "")
+
+
+def _top(verdict: Verdict) -> Text:
+    """What to look at first: a doubt, the strongest evidence, or why a passing run is unusual."""
+    if verdict.needs_review:
+        return _plain(verdict.review_reasons[0], "yellow")
+    if verdict.passed and not verdict.anomalous:
+        return Text("")
+    if verdict.passed:
+        return _plain(_anomaly_words(verdict.anomalies[0]))
+    first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
+    if first:
+        first = first.model_copy(update={"text": _LEADING_TIME.sub("", first.text)})
+    return _plain(first.words()) if first else Text("")
+
+
+def _anomaly_words(item: Anomaly) -> str:
+    if item.kind == "missing":
+        return f"never came: {item.expected}"
+    if item.kind == "length":
+        return f"{item.count} lines with text, passing runs have {item.expected}"
+    if item.kind == "order" and item.number is None:
+        return f"{item.count} lines follow each other unlike those of passing runs"
+    where = place_of(item.source, item.number)
+    return f"{where}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
+
+
+def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Text]]:
+    """A row an anomaly, and below it what was expected where a model can tell."""
+    for item in anomalies:
+        yield _weight(item.score), Text(item.kind), _plain(_anomaly_words(item))
+        if item.expected_keys:
+            yield Text(""), Text(""), _plain(f"  expected: {item.expected}", "dim")
+
+
+def verdict_line(verdict: Verdict) -> Text:
+    """One line, for verdicts that come one by one."""
+    parts = [
+        Text(printable(verdict.run_id)),
+        _label(verdict.label, verdict.passed, verdict.needs_review),
+        Text(f"{verdict.confidence:.2f}"),
+        _score(verdict.anomaly_score, verdict.anomalous),
+        _top(verdict),
+    ]
+    return Text("  ").join(parts)
+
+
+def verdict_page(verdict: Verdict) -> RenderableType:
+    """All that is known of one run, as `stream-triage show` prints it."""
+    head = Table.grid(padding=(0, 2))
+    head.add_row("run", Text(printable(verdict.run_id), style="bold"))
+    head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
+    chances = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
+    head.add_row("probabilities", ", ".join(f"{name} {chance:.2f}" for name, chance in chances))
+    head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
+    if verdict.cause:
+        head.add_row("cause", verdict.cause)
+    if verdict.team:
+        head.add_row("team", Text(printable(verdict.team)))
+    if verdict.ues:
+        head.add_row("UEs", _ues_words(verdict.ues))
+    for reason in verdict.review_reasons:
+        head.add_row("needs review", Text(printable(reason), style="yellow"))
+    for name, value in sorted(verdict.headers.items()):
+        head.add_row(Text(printable(name)), Text(printable(value)))
+    head.add_row("text", _sources_words(verdict))
+    head.add_row("bundle", f"{verdict.bundle} {verdict.bundle_version}")
+    parts: list[RenderableType] = [head]
+    if verdict.evidence:
+        parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
+    if verdict.anomalous:
+        rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
+        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
+    if verdict.ues and verdict.ues.first:
+        parts += ["", Text("failed UEs", style="bold"), _table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
+    shown = [line for line in verdict.reduction if line.why != "template"]
+    if shown:
+        parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
+        parts += [_table(_reduction_rows(shown), right=(0,))]
+    return Group(*parts)
+
+
+def _ues_words(ues: Ues) -> Text:
+    """`3 of 32 UEs failed: 4, 7, 19`."""
+    if not ues.failed:
+        return Text(f"{ues.seen} seen, none failed")
+    named = sorted({ue.ue for ue in ues.first})[:UES_SHOWN]
+    more = ", …" if ues.failed > len(named) else ""
+    return Text(f"{ues.failed} of {ues.seen} UEs failed: {', '.join(map(str, named))}{more}", style="yellow")
+
+
+def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
+    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{place_of(ue.source, ue.number)}  {ue.text}")) for ue in ues]
+
+
+def _evidence_rows(evidence: Sequence[Evidence]) -> Iterator[tuple[Text, Text]]:
+    """Lines and rules first, since they can be looked at; then what never came. A rule's note has a row below it."""
+    there = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
+    missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
+    for item in (*there, *missing):
+        yield _evidence_weight(item), _plain(item.model_copy(update={"note": ""}).words())
+        if item.note:
+            yield Text(""), _plain(f"  note: {item.note}", "dim")
+
+
+def _evidence_weight(item: Evidence) -> Text:
+    """A rule without weight in the decision is a veto, or speaks for a label that was not in question."""
+    return Text("rule") if item.kind == "rule" and not item.weight else _weight(item.weight)
+
+
+def _weight(value: float) -> Text:
+    return Text(f"{value:+.2f}")
+
+
+def _sources_words(verdict: Verdict) -> Text:
+    words = []
+    for summary in verdict.sources:
+        removed = sum(summary.redactions.values())
+        note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
+        words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
+    return Text(printable("; ".join(words)))
+
+
+def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, Text]]:
+    """A row a line, with a mark where lines are left out."""
+    previous: ReducedLine | None = None
+    for line in lines:
+        if previous and (previous.source != line.source or previous.number + 1 < line.number):
+            yield Text(""), Text(""), Text("⋯", style="dim")
+        repeats = f" (×{line.repeats})" if line.repeats > 1 else ""
+        style = "dim" if line.why == "context" else ""
+        yield Text(line_place(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
+        previous = line
+
+
+def line_place(line: ReducedLine) -> str:
+    return printable(place_of(line.source, line.number))
+
+
+def line_text(source: str, number: int, text: str) -> str:
+    """One line of a run's whole text, with its place."""
+    return printable(f"{place_of(source, number)}\t{text}")
+
+
+def stored_table(runs: Iterable[StoredRun]) -> Table:
+    """One row a stored run, as `stream-triage runs` prints it."""
+    rows = [
+        (
+            Text(run.time.strftime("%Y-%m-%d %H:%M:%S") if run.time else ""),
+            _label(run.label + ("" if run.final else " so far"), run.passed, run.needs_review),
+            Text(f"{run.confidence:.2f}"),
+            _score(run.anomaly_score, run.anomalous),
+            Text(str(run.lines)),
+            Text(printable(run.bundle)),
+            Text(printable(run.run_id)),
+        )
+        for run in runs
+    ]
+    return _table(rows, ("time", "label", "conf.", "anomaly", "lines", "bundle", "run"), right=(4,))
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that keeps whole rows when its output goes to a file or a pipe; COLUMNS sets another width there."""
+    found = Console(stderr=stderr, highlight=False)
+    if found.is_terminal:
+        return found
+    columns = os.environ.get("COLUMNS", "")
+    width = (int(columns) if columns.isdecimal() else 0) or PIPE_COLUMNS
+    return Console(file=cast(IO[str], _Trimmed(sys.stderr if stderr else sys.stdout)), highlight=False, width=width)
+
+
+class _Trimmed:
+    """Lines without the blanks that fill up the last column of a table."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(re.sub(r" +(?=\n)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

@@ -1,0 +1,66 @@
+"""A run that is sent through the whole path to prove it alive: topic, worker, sinks.
+
+What its verdict must be is known, since the same text is judged here. Statistics and alerts leave it out, by the name of its
+test case.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clock import Clock
+from stream_triage.errors import StoreError
+from stream_triage.records import CANARY, Verdict
+
+__all__ = ["TEXT", "Look", "Sighting", "looked_for", "same", "send"]
+
+POLL_SECONDS: Final = 0.5
+# Some lines of which any bundle says something.
+TEXT: Final = b"""\
+01/01/26 00:00:00:000\t#$$CONNECT
+01/01/26 00:00:00:020\tC: CONNECT 0x00 ok
+01/01/26 00:00:00:040\tGVER
+01/01/26 00:00:00:060\tC: GVER 0x00 Ok
+01/01/26 00:00:00:080\tRSET
+01/01/26 00:00:00:100\tC: RSET 0x00 Ok
+"""
+
+Look = Callable[[], Verdict | None]
+"""The verdict of the run, once it is there."""
+
+
+class Sighting(NamedTuple):
+    """In one place: the verdict and how long it took, or none in all that time."""
+
+    place: str
+    seconds: float
+    verdict: Verdict | None
+
+
+def send(broker: Broker, topic: str, run_id: str) -> None:
+    headers = (("test.case.name", CANARY.encode()), ("seq", b"0"), ("end", b"1"))
+    if broker.send([Outgoing(topic, run_id.encode(), TEXT, headers)]):
+        raise StoreError(f"the topic {topic} takes no message of {len(TEXT)} bytes; raise its max.message.bytes")
+
+
+def looked_for(places: Mapping[str, Look], patience_seconds: float, clock: Clock) -> Iterator[Sighting]:
+    """Each place once, when the verdict is there or patience ends."""
+    began, left = clock.monotonic(), dict(places)
+    while left:
+        for place, look in list(left.items()):
+            verdict, waited = look(), clock.monotonic() - began
+            if verdict is not None or waited >= patience_seconds:
+                del left[place]
+                yield Sighting(place, waited, verdict)
+        if left:
+            clock.sleep(POLL_SECONDS)
+
+
+def same(found: Verdict, expected: Verdict) -> bool:
+    """In label and evidence, by the same bundle; numbers differ in their last digits between machines."""
+
+    def told(verdict: Verdict) -> tuple[object, ...]:
+        evidence = [(item.kind, item.source, item.number, item.key, item.rule) for item in verdict.evidence]
+        return verdict.label, verdict.needs_review, verdict.bundle, verdict.bundle_version, evidence
+
+    return told(found) == told(expected)

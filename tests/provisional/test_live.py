@@ -1,0 +1,246 @@
+"""Verdicts of runs that go on: when one is given, what it costs, and who is told of a run that is lost."""
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_triage import Triage, Verdict
+from stream_triage.clock import FakeClock
+from stream_triage.errors import BundleError, SettingsError, StoreError
+from stream_triage.intake import Intake
+from stream_triage.provisional.callback import calling
+from stream_triage.provisional.live import Live
+from stream_triage.provisional.publish import provisional_to
+from stream_triage.records import Chunk, Evidence, RunEnd, Tick
+from stream_triage.settings import load_settings
+from stream_triage.sinks.memory import MemorySink
+from stream_triage.stages.early_stop import EarlyStop, Limit
+from tests.corpus import tiny_bundle, whole_run
+from tests.receiver import Receiver, receiving
+from tests.verdicts import make_verdict
+
+
+class Watched:
+    """An intake whose open runs are looked at."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self.clock, self.given, self.stopped = FakeClock(), list[list[Verdict]](), list[Verdict]()
+        self.triage = Triage(tiny_bundle())
+        self.live = Live(every, lambda some: self.given.append(list(some)), self.clock, self.stopped.append)
+        self.sink = MemorySink()
+        self.intake = Intake(self.triage, [self.sink], clock=self.clock, owner=lambda verdict: "radio", live=self.live)
+
+    def feed(self, run_id: str, text: bytes, seconds: float = 1.0) -> None:
+        self.intake.handle(Chunk(run_id, text))
+        self.clock.advance(seconds)
+        self.intake.handle(Tick())
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [verdict for some in self.given for verdict in some]
+
+
+def test_at_most_so_often_unless_the_label_changes() -> None:
+    watched, lines = Watched(), whole_run("L3").splitlines(keepends=True)
+    for line in lines:
+        watched.feed("a", line)
+    given = watched.verdicts
+    labels = [verdict.label for verdict in given]
+    assert len(given) < len(lines)
+    times = [verdict.time.timestamp() for verdict in given]
+    for (label, at), (before, was) in zip(
+        list(zip(labels, times, strict=True))[1:], zip(labels, times, strict=True), strict=False
+    ):
+        assert label != before or at - was >= 10
+    assert all(not verdict.final and verdict.team == "radio" and verdict.reduction == () for verdict in given)
+    assert [verdict.version for verdict in given] == sorted({verdict.version for verdict in given})
+
+
+def test_it_is_the_verdict_of_the_text_so_far() -> None:
+    """And the final one is what it would have been without."""
+    watched = Watched(1.0)
+    text = whole_run("L3")
+    for line in text.splitlines(keepends=True):
+        watched.feed("a", line)
+    session = Triage(tiny_bundle()).session("a")
+    session.feed(text)
+    wanted = session.peek()
+    last = watched.verdicts[-1]
+    assert (last.label, last.confidence, last.version) == (wanted.label, wanted.confidence, wanted.version)
+    watched.intake.handle(RunEnd("a"))
+    watched.intake.flush()
+    (final,) = watched.sink.verdicts.values()
+    assert (final.label, final.confidence) == (session.close().label, session.close().confidence)
+
+
+def test_silent_and_finished_runs_are_left_alone() -> None:
+    watched = Watched(1.0)
+    watched.feed("a", b"uesim starting\n")
+    count = len(watched.verdicts)
+    for _ in range(5):
+        watched.clock.advance(60)
+        watched.intake.handle(Tick())
+    assert len(watched.verdicts) == count
+    watched.feed("a", b"found cell 7\n", 0.0)
+    watched.intake.handle(RunEnd("a"))
+    watched.clock.advance(60)
+    watched.intake.handle(Tick())
+    assert all(verdict.run_id == "a" for verdict in watched.verdicts)
+    assert watched.live._known == {}
+
+
+def test_the_last_lines_are_told_when_it_is_time() -> None:
+    """Nothing more comes, and the verdict on all of it is given all the same; once."""
+    watched = Watched(10.0)
+    watched.feed("a", b"uesim starting\n")
+    watched.feed("a", b"found cell 7 at 3 kHz\n")
+    assert [verdict.lines for verdict in watched.verdicts] in ([1], [1, 2])
+    for _ in range(20):
+        watched.clock.advance(1)
+        watched.intake.handle(Tick())
+    assert [verdict.lines for verdict in watched.verdicts] == [1, 2]
+
+
+def test_looks_take_a_third_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes 2 s is followed by 4 s without one."""
+    watched = Watched(1.0)
+    session = watched.triage.session("x")
+    peek = type(session).peek
+
+    def slow(self: Any) -> Verdict:
+        watched.clock.advance(2.0)
+        return peek(self)
+
+    monkeypatch.setattr(type(session), "peek", slow)
+    for _ in range(2):
+        watched.feed("a", b"a line\n")
+        watched.feed("b", b"a line\n")
+    assert len(watched.given) == 1
+
+
+def test_a_run_that_cannot_be_looked_at_keeps_nobody_else_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(1.0)
+    watched.intake.handle(Chunk("bad", b"x\n"))
+    monkeypatch.setattr(watched.intake._open["bad"], "peek", lambda: 1 / 0)
+    watched.feed("good", b"a line\n")
+    assert [verdict.run_id for verdict in watched.verdicts] == ["good"]
+
+
+def test_a_lost_run_is_told_once() -> None:
+    """When the line comes, and from then on each provisional verdict says so."""
+    watched = Watched(1.0)
+    for model in watched.triage.models.values():
+        terms = model.classifier.classifiers["terms"]._term_index
+        weights = np.array([float("reject" in term) for term in terms], dtype=np.float32)
+        model.early_stop = EarlyStop(Limit(limit=0.5, false_stops=0, passing_runs=1), weights)
+    for line in whole_run("L3").splitlines(keepends=True):
+        watched.feed("a", line)
+    lost = [verdict.lost for verdict in watched.verdicts]
+    assert lost == sorted(lost)
+    assert (lost[0], lost[-1]) == (False, True)
+    (told,) = watched.stopped
+    assert any("reject" in item.text for item in told.evidence)
+    watched.intake.handle(RunEnd("a"))
+    watched.intake.flush()
+    assert not watched.sink.verdicts["a"].lost
+
+
+def test_without_limits_nobody_is_told() -> None:
+    watched = Watched(1.0)
+    for line in whole_run("L3").splitlines(keepends=True):
+        watched.feed("a", line)
+    assert watched.stopped == []
+
+
+def test_only_what_came_counts() -> None:
+    """In whichever source; the score never falls."""
+    stop = EarlyStop(Limit(limit=1.5, false_stops=0, passing_runs=10), np.array([1.0, 0.0, 2.0], dtype=np.float32))
+    assert stop.score([]) == 0.0
+    assert stop.score([b"\1\1\0", b"\1\0\0"]) == 1.0
+    assert not stop.lost([b"\1\1\0"])
+    assert stop.lost([b"\1\1\0", b"\0\0\1"])
+
+
+@pytest.mark.parametrize("weights", [[-1.0], [float("nan")], [[1.0]]])
+def test_weights_that_could_let_a_score_fall_are_refused(weights: list[float]) -> None:
+    with pytest.raises(BundleError, match="rebuild the bundle"):
+        EarlyStop(Limit(limit=1.0, false_stops=0, passing_runs=1), np.array(weights, dtype=np.float32))
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[type[Receiver], str]]:
+    with receiving() as (handler, url):
+        yield handler, url.replace("json://", "http://")
+
+
+LOST = make_verdict("night/1", passed=False, label="L3", lost=True, headers={"testbed": "<b>rack"},
+                    evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text="\x1b[31mreject"),))  # fmt: skip
+
+
+class TestCallback:
+    def test_says_which_run_and_why(self, address: tuple[type[Receiver], str]) -> None:
+        handler, url = address
+        with calling(url, FakeClock(), pytest.fail) as call:
+            call(LOST)
+        (got,) = handler.got
+        assert (got["run_id"], got["label"], got["labels"]) == ("night/1", "L3", {"testbed": "<b>rack"})
+        assert got["evidence"] == [{"source": "du", "number": 7, "text": "\x1b[31mreject"}]
+
+    @pytest.mark.parametrize(("status", "times"), [(500, 4), (302, 4), (404, 4)])
+    def test_what_refuses_is_told(self, status: int, times: int, address: tuple[type[Receiver], str]) -> None:
+        """And not followed elsewhere; the address, which may hold a secret, is not shown."""
+        handler, url = address
+        handler.answer, told = status, list[str]()
+        with calling(f"{url}/token-1", FakeClock(), told.append) as call:
+            call(LOST)
+        assert len(handler.got) == times
+        assert told == [f"nobody was told that run night/1 is lost: status {status}; check provisional.callback"]
+
+    def test_nobody_there_holds_nothing_up(self) -> None:
+        told = list[str]()
+        began = time.monotonic()
+        with calling("http://127.0.0.1:9", FakeClock(), told.append) as call:
+            call(LOST)
+            assert time.monotonic() - began < 1
+        assert "check provisional.callback" in told[0]
+
+    def test_one_who_never_answers_does_not_hold_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its end comes in time, though the queue is full."""
+        monkeypatch.setattr("stream_triage.provisional.callback.MOST_WAITING", 1)
+        monkeypatch.setattr("stream_triage.provisional.callback.CLOSE_SECONDS", 0.1)
+        told = list[str]()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            began = time.monotonic()
+            with calling(f"http://127.0.0.1:{silent.getsockname()[1]}", FakeClock(), told.append) as call:
+                for _ in range(5):
+                    call(LOST)
+            assert time.monotonic() - began < 3
+        assert "1 others wait" in told[0]
+
+
+class Full:
+    def write(self, verdict: Verdict, text: object = None) -> None: ...
+    def flush(self) -> None:
+        raise StoreError("the disk is full")
+
+    def close(self) -> None: ...
+
+
+def test_what_cannot_be_written_is_told_once() -> None:
+    told = list[str]()
+    publish = provisional_to(None, "t", Full(), told.append)
+    for _ in range(3):
+        publish([LOST])
+    assert told == ["provisional verdicts are left out: the disk is full"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"callback": "http://x"}, {"callback": "ftp://x", "every_seconds": 2}, {"every_seconds": 0}]
+)
+def test_settings_that_say_nothing(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="provisional"):
+        load_settings(provisional=settings)

@@ -1,0 +1,312 @@
+"""Messages of a partition in, chunks and ends of runs out."""
+
+import json
+
+import pytest
+
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.worker import runs as stage
+from stream_triage.worker.runs import Item, PartitionRuns, RunRules
+
+YEAR_2026 = 1_767_225_600_000
+
+
+class Partition:
+    """Feeds a `PartitionRuns` as a topic does: offsets count up, the clock moves when told."""
+
+    def __init__(self, closed: list[ClosedRun] | None = None, first: int = 0, **rules: object) -> None:
+        self.runs = PartitionRuns(RunRules(**rules), closed or [])
+        self.offset = first
+        self.now = 0.0
+
+    def put(
+        self, key: str | bytes | None, value: bytes | None = b"x\n", timestamp_ms: int = YEAR_2026, **headers: str
+    ) -> list[Item]:
+        raw = key.encode() if isinstance(key, str) else key
+        told = tuple((name.replace("_", "."), text.encode()) for name, text in headers.items())
+        record = Record("logs", 0, self.offset, timestamp_ms, raw, value, told)
+        self.offset += 1
+        return self.runs.take(record, self.now)
+
+    def silence(self, seconds: float) -> list[Item]:
+        """Time passes, and nothing is waiting in the topic."""
+        self.now += seconds
+        self.runs.read_up_to(self.offset, self.now)
+        return self.runs.idle(self.now)
+
+
+def text(items: list[Item], run_id: str | None = None) -> bytes:
+    return b"".join(item.data for item in items if isinstance(item, Chunk) and run_id in (None, item.run_id))
+
+
+def ended(items: list[Item]) -> list[str]:
+    return [item.run_id for item in items if isinstance(item, RunEnd)]
+
+
+def closed(items: list[Item]) -> list[ClosedRun]:
+    return [item for item in items if isinstance(item, ClosedRun)]
+
+
+def refused(items: list[Item]) -> list[str]:
+    return [item.reason for item in items if isinstance(item, DeadLetter)]
+
+
+def problems(items: list[Item]) -> list[str]:
+    return [item.reason for item in items if isinstance(item, Problem)]
+
+
+class TestBoundaries:
+    def test_ends_when_all_seen_sources_ended(self):
+        """Each source says so for itself, with text or without; how a run ended is told before its end."""
+        topic = Partition()
+        topic.put("a", source="ue")
+        topic.put("a", source="du")
+        assert ended(topic.put("a", b"", source="ue", end="1")) == []
+        items = topic.put("a", b"last\n", source="du", end="1")
+        assert items == [
+            Chunk("a", b"last\n", "du", {}),
+            ClosedRun("a", "a", 0, 3),
+            RunEnd("a", items[-1].started),
+        ]
+
+    def test_end_pattern_ends_within_a_message(self):
+        """The line belongs to the run; what follows is late."""
+        topic = Partition(end_pattern="^DONE")
+        items = topic.put("a", b"one\nDONE\nlate\n")
+        assert (text(items), ended(items)) == (b"one\nDONE\n", ["a"])
+        (letter,) = [item for item in items if isinstance(item, DeadLetter)]
+        assert (letter.value, letter.reason) == (b"late\n", "its run is over")
+
+    def test_start_pattern_opens_the_next_run(self):
+        """Under a used key the id gets the offset, two starts in a message a number; ends the run that was open."""
+        topic = Partition(start_pattern="^START")
+        topic.put("a", b"START 1\n")
+        items = topic.put("a", b"more\nSTART 2\nb\nSTART 3\nc\n")
+        assert ended(items) == ["a", "a@1"]
+        assert (text(items, "a"), text(items, "a@1"), text(items, "a@1.1")) == (b"more\n", b"START 2\nb\n", b"START 3\nc\n")
+        assert topic.runs.run_ids == ["a@1.1"]
+
+    def test_late_lines_are_refused_as_they_came(self):
+        topic = Partition()
+        topic.put("a", end="1")
+        (letter,) = topic.put("a", b"late\n", source="ue")
+        assert letter == DeadLetter("message", "its run is over", "logs/0/1", b"a", b"late\n", (("source", b"ue"),))
+        assert topic.put("a", b"", end="1") == []  # its end once more says nothing new
+
+    def test_idle_needs_proven_silence(self):
+        """Time alone ends nothing: the messages may be waiting in the topic while a sink is slow."""
+        topic = Partition(idle_seconds=10)
+        topic.put("a")
+        topic.now = 100.0
+        assert topic.runs.idle(topic.now) == []
+        topic.runs.read_up_to(topic.offset + 1, topic.now)  # one more is there, not read yet
+        assert topic.runs.idle(topic.now) == []
+        topic.put("a")
+        topic.runs.read_up_to(topic.offset, topic.now)
+        assert ended(topic.silence(9)) == []
+        assert ended(topic.silence(2)) == ["a"]
+
+    def test_limits_cut_a_run_that_never_ends(self):
+        """By bytes and by time; what comes then is a run of its own, and the partition is not held."""
+        topic = Partition(max_run_bytes=6, max_run_seconds=100)
+        items = topic.put("a", b"12345\n")
+        assert (ended(items), problems(items)) == (["a"], ["cut after 6 bytes; its rest is a run of its own"])
+        topic.put("a", b"more\n")
+        assert topic.runs.run_ids == ["a@1"]
+        topic.now = 101.0
+        assert ended(topic.runs.idle(topic.now)) == ["a@1"]
+        assert topic.runs.position == 2
+
+    def test_messages_hold_whole_lines(self):
+        """The line end that a message lacks comes before the next one; an empty message is an empty line."""
+        topic = Partition()
+        items = [*topic.put("a", b"one"), *topic.put("a", b"two\n"), *topic.put("a", b""), *topic.put("a", b"end", end="1")]
+        assert text(items) == b"one\ntwo\n\nend"
+
+    def test_tombstones_say_nothing(self):
+        topic = Partition()
+        assert topic.put("a", None) == []
+        assert topic.runs.run_ids == []
+
+    def test_a_run_of_nothing_but_its_end(self):
+        """A test that wrote no log is a run all the same."""
+        assert ended(Partition().put("a", b"", end="1")) == ["a"]
+
+    def test_start_time_is_the_lowest_that_makes_sense(self):
+        topic = Partition()
+        for stamp in (YEAR_2026 + 5000, -1, 0, YEAR_2026, 9_999_999_999_999):
+            topic.put("a", timestamp_ms=stamp)
+        assert topic.put("a", end="1")[-1].started.isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+class TestSequence:
+    def test_repeats_are_dropped_and_disorder_is_mended(self):
+        topic = Partition()
+        items = []
+        for number in (0, 0, 2, 1, 1, 4, 3):
+            items += topic.put("a", b"%d\n" % number, seq=str(number))
+        items += topic.put("a", b"", seq="5", end="1")
+        assert (text(items), ended(items), problems(items), refused(items)) == (b"0\n1\n2\n3\n4\n", ["a"], [], [])
+
+    def test_first_message_may_be_early(self):
+        topic = Partition()
+        items = topic.put("a", b"1\n", seq="1") + topic.put("a", b"0\n", seq="0")
+        assert text(items) == b"0\n1\n"
+
+    def test_end_that_is_early_waits(self):
+        topic = Partition()
+        topic.put("a", b"0\n", seq="0")
+        assert ended(topic.put("a", b"", seq="2", end="1")) == []
+        assert ended(topic.put("a", b"1\n", seq="1")) == ["a"]
+
+    def test_holes_are_counted_when_the_run_ends(self):
+        """However long it takes: by time, messages that are read again could not be told the same."""
+        topic = Partition(idle_seconds=1000)
+        topic.put("a", b"0\n", seq="0")
+        topic.put("a", b"3\n", seq="3")
+        assert topic.silence(999) == []
+        items = topic.silence(1)
+        assert (problems(items), text(items)) == (["messages 1 to 2 never came"], b"3\n")
+        assert refused(topic.put("a", b"1\n", seq="1")) == ["its run is over"]
+
+    def test_too_many_early_messages(self):
+        topic = Partition()
+        topic.put("a", b"0\n", seq="0")
+        items = [
+            item for number in range(2, 3 + stage.MAX_EARLY) for item in topic.put("a", b"%d\n" % number, seq=str(number))
+        ]
+        assert problems(items) == ["message 1 never came"]
+        assert text(items).count(b"\n") == stage.MAX_EARLY + 1
+        assert refused(topic.put("a", b"1\n", seq="1")) == ["it came after its place in the run was given up"]
+
+    def test_what_waits_is_taken_at_the_end(self):
+        topic = Partition(idle_seconds=10)
+        topic.put("a", b"0\n", seq="0")
+        topic.put("a", b"2\n", seq="2")
+        items = topic.silence(11)
+        assert (text(items), problems(items), ended(items)) == (b"2\n", ["message 1 never came"], ["a"])
+
+    @pytest.mark.parametrize("seq", ["-1", "x", "", "1.5", "9" * 30])
+    def test_wrong_numbers_are_refused(self, seq: str):
+        assert refused(Partition().put("a", seq=seq)) == ["the header seq is no number from 0 on"]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("key", "reason"),
+        [
+            (None, "no key"),
+            (b"", "no key"),
+            (b"\xff", "not UTF-8"),
+            (b"a\nb", "control characters"),
+            (b"\x1b[31m", "control characters"),
+            (b"k" * 1025, "longer than 1024"),
+        ],
+    )
+    def test_keys(self, key: bytes | None, reason: str):
+        (why,) = refused(Partition().put(key))
+        assert reason in why
+
+    def test_keys_that_the_rules_refuse(self):
+        topic = Partition(refuse_key=lambda key: "no" if key == "b" else None)
+        assert (refused(topic.put("a")), refused(topic.put("b"))) == ([], ["no"])
+
+    def test_sources_without_end(self):
+        topic = Partition()
+        items = [item for number in range(300) for item in topic.put("a", source=str(number))]
+        assert set(refused(items)) == {"the run has more than 256 sources"}
+        assert len(refused(items)) == 44
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            (b"plain text", "not JSON"),
+            (b"[1]", "no JSON object"),
+            (b'{"other": 1}', "no field message"),
+            (b'{"message": 5}', "is no text"),
+            (b"[" * 100_000, "not JSON"),
+        ],
+    )
+    def test_json_that_cannot_be_used(self, value: bytes, reason: str):
+        (why,) = refused(Partition(format="json").put("a", value))
+        assert reason in why
+
+
+class TestJson:
+    def test_fields(self):
+        topic = Partition(format="json", json_text="log.text", json_source="host", json_end="done")
+        value = {"log": {"text": "one"}, "host": "ue", "testbed": "rack 3"}
+        items = topic.put("a", json.dumps(value).encode())
+        items += topic.put("a", json.dumps({"host": "ue", "done": True}).encode())
+        assert items[0] == Chunk("a", b"one", "ue", {"testbed": "rack 3"})
+        assert ended(items) == ["a"]
+
+
+def test_labels_are_told_once_and_late_ones_too():
+    """The first value of a name counts; the harness's result comes with the end."""
+    topic = Partition()
+    first = topic.put("a", test_case_name="attach")
+    second = topic.put("a", test_case_name="other")
+    last = topic.put("a", b"", test_case_result_status="pass", end="1")
+    assert [item.headers for item in (*first, *second, last[0])] == [
+        {"test.case.name": "attach"}, {}, {"test.case.result.status": "pass"}
+    ]  # fmt: skip
+
+
+def test_labels_without_end_are_cut_visibly():
+    items = Partition().put("a", **{f"label{number}": "v" for number in range(70)})
+    assert len(items[0].headers) == stage.MAX_LABELS
+    assert problems(items) == ["labels beyond 64, or longer ones, were cut off"]
+
+
+class TestReadAgain:
+    def test_position_is_held_by_the_oldest_open_run(self):
+        topic = Partition()
+        topic.put("a")
+        topic.put("b")
+        topic.put("b", end="1")
+        assert topic.runs.position == 0
+        topic.put("a", end="1")
+        assert topic.runs.position == topic.offset
+
+    def test_durable_run_is_passed_over(self):
+        """Its first message lies before the place where reading began: its verdict was durable."""
+        topic = Partition([ClosedRun("a", "a", 2, 6)], first=5)
+        assert topic.put("a") == []
+        assert topic.put("a", end="1") == []
+        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+        assert topic.runs.position == 8
+
+    def test_other_runs_end_where_they_ended(self):
+        """By idle time-out the first time; what came later stays late."""
+        topic = Partition([ClosedRun("a", "a", 0, 1)])
+        items = topic.put("a", b"one\n") + topic.put("a", b"two\n")
+        assert (text(items), ended(items)) == (b"one\ntwo\n", ["a"])
+        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+
+    def test_last_message_not_kept_any_more(self):
+        topic = Partition([ClosedRun("a", "a", 0, 1)])
+        topic.put("a", b"one\n")
+        topic.offset = 5
+        topic.put("b")
+        assert ended(topic.silence(0)) == ["a"]
+
+    def test_runs_that_share_a_message(self):
+        """The first is durable, the second is not: it begins in the middle of the message."""
+        closed_runs = [ClosedRun("a", "a", 0, 3, pieces=1), ClosedRun("a", "a@3", 3, 4)]
+        topic = Partition(closed_runs, first=2, start_pattern="^START")
+        items = topic.put("a", b"x\n") + topic.put("a", b"y\nSTART\nz\n") + topic.put("a", b"w\n")
+        assert (text(items), ended(items)) == (b"START\nz\nw\n", ["a@3"])
+
+    def test_run_that_was_cut_goes_on(self):
+        topic = Partition([ClosedRun("a", "a", 0, 1, cut=True)], first=2)
+        topic.put("a")
+        assert topic.runs.run_ids == ["a@2"]
+
+    def test_consumer_set_back(self):
+        """Messages that come a second time are not taken twice."""
+        topic = Partition()
+        topic.put("a", b"one\n")
+        topic.offset = 0
+        assert topic.put("a", b"one\n") == []
+        assert text(topic.put("a", b"two\n")) == b"two\n"

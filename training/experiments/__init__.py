@@ -1,0 +1,1 @@
+"""Comparisons and measurements that do not make bundles."""

@@ -1,0 +1,1 @@
+"""The neural networks, their training loop and their export to ONNX. Needs torch."""

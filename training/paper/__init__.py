@@ -1,0 +1,1 @@
+"""The models of Ihalage et al. as published, and the baselines they are compared with."""

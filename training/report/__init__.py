@@ -1,0 +1,1 @@
+"""Figures of finished trainings in, training/RESULTS.md and its pictures out."""

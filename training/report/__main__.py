@@ -1,0 +1,9 @@
+"""`python -m training.report`."""
+
+import sys
+
+from training.report.page import main
+
+__all__: list[str] = []
+
+sys.exit(main())
