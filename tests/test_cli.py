@@ -133,7 +133,7 @@ class TestRunOutputs:
 
     def test_summary_says_where_and_how_to_open(self, logs):
         result = call("run", logs)
-        assert result.notes[-1] == f"kept in {kept_folder() / 'verdicts.sqlite'}; open one with: stream-triage show RUN"
+        assert result.notes[-1] == f"stored in {kept_folder() / 'verdicts.sqlite'}; show a run with: stream-triage show RUN"
         assert call("run", logs, "--quiet").err == ""
 
     def test_quiet_is_silent_about_what_went_well(self, logs):
@@ -200,7 +200,7 @@ class TestExitCodes:
             (["run", "--nonsense", "x"], "No such option: --nonsense"),
             (["run", "-", "x"], r"- \(stdin\) cannot be mixed with paths"),
             (["run", "x", "--json", "--jsonl"], "choose one of --json and --jsonl"),
-            (["run", "x", "--header", "nothing"], "--header is not of the form name=value"),
+            (["run", "x", "--header", "nothing"], "--header must have the form NAME=VALUE"),
             (["run", "x", "--run-by", "day"], "settings cannot be used: input.run_by"),
             (["run", "x", "--idle-seconds", "much"], "idle-seconds"),
             (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*no regular expression"),
@@ -513,11 +513,11 @@ class TestSettings:
         again = ("run", "logs/good.log", "--rules", "rules.toml", "--jsonl")
         kept = call(*again)
         assert kept.jsonl[0]["label"] == "L2" != label
-        assert "judged otherwise before, and the store keeps that; --again replaces it" in kept.err
+        assert "the store has a different, earlier verdict of 1 of them and keeps it; --again replaces it" in kept.err
         assert call("show", "good.log", "--json").json["label"] == label
         for triages in (1, 2):
             replaced = call(*again, "--again")
-            assert "judged otherwise" not in replaced.err
+            assert "earlier verdict" not in replaced.err
             stored = call("show", "good.log", "--json").json
             assert (stored["label"], stored["version"] >> 48) == ("L2", triages)
 
@@ -629,9 +629,9 @@ class TestServers:
         ("arguments", "told"),
         [
             (["opensearch://"], "write opensearch://INDEX"),
-            (["opensearch://logs"], "--run-field, as in run.id"),
-            (["opensearch://logs", "--run-field", "run.id"], "--time, as in now-1d"),
-            (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with others"),
+            (["opensearch://logs"], "--run-field (for example run.id)"),
+            (["opensearch://logs", "--run-field", "run.id"], "--time (for example now-1d)"),
+            (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with paths"),
             (["opensearch://logs", "--follow", "--run-field", "f", "--time", "now-1d"], "cannot be followed"),
             (["a.log", "--time", "now-1d"], "opensearch://INDEX"),
         ],
