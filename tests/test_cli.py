@@ -203,7 +203,7 @@ class TestExitCodes:
             (["run", "x", "--header", "nothing"], "--header must have the form NAME=VALUE"),
             (["run", "x", "--run-by", "day"], "settings cannot be used: input.run_by"),
             (["run", "x", "--idle-seconds", "much"], "idle-seconds"),
-            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*no regular expression"),
+            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*is not a valid regular expression"),
             (["run", "x", "--config", "none.toml"], "settings file none.toml does not exist"),
             (["run", "x", "--bundle", "none"], "no bundle called 'none'"),
             (["runs", "--limit", "0"], "limit"),

@@ -11,13 +11,16 @@ import typer
 import stream_triage
 from stream_triage import Settings, Verdict
 from stream_triage.cli import app
-from stream_triage.settings import default_data_folder
+from stream_triage.example import described_sections
 
 ROOT = Path(__file__).parent.parent
 PAGES = "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 PACKAGE = Path(stream_triage.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCHEMA = ROOT / "docs" / "verdict.schema.json"
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+# Settings without a default that are only used beside another setting, which their description names.
+BELONGS = r"Password of the user|client certificate|of `cert_file`"
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
@@ -42,25 +45,46 @@ def test_command_is_documented(command):
     assert re.search(rf"stream-triage {command}\b|`{command}\b", PAGES)
 
 
-def test_settings_table_is_true():
-    """docs/settings.md has one row for each setting, in the order of the tree, with the default that holds."""
-    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
-    assert [name for name, _ in rows] == setting_names()
-    assert {name: shown.strip("`") for name, shown in rows} == {name: default_of(name) for name in setting_names()}
+def settings_page() -> str:
+    """docs/settings.md, with its tables made from the descriptions of the settings."""
+    intro, _, _ = SETTINGS_PAGE.read_text().partition("\n## ")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", "/home/user")
+        patch.delenv("XDG_DATA_HOME", raising=False)
+        sections = described_sections()
+    parts = [intro.rstrip("\n")]
+    for section in sections:
+        parts += ["", f"## {section.name or 'General'}", "", _linked(section.description), ""]
+        parts += ["| setting | default | meaning |", "|---|---|---|"]
+        for setting in section.settings:
+            name = f"{section.name}.{setting.name}" if section.name else setting.name
+            words = setting.default_text in ("none", "not set")
+            default = setting.default_text if words else f"`{setting.default_text}`"
+            parts.append(f"| `{name}` | {default} | {_linked(setting.description)} |")
+    return "\n".join(parts) + "\n"
 
 
-def default_of(name: str) -> str:
-    """As the page writes it."""
-    value = Settings()
-    for part in name.split("."):
-        value = getattr(value, part)
-    if value in (None, (), {}):
-        return "none"
-    if isinstance(value, Path):
-        return f"~/.local/share/stream-triage/{value.relative_to(default_data_folder())}"
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+def _linked(text: str) -> str:
+    """The text with links to the pages that it names."""
+    return re.sub(r"\bdocs/(\w+\.md)", r"[\1](\1)", text)
+
+
+def test_settings_page_is_true():
+    """docs/settings.md says of every setting what the program says, with the default that applies."""
+    assert settings_page() == SETTINGS_PAGE.read_text(), "run: .venv/bin/python -m tests.test_docs"
+    assert re.findall(r"^\| `([\w.]+)` \|", SETTINGS_PAGE.read_text(), re.MULTILINE) == setting_names()
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_setting_is_described(name):
+    """In full sentences of at least three words; one without a default says what happens then, or what needs it."""
+    section, _, leaf = name.rpartition(".")
+    field = (Settings.model_fields[section].annotation if section else Settings).model_fields[leaf]
+    sentences = re.split(r"(?<=\.) ", field.description)
+    assert all(re.match(r"[A-Z`]", sentence) and sentence.endswith(".") for sentence in sentences), field.description
+    assert all(len(sentence.split()) >= 3 for sentence in sentences), field.description
+    if field.get_default(call_default_factory=True, validated_data={}) is None:
+        assert re.search(r"If it is not set, |\bneeds?\b|" + BELONGS, field.description)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -114,3 +138,7 @@ def test_verdict_schema_is_published():
         > docs/verdict.schema.json
     """
     assert json.loads(SCHEMA.read_text()) == Verdict.model_json_schema(), test_verdict_schema_is_published.__doc__
+
+
+if __name__ == "__main__":
+    SETTINGS_PAGE.write_text(settings_page())

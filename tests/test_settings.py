@@ -105,7 +105,7 @@ def test_secret_files_beside_others(secrets):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("opensearch_password", SECRET, "opensearch_password is named like no setting"),
+        ("opensearch_password", SECRET, "opensearch_password must be named like a setting"),
         ("opensearch__pasword", SECRET, r"opensearch\.pasword: "),
         ("opensearch__password", b"\xff" + SECRET.encode(), "opensearch__password is not UTF-8"),
         ("kafka__session_seconds", SECRET, r"kafka\.session_seconds: .*number"),
