@@ -178,7 +178,7 @@ class TestDamagedFiles:
             write("logs/a.png", content)
         result = call("run", "logs", "--jsonl")
         assert (result.out, result.code) == ("", 2)
-        assert "error: logs: holds no logs\n" in result.err
+        assert "error: logs: contains no logs\n" in result.err
         assert call("run", "logs", "--json").json == []
 
     def test_unreadable_file_among_good_ones(self, write, tmp_path):
