@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from stream_triage.render.printable import printable
 
 if TYPE_CHECKING:
     from stream_triage.intake import Tally
+    from stream_triage.ports import Source
     from stream_triage.records import Verdict
     from stream_triage.settings import Settings
     from stream_triage.sinks.sqlite import SqliteStore
@@ -78,12 +80,11 @@ def run(
     Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 after an input
     or storage error, and with 130 after an interrupt. Verdicts that were finished are stored in every case.
     """
-    from stream_triage import wiring
-    from stream_triage.intake import Intake
     from stream_triage.settings import load_settings
 
     if not follow and (idle_seconds is not None or end_pattern is not None):
         raise typer.BadParameter("--idle-seconds and --end-pattern end a run that is followed; add --follow")
+    printer, headers = _Printer(as_json, as_jsonl, follow), _headers(header)
     options = as_settings(
         bundle=bundle,
         rules=rules,
@@ -93,25 +94,45 @@ def run(
     )
     settings = load_settings(config, **options)
     source = open_source(paths, settings, follow=follow, run_field=run_field, time=time)
+    sinks = () if no_store else settings.sinks
+    tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
+    for message in tally.store_errors:
+        note(f"error: not everything was stored: {message}")
+    if not quiet:
+        _print_summary(tally, settings, stored="store" in sinks)
+    raise typer.Exit(_exit_code(tally, interrupted=interrupted and not follow))
+
+
+def _judge(
+    source: Source,
+    settings: Settings,
+    sinks: Collection[str],
+    printer: _Printer,
+    *,
+    headers: dict[str, str],
+    again: bool,
+    quiet: bool,
+) -> tuple[Tally, bool]:
+    """Reads the source, judges its runs and writes the verdicts; returns the counts and whether it was interrupted."""
+    from stream_triage import wiring
+    from stream_triage.intake import Intake
+
     triage = wiring.open_triage(settings)
-    printer = _Printer(as_json, as_jsonl, follow)
-    names = () if no_store else settings.sinks
-    # An address that is wrong is reported before anything is judged.
-    targets = wiring.open_targets(settings.alerts) if "alerts" in names else {}
-    store, store_errors = _open_store(settings, wanted="store" in names)
-    if store_errors:  # the store is the index of the archive: without it nobody finds an archived run
-        names = tuple(name for name in names if name not in ("store", "archive"))
-    jsonl = sys.stdout if as_jsonl else None
+    # Wrong addresses are reported before anything is judged.
+    targets = wiring.open_targets(settings.alerts) if "alerts" in sinks else {}
+    store, store_errors = _open_store(settings, wanted="store" in sinks)
+    # The store is the index of the archive: without it, nobody finds an archived run.
+    names = [name for name in sinks if name not in ("store", "archive")] if store_errors else sinks
     with (
-        wiring.open_sinks(settings, names, store=store, jsonl=jsonl, on_trouble=note) as sinks,
-        wiring.watching(settings, None, sinks, note) as live,
+        wiring.open_sinks(settings, names, store=store, jsonl=printer.jsonl, on_trouble=note) as opened,
+        wiring.watching(settings, None, opened, note) as live,
     ):
         intake = Intake(
             triage,
-            sinks,
+            opened,
             store=store,
             again=again,
-            headers=_headers(header),
+            headers=headers,
             on_verdict=printer.take,
             on_problem=print_problem,
             owner=wiring.owner(settings),
@@ -119,18 +140,14 @@ def run(
         )
         intake.tally.store_errors += store_errors
         try:
-            interrupted = read_source(source, intake, quiet=quiet or follow)
+            interrupted = read_source(source, intake, quiet=quiet)
         finally:
             printer.finish()
         intake.close()
-    if "alerts" in names:
+    if "alerts" in sinks:
         with wiring.open_notifier(settings, targets, note) as notifier:
             notifier.finish()
-    for message in intake.tally.store_errors:
-        note(f"error: not everything was stored: {message}")
-    if not quiet:
-        _print_summary(intake.tally, settings, stored=store is not None)
-    raise typer.Exit(_exit_code(intake.tally, interrupted=interrupted and not follow))
+    return intake.tally, interrupted
 
 
 def _open_store(settings: Settings, *, wanted: bool) -> tuple[SqliteStore | None, list[str]]:
@@ -163,6 +180,8 @@ class _Printer:
         self._as_json, self._as_jsonl, self._follow = as_json, as_jsonl, follow
         self._count = 0
         self._rows: list[Verdict] = []
+        self.jsonl = sys.stdout if as_jsonl else None
+        """Where a sink writes the verdicts as JSON Lines."""
 
     def take(self, verdict: Verdict) -> None:
         """Prints the verdict, or keeps it for the table. JSON Lines are left to the sink that writes them."""
