@@ -110,16 +110,16 @@ def _check_redaction(settings: Settings) -> str:
 
 
 def _check_opensearch(settings: Settings) -> str:
-    from stream_triage import wiring
+    from stream_triage.wiring import ask_opensearch
 
-    wiring.ask_opensearch(settings)
+    ask_opensearch(settings)
     return f"{', '.join(settings.opensearch.hosts)} has the index templates"
 
 
 def _check_kafka(settings: Settings) -> str:
-    from stream_triage import wiring
+    from stream_triage.wiring import ask_kafka
 
-    partitions = wiring.ask_kafka(settings)
+    partitions = ask_kafka(settings)
     kafka = settings.kafka
     return f"{','.join(kafka.servers)} over {kafka.security}, {kafka.topic} has {partitions[kafka.topic]} partitions"
 

@@ -51,14 +51,15 @@ def setup_opensearch(
     These are index templates, retention policies, monitors and dashboards. The templates of the bundle are written to an
     index of their own. A part that cannot be set up is reported, and the others are set up without it.
     """
-    from stream_triage import wiring
     from stream_triage.settings import load_settings
+    from stream_triage.wiring import export_dashboards
+    from stream_triage.wiring import setup_opensearch as set_up
 
     settings = load_settings(config)
     if export is not None:
-        print(f"wrote {wiring.export_dashboards(settings, export)} objects to {export}")
+        print(f"wrote {export_dashboards(settings, export)} objects to {export}")
         return
-    changes = wiring.setup_opensearch(settings, dry_run=dry_run)
+    changes = set_up(settings, dry_run=dry_run)
     for change in changes.done:
         print(printable(f"{'would ' if dry_run else ''}{change}"))
     for reason in changes.skipped:

@@ -64,10 +64,11 @@ def show(
     """
     from stream_triage import wiring
     from stream_triage.settings import load_settings
+    from stream_triage.wiring import full_id
 
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
-        run_id = wiring.full_id(settings, store, run_id)
+        run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
     if verdict is None:
         _print_text(settings, run_id)
