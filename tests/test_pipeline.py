@@ -157,9 +157,9 @@ def test_evidence_of_all_classifiers_adds_up(shipped_triage: Triage) -> None:
     for file in sorted((SAMPLES / "attach-rejected").glob("*.log")):
         session.feed(file.read_bytes(), file.stem)
     verdict = session.close()
-    model = session._model
+    model = session.model
     label, rival = model.card.labels.index(verdict.label), model.passing
-    states = {name: state.classify for name, state in session._sources.items()}
+    states = {name: state.classify for name, state in session.sources.items()}
     missing = [a.key for a in verdict.anomalies if a.kind == "missing"]
     shares = model.classifier.explain(states, label, rival, missing)
     total = sum(share.weight for share in shares.lines) + sum(shares.missing.values()) + shares.rest
@@ -288,7 +288,7 @@ def test_50_mb_line_is_cut(triage: Triage) -> None:
 
 def open_state_bytes(session: Session) -> int:
     """Size of what is kept of the sources between two advances, text in the spool aside."""
-    return sum(kept_bytes(state) for state in session._sources.values())
+    return sum(kept_bytes(state) for state in session.sources.values())
 
 
 def test_state_of_an_open_run_does_not_grow_with_its_length(triage: Triage) -> None:
@@ -509,8 +509,8 @@ def test_evidence_shares_add_up(bundle: Bundle) -> None:
     for source, data in FAILING.sources.items():
         session.feed(data, source)
     verdict = session.close()
-    model = session._model
-    states = {name: state.classify for name, state in session._sources.items()}
+    model = session.model
+    states = {name: state.classify for name, state in session.sources.items()}
     missing = [a.key for a in verdict.anomalies if a.kind == "missing"]
     shares = model.classifier.explain(states, 2, 0, missing)
     total = sum(share.weight for share in shares.lines) + sum(shares.missing.values()) + shares.rest
@@ -519,11 +519,12 @@ def test_evidence_shares_add_up(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("MEMO_LINES", 3), ("MEMO_CHARACTERS", 50), ("BATCH_LINES", 2), ("RUN_BYTES", 7)]
+    ("name", "limit"),
+    [("model.MEMO_LINES", 3), ("model.MEMO_CHARACTERS", 50), ("pipeline.BATCH_LINES", 2), ("pipeline.RUN_BYTES", 7)],
 )
 def test_limits_of_memory_change_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
     """Verdicts do not depend on how much is remembered or taken at once."""
     text = b"".join(FAILING.sources.values()) * 3
     whole = Triage(bundle).run(text)
-    monkeypatch.setattr(f"stream_triage.pipeline.{name}", limit)
+    monkeypatch.setattr(f"stream_triage.{name}", limit)
     assert Triage(bundle).run(text) == whole
