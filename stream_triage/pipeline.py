@@ -49,8 +49,8 @@ class Session:
     def __init__(self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str]) -> None:
         self._triage = triage
         self.model = model
-        self.run_id = _shown_id(triage.redactor, run_id)
-        self.headers = dict(_shown_header(triage.redactor, name, value) for name, value in headers.items())
+        self.run_id = triage.redactor.run_id(run_id)
+        self.headers = dict(triage.redactor.header(name, value) for name, value in headers.items())
         self.text: Spool = triage.open_spool(self.run_id)
         self.queued_bytes = 0
         self.sources: dict[str, SourceState] = {}
@@ -70,7 +70,7 @@ class Session:
         Rules that are limited to a test case use the headers that were there when a source began.
         """
         for name, value in headers.items():
-            shown_name, shown = _shown_header(self._triage.redactor, name, value)
+            shown_name, shown = self._triage.redactor.header(name, value)
             self.headers.setdefault(shown_name, shown)
 
     def damaged(self, problem: str, source: str = "") -> None:
@@ -231,21 +231,3 @@ class Triage:
             return session.close()
         finally:
             session.text.close()
-
-
-def _shown_id(redactor: Redactor, run_id: str) -> str:
-    """The id without secrets. A digest of the content at its end, which tells files apart, stays as it is."""
-    path, mark, digest = run_id.rpartition("#")
-    if mark and len(digest) == 8 and set(digest) <= set("0123456789abcdef"):
-        return f"{redactor.text(path)}#{digest}"
-    return redactor.text(run_id)
-
-
-def _shown_header(redactor: Redactor, name: str, value: str) -> tuple[str, str]:
-    """Name and value without secrets. A name such as `password` makes its value one."""
-    shown_name, shown = redactor.text(name), redactor.text(value)
-    for separator in ("=", ": "):
-        pair = redactor.text(f"{name}{separator}{shown}")
-        if pair.startswith(f"{shown_name}{separator}"):
-            shown = pair.removeprefix(f"{shown_name}{separator}")
-    return shown_name, shown

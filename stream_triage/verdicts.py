@@ -24,7 +24,7 @@ from stream_triage.records import (
 from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.procedures import failed_ues
 from stream_triage.stages.reduce import Mark
-from stream_triage.stages.rules import Rule, RuleHit
+from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
 
 __all__ = ["verdict_of"]
@@ -153,7 +153,7 @@ class _Quotes:
         line = self._line(source, number)
         return Evidence(kind="line", weight=-minus_weight, source=source, number=number, text=line)
 
-    def _is_evidence(self, rule: Rule, decision: Decision) -> bool:
+    def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:
         """A rule that only states a cause is evidence for its own label alone."""
         return rule.decides or rule.label == self._model.card.labels[decision.label]
 

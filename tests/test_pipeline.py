@@ -11,7 +11,7 @@ from benchmarks.stopwatch import kept_bytes
 from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict
 from stream_triage.pipeline import Session
 from stream_triage.stages.redact import Redactor
-from stream_triage.stages.rules import RULES_NAME, Rule, Rules
+from stream_triage.stages.rules import RULES_NAME, HandRule, Rules
 from tests.corpus import make_run, tiny_bundle
 from tests.verdicts import assert_same
 
@@ -305,7 +305,7 @@ def test_state_of_an_open_run_does_not_grow_with_its_length(triage: Triage) -> N
 
 def rules_with(**changes: object) -> Rules:
     entry = {"name": "r1", "pattern": "session up", "label": "L2", "veto": True, "note": "seen before"} | changes
-    return Rules([Rule.model_validate(entry)])
+    return Rules([HandRule.model_validate(entry)])
 
 
 def test_rule_decides_over_the_model(bundle: Bundle) -> None:
@@ -379,8 +379,8 @@ def test_rule_scope(bundle: Bundle) -> None:
 def test_disagreeing_vetoes_need_a_review(bundle: Bundle) -> None:
     two = Rules(
         [
-            Rule(name="a", pattern="session up", label="L2", veto=True),
-            Rule(name="b", pattern="uesim", label="L3", veto=True),
+            HandRule(name="a", pattern="session up", label="L2", veto=True),
+            HandRule(name="b", pattern="uesim", label="L3", veto=True),
         ]
     )
     verdict = judge(Triage(bundle, rules=two), dict(PASSING.sources))

@@ -12,7 +12,12 @@ from zlib import crc32
 __all__ = ["DATA", "L1", "L2", "LAYERS", "NAS", "RRC", "TESTER", "Signal", "read_signal"]
 
 # Layers of records: the protocol stack from the bottom up, then the tester itself, then its data and control plane.
-L1, L2, RRC, NAS, TESTER, DATA = range(6)
+L1: Final = 0
+L2: Final = 1
+RRC: Final = 2
+NAS: Final = 3
+TESTER: Final = 4
+DATA: Final = 5
 LAYERS: Final = ("l1", "l2", "rrc", "nas", "tester", "data")
 
 _LAYER_PREFIXES: Final = (
