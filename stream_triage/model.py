@@ -1,7 +1,7 @@
 """A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from stream_triage.bundle import Bundle
 from stream_triage.errors import BundleError
@@ -24,8 +24,8 @@ from stream_triage.stages.terms import TermClassifier
 __all__ = ["MaskedLine", "Model", "SourceState", "bundle_rules"]
 
 # Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
-MEMO_LINES = 65_536
-MEMO_CHARACTERS = 1 << 24
+MEMO_LINES: Final = 65_536
+MEMO_CHARACTERS: Final = 1 << 24
 
 
 class MaskedLine(NamedTuple):
@@ -39,7 +39,7 @@ class MaskedLine(NamedTuple):
     features: tuple[Any, ...]
     """One for each classifier; none for a line that folding drops."""
     signal: Signal | None = None
-    """What it says about procedures, if a classifier follows them."""
+    """What it says about procedures, if the bundle follows them."""
 
 
 class Model:
@@ -60,12 +60,11 @@ class Model:
             )
         self.card = card
         self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
-        self.classifier = _open_pool(bundle)
+        self.procedures = _open_procedures(bundle) if "procedures" in card.classifiers else None
+        self.classifier = _open_pool(bundle, self.procedures)
         self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
-        self.procedures = next((c for c in self.classifier.classifiers.values() if isinstance(c, Procedures)), None)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
         self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
-        self.terms_place = list(self.classifier.classifiers).index("terms") if "terms" in self.classifier.classifiers else -1
         self.early_stop = _open_early_stop(bundle)
         self.rules = (rules or Rules()).before(bundle_rules(bundle))
         self.rules.check_labels(card.labels)
@@ -143,7 +142,7 @@ class SourceState:
         self.redact = redact
         self.fold = FoldState()
         self.classify = model.classifier.start()
-        self.procedures = next((own for own in self.classify if isinstance(own, ProcedureState)), None)
+        self.procedures: ProcedureState | None = self.classify.get("procedures")
         self.detect = model.detector.start()
         self.next_key = model.next_key.start() if model.next_key else None
         self.rules = model.rules.start(source, headers)
@@ -179,24 +178,33 @@ def bundle_rules(bundle: Bundle) -> Rules:
     return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
 
 
-def _open_pool(bundle: Bundle) -> Pool:
+def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:
+    """The classifiers that the card names. Procedures decide too, but have to see every line: they stand beside the pool."""
     card = bundle.card
-    opened: dict[str, Classifier] = {}
-    for name in card.classifiers:
-        if name == "terms":
-            opened[name] = TermClassifier.from_files(card.labels, bundle.json("terms.json"), bundle.arrays("terms.npz"))
-        elif name == "procedures":
-            profile, arrays = bundle.json("procedures.json"), bundle.arrays("procedures.npz")
-            opened[name] = Procedures.from_files(card.labels, profile, arrays)
-        else:
-            opened[name] = CharCNN.from_files(
-                card.labels,
-                bundle.json("charcnn.json"),
-                bundle.arrays("charcnn.npz"),
-                bundle.data("charcnn_lines.onnx"),
-                bundle.data("charcnn_run.onnx"),
-            )
-    return Pool(opened, {str(name): share for name, share in card.classifiers.items()}, card.temperature)
+    classifiers = {str(name): _CLASSIFIERS[name](bundle) for name in card.classifiers if name in _CLASSIFIERS}
+    shares = {str(name): share for name, share in card.classifiers.items()}
+    return Pool(classifiers, shares, card.temperature, beside={"procedures": procedures} if procedures else None)
+
+
+def _open_terms(bundle: Bundle) -> TermClassifier:
+    return TermClassifier.from_files(bundle.card.labels, bundle.json("terms.json"), bundle.arrays("terms.npz"))
+
+
+def _open_charcnn(bundle: Bundle) -> CharCNN:
+    return CharCNN.from_files(
+        bundle.card.labels,
+        bundle.json("charcnn.json"),
+        bundle.arrays("charcnn.npz"),
+        bundle.data("charcnn_lines.onnx"),
+        bundle.data("charcnn_run.onnx"),
+    )
+
+
+_CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _open_terms, "charcnn": _open_charcnn}
+
+
+def _open_procedures(bundle: Bundle) -> Procedures:
+    return Procedures.from_files(bundle.card.labels, bundle.json("procedures.json"), bundle.arrays("procedures.npz"))
 
 
 def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:
@@ -205,7 +213,8 @@ def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:
 
 
 def _open_early_stop(bundle: Bundle) -> EarlyStop | None:
-    if EARLY_STOP not in bundle.card.files:
+    """None where the bundle has no early stop, or no terms, whose presence it scores."""
+    if EARLY_STOP not in bundle.card.files or "terms" not in bundle.card.classifiers:
         return None
     terms = len(bundle.json("terms.json")["terms"])
     return EarlyStop.from_files(bundle.json(EARLY_STOP), bundle.arrays(WEIGHTS), terms)

@@ -82,12 +82,13 @@ class Session:
         self._triage.advance([self])
         return self._verdict(final=False)
 
-    def lost(self) -> bool:
-        """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
-        model = self.model
-        if model.early_stop is None:
+    def certain_to_fail(self) -> bool:
+        """Whether the lines so far make it certain that the run fails; always false if the bundle cannot tell."""
+        early_stop = self.model.early_stop
+        if early_stop is None:
             return False
-        return model.early_stop.lost(state.classify[model.terms_place].seen for state in self.sources.values())
+        states = (state.classify for state in self.sources.values())
+        return early_stop.certain_to_fail(state["terms"].seen for state in states if "terms" in state)
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""

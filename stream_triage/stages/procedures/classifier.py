@@ -21,10 +21,13 @@ __all__ = ["Procedures"]
 
 
 class Procedures:
-    """A classifier of runs by what became of their UEs.
+    """Scores runs by what became of their UEs, and follows the UEs for that.
 
-    `usual` are the kinds of records that passing runs show anyway. Unlike other classifiers it has to see every line,
-    repeats included, so it takes them by `follow` and nothing by `update`.
+    It stands beside the pool of classifiers, which see folded lines: here repeats count, so it has to see every line.
+    `usual` are the kinds of records that passing runs show anyway.
+
+    Raises:
+        BundleError: The trees do not fit the labels or the features.
     """
 
     def __init__(self, labels: Sequence[str], usual: Container[int], trees: Trees, temperature: float = 1.0) -> None:
@@ -46,19 +49,9 @@ class Procedures:
         """The signal of a masked line; depends on the line alone, so it can be remembered for lines like it."""
         return read_signal(masked, self._usual)
 
-    def read(self, masked: Sequence[str], words: Sequence[Sequence[str]]) -> list[None]:
-        """Nothing: see `signal`."""
-        return [None] * len(masked)
-
     def start(self) -> ProcedureState:
         """The state of a source before its first line."""
         return ProcedureState()
-
-    def update(self, state: ProcedureState, features: Sequence[Any], numbers: Sequence[int]) -> None:
-        """Nothing: see `follow`."""
-
-    def advance(self, states: Sequence[ProcedureState]) -> None:
-        """Nothing ever waits here."""
 
     @staticmethod
     def follow(state: ProcedureState, lines: Sequence[str], signals: Iterable[Signal | None], first_number: int) -> None:
