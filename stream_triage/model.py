@@ -90,6 +90,11 @@ class Model:
         """Template text of a key; empty for keys that the bundle does not know."""
         return self._template_of.get(key, "")
 
+    def line_keys(self, lines: Sequence[str]) -> list[str]:
+        """Template key of each redacted line: `new:…` for one that matches no template, empty for a blank one."""
+        keys = self.templates.keys
+        return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
+
     def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
         masked = mask("\n".join(lines), self.card.numbers).split("\n")
         return self._masked.look_up(masked, self._compute)

@@ -4,7 +4,7 @@ The stages give numbers, keys and line numbers. Here they are combined over all 
 quoted with the text of their lines.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
@@ -145,13 +145,25 @@ class _Quotes:
         strongest = nsmallest(MAX_EVIDENCE, items)
         kept = [item for item in strongest if -item[0] > EVIDENCE_FLOOR * -strongest[0][0]]
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
-        return (*rules, *(self._evidence(*item) for item in kept))
+        return (*rules, *self._weighed_evidence(kept))
 
-    def _evidence(self, minus_weight: float, source: str, number: int, key: str) -> Evidence:
-        if key:
-            return Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
-        line = self._line(source, number)
-        return Evidence(kind="line", weight=-minus_weight, source=source, number=number, text=line)
+    def _weighed_evidence(self, items: Sequence[tuple[float, str, int, str]]) -> Iterator[Evidence]:
+        """Records of lines (source and number) and missing keys, each with its weight negated."""
+        lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
+        keys = dict(zip(lines, self._model.line_keys(list(lines.values())), strict=True))
+        for minus_weight, source, number, key in items:
+            if key:
+                yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
+            else:
+                place = source, number
+                yield Evidence(
+                    kind="line",
+                    weight=-minus_weight,
+                    source=source,
+                    number=number,
+                    text=_quoted(lines[place]),
+                    key=keys[place],
+                )
 
     def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:
         """A rule that only states a cause is evidence for its own label alone."""
@@ -167,7 +179,7 @@ class _Quotes:
             weight=weight,
             source=hit.source,
             number=hit.number,
-            text=self._line(hit.source, hit.number),
+            text=_quoted(self._line(hit.source, hit.number)),
             rule=rule.name,
             label=rule.label,
             note=rule.note,
@@ -181,7 +193,7 @@ class _Quotes:
             source=finding.source,
             number=finding.number,
             key=finding.key,
-            text=self._line(finding.source, finding.number) if finding.number else "",
+            text=_quoted(self._line(finding.source, finding.number)) if finding.number else "",
             rank=finding.rank,
             expected_keys=finding.expected,
             **self._count_and_expected(finding),
@@ -215,8 +227,14 @@ class _Quotes:
                 marks.append(Mark(name, number, self._model.reducer.why(key), count))
         lines = {name: state.lines for name, state in self._sources.items()}
         return tuple(
-            ReducedLine(source=m.source, number=m.number, text=self._line(m.source, m.number), why=m.why, repeats=m.repeats)
-            for m in self._model.reducer.reduce(marks, lines)
+            ReducedLine(
+                source=mark.source,
+                number=mark.number,
+                text=_quoted(self._line(mark.source, mark.number)),
+                why=mark.why,
+                repeats=mark.repeats,
+            )
+            for mark in self._model.reducer.reduce(marks, lines)
         )
 
     def _first_lines(self, state: SourceState) -> Iterable[tuple[str, int, int]]:
@@ -234,11 +252,14 @@ class _Quotes:
             return None
         failed = sorted(((outcome, name) for name, state in states.items() for outcome in failed_ues(state)))
         first = [
-            FailedUe(ue=ue, reason=reason, source=name, number=line, text=self._line(name, line))
+            FailedUe(ue=ue, reason=reason, source=name, number=line, text=_quoted(self._line(name, line)))
             for (ue, line, reason), name in failed[:MAX_FAILED_UES]
         ]
         return Ues(seen=len(seen), failed=len({outcome.ue for outcome, _ in failed}), first=tuple(first))
 
     def _line(self, source: str, number: int) -> str:
-        line = self._text.read(source, number, number)[0]
-        return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"
+        return self._text.read(source, number, number)[0]
+
+
+def _quoted(line: str) -> str:
+    return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.stopwatch import kept_bytes
-from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict
+from stream_triage import Bundle, BundleError, Evidence, SettingsError, Triage, Verdict, find_bundle
 from stream_triage.pipeline import Session
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.rules import RULES_NAME, HandRule, Rules
@@ -182,6 +182,64 @@ def test_a_line_out_of_place_names_what_was_expected(shipped_triage: Triage) -> 
         assert anomaly.rank is not None
         assert anomaly.expected_keys
         assert anomaly.expected
+
+
+@pytest.fixture(scope="module")
+def without_terms() -> Bundle:
+    """The shipped TM500 bundle, early stop included, with nothing but procedures to decide by."""
+    whole = Bundle.open(find_bundle("tm500"))
+    files = {name: whole.data(name) for name in whole.card.files}
+    return Bundle(whole.card.model_copy(update={"classifiers": {"procedures": 1.0}}), files)
+
+
+def test_a_bundle_may_decide_by_procedures_alone(without_terms: Bundle) -> None:
+    """Folded lines are not read by anything then; the label and its evidence come from what became of the UEs."""
+    verdict = judge(Triage(without_terms), {"": (SAMPLES.parent / "tm500" / "retransmissions.log").read_bytes()})
+    assert not verdict.passed
+    assert verdict.ues
+    assert verdict.ues.failed
+    assert any(item.kind == "line" for item in verdict.evidence)
+
+
+def test_no_run_is_certain_to_fail_without_terms(without_terms: Bundle) -> None:
+    """The early stop scores terms; a bundle that does not read them never stops a run."""
+    session = Triage(without_terms).session("r")
+    session.feed(b"01/01/26 00:00:00:000\tRSET\n")
+    session.peek()
+    assert session.certain_to_fail() is False
+
+
+def test_a_run_is_certain_to_fail_once_its_line_came(shipped_triage: Triage) -> None:
+    """False at first and in a passing run; true from the deciding line on."""
+    for case, expected in (("attach-pass", False), ("prach-assert", True)):
+        session = shipped_triage.session("r")
+        assert session.certain_to_fail() is False
+        for file in sorted((SAMPLES / case).glob("*.log")):
+            session.feed(file.read_bytes(), file.stem)
+        session.close()
+        assert session.certain_to_fail() is expected
+
+
+def test_evidence_names_the_template_of_its_line(bundle: Bundle) -> None:
+    """As the anomaly of the same line does; a line that matches no template has a key of its own, a rule has none."""
+    triage = Triage(bundle, rules=rules_with(pattern="reject cause", label="L3", veto=False, weight=1.0))
+    verdict = judge(triage, {**FAILING.sources, "gnb": FAILING.sources["gnb"] + b"registration reject xyzzy\n"})
+    key_of = {item.text: item.key for item in verdict.evidence if item.kind == "line"}
+    known = next(key for text, key in key_of.items() if text.startswith("registration reject cause"))
+    unknown = key_of["registration reject xyzzy"]
+    assert triage.models["tiny"].template(known).startswith("registration reject cause")
+    assert unknown.startswith("new:")
+    assert {known, unknown} <= {anomaly.key for anomaly in verdict.anomalies if anomaly.kind == "new"}
+    assert [item.key for item in verdict.evidence if item.kind == "rule"] == [""]
+
+
+def test_a_long_line_has_the_key_of_the_whole_line(triage: Triage) -> None:
+    """Its text is cut where a verdict quotes it; the key is that of the line as the stages saw it."""
+    long = "registration reject " + "cause and cause " * 200
+    verdict = triage.run(f"uesim starting\n{long}\n")
+    (item,) = [item for item in verdict.evidence if item.kind == "line" and item.number == 2]
+    assert item.text == long[:2000] + "…"
+    assert [a.key for a in verdict.anomalies if a.number == 2 and a.kind == "new"] == [item.key]
 
 
 def test_peek_sees_whole_lines_and_changes_nothing(triage: Triage) -> None:
