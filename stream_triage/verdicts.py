@@ -13,6 +13,7 @@ from stream_triage.ports import RunText
 from stream_triage.records import (
     Anomaly,
     Evidence,
+    Explanation,
     FailedUe,
     ReducedLine,
     Repairs,
@@ -27,7 +28,7 @@ from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
 
-__all__ = ["verdict_of"]
+__all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
 
 MAX_EVIDENCE: Final = 20
 # A run that stopped early lacks hundreds of keys; the first ones show where.
@@ -126,6 +127,22 @@ def _summary(name: str, state: SourceState) -> SourceSummary:
     )
 
 
+_Item = tuple[float, str, int, str]
+"""Weight, negated so that the strongest item sorts first; source and number of a line; or the key that never came."""
+
+
+def strongest(shares: Explanation) -> list[_Item]:
+    """The lines and missing keys that are evidence, by weight.
+
+    A failing run has hundreds of shares, so plain tuples are sorted, and records are made of the few that stay. Weak ones
+    are left out, and so is everything if nothing speaks for the label.
+    """
+    items = [(-share.weight, share.source, share.number, "") for share in shares.lines]
+    items += [(-weight, "", 0, key) for key, weight in shares.missing.items()]
+    first = nsmallest(MAX_EVIDENCE, items)
+    return [item for item in first if -item[0] > EVIDENCE_FLOOR * -first[0][0]]
+
+
 class _Quotes:
     """Records of a verdict that quote lines of the run."""
 
@@ -139,16 +156,10 @@ class _Quotes:
         missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
         states = {name: state.classify for name, state in self._sources.items()}
         shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
-        # A failing run has hundreds of shares: sort plain tuples, and make records of the few that stay.
-        items = [(-share.weight, share.source, share.number, "") for share in shares.lines]
-        items += [(-weight, "", 0, key) for key, weight in shares.missing.items()]
-        strongest = nsmallest(MAX_EVIDENCE, items)
-        kept = [item for item in strongest if -item[0] > EVIDENCE_FLOOR * -strongest[0][0]]
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
-        return (*rules, *self._weighed_evidence(kept))
+        return (*rules, *self._weighed_evidence(strongest(shares)))
 
-    def _weighed_evidence(self, items: Sequence[tuple[float, str, int, str]]) -> Iterator[Evidence]:
-        """Records of lines (source and number) and missing keys, each with its weight negated."""
+    def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
         lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
         keys = dict(zip(lines, self._model.line_keys(list(lines.values())), strict=True))
         for minus_weight, source, number, key in items:
