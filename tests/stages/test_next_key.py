@@ -230,13 +230,13 @@ def test_indexes_are_those_of_the_plain_detector():
 
 
 def test_vocabulary_of_other_templates_is_refused():
-    with pytest.raises(BundleError, match="templates lack \\(elsewhere\\)"):
+    with pytest.raises(BundleError, match="names key elsewhere"):
         make(keys=("boot", "elsewhere"))
 
 
 @pytest.mark.parametrize("changes", [{"top_k": 0}, {"keys": ()}, {"stride": "long"}, {"other": 1}])
 def test_damaged_profile_is_refused(changes):
-    with pytest.raises(BundleError, match="not complete \\(1 faults\\)"):
+    with pytest.raises(BundleError, match="1 invalid field"):
         make(**changes)
 
 
@@ -244,5 +244,5 @@ def test_network_of_other_shapes_is_refused():
     def shorter(keys, targets):
         return network(keys, targets[:, 1:])
 
-    with pytest.raises(BundleError, match="other shapes"):
+    with pytest.raises(BundleError, match="another shape"):
         make(shorter)

@@ -94,5 +94,5 @@ def test_why_a_template_is_read(key, why):
 
 
 def test_incomplete_profile_is_refused():
-    with pytest.raises(BundleError, match=r"reducer .* not complete"):
+    with pytest.raises(BundleError, match=r"reducer.json .* invalid field"):
         Reducer.from_file({"rare": []})

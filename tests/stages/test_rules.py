@@ -71,7 +71,7 @@ FAULTS = {
     ),
     "says nothing": (ENTRY.encode(), "rule a: .*needs a weight, veto = true or a cause"),
     "matches never": (f"{ENTRY}veto = true\ntimes = 0\n".encode(), "rule a: times: "),
-    "weight and veto": (f"{ENTRY}weight = 1\nveto = true\n".encode(), "rule a: .*either a weight or veto"),
+    "weight and veto": (f"{ENTRY}weight = 1\nveto = true\n".encode(), "rule a: .*both a weight and veto"),
     "weight is no number": (f'{ENTRY}weight = "much"\n'.encode(), "rule a: weight: "),
     "unknown cause": (f'{ENTRY}veto = true\ncause = "moon"\n'.encode(), "rule a: cause: "),
     "unknown field": (f"{ENTRY}veto = true\nscope = 1\n".encode(), "rule a: scope: "),

@@ -19,11 +19,11 @@ def make(weights, bias=None, frequencies=None, expected=None, temperature=1.0) -
     return TermClassifier(
         LABELS[:labels],
         [f"t{i}" for i in range(terms)],
-        weights,
-        np.zeros(labels, np.float32) if bias is None else np.asarray(bias, np.float32),
-        np.zeros_like(weights) if frequencies is None else np.asarray(frequencies, np.float32),
-        expected or {},
-        temperature,
+        weights=weights,
+        bias=np.zeros(labels, np.float32) if bias is None else np.asarray(bias, np.float32),
+        frequencies=np.zeros_like(weights) if frequencies is None else np.asarray(frequencies, np.float32),
+        expected_terms=expected or {},
+        temperature=temperature,
     )
 
 
