@@ -144,17 +144,17 @@ class CharState:
     """Of one source: lines that wait for a full window, and the maxima so far.
 
     `numbers` are the line numbers of the lines without features. `vectors` are their vectors, after those of the `halo`
-    lines before them (zeros at the start of the source). `maxima` and `places`, shape (width,), are the features and the
+    lines before them (zeros at the start of the source). `maxima` and `lines`, shape (width,), are the features and the
     line number that each came from, 0 if none.
     """
 
-    __slots__ = ("maxima", "numbers", "places", "vectors")
+    __slots__ = ("lines", "maxima", "numbers", "vectors")
 
     def __init__(self, halo: int, width: int) -> None:
         self.vectors: Vectors = np.zeros((halo, width), dtype=np.float32)
         self.numbers: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
         self.maxima: Vectors = np.zeros(width, dtype=np.float32)
-        self.places: NDArray[np.uint32] = np.zeros(width, dtype=np.uint32)
+        self.lines: NDArray[np.uint32] = np.zeros(width, dtype=np.uint32)
 
 
 class _Maxima(NamedTuple):
@@ -162,7 +162,7 @@ class _Maxima(NamedTuple):
 
     values: Vectors
     sources: NDArray[np.intp]
-    places: NDArray[np.uint32]
+    lines: NDArray[np.uint32]
 
 
 class CharCNN:
@@ -221,9 +221,9 @@ class CharCNN:
         vectors = np.empty((len(flat), self.profile.width), dtype=np.float32)
         lengths = np.array([len(piece) for piece in flat], dtype=np.intp)
         for length in np.unique(lengths).tolist():
-            places = np.flatnonzero(lengths == length)
-            for first in range(0, len(places), _BATCH_PIECES):
-                some = places[first : first + _BATCH_PIECES]
+            alike = np.flatnonzero(lengths == length)
+            for first in range(0, len(alike), _BATCH_PIECES):
+                some = alike[first : first + _BATCH_PIECES]
                 (vectors[some],) = self._lines(symbols=np.stack([flat[i] for i in some.tolist()]).astype(np.int64))
         ends = np.cumsum([len(line) for line in cut])
         return [vectors[end - len(line) : end] for line, end in zip(cut, ends.tolist(), strict=True)]
@@ -249,8 +249,8 @@ class CharCNN:
         full = [(state, max(len(state.numbers) - halo, 0) // window) for state in states]
         full = [(state, count) for state, count in full if count]
         features = self._features([self._windows(state.vectors, count) for state, count in full])
-        for (state, count), found in zip(full, features, strict=True):
-            state.maxima, state.places = _raised(state.maxima, state.places, found, state.numbers[: count * window])
+        for (state, count), rows in zip(full, features, strict=True):
+            state.maxima, state.lines = _raised(state.maxima, state.lines, rows, state.numbers[: count * window])
             state.vectors = state.vectors[count * window :].copy()
             state.numbers = state.numbers[count * window :].copy()
 
@@ -267,12 +267,12 @@ class CharCNN:
         maxima = self._maxima(states)
         weights = self._weights[label] - self._weights[rival]
         shares = weights * (maxima.values - self._means[rival])
-        came = (maxima.values > self._means[rival]) & (maxima.places > 0)
+        came = (maxima.values > self._means[rival]) & (maxima.lines > 0)
         names = sorted(states)
         lines: dict[tuple[str, int], float] = {}
         for feature in np.flatnonzero(came).tolist():
-            place = names[maxima.sources[feature]], int(maxima.places[feature])
-            lines[place] = lines.get(place, 0.0) + float(shares[feature])
+            line = names[maxima.sources[feature]], int(maxima.lines[feature])
+            lines[line] = lines.get(line, 0.0) + float(shares[feature])
         absent: dict[str, float] = {}
         for feature in np.flatnonzero(~came).tolist():
             key = self.profile.missing_keys[feature]
@@ -280,7 +280,7 @@ class CharCNN:
                 absent[key] = absent.get(key, 0.0) + float(shares[feature])
         baseline = self._bias[label] - self._bias[rival] + float(weights @ self._means[rival])
         rest = baseline + float(shares[~came].sum()) - sum(absent.values())
-        return Explanation([LineShare(*place, share) for place, share in sorted(lines.items())], absent, rest)
+        return Explanation([LineShare(*line, share) for line, share in sorted(lines.items())], absent, rest)
 
     @property
     def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -289,10 +289,10 @@ class CharCNN:
 
     def maxima(self, states: Mapping[str, CharState]) -> tuple[Vectors, list[tuple[str, int]]]:
         """Features of a run, and for each the source and line number that it came from; ("", 0) if no line has it."""
-        found, names = self._maxima(states), sorted(states)
-        return found.values, [
+        maxima, names = self._maxima(states), sorted(states)
+        return maxima.values, [
             (names[s] if number else "", number)
-            for s, number in zip(found.sources.tolist(), found.places.tolist(), strict=True)
+            for s, number in zip(maxima.sources.tolist(), maxima.lines.tolist(), strict=True)
         ]
 
     def _maxima(self, states: Mapping[str, CharState]) -> _Maxima:
@@ -302,15 +302,15 @@ class CharCNN:
         counts = [-(-len(state.numbers) // window) for state in ordered]
         padded = []
         for state, count in zip(ordered, counts, strict=True):
-            behind = np.zeros((count * window + 2 * halo - len(state.vectors), width), dtype=np.float32)
-            padded.append(self._windows(np.concatenate([state.vectors, behind]), count))
+            padding = np.zeros((count * window + 2 * halo - len(state.vectors), width), dtype=np.float32)
+            padded.append(self._windows(np.concatenate([state.vectors, padding]), count))
         values = np.zeros((len(ordered) + 1, width), dtype=np.float32)
-        places = np.zeros((len(ordered) + 1, width), dtype=np.uint32)
-        for i, (state, found) in enumerate(zip(ordered, self._features(padded), strict=True)):
-            values[i], places[i] = _raised(state.maxima, state.places, found[:, : len(state.numbers)], state.numbers)
+        lines = np.zeros((len(ordered) + 1, width), dtype=np.uint32)
+        for i, (state, rows) in enumerate(zip(ordered, self._features(padded), strict=True)):
+            values[i], lines[i] = _raised(state.maxima, state.lines, rows[:, : len(state.numbers)], state.numbers)
         sources = values.argmax(axis=0)
         features = np.arange(width)
-        return _Maxima(values[sources, features], sources, places[sources, features])
+        return _Maxima(values[sources, features], sources, lines[sources, features])
 
     def _windows(self, vectors: Vectors, count: int) -> Vectors:
         """The first windows of a source with their neighbours, shape (count, window + 2 halo, C)."""
@@ -323,11 +323,11 @@ class CharCNN:
         if not windows:
             return []
         together = np.concatenate(windows)
-        found = [
+        batches = [
             self._run(vectors=together[first : first + _BATCH_WINDOWS])[0]
             for first in range(0, len(together), _BATCH_WINDOWS)
         ]
-        rows = np.concatenate([np.empty((0, self.profile.width, self.profile.window), dtype=np.float32), *found])
+        rows = np.concatenate([np.empty((0, self.profile.width, self.profile.window), dtype=np.float32), *batches])
         ends = np.cumsum([len(some) for some in windows]).tolist()
         return [
             rows[end - len(some) : end].transpose(1, 0, 2).reshape(self.profile.width, -1)
@@ -336,12 +336,12 @@ class CharCNN:
 
 
 def _raised(
-    maxima: Vectors, places: NDArray[np.uint32], features: Vectors, numbers: NDArray[np.uint32]
+    maxima: Vectors, lines: NDArray[np.uint32], features: Vectors, numbers: NDArray[np.uint32]
 ) -> tuple[Vectors, NDArray[np.uint32]]:
     """Maxima and their lines, raised by features of shape (C, lines); of equal ones the earliest line counts."""
     if not len(numbers):
-        return maxima, places
+        return maxima, lines
     best = features.argmax(axis=1)
     values = features[np.arange(len(features)), best]
     higher = values > maxima
-    return np.where(higher, values, maxima), np.where(higher, numbers[best], places)
+    return np.where(higher, values, maxima), np.where(higher, numbers[best], lines)

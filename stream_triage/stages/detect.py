@@ -212,19 +212,19 @@ class Detector:
 
     def _new(self, states: Mapping[str, DetectState]) -> list[Finding]:
         """Each key once, at the first source that has it."""
-        found: dict[str, Finding] = {}
+        findings: dict[str, Finding] = {}
         for source, state in sorted(states.items()):
             never = np.flatnonzero(self._never_seen & (state.counts > 0)).tolist()
             lines = {self._keys[i]: (int(state.first_lines[i]), int(state.counts[i])) for i in never}
             lines |= {key: (number, count) for key, (number, count) in state.new_keys.items()}
             for key, (number, count) in lines.items():
-                earlier = found.get(key)
-                found[key] = (
+                earlier = findings.get(key)
+                findings[key] = (
                     Finding("", 0, key, source, number, count)
                     if earlier is None
                     else earlier._replace(lines=earlier.lines + count)
                 )
-        return _shared("new", list(found.values()))
+        return _shared("new", list(findings.values()))
 
     def _length(self, states: Mapping[str, DetectState]) -> list[Finding]:
         lines = sum(state.lines for state in states.values())

@@ -205,7 +205,7 @@ class NextKey:
         self.advance(states.values())
         tallies = {source: states[source].tally.copy() for source in sorted(states)}
         self._score([w for source, tally in tallies.items() if (w := self._last_window(states[source], tally, final))])
-        surprises = [self._surprise(source, found) for source, tally in tallies.items() for found in tally.strongest]
+        surprises = [self._surprise(source, one) for source, tally in tallies.items() for one in tally.strongest]
         surprises.sort(key=lambda surprise: -surprise.surprisal)
         ends = [surprise for surprise in surprises if surprise.end]
         strongest = [surprise for surprise in surprises if not surprise.end][:MAX_SURPRISES] + ends
@@ -293,13 +293,13 @@ class NextKey:
         likelier = tuple(expected[i].tolist())[: int(rank[i])]
         return _Scored(-float(surprisal[i]), int(window.numbers[i]), int(window.targets[i]), int(rank[i]), likelier)
 
-    def _surprise(self, source: str, found: _Scored) -> Surprise:
+    def _surprise(self, source: str, scored: _Scored) -> Surprise:
         return Surprise(
             source=source,
-            number=found.number or None,
-            key=self._keys[found.key],
-            rank=found.rank,
-            expected=tuple(self._keys[number] for number in found.expected),
-            surprisal=-found.minus_surprisal,
-            end=found.key == END,
+            number=scored.number or None,
+            key=self._keys[scored.key],
+            rank=scored.rank,
+            expected=tuple(self._keys[number] for number in scored.expected),
+            surprisal=-scored.minus_surprisal,
+            end=scored.key == END,
         )

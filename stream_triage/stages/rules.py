@@ -110,20 +110,20 @@ class Rules:
             raise SettingsError(f"rules file {path} cannot be read: {error.strerror}") from None
 
     @classmethod
-    def parse(cls, content: bytes, place: Path | str) -> "Rules":
-        """From the content of a rules file; `place` is how errors name it."""
+    def parse(cls, content: bytes, path: Path | str) -> "Rules":
+        """From the content of a rules file; `path` is how errors name it."""
         try:
             tables = tomllib.loads(content.decode())
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"rules file {place} is not valid TOML: {error}") from None
+            raise SettingsError(f"rules file {path} is not valid TOML: {error}") from None
         entries = tables.get("rule", [])
         if set(tables) - {"rule"} or not isinstance(entries, list):
-            raise SettingsError(f"rules file {place} may hold [[rule]] tables only")
-        rules = [_read_rule(place, i, entry) for i, entry in enumerate(entries, 1)]
+            raise SettingsError(f"rules file {path} may hold [[rule]] tables only")
+        rules = [_read_rule(path, i, entry) for i, entry in enumerate(entries, 1)]
         names = [rule.name for rule in rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise SettingsError(f"rules file {place} has two rules called {twice[0]!r}; rename one")
+            raise SettingsError(f"rules file {path} has two rules called {twice[0]!r}; rename one")
         return cls(rules)
 
     def before(self, others: "Rules") -> "Rules":
@@ -168,11 +168,11 @@ class Rules:
         return hits
 
 
-def _read_rule(place: Path | str, position: int, entry: object) -> HandRule:
+def _read_rule(path: Path | str, position: int, entry: object) -> HandRule:
     try:
         return HandRule.model_validate(entry)
     except ValidationError as error:
         name = entry.get("name", f"number {position}") if isinstance(entry, dict) else f"number {position}"
         first = error.errors(include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"rules file {place}, rule {name}: {field + ': ' if field else ''}{first['msg']}") from None
+        raise SettingsError(f"rules file {path}, rule {name}: {field + ': ' if field else ''}{first['msg']}") from None

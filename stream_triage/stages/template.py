@@ -237,12 +237,12 @@ class _Index:
     def __init__(self, templates: Sequence[str], max_words: int) -> None:
         self._max_words = max_words
         self._groups: dict[Separators, list[tuple[tuple[int, ...], dict[Words, int]]]] = {}
-        found: dict[Separators, dict[tuple[int, ...], dict[Words, int]]] = defaultdict(lambda: defaultdict(dict))
+        grouped: dict[Separators, dict[tuple[int, ...], dict[Words, int]]] = defaultdict(lambda: defaultdict(dict))
         for number, template in enumerate(templates):
             separators, words = _cut(template, max_words)
             constants = tuple(i for i, word in enumerate(words) if word != WILDCARD)
-            found[separators][constants][tuple(words[i] for i in constants)] = number
-        for separators, by_constants in found.items():
+            grouped[separators][constants][tuple(words[i] for i in constants)] = number
+        for separators, by_constants in grouped.items():
             # Most constants first; of equally many, those further left.
             self._groups[separators] = sorted(by_constants.items(), key=lambda item: (-len(item[0]), item[0]))
 
@@ -305,12 +305,12 @@ class _Group:
     def clusters(self, members: Sequence[Words]) -> list[Cluster]:
         """Drain's clusters; the values of `key=value` do not take part in the comparison."""
         drain = _GroupDrain(depth=self._settings.depth, sim_th=self._settings.similarity, max_children=10_000)
-        found: dict[int, Cluster] = defaultdict(list)
+        clusters: dict[int, Cluster] = defaultdict(list)
         for words in members:
             seen = ["<value>" if self._kind(words, i) == "value" else word for i, word in enumerate(words)]
             cluster, _ = drain.add_log_message("\n".join(seen))
-            found[cluster.cluster_id].append(words)
-        return list(found.values())
+            clusters[cluster.cluster_id].append(words)
+        return list(clusters.values())
 
     def split(self, cluster: Cluster) -> list[Cluster]:
         """Undoes generalisation over few names: `slot <num> is UPLINK` and `… DOWNLINK` are two messages.

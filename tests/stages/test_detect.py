@@ -159,19 +159,19 @@ def test_threshold_is_half():
 
 
 @pytest.mark.parametrize("field", ["known", "expected"])
-def test_profile_of_other_templates_is_refused(field):
+def test_profile_of_other_templates_is_rejected(field):
     with pytest.raises(BundleError, match="names key elsewhere"):
         make(**{field: ["start", "elsewhere"]})
 
 
 @pytest.mark.parametrize("changes", [{"threshold": 0}, {"passing_runs": "many"}, {"other": 1}])
-def test_damaged_profile_is_refused(changes):
+def test_damaged_profile_is_rejected(changes):
     with pytest.raises(BundleError, match="1 invalid field"):
         make(**changes)
 
 
 class Order(NamedTuple):
-    """What a network says, as `KeyOrder` wants it."""
+    """What a network says about a run: a `KeyOrder`."""
 
     surprises: list[Surprise]
     count: int
@@ -185,7 +185,7 @@ def surprise(number: int, end: bool = False, source: str = "") -> Surprise:
 
 
 def test_without_surprises_ends_are_as_they_should_be():
-    """A network that knows how sources end takes the place of the comparison, also while it has seen no end."""
+    """A network that knows how sources end replaces the plain comparison, also while it has seen no end."""
     detector = make()
     states = {"": state_of(detector, [0, 2, 1])}
     assert [f.kind for f in detector.finish(states).findings] == ["end"]
@@ -214,7 +214,7 @@ def test_surprises_that_are_only_counted_weigh_too(count):
 
 @pytest.mark.parametrize(("mean", "score"), [(0.4, None), (0.5, None), (1.0, 1.0), (4.0, 3.0)])
 def test_surprisal_above_that_of_passing_runs(mean, score):
-    """Twice the surprisal is one point, as twice the length is; the finding is about the run and has no place."""
+    """Twice the surprisal is one point, as twice the length is; the finding is about the whole run and has no line."""
     detector = make()
     found = detector.finish({"": state_of(detector, [0, 1, 2])}, Order([], 0, mean)).findings
     assert found == ([] if score is None else [("order", score, "", "", None, 100, None, ())])
