@@ -80,7 +80,7 @@ def _check_bundle(settings: Settings) -> str:
 
 def _check_rules(settings: Settings) -> str:
     from stream_triage import wiring
-    from stream_triage.pipeline import bundle_rules
+    from stream_triage.model import bundle_rules
 
     bundle, rules = wiring.open_bundle(settings), wiring.open_rules(settings)
     together = rules.before(bundle_rules(bundle))
