@@ -19,7 +19,8 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
-from stream_triage.worker.runs import Item, PartitionRuns, RunRules, refused
+from stream_triage.worker.messages import as_dead_letter
+from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
@@ -173,7 +174,7 @@ class Engine:
         try:
             items = runs.take(record, self._clock.monotonic())
         except Exception as error:  # a fault of ours, at this message: the others must not suffer
-            items = [refused(record, fault_place(error))]
+            items = [as_dead_letter(record, fault_place(error))]
         self._pass_on(record.partition, items, again=record.offset < self._counted_before[record.partition])
 
     def _partition(self, number: int) -> PartitionRuns:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
-from stream_triage.worker import runs as stage
+from stream_triage.worker import messages, sequence
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000
@@ -173,10 +173,10 @@ class TestSequence:
         topic = Partition()
         topic.put("a", b"0\n", seq="0")
         items = [
-            item for number in range(2, 3 + stage.MAX_EARLY) for item in topic.put("a", b"%d\n" % number, seq=str(number))
+            item for number in range(2, 3 + sequence.MAX_EARLY) for item in topic.put("a", b"%d\n" % number, seq=str(number))
         ]
         assert problems(items) == ["message 1 never came"]
-        assert text(items).count(b"\n") == stage.MAX_EARLY + 1
+        assert text(items).count(b"\n") == sequence.MAX_EARLY + 1
         assert refused(topic.put("a", b"1\n", seq="1")) == ["it came after its place in the run was given up"]
 
     def test_what_waits_is_taken_at_the_end(self):
@@ -255,7 +255,7 @@ def test_labels_are_told_once_and_late_ones_too():
 
 def test_labels_without_end_are_cut_visibly():
     items = Partition().put("a", **{f"label{number}": "v" for number in range(70)})
-    assert len(items[0].headers) == stage.MAX_LABELS
+    assert len(items[0].headers) == messages.MAX_LABELS
     assert problems(items) == ["labels beyond 64, or longer ones, were cut off"]
 
 
