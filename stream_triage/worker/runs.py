@@ -312,9 +312,12 @@ class PartitionRuns:
         return self._apply(Event.SOURCES_ENDED, run, ending=message.source)
 
     def _end_as_recorded(self, key: str, before: int) -> list[Item]:
-        """Ends a run that is read again as it ended the first time, once its messages before this offset are taken."""
+        """Ends runs that are read again as they ended the first time, once their messages before this offset are taken.
+
+        Several, when what the first one held begins another that ended before this offset too.
+        """
         items: list[Item] = []
-        if (run := self._open.get(key)) and run.recorded and run.recorded.last < before:
+        while (run := self._open.get(key)) and run.recorded and run.recorded.last < before:
             event = Event.RECORDED_CUT if run.recorded.cut else Event.RECORDED_END
             items += self._apply(event, run) + self._place_carried()
         return items

@@ -284,6 +284,16 @@ class TestReadAgain:
         assert (text(items), ended(items)) == (b"one\ntwo\n", ["a"])
         assert refused(topic.put("a", b"late\n")) == ["its run is over"]
 
+    def test_runs_that_ended_behind_one_another_end_again(self):
+        """The text of the second was held in the first: both ended at one silence, and nothing later joins the second."""
+        closed_runs = [ClosedRun("a", "a", 0, 2), ClosedRun("a", "a@0", 0, 2)]
+        topic = Partition(closed_runs, start_pattern="^START")
+        topic.put("a", b"one\nSTART\ntwo\n", source="s", seq="1")
+        topic.put("a", b"x\n", source="t")
+        topic.put("b")  # the last message before that silence
+        items = topic.put("a", b"late\n", source="t")
+        assert (ended(items), text(items, "a@0"), refused(items)) == (["a", "a@0"], b"START\ntwo\n", ["its run is over"])
+
     def test_last_message_not_kept_any_more(self):
         topic = Partition([ClosedRun("a", "a", 0, 1)])
         topic.put("a", b"one\n")
