@@ -1,6 +1,7 @@
 """What a worker does, without Kafka: crashes at every step, sinks that fail, limits."""
 
 import random
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +164,41 @@ def test_crash_at_each_step(step: int):
         topic.work(step, batch=2)
     topic.work()
     check(topic, wanted)
+
+
+class WriteThroughSink(MemorySink):
+    """Verdicts are durable as soon as they are written, as lines of a file may be."""
+
+    def write(self, verdict, text=None) -> None:
+        super().write(verdict, text)
+        self.flush()
+
+
+@pytest.mark.parametrize("sink", [MemorySink, WriteThroughSink])
+def test_late_line_never_gives_a_second_verdict(sink: type[MemorySink]):
+    """A run ends by silence, the worker dies at any step of writing it, and a late line comes: one final verdict all the same.
+
+    The line is part of that verdict or a dead letter. With the verdict written before the run log, the next worker would
+    not know that the run has ended and would judge it again, with the line.
+    """
+    records = [Record("logs", 0, offset, YEAR_2026, b"a", b"line %d\n" % offset) for offset in range(3)]
+    late = Record("logs", 0, 3, YEAR_2026, b"a", b"a late line\n")
+    deaths = set()
+    for step in count(1):
+        topic = Topic(records)
+        topic.sink, topic.other = sink(), sink()
+        try:
+            topic.work(crash_at=step)
+            break
+        except Crash:
+            topic.records = [*records, late]
+            topic.work()
+        finals = {(verdict.lines, verdict.version) for written in (topic.sink, topic.other) for verdict in written.written}
+        outcome = finals.pop()[0], [letter.value for letter in topic.dead.letters]
+        assert not finals, f"two verdicts, after a death at step {step}"
+        assert outcome in ((4, []), (3, [late.value]))
+        deaths.add(outcome[0])
+    assert deaths == {3, 4}, "it died before and after the end was recorded"
 
 
 def test_repeats_and_disorder_change_nothing():

@@ -97,6 +97,14 @@ def test_states(state: State):
     assert BUILD[state]().state is state
 
 
+def silence(key: Key) -> list[Item]:
+    return key.wait(IDLE_SECONDS, silence=True)
+
+
+def long_time(key: Key) -> list[Item]:
+    return key.wait(MAX_SECONDS, silence=False)
+
+
 # State, event, action, what brings the event, what is seen.
 ROWS: list[tuple[State, Event, Action, Callable[[Key], list[Item]], list[str]]] = [
     (State.UNUSED, Event.TEXT, Action.BEGIN, lambda key: key.put(), ["a: text"]),
@@ -117,10 +125,10 @@ ROWS: list[tuple[State, Event, Action, Callable[[Key], list[Item]], list[str]]] 
     (State.ENDED, Event.SOURCES_ENDED, Action.NONE, lambda key: key.put(end=True), ["rejected text"]),
     (State.CUT, Event.SOURCES_ENDED, Action.NONE, lambda key: key.put(FULL, end=True), ["a@1: xxxxxxxx", "cut", "end a@1"]),
     (State.OPEN, Event.BYTE_LIMIT, Action.CUT, lambda key: key.put(FULL), ["a: xxxxxxxx", "cut", "end a"]),
-    (State.EARLY, Event.SILENCE, Action.END, lambda key: key.wait(IDLE_SECONDS, silence=True), ["a: held", "end a"]),
-    (State.OPEN, Event.SILENCE, Action.END, lambda key: key.wait(IDLE_SECONDS, silence=True), ["end a"]),
-    (State.EARLY, Event.TIME_LIMIT, Action.CUT, lambda key: key.wait(MAX_SECONDS, silence=False), ["cut", "a: held", "end a"]),
-    (State.OPEN, Event.TIME_LIMIT, Action.CUT, lambda key: key.wait(MAX_SECONDS, silence=False), ["cut", "end a"]),
+    (State.EARLY, Event.SILENCE, Action.END, silence, ["a: held", "end a"]),
+    (State.OPEN, Event.SILENCE, Action.END, silence, ["end a"]),
+    (State.EARLY, Event.TIME_LIMIT, Action.CUT, long_time, ["cut", "a: held", "end a"]),
+    (State.OPEN, Event.TIME_LIMIT, Action.CUT, long_time, ["cut", "end a"]),
 ]  # fmt: skip
 
 
