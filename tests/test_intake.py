@@ -287,6 +287,27 @@ def test_runs_that_differ_in_an_identity_alone_do_not_pass_unseen(triage: Triage
     assert intake.tally.errors == 1
 
 
+def test_redacted_ids_are_remembered_up_to_a_limit(triage: Triage, monkeypatch):
+    """Those not seen for longest are forgotten: memory is bounded, and runs that lie near each other are still noticed."""
+    monkeypatch.setattr("stream_triage.intake.MAX_REDACTED_IDS", 2)
+    problems = []
+    intake = Intake(triage, [], on_problem=problems.append)
+
+    def end(name: str, number: int) -> list[str]:
+        problems.clear()
+        intake.handle(RunEnd(f"{name}-imsi-00101000000000{number}"))
+        return [problem.path for problem in problems]
+
+    assert [end("a", 1), end("b", 1), end("a", 1)] == [[], [], []]
+    assert end("c", 1) == []  # b is forgotten: a was seen after it
+    assert end("a", 2) == ["a-imsi-<imsi>"]
+    assert end("c", 2) == ["c-imsi-<imsi>"]
+    assert end("b", 2) == []
+    assert len(intake._redacted_ids) == 2
+    intake.handle(RunEnd("plain"))
+    assert "plain" not in intake._redacted_ids
+
+
 def test_a_longer_text_replaces_a_verdict_that_was_given_again(triage: Triage, tmp_path):
     """The count of triages is carried over, so that growing text goes on counting as newer."""
     with SqliteStore(tmp_path / "v.sqlite") as store:

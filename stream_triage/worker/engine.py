@@ -5,9 +5,9 @@
 The order of `flush` is the guarantee that each run gets one final verdict, whatever dies in between:
 
 1. Dead letters. Once the position has passed a rejected message, its dead letter is all that is left of it.
-2. Run log: which runs have ended, and where. A worker that reads a run again ends it there, so the log must have the end of a
-   run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would get
-   a second, different verdict.
+2. Run log: which runs have ended, and where. A worker that reads a run again ends it there, so the log must have the end of
+   a run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would
+   get a second, different verdict.
 3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
 4. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
    verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
