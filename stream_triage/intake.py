@@ -1,7 +1,7 @@
 """Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and topics alike.
 
 An error must cost no more than it has to. A sink that fails costs no verdict: what it could not take is tried again with the
-next flush. A run whose text cannot be kept costs no other run; `costs_run` says which errors cost a run, and which are raised.
+next flush. A run whose text cannot be kept costs no other run. `costs_run` says which errors cost a run; others are raised.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
