@@ -176,7 +176,7 @@ class WriteThroughSink(MemorySink):
 
 @pytest.mark.parametrize("sink", [MemorySink, WriteThroughSink])
 def test_late_line_never_gives_a_second_verdict(sink: type[MemorySink]):
-    """A run ends by silence, the worker dies at any step of writing it, and a late line comes: one final verdict all the same.
+    """A run ends by silence, the worker dies while it writes it, and a late line comes: one final verdict all the same.
 
     The line is part of that verdict or a dead letter. With the verdict written before the run log, the next worker would
     not know that the run has ended and would judge it again, with the line.
