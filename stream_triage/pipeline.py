@@ -264,12 +264,12 @@ class Session:
         self._triage.advance([self])
         return self._verdict(final=False)
 
-    def lost(self) -> bool:
+    def certain_to_fail(self) -> bool:
         """Whether what came so far says surely that the run fails; never so where the bundle has no limit for that."""
         model = self._model
         if model.early_stop is None:
             return False
-        return model.early_stop.lost(state.classify[model.terms_place].seen for state in self._sources.values())
+        return model.early_stop.certain_to_fail(state.classify[model.terms_place].seen for state in self._sources.values())
 
     def close(self) -> Verdict:
         """The final verdict. The run's text stays readable in `text` until that is closed."""

@@ -52,5 +52,5 @@ class EarlyStop:
             came |= np.frombuffer(bytes(flags), dtype=np.uint8) > 0
         return float(self._weights[came].sum())
 
-    def lost(self, seen: Iterable[bytes | bytearray]) -> bool:
+    def certain_to_fail(self, seen: Iterable[bytes | bytearray]) -> bool:
         return self.score(seen) > self.about.limit
