@@ -87,7 +87,7 @@ class MessageReader:
         if text is None:
             return None
         if not isinstance(text, str):
-            raise RejectedMessage(f"the JSON field {self._text_field} is no text")
+            raise RejectedMessage(f"the JSON field {self._text_field} is not a string")
         return text.encode(errors="replace")
 
 
@@ -105,7 +105,7 @@ def run_key(record: Record) -> str:
     except UnicodeDecodeError:
         raise RejectedMessage("the key is not UTF-8") from None
     if not key.isprintable():
-        raise RejectedMessage("the key holds control characters")
+        raise RejectedMessage("the key contains control characters")
     return key
 
 
@@ -119,7 +119,7 @@ def _sequence_number(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise RejectedMessage("the header seq is no number from 0 on")
+        raise RejectedMessage("the header seq is not a whole number from 0 on")
     return int(text)
 
 
@@ -129,5 +129,5 @@ def _json_object(text: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         raise RejectedMessage("the message is not JSON; kafka.format says it should be") from None
     if not isinstance(fields, dict):
-        raise RejectedMessage("the message is no JSON object")
+        raise RejectedMessage("the message is not a JSON object")
     return fields

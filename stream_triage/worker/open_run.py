@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from stream_triage.records import Chunk, ClosedRun, Problem
-from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_LABELS, MAX_SOURCES, Message
+from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_LABEL_CHARACTERS, MAX_LABELS, MAX_SOURCES, Message
 from stream_triage.worker.sequence import SourceSequence
 
 __all__ = ["OpenRun", "OpenSource"]
@@ -103,4 +103,5 @@ class OpenRun:
         if self.labels_cut or not (message.labels_cut or len(kept) < len(new)):
             return kept, []
         self.labels_cut = True
-        return kept, [self.problem(f"labels beyond {MAX_LABELS}, or longer ones, were cut off", message.source)]
+        limits = f"{MAX_LABELS} labels of {MAX_LABEL_CHARACTERS} characters"
+        return kept, [self.problem(f"more than {limits}: the rest was cut off", message.source)]

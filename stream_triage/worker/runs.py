@@ -221,9 +221,9 @@ class PartitionRuns:
     def _in_order(self, run: OpenRun, source: OpenSource, message: Message, seq: int, reread_from: int) -> list[Item]:
         arrival = source.sequence.arrival(seq)
         if arrival is Arrival.BEFORE_FIRST:
-            return [as_dead_letter(message.record, "by its number it came before the first message of its run")]
+            return [as_dead_letter(message.record, "its sequence number is below that of the first message of its run")]
         if arrival is Arrival.GIVEN_UP:
-            return [as_dead_letter(message.record, "it came after its place in the run was given up")]
+            return [as_dead_letter(message.record, "it came too late: the gap at its sequence number was given up")]
         if arrival is Arrival.REPEATED:
             return []
         if arrival is Arrival.EARLY:
@@ -273,7 +273,7 @@ class PartitionRuns:
         if any(late):
             # Of text, only the late lines are kept. In JSON, lines cannot be told apart from what stands around them.
             partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(as_dead_letter(message.record, "its run is over", b"".join(late) if partly else None))
+            items.append(as_dead_letter(message.record, "its run has ended", b"".join(late) if partly else None))
         return items
 
     def _note_progress(self, message: Message, pieces: int | None) -> None:
@@ -323,7 +323,7 @@ class PartitionRuns:
         return items
 
     def _cut(self, run: OpenRun) -> list[Item]:
-        problem = run.problem(f"cut after {run.text_bytes} bytes; its rest is a run of its own", run.first_source)
+        problem = run.problem(f"cut after {run.text_bytes} bytes; what follows is another run", run.first_source)
         return [problem, *self._end(run, cut=True)]
 
     def _end(self, run: OpenRun, ending: str | None = None, *, cut: bool = False) -> list[Item]:

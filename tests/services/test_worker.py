@@ -371,7 +371,7 @@ class TestRefused:
             [b"whose am I\n", b"attach\n", b"text\n", b"text\n", b"too late\n"]
         )
         (after,) = [letter for letter in letters if letter.value == b"too late\n"]
-        assert (after.key, after.reason, after.headers) == (late.key, "its run is over", (("source", b"ue"),))
+        assert (after.key, after.reason, after.headers) == (late.key, "its run has ended", (("source", b"ue"),))
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_too_many_stop_the_worker(self, make_farm: MakeFarm):

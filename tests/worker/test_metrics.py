@@ -113,7 +113,7 @@ def test_health_and_readiness(metrics: Metrics) -> None:
     metered = MeteredWorker(worker, metrics)
     with serving(metrics, "127.0.0.1:0") as port:
         assert ask(port, "/health") == (200, "ok\n")
-        assert ask(port, "/ready") == (503, "no messages were asked for yet\n")
+        assert ask(port, "/ready") == (503, "nothing was fetched yet\n")
         metered.flush()
         assert ask(port, "/ready") == (200, "ok\n")
         worker.done, worker.errors = False, ["OpenSearch is away"]

@@ -75,7 +75,7 @@ class TestBoundaries:
         items = topic.put("a", b"one\nDONE\nlate\n")
         assert (text(items), ended(items)) == (b"one\nDONE\n", ["a"])
         (letter,) = [item for item in items if isinstance(item, DeadLetter)]
-        assert (letter.value, letter.reason) == (b"late\n", "its run is over")
+        assert (letter.value, letter.reason) == (b"late\n", "its run has ended")
 
     def test_start_pattern_opens_the_next_run(self):
         """Under a used key the id gets the offset, two starts in a message a number; ends the run that was open."""
@@ -90,7 +90,7 @@ class TestBoundaries:
         topic = Partition()
         topic.put("a", end="1")
         (letter,) = topic.put("a", b"late\n", source="ue")
-        assert letter == DeadLetter("message", "its run is over", "logs/0/1", b"a", b"late\n", (("source", b"ue"),))
+        assert letter == DeadLetter("message", "its run has ended", "logs/0/1", b"a", b"late\n", (("source", b"ue"),))
         assert topic.put("a", b"", end="1") == []  # its end once more says nothing new
 
     def test_idle_needs_proven_silence(self):
@@ -110,7 +110,7 @@ class TestBoundaries:
         """By bytes and by time; what comes then is a run of its own, and the partition is not held."""
         topic = Partition(max_run_bytes=6, max_run_seconds=100)
         items = topic.put("a", b"12345\n")
-        assert (ended(items), problems(items)) == (["a"], ["cut after 6 bytes; its rest is a run of its own"])
+        assert (ended(items), problems(items)) == (["a"], ["cut after 6 bytes; what follows is another run"])
         topic.put("a", b"more\n")
         assert topic.runs.run_ids == ["a@1"]
         topic.now = 101.0
@@ -167,7 +167,7 @@ class TestSequence:
         assert topic.silence(999) == []
         items = topic.silence(1)
         assert (problems(items), text(items)) == (["messages 1 to 2 never came"], b"3\n")
-        assert refused(topic.put("a", b"1\n", seq="1")) == ["its run is over"]
+        assert refused(topic.put("a", b"1\n", seq="1")) == ["its run has ended"]
 
     def test_too_many_early_messages(self):
         topic = Partition()
@@ -177,7 +177,7 @@ class TestSequence:
         ]
         assert problems(items) == ["message 1 never came"]
         assert text(items).count(b"\n") == sequence.MAX_EARLY + 1
-        assert refused(topic.put("a", b"1\n", seq="1")) == ["it came after its place in the run was given up"]
+        assert refused(topic.put("a", b"1\n", seq="1")) == ["it came too late: the gap at its sequence number was given up"]
 
     def test_what_waits_is_taken_at_the_end(self):
         topic = Partition(idle_seconds=10)
@@ -188,7 +188,7 @@ class TestSequence:
 
     @pytest.mark.parametrize("seq", ["-1", "x", "", "1.5", "9" * 30])
     def test_wrong_numbers_are_refused(self, seq: str):
-        assert refused(Partition().put("a", seq=seq)) == ["the header seq is no number from 0 on"]
+        assert refused(Partition().put("a", seq=seq)) == ["the header seq is not a whole number from 0 on"]
 
 
 class TestRefused:
@@ -221,9 +221,9 @@ class TestRefused:
         ("value", "reason"),
         [
             (b"plain text", "not JSON"),
-            (b"[1]", "no JSON object"),
+            (b"[1]", "not a JSON object"),
             (b'{"other": 1}', "no field message"),
-            (b'{"message": 5}', "is no text"),
+            (b'{"message": 5}', "is not a string"),
             (b"[" * 100_000, "not JSON"),
         ],
     )
@@ -256,7 +256,7 @@ def test_labels_are_told_once_and_late_ones_too():
 def test_labels_without_end_are_cut_visibly():
     items = Partition().put("a", **{f"label{number}": "v" for number in range(70)})
     assert len(items[0].headers) == messages.MAX_LABELS
-    assert problems(items) == ["labels beyond 64, or longer ones, were cut off"]
+    assert problems(items) == ["more than 64 labels of 1024 characters: the rest was cut off"]
 
 
 class TestReadAgain:
@@ -274,7 +274,7 @@ class TestReadAgain:
         topic = Partition([ClosedRun("a", "a", 2, 6)], first=5)
         assert topic.put("a") == []
         assert topic.put("a", end="1") == []
-        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+        assert refused(topic.put("a", b"late\n")) == ["its run has ended"]
         assert topic.runs.position == 8
 
     def test_other_runs_end_where_they_ended(self):
@@ -282,7 +282,7 @@ class TestReadAgain:
         topic = Partition([ClosedRun("a", "a", 0, 1)])
         items = topic.put("a", b"one\n") + topic.put("a", b"two\n")
         assert (text(items), ended(items)) == (b"one\ntwo\n", ["a"])
-        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+        assert refused(topic.put("a", b"late\n")) == ["its run has ended"]
 
     def test_runs_that_ended_behind_one_another_end_again(self):
         """The text of the second was held in the first: both ended at one silence, and nothing later joins the second."""
@@ -292,7 +292,7 @@ class TestReadAgain:
         topic.put("a", b"x\n", source="t")
         topic.put("b")  # the last message before that silence
         items = topic.put("a", b"late\n", source="t")
-        assert (ended(items), text(items, "a@0"), refused(items)) == (["a", "a@0"], b"START\ntwo\n", ["its run is over"])
+        assert (ended(items), text(items, "a@0"), refused(items)) == (["a", "a@0"], b"START\ntwo\n", ["its run has ended"])
 
     def test_last_message_not_kept_any_more(self):
         topic = Partition([ClosedRun("a", "a", 0, 1)])
