@@ -9,7 +9,7 @@ never by the pace at which they are read. Where a run did end by time, its end i
 is written, and a worker that reads it again ends it there:
 
 - a recorded run that began before the first offset read is durable: its messages are skipped up to its end;
-- a recorded run that began later is read again, and ends at its recorded last message, whatever comes behind it.
+- a recorded run that began later is read again, and ends at its recorded last message, whatever comes after it.
 """
 
 import math
@@ -117,8 +117,8 @@ class PartitionRuns:
             return []  # it belongs to a durable run, or was rejected because that run had ended
         items = self._end_as_recorded(key, record.offset)  # the topic may not keep its last message any more
         self._key_taken, self._pieces_taken = key, 0
-        items += self._place(key, message, record.offset)
-        items += self._place_carried()
+        items += self._assign(key, message, record.offset)
+        items += self._assign_carried()
         self._pieces_taken = None
         return items + self._end_as_recorded(key, record.offset + 1)
 
@@ -146,7 +146,7 @@ class PartitionRuns:
                 items += self._apply(Event.SILENCE, run)
             elif now - run.opened >= self._rules.max_run_seconds:
                 items += self._apply(Event.TIME_LIMIT, run)
-            items += self._place_carried()
+            items += self._assign_carried()
         return items
 
     def _begin_reading(self, offset: int) -> None:
@@ -185,7 +185,7 @@ class PartitionRuns:
             return self._end(run, ending)
         return self._cut(run) if action is Action.CUT else []
 
-    def _place(self, key: str, message: Message, reread_from: int) -> list[Item]:
+    def _assign(self, key: str, message: Message, reread_from: int) -> list[Item]:
         """Takes a message into the run of its key, in the order of its source.
 
         A worker must read from `reread_from` on to come to this message again: a run that it begins begins there.
@@ -203,11 +203,11 @@ class PartitionRuns:
             return self._pass_on(key, message, reread_from)
         return self._in_order(run, source, message, message.seq, reread_from)
 
-    def _place_carried(self) -> list[Item]:
+    def _assign_carried(self) -> list[Item]:
         """What was held when its run ended belongs to the next run, or comes too late."""
         items: list[Item] = []
         while self._carried:
-            items += self._place(*self._carried.popleft())
+            items += self._assign(*self._carried.popleft())
         return items
 
     def _begin(self, key: str, message: Message, reread_from: int) -> OpenRun:
@@ -271,7 +271,7 @@ class PartitionRuns:
         self._note_progress(message, None)
         items += self._end_source(key, message)
         if any(late):
-            # Of text, only the late lines are kept. In JSON, lines cannot be told apart from what stands around them.
+            # Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object.
             partly = len(late) < len(pieces) and self._rules.format == "text"
             items.append(as_dead_letter(message.record, "its run has ended", b"".join(late) if partly else None))
         return items
@@ -319,7 +319,7 @@ class PartitionRuns:
         items: list[Item] = []
         while (run := self._open.get(key)) and run.recorded and run.recorded.last < before:
             event = Event.RECORDED_CUT if run.recorded.cut else Event.RECORDED_END
-            items += self._apply(event, run) + self._place_carried()
+            items += self._apply(event, run) + self._assign_carried()
         return items
 
     def _cut(self, run: OpenRun) -> list[Item]:
@@ -358,7 +358,7 @@ class PartitionRuns:
         return items
 
     def _closed_run(self, run: OpenRun, cut: bool) -> ClosedRun:
-        """What is recorded of the end. Where the message being taken goes on behind it, pieces tell how far the run goes."""
+        """What is recorded of the end. If the message being taken goes on after it, `pieces` says how far the run goes."""
         in_message = self._key_taken == run.key and run.last_offset == self.next_offset - 1
         pieces = self._pieces_taken if in_message else None
         return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces)

@@ -122,7 +122,7 @@ def test_each_part_of_a_fetch_is_durable_before_the_next():
 
 
 def test_large_messages_make_small_parts(monkeypatch: pytest.MonkeyPatch):
-    """Verdicts do not wait for megabytes behind them."""
+    """Verdicts do not wait until all of a large fetch is taken."""
     monkeypatch.setattr(kafka, "PART_BYTES", 10)
     assert Setting([record(n, size=5) for n in range(3)]).run() == ["take 0 1", "flush", "take 2", "flush"]
 
@@ -258,7 +258,7 @@ class TestCommits:
         assert commits.due([self.A, self.B], {0: 5, 1: 9}, 0.0) == {self.B: 9}
         assert commits.due([self.A], {0: 4}, 0.0) == {}
 
-    def test_a_partition_that_comes_back_is_committed_anew(self):
+    def test_a_partition_that_comes_back_is_committed_again(self):
         """Another worker may have been set back meanwhile."""
         commits = Commits()
         commits.done({self.A: 5})

@@ -94,7 +94,7 @@ def test_a_message_passed_on_without_being_asked_about_decides_too():
     assert [sequence.arrival(number) for number in (3, 4, 5)] == [Arrival.BEFORE_FIRST, Arrival.REPEATED, Arrival.DUE]
 
 
-def test_numbers_begin_with_0_unless_told_otherwise():
+def test_numbers_begin_with_0_by_default():
     """A first message with number 1 is early: number 0 may still come."""
     assert Reader().take(1) is Arrival.EARLY
 

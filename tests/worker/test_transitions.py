@@ -172,10 +172,10 @@ def test_field_of_a_run_that_is_read_again(first: bytes, was_cut: bool):
     assert key.state is state
     assert key.wait(10 * MAX_SECONDS, silence=True) == []
     key.offset = 2  # the second message is not kept any more
-    items = key.put(b"behind\n")
+    items = key.put(b"later\n")
     assert outcome(items) == [
         *(["cut"] if was_cut else []), *([] if first else ["a: held"]), "end a",
-        "a@2: behind" if was_cut else "rejected behind",
+        "a@2: later" if was_cut else "rejected later",
     ]  # fmt: skip
     assert not [item for item in items if isinstance(item, ClosedRun)], "its end is recorded already"
 
