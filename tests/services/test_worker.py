@@ -162,9 +162,7 @@ class TestLive:
             assert versions == sorted(set(versions))
             assert len(versions) >= 2
 
-    def test_a_run_that_is_certain_to_fail_is_reported_while_it_goes_on(
-        self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]
-    ):
+    def test_a_run_that_is_certain_to_fail_is_reported(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
         """By HTTP, once, with the lines that show it; the bundle's limits decide."""
         handler, url = receiver
         farm = make_farm()
