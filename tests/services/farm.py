@@ -294,7 +294,7 @@ class Farm:
             await consumer.stop()
 
     def differences(self, wanted: Mapping[str, Verdict]) -> dict[str, list[str]]:
-        """Runs with no verdict, with two, or with another than expected, by sink. Sinks that append may repeat an equal one."""
+        """Runs with no verdict, two, or another than expected, by sink. Sinks that append may repeat an equal one."""
         from tests.verdicts import assert_same
 
         lost, doubled, different = [], [], []
