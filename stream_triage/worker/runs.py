@@ -35,7 +35,7 @@ MAX_ENDED = 50_000
 
 @dataclass(frozen=True)
 class RunRules:
-    """What a message holds and when a run is over; see the settings of the same names."""
+    """What a message contains and when a run ends; see the settings of the same names."""
 
     format: str = "text"
     json_text: str = "message"
@@ -59,7 +59,11 @@ class _Carried(NamedTuple):
 
 
 class PartitionRuns:
-    """The runs of one partition. `take` gets its messages."""
+    """The runs of one partition: `take` gets its messages, `idle` is called as time passes.
+
+    For one thread. What it returns must be handled in order. Its memory is bounded by the number of open runs and the limits
+    of `messages.py` and `sequence.py`; text is not kept, except that of messages that came before their turn.
+    """
 
     def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = ()) -> None:
         """`closed` are the runs of this partition whose ends were recorded, in any order."""
@@ -81,9 +85,9 @@ class PartitionRuns:
         self._now = 0.0
         self._reading = False
         self._pending_end: tuple[float, int] | None = None
-        """When the end of the partition was asked for, and the end: not reached yet."""
+        """A time, and the end of the partition at that time, which was not reached yet."""
         self._complete_until = -math.inf
-        """All that was in the partition at this moment was taken."""
+        """All that was in the partition at this time was taken."""
         self.next_offset = 0
         # Runs that ended at the same message stay in the order in which they ended.
         for run in sorted(closed, key=lambda run: run.end):
@@ -125,8 +129,8 @@ class PartitionRuns:
     def read_up_to(self, end_offset: int, asked: float) -> None:
         """The partition ended at `end_offset` at the time `asked`: silence until then is proven once all of it was taken.
 
-        Time that passes proves nothing: messages may be waiting in the topic while a sink is slow. One answer is kept until
-        its end is reached; a later answer would move the goal for ever while messages come faster than they are read.
+        Time that passes proves nothing: messages may be waiting in the topic while a sink is slow. One end is kept until it is
+        reached. If each later one replaced it, silence would never be proven while messages come faster than they are read.
         """
         if self.next_offset >= end_offset:
             self._complete_until, self._pending_end = max(self._complete_until, asked), None
@@ -136,7 +140,7 @@ class PartitionRuns:
             self._complete_until, self._pending_end = max(self._complete_until, self._pending_end[0]), None
 
     def idle(self, now: float) -> list[Item]:
-        """Ends runs that have been silent or open for too long."""
+        """Ends runs that have been silent or open for too long. `now` as in `take`."""
         self._now = now
         items: list[Item] = []
         for run in list(self._open.values()):

@@ -1,8 +1,9 @@
 """The state table of runs: what text, an end or a limit does to the run of a key. `runs.py` looks each event up here.
 
 A key has at most one open run. Its state and an event give an action, and the action the next state: `BEGIN` leads to
-`OPEN`, `END` to `ENDED` and `CUT` to `CUT`; the others leave the state as it is. A run is `EARLY` when it begins with a
-message that came before its turn, and `CLOSING` only while the messages that it held are passed on.
+`EARLY`, `END` to `ENDED` and `CUT` to `CUT`; the others leave it as it is. `EARLY` becomes `OPEN` when text of the run is
+passed on, which is at once unless its first message came before its turn. `CLOSING` lasts while an ending run passes on the
+messages that it held.
 
 `NONE` stands where an event cannot occur or changes nothing. tests/worker/test_transitions.py has a row for each field.
 """
@@ -19,7 +20,7 @@ class State(IntEnum):
     UNUSED = 0
     """No run had this key."""
     EARLY = 1
-    """A run is open; all its messages so far came before their turn and are held."""
+    """A run is open and nothing of it was passed on: its messages so far came before their turn and are held."""
     OPEN = 2
     """A run is open, and text of it was passed on."""
     CLOSING = 3
