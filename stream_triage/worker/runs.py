@@ -6,19 +6,17 @@ that starts the next one, when nothing came for a time, or at a limit; `transiti
 **Reading again.** The log of the partition is the only state of open runs: a worker that starts reads them again from their
 first messages, and must come to the same runs. So what belongs to a run is decided by the messages and their order alone,
 never by the pace at which they are read. Where a run did end by time, its end is recorded (`ClosedRun`) before its verdict
-is written, and a worker that reads it again ends it there:
-
-- a recorded run that began before the first offset read is durable: its messages are skipped up to its end;
-- a recorded run that began later is read again, and ends at its recorded last message, whatever comes after it.
+is written, and a worker that reads it again ends it there (`ended_runs.py`).
 """
 
 import math
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.worker.ended_runs import EndedRuns
 from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
 from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
@@ -28,9 +26,6 @@ from stream_triage.worker.transitions import TABLE, Action, Event, State
 __all__ = ["Item", "PartitionRuns", "RunRules"]
 
 Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
-
-# Keys of one partition whose ended runs are remembered; the oldest are forgotten, and a late line then begins a new run.
-MAX_ENDED = 50_000
 
 
 @dataclass(frozen=True)
@@ -71,12 +66,7 @@ class PartitionRuns:
         self._reader = MessageReader(rules.format, rules.json_text, rules.json_source, rules.json_end)
         self._cutter = Cutter(rules.start_pattern, rules.end_pattern)
         self._open: dict[str, OpenRun] = {}
-        self._ended: dict[str, list[ClosedRun]] = {}
-        """By key, the last run that ended, and those before it that share messages with it."""
-        self._durable_end: dict[str, tuple[int, float]] = {}
-        """By key, where its last durable run ended: offset, and pieces of that message."""
-        self._recorded: dict[str, list[ClosedRun]] = {}
-        """By key, the runs that are read again, in order."""
+        self._ended = EndedRuns(closed)
         self._carried: deque[_Carried] = deque()
         self._key_taken = ""
         """Key of the message that is being taken, or was last."""
@@ -89,9 +79,6 @@ class PartitionRuns:
         self._complete_until = -math.inf
         """All that was in the partition at this time was taken."""
         self.next_offset = 0
-        # Runs that ended at the same message stay in the order in which they ended.
-        for run in sorted(closed, key=lambda run: run.end):
-            self._recorded.setdefault(run.key, []).append(run)
 
     @property
     def position(self) -> int:
@@ -107,7 +94,8 @@ class PartitionRuns:
         """What one message brings, in order. `now` is in seconds, of a clock that never jumps."""
         self._now = now
         if not self._reading:
-            self._begin_reading(record.offset)
+            self._ended.begin_reading(record.offset)
+            self._reading = True
         elif record.offset < self.next_offset:
             return []  # the consumer was set back after a rebalance; this message was taken before it
         self.next_offset = record.offset + 1
@@ -117,8 +105,8 @@ class PartitionRuns:
             return [as_dead_letter(record, str(reason))]
         if message.text is None and not message.ends_source:
             return []  # a tombstone
-        if (record.offset, math.inf) <= self._durable_end.get(key, (-1, 0)):
-            return []  # it belongs to a durable run, or was rejected because that run had ended
+        if self._ended.covers(key, record.offset):
+            return []
         items = self._end_as_recorded(key, record.offset)  # the topic may not keep its last message any more
         self._key_taken, self._pieces_taken = key, 0
         items += self._assign(key, message, record.offset)
@@ -129,8 +117,9 @@ class PartitionRuns:
     def read_up_to(self, end_offset: int, asked: float) -> None:
         """The partition ended at `end_offset` at the time `asked`: silence until then is proven once all of it was taken.
 
-        Time that passes proves nothing: messages may be waiting in the topic while a sink is slow. One end is kept until it is
-        reached. If each later one replaced it, silence would never be proven while messages come faster than they are read.
+        Time that passes proves nothing: messages may be waiting in the topic while a sink is slow. One end is kept until it
+        is reached. If each later one replaced it, silence would never be proven while messages come faster than they are
+        read.
         """
         if self.next_offset >= end_offset:
             self._complete_until, self._pending_end = max(self._complete_until, asked), None
@@ -153,19 +142,6 @@ class PartitionRuns:
             items += self._assign_carried()
         return items
 
-    def _begin_reading(self, offset: int) -> None:
-        """Recorded runs that began before this offset are durable: no position passes the first message of another run."""
-        self._reading = True
-        for key, runs in list(self._recorded.items()):
-            for run in runs:
-                if run.first < offset:
-                    self._remember(run)
-                    if run.last >= offset:
-                        self._durable_end[key] = run.end
-            self._recorded[key] = [run for run in runs if run.first >= offset]
-            if not self._recorded[key]:
-                del self._recorded[key]
-
     def _key(self, record: Record) -> str:
         key = run_key(record)
         if key not in self._open and (reason := self._rules.refuse_key(key)):
@@ -175,8 +151,8 @@ class PartitionRuns:
     def _state(self, key: str) -> State:
         if run := self._open.get(key):
             return State.EARLY if not run.passed_on else State.CLOSING if run.closing else State.OPEN
-        if ended := self._ended.get(key):
-            return State.CUT if ended[-1].cut else State.ENDED
+        if ended := self._ended.last(key):
+            return State.CUT if ended.cut else State.ENDED
         return State.UNUSED
 
     def _action(self, event: Event, key: str) -> Action:
@@ -215,10 +191,9 @@ class PartitionRuns:
         return items
 
     def _begin(self, key: str, message: Message, reread_from: int) -> OpenRun:
-        offset, earlier = message.record.offset, self._ended.get(key, [])
-        run_id = _free_id(key, offset, {run.run_id for run in earlier})
-        recorded = next((run for run in self._recorded.get(key, []) if run.run_id == run_id), None)
-        first = min(reread_from, offset)
+        offset = message.record.offset
+        run_id = self._ended.free_id(key, offset)
+        recorded, first = self._ended.recorded(key, run_id), min(reread_from, offset)
         self._open[key] = run = OpenRun(key, run_id, first, self.next_offset - 1, self._now, self._now, recorded)
         return run
 
@@ -257,7 +232,7 @@ class PartitionRuns:
         late: list[bytes] = []
         pieces = self._cutter.pieces(message.text)
         for number, piece in enumerate(pieces):
-            if (message.record.offset, number) < self._durable_end.get(key, (-1, 0)):
+            if self._ended.covers_piece(key, message.record.offset, number):
                 continue
             self._note_progress(message, number)
             items += self._end_before(key, piece, message.source)
@@ -344,13 +319,13 @@ class PartitionRuns:
         del self._open[run.key]
         for source in run.sources.values():
             self._carried += [_Carried(run.key, message, run.first_offset) for message in source.sequence.held()]
-        ended = run.recorded or self._closed_run(run, cut)
-        self._remember(ended)
         if run.missing_unlisted:
             items.append(run.problem(f"{run.missing_unlisted} more messages never came", run.first_source))
         if run.recorded:
-            self._recorded[run.key].remove(run.recorded)
+            self._ended.add_again(run.recorded)
         else:
+            ended = self._closed_run(run, cut)
+            self._ended.add(ended)
             items.append(ended)
         return [*items, RunEnd(run.run_id, run.started)]
 
@@ -366,27 +341,3 @@ class PartitionRuns:
         in_message = self._key_taken == run.key and run.last_offset == self.next_offset - 1
         pieces = self._pieces_taken if in_message else None
         return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces)
-
-    def _remember(self, run: ClosedRun) -> None:
-        """Keeps the run as the last of its key, with those that share messages with it: their ids are not free."""
-        sharing = [known for known in self._ended.pop(run.key, []) if known.last >= run.first]
-        self._ended[run.key] = [*sharing, run]
-        if len(self._ended) > MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
-
-
-def _free_id(key: str, offset: int, taken: Container[str]) -> str:
-    """The key itself; if the key was used, with the offset of the run's first message, and a number where that was used.
-
-    The id depends on offsets alone, so that a run that is read again gets it again.
-
-    >>> _free_id("a", 7, []), _free_id("a", 7, ["a"]), _free_id("a", 7, ["a", "a@7"])
-    ('a', 'a@7', 'a@7.1')
-    """
-    if not taken:
-        return key
-    number, run_id = 0, f"{key}@{offset}"
-    while run_id in taken:
-        number += 1
-        run_id = f"{key}@{offset}.{number}"
-    return run_id
