@@ -192,7 +192,10 @@ class Evidence(_Record):
     source: str = ""
     number: int | None = Field(default=None, description="line number in the source, from 1; none for a missing line")
     text: str = Field(default="", description="the redacted line, or the template of the missing line")
-    key: str = ""
+    key: str = Field(
+        default="",
+        description="template key of the line (`new:…` if it matches no template), or of the missing line",
+    )
     rule: str = Field(default="", description="name of the hand-written rule")
     label: str = Field(default="", description="label that the rule gives")
     note: str = Field(default="", description="note that the author of the rule gave it")

@@ -50,6 +50,7 @@ class Engine:
         *,
         run_log: RunLog,
         dead_letters: DeadLetters,
+        rejected: deque[DeadLetter] | None = None,
         rules: RunRules | None = None,
         dead_per_hour: int = 1000,
         clock: Clock | None = None,
@@ -58,9 +59,13 @@ class Engine:
         owner: Callable[[Verdict], str | None] = lambda verdict: None,
         live: Live | None = None,
     ) -> None:
-        """See `Intake` for `on_verdict`, `on_problem`, `owner` and `live`."""
+        """See `Intake` for `on_verdict`, `on_problem`, `owner` and `live`.
+
+        `rejected` is where sinks, which exist before the engine, put documents that their server rejects during a flush.
+        """
         self._run_log = run_log
         self._dead_letters = dead_letters
+        self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
@@ -183,11 +188,6 @@ class Engine:
         self._intake.discard_open()
         self._intake.close()
 
-    def refuse(self, letter: DeadLetter) -> None:
-        """Keeps and counts what cannot be used; sinks call it with documents that their server does not take."""
-        self._keep(letter)
-        self._count(letter)
-
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
         """Stops all later flushes when a step raises.
@@ -257,10 +257,13 @@ class Engine:
             offset = self._partitions[number].next_offset
             self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
         self._newly_rejecting.clear()
-        if not (self._flushed(self._run_log) and self._judge() and self._intake.flush()):
+        if not (self._flushed(self._run_log) and self._judge()):
             return False
-        # Once more: runs that could not be judged, and documents that a server did not take, became dead letters meanwhile.
-        return self._flushed(self._dead_letters)
+        written = self._intake.flush()
+        # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
+        while self._rejected:
+            self._reject(self._rejected.popleft())
+        return written and self._flushed(self._dead_letters)
 
     def _judge(self) -> bool:
         """Gives the verdicts of the runs that have ended; false when interrupted, the rest belongs to another worker."""
@@ -279,6 +282,10 @@ class Engine:
             return False
         return True
 
+    def _reject(self, letter: DeadLetter) -> None:
+        self._keep(letter)
+        self._count(letter)
+
     def _keep(self, letter: DeadLetter) -> None:
         self._dead_letters.put(letter)
         self._unflushed = True
@@ -289,7 +296,7 @@ class Engine:
         self._rejection_times.append(self._clock.monotonic())
 
     def _give_up(self, run_id: str, reason: str) -> None:
-        self.refuse(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
+        self._reject(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
 
     def _check_rejections(self) -> None:
         """After a flush, so that nothing of what stops the worker is lost."""

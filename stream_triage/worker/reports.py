@@ -1,7 +1,7 @@
-"""A report of a worker every minute, as a document in `<prefix>-workers-YYYY.MM`, for the dashboard of the fleet.
+"""A worker's report every minute, as a document in `<prefix>-workers-YYYY.MM`: the dashboard of the fleet shows them.
 
-Counters are for the time since the last report; open runs and waiting messages are as they are at that moment. A report that
-OpenSearch does not take is not tried again, since verdicts matter more: its numbers go into the next one.
+Numbers are of the time since the last report; open runs and messages that wait are as they are at that moment. A report that
+OpenSearch does not take is told once and its numbers go into the next one: verdicts come first.
 """
 
 import threading
@@ -23,7 +23,7 @@ GAUGES: Final = ("open_runs", "messages_behind")
 
 
 class WorkerReports:
-    """Writes the reports of one worker. `about` has the fields that say which one it is; they are in every document."""
+    """`about` has the fields that say which worker it is."""
 
     def __init__(
         self,
@@ -39,21 +39,20 @@ class WorkerReports:
         self._about = about
         self._on_trouble = on_trouble
         self._clock = clock or SystemClock()
-        self._reported = dict.fromkeys(COUNTERS, 0.0)
-        self._failing = False
+        self._told = dict.fromkeys(COUNTERS, 0.0)
+        self._troubled = False
 
     def run(self, stopped: threading.Event) -> None:
-        """Reports every minute until stopped, and once more then."""
+        """Until stopped, and once more then."""
         with SearchServer(self._settings) as server:
             while not stopped.wait(PERIOD_SECONDS):
                 self.report(server)
             self.report(server)
 
     def report(self, server: SearchServer) -> None:
-        """Writes one report. That it fails is reported to `on_trouble` once, until a report succeeds again."""
         now, totals = self._clock.now(), self._metrics.totals()
         trouble = self._metrics.unready()
-        numbers = {name: int(totals[name] - self._reported[name]) for name in COUNTERS} | {
+        numbers = {name: int(totals[name] - self._told[name]) for name in COUNTERS} | {
             name: int(totals[name]) for name in GAUGES
         }
         fields = {"@timestamp": now.isoformat(timespec="milliseconds"), **self._about}
@@ -64,13 +63,13 @@ class WorkerReports:
         name = f"{worker}-{now.timestamp():.3f}"[-500:]
         try:
             check_templates(server, prefix, ("workers",))
-            (result,) = server.bulk([Document.made(f"{prefix}-workers-{now:%Y.%m}", name, 1, fields)])
-            if not result.written:
-                raise StoreError(f"OpenSearch rejected it: {result.reason}")
+            (answer,) = server.bulk([Document.made(f"{prefix}-workers-{now:%Y.%m}", name, 1, fields)])
+            if not answer.written:
+                raise StoreError(f"OpenSearch did not take it: {answer.reason}")
         except StoreError as error:
-            if not self._failing:
-                self._on_trouble(f"the report of this worker is missing from the fleet dashboard: {error}")
-            self._failing = True
+            if not self._troubled:
+                self._on_trouble(f"the report of this worker is missing in the dashboard of the fleet: {error}")
+            self._troubled = True
             return
-        self._failing = False
-        self._reported = {name: totals[name] for name in COUNTERS}
+        self._troubled = False
+        self._told = {name: totals[name] for name in COUNTERS}
