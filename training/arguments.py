@@ -48,7 +48,7 @@ def add_tracking(parser: argparse.ArgumentParser) -> None:
 
 
 def finish(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses the arguments; exits with a usage error if `--logs` comes without `--labels`."""
+    """Parses the arguments; exits with a usage error if `--logs` is given without `--labels`."""
     arguments = parser.parse_args(argv)
     if getattr(arguments, "logs", None) and not arguments.labels:
         parser.error("--logs needs --labels")

@@ -36,7 +36,7 @@ from training.splits import hold_out
 __all__ = ["Course", "certain_at", "courses_of", "fit_weights", "main", "measure", "scores_of"]
 
 FOLDS: Final = 5
-# Each failing run is learned from complete and this many times cut off behind a fifth of it or later.
+# Each failing run is learned from complete and this many times cut off after a fifth of it or later.
 CUTS: Final = 2
 SHORTEST_CUT: Final = 0.2
 PENALTY: Final = 1e-4

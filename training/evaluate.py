@@ -144,7 +144,7 @@ def scores_of(
 
 
 def _in_interval(alarms: NDArray[np.bool_], bundle: Bundle | None) -> str | None:
-    """Whether the false alarm rate of held-out runs lies in the interval that the detector states, and that interval."""
+    """Whether the false alarm rate of held-out runs is in the interval that the detector states, and that interval."""
     if bundle is None or not len(alarms):
         return None
     low, high = bundle.json("detector.json")["false_alarm_interval"]
@@ -231,7 +231,7 @@ def _confidence(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
 
 
 class CalibrationBin(NamedTuple):
-    """Mean confidence and accuracy of the runs whose confidence lies in one bin, and their number."""
+    """Mean confidence and accuracy of the runs whose confidence is in one bin, and their number."""
 
     confidence: float
     accuracy: float

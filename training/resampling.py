@@ -1,9 +1,9 @@
 """Bootstrap over groups of near-duplicates: how uncertain a figure is that was measured on some runs.
 
-Near-duplicates pass or fail together, so a hundred of them say hardly more than one. An interval that treats them as
-independent is too narrow. Here whole groups are drawn, with all their runs (the cluster bootstrap: Efron and Tibshirani,
-"An Introduction to the Bootstrap", 1993, chapter 8; Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
-section 3.8).
+Near-duplicates pass or fail together, so a hundred of them carry hardly more information than one. An interval that treats
+them as independent is too narrow. Here whole groups are drawn, with all their runs (the cluster bootstrap: Efron and
+Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8; Davison and Hinkley, "Bootstrap Methods and their
+Application", 1997, section 3.8).
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def rate_interval(events: NDArray[np.bool_], groups: Sequence[str], seed: int = 
     if len(names) < 2:
         return 0.0, 1.0
     tail = (1 - LEVEL) / 2
-    # Resamples repeat what was observed: with no event at all they would say [0, 0], however few the runs. The exact
+    # Resamples repeat what was observed: with no event at all the interval would be [0, 0], however few the runs. The exact
     # binomial limits (Clopper and Pearson) do not have this flaw; a group counts as one observation there.
     if not events.any():
         return 0.0, float(1 - tail ** (1 / len(names)))

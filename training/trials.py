@@ -1,4 +1,4 @@
-"""Rows of finished trials, one JSON object a line: an interrupted comparison continues behind its last row."""
+"""Rows of finished trials, one JSON object a line: an interrupted comparison continues after its last row."""
 
 import json
 from collections.abc import Mapping

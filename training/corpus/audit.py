@@ -190,8 +190,8 @@ def _goes_back(text: bytes) -> bool:
 
 
 def _milliseconds(at: str) -> int:
-    hours, minutes, seconds, rest = at[7:].split(":")
-    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(rest)
+    hours, minutes, seconds, milliseconds = at[7:].split(":")
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(milliseconds)
 
 
 def _random_access_time(runs: Sequence[GeneratedRun]) -> Figure:

@@ -24,8 +24,11 @@ def unfold(run: Run, ue: Ue, at_ms: float, cause: Cause, severe: bool) -> float:
     rng = run.rng
     run.rooting = severe
     for step in cause.steps:
+        # A mild cause shows the same records as a severe one, only fewer of them: neither a word nor a wording gives it
+        # away.
         count = rng.randint(step.low, step.high) if severe else min(step.low, rng.choice((1, 1, 1, 2)))
         for i in range(count):
+            # Attempts are counted up; other numbers are drawn for each record.
             values = {"n": i + 1, **cause.values} if step.name not in _OWN_NUMBERS else dict(cause.values)
             run.emit(at_ms, step.name, ue, **values)
             at_ms += rng.uniform(step.gap_low, step.gap_high)
@@ -41,9 +44,11 @@ _OWN_NUMBERS: Final = frozenset(
 
 def strike(run: Run, ue: Ue, since_ms: float, cause: Cause) -> None:
     """Marks the UE as failed; its statistics show the fault from now on."""
+    # What the cause does not change stays as it was.
     rng, before = run.rng, ue.radio_at(since_ms)
     worse = {name: rng.uniform(*limits) for name, limits in cause.radio.items()}
     if "cqi" in worse:
+        # Channel quality is an index of a table (TS 38.214, 5.2.2.1).
         worse["cqi"] = round(worse["cqi"])
     ue.radio.append((since_ms, Radio(**{**vars(before), **worse})))
     ue.failed = True
@@ -53,6 +58,7 @@ def break_down(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """The UE fails for good: adds one of the consequences of the cause, which is drawn."""
     strike(run, ue, at_ms, cause)
     run.symptomatic = True
+    # Records from here on are symptoms: the audit measures how far they are from the cause.
     CONSEQUENCES[run.rng.choice(cause.then)](run, ue, at_ms, cause)
     run.symptomatic = False
 
@@ -76,6 +82,8 @@ def _leave(run: Run, ue: Ue, at_ms: float, *, deregister: bool = False) -> None:
 def ra_fails(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """Random access fails after the highest number of preambles, and so do later attempts."""
     rng = run.rng
+    # Each attempt ends with the random access problem that MAC reports to the upper layers (TS 38.321, 5.1.4), after which
+    # the UE waits and tries again.
     limit = rng.choice(TRANSMISSION_LIMITS)
     for attempt in range(run.attempts(1, 4)):
         if attempt:
@@ -96,6 +104,7 @@ def msg3_fails(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
             run.emit(at_ms, "ra_start", ue)
             at_ms = _again(run, ue, at_ms + 5, cause)
         for i in range(rng.randint(2, 5)):
+            # HARQ retransmissions of message 3, then the contention resolution timer (TS 38.321, 5.1.5).
             run.emit(at_ms, "msg3", ue, n=i + 1)
             at_ms += rng.uniform(8, 30)
         run.emit(at_ms, "contention", ue)
@@ -122,6 +131,7 @@ def registration_fails(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     for attempt in range(run.attempts(1, 4)):
         if attempt:
             at_ms = _again(run, ue, at_ms + rng.uniform(2000, 12_000), cause)
+        # If the cause has no record of its own, the failed registration is the direct record.
         if not cause.steps:
             run.rooting = True
         run.emit(at_ms + 2, f"not_registered{run.suffix}", ue, **{"nasreason": "Registration rejected", **cause.values})
@@ -134,6 +144,8 @@ def leaves(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     rng = run.rng
     registration_fails(run, ue, at_ms, cause)
     at_ms = ue.left_ms or at_ms
+    # The network still schedules the UE for a while: layer 1 reports missing transmissions although the cause is a reject
+    # of layer 3.
     strike(run, ue, at_ms, _VANISHED)
     for name in ("pusch_dtx", "high_ul_bler", "out_of_sync"):
         for _ in range(rng.randint(1, 4)):
@@ -203,12 +215,14 @@ def rlf(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """A radio link failure without recovery: T310 expires, and re-establishment fails (TS 38.331, 5.3.10 and 5.3.7)."""
     rng = run.rng
     run.emit(at_ms, "t310_start", ue)
+    # Values of T310 (TS 38.331, 6.3.2).
     at_ms += rng.choice((200, 500, 1000, 2000))
     run.emit(at_ms, "t310_expiry", ue)
     run.emit(at_ms + 2, "reest_start", ue, reason="Radio link failure")
     run.emit(at_ms + 12, f"selection{run.suffix}", ue)
     run.emit(at_ms + 14, "ra_start", ue)
     at_ms += rng.uniform(500, 3000)
+    # T311: no cell was selected in time. T301: the network did not answer the request.
     run.emit(at_ms, rng.choice(("t301", "t311")), ue)
     _leave(run, ue, at_ms + 3)
     if rng.random() < 0.4:
@@ -234,6 +248,7 @@ def rlf_loop(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
 def reest_loop(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """Re-established, again and again. Whatever the layer of the cause, RLC gives up first (TS 38.322, 5.3.2)."""
     rng = run.rng
+    # Any bearer may report it, so the bearer does not give the layer away.
     bearer = rng.choice(("DRB Id: 1", "DRB Id: 1", "SRB Id: 1"))
     for attempt in range(run.attempts(3, 7)):
         if attempt:
@@ -261,6 +276,7 @@ def reest_integrity(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
 def sr_loop(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """After unanswered scheduling requests MAC starts a random access (TS 38.321, 5.4.4), again and again."""
     rng = run.rng
+    # The trigger is worded by the tester; without a resource for scheduling requests MAC starts a random access at once.
     trigger = "SR MAX Exceeded" if cause.name != "sr-no-resource" else "SR NO Resource"
     for attempt in range(run.attempts(3, 8)):
         if attempt:

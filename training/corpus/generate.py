@@ -98,11 +98,13 @@ def _generate(planned: Planned, known: Catalogue, seed: int) -> GeneratedRun:
 
 def _attempt(planned: Planned, known: Catalogue, rng: random.Random) -> GeneratedRun | None:
     """Generates one run; None if it must be drawn again."""
+    # The draws up to the fault do not depend on the label, so scripts, releases, dates and lengths cannot give it away.
     category = rng.choices(list(CATEGORIES), list(CATEGORIES.values()))[0]
     script = rng.choice([script for script in known.scripts[planned.hard] if script.category == category])
     start = FIRST_DAY + timedelta(days=rng.randrange(DAYS), seconds=rng.randrange(86_400), milliseconds=rng.randrange(1000))
     length = min(max(rng.lognormvariate(0, LENGTH[1]) * LENGTH[0], LENGTH[2]), LENGTH[3])
     run = Run(rng, script, rng.choice(FIRMWARES), length)
+    # Both splits have the same runs, so the causes must be those of the run's part in the hard split.
     fault = _fault(run, planned, known)
     if planned.label != "Pass" and fault is None:
         return None  # no cause of this label can strike in this script
@@ -153,6 +155,7 @@ def _fault(run: Run, planned: Planned, known: Catalogue) -> Fault | None:
     else:
         evidence = "absence" if cause.name == "negative-accepted" else "records"
     count = len(run.ues)
+    # Mostly one UE, sometimes a few, a quarter or all of them.
     struck = count if cause.whole_run else min(count, rng.choice((1, 1, rng.randint(1, 3), ceil(count / 4), count)))
     ues = frozenset(ue.number for ue in rng.sample(run.ues, struck))
     # A cause of the whole run has its records once, not once for each UE.

@@ -42,9 +42,11 @@ class Catalogue(NamedTuple):
 
 def plan(runs: int, seed: int) -> list[Planned]:
     """Labels and parts of all runs, in random order, so that the number of a run does not give its label away."""
+    # Plan, catalogue, scripts and runs have random sources of their own: a change to one leaves the others as they are.
     rng = random.Random(f"plan {seed}")
     planned: list[tuple[str, Part, Part]] = []
     for label, count in _shares(runs, PUBLISHED_TEST).items():
+        # Both splits have the same sizes, label by label, and are drawn independently.
         easy, hard = _parts(count), _parts(count)
         rng.shuffle(easy)
         rng.shuffle(hard)
@@ -57,6 +59,7 @@ def _shares(total: int, weights: Mapping[str, int]) -> dict[str, int]:
     """Whole numbers in proportion to the weights that add up to the total (method of largest remainders)."""
     exact = {name: total * weight / sum(weights.values()) for name, weight in weights.items()}
     counts = {name: int(value) for name, value in exact.items()}
+    # The runs that rounding down leaves over go to the labels with the largest remainders.
     short = total - sum(counts.values())
     for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
         counts[name] += 1
@@ -85,6 +88,7 @@ def catalogue(seed: int) -> Catalogue:
         if all(_covers(some) for some in causes.values()):
             break
     dealt: dict[Part, list[Script]] = {part: [] for part in PARTS}
+    # By category, so that each part has scripts of every category.
     for category in CATEGORIES:
         _deal(rng, [script for script in known if script.category == category], dealt)
     return Catalogue({p: tuple(some) for p, some in causes.items()}, {p: tuple(some) for p, some in dealt.items()})

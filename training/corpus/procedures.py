@@ -47,6 +47,7 @@ def _random_access(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float 
     run.emit(at_ms, "ra_start", ue)
     if run.traced("l1"):
         run.emit(at_ms + 1, "prach", ue, n=1)
+    # A second preamble is usual in healthy runs.
     preambles = rng.choice((1, 1, 1, 2))
     trouble = troubles.get("ra")
     if trouble:
@@ -54,6 +55,7 @@ def _random_access(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float 
         if after is None:
             return None
         at_ms = after
+        # After a trouble the random access takes more preambles, and sometimes a second attempt.
         preambles = rng.randint(2, 4)
         if rng.random() < 0.5:
             run.emit(at_ms, "ra_error", ue, n=rng.choice((6, 8, 10)))
@@ -108,6 +110,7 @@ def _registration(run: Run, ue: Ue, at_ms: float, troubles: Troubles) -> float |
         if after is None:
             return None
         at_ms = after
+    # Registration takes about a second, and up to 16 seconds in a busy network.
     at_ms += min(16_000.0, 300 + rng.lognormvariate(6.6, 1.1))
     run.emit(at_ms, f"registered{run.suffix}", ue)
     ue.done["registered"] = at_ms
@@ -150,6 +153,7 @@ def traffic(run: Run, ue: Ue, since_ms: float, until_ms: float, records: int) ->
     for layer in run.script.trace:
         for _ in range(records):
             name = rng.choice(HEALTHY[layer])
+            # Bandwidth parts and SDAP end markers exist in NR alone.
             if run.rat == "LTE" and name in ("bwp", "end_marker"):
                 name = "status"
             run.emit(rng.uniform(since_ms, until_ms), name, ue)
@@ -170,6 +174,7 @@ def mobility(run: Run, ue: Ue, since_ms: float, until_ms: float, trouble: Troubl
         target = rng.choice([cell for cell in run.cells if cell != ue.cell])
         run.emit(at_ms, "report", ue, target=target)
         struck = trouble if i == len(times) - 1 else None
+        # Without a measurement, or without an answer to it, there is no command.
         before_command = struck is not None and struck.cause.name in ("ho-no-command", "ho-measurement")
         if struck and before_command and _endured(run, ue, at_ms + 200, struck) is None:
             return
@@ -192,6 +197,7 @@ def overcome(run: Run, ue: Ue, at_ms: float, cause: Cause) -> None:
     """Adds a mild trouble in the traffic of one UE, and the successful recovery by the procedures of its layer."""
     rng = run.rng
     at_ms = unfold(run, ue, at_ms, cause, severe=False)
+    # Recovery is worded like the first steps of a failure: re-establishment, random access, T310.
     follows = rng.random()
     if any(step.name == "out_of_sync" for step in cause.steps):
         run.emit(at_ms + 5, "t310_start", ue)

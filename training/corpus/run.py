@@ -125,7 +125,7 @@ class Run:
         return "NRSETMUERADIOCONTEXTCELL" if self.rat == "NR" else "SetMueRadioContextCell"
 
     def command(self, text: str, *answer: str, low: float = 1, high: float = 60, section: str = "") -> float:
-        """Adds a command at the clock and its confirmation, and moves the clock behind both.
+        """Adds a command at the clock and its confirmation, and moves the clock past both.
 
         Args:
             text: The command.
@@ -169,10 +169,10 @@ class Run:
         if not message.healthy:
             self.layers.add(message.layer)
         wording = message.wordings[self.firmware.wording % len(message.wordings)]
-        head, *rest = wording.format_map(_Values(self, ue, values)).split("|")
+        head, *continued = wording.format_map(_Values(self, ue, values)).split("|")
         root = self.rooting and not message.healthy
         symptom = (self.rooting or self.symptomatic) and not message.healthy
-        self.timeline.add(at_ms, f"I: CMPI {head}", *rest, root=root, symptom=symptom)
+        self.timeline.add(at_ms, f"I: CMPI {head}", *continued, root=root, symptom=symptom)
 
     def warn(self, at_ms: float, text: str, *, symptom: bool = False) -> None:
         """Adds a warning of the tester."""

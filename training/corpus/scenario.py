@@ -59,11 +59,13 @@ def scenario(run: Run, fault: Fault | None, confusing: Sequence[Cause]) -> tuple
         Names of the confusers that were added.
     """
     rng, script = run.rng, run.script
+    # Activation starts all UEs, one after the other.
     begin = run.now
     run.timeline.add(begin, f"{run.firmware.forward} mte Activate -1", section="traffic")
     run.timeline.add(begin + rng.uniform(1, 60), f"C: FORW 0x00 {run.firmware.ok} MTE ACTIVATE: RETURN CODE:0 SUCCEEDED")
     end = begin + script.stagger_ms * len(run.ues) + rng.uniform(40_000, 400_000)
     confusers, mild = _confusers(run, fault, confusing)
+    # Without a cell there are no UEs to follow.
     if fault and fault.cause.stage == "cell":
         _cell_fault(run, fault, begin + 200)
     else:
@@ -85,6 +87,7 @@ def scenario(run: Run, fault: Fault | None, confusing: Sequence[Cause]) -> tuple
     if run.crashed_ms is None:
         stop(run)
     else:
+        # After a crash nothing is logged; what was planned for later is dropped.
         run.timeline.entries = [entry for entry in run.timeline.entries if entry.at_ms <= run.crashed_ms]
     return tuple(confusers)
 
@@ -104,10 +107,12 @@ def _cell_fault(run: Run, fault: Fault, at_ms: float) -> None:
 def _ues(run: Run, fault: Fault | None, mild: Mapping[int, Mild], begin: float, end: float) -> None:
     """Adds all UEs, each from its start to its end, in cycles of attach and detach if the script has them."""
     rng, script = run.rng, run.script
+    # A cause of the whole run has its direct records at the first struck UE; the others show consequences alone.
     struck_once = False
     for ue in run.ues:
         start = begin + ue.number * script.stagger_ms + rng.uniform(0, 300)
         cycles = script.cycles
+        # In scripts with several cycles the fault strikes in one of them; the cycles before are healthy.
         broken_cycle = rng.randrange(cycles)
         span = (end - start) / cycles
         for cycle in range(cycles):
@@ -121,6 +126,7 @@ def _ues(run: Run, fault: Fault | None, mild: Mapping[int, Mild], begin: float, 
                 break
             if cycle + 1 < cycles:
                 detach(run, ue, start + (cycle + 0.92) * span)
+                # The next cycle reaches its milestones anew.
                 ue.done.clear()
 
 
@@ -144,6 +150,7 @@ def _cycle(run: Run, ue: Ue, span: tuple[float, float], fault: Fault | None, mil
     stage = fault.cause.stage if fault else None
     if script.negative:
         return _negative(run, ue, begin, fault, troubles)
+    # Faults of the attach procedure: the UE gets as far as the stage.
     if fault and stage in ("ra", "rrc", "nas", "session"):
         if fault.evidence == "absence" or quiet:
             _attach_until(run, ue, begin, stage, fault)
@@ -154,6 +161,7 @@ def _cycle(run: Run, ue: Ue, span: tuple[float, float], fault: Fault | None, mil
     run.silent = frozenset()
     if reached is None:
         return False
+    # A UE whose attach took long still has some traffic.
     traffic_end = max(end, reached + 5000)
     # Healthy records take a part of the log's length that is shared by all traced layers, UEs and cycles.
     layers = max(1, len(script.trace)) * len(run.ues) * script.cycles
@@ -161,6 +169,7 @@ def _cycle(run: Run, ue: Ue, span: tuple[float, float], fault: Fault | None, mil
     struck = fault if fault and stage in ("traffic", "handover") else None
     moment = reached + (traffic_end - reached) * rng.uniform(*_when(struck))
     traffic(run, ue, reached, moment if struck else traffic_end, records)
+    # A UE that fails in its traffic makes no handovers: its failure would have two causes.
     if script.mobile and not (struck and stage == "traffic"):
         trouble = troubles.get("handover")
         if struck and (struck.evidence == "tail" or (struck.evidence == "records" and not quiet)):
@@ -172,6 +181,7 @@ def _cycle(run: Run, ue: Ue, span: tuple[float, float], fault: Fault | None, mil
         _break_traffic(run, ue, moment, struck, quiet=quiet)
         if ue.left_ms is None:
             traffic(run, ue, moment, traffic_end, max(1, records // 3))
+    # A mild trouble must be over before the fault strikes, or the UE would seem to recover from it.
     if (cause := mild.get("traffic")) and not (ue.left_ms and ue.left_ms < moment):
         overcome(run, ue, rng.uniform(reached, moment), cause)
     return ue.left_ms is None
@@ -188,6 +198,7 @@ def _break_traffic(run: Run, ue: Ue, at_ms: float, fault: Fault, *, quiet: bool)
     """Adds a fault that strikes in the traffic."""
     cause = fault.cause
     for counter in cause.counters:
+        # Counters of the radio unit are seen in its statistics alone.
         run.late.append((at_ms, {counter: run.rng.randint(2000, 400_000)}))
     if fault.evidence == "absence" or quiet:
         strike(run, ue, at_ms, cause)
@@ -251,8 +262,10 @@ def _confusers(run: Run, fault: Fault | None, confusing: Sequence[Cause]) -> tup
     names: list[str] = []
     mild: dict[int, dict[Stage, Cause]] = {}
     possible = [cause for cause in confusing if can_strike(cause, run.script) and cause.stage not in ("cell", "negative")]
+    # Runs with many UEs have more troubles that pass.
     for _ in range(min(rng.choice((1, 1, 2, 3)) + len(run.ues) // 16, len(possible))):
         ue, cause = rng.choice(run.ues).number, rng.choice(possible)
+        # At the stage where a UE fails for good there is no other trouble that it gets over.
         if fault and ue in fault.ues and cause.stage == fault.cause.stage:
             continue
         if mild.setdefault(ue, {}).setdefault(cause.stage, cause) is cause:
@@ -270,6 +283,7 @@ def _waits(run: Run, fault: Fault | None, at_ms: float) -> None:
         "refused": "REGISTRATION REJECT" if run.rat == "NR" else "ATTACH REJECT",
     }
     for milestone in ("refused",) if script.negative else dict.fromkeys(script.waits):
+        # The last UE starts late in runs with many UEs, and scripts allow for that.
         limit = rng.choice((30, 60, 120)) * 1000.0 + script.stagger_ms * len(run.ues)
         came = last.done.get(milestone)
         # A timeout that is too short for a healthy run: a warning alone is no sign of a fault.
@@ -290,6 +304,7 @@ def _linger(run: Run, fault: Fault, at_ms: float) -> None:
         return
     run.symptomatic = True
     ue = run.rng.choice(struck)
+    # A UE that left reports that it lost the network; one that is still connected shows errors of RLC.
     if ue.left_ms is not None or "connected" not in ue.done:
         run.emit(at_ms, "plmn_loss", ue)
     else:
@@ -301,7 +316,7 @@ def _linger(run: Run, fault: Fault, at_ms: float) -> None:
 def _statistics(run: Run, fault: Fault | None, begin: float, end: float, final: float) -> None:
     """Adds statistics commands until the log has its length; the last ones come after the traffic.
 
-    They take most of a long log, as in real ones, and lie between the first record of a fault and its last symptom.
+    They take most of a long log, as in real ones, and are between the first record of a fault and its last symptom.
     """
     rng, script = run.rng, run.script
     struck = [ue for ue in run.ues if fault and ue.number in fault.ues and ue.failed]
@@ -309,6 +324,7 @@ def _statistics(run: Run, fault: Fault | None, begin: float, end: float, final: 
     run.now = (begin + end) / 2
     some = run.ues[:: max(1, len(run.ues) // 4)]
     each = sum(cleaned_size(line) for ue in some for line in rows(run, ue, script.tables)) / len(some)
+    # Statistics fill what the events leave of the length, so that the length of a log does not depend on its label.
     room = max(0.0, run.length - run.timeline.characters() - 900)
     shots = min(STATISTICS, max(1, ceil(room / (each * len(run.ues)))))
     per_shot = max(1, min(len(run.ues), int(room / each / shots)))
@@ -317,6 +333,7 @@ def _statistics(run: Run, fault: Fault | None, begin: float, end: float, final: 
     for i, at_ms in enumerate([*times, final]):
         run.now = max(at_ms, run.now)  # the tester answers one command after the other
         last = i == len(times)
+        # The last tables show two more of the struck UEs: the statistics that an engineer asks for at the end.
         shown = {ue.number: ue for ue in (*struck[: per_shot + 2 * last], *rng.sample(run.ues, per_shot))}
         # Struck UEs are among those shown, or the fault of a run without records could not be seen.
         chosen = [shown[number] for number in list(shown)[: max(per_shot, 1 + last)]]

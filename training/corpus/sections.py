@@ -75,6 +75,7 @@ def _radio(run: Run) -> None:
     ):
         run.command(command, f"C: {command.split()[0]} 0x00 {ok}")
     run.command(f"CONF ORU ORU1 MtuOverride {rng.choice((1500, 9000, 9216))}", f"C: CONF 0x00 {ok}")
+    # A set-up that fails once is not a fault; tester-set-up fails several times.
     if rng.random() < SECOND_SETUP:
         run.command("SCFG MTS_MODE", "C: SCFG 0x06 Failure - Master Initialise failed.", low=1000, high=9000)
         run.command("RBOT", f"C: RBOT 0x00 {ok}", "I: REBOOT - The Test Mobile has rebooted. ", low=2000, high=9000)
@@ -86,6 +87,7 @@ def _radio(run: Run) -> None:
 
 def _logging(run: Run) -> None:
     rng, script = run.rng, run.script
+    # What belongs to the script is drawn from its own source, and is the same in each of its runs.
     own = random.Random(script.order)
     run.command(f"#$$LC_GRP {own.choice(LOG_GROUPS)} ON", section="logging")
     for group in own.sample(LOG_GROUPS, own.randint(3, 8)):
@@ -110,6 +112,7 @@ def _cell(run: Run) -> None:
     for context, cell in enumerate(run.cells):
         optional = "[] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
         words = f"{name} {context} {cell} {run.fullfreq} {rng.choice((20, 40, 100))} {optional}"
+        # The same return codes as those of the faults of the cell search, in which several searches fail.
         if context == 0 and rng.random() < FIRST_SEARCH_FAILS:
             code, reason = rng.choice(((8030, NO_SYSTEM_INFORMATION), (15014, f"{run.rat} {NO_LOCK}")))
             run.command(

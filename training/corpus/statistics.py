@@ -28,11 +28,14 @@ def rows(run: Run, ue: Ue, tables: Sequence[str]) -> list[str]:
     """What GETSTATS prints for one UE at the clock."""
     rng, radio = run.rng, ue.radio_at(run.now)
     since = ue.done.get("connected")
+    # A UE has counters only while it is connected.
     up = since is not None and since < run.now and (ue.left_ms is None or ue.left_ms > run.now)
     context = run.cells.index(ue.cell) if ue.cell in run.cells else 0
     lines = [f"UE ID: {ue.number}   (Radio Context: {context}   Cell ID: {ue.cell}   DL Freq: {run.fullfreq} MHz)"]
+    # Without traffic a little signalling is left.
     load = (rng.uniform(0.6, 1.0) if run.script.traffic != "none" else 0.002) if up else 0.0
     elapsed = max(1.0, (run.now - (since or 0)) / 1000)
+    # Counters grow with the time since the connection, up to ten minutes.
     blocks = int(min(elapsed, 600) * rng.uniform(200, 900) * (0.05 + load)) if up else 0
     if up:
         lines.append(f"   BCH CRC ok   CQI: {radio.cqi}   RI: {rng.randint(1, 4)}   RSRP: {ue.rsrp:.1f} dBm")
@@ -57,6 +60,7 @@ def _noisy(draw: float, bler: float) -> float:
 def _shared(run: Run, direction: str, blocks: int, bler: float, load: float) -> list[str]:
     """The table of one shared channel; rates in bit/s."""
     rate = int(run.rng.uniform(40e6, 900e6) * load)
+    # Rates are computed from the counts, so that the columns of a table agree.
     errors = int(blocks * bler)
     bits = blocks * 8448
     bit_errors = int(errors * 8448 * 0.02)
@@ -112,8 +116,10 @@ def radio_unit(run: Run) -> None:
     run.command(f"GETRUSTATS {run.ru}", f"C: GETRUSTATS 0x00 {run.firmware.ok}")
     on_time = int(run.now * rng.uniform(30, 300))
     for name in RADIO_UNIT_COUNTERS:
+        # A few late or lost messages are normal in any run.
         usual = on_time if "ON_TIME" in name or name == "TX_TOTAL" else rng.choice((0, 0, 0, rng.randint(1, 10)))
         run.timeline.add(run.now, f"[{name}]: {int(usual * rng.uniform(0.98, 1)) + grown[name]}")
+    # The latest message agrees with the counters of late ones.
     latest = rng.uniform(900, 2500) if grown["RX_LATE_C_DL"] or grown["RX_LATE(_U)"] else rng.uniform(0, 90)
     run.timeline.add(run.now, f"[RX_LATEST_C_DL]: {latest:.3f} us")
     run.now += 20

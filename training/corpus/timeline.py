@@ -86,6 +86,7 @@ class Timeline:
         """
         entries = self._limited(sorted(self.entries))
         stamps = self._stamps(rng, [entry.at_ms for entry in entries])
+        # Each log has a share of missing lines of its own.
         loss = rng.uniform(*MISSING_LINES)
         first_root = next((entry for entry in entries if entry.root), None)
         out: list[str] = []
@@ -94,6 +95,7 @@ class Timeline:
         for entry, at in zip(entries, stamps, strict=True):
             if entry.section:
                 sections.append((entry.section, len(out) + 1))
+            # The first record of a section is kept, too: the audit finds sections by it.
             safe = entry.kept or entry.section or entry is first_root
             stamp = _stamp(start + timedelta(milliseconds=at))
             for i, line in enumerate(entry.lines):
@@ -120,6 +122,7 @@ class Timeline:
             if not entries[end].root:
                 excess -= _size(entries[end])
             end += 1
+        # The tester says so itself when it drops records.
         note = Entry(
             entries[end - 1].at_ms, -1, ("I: TMAE 0x0 Information - Log size limit reached, oldest records discarded.",)
         )
@@ -131,6 +134,7 @@ class Timeline:
         if rng.random() >= BUFFERING_SHARE or not times:
             return times
         window = rng.uniform(*BUFFERING_MS)
+        # The time of the flush is the end of the window, so no record is stamped before it happened.
         return [times[0] + ceil((at - times[0]) / window) * window for at in times]
 
 

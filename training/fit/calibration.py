@@ -27,6 +27,7 @@ Scores = NDArray[np.float64]
 
 def log_loss(scores: Scores, targets: NDArray[np.intp]) -> float:
     """Mean negative log-likelihood of the true labels, in nats; `scores` are logits, shape (runs, L)."""
+    # The log-softmax is computed in one step: a softmax that rounds to 0 would give an infinite loss.
     return float(-log_softmax(scores, axis=1)[np.arange(len(targets)), targets].mean())
 
 
@@ -36,6 +37,8 @@ def temperature(scores: Scores, targets: NDArray[np.intp]) -> float:
     One number calibrates a model without changing any of its labels (Guo et al., "On Calibration of Modern Neural
     Networks", 2017, section 4.2).
     """
+    # Searched on a logarithmic scale, on which halving and doubling the scores are equally far. The loss has a single
+    # minimum in it, and the bounds keep a model that is always right on few runs from a temperature of 0.
     best = minimize_scalar(lambda log_t: log_loss(scores / np.exp(log_t), targets), bounds=(-3, 3), method="bounded")
     return float(np.exp(best.x))
 
@@ -68,17 +71,23 @@ def fit_pool(scores: Mapping[str, Scores], targets: NDArray[np.intp]) -> Pooling
         The best pool; of equally good ones, the one with the largest share for the first model.
     """
     names, best = list(scores), None
+    # All ways to cut a bar of ten tenths into one piece for each model; a piece may be empty. With three models these are
+    # 66 trials, so nothing cleverer is needed.
     for ends in combinations_with_replacement(range(STEPS + 1), len(names) - 1):
         cuts = (0, *ends, STEPS)
         # The first model's share is the first cut, which rises: a later trial of equal loss favours the first model.
         shares = {name: (b - a) / STEPS for name, a, b in zip(names, cuts, cuts[1:], strict=False)}
+        # Log-odds are added, not probabilities: in a sum each line keeps its share, so the evidence of a verdict stays
+        # exact.
         pooled = np.sum([share * scores[name] for name, share in shares.items()], axis=0)
+        # Models that agree make a pool that is too sure of itself or not sure enough, so each trial is calibrated anew.
         divisor = temperature(pooled, targets)
         loss = log_loss(pooled / divisor, targets)
         if best is None or loss <= best[0] + 1e-9:
             best = min(loss, best[0]) if best else loss, shares, divisor, pooled / divisor
     assert best is not None
     loss, shares, divisor, pooled = best
+    # Each model alone is calibrated, too: only then do the losses not depend on the scale of the scores.
     alone = {name: round(log_loss(of_one / temperature(of_one, targets), targets), 5) for name, of_one in scores.items()}
     return Pooling({n: s for n, s in shares.items() if s > 0}, divisor, pooled, alone | {"pool": round(loss, 5)})
 
@@ -96,6 +105,8 @@ def review_limit(scores: Scores, targets: NDArray[np.intp]) -> float:
     """
     probabilities = softmax(scores, axis=1)
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != targets
+    # From the lowest limit up: a review costs an engineer minutes, so no more verdicts are held back than the accepted
+    # error asks for.
     for limit in LIMITS:
         decided = confidence >= limit
         if not decided.any() or wrong[decided].mean() <= ACCEPTED_ERROR:

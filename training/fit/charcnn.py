@@ -68,6 +68,7 @@ class CharCNNTask:
             labels: Number of labels.
             seed: Seed of the first weights.
         """
+        # Before the network is created: its first weights are drawn here.
         torch.manual_seed(seed)
         config = CharCNNConfig(
             symbols=len(folded.alphabet),
@@ -94,6 +95,7 @@ class CharCNNTask:
         order = rng.permutation(self._training)
         for first in range(0, len(order), self._settings.batch):
             runs = order[first : first + self._settings.batch].tolist()
+            # Line dropout: a label must not hang on one line that the training runs happen to share.
             texts = [[s[rng.random(len(s)) >= self._settings.line_dropout] for s in self.folded.run(run)] for run in runs]
             yield Batch(runs, torch.tensor(self._targets[runs], device=device()), texts)
 
@@ -120,6 +122,8 @@ class CharCNNTask:
 
     def validate(self) -> dict[str, float]:
         """Loss, macro-F1 and accuracy on the validation runs."""
+        # Whole runs, no dropout of any kind. The loss has the class weights of the training, since it decides which epoch
+        # is the best.
         scores = self.scores(self._validation)
         targets = self._targets[self._validation]
         loss = nn.functional.cross_entropy(torch.tensor(scores), torch.tensor(targets), weight=self._weights.double().cpu())
@@ -138,6 +142,8 @@ class CharCNNTask:
         lengths. Between two sources stand as many empty positions as a position sees to each side (`halo`): sources cannot
         see each other, and a source's first and last lines see what serving pads with.
         """
+        # Each distinct piece of the batch is read once. A batch of 32 runs has about 800 distinct lines, a tenth of its
+        # text.
         used, position = np.unique(np.concatenate([s for text in texts for s in text]), return_inverse=True)
         vectors = self._vectors(used)
         halo = self.network.run.halo
@@ -157,6 +163,7 @@ class CharCNNTask:
         kept = of_run >= 0
         # Features are never negative (ReLU), so that zero is a neutral start, also for a run without lines.
         maxima = torch.zeros(len(texts), features.shape[1], device=table.device)
+        # One maximum for each run and feature, over all its sources.
         index = of_run[kept].unsqueeze(1).expand(-1, features.shape[1])
         return maxima.scatter_reduce(0, index, features[kept], "amax", include_self=True)
 
@@ -240,6 +247,7 @@ def fit_charcnn(
     commonest = Counter(labels[indexes].tolist()).most_common(1)[0][1]
     folds = min(VALIDATION_FOLDS, max(commonest, 2))
     first, second = next(cross_folds(labels[indexes].tolist(), groups, seed, folds))
+    # Duplicates of a text would weigh as much as there are copies of it, and make the validation look better than it is.
     training = folded.distinct(indexes[first].tolist(), labels)
     validation = folded.distinct(indexes[second].tolist(), labels)
     targets = np.array([names.index(label) for label in labels])

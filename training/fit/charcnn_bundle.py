@@ -112,6 +112,7 @@ def _files(
     arrays = {
         "weights": network.linear.weight.detach().numpy(),
         "bias": network.linear.bias.detach().numpy(),
+        # Zeros for labels without a training run.
         "means": np.zeros((len(part.labels), width), dtype=np.float32),
     }
     profile = CharCNNProfile(
@@ -123,6 +124,7 @@ def _files(
         missing_keys=("",) * width,
     )
     lines, run = export_charcnn(network, WINDOW)
+    # Ranges come from the runs it learned from, the comparison from the runs it was validated on.
     small = quantised(lines, _calibration(folded, fitted.training))
     exact, rounded = (
         CharCNN.from_files(part.labels, profile.model_dump(), arrays, reader, run) for reader in (lines, small)

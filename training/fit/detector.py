@@ -23,7 +23,7 @@ __all__ = ["TARGET_FALSE_ALARM_RATE", "fit_detector", "fit_reducer", "raw_score"
 EXPECTED_SHARE = 0.99
 RARE_SHARE = 0.05
 # The share of passing runs that the threshold allows to be anomalous. It is a target; what was measured on unseen passing
-# runs stands in the profile as an interval.
+# runs is in the profile, as an interval.
 TARGET_FALSE_ALARM_RATE = 0.02
 # A threshold below this would call a run anomalous for half a finding.
 LOWEST_THRESHOLD = 0.5
@@ -58,7 +58,7 @@ def fit_detector(
         trial = Detector(templates.keys, _profile(keyed, templates, training, 1.0))
         for i in np.flatnonzero(fold).tolist():
             scores[i] = raw_score(trial, keyed.run(passing[i]), orders[i] if orders else None)
-    # `higher`: between two observed scores the quantile must not lie below the upper one, or more runs exceed it than asked.
+    # `higher`: between two observed scores the quantile must not be below the upper one, or more runs exceed it than asked.
     quantile = float(np.quantile(scores, 1 - TARGET_FALSE_ALARM_RATE, method="higher"))
     threshold = max(quantile, LOWEST_THRESHOLD)
     low, high = rate_interval(scores > threshold, groups, seed)

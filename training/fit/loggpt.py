@@ -90,12 +90,16 @@ def fit_loggpt(
     for number, fold in enumerate(folds):
         training = np.flatnonzero(~fold).tolist()
         parts.append(train([passing[i] for i in training], [groups[i] for i in training], f"fold-{number}"))
+    # One set of limits from all folds together: the runs of one fold are too few for a quantile of 95 %.
     profile = _profile(keyed, passing, folds, parts, settings.stride)
     orders: dict[int, Order] = {}
     for fold, part in zip(folds, parts, strict=True):
+        # Each fold has a vocabulary of its own: a key that only its held-out runs have must be unknown to its network.
         of_fold = profile.model_copy(update={"keys": part.vocabulary.keys})
         stage = NextKey(templates.keys, of_fold, serve(part.network))
         orders |= {i: order_of(stage, keyed.run(passing[i])) for i in np.flatnonzero(fold).tolist()}
+    # The network that serves sees all passing runs. Its limits come from networks that saw two thirds of them, so they are
+    # rather too wide than too narrow.
     whole = train(passing, groups, "all")
     profile = profile.model_copy(update={"keys": whole.vocabulary.keys})
     return LogGPTFit(whole.network, profile, [orders[i] for i in range(len(passing))], whole.curve)
@@ -129,6 +133,7 @@ class _Trainer:
     def __call__(self, runs: Sequence[int], groups: Sequence[str], name: str) -> _Part:
         """Trains on four fifths of the groups and stops by the loss on the last fifth."""
         settings, keyed = self._settings, self._keyed
+        # The vocabulary comes from the learned part alone, so that the validation part has unknown keys, as new runs have.
         held = group_folds(groups, self._seed, VALIDATION_FOLDS)[0]
         learned = [i for i in range(len(runs)) if not held[i]]
         training = [runs[i] for i in learned]
@@ -191,8 +196,11 @@ def _profile(
                 if name not in cache:
                     cache[name] = _score(part.network, sequence, stride)
                 scores.append(cache[name])
+            # Over all sources of the run together; a long source weighs by its keys.
             means[i] = sum(bits for bits, _, _ in scores) / max(1, sum(count for _, count, _ in scores))
             worst[i] = max((rank for _, _, rank in scores), default=0)
+    # The K of LogGPT (its Top-K ratio), chosen so that few unseen passing runs have a key beyond it instead of by hand.
+    # `worst` counts ranks from 0.
     top_k = min(1 + int(np.quantile(worst, 1 - SURPRISED_RATE, method="higher")), MAX_TOP_K)
     return NextKeyProfile(
         keys=parts[0].vocabulary.keys,

@@ -61,6 +61,7 @@ def fit_procedures(runs: Sequence[LabelledRun], part: TrainingPart, seed: int) -
     `runs` are all runs of the corpus: the numbers of UEs are masked in the masked lines and are read from the raw ones.
     """
     corpus, targets = part.masked, part.targets
+    # From the passing training runs alone: what is abnormal must not depend on the failures that are to be recognised.
     usual = usual_kinds(corpus, part.passing)
     signals = [read_signal(line, usual) for line in corpus.lines]
     if not any(signal and signal.names_ue for signal in signals):

@@ -28,7 +28,7 @@ class CharCNNSettings:
         dropout: Share of the pooled features that are zeroed in training.
         class_weight_power: 1 weights labels inversely to their number of runs, 0 weights all labels equally.
         embedding: Dimensions of a character.
-        channels: Channels behind the first convolution.
+        channels: Channels after the first convolution.
         width: Dimensions of a line's vector and of what is pooled over a run.
         run_blocks: Blocks that read the sequence of lines.
     """

@@ -87,6 +87,8 @@ def fit_terms(
         labels: All labels, in the order of the score columns.
         seed: Seed of the folds.
     """
+    # Presence, not counts: a term says the same however often a loop repeats it, and the score is a sum in which each line
+    # has an exact share.
     terms, presence = _presence(corpus, runs)
     targets = np.array([labels.index(label) for label in corpus.labels[runs]])
     # The smoothed inverse document frequency of scikit-learn's TfidfTransformer.
@@ -98,6 +100,7 @@ def fit_terms(
     calibrated = {c: temperature(scores, targets) for c, scores in trials.items()}
     best = min(PENALTIES, key=lambda c: log_loss(trials[c] / calibrated[c], targets))
     weights, bias = _fit(features, targets, best, len(labels))
+    # How usual a term is in runs of each label: serving explains a missing term by it.
     frequencies = np.stack([presence[targets == i].mean(axis=0) for i in range(len(labels))])
     return TermsFit(terms, weights * idf, bias, frequencies, calibrated[best], best, trials[best] / calibrated[best])
 

@@ -33,7 +33,7 @@ class CharCNNConfig:
         labels: Labels.
         shape: `lines` or `plain`.
         embedding: Dimensions of a symbol.
-        channels: Channels behind the first convolution.
+        channels: Channels after the first convolution.
         width: Dimensions of a line's vector and of what is pooled over a run.
         run_blocks: Blocks that read the sequence of lines.
         residual: Whether blocks are added to their input.
@@ -61,10 +61,13 @@ class RMSNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # The learned gain gives a channel its scale back, where that carries information.
         self.gain = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, C, 1, T) in and out."""
+        # The mean is over channels alone, so a position does not depend on its neighbours, and windows give what whole runs
+        # give.
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.gain
 
 
@@ -83,6 +86,7 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, residual: bool, same: bool, norm: bool) -> None:
         super().__init__()
         padding = 1 if same else 0
+        # The norm is on the branch, not on the sum: the residual path stays free of it, as in pre-norm transformers.
         self.norm = RMSNorm(inputs) if norm else nn.Identity()
         self.first = _conv(inputs, outputs, 3, padding=padding)
         self.second = _conv(outputs, outputs, 3, padding=padding)
@@ -95,9 +99,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, inputs, 1, T) to (N, outputs, 1, T), or T - 4 without `same`."""
+        # Two convolutions of three positions see two neighbours on each side, hence the halo of two for each block.
         y = self.second(torch.relu(self.first(self.norm(x))))
         if not self.residual:
             return torch.relu(y)
+        # Without padding the input is two positions longer at each end than the branch; it is cut to match.
         return self.beside(x if self.same else x[..., 2:-2]) + y  # type: ignore[no-any-return]
 
 
@@ -111,15 +117,19 @@ class LineReader(nn.Module):
         self.stem = _conv(config.embedding, config.channels, 8, 4, 2)
         self.pool = nn.MaxPool2d((1, 2))
         self.block = Block(config.channels, config.width, residual=config.residual, same=True, norm=False)
+        # All vectors get the same length, so that a long line has no more weight than a short one.
         self.norm = RMSNorm(config.width)
 
     def positions(self, symbols: Tensor) -> Tensor:
         """Features along the text: shape (N, T), T a multiple of 8, to (N, width, 1, T / 8)."""
+        # Channels first, and a height of one for the two-dimensional convolutions.
         x: Tensor = self.embedding(symbols).transpose(1, 2).unsqueeze(2)
         return torch.relu(self.block(self.pool(torch.relu(self.stem(x)))))
 
     def forward(self, symbols: Tensor) -> Tensor:
         """Shape (N, T), T a multiple of 8, to (N, width)."""
+        # A maximum over the line, so that a telling word counts the same wherever it is (global max pooling, section
+        # III-B).
         return self.norm(self.positions(symbols).amax(3, keepdim=True)).flatten(1)  # type: ignore[no-any-return]
 
 
@@ -154,6 +164,7 @@ class CharCNNNet(nn.Module):
         self.config = config
         self.lines = LineReader(config)
         self.run = RunReader(config)
+        # Dropout on the pooled features: no label may rest on a single feature, and with it on a single line.
         self.dropout = nn.Dropout(config.dropout)
         self.linear = nn.Linear(config.width, config.labels)
         self.pool = nn.MaxPool2d((1, 2))
@@ -164,6 +175,7 @@ class CharCNNNet(nn.Module):
         The blocks are those of the second part, but they read characters: the maximum over pairs before each of them halves
         the positions, and padding keeps their number.
         """
+        # The stem of the other shape, without the maximum over a line: the stream knows no lines.
         x = self.lines.norm(self.lines.positions(symbols))
         for block in self.run.blocks:
             x = block(nn.functional.pad(self.pool(x), (2, 2)))

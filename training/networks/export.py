@@ -87,6 +87,7 @@ def export_charcnn(network: CharCNNNet, window: int, seed: int = 0) -> tuple[byt
     """
     network = network.to("cpu").eval()
     rng = np.random.default_rng(seed)
+    # Random inputs: any symbol beside any other reaches more of the network than lines of real logs.
     symbols = rng.integers(0, network.config.symbols, (5, PIECE_SYMBOLS))
     vectors = rng.normal(size=(3, window + 2 * network.run.halo, network.config.width)).astype(np.float32)
     lines = to_onnx(
@@ -147,6 +148,7 @@ def quantised(lines: bytes, batches: Iterable[NDArray[np.int64]]) -> bytes:
                 small,
                 _Batches(batches),
                 quant_format=QuantFormat.QDQ,
+                # With one scale for all channels, those with small weights would be rounded away.
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,

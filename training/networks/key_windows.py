@@ -46,6 +46,7 @@ class Vocabulary:
                 for index in set(keys):
                     groups_of_key[index].add(group)
         common = [index for index, names in groups_of_key.items() if index >= 0 and len(names) >= MIN_GROUPS]
+        # By groups, not by lines: a key that one run repeats a thousand times is less worth knowing than one of all runs.
         common.sort(key=lambda index: (-len(groups_of_key[index]), templates.keys[index]))
         if not common:
             raise CorpusError("no two passing runs share a line, so their order cannot be learned; add passing runs")
@@ -64,6 +65,7 @@ class Vocabulary:
         for run in runs:
             for keys, _ in keyed.run(run).values():
                 events = self._numbers[[index for index in keys if index != BLANK]]
+                # With END, a source that stops early is a surprise like any other key that does not come.
                 sequence = np.concatenate([[START], events, [END]])
                 distinct.setdefault(sequence.tobytes(), sequence)
         return list(distinct.values())

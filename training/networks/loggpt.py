@@ -71,6 +71,8 @@ class LogGPT(nn.Module):
         self.body = GPT2Model(
             GPT2Config(
                 vocab_size=config.vocabulary,
+                # Learned positions count from the begin of a window, so they tell where in the window a key is, not where
+                # in the run.
                 n_positions=config.window,
                 n_embd=config.width,
                 n_layer=config.layers,
@@ -86,10 +88,12 @@ class LogGPT(nn.Module):
                 attn_implementation="eager",
             )
         )
+        # Added to every logit. An unknown key has no identity to predict, and start never follows anything.
         never = torch.zeros(config.vocabulary)
         never[[START, UNK]] = NEVER
         self.never: Tensor
         self.register_buffer("never", never, persistent=False)
+        # The causal mask: a key sees itself and what is before it.
         later = torch.full((config.window, config.window), NEVER).triu(1)
         self.later: Tensor
         self.register_buffer("later", later[None, None], persistent=False)
@@ -103,11 +107,14 @@ class LogGPT(nn.Module):
         hidden: Tensor = self.body(input_ids=keys, attention_mask=later, position_ids=positions).last_hidden_state
         # By index, not as a slice: the exporter cannot infer the length of a slice whose start varies.
         hidden = hidden.index_select(1, torch.arange(scored, device=keys.device) + (read - scored))
+        # Output weights are the embeddings (weight tying, Press and Wolf, "Using the Output Embedding to Improve Language
+        # Models", 2017), as in GPT-2.
         logits = torch.addmm(self.never, hidden.flatten(0, 1), self.body.wte.weight.T)
         return logits.view(keys.shape[0], scored, self.config.vocabulary)
 
     def loss(self, keys: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of the known targets, in nats; START and UNK as targets are left out."""
+        # Unknown targets teach nothing, and context targets were scored by the window before.
         wanted = targets.masked_fill((targets == UNK) | (targets == START), IGNORED)
         logits = self.logits(keys, targets.shape[1]).flatten(0, 1)
         return nn.functional.cross_entropy(logits, wanted.flatten(), ignore_index=IGNORED)
@@ -124,6 +131,8 @@ class LogGPT(nn.Module):
         # The largest logit is taken out before the exponential, which would overflow otherwise.
         likelihood_sum = (logits - highest).exp().sum(2, keepdim=True)
         surprisal = (likelihood_sum.log() + highest - came).squeeze(2) / math.log(2)
+        # Strictly greater: keys that are as likely do not make a key a surprise. Summed as floats, which onnxruntime is
+        # faster at.
         rank = (logits > came).to(logits.dtype).sum(2).to(torch.int64)
         return surprisal, rank, expected
 
@@ -135,6 +144,7 @@ def export(network: LogGPT) -> bytes:
         ExportError: onnxruntime computes something else than torch.
     """
     network = network.cpu()
+    # The example has two windows and different lengths, so that no axis is traced as a constant.
     keys, targets = _examples(network.config, 2, network.config.stride, network.config.window)
     inputs = dict(zip(INPUTS, (keys, targets), strict=True))
     scored = {0: "windows", 1: "scored"}
@@ -152,7 +162,7 @@ def _difference(network: LogGPT, data: bytes) -> float:
     served = Network(data, INPUTS, OUTPUTS, "next_key.onnx")
     stride = network.config.stride
     worst = 0.0
-    # A first window, later windows with context, the shortest run, and the end of a run behind its context.
+    # A first window, later windows with context, the shortest run, and the end of a run after its context.
     for batch, scored, read in ((1, stride, stride), (3, stride, 2 * stride), (1, 1, 1), (2, 1, stride + 1)):
         keys, targets = _examples(network.config, batch, scored, read)
         with torch.no_grad():

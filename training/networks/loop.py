@@ -83,6 +83,8 @@ def class_weights(targets: NDArray[np.intp], labels: int, power: float = 1.0) ->
     same. A label that is not among the targets weighs nothing.
     """
     counts = np.bincount(targets, minlength=labels)
+    # scikit-learn's "balanced" weights, to a power. With power 1 a label of a dozen runs in
+    # thousands gets a weight of about 50, and single runs of it decide whole steps.
     weights = (len(targets) / np.maximum(counts, 1) / labels) ** power
     return torch.tensor(weights * (counts > 0), dtype=torch.float32)
 
@@ -111,10 +113,14 @@ def fit(
         report: Called with the number, from 0, and the figures of each epoch.
     """
     network = task.network
+    # AdamW instead of the Adam of Ihalage et al. (section V): its decoupled decay takes the place of their L2
+    # regularisation (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
     optimiser = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
     training = _Training(network, optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _factor(settings, task.steps())))
+    # Checkpoints of other settings or data must not be continued: their epochs would be mixed with those of this training.
     identity = hashlib.sha256(json.dumps([asdict(settings), about or {}], sort_keys=True, default=str).encode()).hexdigest()
     epochs, best_weights = _resumed(checkpoint, identity, training)
+    # A resumed training may be finished or stalled already; then only its best weights are loaded.
     while len(epochs) < settings.epochs and not _stalled(epochs, settings.patience):
         number, started = len(epochs), time.perf_counter()
         # Each epoch has seeds of its own, so that a continued training draws what an uninterrupted one would have drawn.
@@ -124,6 +130,7 @@ def fit(
         network.eval()
         with torch.no_grad():
             epochs.append(Epoch(training_loss, dict(task.validate()), round(seconds, 2)))
+        # A copy: the tensors of the state are those that the next epoch changes.
         if _best(epochs) == number:
             best_weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
         if report:
@@ -162,6 +169,8 @@ def _factor(settings: LoopSettings, steps: int) -> Callable[[int], float]:
 def _train(task: Task, training: _Training, rng: np.random.Generator) -> float:
     """Trains one epoch; returns the mean loss of its batches."""
     task.network.train()
+    # The mean over batches, each with the weights of its own step: a figure to watch, not the loss of the epoch's last
+    # weights.
     losses = []
     for batch in task.batches(rng):
         loss = task.loss(batch)
@@ -175,6 +184,7 @@ def _train(task: Task, training: _Training, rng: np.random.Generator) -> float:
 
 
 def _best(epochs: list[Epoch]) -> int:
+    # Of equal losses the earliest epoch: the least trained network that is as good.
     return min(range(len(epochs)), key=lambda i: epochs[i].validation["loss"])
 
 

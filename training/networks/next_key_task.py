@@ -46,6 +46,7 @@ class NextKeyTask:
         self.network = LogGPT(config).to(device())
         self._stride, self._batch, self._unknown_share = config.stride, batch, unknown_share
         self._training = list(training)
+        # Cut once: the same windows after each epoch, so that losses are comparable.
         self._validation = stacked(
             [w for s in validation for w in cut_windows(s, config.stride, config.stride)], config.stride
         )
@@ -71,6 +72,8 @@ class NextKeyTask:
             yield Windows(keys.masked_fill(hidden, UNK), targets)
 
     def _cut(self, sequence: KeyNumbers, shift: int) -> Iterator[tuple[KeyNumbers, KeyNumbers]]:
+        # Training reads the first two strides as one window: the keys at the start of a sequence have little context in any
+        # case.
         return cut_windows(sequence, self._stride, 2 * self._stride, shift)
 
     def loss(self, batch: Windows) -> Tensor:
@@ -83,6 +86,7 @@ class NextKeyTask:
         for first in range(0, len(self._validation.keys), WINDOWS_AT_ONCE):
             keys = self._validation.keys[first : first + WINDOWS_AT_ONCE].to(device())
             targets = self._validation.targets[first : first + WINDOWS_AT_ONCE].to(device())
+            # The figures of serving, not the training loss: what is compared between epochs is what decides later.
             surprisal, rank, _ = self.network(keys, targets)
             scored = (targets != START) & (targets != UNK)
             bits += float(surprisal[scored].double().sum())

@@ -1,16 +1,16 @@
 """The residual CNN of section III-B, with its published variants: cleaned logs in, label scores out.
 
 An embedding of 64 (from seq2seq.py, or random), a Conv1D that widens it, up to four Conv1D layers in residual pairs, global
-maximum, dense layers, softmax (Fig. 3); 0.79 M parameters with four layers. `bilstm` puts a bidirectional LSTM behind the
+maximum, dense layers, softmax (Fig. 3); 0.79 M parameters with four layers. `bilstm` puts a bidirectional LSTM after the
 embedding (2.1 M, section IV-A). Logs longer than the context keep their end, where failures show. Shorter logs are padded,
 and the padding is kept out of the maximum.
 
 Departures from the paper, which names neither widths, kernels nor strides:
 
-- `pool` takes the maximum of neighbours behind the first layer (1: as described). At stride 1 a log of 50,000 characters
+- `pool` takes the maximum of neighbours after the first layer (1: as described). At stride 1 a log of 50,000 characters
   costs 36 billion multiplications.
 - A norm at each position. Without it the global maximum passes on ever larger values (training/LOG.md, 2026-11-22).
-- A batch norm behind the global maximum, which is nearly the same for all logs at first. Without it nothing is learned in
+- A batch norm after the global maximum, which is nearly the same for all logs at first. Without it nothing is learned in
   eight epochs (training/LOG.md, 2026-11-25).
 - The first convolution is looked up in a table. The result is the same for a sixtieth of the work.
 """
@@ -45,12 +45,15 @@ class PaperCNNNet(nn.Module):
         inputs = config.embedding
         if config.bilstm:
             self.lstm = nn.LSTM(inputs, config.lstm_units, batch_first=True, bidirectional=True)
+            # Both directions of the LSTM side by side.
             inputs = 2 * config.lstm_units
         widths = [inputs, *[config.channels] * config.layers]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, (1, KERNEL), padding=(0, KERNEL // 2)) for a, b in pairwise(widths))
+        # One norm for each layer, on its output, before it is added to the residual path.
         self.norms = nn.ModuleList(RMSNorm(config.channels) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Sequential(
+            # See the departures: the maxima of all logs are nearly the same at first, and what distinguishes them is small.
             nn.BatchNorm1d(config.channels),
             nn.Linear(config.channels, config.dense),
             nn.ReLU(),
@@ -72,6 +75,7 @@ class PaperCNNNet(nn.Module):
         windows = (len(symbols), -1, self.config.pool)
         x = self._with_lstm(symbols) if self.config.bilstm else self._looked_up(symbols)
         x = torch.relu(x)
+        # A window with a single character is present; only windows of padding alone are left out.
         present = present.view(windows).any(2)[:, None, None]
         x = self.norms[0](x.transpose(1, 2).unsqueeze(2))
         for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
@@ -82,7 +86,7 @@ class PaperCNNNet(nn.Module):
         return torch.clamp(x.masked_fill(~present, lowest).amax(3).flatten(1), min=LOWEST_MAXIMUM)
 
     def _with_lstm(self, symbols: Tensor) -> Tensor:
-        """First convolution behind the LSTM, and its maximum in each window: shape (N, T / pool, channels)."""
+        """First convolution after the LSTM, and its maximum in each window: shape (N, T / pool, channels)."""
         present = (symbols != 0)[..., None]
         x, _ = self.lstm(self.embedding(symbols))
         x = self.convs[0]((x * present).transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
@@ -101,6 +105,7 @@ class PaperCNNNet(nn.Module):
         assert conv.bias is not None
         # Padding adds nothing, whatever row 0 of a loaded embedding holds.
         embedding = torch.cat([torch.zeros_like(self.embedding.weight[:1]), self.embedding.weight[1:]])
+        # One row for each position of the kernel and each character.
         table = torch.einsum("ve,cek->kvc", embedding, conv.weight.squeeze(2)).flatten(0, 1)
         offsets = torch.arange(KERNEL, device=symbols.device) * len(embedding)
         rows = nn.functional.pad(symbols, (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1) + offsets
@@ -137,9 +142,11 @@ class _WindowMaximum(torch.autograd.Function):
         """Gradient of the maxima (N, T / pool, C) to that of the table (K, C)."""
         rows, at = ctx.saved_tensors
         count, windows, channels = gradient.shape
+        # From positions in their windows to positions in the log.
         at = (at.long() + torch.arange(windows, device=at.device)[:, None] * ctx.pool).view(count, -1)
         channel = torch.arange(channels, device=at.device).repeat(windows)
         of_table = gradient.new_zeros((ctx.table_rows + 1) * channels)
         for position in range(rows.shape[2]):
+            # The gradient of a sum of rows is the gradient itself, for each of its rows.
             of_table.index_add_(0, (rows[:, :, position].gather(1, at) * channels + channel).view(-1), gradient.reshape(-1))
         return of_table.view(-1, channels)[:-1], None, None, None

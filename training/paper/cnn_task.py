@@ -54,6 +54,7 @@ class PaperCNNTask:
         self._logs, self._targets, self._context = logs, targets, context
         self._training, self._validation = list(training), list(validation)
         self._batch, self._budget = batch, budget
+        # Inverse to the number of runs, as the paper says without a formula (section III-B).
         self._weights = class_weights(targets[self._training], config.labels).to(device())
 
     def steps(self) -> int:
@@ -62,6 +63,7 @@ class PaperCNNTask:
 
     def batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Logs of similar length together, which saves padding; a jitter of the lengths mixes them anew in each epoch."""
+        # Sorted exactly, the same logs would be in one batch in every epoch.
         jitter = {i: len(self._logs[i]) * rng.uniform(0.8, 1.25) for i in self._training}
         packed = self._packed(sorted(self._training, key=jitter.__getitem__))
         for index in rng.permutation(len(packed)).tolist():
@@ -89,6 +91,7 @@ class PaperCNNTask:
         longest = 0
         for i in batch:
             length = min(len(self._logs[i]), self._context)
+            # A part costs its longest log times its number of logs, since the others are padded.
             if part and max(longest, length) * (len(part) + 1) > self._budget:
                 yield self._tensor(part)
                 part, longest = [], 0
@@ -102,6 +105,7 @@ class PaperCNNTask:
         length = -(-max(1, *(min(len(self._logs[i]), self._context) for i in part)) // pool) * pool
         symbols = np.zeros((len(part), length), dtype=np.int64)
         for row, i in enumerate(part):
+            # The end of the log, where failures show.
             end = self._logs[i][-self._context :]
             symbols[row, : len(end)] = end
         return torch.tensor(symbols, device=device())

@@ -165,7 +165,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--pool",
         type=int,
         default=PaperCNNConfig(1, 1).pool,
-        help="characters whose maximum is taken behind the first layer, 1 as published (default: %(default)s)",
+        help="characters whose maximum is taken after the first layer, 1 as published (default: %(default)s)",
     )
     add_tracking(parser)
     parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")

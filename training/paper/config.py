@@ -22,7 +22,7 @@ class PaperCNNConfig:
         residual: Whether the layers are in residual pairs.
         bilstm: Whether a bidirectional LSTM reads the embedding first.
         lstm_units: Its units in each direction.
-        pool: Characters whose maximum is taken behind the first layer, 1 to 256; 1 is the network as the paper describes it.
+        pool: Characters whose maximum is taken after the first layer, 1 to 256; 1 is the network as the paper describes it.
         dropout: Share of the pooled and of the dense features that are zeroed in training.
 
     Raises:

@@ -71,6 +71,7 @@ class Seq2SeqTask:
         self.network = Seq2SeqNet(config).to(device())
         self._text, self._length, self._blocks, self._batch = text, length, blocks, batch
         rng = np.random.default_rng(seed)
+        # Drawn once, so that the losses of the epochs are comparable.
         starts = rng.integers(0, len(validation) - length, VALIDATION_SEQUENCES)
         self._validation = self._sequences(validation, starts)
 
