@@ -12,7 +12,8 @@ import numpy as np
 
 from stream_triage.bundle import Bundle
 from training.data import LabelledRun, MaskedRuns
-from training.fit.bundle import BundleSettings, Corpus, fit_bundle
+from training.fit.bundle import Corpus, fit_bundle
+from training.fit.settings import BundleSettings
 
 LABELS = ("Pass", "L2", "L3")
 
