@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.corpus import runs, write_logs
+from training.experiments import compare_networks
 
-torch = pytest.importorskip("torch")
-
-from training.experiments import compare_networks  # noqa: E402
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 def test_settled_splits_are_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training.corpus.__main__ import main as make_corpus
 from training.data import CorpusError
-
-torch = pytest.importorskip("torch")
-
-from training.networks.loop import LoopSettings, fit  # noqa: E402
-from training.paper import document_embeddings  # noqa: E402
-from training.paper.document_embeddings import Encoder, WindowTask, main, window_starts  # noqa: E402
+from training.networks.loop import LoopSettings, fit
+from training.paper import document_embeddings
+from training.paper.document_embeddings import Encoder, WindowTask, main, window_starts
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rrc", "rlc", "ue", "id", "setup", "reject", "cause", ":"]

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training.corpus.__main__ import main as make_corpus
-
-torch = pytest.importorskip("torch")
-
-from training.networks.loop import LoopSettings, fit  # noqa: E402
-from training.paper.cnn import PaperCNNConfig, PaperCNNNet, PaperCNNTask  # noqa: E402
-from training.paper.compare import main  # noqa: E402
-from training.paper.seq2seq import (  # noqa: E402
+from training.networks.loop import LoopSettings, fit
+from training.paper.cnn import PaperCNNConfig, PaperCNNNet, PaperCNNTask
+from training.paper.compare import main
+from training.paper.seq2seq import (
     Characters,
     Seq2SeqConfig,
     Seq2SeqNet,
@@ -21,6 +19,8 @@ from training.paper.seq2seq import (  # noqa: E402
     load_embedding,
     save_embedding,
 )
+
+pytestmark = pytest.mark.slow
 
 SMALL = {"channels": 12, "dense": 8, "embedding": 8, "lstm_units": 4, "dropout": 0.0}
 
@@ -164,7 +164,6 @@ def test_wrong_flags_are_told_before_anything_is_trained(flags, told, tmp_path, 
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_trials_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One row a trial, with figures of every label; called again, nothing is trained twice."""
     assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "60"]) == 0
