@@ -10,7 +10,7 @@ from stream_triage.inference import Network
 
 
 def doubled(name: str = "x", external: str | None = None) -> bytes:
-    """Y = x + x, or x + a weight that lies in another file."""
+    """y = x + x, or x + a weight that lies in another file."""
     addend = name
     graph_input = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])]
     weights = []

@@ -295,8 +295,7 @@ class OpenSearchServer(Server):
 
     def _add_plugin(self, archive: Path) -> None:
         """As the server's own tool does it, for a plugin that claims an older server: it must name this one, and its jars
-        must not be there twice.
-        """
+        must not be there twice."""
         name = re.sub(r"-[\d.]+\.zip$", "", archive.name)
         target = self._home / "plugins" / name
         with zipfile.ZipFile(archive) as packed:

@@ -135,7 +135,7 @@ def test_source_without_text_ends_unlike_any():
 
 @pytest.mark.parametrize("count", [1, 3, 200])
 def test_many_findings_of_a_kind_say_little_more(count):
-    """N of a kind score log2(1 + n) together, evenly."""
+    """n of a kind score log2(1 + n) together, evenly."""
     detector = make(lines_high=1000)
     lines = [0, *(f"new:{i}" for i in range(count)), 2]
     detection = detector.finish({"": state_of(detector, lines)})
