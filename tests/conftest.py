@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
@@ -21,7 +22,12 @@ ROOT = Path(__file__).parent.parent
 NEED_TRAINING = {
     f"tests/training/test_{name}.py" for name in ("baselines", "compare_networks", "document_embeddings", "paper")
 }
+SLOW_SECONDS = 900  # the first test of a server also installs and starts it
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
+
+# A busy machine is no mistake of the code: what hangs is stopped by pytest-timeout.
+hypothesis.settings.register_profile("stream-triage", deadline=None)
+hypothesis.settings.load_profile("stream-triage")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.
@@ -47,8 +53,11 @@ def _deselects_slow(config: pytest.Config) -> bool:
     return "not slow" in config.option.markexpr or config.option.markexpr == "service"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs servers begins: it takes longest, and mostly waits."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs servers begins: it takes longest, and mostly waits. Only quick tests have the quick limit of pyproject.toml."""
+    for item in items:
+        if config.option.timeout is None and (item.get_closest_marker("slow") or item.get_closest_marker("service")):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     items.sort(key=lambda item: item.get_closest_marker("service") is None)
 
 

@@ -691,6 +691,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "imsi=", "password=", 'token="', "://a:", KEY[0]])
 def test_hostile_lines_finish(before: str) -> None:
     """Full-length lines made to confuse the rules take no longer than seconds, all of them together."""

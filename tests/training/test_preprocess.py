@@ -64,6 +64,7 @@ def test_what_cannot_be_selected_is_named(settings: PreprocessSettings, message:
         select(runs, settings)
 
 
+@pytest.mark.slow
 def test_command_writes_figures_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Table, fences and share below the context on the terminal and as JSON; two pictures."""
     rows = ["run,label,category"]

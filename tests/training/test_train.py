@@ -24,11 +24,15 @@ from training.splits import cross_folds
 from training.train import main
 
 
+FEW = pytest.mark.parametrize("corpus", [30], indirect=True)  # enough for what is rejected before anything is trained
+
+
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Three hundred runs in folders with a CSV file of labels."""
-    write_logs(tmp_path / "logs", runs(300))
-    rows = [f"{run.run_id},{run.label},g{i}" for i, run in enumerate(runs(300))]
+def corpus(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Three hundred runs, or as many as the test asks for, in folders with a CSV file of labels."""
+    made = runs(getattr(request, "param", 300))
+    write_logs(tmp_path / "logs", made)
+    rows = [f"{run.run_id},{run.label},g{i}" for i, run in enumerate(made)]
     (tmp_path / "labels.csv").write_text("\n".join(["run,label,group", *rows]) + "\n")
     return tmp_path
 
@@ -38,6 +42,7 @@ def train(corpus: Path, *more: str) -> int:
     return main([*names, "--seeds", "2", "--models", "baseline", *more])
 
 
+@pytest.mark.slow
 def test_own_logs_become_a_bundle_that_judges(corpus: Path) -> None:
     """One command makes a bundle with card, checksums and held-out scores, and it judges new runs rightly."""
     assert train(corpus) == 0
@@ -57,6 +62,7 @@ def test_own_logs_become_a_bundle_that_judges(corpus: Path) -> None:
         assert session.close().label == label
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_bundle(corpus: Path) -> None:
     """Same runs, same seed: same files."""
     assert train(corpus) == 0
@@ -65,6 +71,7 @@ def test_training_twice_gives_the_same_bundle(corpus: Path) -> None:
     assert first == {path.name: path.read_bytes() for path in (corpus / "mine").iterdir() if path.suffix == ".json"}
 
 
+@pytest.mark.slow
 def test_no_secret_of_the_training_runs_is_in_the_bundle(corpus: Path) -> None:
     """Identities in training text are redacted before anything is learned from it."""
     for path in sorted((corpus / "logs").glob("*/ue.log")):
@@ -96,6 +103,7 @@ def test_a_log_without_label_is_named(corpus: Path, capsys: pytest.CaptureFixtur
 SPLIT = "run,label,split_new,group_new\nrun-0,Pass,{},a\nrun-1,L2,{},b\nrun-3,Pass,{},c\nrun-4,L2,{},d\n"
 
 
+@FEW
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -112,6 +120,7 @@ def test_a_split_that_cannot_be_scored_is_named(corpus: Path, parts: tuple[str, 
         read_folder(corpus / "logs", corpus / "labels.csv")
 
 
+@pytest.mark.slow
 def test_a_settled_split_is_kept(corpus: Path) -> None:
     """Whatever the seed: the test part is the one of the labels file, and the card tells of it."""
     rows = (corpus / "labels.csv").read_text().splitlines()
@@ -124,6 +133,7 @@ def test_a_settled_split_is_kept(corpus: Path) -> None:
     assert card.scores["ours"]["first_seed"]["runs"] == 75
 
 
+@FEW
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -150,6 +160,7 @@ def test_bad_labels_are_named_in_one_sentence(
     assert message in error
 
 
+@FEW
 def test_a_folder_without_logs_is_named(corpus: Path) -> None:
     (corpus / "logs" / "empty").mkdir()
     (corpus / "labels.csv").write_text("run,label\nempty,Pass\n")
@@ -249,6 +260,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path, name: str, data: bytes,
         read_one(tmp_path, "r" if place else name)
 
 
+@pytest.mark.slow
 def test_own_patterns_hide_their_secrets_from_the_bundle(corpus: Path) -> None:
     """With the settings file that will serve, nothing that its patterns match gets into what is learned."""
     for path in sorted((corpus / "logs").glob("*/ue.log")):
@@ -271,6 +283,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
+@FEW
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -282,7 +295,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (["--config", "bad.toml"], "redaction pattern 'badge' is not a regular expression"),
         (["--out", "logs"], "logs is not empty and holds no bundle"),
         (["--out", "labels.csv"], "labels.csv cannot take a bundle: Not a directory"),
-        (["--track", "nonsense://x"], "MLflow cannot use the store nonsense://x"),
+        pytest.param(["--track", "nonsense://x"], "MLflow cannot use the store nonsense://x", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(
@@ -296,6 +309,7 @@ def test_what_cannot_be_used_is_one_sentence(
     assert not (corpus / "mine").exists()
 
 
+@FEW
 def test_tracking_without_mlflow_names_the_remedy(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +331,7 @@ def few(corpus: Path, a_label: int, group_of: str = "{i}") -> None:
     keep_labelled(corpus, "\n".join(["run,label,group", *rows]) + "\n")
 
 
+@FEW
 @pytest.mark.parametrize(("a_label", "group_of", "found"), [(3, "{i}", 3), (4, "{i}", 4), (8, "g{half}", 4)])
 def test_too_few_runs_for_the_folds_are_told_before_time_is_spent(
     corpus: Path, capsys: pytest.CaptureFixture[str], a_label: int, group_of: str, found: int
@@ -326,6 +341,7 @@ def test_too_few_runs_for_the_folds_are_told_before_time_is_spent(
     assert f"has {found} runs, near copies counted once; training needs 5 of each label" in said(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a_label", "group_of"), [(5, "{i}"), (10, "g{half}")])
 def test_the_fewest_runs_allowed_do_train(corpus: Path, a_label: int, group_of: str) -> None:
     few(corpus, a_label, group_of)
@@ -347,6 +363,7 @@ def test_fingerprint_knows_the_runs_and_not_their_order() -> None:
     assert fingerprint(some) != fingerprint(some[:-1])
 
 
+@pytest.mark.slow
 def test_small_corpora_get_no_macro_f1(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a handful of runs a label the card says accuracy and k of n, and no misleading F1."""
     rows = (corpus / "labels.csv").read_text().splitlines()[:31]
@@ -372,6 +389,7 @@ def test_training_is_tracked_in_mlflow(corpus: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_expected_keys_are_those_of_nearly_all_passing_runs(corpus: Path) -> None:
     """Counted by runs, not by lines or places, and in the order in which passing runs show them."""
     assert train(corpus) == 0
