@@ -169,7 +169,7 @@ class CharCNNTask:
         self.network.eval()
         texts = [[self._folded.run(run) for run in runs[first : first + 64]] for first in range(0, len(runs), 64)]
         with torch.no_grad():
-            return torch.cat([self._read(some) for some in texts]).cpu().numpy()
+            return np.asarray(torch.cat([self._read(some) for some in texts]).cpu())
 
     def validate(self) -> dict[str, float]:
         scores = self.scores(self._validation)

@@ -67,7 +67,7 @@ class Block(nn.Module):
         y = self.second(torch.relu(self.first(self.norm(x))))
         if not self.residual:
             return torch.relu(y)
-        return self.beside(x if self.same else x[..., 2:-2]) + y  # type: ignore[no-any-return]
+        return self.beside(x if self.same else x[..., 2:-2]) + y
 
 
 class LineReader(nn.Module):
@@ -87,7 +87,7 @@ class LineReader(nn.Module):
         return torch.relu(self.block(self.pool(torch.relu(self.stem(x)))))
 
     def forward(self, symbols: Tensor) -> Tensor:
-        return self.norm(self.positions(symbols).amax(3, keepdim=True)).flatten(1)  # type: ignore[no-any-return]
+        return self.norm(self.positions(symbols).amax(3, keepdim=True)).flatten(1)
 
 
 class RunReader(nn.Module):
@@ -130,4 +130,4 @@ class CharCNNNet(nn.Module):
 
     def scores(self, maxima: Tensor) -> Tensor:
         """Maxima over a run, shape (B, width), to scores of the labels, (B, labels)."""
-        return self.linear(self.dropout(maxima))  # type: ignore[no-any-return]
+        return self.linear(self.dropout(maxima))

@@ -146,7 +146,7 @@ def _train(
     for batch in task.batches(rng):
         loss = task.loss(batch)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(task.network.parameters(), GRADIENT_NORM)
         optimiser.step()
         schedule.step()

@@ -197,7 +197,7 @@ class WindowNet(nn.Module):
         beside = there[:, None].to(windows.dtype)
         x = torch.relu(self.first(self.norm(windows).transpose(1, 2) * beside))
         x = x + torch.relu(self.second(x * beside))
-        return self.dense(x.masked_fill(~there[:, None], -torch.inf).amax(2))  # type: ignore[no-any-return]
+        return self.dense(x.masked_fill(~there[:, None], -torch.inf).amax(2))
 
 
 class WindowTask:
@@ -236,7 +236,7 @@ class WindowTask:
         for row, i in enumerate(batch):
             windows[row, : len(self._windows[i])] = self._windows[i]
             there[row, : len(self._windows[i])] = True
-        return self.network(torch.tensor(windows), torch.tensor(there))  # type: ignore[no-any-return]
+        return self.network(torch.tensor(windows), torch.tensor(there))
 
     def scores(self, runs: Sequence[int]) -> NDArray[np.float64]:
         """Shape (runs, labels)."""

@@ -57,7 +57,7 @@ class Seq2SeqNet(nn.Module):
 
     def forward(self, symbols: Tensor) -> Tensor:
         states, _ = self.lstm(self.embedding(symbols))
-        return self.dense(states)  # type: ignore[no-any-return]
+        return self.dense(states)
 
 
 class Seq2SeqTask:
