@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment, .venv, in three layers: the product, then tests and linters, then training (ten times as large as both).
-# Every requirement file keeps to the versions of the layers below it, so a layer only adds packages.
+# A requirement file keeps to the versions of the layers below it (requirements/compile.sh), so a layer only adds packages.
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation
 PINNED := $(PIP) --require-hashes
 

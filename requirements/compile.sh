@@ -14,14 +14,14 @@ pin() {
         --no-annotate --no-header "$@" --output-file "requirements/$file"
 }
 
-# run, dev, train and track end up in one environment, so each keeps to the versions of those before it. The users'
-# come first. drain3 names one version of cachetools; MLflow asks for a newer one but works with it, and users have it.
-echo 'cachetools==4.2.1' >"$work/overrides"
+# run, dev, train and track end up in one environment, so each keeps to the versions of those before it; the users' come
+# first. The one exception: drain3 asks for an old cachetools, which MLflow cannot use, and works with a newer one.
 pin run.txt "$@" --extra alerts --extra kafka --extra opensearch pyproject.toml
 pin dev.txt "$@" --group dev --constraint requirements/run.txt
 pin train.txt "$@" --group train --constraint requirements/run.txt --constraint requirements/dev.txt
-pin track.txt "$@" --group track --override "$work/overrides" --constraint requirements/run.txt \
-    --constraint requirements/dev.txt --constraint requirements/train.txt
+sed '/^cachetools==/,/[^\\]$/d' requirements/run.txt >"$work/run.txt"
+pin track.txt "$@" --group track --constraint "$work/run.txt" --constraint requirements/dev.txt \
+    --constraint requirements/train.txt
 # These have environments of their own.
 pin build.txt "$@" --group build
 pin mutants.txt "$@" --group mutants

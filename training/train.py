@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
@@ -94,6 +95,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--logs needs --labels")
     if arguments.seed < 0 or arguments.seeds < 1 or arguments.jobs < 1:
         parser.error("--seed counts from 0, --seeds and --jobs from 1")
+    if arguments.models == "all" and find_spec("torch") is None:
+        parser.error("networks need torch; run `make setup-training` in a checkout, or use --models baseline")
     return arguments
 
 

@@ -315,7 +315,15 @@ def test_tracking_without_mlflow_names_the_remedy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert train(corpus, "--track") == 2
-    assert "MLflow is not installed; run `make setup`" in said(capsys)
+    assert "MLflow is not installed; run `make setup-training`" in said(capsys)
+
+
+def test_networks_without_torch_name_the_remedy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without torch the command stops before it reads a run, and says how to get it and how to do without."""
+    monkeypatch.setattr("training.train.find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        main(["--logs", "logs", "--labels", "labels.csv", "--out", "mine"])
+    assert "run `make setup-training` in a checkout, or use --models baseline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data", [b"no xz", lzma.compress(b"{}\n"), lzma.compress(b"{"), lzma.compress(b"{}\n" * 99)[:-9]])
