@@ -8,6 +8,8 @@ import pytest
 from tests.corpus import runs, write_logs
 from training.paper.baselines import main
 
+pytestmark = pytest.mark.slow  # XGBoost comes with training
+
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:

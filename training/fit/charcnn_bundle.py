@@ -140,7 +140,7 @@ def _files(
     row_of = {run_: row for row, run_ in enumerate(part.runs.tolist())}
     keys = _keys_of_features(folded, {run_: origins[row_of[run_]] for run_ in part.passing}, width, key_of_line)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     text = json.dumps(profile.model_copy(update={"missing_keys": keys}).model_dump(), ensure_ascii=False, indent=1)
     files = {
         "charcnn.json": (text + "\n").encode(),

@@ -35,7 +35,7 @@ class Seq2SeqNet(nn.Module):
     def forward(self, symbols: Tensor) -> Tensor:
         """Shape (N, T) to (N, T, characters)."""
         states, _ = self.lstm(self.embedding(symbols))
-        return self.dense(states)  # type: ignore[no-any-return]
+        return self.dense(states)
 
     def weights(self) -> NDArray[np.float32]:
         """The embedding, shape (characters, D)."""
