@@ -297,6 +297,20 @@ class TestFiles:
         run = Reading(log.parent.parent / "logs", names=PathNames(r"(?P<run>logs)/")).turn()
         assert [chunk.key for chunk in run.chunks] == []  # another follows it already
         assert "read by another triage-ship" in run.told[0]
+    def test_an_inode_that_is_used_again_is_another_file(self, log: Path):
+        """A remembered position counts only for the file it was taken from: file systems give inodes of deleted files away."""
+        append(log, b"first run, line 1\nfirst run, line 2\n")
+        reading = Reading(log).turn().turn(4.0)
+        reading.files.close()
+        log.unlink()
+        append(log, b"second run, line 1\nsecond run, line 2\nsecond run, line 3\n")
+        about = log.stat()
+        (position,) = reading.positions.values()
+        reused = f"{about.st_dev}:{about.st_ino}"
+        reading.positions.clear()
+        reading.positions[reused] = {**position, "id": reused}
+        reading.chunks.clear()
+        assert reading.restart().turn(turns=2).text == log.read_bytes()
 
     def test_a_folder_is_a_run(self, tmp_path: Path):
         """All its sources are seen before the first of them ends."""
