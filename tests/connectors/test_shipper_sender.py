@@ -94,6 +94,24 @@ class TestMessages:
         assert (options["acks"], options["enable_idempotence"], options["compression_type"]) == ("all", True, "gzip")
 
 
+class TestBroker:
+    @pytest.mark.parametrize(("user", "password"), [(None, "p"), ("", "p"), ("u", None)])
+    def test_password_needs_both_parts(self, user: str | None, password: str | None):
+        """The error names the options to give; an empty password is one."""
+        with pytest.raises(ShipError, match="needs --user and --password-file"):
+            Sender(Broker(("b:1",), "logs", "SASL_PLAINTEXT", user=user, password=password))
+        Sender(Broker(("b:1",), "logs", "SASL_PLAINTEXT", user="u", password=""))
+
+    def test_client_options_of_a_login(self):
+        """User, password and mechanism are for SASL, certificates for SSL, and neither is there without."""
+        login = Broker(("b:1", "c:2"), "logs", "SASL_SSL", "PLAIN", "u", "p").options()
+        assert login["bootstrap_servers"] == ["b:1", "c:2"]
+        assert {name: login[name] for name in login if name.startswith("sasl")} == {
+            "sasl_mechanism": "PLAIN", "sasl_plain_username": "u", "sasl_plain_password": "p"}  # fmt: skip
+        assert login["ssl_context"].check_hostname
+        assert Broker(("b:1",), "logs", user="u").options().keys() == {"bootstrap_servers", "security_protocol", "client_id"}
+
+
 class TestAcknowledged:
     def test_in_order_and_without_gaps(self, sender: Sender, fake_kafka: FakeKafka):
         """A record counts only when all before it are acknowledged."""

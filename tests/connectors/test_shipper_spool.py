@@ -24,8 +24,13 @@ class Journal:
 
     def __init__(self, folder: Path, on_problem: Callable[[str], None] = fail) -> None:
         self.heads: list[Any] = []
+        self.applied: list[Any] = []
         self.spool = Spool(folder, on_problem)
-        self.spool.recover(self.heads.append, lambda head: self.heads.extend(head["snapshot"]["heads"]))
+        self.spool.recover(self.apply, lambda head: self.heads.extend(head["snapshot"]["heads"]))
+
+    def apply(self, head: Any) -> None:
+        self.heads.append(head)
+        self.applied.append(head)
 
     def append(self, number: int, text: bytes = b"text\n") -> None:
         self.spool.append({"n": number}, text, lambda: {"heads": self.heads})
@@ -172,6 +177,16 @@ class TestSegments:
         second = journal()
         assert second.heads == first.heads
         assert second.unsent() == [39]
+
+    def test_recovery_reads_the_newest_segment(self, journal: OpenJournal, small_segments: None):
+        """Its snapshot has everything before it, so the start is fast although the spool is large."""
+        first = journal()
+        for number in range(9):
+            first.put(number, b"x" * 400)
+        first.spool.close()
+        second = journal()
+        assert second.heads == first.heads
+        assert second.applied == [{"n": 8}]
 
     def test_missing_segment_is_reported(self, journal: OpenJournal, tmp_path: Path, small_segments: None):
         """The records before and after it are given out."""

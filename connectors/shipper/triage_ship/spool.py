@@ -71,13 +71,10 @@ class Spool:
         self._writing: Any | None = None
         self._reading: tuple[int, Any] | None = None
         self.bytes = sum(path.stat().st_size for path in self._segments())
-        numbers = self._numbers()
-        acknowledged = self._read_acknowledged()
+        self.acknowledged = self._next = self._read_acknowledged()
         # Without segments, the next one gets a number after the acknowledged one: an old cursor must not cover new records.
-        self._number = numbers[-1] if numbers else acknowledged.segment
+        self._number = max(self._numbers(), default=self.acknowledged.segment)
         self.synced = Cursor(self._number, 0)
-        self.acknowledged = max(acknowledged, Cursor(numbers[0] if numbers else self._number + 1, 0))
-        self._next = self.acknowledged
 
     def recover(self, apply: Callable[[dict[str, Any]], None], restore: Callable[[dict[str, Any]], None]) -> None:
         """Rebuilds the state of reading; to be called once, before anything else.
@@ -93,9 +90,9 @@ class Spool:
         if not numbers:
             self.acknowledged = self._next = Cursor(self._number + 1, 0)
             return
+        self.acknowledged = self._next = max(self.acknowledged, Cursor(numbers[0], 0))
         # Usually the newest segment. Its snapshot may be damaged; then an earlier one and all records since do the same.
         first = next((number for number in reversed(numbers) if self._starts_with_snapshot(number)), numbers[0])
-        end = 0
         for number in numbers[numbers.index(first) :]:
             end = 0
             with self._path(number).open("rb") as file:
@@ -126,7 +123,6 @@ class Spool:
     def sync(self) -> None:
         """Makes all records survive a power failure; from then on they may be sent. Costs one fsync."""
         if self._writing is not None:
-            self._writing.flush()
             os.fsync(self._writing.fileno())
             self.synced = Cursor(self._number, self._writing.tell())
 
@@ -233,7 +229,6 @@ class Spool:
         if self._writing is not None:
             self.sync()
             self._writing.close()
-            self._writing = None
         self._number += 1
         path = self._path(self._number)
         try:
@@ -243,7 +238,7 @@ class Spool:
             # A segment without a snapshot must not stay: records that were appended to it could not be recovered.
             if self._writing is not None:
                 self._writing.close()
-                self._writing = None
+            self._writing = None
             path.unlink(missing_ok=True)
             self._number -= 1
             raise
