@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from stream_triage import __version__, wiring
+from stream_triage import __version__, operations, wiring
 from stream_triage.alerting.rules import Message
 from stream_triage.errors import InputError, RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
@@ -410,7 +410,7 @@ def worker(
     def print_verdict(verdict: Verdict) -> None:
         console().print(verdict_line(verdict), soft_wrap=True)
 
-    wiring.run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=_print_problem, on_trouble=_note)
+    operations.run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=_print_problem, on_trouble=_note)
 
 
 alerts = typer.Typer(help="Messages to the teams that own what failed (docs/alerts.md).", no_args_is_help=True)
@@ -456,7 +456,7 @@ def explain_alerts(
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
         verdict = store.get(store.full_id(run_id))
-    for line in wiring.explain_alerts(settings, verdict):
+    for line in operations.explain_alerts(settings, verdict):
         print(printable(line))
 
 
@@ -471,7 +471,7 @@ def setup_kafka(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
     """Make the topics that are missing."""
-    made = wiring.setup_kafka(load_settings(config), partitions, dry_run=dry_run)
+    made = operations.setup_kafka(load_settings(config), partitions, dry_run=dry_run)
     for name in made:
         print(f"{'would make' if dry_run else 'made'} topic {name}")
     if not made:
@@ -489,9 +489,9 @@ def setup_opensearch(
     """Make or change index templates, retention, monitors and dashboards, and list the bundle's templates in an index."""
     settings = load_settings(config)
     if export is not None:
-        print(f"wrote {wiring.export_dashboards(settings, export)} objects to {export}")
+        print(f"wrote {operations.export_dashboards(settings, export)} objects to {export}")
         return
-    changes = wiring.setup_opensearch(settings, dry_run=dry_run)
+    changes = operations.setup_opensearch(settings, dry_run=dry_run)
     for change in changes.done:
         print(printable(f"{'would ' if dry_run else ''}{change}"))
     for reason in changes.skipped:
@@ -513,7 +513,7 @@ def canary(
     """Send a small run through topic, worker and sinks, and say whether the right verdict comes out."""
     settings = load_settings(config, **_flags(bundle=bundle, rules=rules))
     wrong = 0
-    for sighting, right in wiring.canary(settings, seconds):
+    for sighting, right in operations.canary(settings, seconds):
         if sighting.verdict is None:
             said = f"no verdict within {sighting.seconds:.0f} s; is a worker running? See its /ready"
         elif right:
@@ -532,7 +532,7 @@ def replay_dead(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
     """Send refused messages to their topic and documents to OpenSearch again, once what was wrong has been mended."""
-    done = wiring.replay_dead(load_settings(config), dry_run=dry_run, reason=reason)
+    done = operations.replay_dead(load_settings(config), dry_run=dry_run, reason=reason)
     for what, count in sorted(done.items()):
         print(f"{count:6d}  {printable(what)}")
     if not done:
@@ -569,7 +569,7 @@ def show(
     """Show one stored run: verdict, evidence, anomalies, reduction."""
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
-        run_id = wiring.full_id(settings, store, run_id)
+        run_id = operations.full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
     if verdict is None:
         _print_full(settings, run_id)
@@ -623,7 +623,7 @@ def forget(
         elsewhere = {"opensearch", "kafka"}.intersection(settings.sinks)
         needed = settings.store.path.exists() or "store" in settings.sinks or not elsewhere
         store = stack.enter_context(wiring.open_store(settings)) if needed else None
-        for forgotten in wiring.forget(settings, store, run_ids):
+        for forgotten in operations.forget(settings, store, run_ids):
             missing += isinstance(forgotten, RunNotFound)
             _note(f"error: {forgotten}" if isinstance(forgotten, RunNotFound) else f"forgot {forgotten}")
     if "jsonl" in settings.sinks and settings.jsonl.path.exists():
@@ -636,7 +636,7 @@ def prune(config: ConfigOption = None) -> None:
     """Apply the limits of age, number and size to store and archive."""
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
-        pruned = wiring.prune(settings, store)
+        pruned = operations.prune(settings, store)
     _note(f"removed {pruned.runs} runs from the store and {pruned.texts} texts from the archive")
 
 
@@ -751,12 +751,12 @@ def _describe_redaction(settings: Settings) -> str:
 
 
 def _describe_opensearch(settings: Settings) -> str:
-    wiring.ask_opensearch(settings)
+    operations.ask_opensearch(settings)
     return f"{', '.join(settings.opensearch.hosts)} has the index templates"
 
 
 def _describe_kafka(settings: Settings) -> str:
-    known = wiring.ask_kafka(settings)
+    known = operations.ask_kafka(settings)
     kafka = settings.kafka
     return f"{','.join(kafka.servers)} by {kafka.security}, {kafka.topic} has {known[kafka.topic]} partitions"
 

@@ -372,7 +372,7 @@ class TestCommands:
         assert got["title"].startswith("L3: 3 runs, first ")
         told = call("alerts", "explain", "-c", config, "r4").out
         assert "team core: by the routes" in told
-        assert "3 runs alike; sent " in told
+        assert "3 similar runs; sent " in told
         assert "team" in call("show", "-c", config, "r4").out
         assert call("alerts", "send", "-c", config).out == "0 messages sent\n"
         assert len(receiver[0].got) == 1
