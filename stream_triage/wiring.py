@@ -6,6 +6,7 @@ The only module that knows all parts. What commands do with the parts is in `ope
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TextIO
@@ -267,10 +268,9 @@ def open_worker(
     with ExitStack() as stack:
         broker = stack.enter_context(Broker(kafka))
         check_topics(settings, broker)
+        rejected: deque[DeadLetter] = deque()
         sinks = stack.enter_context(
-            open_sinks(
-                settings, settings.sinks, broker=broker, refuse=lambda letter: engine.refuse(letter), on_trouble=on_trouble
-            )
+            open_sinks(settings, settings.sinks, broker=broker, refuse=rejected.append, on_trouble=on_trouble)
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
@@ -292,6 +292,7 @@ def open_worker(
             sinks,
             run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group),
             dead_letters=letters,
+            rejected=rejected,
             rules=run_rules(settings, triage.redactor),
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=take_verdict,

@@ -38,6 +38,7 @@ class Engine:
         *,
         run_log: RunLog,
         dead_letters: DeadLetters,
+        rejected: deque[DeadLetter] | None = None,
         rules: RunRules | None = None,
         dead_per_hour: int = 1000,
         clock: Clock | None = None,
@@ -48,6 +49,8 @@ class Engine:
     ) -> None:
         self._run_log = run_log
         self._dead_letters = dead_letters
+        # Documents that a server rejected: its sink, which was made before this engine, appends them while it is flushed.
+        self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
@@ -219,8 +222,13 @@ class Engine:
             offset = self._partitions[number].next_offset
             self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
         self._refusing.clear()
-        # Runs that could not be judged, and documents that a sink refused, are further letters.
-        return self._flushed(self._run_log) and self._judged() and self._intake.flush() and self._flushed(self._dead_letters)
+        if not (self._flushed(self._run_log) and self._judged()):
+            return False
+        # Runs that could not be judged, and documents that a sink rejected, are further letters.
+        written = self._intake.flush()
+        while self._rejected:
+            self._refuse(self._rejected.popleft())
+        return written and self._flushed(self._dead_letters)
 
     def _judged(self) -> bool:
         """Gives the verdicts of the runs that are over; false when interrupted."""
@@ -231,8 +239,7 @@ class Engine:
                 self._intake.handle(self._ends.popleft()[1])
         return True
 
-    def refuse(self, letter: DeadLetter) -> None:
-        """Keeps what cannot be used; sinks hand over what their server will not take."""
+    def _refuse(self, letter: DeadLetter) -> None:
         self._keep(letter)
         self._count(letter)
 
@@ -246,7 +253,7 @@ class Engine:
         self._refused.append(self._clock.monotonic())
 
     def _give_up(self, run_id: str, reason: str) -> None:
-        self.refuse(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
+        self._refuse(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:
