@@ -2,16 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from stream_triage.clients.sqlite import connect, create_private, transaction, use_write_ahead_log, wipe_log
+from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
@@ -46,22 +44,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-_APPLICATION_ID = 0x54524941  # "TRIA", in the file's header
+SCHEMA = Schema(
+    name="store",
+    setting="store.path",
+    application_id=0x54524941,  # "TRIA"
+    migrations=MIGRATIONS,
+)
 _LINE_BITS = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
 _COLUMNS = ", ".join(StoredRun._fields)
-
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_LOCKED: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_FULL: "free space on its disk or run `prune`, then repeat",
-    sqlite3.SQLITE_READONLY: "make the file and its folder writable, or set store.path",
-    sqlite3.SQLITE_CANTOPEN: "check that the path is a file in a folder that you may write to, or set store.path",
-    sqlite3.SQLITE_IOERR: "check its disk, or set store.path to another one",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database; move it away or set store.path",
-    sqlite3.SQLITE_CORRUPT: "restore it from a copy, or move it away and triage the runs again",
-}
-
-_OTHER_REMEDY = "set store.path to another file; if SQLite lacks FTS5, use a Python that has it"
 
 
 class SqliteStore:
@@ -79,38 +69,29 @@ class SqliteStore:
         self._clock = clock or SystemClock()
         self._waiting: list[_Row] = []
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        with self._naming():
-            create_private(path)
-            self._connection = connect(path, busy_seconds)
-        try:
-            self._prepare(busy_seconds)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._database = Database(path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
         with self._lock:
-            self._open_connection()
+            self._database.check_open()
             time = _utc(verdict.time or self._clock.now())
             self._waiting.append(_Row(verdict, time, verdict.model_dump_json()))
 
     def flush(self) -> None:
         with self._lock:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 for row in self._waiting:
                     _put(connection, row)
             self._waiting.clear()
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is None:
+            if self._database.closed:
                 return
             try:
                 self.flush()
             finally:
-                self._connection.close()
-                self._connection = None
+                self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,12 +113,12 @@ class SqliteStore:
             wanted.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
             values.append(_match(search))
         order = "ORDER BY time DESC, id DESC LIMIT ?"
-        rows = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(wanted)} {order}", *values, limit)
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(wanted)} {order}", *values, limit)
         return [_stored_run(row) for row in rows]
 
     def get(self, run_id: str) -> Verdict:
         run_id = self.full_id(run_id)
-        found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
+        found = self._database.ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
             return Verdict.model_validate_json(found[0][0])
         except IndexError:  # another process has forgotten it since
@@ -147,7 +128,7 @@ class SqliteStore:
             raise StoreError(reason) from error
 
     def find(self, run_id: str) -> StoredRun | None:
-        found = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
+        found = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
         return _stored_run(found[0]) if found else None
 
     def full_id(self, run_id: str) -> str:
@@ -155,7 +136,7 @@ class SqliteStore:
         part = _storable(run_id)
         for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
             query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
-            found = self._ask(query, *[part] * condition.count("?"))
+            found = self._database.ask(query, *[part] * condition.count("?"))
             if len(found) == 1:
                 return str(found[0][0])
             if found:
@@ -163,89 +144,32 @@ class SqliteStore:
                 raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
         raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
 
+    def check_writable(self) -> None:
+        """Raises `StoreError` if another program holds the lock of the database, or it cannot be written at all."""
+        self._database.check_writable()
+
     def forget(self, run_id: str) -> bool:
         """Overwrites what it removes, in the write-ahead log too. Rewrites the word index, so it takes a moment."""
         with self._lock:
             waited = len(self._waiting)
             self._waiting = [row for row in self._waiting if row.verdict.run_id != run_id]
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 removed = _remove(connection, "run_id = ?", _storable(run_id))
-            self._wipe_log()  # even when nothing was removed: the time before, a reader may have been in the way
+            self._database.wipe_log()  # even when nothing was removed: the time before, a reader may have been in the way
         return bool(removed) or len(self._waiting) < waited
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
         removed: list[str] = []
         with self._lock:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 if before is not None:
                     removed += _remove(connection, "time < ?", _utc(before))
                 if keep is not None:
                     newest = "SELECT id FROM runs ORDER BY time DESC, id DESC LIMIT ?"
                     removed += _remove(connection, f"id NOT IN ({newest})", keep)
             if removed:
-                self._wipe_log()
+                self._database.wipe_log()
         return removed
-
-    def _prepare(self, busy_seconds: float) -> None:
-        with self._naming():
-            connection = self._open_connection()
-            version = self._check_ours(connection)
-            use_write_ahead_log(connection, self._clock, busy_seconds)
-        if version == len(MIGRATIONS):
-            return
-        with self._transaction():
-            # Asked again under the lock: another process may have made the tables since.
-            version = self._check_ours(connection)
-            for statement in chain.from_iterable(MIGRATIONS[version:]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-
-    def _check_ours(self, connection: sqlite3.Connection) -> int:
-        """Gives the schema version of the database, 0 for a new one; refuses what others made."""
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        # Asked last, so that tables which another process makes just now are not taken for a stranger's.
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application != _APPLICATION_ID and (tables or version or application):
-            raise StoreError(f"{self._path} is a database of another program; set store.path to another file")
-        if version > len(MIGRATIONS):
-            newer = f"{self._path} was written by a newer release (schema {version}, this one knows {len(MIGRATIONS)})"
-            raise StoreError(f"{newer}; upgrade stream-triage or set store.path to another file")
-        return version
-
-    def _wipe_log(self) -> None:
-        with self._naming():
-            wipe_log(self._open_connection(), self._path)
-
-    def _ask(self, query: str, *values: object) -> list[Any]:
-        with self._lock, self._naming():
-            return self._open_connection().execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._naming():
-            connection = self._open_connection()
-            with transaction(connection):
-                yield connection
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the store {self._path} is closed; open it again")
-        return self._connection
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Turns errors of SQLite and the file system into `StoreError` with what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            remedy = _REMEDIES.get(primary, _OTHER_REMEDY)
-            raise StoreError(f"store {self._path}: {error}; {remedy}") from error
-        except OSError as error:
-            remedy = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
-            raise StoreError(f"store {self._path} cannot be opened: {error.strerror}; {remedy}") from error
 
 
 class _Row(NamedTuple):

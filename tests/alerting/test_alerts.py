@@ -10,7 +10,7 @@ import pytest
 
 from stream_triage.alerting.notify import Notifier, open_targets
 from stream_triage.alerting.outbox import Outbox
-from stream_triage.alerting.rules import History, Message, Outcomes, alerts_of, keys_of, message, team_of
+from stream_triage.alerting.rules import Alert, History, Message, Outcomes, alerts_of, keys_of, message, team_of
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError
 from stream_triage.records import Anomaly, Evidence, Verdict
@@ -47,7 +47,7 @@ class Post:
     def __init__(self, folder: Path, target: FakeTarget | None = None, **settings: Any) -> None:
         self.clock, self.target, self.troubles = FakeClock(NOON), target or FakeTarget(), list[str]()
         self.settings = AlertSettings(path=folder / "alerts.sqlite", **settings)
-        self.outbox = Outbox(self.settings, clock=self.clock, on_trouble=self.troubles.append)
+        self.outbox = Outbox(self.settings, clock=self.clock, on_trouble=self.troubles.append, busy_seconds=0.05)
         self.targets: dict[str, list[FakeTarget]] = {"default": [self.target]}
         self.notifier = Notifier(self.outbox, self.settings, self.targets, clock=self.clock, on_trouble=self.troubles.append)
 
@@ -153,7 +153,7 @@ class TestOutbox:
         assert post.after(3600) == 0
         (told,) = post.target.got
         assert told.title == "L3: 100 runs, first r0"
-        assert "rule failed: label L3 at confidence 0.97" in told.body
+        assert "rule failed: label L3 with confidence 0.97" in told.body
 
     def test_what_follows_is_told_later(self, post: Post) -> None:
         """After `repeat_hours`, and only if more runs failed so."""
@@ -190,7 +190,6 @@ class TestOutbox:
     def test_a_file_that_cannot_be_written_holds_nothing_up(self, post: Post) -> None:
         """It is told, kept, and written once that is possible."""
         other = sqlite3.connect(post.settings.path, isolation_level=None)
-        post.outbox._db.execute("PRAGMA busy_timeout = 10")
         other.execute("BEGIN EXCLUSIVE")
         post.give(failing("a"), failing("b"))
         post.outbox.flush()
@@ -299,7 +298,9 @@ HOSTILE = "\x1b[31m<script>alert(1)</script> @channel <!here> \u202egnp.exe\x00 
 def test_hostile_text_is_only_text() -> None:
     """In every field that a message shows."""
     headers = {"test.case.name": HOSTILE, "testbed": HOSTILE, "service.version": HOSTILE}
-    told = message(failing(HOSTILE, HOSTILE, label="L3", headers=headers), "failed", HOSTILE, 3, "https://x/" + HOSTILE)
+    told = message(
+        failing(HOSTILE, HOSTILE, label="L3", headers=headers), Alert("failed", HOSTILE), 3, "https://x/" + HOSTILE
+    )
     for text in (told.title, *told.body.split("\n")):
         assert text.isprintable() or "\u2060" in text
         assert not set(text) & set("\x1b\x00\u202e\r\n\t")
