@@ -6,7 +6,7 @@
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -243,30 +243,69 @@ def full_id(settings: Settings, store: SqliteStore, run_id: str) -> str:
         return store.full_id(redacted)
 
 
-def forget(settings: Settings, store: SqliteStore | None, asked: Iterable[str]) -> Iterator[str | RunNotFound]:
-    """Removes runs from the archive and the sinks; gives the id of each, or why there is none.
+def forget(settings: Settings, store: SqliteStore | None, run_ids: Iterable[str]) -> Iterator[str | RunNotFound]:
+    """Removes runs from the sinks, the archive and the store, one after the other.
 
-    The store comes last, so that a failure can be repeated. A run that lies elsewhere alone, since the store failed or was
-    moved, is removed by its full id. JSON lines are left: they may be written to at this moment.
+    Nothing of a run is removed while another program holds the outbox or the store locked. The store comes last: as long
+    as it has the run, a part of the id is enough to repeat a `forget` that failed elsewhere. Where the store does not have
+    a run, its full id removes it from the other places. JSON lines are not changed: another process may append to them.
+
+    Args:
+        settings: The sinks, and where they are.
+        store: The open store, if there is one.
+        run_ids: Ids, or parts that only one run in the store has.
+
+    Yields:
+        For each of `run_ids` the full id of the removed run, or an error if no such run exists.
+
+    Raises:
+        StoreError: A run could not be removed everywhere; it names where the run still is. Repeating removes it there.
     """
     with ExitStack() as stack:
-        places: list[Forgets] = [Archive(settings.archive)]
+        outbox = stack.enter_context(Outbox(settings.alerts)) if "alerts" in settings.sinks else None
+        places: dict[str, Forgets] = {}
         if "opensearch" in settings.sinks:
-            places.append(stack.enter_context(OpenSearchSink(settings.opensearch)))
+            places["OpenSearch"] = stack.enter_context(OpenSearchSink(settings.opensearch))
         if "kafka" in settings.sinks:
-            places.append(VerdictTopic(stack.enter_context(Broker(settings.kafka)), settings.kafka.verdicts_topic))
-        if "alerts" in settings.sinks:
-            places.append(stack.enter_context(Outbox(settings.alerts)))
-        places += [store] if store else []
-        for name in asked:
-            run_id, unknown = name, RunNotFound(f"no run {name!r} is stored")
+            topic = settings.kafka.verdicts_topic
+            places[f"the topic {topic}"] = VerdictTopic(stack.enter_context(Broker(settings.kafka)), topic)
+        if outbox:
+            places["the outbox"] = outbox
+        places["the archive"] = Archive(settings.archive)
+        if store:
+            places["the store"] = store
+        for asked in run_ids:
+            run_id, unknown = asked, RunNotFound(f"no run {asked!r} is stored")
             if store:
                 try:
-                    run_id = full_id(settings, store, name)
-                except RunNotFound as reason:
-                    unknown = reason
-            found = [place.forget(run_id) for place in places]
-            yield run_id if any(found) else unknown
+                    run_id = full_id(settings, store, asked)
+                except RunNotFound as error:
+                    unknown = error
+            for file in (outbox, store):
+                if file:
+                    _check_writable(file, run_id)
+            yield run_id if _forget_everywhere(places, run_id) else unknown
+
+
+def _check_writable(file: Outbox | SqliteStore, run_id: str) -> None:
+    try:
+        file.check_writable()
+    except StoreError as error:
+        raise StoreError(f"nothing of run {run_id!r} was removed: {error}") from error
+
+
+def _forget_everywhere(places: Mapping[str, Forgets], run_id: str) -> bool:
+    """Returns whether one of the places had the run."""
+    known, left = False, list(places)
+    for name, place in places.items():
+        try:
+            known |= place.forget(run_id)
+        except StoreError as error:
+            raise StoreError(
+                f"run {run_id!r} is still in {', '.join(left)}; repeat `stream-triage forget` to finish. The reason: {error}"
+            ) from error
+        left.remove(name)
+    return known
 
 
 @dataclass(frozen=True)
@@ -281,15 +320,15 @@ class Pruned:
 
 def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) -> Pruned:
     """Applies the limits of age, number and size to store, archive and outbox."""
-    archive = Archive(settings.archive)
-    age = settings.store.max_age_days
-    before = (clock or SystemClock()).now() - timedelta(days=age) if age is not None else None
-    removed = store.prune(before=before, keep=settings.store.max_runs)
-    for run_id in removed:
-        archive.forget(run_id)
+    clock = clock or SystemClock()
+    archive, age = Archive(settings.archive, clock), settings.store.max_age_days
+    before = clock.now() - timedelta(days=age) if age is not None else None
     if "alerts" in settings.sinks and before:
         with Outbox(settings.alerts) as outbox:
             outbox.prune(before)
+    removed = store.prune(before=before, keep=settings.store.max_runs)
+    for run_id in removed:
+        archive.forget(run_id)
     return Pruned(len(removed), len(archive.prune()))
 
 

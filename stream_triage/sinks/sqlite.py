@@ -79,6 +79,9 @@ class SqliteStore:
 
     def flush(self) -> None:
         with self._lock:
+            self._database.check_open()
+            if not self._waiting:  # closing must not wait for a lock, and then hide the error that ended the work before it
+                return
             with self._database.transaction() as connection:
                 for row in self._waiting:
                     _put(connection, row)
