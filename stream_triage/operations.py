@@ -23,9 +23,9 @@ from stream_triage.ports import Forgets
 from stream_triage.records import CANARY, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.dashboards import ndjson, saved_objects
 from stream_triage.setup.kafka import check_topics, create_topics
 from stream_triage.setup.opensearch import set_up
+from stream_triage.setup.saved_objects import ndjson, saved_objects
 from stream_triage.sinks.archive import Archive
 from stream_triage.sinks.dead_letters import as_letter
 from stream_triage.sinks.kafka import VerdictTopic
