@@ -232,7 +232,7 @@ def _replay_documents(search: SearchServer, documents: list[tuple[Document, str]
 def full_id(settings: Settings, store: SqliteStore, run_id: str) -> str:
     """Returns the id of the one stored run that is meant by an id or a part of it.
 
-    A file name with an identity in it is found too, by what redaction has made of it. Raises `RunNotFound`.
+    A file name that contains an identity is looked up by its redacted form, too. Raises `RunNotFound`.
     """
     try:
         return store.full_id(run_id)
@@ -248,7 +248,7 @@ def forget(settings: Settings, store: SqliteStore | None, run_ids: Iterable[str]
 
     Nothing of a run is removed while another program holds the outbox or the store locked. The store comes last: as long
     as it has the run, a part of the id is enough to repeat a `forget` that failed elsewhere. Where the store does not have
-    a run, its full id removes it from the other places. JSON lines are not changed: another process may append to them.
+    a run, its full id removes it from the others. JSON lines are not changed: another process may append to them.
 
     Args:
         settings: The sinks, and where they are.
@@ -263,17 +263,17 @@ def forget(settings: Settings, store: SqliteStore | None, run_ids: Iterable[str]
     """
     with ExitStack() as stack:
         outbox = stack.enter_context(Outbox(settings.alerts)) if "alerts" in settings.sinks else None
-        places: dict[str, Forgets] = {}
+        keepers: dict[str, Forgets] = {}
         if "opensearch" in settings.sinks:
-            places["OpenSearch"] = stack.enter_context(OpenSearchSink(settings.opensearch))
+            keepers["OpenSearch"] = stack.enter_context(OpenSearchSink(settings.opensearch))
         if "kafka" in settings.sinks:
             topic = settings.kafka.verdicts_topic
-            places[f"the topic {topic}"] = VerdictTopic(stack.enter_context(Broker(settings.kafka)), topic)
+            keepers[f"the topic {topic}"] = VerdictTopic(stack.enter_context(Broker(settings.kafka)), topic)
         if outbox:
-            places["the outbox"] = outbox
-        places["the archive"] = Archive(settings.archive)
+            keepers["the outbox"] = outbox
+        keepers["the archive"] = Archive(settings.archive)
         if store:
-            places["the store"] = store
+            keepers["the store"] = store
         for asked in run_ids:
             run_id, unknown = asked, RunNotFound(f"no run {asked!r} is stored")
             if store:
@@ -284,7 +284,7 @@ def forget(settings: Settings, store: SqliteStore | None, run_ids: Iterable[str]
             for file in (outbox, store):
                 if file:
                     _check_writable(file, run_id)
-            yield run_id if _forget_everywhere(places, run_id) else unknown
+            yield run_id if _forget_everywhere(keepers, run_id) else unknown
 
 
 def _check_writable(file: Outbox | SqliteStore, run_id: str) -> None:
@@ -294,12 +294,12 @@ def _check_writable(file: Outbox | SqliteStore, run_id: str) -> None:
         raise StoreError(f"nothing of run {run_id!r} was removed: {error}") from error
 
 
-def _forget_everywhere(places: Mapping[str, Forgets], run_id: str) -> bool:
-    """Returns whether one of the places had the run."""
-    known, left = False, list(places)
-    for name, place in places.items():
+def _forget_everywhere(keepers: Mapping[str, Forgets], run_id: str) -> bool:
+    """Removes a run from each of these in order; returns whether one of them had it."""
+    known, left = False, list(keepers)
+    for name, keeper in keepers.items():
         try:
-            known |= place.forget(run_id)
+            known |= keeper.forget(run_id)
         except StoreError as error:
             raise StoreError(
                 f"run {run_id!r} is still in {', '.join(left)}; repeat `stream-triage forget` to finish. The reason: {error}"

@@ -63,7 +63,7 @@ class Farm:
             return list(operations.forget(self.settings, store, asked))
 
     def left(self) -> dict[str, list[str]]:
-        """The runs that each place still has."""
+        """The runs that each of them still has."""
         with self.archive() as archive, self.outbox() as outbox, self.store() as store:
             return {
                 "archive": [run_id for run_id in self.RUNS if in_archive(archive, run_id)],
@@ -80,7 +80,7 @@ def in_archive(archive: Archive, run_id: str) -> bool:
     return True
 
 
-EVERYWHERE = {place: list(Farm.RUNS) for place in ("archive", "outbox", "store")}
+EVERYWHERE = {name: list(Farm.RUNS) for name in ("archive", "outbox", "store")}
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def lock(farm: Farm) -> Iterator[Callable[[str], sqlite3.Connection]]:
     paths = {"outbox": farm.settings.alerts.path, "store": farm.settings.store.path}
     held: list[sqlite3.Connection] = []
 
-    def take(place: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(paths[place], isolation_level=None)
+    def take(file: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(paths[file], isolation_level=None)
         held.append(connection)
         connection.execute("BEGIN IMMEDIATE")
         return connection
@@ -114,7 +114,7 @@ class TestForget:
     def test_removes_a_run_everywhere(self, farm: Farm) -> None:
         """A part of the id is enough; other runs stay, and a second time there is nothing to remove."""
         assert farm.forget("ht/1") == ["night/1"]
-        assert farm.left() == {place: ["night/2"] for place in EVERYWHERE}
+        assert farm.left() == {name: ["night/2"] for name in EVERYWHERE}
         (error,) = farm.forget("night/1")
         assert isinstance(error, RunNotFound)
 
@@ -125,16 +125,16 @@ class TestForget:
         assert list(operations.forget(farm.settings, None, ["night/2"])) == ["night/2"]
         assert farm.left() == {"archive": [], "outbox": [], "store": ["night/2"]}
 
-    @pytest.mark.parametrize("place", ["outbox", "store"])
-    def test_nothing_is_removed_while_a_file_is_locked(self, farm: Farm, lock: Lock, place: str) -> None:
+    @pytest.mark.parametrize("file", ["outbox", "store"])
+    def test_nothing_is_removed_while_a_file_is_locked(self, farm: Farm, lock: Lock, file: str) -> None:
         """Neither before the lock nor behind it in the order; afterwards the same call removes the run everywhere."""
-        with closing(lock(place)) as other:
-            with pytest.raises(StoreError, match=rf"nothing of run 'night/1' was removed: {place} .*another program holds"):
+        with closing(lock(file)) as other:
+            with pytest.raises(StoreError, match=rf"nothing of run 'night/1' was removed: {file} .*another program holds"):
                 farm.forget("ht/1")
             other.execute("ROLLBACK")
         assert farm.left() == EVERYWHERE
         assert farm.forget("ht/1") == ["night/1"]
-        assert farm.left() == {place: ["night/2"] for place in EVERYWHERE}
+        assert farm.left() == {name: ["night/2"] for name in EVERYWHERE}
 
     def test_runs_before_the_one_that_fails_are_removed(self, farm: Farm, lock: Lock) -> None:
         """Each run is checked anew: the first is gone and reported, of the second nothing."""
@@ -143,10 +143,10 @@ class TestForget:
             assert next(forgotten) == "night/1"
             with closing(lock("outbox")), pytest.raises(StoreError, match="nothing of run 'night/2'"):
                 next(forgotten)
-        assert farm.left() == {place: ["night/2"] for place in EVERYWHERE}
+        assert farm.left() == {name: ["night/2"] for name in EVERYWHERE}
 
     @pytest.mark.parametrize(
-        ("place", "named", "removed"),
+        ("keeper", "named", "removed"),
         [
             (Outbox, "the outbox, the archive, the store", []),
             (Archive, "the archive, the store", ["outbox"]),
@@ -154,7 +154,7 @@ class TestForget:
         ],
     )
     def test_a_failure_half_way_names_what_is_left_and_repeating_finishes(
-        self, farm: Farm, monkeypatch: pytest.MonkeyPatch, place: type, named: str, removed: list[str]
+        self, farm: Farm, monkeypatch: pytest.MonkeyPatch, keeper: type, named: str, removed: list[str]
     ) -> None:
         """The store comes last, so that the same part of the id finds the run again."""
 
@@ -162,13 +162,13 @@ class TestForget:
             raise StoreError("its disk is gone")
 
         with monkeypatch.context() as patch:
-            patch.setattr(place, "forget", fail)
+            patch.setattr(keeper, "forget", fail)
             with pytest.raises(StoreError, match=rf"run 'night/1' is still in {named}; repeat .*: its disk is gone"):
                 farm.forget("ht/1")
         left = farm.left()
         assert [name for name in ("outbox", "archive", "store") if "night/1" not in left[name]] == removed
         assert farm.forget("ht/1") == ["night/1"]
-        assert farm.left() == {place: ["night/2"] for place in EVERYWHERE}
+        assert farm.left() == {name: ["night/2"] for name in EVERYWHERE}
 
     def test_a_lock_taken_half_way_is_named(self, farm: Farm, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another program may be quicker than the check; the error says so, and repeating finishes."""
@@ -183,7 +183,7 @@ class TestForget:
             farm.forget("ht/1")
 
     def test_the_command_ends_with_2(self, farm: Farm, lock: Lock, tmp_path: Path) -> None:
-        """A locked outbox is no internal error; the message names the remedy."""
+        """A locked outbox is not an internal error; the message names the remedy."""
         config = tmp_path / "settings.toml"
         config.write_text(
             'sinks = ["archive", "store", "alerts"]\n'
