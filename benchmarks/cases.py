@@ -14,7 +14,7 @@ from drain3.drain import Drain
 
 from benchmarks.corpora import lines_of, read_corpus
 from benchmarks.stopwatch import Stopwatch, kept_bytes
-from stream_triage import Bundle, Triage, find_bundle, pipeline
+from stream_triage import Bundle, Triage, find_bundle, model, pipeline
 from stream_triage.pipeline import Session
 
 __all__ = ["CASES", "Measurement", "run_case"]
@@ -130,7 +130,7 @@ def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
                 session = triage.session(f"run {number}")
                 watch.watch(session.text, "append", "spool")
                 watch.watch(session, "feed", "assemble")
-                watch.watch(session, "_advance", "rest")
+                watch.watch(session, "take_queued", "rest")
                 watch.watch(session, "_verdict", "verdict")
                 for source, text in run.items():
                     _feed(triage, session, source, text)
@@ -236,18 +236,19 @@ def _feed(triage: Triage, session: Session, source: str, text: bytes) -> None:
 
 @contextmanager
 def _watched_functions(watch: Stopwatch) -> Iterator[None]:
-    """Clocks on the functions that pipeline.py imports by name."""
-    before = {name: getattr(pipeline, name) for name in ("mask", "fold")}
-    watch.watch(pipeline, "mask", "mask")
-    watch.watch(pipeline, "fold", "fold + classify")
+    """Clocks on the functions that model.py and pipeline.py import by name."""
+    functions = ((model, "mask", "mask"), (pipeline, "fold", "fold + classify"))
+    before = [getattr(module, name) for module, name, _ in functions]
+    for module, name, stage in functions:
+        watch.watch(module, name, stage)
     try:
         yield
     finally:
-        for name, function in before.items():
-            setattr(pipeline, name, function)
+        for (module, name, _), function in zip(functions, before, strict=True):
+            setattr(module, name, function)
 
 
 def _kept(session: Session) -> dict[str, int]:
     """What an open run keeps: state by source, and the spool with its index and the text it holds in memory."""
-    kept = {f"source {name}": kept_bytes(state) for name, state in sorted(session._sources.items())}
+    kept = {f"source {name}": kept_bytes(state) for name, state in sorted(session.sources.items())}
     return kept | {"spool": kept_bytes(session.text)}

@@ -25,7 +25,7 @@ from benchmarks.corpora import MissingDataError, lines_of, read_corpus, write_co
 from benchmarks.throughput import machine, table
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.inference import Network
-from stream_triage.pipeline import Model
+from stream_triage.model import Model
 from stream_triage.stages.classify import Classifier
 from stream_triage.stages.normalise import key_text, mask, words
 from stream_triage.stages.template import Templates

@@ -24,7 +24,8 @@ from stream_triage.alerting.rules import Message
 from stream_triage.errors import InputError, RunNotFound, SettingsError, StoreError, StreamTriageError, fault_place
 from stream_triage.example import example_settings
 from stream_triage.intake import Intake, Tally
-from stream_triage.pipeline import Triage, bundle_rules
+from stream_triage.model import bundle_rules
+from stream_triage.pipeline import Triage
 from stream_triage.ports import Source
 from stream_triage.records import Event, Problem, Verdict
 from stream_triage.render.junit import with_verdicts

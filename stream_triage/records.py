@@ -186,7 +186,10 @@ class Evidence(_Record):
     source: str = ""
     number: int | None = Field(default=None, description="line number in the source, from 1; none for what is missing")
     text: str = Field(default="", description="the redacted line, or the template that never came")
-    key: str = ""
+    key: str = Field(
+        default="",
+        description="template key of the line (`new:…` if it matches no template), or of the line that never came",
+    )
     rule: str = Field(default="", description="name of the hand-written rule")
     label: str = Field(default="", description="label that the rule speaks for")
     note: str = Field(default="", description="what whoever wrote the rule wants to be said with it")

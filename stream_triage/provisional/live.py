@@ -82,7 +82,7 @@ class Live:
 
     def _news(self, known: _Known, session: Session, verdict: Verdict, now: float) -> list[Verdict]:
         """The verdict, if it is time for one, or another label than before, or a run that is lost now."""
-        lost_now = not known.lost and not verdict.passed and session.lost()
+        lost_now = not known.lost and not verdict.passed and session.certain_to_fail()
         known.lost |= lost_now
         due = verdict.label != known.label or now - known.told >= self._every_seconds
         if verdict.version == known.version or not (lost_now or due):  # half a line more is no news

@@ -34,7 +34,7 @@ MAX_NEW_KEYS = 256
 class DetectorProfile(BaseModel):
     """What passing runs show; `detector.json` of a bundle."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     passing_runs: int
     known: tuple[str, ...] = Field(description="keys that any passing run shows")
@@ -46,9 +46,12 @@ class DetectorProfile(BaseModel):
     lines_low: int = Field(description="shortest passing run, in lines with text")
     lines_high: int
     threshold: float = Field(gt=0, description="raw score above which a run is anomalous")
-    false_alarm_rate: float = Field(description="share of unseen passing runs above the threshold, by cross-fitting")
+    target_false_alarm_rate: float = Field(
+        alias="false_alarm_rate", description="share of unseen passing runs that the threshold was set for"
+    )
     false_alarm_interval: tuple[float, float] = Field(
-        default=(0.0, 1.0), description="where that share lies with 95 % confidence (Clopper-Pearson)"
+        default=(0.0, 1.0),
+        description="95 % interval of the measured share of unseen passing runs above the threshold, by cross-fitting",
     )
 
 

@@ -25,7 +25,7 @@ more of those kinds whose value decides: a fraction below 1 (error rates) by its
 tens, a small count (attempts, CQI, preambles) as it is, and 0 apart from other digits; the rest by magnitude."""
 
 
-class Rule(NamedTuple):
+class MaskingRule(NamedTuple):
     """One masking rule.
 
     A match begins with a character of the family `start` (see `_STARTS`) and goes on with the pattern `rest`. `marker`
@@ -87,74 +87,76 @@ _STARTS: Final[dict[str, tuple[str, str]]] = {
     "letter": ("DEFHJMNORSTWAerscC", "(?<=[A-Zers])"),
 }
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule("magnitude", "angle", r"num:-?e\d+>", KEPT, "our own marker: masking twice changes nothing"),
-    Rule(
+RULES: Final[tuple[MaskingRule, ...]] = (
+    MaskingRule("magnitude", "angle", r"num:-?e\d+>", KEPT, "our own marker: masking twice changes nothing"),
+    MaskingRule(
         "marker",
         "angle",
         r"[a-z][a-z0-9_-]*(?::[0-9a-f]{8})?>",
         "{kind}",
         "made here or by redaction; a pseudonym goes, since it names one subscriber",
     ),
-    Rule(
+    MaskingRule(
         "answer",
         "colon",
         r"(?:(?<=[ ][CI]:)|(?<=^[CI]:))[ ][A-Za-z_]+[ ]0[xX][0-9a-fA-F]+" + _END,
         KEPT,
         "the tester's answer and error class are codes: `C: FORW 0x06 Failure`, `I: TMAE 0x1 Warning`",
     ),
-    Rule(
+    MaskingRule(
         "url",
         "colon",
         r"(?<=[a-z]:)//[^ \n\"'()\[\]{},;]*[^ \n\"'()\[\]{},;.:]",
         "://<url>",
         "the scheme stays, host and path vary",
     ),
-    Rule(
+    MaskingRule(
         "slash_ipv4",
         "slash",
         r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\w|\.\d)",
         "<ipaddr>",
         "Java prints an address without name as /10.0.0.1",
     ),
-    Rule(
+    MaskingRule(
         "path",
         "slash",
         r"[\w.@%+~=$-]+/[\w.@%+~=$/-]*(?:\?[\w.@%+~=$/&:;,?-]*)?",
         "<path>",
         "absolute paths name machines and checkouts; relative ones (source files of asserts) stay",
     ),
-    Rule("signed_id", "minus", r"(?<=[A-Za-z]_-)\d{5,}" + _END, "<id>", "instance numbers may be negative"),
-    Rule("signed", "minus", r"(?<![\w)\]>-]-)\d" + _NUMBER, "{number}", "the sign is told: -1 often means none or failed"),
-    Rule(
+    MaskingRule("signed_id", "minus", r"(?<=[A-Za-z]_-)\d{5,}" + _END, "<id>", "instance numbers may be negative"),
+    MaskingRule(
+        "signed", "minus", r"(?<![\w)\]>-]-)\d" + _NUMBER, "{number}", "the sign is told: -1 often means none or failed"
+    ),
+    MaskingRule(
         "code_word",
         "c",
         r"(?:ause|AUSE|(?:(?<![a-z]c)|(?<=(?:err|ret|xit|tus|ror|urn|son)c))ode|ODE)" + _CODE,
         KEPT,
         "a reason is what triage is about",
     ),
-    Rule(
+    MaskingRule(
         "glued_id",
         "glued digit",
         r"\d{4,}(?:[_-]\d+)*" + _END,
         "<id>",
         "an instance number glued to a name; fewer than five digits belong to the name",
     ),
-    Rule(
+    MaskingRule(
         "epoch",
         "digit",
         r"(?<=1)[4-9]\d{8}(?:\.\d{1,9}|\d{3}|\d{6})" + _END,
         "<time>",
         "seconds since 1970 with a fraction, or milli- or microseconds; ten bare digits stay a number: they may be Hz",
     ),
-    Rule(
+    MaskingRule(
         "integer",
         "digit",
         r"\d*+(?![\w.:/<-]|(?:[ ][0-9a-fA-F]{1,2}){3}(?!\w))",
         "{number}",
         "by magnitude: 3 and 7 look alike, 3 and 3000 do not",
     ),
-    Rule(
+    MaskingRule(
         "timestamp",
         "digit",
         rf"(?:\d{{3}}(?:-\d\d-\d\d|/\d\d/\d\d|\.\d\d\.\d\d)|\d?/\d\d?/\d{{4}}|\d/\d\d/\d\d){_SPAN}"
@@ -162,68 +164,70 @@ RULES: Final[tuple[Rule, ...]] = (
         "<time>",
         "date and clock in one: ISO 8601, the tester's day-first stamp, dotted ones, web server logs",
     ),
-    Rule("clock", "digit", r"\d?:\d\d:\d\d(?:[.,:]\d{1,9})?" + _ZONE + r"(?![\w:])", "<time>", "time of day alone"),
-    Rule("short_clock", "digit", r"\d:[0-5]\d(?![\w:.])", "<time>", "hours and minutes, or minutes and seconds"),
-    Rule(
+    MaskingRule("clock", "digit", r"\d?:\d\d:\d\d(?:[.,:]\d{1,9})?" + _ZONE + r"(?![\w:])", "<time>", "time of day alone"),
+    MaskingRule("short_clock", "digit", r"\d:[0-5]\d(?![\w:.])", "<time>", "hours and minutes, or minutes and seconds"),
+    MaskingRule(
         "date",
         "digit",
         r"(?:\d{3}-\d\d-\d\d|\d{3}/\d\d/\d\d|\d?/\d\d?/\d{4}|\d/\d\d/\d\d)(?![\w/-])",
         "<date>",
         "date alone",
     ),
-    Rule(
+    MaskingRule(
         "ipv4",
         "digit",
         r"\d{0,2}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:/\d{1,2})?(?!\w|\.\d)",
         "<ipaddr>",
         "address or prefix; a port after it is a number of its own",
     ),
-    Rule("hex_dump", "digit", _HEX_DUMP, "<hex>", "keys and packets printed byte by byte"),
-    Rule("hex_dump_lettered", "hex letter", _HEX_DUMP_LETTERED, "<hex>", "the same, beginning with a letter"),
-    Rule("hex", "digit", r"(?<=0)[xX][0-9a-fA-F]+" + _END, "<hex>", "addresses and bit masks"),
-    Rule("uuid", "digit", _UUID, "<uuid>", "RFC 9562 text form"),
-    Rule("uuid_lettered", "hex letter", _UUID, "<uuid>", "the same, beginning with a letter"),
-    Rule("mac", "digit", _MAC, "<mac>", "EUI-48"),
-    Rule("mac_lettered", "hex letter", _MAC, "<mac>", "the same, beginning with a letter"),
-    Rule("ipv6", "digit", _IPV6, "<ipaddr>", "full or shortened with `::`"),
-    Rule(
+    MaskingRule("hex_dump", "digit", _HEX_DUMP, "<hex>", "keys and packets printed byte by byte"),
+    MaskingRule("hex_dump_lettered", "hex letter", _HEX_DUMP_LETTERED, "<hex>", "the same, beginning with a letter"),
+    MaskingRule("hex", "digit", r"(?<=0)[xX][0-9a-fA-F]+" + _END, "<hex>", "addresses and bit masks"),
+    MaskingRule("uuid", "digit", _UUID, "<uuid>", "RFC 9562 text form"),
+    MaskingRule("uuid_lettered", "hex letter", _UUID, "<uuid>", "the same, beginning with a letter"),
+    MaskingRule("mac", "digit", _MAC, "<mac>", "EUI-48"),
+    MaskingRule("mac_lettered", "hex letter", _MAC, "<mac>", "the same, beginning with a letter"),
+    MaskingRule("ipv6", "digit", _IPV6, "<ipaddr>", "full or shortened with `::`"),
+    MaskingRule(
         "ipv6_lettered",
         "hex letter",
         r"(?=[0-9a-fA-F:]{0,40}\d)" + _IPV6,
         "<ipaddr>",
         "at least one digit, or C++ names would match",
     ),
-    Rule(
+    MaskingRule(
         "hex_word",
         "digit",
         r"(?=\d*[a-fA-F])[0-9a-fA-F]{7,}" + _END,
         "<hex>",
         "hashes and dumps without prefix: eight or more hex digits, of both kinds",
     ),
-    Rule(
+    MaskingRule(
         "hex_word_lettered",
         "hex letter",
         r"(?=[a-fA-F]*\d)[0-9a-fA-F]{7,}" + _END,
         "<hex>",
         "the same, beginning with a letter",
     ),
-    Rule(
+    MaskingRule(
         "short_hex",
         "digit",
         _SHORT_HEX,
         "<hex>",
         "4 to 7 of one case with a digit before letters (RNTIs): no name looks so",
     ),
-    Rule(
+    MaskingRule(
         "short_hex_lettered",
         "hex letter",
         r"(?<=[a-f])[a-f]*\d[0-9a-f]*[a-f][0-9a-f]*(?<=[0-9a-f]{4})(?!\w)",
         "<hex>",
         "the same, beginning with a letter; eea0 and b210 are names",
     ),
-    Rule("id", "digit", r"\d*(?:_\d+)+" + _END, "<id>", "numbers joined by underscores"),
-    Rule("number", "digit", _NUMBER, "{number}", "with fraction, exponent or unit; a version counts by its first part"),
-    Rule(
+    MaskingRule("id", "digit", r"\d*(?:_\d+)+" + _END, "<id>", "numbers joined by underscores"),
+    MaskingRule(
+        "number", "digit", _NUMBER, "{number}", "with fraction, exponent or unit; a version counts by its first part"
+    ),
+    MaskingRule(
         "stamp",
         "letter",
         r"(?:(?:(?<=M)on|(?<=T)ue|(?<=W)ed|(?<=T)hu|(?<=F)ri|(?<=S)at|(?<=S)un)[a-z]{0,6},?[ ]+"
@@ -232,7 +236,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "<time>",
         "syslog, ctime and mail dates",
     ),
-    Rule(
+    MaskingRule(
         "code",
         "letter",
         r"(?:(?<=[eE])(?:rr(?:no|or)?|xit(?:ed)?)|(?<=E)(?:RR(?:NO|OR)?|XIT)|(?<=[rR])(?:et(?:urn(?:s|ed)?|val)?|c)"
@@ -240,7 +244,7 @@ RULES: Final[tuple[Rule, ...]] = (
         KEPT,
         "exit codes, errno, return values, status and signal numbers",
     ),
-    Rule(
+    MaskingRule(
         "protocol_status",
         "letter",
         r"(?:(?<=H)TTP|(?<=S)IP|(?<=R)TSP)/\d(?:\.\d)?\"?[ ]\d{3}" + _END,

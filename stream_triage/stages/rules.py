@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stream_triage.errors import SettingsError
 
-__all__ = ["RULES_NAME", "Rule", "RuleHit", "RuleState", "Rules"]
+__all__ = ["RULES_NAME", "HandRule", "RuleHit", "RuleState", "Rules"]
 
 RULES_NAME = "rules.toml"
 """The file of a bundle that holds rules of its own."""
@@ -33,7 +33,7 @@ RULES_NAME = "rules.toml"
 TEST_CASE_HEADER = "test.case.name"
 
 
-class Rule(BaseModel):
+class HandRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
@@ -59,7 +59,7 @@ class Rule(BaseModel):
         return pattern
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Rule":
+    def _says_something(self) -> "HandRule":
         if self.veto and self.weight is not None:
             raise ValueError("needs either a weight or veto = true")
         if not self.veto and self.weight is None and self.cause is None:
@@ -73,7 +73,7 @@ class Rule(BaseModel):
 
 
 class RuleHit(NamedTuple):
-    rule: Rule
+    rule: HandRule
     source: str
     number: int
     lines: int
@@ -93,7 +93,7 @@ class RuleState:
 class Rules:
     """The rules of one file, in its order."""
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[HandRule] = ()) -> None:
         self.rules = tuple(rules)
         self._searches = [re.compile(rule.pattern).search for rule in rules]
 
@@ -162,9 +162,9 @@ class Rules:
         return hits
 
 
-def _read_rule(place: Path | str, position: int, entry: object) -> Rule:
+def _read_rule(place: Path | str, position: int, entry: object) -> HandRule:
     try:
-        return Rule.model_validate(entry)
+        return HandRule.model_validate(entry)
     except ValidationError as error:
         name = entry.get("name", f"number {position}") if isinstance(entry, dict) else f"number {position}"
         first = error.errors(include_input=False)[0]

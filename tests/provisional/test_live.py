@@ -161,8 +161,8 @@ def test_only_what_came_counts() -> None:
     stop = EarlyStop(Limit(limit=1.5, false_stops=0, passing_runs=10), np.array([1.0, 0.0, 2.0], dtype=np.float32))
     assert stop.score([]) == 0.0
     assert stop.score([b"\1\1\0", b"\1\0\0"]) == 1.0
-    assert not stop.lost([b"\1\1\0"])
-    assert stop.lost([b"\1\1\0", b"\0\0\1"])
+    assert not stop.certain_to_fail([b"\1\1\0"])
+    assert stop.certain_to_fail([b"\1\1\0", b"\0\0\1"])
 
 
 @pytest.mark.parametrize("weights", [[-1.0], [float("nan")], [[1.0]]])

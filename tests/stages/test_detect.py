@@ -30,6 +30,16 @@ def make(keys=KEYS, **changes) -> Detector:
     return Detector.from_file(keys, profile | changes)
 
 
+def test_the_target_rate_has_its_old_name_in_bundles():
+    """Stored bundles call it `false_alarm_rate`; written by alias, it still is."""
+    profile = make().profile
+    assert profile.target_false_alarm_rate == 0.01
+    stored = profile.model_dump(by_alias=True)
+    assert stored["false_alarm_rate"] == 0.01
+    assert Detector.from_file(KEYS, stored).profile == profile
+    assert Detector.from_file(KEYS, profile.model_dump()).profile == profile
+
+
 def state_of(detector: Detector, lines: list[int | str]) -> DetectState:
     """Lines as template indexes, BLANK, or the key of a new one."""
     state = detector.start()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage import SettingsError
-from stream_triage.stages.rules import Rule, Rules
+from stream_triage.stages.rules import HandRule, Rules
 
 WHOLE = """
 [[rule]]
@@ -26,8 +26,8 @@ test_case = "attach*"
 """
 
 
-def rule(name="r", pattern="x", label="L2", **changes) -> Rule:
-    return Rule.model_validate({"name": name, "pattern": pattern, "label": label, "weight": 1.0} | changes)
+def rule(name="r", pattern="x", label="L2", **changes) -> HandRule:
+    return HandRule.model_validate({"name": name, "pattern": pattern, "label": label, "weight": 1.0} | changes)
 
 
 def hits(rules: Rules, sources: dict[str, list[str]], headers=None) -> list[tuple[str, str, int, int]]:
