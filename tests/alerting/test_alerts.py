@@ -1,5 +1,6 @@
 """Alerts: which rules fire, which failures are similar, when messages are sent, and what a receiver gets."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from stream_triage import Triage
 from stream_triage.alerting.notify import Notifier, open_targets
 from stream_triage.alerting.outbox import Outbox
-from stream_triage.alerting.rules import Alert, History, Message, Outcomes, alerts_of, keys_of, message, team_of
+from stream_triage.alerting.rules import Alert, History, Message, Outcomes, alerts_of, keys_of, message, similar, team_of
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError
 from stream_triage.records import Anomaly, Evidence, Verdict
 from stream_triage.settings import AlertSettings, Route, Settings
 from tests.commands import call
+from tests.corpus import make_run
 from tests.receiver import Receiver
 from tests.verdicts import make_verdict
 
@@ -24,7 +27,9 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def failing(run_id: str = "a", text: str = "UE Id: 3 registration reject, cause #12", **more: Any) -> Verdict:
-    evidence = (Evidence(kind="line", weight=2.0, source="tm500", number=7, text=text),)
+    """A failed run shown by one line, whose template has no numbers."""
+    key = re.sub(r"\d+", "<*>", text)
+    evidence = (Evidence(kind="line", weight=2.0, source="tm500", number=7, text=text, key=key),)
     fields = {"label": "L3", "passed": False, "confidence": 0.97, "evidence": evidence, "time": NOON, "team": "core"}
     return make_verdict(run_id, **{**fields, **more})
 
@@ -313,10 +318,60 @@ def test_hostile_text_is_only_text() -> None:
         assert len(text) < 600
 
 
-def test_numbers_and_times_are_not_part_of_the_signature() -> None:
-    one = failing("a", "31/08/25 15:33:49:609 I: REJECT:UE Id:2")
-    other = failing("b", "01/09/25 01:00:00:001 I: REJECT:UE Id:17")
-    assert keys_of(one) == keys_of(other) != keys_of(failing("c", "I: ACCEPT"))
+class TestSignature:
+    def line(self, text: str, key: str = "", weight: float = 1.0) -> Evidence:
+        return Evidence(kind="line", weight=weight, source="tm500", number=7, text=text, key=key)
+
+    def keys(self, *evidence: Evidence, **more: Any) -> frozenset[str]:
+        return keys_of(make_verdict(passed=False, label="L3", evidence=evidence, **more))
+
+    def test_lines_count_by_their_template(self) -> None:
+        """Numbers, times and UEs of a line make no difference, since its template key has none of them."""
+        one = self.keys(self.line("31/08/25 15:33:49:609 I: REJECT:UE Id:2", "k1"))
+        other = self.keys(self.line("01/09/25 01:00:00:001 I: REJECT:UE Id:17", "k1"))
+        assert one == other == frozenset(("k1",))
+        assert one != self.keys(self.line("31/08/25 15:33:49:609 I: REJECT:UE Id:2", "k2"))
+
+    def test_lines_without_a_key_count_by_their_text(self) -> None:
+        """Verdicts of an older release have none: different failures must not look the same."""
+        stored = Verdict.model_validate_json(make_verdict(evidence=(self.line("REJECT"),)).model_dump_json())
+        assert keys_of(stored) == frozenset(("REJECT",)) != self.keys(self.line("RLC maximum reached"))
+
+    def test_lines_of_a_run_have_the_keys_of_its_bundle(self, triage: Triage) -> None:
+        """Two runs that are rejected for the same cause have the same signature, though their numbers differ."""
+        signatures = []
+        for number in (0, 1):
+            session = triage.session(f"r{number}")
+            for source, text in make_run("L3", number).sources.items():
+                session.feed(text, source)
+            verdict = session.close()
+            session.text.close()
+            assert {bool(item.key) for item in verdict.evidence if item.kind == "line"} == {True}
+            signatures.append(keys_of(verdict))
+        assert similar(*signatures)
+
+    def test_weak_and_late_evidence_is_left_out(self) -> None:
+        """Below a fifth of the strongest weight, or beyond the first eight items."""
+        strong = [self.line("x", f"k{number}") for number in range(9)]
+        assert self.keys(*strong) == frozenset(f"k{number}" for number in range(8))
+        assert self.keys(strong[0], self.line("x", "at the limit", 0.2), self.line("x", "weak", 0.19)) == {
+            "k0",
+            "at the limit",
+        }
+
+    def test_rules_missing_lines_and_anomalies_count(self) -> None:
+        """A rule counts whatever its weight, and so do the first four anomalies that have a key."""
+        rule = Evidence(kind="rule", weight=-3.0, rule="odd", label="L2")
+        missing = Evidence(kind="missing", weight=1.0, key="m", text="session up")
+        anomalies = tuple(
+            Anomaly(kind="new", score=1, source="", number=1, key=key, text="x") for key in ("a", "", "b", "c", "d")
+        )
+        assert self.keys(rule, missing, anomalies=anomalies) == {"rule odd", "m", "new a", "new b", "new c"}
+
+    @pytest.mark.parametrize(("common", "own", "expected"), [(3, 2, True), (1, 1, False), (5, 4, False), (0, 0, True)])
+    def test_similar_from_60_percent_on(self, common: int, own: int, expected: bool) -> None:
+        one = {str(number) for number in range(common)}
+        assert similar(one | {f"own {number}" for number in range(own)}, one) == expected
 
 
 @pytest.mark.parametrize(("answer", "taken"), [(200, True), (500, False), (403, False), (302, False), (0, False)])
@@ -355,8 +410,6 @@ class TestCommands:
 
     @pytest.fixture
     def config(self, workplace: Path, receiver: tuple[type[Receiver], str]) -> Path:
-        from tests.corpus import make_run
-
         for number in (0, 1, 4):  # rejected for cause 7, all of them
             run = make_run("L3", number)
             folder = workplace / "runs" / f"r{number}"
