@@ -17,8 +17,10 @@ from stream_triage.alerting.notify import Notifier, Target, open_targets
 from stream_triage.alerting.outbox import Outbox
 from stream_triage.alerting.rules import alerts_of, team_of
 from stream_triage.bundle import Bundle, find_bundle
-from stream_triage.clients.kafka import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
-from stream_triage.clients.opensearch import Document, SearchServer
+from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Broker, Outgoing, Topic
+from stream_triage.clients.kafka import KafkaBroker
+from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document, SearchServer
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.pipeline import Triage
@@ -31,7 +33,7 @@ from stream_triage.settings import Settings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.dashboards import ndjson, saved_objects
 from stream_triage.setup.opensearch import set_up
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
@@ -137,16 +139,17 @@ def open_sinks(
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if "archive" in names:
-            sinks.append(stack.enter_context(Archive(settings.archive)))
+            sinks.append(stack.enter_context(TextArchive(settings.archive)))
         if "store" in names:
             sinks.append(stack.enter_context(store or open_store(settings, create=True)))
         if "jsonl" in names:
             sinks.append(stack.enter_context(JsonlSink(settings.jsonl.path)))
         if "opensearch" in names:
-            server = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if refuse else {})
-            sinks.append(stack.enter_context(OpenSearchSink(server, refuse=refuse)))
+            opensearch = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if refuse else {})
+            server = stack.enter_context(OpenSearchClient(opensearch))
+            sinks.append(stack.enter_context(OpenSearchSink(server, opensearch, on_rejected=refuse)))
         if "kafka" in names:
-            broker = broker or stack.enter_context(Broker(settings.kafka))
+            broker = broker or stack.enter_context(KafkaBroker(settings.kafka))
             sinks.append(stack.enter_context(VerdictTopic(broker, settings.kafka.verdicts_topic)))
         if "alerts" in names:
             sinks.append(stack.enter_context(Outbox(settings.alerts, on_trouble=on_trouble)))
@@ -210,8 +213,10 @@ def reporting(settings: Settings, metrics: Metrics, on_trouble: Callable[[str], 
     about["triage"] = {"bundle": {"name": metrics.about["bundle"], "version": metrics.about["bundle_version"]}}
     # Nothing waits long for it, least of all the worker's end.
     patient = settings.opensearch.model_copy(update={"timeout_seconds": min(5.0, settings.opensearch.timeout_seconds)})
-    with _thread("fleet", WorkerReports(patient, metrics, about, on_trouble=on_trouble).run):
-        yield
+    with OpenSearchClient(patient) as server:
+        reports = WorkerReports(server, patient.index_prefix, metrics, about, on_trouble=on_trouble)
+        with _thread("fleet", reports.run):
+            yield
 
 
 @contextmanager
@@ -238,7 +243,7 @@ def run_worker(
     kafka = settings.kafka
     triage = open_triage(settings, open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES))
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(kafka))
+        broker = stack.enter_context(KafkaBroker(kafka))
         check_topics(settings, broker)
         sinks = stack.enter_context(
             open_sinks(
@@ -303,7 +308,8 @@ def refusal(settings: Settings, redactor: Redactor, what: str = "") -> Callable[
 def open_index(settings: Settings, index: str, run_field: str, time: str) -> Source:
     """Runs whose lines lie in an OpenSearch index."""
     refuse = refusal(settings, Redactor.from_settings(settings.redaction))
-    return OpenSearchSource(settings.opensearch, index, run_field=run_field, time=time, refuse=refuse)
+    server = OpenSearchClient(settings.opensearch)
+    return OpenSearchSource(server, settings.opensearch, index, run_field=run_field, time=time, rejection=refuse)
 
 
 def topics(settings: Settings, partitions: int) -> list[Topic]:
@@ -323,7 +329,7 @@ def topics(settings: Settings, partitions: int) -> list[Topic]:
 def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -> list[str]:
     """Makes the topics that are missing and gives their names."""
     wanted = topics(settings, partitions)
-    with Broker(settings.kafka) as broker:
+    with KafkaBroker(settings.kafka) as broker:
         known = broker.partitions([topic.name for topic in wanted])
         missing = [topic for topic in wanted if topic.name not in known]
         if known.get(settings.kafka.topic):  # partition n of one tells of partition n of the other
@@ -359,13 +365,13 @@ def canary(settings: Settings, patience_seconds: float) -> Iterator[tuple[Sighti
     run_id = f"{CANARY}/{socket.gethostname()}/{clock.now():%Y-%m-%dT%H:%M:%S.%f}"
     expected = triage.run(TEXT, run_id)
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(settings.kafka))
+        broker = stack.enter_context(KafkaBroker(settings.kafka))
         places: dict[str, Look] = {}
         if "kafka" in settings.sinks:
             ends = broker.ends(topic)
             places[f"topic {topic}"] = lambda: _in_topic(broker, topic, ends, run_id)
         if "opensearch" in settings.sinks:
-            search = stack.enter_context(SearchServer(settings.opensearch))
+            search = stack.enter_context(OpenSearchClient(settings.opensearch))
             places[f"index {prefix}-verdicts-*"] = lambda: _in_index(search, prefix, run_id)
         if not places:
             raise SettingsError("a canary is looked for in Kafka or OpenSearch, and neither is among the sinks")
@@ -385,21 +391,21 @@ def _in_topic(broker: Broker, topic: str, ends: dict[int, int], run_id: str) -> 
 
 
 def _in_index(search: SearchServer, prefix: str, run_id: str) -> Verdict | None:
-    search.ask("POST", f"{prefix}-verdicts-*/_refresh")
-    told = search.ask("POST", f"{prefix}-verdicts-*/_search", {"query": {"term": {"triage.run.key": run_id}}})
+    search.request("POST", f"{prefix}-verdicts-*/_refresh")
+    told = search.request("POST", f"{prefix}-verdicts-*/_search", {"query": {"term": {"triage.run.key": run_id}}})
     hits = told.get("hits", {}).get("hits", [])
     return Verdict.model_validate_json(hits[0]["_source"]["triage"]["verdict"]) if hits else None
 
 
 def ask_opensearch(settings: Settings) -> None:
     """Raises `SettingsError` or `StoreError` when the sink could not begin."""
-    with SearchServer(settings.opensearch) as server:
+    with OpenSearchClient(settings.opensearch) as server:
         check_templates(server, settings.opensearch.index_prefix)
 
 
 def ask_kafka(settings: Settings) -> dict[str, int]:
     """Number of partitions of each topic. Raises `SettingsError` or `StoreError` when a worker could not begin."""
-    with Broker(settings.kafka) as broker:
+    with KafkaBroker(settings.kafka) as broker:
         return check_topics(settings, broker)
 
 
@@ -431,8 +437,8 @@ def replay_dead(settings: Settings, *, dry_run: bool = False, reason: str | None
     """
     kafka, done = settings.kafka, Counter[str]()
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(kafka))
-        search = stack.enter_context(SearchServer(settings.opensearch)) if "opensearch" in settings.sinks else None
+        broker = stack.enter_context(KafkaBroker(kafka))
+        search = stack.enter_context(OpenSearchClient(settings.opensearch)) if "opensearch" in settings.sinks else None
         for partition in range(broker.partitions([kafka.dead_topic]).get(kafka.dead_topic, 0)):
             group = f"{kafka.group}-replay-dead"
             start = broker.committed(group, kafka.dead_topic, partition)
@@ -446,7 +452,9 @@ def replay_dead(settings: Settings, *, dry_run: bool = False, reason: str | None
                 elif letter.kind == "message":
                     messages.append(Outgoing(kafka.topic, letter.key, letter.value, letter.headers))
                     done[f"sent: {letter.reason}"] += 1
-                elif search and letter.kind == "document" and (document := Document.of(letter.origin, letter.value)):
+                elif (
+                    search and letter.kind == "document" and (document := Document.from_origin(letter.origin, letter.value))
+                ):
                     documents.append((document, letter.reason))
                 else:
                     done[f"left: {letter.reason}"] += 1
@@ -490,11 +498,12 @@ def forget(settings: Settings, store: SqliteStore | None, asked: Iterable[str]) 
     moved, is removed by its full id. JSON lines are left: they may be written to at this moment.
     """
     with ExitStack() as stack:
-        places: list[Forgets] = [Archive(settings.archive)]
+        places: list[Forgets] = [TextArchive(settings.archive)]
         if "opensearch" in settings.sinks:
-            places.append(stack.enter_context(OpenSearchSink(settings.opensearch)))
+            server = stack.enter_context(OpenSearchClient(settings.opensearch))
+            places.append(stack.enter_context(OpenSearchSink(server, settings.opensearch)))
         if "kafka" in settings.sinks:
-            places.append(VerdictTopic(stack.enter_context(Broker(settings.kafka)), settings.kafka.verdicts_topic))
+            places.append(VerdictTopic(stack.enter_context(KafkaBroker(settings.kafka)), settings.kafka.verdicts_topic))
         if "alerts" in settings.sinks:
             places.append(stack.enter_context(Outbox(settings.alerts)))
         places += [store] if store else []
@@ -517,7 +526,7 @@ class Pruned:
 
 def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) -> Pruned:
     """Applies the limits of age, number and size to store and archive."""
-    archive = Archive(settings.archive)
+    archive = TextArchive(settings.archive)
     age = settings.store.max_age_days
     before = (clock or SystemClock()).now() - timedelta(days=age) if age is not None else None
     removed = store.prune(before=before, keep=settings.store.max_runs)

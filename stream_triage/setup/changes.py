@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream_triage.clients.opensearch import BadAnswer
+from stream_triage.clients.search import ResponseError
 
 __all__ = ["Changes", "digest"]
 
@@ -43,7 +43,7 @@ class Changes:
         """A part that needs a plugin of the server; the rest is set up without it."""
         try:
             yield
-        except BadAnswer as error:
+        except ResponseError as error:
             if "no handler found for uri" in str(error):
                 self.skip(f"{what}: the plugin {plugin} is not installed in OpenSearch")
             else:

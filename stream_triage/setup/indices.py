@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
-from stream_triage.clients.opensearch import BadAnswer, SearchServer
+from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.errors import StoreError
 from stream_triage.setup.changes import Changes
 
@@ -27,8 +27,8 @@ def make_index_templates(server: SearchServer, prefix: str, changes: Changes) ->
     common = _definition("common", prefix)
     _put(server, changes, "component template", "_component_template", f"{prefix}-common", common)
     custom = f"_component_template/{prefix}-custom"
-    if not server.ask("GET", custom) and changes.note(f"make component template {prefix}-custom"):
-        server.ask("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
+    if not server.request("GET", custom) and changes.note(f"make component template {prefix}-custom"):
+        server.request("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
     for kind in KINDS:
         wanted = _definition(kind, prefix)
         _put(server, changes, "index template", "_index_template", f"{prefix}-{kind}", wanted)
@@ -37,23 +37,23 @@ def make_index_templates(server: SearchServer, prefix: str, changes: Changes) ->
 
 
 def _put(server: SearchServer, changes: Changes, what: str, place: str, name: str, wanted: dict[str, Any]) -> None:
-    found = server.ask("GET", f"{place}/{name}").get(f"{place[1:]}s", [])
+    found = server.request("GET", f"{place}/{name}").get(f"{place[1:]}s", [])
     meta = found[0][place[1:]].get("_meta", {}) if found else {}
     if meta.get("version", 0) > TEMPLATES_VERSION:
         raise StoreError(f"the {what} {name} is of a later stream-triage; run `setup opensearch` of that one")
     if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(f"{'change' if found else 'make'} {what} {name}"):
-        server.ask("PUT", f"{place}/{name}", wanted)
+        server.request("PUT", f"{place}/{name}", wanted)
 
 
 def _add_fields(server: SearchServer, changes: Changes, pattern: str, mapping: dict[str, Any]) -> None:
     """To indices that an earlier version made: what is written from now on can then be searched by them."""
     wanted = set(_names(mapping))
-    for index, told in sorted(server.ask("GET", f"{pattern}/_mapping").items()):
+    for index, told in sorted(server.request("GET", f"{pattern}/_mapping").items()):
         missing = sorted(wanted - set(_names(told["mappings"])))
         if missing and changes.note(f"add {', '.join(missing)} to index {index}"):
             try:
-                server.ask("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
-            except BadAnswer as error:
+                server.request("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
+            except ResponseError as error:
                 if error.status != 400:
                     raise
                 changes.fail(f"index {index} has other kinds of fields and keeps them: {error}")

@@ -6,7 +6,7 @@ Each is a query and a condition in Painless. Without a notification channel they
 from typing import Any, Final
 
 from stream_triage.alerting.rules import RARE
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.search import SearchServer
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
@@ -135,12 +135,12 @@ def make_monitors(server: SearchServer, settings: OpenSearchSettings, changes: C
         for name in MONITORS:
             wanted = monitor(settings, name)
             query = {"size": 1, "query": {"term": {"monitor.name.keyword": wanted["name"]}}}
-            found = server.ask("POST", f"{ALERTING}/_search", query).get("hits", {}).get("hits", [])
+            found = server.request("POST", f"{ALERTING}/_search", query).get("hits", {}).get("hits", [])
             if found and _digest_of(found[0]["_source"]) == wanted["ui_metadata"]["stream_triage"]:
                 continue
             if changes.note(f"{'change' if found else 'make'} monitor {wanted['name']}"):
                 method, place = ("PUT", f"{ALERTING}/{found[0]['_id']}") if found else ("POST", ALERTING)
-                server.ask(method, place, wanted)
+                server.request(method, place, wanted)
 
 
 def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:

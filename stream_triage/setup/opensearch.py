@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from stream_triage.clients.opensearch import Document, SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document, SearchServer
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
@@ -22,7 +23,7 @@ def set_up(
     Raises `StoreError` where the server cannot be asked, or has what belongs to a later version.
     """
     changes = Changes(dry_run)
-    with SearchServer(settings) as server:
+    with OpenSearchClient(settings) as server:
         make_index_templates(server, settings.index_prefix, changes)
         _list_templates(server, settings.index_prefix, bundle, templates, changes)
         make_retention(server, settings, changes)
@@ -36,17 +37,17 @@ def _list_templates(
 ) -> None:
     name, version = bundle
     known = [{"term": {"triage.bundle.name": name}}, {"term": {"triage.bundle.version": version}}]
-    counted = server.ask("POST", f"{prefix}-templates/_count", {"query": {"bool": {"filter": known}}})
+    counted = server.request("POST", f"{prefix}-templates/_count", {"query": {"bool": {"filter": known}}})
     if counted.get("count", 0) == len(templates):
         return
     if changes.note(f"write {len(templates)} templates of bundle {name} {version} to {prefix}-templates"):
         about = {"name": name, "version": version}
         documents = [
-            Document.made(f"{prefix}-templates", f"{name}-{version}-{key}", 1,
+            Document.from_fields(f"{prefix}-templates", f"{name}-{version}-{key}", 1,
                           {"message": template, "triage": {"key": key, "bundle": about}})
             for key, template in templates
         ]  # fmt: skip
         wrong = [answer for answer in server.bulk(documents) if not answer.written]
-        server.ask("POST", f"{prefix}-templates/_refresh")
+        server.request("POST", f"{prefix}-templates/_refresh")
         if wrong:
             raise StoreError(f"OpenSearch does not take {len(wrong)} templates: {wrong[0].reason}")

@@ -6,7 +6,7 @@ before its time.
 
 from typing import Any, Final
 
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
 
@@ -28,30 +28,30 @@ def make_retention(server: SearchServer, settings: OpenSearchSettings, changes: 
 
 
 def _keep(server: SearchServer, changes: Changes, name: str, patterns: list[str], days: float | None) -> None:
-    found = server.ask("GET", f"{ISM}/policies/{name}")
+    found = server.request("GET", f"{ISM}/policies/{name}")
     indices = ",".join(patterns)
     if days is None:
         if found and changes.note(f"remove retention policy {name}"):
-            server.ask("POST", f"{ISM}/remove/{indices}")
-            server.ask("DELETE", f"{ISM}/policies/{name}")
+            server.request("POST", f"{ISM}/remove/{indices}")
+            server.request("DELETE", f"{ISM}/policies/{name}")
         return
     wanted = _policy(patterns, days)
     if not found:
         if changes.note(f"make retention policy {name}: {days:g} days"):
-            server.ask("PUT", f"{ISM}/policies/{name}", {"policy": wanted})
+            server.request("PUT", f"{ISM}/policies/{name}", {"policy": wanted})
     elif found["policy"]["description"] != wanted["description"] and changes.note(
         f"change retention policy {name}: {days:g} days"
     ):
         place = f"if_seq_no={found['_seq_no']}&if_primary_term={found['_primary_term']}"
-        server.ask("PUT", f"{ISM}/policies/{name}?{place}", {"policy": wanted})
-        server.ask("POST", f"{ISM}/change_policy/{indices}", {"policy_id": name})
+        server.request("PUT", f"{ISM}/policies/{name}?{place}", {"policy": wanted})
+        server.request("POST", f"{ISM}/change_policy/{indices}", {"policy_id": name})
     unmanaged = sorted(
         index
-        for index, told in server.ask("GET", f"{ISM}/explain/{indices}").items()
+        for index, told in server.request("GET", f"{ISM}/explain/{indices}").items()
         if isinstance(told, dict) and told.get("index.plugins.index_state_management.policy_id") is None
     )
     if unmanaged and changes.note(f"put {', '.join(unmanaged)} under retention policy {name}"):
-        server.ask("POST", f"{ISM}/add/{','.join(unmanaged)}", {"policy_id": name})
+        server.request("POST", f"{ISM}/add/{','.join(unmanaged)}", {"policy_id": name})
 
 
 def _policy(patterns: list[str], days: float) -> dict[str, Any]:

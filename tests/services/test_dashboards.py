@@ -20,7 +20,7 @@ import pytest
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.alerting.rules import team_of
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings, Route
@@ -81,7 +81,7 @@ class Data:
             about = {"host": {"name": worker}, "service": {"instance": {"id": worker}, "version": "1"},
                      "triage": {"bundle": {"name": "tiny", "version": "1"}}}  # fmt: skip
             reports = WorkerReports(self.settings, metrics, about, on_trouble=lambda text: pytest.fail(text), clock=clock)
-            with SearchServer(self.settings) as server:
+            with OpenSearchClient(self.settings) as server:
                 for number in range(20):
                     clock.advance(3600)
                     metrics.step()
