@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from stream_triage.clients.kafka import Broker, Topic
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
 from tests.services.servers import KafkaServer
 
@@ -63,7 +64,7 @@ def main() -> None:
         server = KafkaServer(place / "kafka")
         server.start()
         try:
-            with Broker(KafkaSettings(servers=(server.bootstrap,))) as broker:
+            with KafkaBroker(KafkaSettings(servers=(server.bootstrap,))) as broker:
                 broker.create([Topic("bench", 1, {})])
             block = b"".join(map(line, range(10_000)))
             with (place / "large.log").open("wb") as large:

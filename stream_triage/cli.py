@@ -40,7 +40,7 @@ from stream_triage.render.terminal import (
     verdict_page,
 )
 from stream_triage.settings import Settings, load_settings
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.file import FileSource
 from stream_triage.sources.opensearch import SCHEME
@@ -581,7 +581,7 @@ def show(
 
 
 def _print_full(settings: Settings, run_id: str) -> None:
-    with Archive(settings.archive) as archive, archive.open(run_id) as text:
+    with TextArchive(settings.archive) as archive, archive.open(run_id) as text:
         for source in text.sources():
             for first in range(1, text.line_count(source) + 1, 1000):
                 for number, line in enumerate(text.read(source, first, first + 999), first):

@@ -15,8 +15,10 @@ from pathlib import Path
 from stream_triage import wiring
 from stream_triage.alerting.outbox import Outbox
 from stream_triage.alerting.rules import alerts_of
-from stream_triage.clients.kafka import Broker, Outgoing
-from stream_triage.clients.opensearch import Document, SearchServer
+from stream_triage.clients.broker import Broker, Outgoing
+from stream_triage.clients.kafka import KafkaBroker
+from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document, SearchServer
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.ports import Forgets
@@ -26,7 +28,7 @@ from stream_triage.setup.changes import Changes
 from stream_triage.setup.kafka import check_topics, create_topics
 from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import as_letter
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
@@ -83,7 +85,7 @@ def _allow_many_files() -> None:
 
 def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -> list[str]:
     """Creates the topics that are missing, or with `dry_run` only finds them; returns their names."""
-    with Broker(settings.kafka) as broker:
+    with KafkaBroker(settings.kafka) as broker:
         return create_topics(settings, broker, partitions, dry_run=dry_run)
 
 
@@ -109,13 +111,13 @@ def export_dashboards(settings: Settings, path: Path) -> int:
 
 def ask_kafka(settings: Settings) -> dict[str, int]:
     """Returns the number of partitions of each topic. Raises what would keep a worker from starting."""
-    with Broker(settings.kafka) as broker:
+    with KafkaBroker(settings.kafka) as broker:
         return check_topics(settings, broker)
 
 
 def ask_opensearch(settings: Settings) -> None:
     """Raises `SettingsError` or `StoreError` if the sink could not start: no response, or no index templates."""
-    with SearchServer(settings.opensearch) as server:
+    with OpenSearchClient(settings.opensearch) as server:
         check_templates(server, settings.opensearch.index_prefix)
 
 
@@ -134,13 +136,13 @@ def canary(settings: Settings, patience_seconds: float) -> Iterator[tuple[Sighti
     run_id = f"{CANARY}/{socket.gethostname()}/{clock.now():%Y-%m-%dT%H:%M:%S.%f}"
     expected = triage.run(TEXT, run_id)
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(settings.kafka))
+        broker = stack.enter_context(KafkaBroker(settings.kafka))
         lookups: dict[str, Look] = {}
         if "kafka" in settings.sinks:
             ends = broker.ends(topic)
             lookups[f"topic {topic}"] = lambda: _verdict_in_topic(broker, topic, ends, run_id)
         if "opensearch" in settings.sinks:
-            search = stack.enter_context(SearchServer(settings.opensearch))
+            search = stack.enter_context(OpenSearchClient(settings.opensearch))
             lookups[f"index {prefix}-verdicts-*"] = lambda: _verdict_in_index(search, prefix, run_id)
         if not lookups:
             raise SettingsError("a canary is looked for in Kafka or OpenSearch, and neither is among the sinks")
@@ -160,8 +162,8 @@ def _verdict_in_topic(broker: Broker, topic: str, ends: dict[int, int], run_id: 
 
 
 def _verdict_in_index(search: SearchServer, prefix: str, run_id: str) -> Verdict | None:
-    search.ask("POST", f"{prefix}-verdicts-*/_refresh")
-    response = search.ask("POST", f"{prefix}-verdicts-*/_search", {"query": {"term": {"triage.run.key": run_id}}})
+    search.request("POST", f"{prefix}-verdicts-*/_refresh")
+    response = search.request("POST", f"{prefix}-verdicts-*/_search", {"query": {"term": {"triage.run.key": run_id}}})
     hits = response.get("hits", {}).get("hits", [])
     return Verdict.model_validate_json(hits[0]["_source"]["triage"]["verdict"]) if hits else None
 
@@ -182,8 +184,8 @@ def replay_dead(settings: Settings, *, dry_run: bool = False, reason: str | None
     """
     kafka, counts = settings.kafka, Counter[str]()
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(kafka))
-        search = stack.enter_context(SearchServer(settings.opensearch)) if "opensearch" in settings.sinks else None
+        broker = stack.enter_context(KafkaBroker(kafka))
+        search = stack.enter_context(OpenSearchClient(settings.opensearch)) if "opensearch" in settings.sinks else None
         for partition in range(broker.partitions([kafka.dead_topic]).get(kafka.dead_topic, 0)):
             counts += _replay_partition(settings, broker, search, partition, reason=reason or "", dry_run=dry_run)
     return counts
@@ -205,7 +207,7 @@ def _replay_partition(
         elif letter.kind == "message":
             messages.append(Outgoing(kafka.topic, letter.key, letter.value, letter.headers))
             counts[f"sent: {letter.reason}"] += 1
-        elif search and letter.kind == "document" and (document := Document.of(letter.origin, letter.value)):
+        elif search and letter.kind == "document" and (document := Document.from_origin(letter.origin, letter.value)):
             documents.append((document, letter.reason))
         else:
             counts[f"left: {letter.reason}"] += 1
@@ -220,12 +222,12 @@ def _replay_partition(
 
 
 def _replay_documents(search: SearchServer, documents: list[tuple[Document, str]]) -> Counter[str]:
-    answers = search.bulk([document for document, _ in documents])
-    if any(answer.busy for answer in answers):
+    responses = search.bulk([document for document, _ in documents])
+    if any(response.busy for response in responses):
         raise StoreError("OpenSearch is too busy to take documents; repeat, what was written already is skipped")
     return Counter(
-        f"sent: {why}" if answer.written else f"left: {answer.reason}"
-        for (_, why), answer in zip(documents, answers, strict=True)
+        f"sent: {why}" if response.written else f"left: {response.reason}"
+        for (_, why), response in zip(documents, responses, strict=True)
     )
 
 
@@ -265,13 +267,14 @@ def forget(settings: Settings, store: SqliteStore | None, run_ids: Iterable[str]
         outbox = stack.enter_context(Outbox(settings.alerts)) if "alerts" in settings.sinks else None
         keepers: dict[str, Forgets] = {}
         if "opensearch" in settings.sinks:
-            keepers["OpenSearch"] = stack.enter_context(OpenSearchSink(settings.opensearch))
+            server = stack.enter_context(OpenSearchClient(settings.opensearch))
+            keepers["OpenSearch"] = stack.enter_context(OpenSearchSink(server, settings.opensearch))
         if "kafka" in settings.sinks:
             topic = settings.kafka.verdicts_topic
-            keepers[f"the topic {topic}"] = VerdictTopic(stack.enter_context(Broker(settings.kafka)), topic)
+            keepers[f"the topic {topic}"] = VerdictTopic(stack.enter_context(KafkaBroker(settings.kafka)), topic)
         if outbox:
             keepers["the outbox"] = outbox
-        keepers["the archive"] = Archive(settings.archive)
+        keepers["the archive"] = TextArchive(settings.archive)
         if store:
             keepers["the store"] = store
         for asked in run_ids:
@@ -321,7 +324,7 @@ class Pruned:
 def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) -> Pruned:
     """Applies the limits of age, number and size to store, archive and outbox."""
     clock = clock or SystemClock()
-    archive, age = Archive(settings.archive, clock), settings.store.max_age_days
+    archive, age = TextArchive(settings.archive, clock), settings.store.max_age_days
     before = clock.now() - timedelta(days=age) if age is not None else None
     if "alerts" in settings.sinks and before:
         with Outbox(settings.alerts) as outbox:

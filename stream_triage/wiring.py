@@ -16,7 +16,9 @@ from stream_triage.alerting.notify import Notifier, Target, open_targets
 from stream_triage.alerting.outbox import Outbox
 from stream_triage.alerting.rules import team_of
 from stream_triage.bundle import Bundle, find_bundle
-from stream_triage.clients.kafka import Broker
+from stream_triage.clients.broker import Broker
+from stream_triage.clients.kafka import KafkaBroker
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clock import SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.pipeline import Triage
@@ -27,7 +29,7 @@ from stream_triage.provisional.publish import provisional_to
 from stream_triage.records import DeadLetter, Problem, Verdict
 from stream_triage.settings import Settings
 from stream_triage.setup.kafka import check_topics
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
@@ -123,7 +125,7 @@ def open_sinks(
     store: SqliteStore | None = None,
     jsonl: TextIO | None = None,
     broker: Broker | None = None,
-    refuse: Callable[[DeadLetter], None] | None = None,
+    on_rejected: Callable[[DeadLetter], None] | None = None,
     on_trouble: Callable[[str], None] | None = None,
 ) -> Iterator[list[Sink]]:
     """Opens the named sinks and closes them afterwards.
@@ -136,22 +138,23 @@ def open_sinks(
         store: The store to use, if it is open already; it is closed with the others.
         jsonl: A stream for an additional sink of JSON lines.
         broker: The connection to Kafka to use, if it is open already.
-        refuse: Receives the documents that OpenSearch rejects. With it, the sinks do not retry: the caller does.
+        on_rejected: Receives the documents that OpenSearch rejects. With it, the sinks do not retry: the caller does.
         on_trouble: Receives a message when alerts cannot be written.
     """
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if "archive" in names:
-            sinks.append(stack.enter_context(Archive(settings.archive)))
+            sinks.append(stack.enter_context(TextArchive(settings.archive)))
         if "store" in names:
             sinks.append(stack.enter_context(store or open_store(settings, create=True)))
         if "jsonl" in names:
             sinks.append(stack.enter_context(JsonlSink(settings.jsonl.path)))
         if "opensearch" in names:
-            server = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if refuse else {})
-            sinks.append(stack.enter_context(OpenSearchSink(server, refuse=refuse)))
+            opensearch = settings.opensearch.model_copy(update={"retry_seconds": 0.0} if on_rejected else {})
+            server = stack.enter_context(OpenSearchClient(opensearch))
+            sinks.append(stack.enter_context(OpenSearchSink(server, opensearch, on_rejected=on_rejected)))
         if "kafka" in names:
-            broker = broker or stack.enter_context(Broker(settings.kafka))
+            broker = broker or stack.enter_context(KafkaBroker(settings.kafka))
             sinks.append(stack.enter_context(VerdictTopic(broker, settings.kafka.verdicts_topic)))
         if "alerts" in names:
             sinks.append(stack.enter_context(Outbox(settings.alerts, on_trouble=on_trouble)))
@@ -224,9 +227,11 @@ def reporting(settings: Settings, metrics: Metrics, on_trouble: Callable[[str], 
         "triage": {"bundle": {"name": metrics.about["bundle"], "version": metrics.about["bundle_version"]}},
     }
     timeout = min(REPORT_TIMEOUT_SECONDS, settings.opensearch.timeout_seconds)
-    server = settings.opensearch.model_copy(update={"timeout_seconds": timeout})
-    with _background_thread("fleet", WorkerReports(server, metrics, about, on_trouble=on_trouble).run):
-        yield
+    opensearch = settings.opensearch.model_copy(update={"timeout_seconds": timeout})
+    with OpenSearchClient(opensearch) as server:
+        reports = WorkerReports(server, opensearch.index_prefix, metrics, about, on_trouble=on_trouble)
+        with _background_thread("fleet", reports.run):
+            yield
 
 
 @contextmanager
@@ -266,11 +271,11 @@ def open_worker(
     kafka = settings.kafka
     triage = open_triage(settings, open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES))
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(kafka))
+        broker = stack.enter_context(KafkaBroker(kafka))
         check_topics(settings, broker)
         rejected: deque[DeadLetter] = deque()
         sinks = stack.enter_context(
-            open_sinks(settings, settings.sinks, broker=broker, refuse=rejected.append, on_trouble=on_trouble)
+            open_sinks(settings, settings.sinks, broker=broker, on_rejected=rejected.append, on_trouble=on_trouble)
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
@@ -345,4 +350,5 @@ def open_index(settings: Settings, index: str, run_field: str, time: str) -> Sou
         time: Only runs with lines of this time, as in `now-1d` or `2026-11-01..now`.
     """
     check = _reason_to_reject(settings, Redactor.from_settings(settings.redaction))
-    return OpenSearchSource(settings.opensearch, index, run_field=run_field, time=time, refuse=check)
+    server = OpenSearchClient(settings.opensearch)
+    return OpenSearchSource(server, settings.opensearch, index, run_field=run_field, time=time, rejection=check)

@@ -13,7 +13,7 @@ from stream_triage.bundle import write_bundle
 from tests.corpus import tiny_bundle
 from tests.receiver import Receiver, receiving
 
-pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
+pytest.register_assert_rewrite("tests.edges")
 
 ROOT = Path(__file__).parent.parent
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}

@@ -15,7 +15,7 @@ from stream_triage.clock import FakeClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.records import Verdict
 from stream_triage.settings import AlertSettings, ArchiveSettings, Settings, StoreSettings
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.spool import SpillSpool
 from tests.commands import call
@@ -30,7 +30,7 @@ def failing(run_id: str, clock: FakeClock) -> Verdict:
 
 
 class Farm:
-    """Archive, outbox and store of one folder, with the same failed runs in each."""
+    """TextArchive, outbox and store of one folder, with the same failed runs in each."""
 
     RUNS = ("night/1", "night/2")
 
@@ -49,8 +49,8 @@ class Farm:
                     for sink in (archive, outbox, store):
                         sink.write(failing(run_id, self.clock), text)
 
-    def archive(self) -> Archive:
-        return Archive(self.settings.archive, self.clock)
+    def archive(self) -> TextArchive:
+        return TextArchive(self.settings.archive, self.clock)
 
     def outbox(self) -> Outbox:
         return Outbox(self.settings.alerts, clock=self.clock, busy_seconds=BUSY_SECONDS)
@@ -72,7 +72,7 @@ class Farm:
             }
 
 
-def in_archive(archive: Archive, run_id: str) -> bool:
+def in_archive(archive: TextArchive, run_id: str) -> bool:
     try:
         archive.open(run_id).close()
     except RunNotFound:
@@ -149,7 +149,7 @@ class TestForget:
         ("keeper", "named", "removed"),
         [
             (Outbox, "the outbox, the archive, the store", []),
-            (Archive, "the archive, the store", ["outbox"]),
+            (TextArchive, "the archive, the store", ["outbox"]),
             (SqliteStore, "the store", ["outbox", "archive"]),
         ],
     )
@@ -172,13 +172,13 @@ class TestForget:
 
     def test_a_lock_taken_half_way_is_named(self, farm: Farm, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another program may be quicker than the check; the error says so, and repeating finishes."""
-        honest = Archive.forget
+        honest = TextArchive.forget
 
-        def forget_and_lock(archive: Archive, run_id: str) -> bool:
+        def forget_and_lock(archive: TextArchive, run_id: str) -> bool:
             lock("store")
             return honest(archive, run_id)
 
-        monkeypatch.setattr(Archive, "forget", forget_and_lock)
+        monkeypatch.setattr(TextArchive, "forget", forget_and_lock)
         with pytest.raises(StoreError, match=r"still in the store; .*another program holds"):
             farm.forget("ht/1")
 

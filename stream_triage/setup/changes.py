@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream_triage.clients.opensearch import BadAnswer
+from stream_triage.clients.search import ResponseError
 
 __all__ = ["Changes", "digest"]
 
@@ -46,7 +46,7 @@ class Changes:
         """Runs a part that needs a plugin of the server: skipped without the plugin, noted as failed on other errors."""
         try:
             yield
-        except BadAnswer as error:
+        except ResponseError as error:
             if "no handler found for uri" in str(error):
                 self.skip(f"{part}: the plugin {plugin} is not installed in OpenSearch")
             else:

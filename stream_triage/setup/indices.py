@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from stream_triage.clients.opensearch import BadAnswer, SearchServer
+from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.errors import StoreError
 from stream_triage.setup.changes import Changes
 
@@ -43,8 +43,8 @@ def create_index_templates(server: SearchServer, prefix: str, changes: Changes) 
     common = _definition("common", prefix)
     _put(server, changes, _COMPONENT, f"{prefix}-common", common)
     custom = f"{_COMPONENT.path}/{prefix}-custom"
-    if not server.ask("GET", custom) and changes.note(f"create component template {prefix}-custom"):
-        server.ask("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
+    if not server.request("GET", custom) and changes.note(f"create component template {prefix}-custom"):
+        server.request("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
     for kind in KINDS:
         wanted = _definition(kind, prefix)
         _put(server, changes, _INDEX, f"{prefix}-{kind}", wanted)
@@ -53,7 +53,7 @@ def create_index_templates(server: SearchServer, prefix: str, changes: Changes) 
 
 
 def _put(server: SearchServer, changes: Changes, endpoint: _Endpoint, name: str, wanted: dict[str, Any]) -> None:
-    known = server.ask("GET", f"{endpoint.path}/{name}").get(f"{endpoint.key}s", [])
+    known = server.request("GET", f"{endpoint.path}/{name}").get(f"{endpoint.key}s", [])
     meta = known[0][endpoint.key].get("_meta", {}) if known else {}
     if meta.get("version", 0) > TEMPLATES_VERSION:
         raise StoreError(
@@ -61,18 +61,18 @@ def _put(server: SearchServer, changes: Changes, endpoint: _Endpoint, name: str,
         )
     change = f"{'update' if known else 'create'} {endpoint.words} {name}"
     if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(change):
-        server.ask("PUT", f"{endpoint.path}/{name}", wanted)
+        server.request("PUT", f"{endpoint.path}/{name}", wanted)
 
 
 def _add_fields(server: SearchServer, changes: Changes, pattern: str, mapping: dict[str, Any]) -> None:
     """Adds fields to indices that an earlier version created, so that new documents can be searched by them."""
     wanted = set(_names(mapping))
-    for index, known in sorted(server.ask("GET", f"{pattern}/_mapping").items()):
+    for index, known in sorted(server.request("GET", f"{pattern}/_mapping").items()):
         missing = sorted(wanted - set(_names(known["mappings"])))
         if missing and changes.note(f"add {', '.join(missing)} to index {index}"):
             try:
-                server.ask("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
-            except BadAnswer as error:
+                server.request("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
+            except ResponseError as error:
                 if error.status != 400:
                     raise
                 changes.fail(f"index {index} has other types of fields and keeps them: {error}")

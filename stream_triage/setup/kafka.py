@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_triage.clients.kafka import MAX_MESSAGE_BYTES, Broker, Topic
+from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Broker, Topic
 from stream_triage.errors import SettingsError
 from stream_triage.settings import Settings
 

@@ -6,7 +6,7 @@ Each monitor is a query and a condition in Painless. Without a notification chan
 from typing import Any, Final
 
 from stream_triage.alerting.rules import RARE
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.search import SearchServer
 from stream_triage.records import CANARY
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
@@ -137,12 +137,12 @@ def create_monitors(server: SearchServer, settings: OpenSearchSettings, changes:
         for name in MONITORS:
             wanted = monitor(settings, name)
             query = {"size": 1, "query": {"term": {"monitor.name.keyword": wanted["name"]}}}
-            known = server.ask("POST", f"{ALERTING}/_search", query).get("hits", {}).get("hits", [])
+            known = server.request("POST", f"{ALERTING}/_search", query).get("hits", {}).get("hits", [])
             if known and _digest_of(known[0]["_source"]) == wanted["ui_metadata"]["stream_triage"]:
                 continue
             if changes.note(f"{'update' if known else 'create'} monitor {wanted['name']}"):
                 method, path = ("PUT", f"{ALERTING}/{known[0]['_id']}") if known else ("POST", ALERTING)
-                server.ask(method, path, wanted)
+                server.request(method, path, wanted)
 
 
 def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:

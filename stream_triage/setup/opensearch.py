@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from stream_triage.clients.opensearch import Document, SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document, SearchServer
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
@@ -31,7 +32,7 @@ def set_up(
         StoreError: The server does not respond, or was set up by a later version.
     """
     changes = Changes(dry_run)
-    with SearchServer(settings) as server:
+    with OpenSearchClient(settings) as server:
         create_index_templates(server, settings.index_prefix, changes)
         _list_templates(server, settings.index_prefix, bundle, templates, changes)
         create_retention(server, settings, changes)
@@ -46,17 +47,17 @@ def _list_templates(
     """Writes the templates of the bundle as documents, by whose keys people find the text of a template."""
     name, version = bundle
     known = [{"term": {"triage.bundle.name": name}}, {"term": {"triage.bundle.version": version}}]
-    response = server.ask("POST", f"{prefix}-templates/_count", {"query": {"bool": {"filter": known}}})
+    response = server.request("POST", f"{prefix}-templates/_count", {"query": {"bool": {"filter": known}}})
     if response.get("count", 0) == len(templates):
         return
     if changes.note(f"write {len(templates)} templates of bundle {name} {version} to {prefix}-templates"):
         about = {"name": name, "version": version}
         documents = [
-            Document.made(f"{prefix}-templates", f"{name}-{version}-{key}", 1,
+            Document.from_fields(f"{prefix}-templates", f"{name}-{version}-{key}", 1,
                           {"message": template, "triage": {"key": key, "bundle": about}})
             for key, template in templates
         ]  # fmt: skip
-        rejected = [answer for answer in server.bulk(documents) if not answer.written]
-        server.ask("POST", f"{prefix}-templates/_refresh")
+        rejected = [response for response in server.bulk(documents) if not response.written]
+        server.request("POST", f"{prefix}-templates/_refresh")
         if rejected:
             raise StoreError(f"OpenSearch rejected {len(rejected)} templates: {rejected[0].reason}")

@@ -6,7 +6,7 @@ so that no document is deleted before its time.
 
 from typing import Any, Final
 
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes, digest
 
@@ -29,30 +29,30 @@ def create_retention(server: SearchServer, settings: OpenSearchSettings, changes
 
 def _put_policy(server: SearchServer, changes: Changes, name: str, patterns: list[str], days: float | None) -> None:
     """Removes the policy if `days` is None."""
-    known = server.ask("GET", f"{ISM}/policies/{name}")
+    known = server.request("GET", f"{ISM}/policies/{name}")
     indices = ",".join(patterns)
     if days is None:
         if known and changes.note(f"remove retention policy {name}"):
-            server.ask("POST", f"{ISM}/remove/{indices}")
-            server.ask("DELETE", f"{ISM}/policies/{name}")
+            server.request("POST", f"{ISM}/remove/{indices}")
+            server.request("DELETE", f"{ISM}/policies/{name}")
         return
     wanted = _policy(patterns, days)
     if not known:
         if changes.note(f"create retention policy {name}: {days:g} days"):
-            server.ask("PUT", f"{ISM}/policies/{name}", {"policy": wanted})
+            server.request("PUT", f"{ISM}/policies/{name}", {"policy": wanted})
     elif known["policy"]["description"] != wanted["description"] and changes.note(
         f"update retention policy {name}: {days:g} days"
     ):
         version = f"if_seq_no={known['_seq_no']}&if_primary_term={known['_primary_term']}"
-        server.ask("PUT", f"{ISM}/policies/{name}?{version}", {"policy": wanted})
-        server.ask("POST", f"{ISM}/change_policy/{indices}", {"policy_id": name})
+        server.request("PUT", f"{ISM}/policies/{name}?{version}", {"policy": wanted})
+        server.request("POST", f"{ISM}/change_policy/{indices}", {"policy_id": name})
     unmanaged = sorted(
         index
-        for index, about in server.ask("GET", f"{ISM}/explain/{indices}").items()
+        for index, about in server.request("GET", f"{ISM}/explain/{indices}").items()
         if isinstance(about, dict) and about.get("index.plugins.index_state_management.policy_id") is None
     )
     if unmanaged and changes.note(f"put {', '.join(unmanaged)} under retention policy {name}"):
-        server.ask("POST", f"{ISM}/add/{','.join(unmanaged)}", {"policy_id": name})
+        server.request("POST", f"{ISM}/add/{','.join(unmanaged)}", {"policy_id": name})
 
 
 def _policy(patterns: list[str], days: float) -> dict[str, Any]:

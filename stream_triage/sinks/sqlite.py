@@ -1,4 +1,4 @@
-"""Verdicts go in; an embedded SQLite database keeps the one that counts for each run and answers questions."""
+"""Verdicts go in; an SQLite database keeps the highest version of each run and can be searched."""
 
 import sqlite3
 import threading
@@ -17,7 +17,7 @@ from stream_triage.records import Verdict
 
 __all__ = ["MIGRATIONS", "SqliteStore"]
 
-# Each entry takes the schema one `user_version` further, whole or not at all. Never change one that was released.
+# Each entry raises `user_version` by one, in one transaction. Never change an entry that was released.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -55,15 +55,15 @@ _COLUMNS = ", ".join(StoredRun._fields)
 
 
 class SqliteStore:
-    """One file for verdicts and kept lines, shared by any number of processes; threads may share one object.
+    """One file for verdicts and kept lines. Any number of processes may share it, and threads may share one object.
 
-    `write` buffers, `flush` commits all of it in one transaction or keeps all of it. Only the owner may read the file.
+    `flush` commits what was written in one transaction, or keeps all of it. Only the owner can read the file.
     """
 
     def __init__(self, path: Path, clock: Clock | None = None, *, busy_seconds: float = 30.0, create: bool = True) -> None:
         if not create and not path.exists():
             raise StoreError(
-                f"there is no store at {path}; `stream-triage run` makes one, or set store.path to where yours is"
+                f"there is no store at {path}; `stream-triage run` creates one, or set store.path to where yours is"
             )
         self._path = path
         self._clock = clock or SystemClock()
@@ -72,12 +72,14 @@ class SqliteStore:
         self._database = Database(path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Buffers the verdict until `flush`."""
         with self._lock:
             self._database.check_open()
             time = _utc(verdict.time or self._clock.now())
             self._waiting.append(_Row(verdict, time, verdict.model_dump_json()))
 
     def flush(self) -> None:
+        """Commits what is buffered. Raises `StoreError` and keeps all of it."""
         with self._lock:
             self._database.check_open()
             if not self._waiting:  # closing must not wait for a lock, and then hide the error that ended the work before it
@@ -88,6 +90,7 @@ class SqliteStore:
             self._waiting.clear()
 
     def close(self) -> None:
+        """Flushes, and closes the database."""
         with self._lock:
             if self._database.closed:
                 return
@@ -105,63 +108,73 @@ class SqliteStore:
     def runs(
         self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
     ) -> list[StoredRun]:
-        """Newest first. `search` wants all its words, or words beginning so, in one kept line."""
-        wanted, values = ["1"], []
+        """Newest first. `search` finds runs with one kept line that contains all its words, or words that begin so."""
+        conditions, values = ["1"], []
         if label is not None:
-            wanted.append("label = ?")
+            conditions.append("label = ?")
             values.append(label)
         if unclean:
-            wanted.append("NOT (passed AND NOT anomalous AND NOT needs_review)")
+            conditions.append("NOT (passed AND NOT anomalous AND NOT needs_review)")
         if search is not None and search.strip():
-            wanted.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
+            conditions.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
             values.append(_match(search))
         order = "ORDER BY time DESC, id DESC LIMIT ?"
-        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(wanted)} {order}", *values, limit)
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} {order}", *values, limit)
         return [_stored_run(row) for row in rows]
 
     def get(self, run_id: str) -> Verdict:
+        """The verdict of `full_id(run_id)`. Raises `StoreError` if this version cannot read it."""
         run_id = self.full_id(run_id)
-        found = self._database.ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
+        rows = self._database.ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
-            return Verdict.model_validate_json(found[0][0])
-        except IndexError:  # another process has forgotten it since
-            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists what is") from None
+            return Verdict.model_validate_json(rows[0][0])
+        except IndexError:  # another process has just forgotten it
+            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists those that are") from None
         except ValidationError as error:
             reason = f"the verdict of run {run_id!r} in {self._path} cannot be read here; judge the run again with --again"
             raise StoreError(reason) from error
 
     def find(self, run_id: str) -> StoredRun | None:
-        found = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
-        return _stored_run(found[0]) if found else None
+        """The stored run with exactly this id, None if there is none."""
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
+        return _stored_run(rows[0]) if rows else None
 
     def full_id(self, run_id: str) -> str:
-        """Equal to the part asked for, else beginning with it, else containing it."""
+        """The id that equals `run_id`, else the only one that begins with it, else the only one that contains it.
+
+        Raises:
+            RunNotFound: No id, or several; the message names up to five, the newest first.
+        """
         part = _storable(run_id)
         for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
             query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
-            found = self._database.ask(query, *[part] * condition.count("?"))
-            if len(found) == 1:
-                return str(found[0][0])
-            if found:
-                names = ", ".join(row[0] for row in found[:5]) + (", …" if len(found) > 5 else "")
-                raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
-        raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
+            rows = self._database.ask(query, *[part] * condition.count("?"))
+            if len(rows) == 1:
+                return str(rows[0][0])
+            if rows:
+                names = ", ".join(row[0] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+                raise RunNotFound(f"several runs match {part!r}: {names}; give more of the id")
+        raise RunNotFound(f"no run matches {part!r}; `stream-triage runs` lists them")
 
     def check_writable(self) -> None:
         """Raises `StoreError` if another program holds the lock of the database, or it cannot be written at all."""
         self._database.check_writable()
 
     def forget(self, run_id: str) -> bool:
-        """Overwrites what it removes, in the write-ahead log too. Rewrites the word index, so it takes a moment."""
+        """Removes the run and overwrites its data, in the write-ahead log too; returns False if there was none.
+
+        It rewrites the index of words, which takes a moment.
+        """
         with self._lock:
             waited = len(self._waiting)
             self._waiting = [row for row in self._waiting if row.verdict.run_id != run_id]
             with self._database.transaction() as connection:
                 removed = _remove(connection, "run_id = ?", _storable(run_id))
-            self._database.wipe_log()  # even when nothing was removed: the time before, a reader may have been in the way
+            self._database.wipe_log()  # also if nothing was removed: an earlier attempt may have stopped here, at a reader
         return bool(removed) or len(self._waiting) < waited
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        """Removes runs older than `before` and all but the newest `keep`; returns their ids, oldest first."""
         removed: list[str] = []
         with self._lock:
             with self._database.transaction() as connection:
@@ -176,14 +189,14 @@ class SqliteStore:
 
 
 class _Row(NamedTuple):
-    """A verdict ready to be stored; what cannot be is refused by `write`, so that it never holds up the others."""
+    """A verdict ready to be stored: `write` fails if it cannot be serialised, so that `flush` can store all the others."""
 
     verdict: Verdict
     time: str
     json: str
 
     def columns(self) -> list[object]:
-        """The values of `StoredRun`, which are columns of the table by the same names."""
+        """The values of the fields of `StoredRun`, which are columns of the table with the same names."""
         return [self.time if name == "time" else getattr(self.verdict, name) for name in StoredRun._fields]
 
 
@@ -207,15 +220,15 @@ def _put(connection: sqlite3.Connection, row: _Row) -> None:
 
 
 def _remove(connection: sqlite3.Connection, condition: str, value: object) -> list[str]:
-    found = connection.execute(f"SELECT id, run_id FROM runs WHERE {condition} ORDER BY time, id", (value,)).fetchall()
-    for key, _ in found:
+    rows = connection.execute(f"SELECT id, run_id FROM runs WHERE {condition} ORDER BY time, id", (value,)).fetchall()
+    for key, _ in rows:
         _remove_lines(connection, key)
         connection.execute("DELETE FROM runs WHERE id = ?", (key,))
-    if found:
-        # Deleting leaves words in the index until its parts are merged. SQLite 3.42 could overwrite them at once, but
-        # then no older one could read the file, and the Pythons of one machine often come with different ones.
+    if rows:
+        # Deleting leaves words in the index until its parts are merged. SQLite 3.42 can overwrite them at once, but then
+        # older versions cannot read the file, and the Pythons of one machine often have different ones.
         connection.execute("INSERT INTO lines (lines) VALUES ('optimize')")
-    return [run_id for _, run_id in found]
+    return [run_id for _, run_id in rows]
 
 
 def _remove_lines(connection: sqlite3.Connection, key: int) -> None:
@@ -240,7 +253,7 @@ def _stored_run(row: Sequence[Any]) -> StoredRun:
 
 
 def _match(search: str) -> str:
-    """What people type are words, whatever they mean in the query language of FTS5.
+    """A query for all words of `search`, also for those that are commands in the query language of FTS5.
 
     >>> _match('T310 AND -- (gnb-du')
     '"T310"* "AND"* "(gnb-du"*'
@@ -250,7 +263,7 @@ def _match(search: str) -> str:
 
 
 def _storable(text: str) -> str:
-    """Command-line arguments that are not UTF-8 come with lone surrogates, which SQLite refuses."""
+    """Replaces lone surrogates, which SQLite rejects. Command-line arguments that are not UTF-8 contain them."""
     return text.encode(errors="replace").decode()
 
 

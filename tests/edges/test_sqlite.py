@@ -1,10 +1,10 @@
-"""The embedded store: the contract, then what only a file shared by processes can get wrong."""
+"""The SQLite store: the contract, then what can go wrong with a file that processes share."""
 
 import multiprocessing
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,19 +12,26 @@ import pytest
 from stream_triage.clock import FakeClock, SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.sinks.sqlite import MIGRATIONS, SqliteStore
-from tests.edges.contract import StoreContract
+from tests.edges.contract import FailureContract, StoreContract
 from tests.limits import file_size_limit
 from tests.verdicts import kept, make_verdict
 
 
-class TestSqliteStore(StoreContract):
+class TestSqliteStore(StoreContract, FailureContract):
     @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
+    def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()
         self.path = tmp_path / "store" / "v.sqlite"
 
     def open_sink(self) -> SqliteStore:
-        return SqliteStore(self.path, self.clock)
+        return SqliteStore(self.path, self.clock, busy_seconds=0.1)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Another process is writing."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
 
 
 @pytest.fixture

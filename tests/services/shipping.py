@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream_triage.clients.kafka import Broker, Topic
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
 from tests.services.farm import until
 from tests.services.servers import KafkaServer
@@ -34,7 +35,7 @@ class Lab:
         self.logs, self.state = folder / "logs", folder / "state"
         self.logs.mkdir(parents=True)
         self.output = folder / "shipper.log"
-        with Broker(KafkaSettings(servers=(kafka.bootstrap,))) as broker:
+        with KafkaBroker(KafkaSettings(servers=(kafka.bootstrap,))) as broker:
             broker.create([Topic(topic, 2, config)])
 
     def command(self, *arguments: object) -> list[str]:
@@ -60,7 +61,7 @@ class Lab:
     def sources(self) -> dict[tuple[str, str], list[Any]]:
         """By run and source, the messages in order of their offsets."""
         found: dict[tuple[str, str], list[Any]] = {}
-        with Broker(KafkaSettings(servers=(self.kafka.bootstrap,))) as broker:
+        with KafkaBroker(KafkaSettings(servers=(self.kafka.bootstrap,))) as broker:
             for partition in range(2):
                 for record in broker.read(self.topic, partition):
                     source = dict(record.headers)["source"].decode()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stream_triage.clients.kafka import Broker
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.records import DeadLetter
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks.dead_letters import DeadLetterTopic
@@ -36,7 +36,7 @@ class TestSetUp:
         assert call("check", "-c", settings).code == 2
         assert call("setup", "kafka", "-c", settings, "--partitions", "3").code == 0
         assert call("setup", "kafka", "-c", settings) == (0, "all topics are there\n", "")
-        with Broker(farm.admin) as broker:
+        with KafkaBroker(farm.admin) as broker:
             assert broker.partitions(list(names.values()))[names["topic"]] == 3
         assert call("check", "-c", settings).code == 0
 
@@ -101,7 +101,7 @@ class TestReplay:
         opensearch.ask(index, wrong, "PUT")
         with OpenSearchSink(settings, refuse=letters.append) as sink:
             sink.write(make_verdict("night/1"))
-        with Broker(farm.admin) as broker:
+        with KafkaBroker(farm.admin) as broker:
             topic = DeadLetterTopic(broker, farm.kafka.dead_topic)
             for letter in (*letters, DeadLetter("run", "not judged: x", "r", b"r", None)):
                 topic.put(letter)

@@ -23,7 +23,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream_triage import Verdict
 from stream_triage.clients.kafka import connection
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.errors import StoreError
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.dashboards import BOARDS
@@ -227,10 +227,10 @@ def test_lines_in_verdicts_out(deployment: Deployment):
         user="reader",
         password=deployment.password("opensearch-reader"),
     )
-    with SearchServer(reader) as server:
-        hits = server.ask("POST", "triage-verdicts-*/_search", {"size": 100})["hits"]["hits"]
+    with OpenSearchClient(reader) as server:
+        hits = server.request("POST", "triage-verdicts-*/_search", {"size": 100})["hits"]["hits"]
         with pytest.raises(StoreError, match=r"docs/opensearch\.md"):
-            server.ask("POST", "triage-verdicts-*/_delete_by_query", {"query": {"match_all": {}}})
+            server.request("POST", "triage-verdicts-*/_delete_by_query", {"query": {"match_all": {}}})
     found = [Verdict.model_validate_json(hit["_source"]["triage"]["verdict"]) for hit in hits]
     wanted = expected(runs, "tm500")
     assert {verdict.run_id for verdict in found} == set(wanted)

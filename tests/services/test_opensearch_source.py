@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from stream_triage import Verdict
-from stream_triage.clients.opensearch import BadAnswer, Document, SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document, ResponseError, SearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.ports import Source
@@ -42,12 +43,12 @@ def line(run: object, text: object, moment: datetime = NOON, **more: Any) -> dic
 
 
 def put(settings: OpenSearchSettings, index: str, lines: Iterable[Mapping[str, Any]], first: int = 0) -> None:
-    with SearchServer(settings) as server:
+    with OpenSearchClient(settings) as server:
         documents = [
             Document(index, f"{number}", 1, json.dumps(fields).encode()) for number, fields in enumerate(lines, first)
         ]
         assert all(answer.written for answer in server.bulk(documents))
-        server.ask("POST", f"{index}/_refresh")
+        server.request("POST", f"{index}/_refresh")
 
 
 def make(server: OpenSearchServer, name: str, shards: int = 1, offset: object = LONG, **fields: object) -> None:
@@ -232,8 +233,8 @@ def test_view_lost(settings: OpenSearchSettings, index: str, monkeypatch: pytest
 
     def lose_it(event: object) -> None:
         events.append(event)
-        with SearchServer(settings) as server:
-            server.ask("DELETE", "_search/point_in_time/_all")
+        with OpenSearchClient(settings) as server:
+            server.request("DELETE", "_search/point_in_time/_all")
 
     with pytest.raises(StoreError, match="let go of its view"):
         source(settings, index).run(lose_it)
@@ -427,7 +428,7 @@ def test_busy_server(settings: OpenSearchSettings, index: str, monkeypatch: pyte
         def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
             asked.append(path)
             if len(asked) % 4 and method != "DELETE":
-                raise BadAnswer("busy", (429, 503, 0)[len(asked) % 3])
+                raise ResponseError("busy", (429, 503, 0)[len(asked) % 3])
             return super().ask(method, path, body)
 
     put(settings, index, [line("a", f"line {number}", log={"offset": number}) for number in range(20)])
@@ -436,7 +437,7 @@ def test_busy_server(settings: OpenSearchSettings, index: str, monkeypatch: pyte
     patient = settings.model_copy(update={"retry_seconds": 60.0})
     assert texts(collect(source(patient, index, clock=clock))) == {"a": joined(range(20))}
     assert clock.monotonic() > 5
-    with pytest.raises(BadAnswer, match="busy"):
+    with pytest.raises(ResponseError, match="busy"):
         collect(source(settings, index, clock=clock))
 
 
