@@ -220,3 +220,61 @@ class TestPrune:
         with closing(lock("outbox")), farm.store() as store, pytest.raises(StoreError, match="another program holds"):
             operations.prune(farm.settings, store, farm.clock)
         assert farm.left() == EVERYWHERE
+
+
+class TestExplainAlerts:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Settings:
+        rules = ("failed", "anomalous", "disagreement")
+        return Settings(alerts=AlertSettings(path=tmp_path / "explained.sqlite", rules=rules, gather_seconds=60))
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"passed": False, "team": "core"}, "team core: by the routes"),
+            ({"passed": False}, "team none: no route matches"),
+            ({}, "team none: a clean pass needs none"),
+        ],
+    )
+    def test_team(self, settings: Settings, changes: dict[str, object], expected: str) -> None:
+        assert next(operations.explain_alerts(settings, make_verdict(**changes))) == expected
+
+    def test_rules(self, settings: Settings) -> None:
+        """A line for each rule: that it does not fire, or why it does, and whether the message was sent or is due."""
+        clock = FakeClock()
+        headers = {"test.case.result.status": "passed"}
+        verdicts = [make_verdict(name, label="L3", passed=False, time=clock.now(), headers=headers) for name in "ab"]
+        _, *before = operations.explain_alerts(settings, verdicts[0])
+        absent = "not in the outbox: `alerts` was not among the sinks when the run was judged"
+        assert before == [
+            f"failed: label L3 with confidence 0.90; {absent}",
+            "anomalous: does not fire",
+            f"disagreement: the harness reports passed, the verdict is L3; {absent}",
+        ]
+        with Outbox(settings.alerts, clock=clock) as outbox:
+            for verdict in verdicts:
+                outbox.write(verdict)
+            outbox.flush()
+            clock.advance(61)
+            (failed, _) = outbox.due()
+            outbox.mark_sent(failed)
+        _, *lines = operations.explain_alerts(settings, verdicts[1])
+        assert lines == [
+            "failed: label L3 with confidence 0.90, 2 similar runs; sent 2026-01-01 00:01 UTC",
+            "anomalous: does not fire",
+            "disagreement: the harness reports passed, the verdict is L3, 2 similar runs; "
+            "not sent yet, due 2026-01-01 00:01 UTC",
+        ]
+
+
+class TestFullId:
+    def test_by_a_part_and_by_a_name_with_an_identity(self, farm: Farm) -> None:
+        """The store knows the redacted name only; people ask by the name of the file."""
+        with farm.store() as store:
+            store.write(make_verdict("logs/imsi=<imsi>.log"))
+            store.flush()
+            assert operations.full_id(farm.settings, store, "ht/2") == "night/2"
+            assert operations.full_id(farm.settings, store, "logs/imsi=001010123456789.log") == "logs/imsi=<imsi>.log"
+            for unknown in ("nothing", "logs/imsi=001010123456789.txt"):
+                with pytest.raises(RunNotFound):
+                    operations.full_id(farm.settings, store, unknown)
