@@ -449,7 +449,7 @@ class TestCommands:
     def test_test(self, config: Path, receiver: tuple[type[Receiver], str]) -> None:
         result = call("alerts", "test", "-c", config)
         assert result.code == 0
-        assert result.out.startswith("taken   core  json ")
+        assert result.out.startswith("sent    core  json ")
         receiver[0].answer = 500
         assert call("alerts", "test", "-c", config).code == 2
         assert call("alerts", "test", "-c", config, "--team", "none").code == 2
