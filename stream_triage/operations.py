@@ -1,6 +1,6 @@
 """Settings in; what the commands beyond `run` do: the worker, set-up, checks, canary, replay, forget, prune, alerts.
 
-`wiring.py` opens the parts, `cli.py` parses options and prints what these functions return.
+`wiring.py` opens the parts, `cli/` parses options and prints what these functions return.
 """
 
 import resource

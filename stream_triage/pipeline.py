@@ -83,7 +83,7 @@ class Session:
         return self._verdict(final=False)
 
     def certain_to_fail(self) -> bool:
-        """Whether the lines so far make it certain that the run fails; always false if the bundle cannot tell."""
+        """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
         early_stop = self.model.early_stop
         if early_stop is None:
             return False
@@ -193,7 +193,7 @@ class Triage:
             rules: Hand-written rules, used before those of the bundles.
             line_bytes: Longer lines are cut.
             reduction_lines: At most this many lines are in `Verdict.reduction`.
-            open_spool: Called with the shown run id; gives the place for the text of an open run.
+            open_spool: Called with the shown run id; returns where the text of an open run goes.
 
         Raises:
             BundleError: No bundle was given, or one does not fit this installation.

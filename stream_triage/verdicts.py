@@ -166,14 +166,14 @@ class _Quotes:
             if key:
                 yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
             else:
-                place = source, number
+                line = source, number
                 yield Evidence(
                     kind="line",
                     weight=-minus_weight,
                     source=source,
                     number=number,
-                    text=_quoted(lines[place]),
-                    key=keys[place],
+                    text=_quoted(lines[line]),
+                    key=keys[line],
                 )
 
     def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:

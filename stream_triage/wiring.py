@@ -1,6 +1,6 @@
 """Settings in; source, pipeline, sinks and threads out, connected to each other and not yet running.
 
-The only module that knows all parts. What commands do with the parts is in `operations.py` and `cli.py`.
+The only module that knows all parts. What commands do with the parts is in `operations.py` and `cli/`.
 """
 
 import os

@@ -86,10 +86,11 @@ def cut_and_interleaved(draw: st.DrawFn) -> tuple[dict[str, bytes], list[tuple[s
     run = make_run(draw(st.sampled_from(["Pass", "L2", "L3"])), draw(st.integers(0, 10_000)))
     texts = {}
     for source, data in run.sources.items():
+        text = bytearray(data)
         for dirt in draw(st.lists(st.sampled_from(HOSTILE), max_size=3)):
-            place = draw(st.integers(0, len(data)))
-            data = data[:place] + dirt + data[place:]
-        texts[source] = data
+            position = draw(st.integers(0, len(text)))
+            text[position:position] = dirt
+        texts[source] = bytes(text)
     steps = draw(st.lists(st.tuples(st.sampled_from(sorted(texts)), st.sampled_from([1, 2, 3, 7, 40, 500])), max_size=80))
     return texts, steps
 
@@ -167,8 +168,8 @@ def test_evidence_of_all_classifiers_adds_up(shipped_triage: Triage) -> None:
     assert total == pytest.approx(scores[label] - scores[rival], abs=1e-6)
 
 
-def test_a_line_out_of_place_names_what_was_expected(shipped_triage: Triage) -> None:
-    """Two known lines of a passing run change places: nothing is new or missing, and the order is told."""
+def test_a_line_out_of_order_names_what_was_expected(shipped_triage: Triage) -> None:
+    """Two known lines of a passing run are swapped: nothing is new or missing, and the order is an anomaly."""
     texts = {file.stem: file.read_bytes() for file in sorted((SAMPLES / "attach-pass").glob("*.log"))}
     assert judge(shipped_triage, texts).clean
     lines = texts["ue"].split(b"\n")
@@ -288,7 +289,7 @@ def test_no_source_takes_the_place_of_another(triage: Triage, names: list[str]) 
 
 
 def test_run_that_ends_in_blank_lines_ends_with_its_last_text(triage: Triage) -> None:
-    """The anomaly of an unusual end quotes the last line that says something."""
+    """The anomaly of an unusual end quotes the last line with text."""
     ends = [a for a in triage.run("uesim starting\n\nall is lost\n\n \n").anomalies if a.kind == "end"]
     assert [(a.number, a.text) for a in ends] == [(3, "all is lost")]
 
@@ -305,7 +306,7 @@ def test_run_without_any_chunk_gets_a_verdict(triage: Triage) -> None:
 
 
 def test_unknown_kind_of_log_needs_review(triage: Triage) -> None:
-    """A log of another world is not judged with a straight face."""
+    """A verdict on a log of another system is marked for review."""
     verdict = triage.run("".join(f"kernel: eth{i} link becomes ready\n" for i in range(50)))
     assert any("of a kind this bundle knows" in reason for reason in verdict.review_reasons)
 
@@ -319,7 +320,7 @@ def test_unknown_kind_of_log_needs_review(triage: Triage) -> None:
         (b"y" * 70_000 + b"\nnext\n", "dropped_bytes", 70_000 - 65_536),
     ],
 )
-def test_damage_is_mended_visibly_and_counted(triage: Triage, data: bytes, field: str, count: int) -> None:
+def test_damage_is_repaired_visibly_and_counted(triage: Triage, data: bytes, field: str, count: int) -> None:
     verdict = judge(triage, {"": data})
     assert getattr(verdict.sources[0].repairs, field) == count
     assert verdict.needs_review
@@ -367,7 +368,7 @@ def rules_with(**changes: object) -> Rules:
 
 
 def test_rule_decides_over_the_model(bundle: Bundle) -> None:
-    """A veto sets the label, is quoted first as evidence, and tells the cause."""
+    """A veto sets the label, is quoted first as evidence, and states the cause."""
     verdict = judge(Triage(bundle, rules=rules_with(cause="environment")), dict(PASSING.sources))
     assert (verdict.label, verdict.confidence, verdict.cause) == ("L2", 1.0, "environment")
     first = verdict.evidence[0]
@@ -384,7 +385,7 @@ def test_rule_weight_moves_the_probability(bundle: Bundle) -> None:
     assert after - before == pytest.approx(1.5)
 
 
-def test_rule_that_tells_a_cause_alone(bundle: Bundle) -> None:
+def test_rule_that_only_states_a_cause(bundle: Bundle) -> None:
     """It moves no score, and is silent where the verdict has another label."""
     plain = judge(Triage(bundle), dict(PASSING.sources))
     for label, cause, kinds in (("Pass", "script", ["rule"]), ("L2", None, [])):
@@ -446,12 +447,12 @@ def test_disagreeing_vetoes_need_a_review(bundle: Bundle) -> None:
     assert verdict.review_reasons == ("rules a and b disagree",)
 
 
-def test_rule_with_a_label_no_bundle_has_is_refused(bundle: Bundle) -> None:
+def test_rule_with_a_label_no_bundle_has_is_rejected(bundle: Bundle) -> None:
     with pytest.raises(SettingsError, match="rule 'r1' has label 'L9'"):
         Triage(bundle, rules=rules_with(label="L9"))
 
 
-def test_no_bundle_is_refused() -> None:
+def test_no_bundle_is_rejected() -> None:
     with pytest.raises(BundleError, match="no bundle"):
         Triage([])
 
@@ -517,7 +518,7 @@ def test_a_header_whose_name_says_that_it_is_secret(triage: Triage, name: str) -
 
 
 def test_the_digest_of_a_run_id_survives_redaction(triage: Triage) -> None:
-    """What is removed from a path must not take the digest behind it along, which tells files apart."""
+    """What is removed from a path must not include the digest after it, which tells files apart."""
     ids = [triage.session(f"token=abcd1234efgh5678x/a.log#{digest}").run_id for digest in ("0a1b2c3d", "ffffffff")]
     assert "abcd1234" not in ids[0]
     assert [run_id.split("#")[1] for run_id in ids] == ["0a1b2c3d", "ffffffff"]

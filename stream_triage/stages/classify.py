@@ -97,12 +97,12 @@ class Pool:
         for factor, one, own in self._each(states):
             explanation = one.explain(own, label, rival, missing)
             for share in explanation.lines:
-                place = share.source, share.number
-                lines[place] = lines.get(place, 0.0) + factor * share.weight
+                line = share.source, share.number
+                lines[line] = lines.get(line, 0.0) + factor * share.weight
             for key, weight in explanation.missing.items():
                 absent[key] = absent.get(key, 0.0) + factor * weight
             rest += factor * explanation.rest
-        return Explanation([LineShare(*place, weight) for place, weight in lines.items()], absent, rest)
+        return Explanation([LineShare(*line, weight) for line, weight in lines.items()], absent, rest)
 
     def _each(self, states: Mapping[str, PoolState]) -> Iterator[tuple[float, Scorer, dict[str, Any]]]:
         """Factor, scorer and its states by source."""

@@ -20,7 +20,7 @@ from stream_triage.records import Chunk, RunEnd
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sources import opensearch as module
 from stream_triage.sources.opensearch import OpenSearchSource
-from stream_triage.worker import runs as messages
+from stream_triage.worker import messages
 from tests.commands import call
 from tests.edges.source_contract import SourceContract, collect, problems
 from tests.edges.source_contract import texts as by_run_and_source

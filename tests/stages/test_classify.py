@@ -64,7 +64,7 @@ def test_evidence_is_weighted_alike(pool: Pool) -> None:
 
 
 def test_stages_beside_the_pool_decide_and_are_not_fed() -> None:
-    """They have a state and a share; the pool gives them no lines, and their place in the shares is kept."""
+    """They have a state and a share; the pool feeds them no lines, and the order of the shares is kept."""
     other = Counting(10.0)
     pool = Pool({"one": Counting(1.0)}, {"other": 0.25, "one": 0.75}, beside={"other": other})
     state = pool.start()

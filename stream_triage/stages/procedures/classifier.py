@@ -64,15 +64,15 @@ class Procedures:
 
     def explain(self, states: Mapping[str, ProcedureState], label: int, rival: int, missing: Collection[str]) -> Explanation:
         """The share of each feature goes to the line it rests on; shares of features without a line are in the rest."""
-        found = features(states)
-        base, shares = self._trees.attribute(vector(found))
+        run = features(states)
+        base, shares = self._trees.attribute(vector(run))
         difference = (shares[label] - shares[rival]) / self._temperature
         lines: dict[tuple[str, int], float] = {}
         rest = float(base[label] - base[rival]) / self._temperature
         for name, share in zip(FEATURES, difference.tolist(), strict=True):
-            place = found.lines.get(name)
-            if place is None:
+            line = run.lines.get(name)
+            if line is None:
                 rest += share
             else:
-                lines[place] = lines.get(place, 0.0) + share
-        return Explanation([LineShare(*place, share) for place, share in lines.items()], {}, rest)
+                lines[line] = lines.get(line, 0.0) + share
+        return Explanation([LineShare(*line, share) for line, share in lines.items()], {}, rest)

@@ -60,29 +60,29 @@ class Features(NamedTuple):
     lines: dict[str, tuple[str, int]]
 
 
-def vector(found: Features) -> NDArray[np.float64]:
+def vector(run: Features) -> NDArray[np.float64]:
     """Values in the order of `FEATURES`, shape (F,)."""
-    return np.array([found.values[name] for name in FEATURES])
+    return np.array([run.values[name] for name in FEATURES])
 
 
 def features(states: Mapping[str, ProcedureState]) -> Features:
     """All `FEATURES` of a run, from the states of its sources. Sources are added up in the order of their names."""
-    found = Features(dict.fromkeys(FEATURES, 0.0), {})
+    run = Features(dict.fromkeys(FEATURES, 0.0), {})
     for source, state in sorted(states.items()):
-        one = _Source(found, source)
+        one = _Source(run, source)
         one.counts(state)
         one.tables(state)
         for ue in state.ues.values():
             one.ue(ue, state.refusal_expected)
     order = next((state.order for _, state in sorted(states.items()) if state.order), (-1, -1))
-    found.values["first_layer"], found.values["first_loop_layer"] = map(float, order)
-    _shares(found)
-    return found
+    run.values["first_layer"], run.values["first_loop_layer"] = map(float, order)
+    _shares(run)
+    return run
 
 
-def _shares(found: Features) -> None:
+def _shares(run: Features) -> None:
     """Relates what was added up over UEs to how many UEs there are, or how many of them failed."""
-    values = found.values
+    values = run.values
     ues, broken = max(1.0, values["ues"]), max(1.0, values["broken"])
     values["share_broken"] = values["broken"] / ues
     for outcome in _UNFINISHED:
@@ -93,29 +93,29 @@ def _shares(found: Features) -> None:
     for cause in _CAUSES:
         values[f"share_{cause}"] = values[cause] / broken
     for share, name in _SAME_LINE.items():
-        if name in found.lines:
-            found.lines[share] = found.lines[name]
+        if name in run.lines:
+            run.lines[share] = run.lines[name]
 
 
 class _Source:
     """Adds the numbers of one source to the features of the run."""
 
-    def __init__(self, found: Features, source: str) -> None:
-        self._found = found
+    def __init__(self, run: Features, source: str) -> None:
+        self._run = run
         self._source = source
 
     def _add(self, name: str, value: float, line: int) -> None:
         """A sum; it rests on the line that came first. Line 0 stands for none."""
-        self._found.values[name] += value
+        self._run.values[name] += value
         if line:
-            self._found.lines.setdefault(name, (self._source, line))
+            self._run.lines.setdefault(name, (self._source, line))
 
     def _raise(self, name: str, value: float, line: int) -> None:
         """A maximum; it rests on the line of the largest value."""
-        if value > self._found.values[name]:
-            self._found.values[name] = value
+        if value > self._run.values[name]:
+            self._run.values[name] = value
             if line:
-                self._found.lines[name] = self._source, line
+                self._run.lines[name] = self._source, line
 
     def counts(self, state: ProcedureState) -> None:
         for name in _COUNT_NAMES:

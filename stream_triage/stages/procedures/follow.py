@@ -100,30 +100,30 @@ class Ue:
 
     def unfinished(self, refusal: bool) -> list[str]:
         """Procedures that were started and did not end well. If a refusal is expected, being accepted is wrong."""
-        found = []
+        procedures = []
         if self._pending("access", "accessed", "connected", "handover", "reestablished", "registered"):
-            found.append("access")
+            procedures.append("access")
         reached = self._reached()
         if "accessed" in self.lines and not reached:
-            found.append("connection")
+            procedures.append("connection")
         if self._pending("reestablishing", "reestablished", "registered", "session"):
-            found.append("reestablishment")
+            procedures.append("reestablishment")
         if refusal:
-            return [*found, "accepted"] if "registered" in self.lines else found
+            return [*procedures, "accepted"] if "registered" in self.lines else procedures
         if reached == 1:
-            found.append("registration")
+            procedures.append("registration")
         if reached == 2:
-            found.append("session")
+            procedures.append("session")
         if self._pending("refused", "registered"):
-            found.append("refused")
-        return found
+            procedures.append("refused")
+        return procedures
 
     def _reached(self) -> int:
         """How far an attach came: 1 connected, 2 registered, 3 session.
 
         Testers lose records, so a later step proves the earlier ones.
         """
-        return max((place for step, place in _ATTACH.items() if step in self.lines), default=0)
+        return max((position for step, position in _ATTACH.items() if step in self.lines), default=0)
 
     def _pending(self, begun: str, *done: str) -> bool:
         """Whether none of `done` came after the last `begun`."""
@@ -255,17 +255,17 @@ def _continue(state: ProcedureState, signal: Signal, line: str, number: int) -> 
             state.count(signal.table, number)
         state.tables.take(signal.table, line, number)
         return
-    record, ue, place = state.record
+    record, ue, record_line = state.record
     followed = state.ues.get(ue) if ue is not None else None
     if record.step == "reestablishing":
-        state.count(signal.step or "cause_radio", place)
+        state.count(signal.step or "cause_radio", record_line)
     elif record.step == "registered" and signal.trouble and followed:
         followed.withdraw_registration()
-        followed.step("refused", place, state.refusal_expected)
-        state.count("refused", place)
-        _trouble(state, NAS, _REFUSAL_KIND, ue, place)
+        followed.step("refused", record_line, state.refusal_expected)
+        state.count("refused", record_line)
+        _trouble(state, NAS, _REFUSAL_KIND, ue, record_line)
     elif signal.trouble and record.kind and not record.trouble and not record.step and state.counts["activated"]:
-        _trouble(state, record.layer, record.kind, ue, place)
+        _trouble(state, record.layer, record.kind, ue, record_line)
 
 
 class Outcome(NamedTuple):
@@ -304,14 +304,14 @@ def failed_ues(state: ProcedureState) -> list[Outcome]:
     """
     refusal = state.refusal_expected
     sessions = any("session" in ue.lines for ue in state.ues.values())
-    found = []
+    failed = []
     for number, ue in sorted(state.ues.items()):
         reasons = [reason for reason in ue.unfinished(refusal) if not (reason == "session" and not sessions)]
         if reasons:
-            found.append(Outcome(number, last_line(ue, reasons[0]), _REASONS[reasons[0]]))
+            failed.append(Outcome(number, last_line(ue, reasons[0]), _REASONS[reasons[0]]))
         elif ue.looping(refusal) >= LOOP or ue.counts["reestablishing"] >= LOOP:
-            found.append(_looping_ue(number, ue, refusal))
-    return found
+            failed.append(_looping_ue(number, ue, refusal))
+    return failed
 
 
 def last_line(ue: Ue, unfinished: str) -> int:

@@ -73,15 +73,15 @@ class Trees:
 
     def attribute(self, vector: NDArray[np.float64]) -> Attribution:
         """The score of each label, divided among features. All trees are descended at once, a level in each step."""
-        place = self._roots.copy()
+        nodes = self._roots.copy()
         base = self._base.copy()
-        np.add.at(base, self._labels, self._value[place])
+        np.add.at(base, self._labels, self._value[nodes])
         shares = np.zeros((len(base), len(vector)))
-        while (moving := np.flatnonzero(self._feature[place] >= 0)).size:
-            nodes = place[moving]
-            feature = self._feature[nodes]
-            right = (vector[feature] > self._threshold[nodes]).astype(np.int64)
-            below = self._children[right, nodes]
-            np.add.at(shares, (self._labels[moving], feature), self._value[below] - self._value[nodes])
-            place[moving] = below
+        while (moving := np.flatnonzero(self._feature[nodes] >= 0)).size:
+            inner = nodes[moving]
+            feature = self._feature[inner]
+            right = (vector[feature] > self._threshold[inner]).astype(np.int64)
+            below = self._children[right, inner]
+            np.add.at(shares, (self._labels[moving], feature), self._value[below] - self._value[inner])
+            nodes[moving] = below
         return Attribution(base, shares)

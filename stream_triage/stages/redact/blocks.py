@@ -142,7 +142,6 @@ def _inside_key(line: str, state: RedactionState) -> str:
     """A line after BEGIN: its key material is replaced; a line without any stays."""
     begin, end = _PEM_BEGIN.search(line), _PEM_END.search(line)
     if begin is not None and (end is None or begin.start() < end.start()):
-        state.key_lines = 0
         return _outside_key(line, state)
     if end is not None:
         state.key_lines = 0

@@ -173,12 +173,11 @@ def _canonical(kind: str, value: str) -> str:
         _, country, network, _, scheme, _, number = value.split("-")
         if scheme == "0":
             return country + network + number
-    digits = re.sub(r"[^0-9a-zA-Z]", "", value)
-    return digits.lower() or value
+    return re.sub(r"[^0-9a-zA-Z]", "", value).lower()
 
 
 def _damages_marker(line: str, start: int, end: int) -> bool:
-    """Whether replacing a stretch would cut into a marker or break one open; swallowing a whole one is fine."""
+    """Whether replacing a stretch would change a marker; one with more of the stretch on both sides is replaced with it."""
     for marker in _MARKER.finditer(line):
         if marker.start() < end and start < marker.end() and not (start < marker.start() and marker.end() < end):
             return True
