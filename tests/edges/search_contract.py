@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from stream_triage.clients.search import Document, ResponseError, SearchServer
+from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.indices import make_index_templates
 from stream_triage.setup.monitors import make_monitors
 from stream_triage.setup.retention import make_retention
-from stream_triage.settings import OpenSearchSettings
 
 __all__ = ["SearchServerContract"]
 
