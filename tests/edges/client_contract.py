@@ -110,6 +110,6 @@ class OpenSearchClientContract:
         with (
             behind_proxy(self.url, self.prefix, [b"<html>Welcome</html>"]) as settings,
             OpenSearchClient(settings) as server,
+            pytest.raises(StoreError, match=r"SerializationError; .*not a proxy"),
         ):
-            with pytest.raises(StoreError, match="SerializationError; .*not a proxy"):
-                server.request("POST", "_bulk", {})
+            server.request("POST", "_bulk", {})

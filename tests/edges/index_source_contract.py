@@ -28,7 +28,7 @@ from tests.edges.source_contract import texts as by_run_and_source
 from tests.services.farm import BUNDLE, expected, sample_runs
 from tests.verdicts import assert_same
 
-__all__ = ["DAY", "DATE", "KEYWORD", "LONG", "NOON", "TEXT", "IndexSourceContract", "joined", "line", "texts"]
+__all__ = ["DATE", "DAY", "KEYWORD", "LONG", "NOON", "TEXT", "IndexSourceContract", "joined", "line", "texts"]
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY = "2026-11-01..2026-11-02"
@@ -57,7 +57,7 @@ class IndexSourceContract(SourceContract):
     server: SearchServer
     settings: OpenSearchSettings
     prefix: str
-    long_run = 3_000
+    long_run = 1_500
     url: str
     """Of the server, for the command line."""
 

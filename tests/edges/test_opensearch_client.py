@@ -95,7 +95,7 @@ def test_error_of_the_server_is_short(client: OpenSearchClient, memory: MemorySe
 def test_response_that_is_not_an_object(client: OpenSearchClient, memory: MemorySearchServer) -> None:
     """JSON of another kind raises an error."""
     memory.handle = lambda *_: (200, ["welcome"])
-    with pytest.raises(StoreError, match="did not respond with a JSON object; .*proxy"):
+    with pytest.raises(StoreError, match=r"did not respond with a JSON object; .*proxy"):
         client.request("GET", "index/_mapping")
 
 

@@ -64,7 +64,7 @@ class Data:
             {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key]} for key, _ in TEMPLATES
         ]
         set_up(settings, ("tiny", "1"), TEMPLATES)
-        with OpenSearchSink(settings) as sink:
+        with OpenSearchClient(settings) as client, OpenSearchSink(client, settings) as sink:
             for number, verdict in enumerate(verdicts):
                 sink.write(verdict)
                 if number % 200 == 0:
@@ -80,8 +80,9 @@ class Data:
             metrics = Metrics({"version": "1", "bundle": "tiny", "bundle_version": "1"}, clock=clock)
             about = {"host": {"name": worker}, "service": {"instance": {"id": worker}, "version": "1"},
                      "triage": {"bundle": {"name": "tiny", "version": "1"}}}  # fmt: skip
-            reports = WorkerReports(self.settings, metrics, about, on_trouble=lambda text: pytest.fail(text), clock=clock)
+            prefix = self.settings.index_prefix
             with OpenSearchClient(self.settings) as server:
+                reports = WorkerReports(server, prefix, metrics, about, on_trouble=pytest.fail, clock=clock)
                 for number in range(20):
                     clock.advance(3600)
                     metrics.step()
@@ -99,7 +100,7 @@ class Data:
                         metrics.behind.labels("0").set(told["messages_behind"])
                     else:  # the first report comes before anything was counted
                         told = dict.fromkeys(told, 0)
-                    reports.report(server)
+                    reports.report()
                     row = {f"triage.{name}": [value] for name, value in told.items()}
                     row |= {"@timestamp": [clock.now()], "service.instance.id": [worker], "service.version": ["1"],
                             "triage.bundle.version": ["1"]}  # fmt: skip
@@ -508,7 +509,7 @@ class TestSetUp:
     def test_indices_that_are_there_get_the_policy(self, complete: Complete):
         settings = complete.settings
         set_up(settings.model_copy(update={"lines_max_age_days": None}), ("tiny", "1"), TEMPLATES)
-        with OpenSearchSink(settings) as sink:
+        with OpenSearchClient(settings) as client, OpenSearchSink(client, settings) as sink:
             sink.write(make_verdict("a", started=NOW))
         assert list(complete.plugins.managed) == []
         done = set_up(settings, ("tiny", "1"), TEMPLATES).done
@@ -540,7 +541,8 @@ class TestSetUp:
         assert any(change.endswith(f"to index {prefix}-verdicts-2026.11") for change in made.done)
         (failed,) = made.failed
         assert failed.startswith(f"index {prefix}-lines-2026.11 has other kinds of fields and keeps them")
-        with OpenSearchSink(complete.settings) as sink:
+        settings = complete.settings
+        with OpenSearchClient(settings) as client, OpenSearchSink(client, settings) as sink:
             sink.write(make_verdict("a", started=NOW, passed=False, label="L2"))
         complete.server.ask(f"{prefix}-*/_refresh", method="POST")
         query = {"query": {"term": {"triage.failed": 1}}}

@@ -26,7 +26,7 @@ Parameters = Mapping[str, str]
 class MemorySearchServer:
     """A `SearchServer` without a server. Not for several threads at once.
 
-    It implements the requests that this project sends. Any other gets status 400, as from a server without the plugin for it.
+    It implements the requests that this project sends. Any other gets status 400, as if the plugin for it was missing.
     Searches see a document only after a refresh, external versions are compared, and values are checked against the mapping.
 
     Attributes:
