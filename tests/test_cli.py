@@ -332,9 +332,7 @@ class TestStoredRuns:
         """The candidates are named, and nothing is done."""
         result = call(command, "logs/")
         assert (result.code, result.out) == (2, "")
-        assert re.match(
-            r"error: several runs match 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err
-        )
+        assert re.match(r"error: several runs match 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err)
         assert len(call("runs", "--json").json) == 2
 
     def test_forgotten_run_leaves_no_trace(self, stored):

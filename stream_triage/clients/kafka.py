@@ -180,19 +180,20 @@ class KafkaBroker:
             except MessageSizeTooLargeError:
                 rejected.append(message)
         results = await asyncio.gather(*(future for _, future in futures), return_exceptions=True)
-        sent = [(message, result) for (message, _), result in zip(futures, results, strict=True)]
-        too_large = [message for message, result in sent if isinstance(result, MessageSizeTooLargeError)]
-        # aiokafka counts a message that the broker rejected, the broker does not: it takes no later message of this producer.
-        unsent = [message for message, result in sent if isinstance(result, OutOfOrderSequenceNumber) and too_large]
-        failed = [result for message, result in sent if isinstance(result, BaseException)]
+        unsent: list[Outgoing] = []
+        failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
             await self._drop_producer()  # it may hold messages that it would send late, after newer ones
-        for result in failed:
-            if not isinstance(result, MessageSizeTooLargeError) and not (
-                unsent and isinstance(result, OutOfOrderSequenceNumber)
-            ):
+        # aiokafka numbers a message that the broker rejects, the broker does not, and takes no later one of this producer.
+        out_of_step = any(isinstance(error, MessageSizeTooLargeError) for error in failed)
+        for (message, _), result in zip(futures, results, strict=True):
+            if isinstance(result, MessageSizeTooLargeError):
+                rejected.append(message)
+            elif isinstance(result, OutOfOrderSequenceNumber) and out_of_step:
+                unsent.append(message)
+            elif isinstance(result, BaseException):
                 raise result
-        return rejected + too_large, unsent
+        return rejected, unsent
 
     async def _started_producer(self) -> Any:
         from aiokafka import AIOKafkaProducer

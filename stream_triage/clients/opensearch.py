@@ -62,7 +62,7 @@ class OpenSearchClient:
             except self._errors.NotFoundError:
                 return {}
             if not isinstance(content, dict):
-                raise StoreError(f"OpenSearch at {self._name} did not respond with JSON; check {_PROXY}")
+                raise StoreError(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
             return content
         raise AssertionError
 

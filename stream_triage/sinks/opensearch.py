@@ -1,7 +1,7 @@
 """Verdicts go in; documents of verdicts and of their kept lines come out in monthly indices.
 
-The indices are `<prefix>-verdicts-YYYY.MM` and `<prefix>-lines-YYYY.MM`. The month is that of the run's first message, so that
-a run never moves to another index. docs/opensearch.md lists the fields.
+The indices are `<prefix>-verdicts-YYYY.MM` and `<prefix>-lines-YYYY.MM`. The month is that of the run's first message, so
+that a run never moves to another index. docs/opensearch.md lists the fields.
 """
 
 import hashlib
@@ -37,9 +37,9 @@ class _Waiting(NamedTuple):
 class OpenSearchSink:
     """Keeps the highest version of each run, by the server's own versioning. `write` buffers, `flush` makes durable.
 
-    A document that the server rejects goes to `on_rejected`. Without it the run is kept, and each `flush` raises `StoreError`
-    for it. Documents that failed for other reasons are sent again for `settings.retry_seconds`, and then kept for the next
-    `flush`.
+    A document that the server rejects goes to `on_rejected`. Without it the run is kept, and each `flush` raises
+    `StoreError` for it. Documents that failed for other reasons are sent again for `settings.retry_seconds`, and then kept
+    for the next `flush`.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class OpenSearchSink:
         self.close()
 
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
-        """By run, the month of its indices. Runs from files have no time of their own: they stay in the index they are in."""
+        """By run, the month of its indices. Runs from files have no time of their own: they stay in their index."""
         months = {run.verdict.run_id: _month(run.verdict.started or run.time) for run in runs}
         untimed = {_id(run.verdict.run_id): run.verdict.run_id for run in runs if run.verdict.started is None}
         if untimed:

@@ -1,4 +1,7 @@
-"""What every message broker owes, and what workers write to its topics: the same tests for a broker in memory and a real one."""
+"""What every message broker owes, and what workers write to its topics.
+
+The same tests run on a broker in memory and on a real one.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The behaviour every sink and store owes, as test classes: a subclass says how to open the sink and how to look at its target."""
+"""The behaviour that every sink and store owes, as test classes.
+
+A subclass says how to open the sink and how to look at its target.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager

@@ -1,4 +1,7 @@
-"""What the OpenSearch sink and the reports of workers leave in the indices: the same tests for a server in memory and a real one."""
+"""What the OpenSearch sink and the reports of workers leave in the indices.
+
+The same tests run on a server in memory and on a real one.
+"""
 
 import json
 from collections.abc import Callable, Iterator

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from stream_triage.clients.kafka import KafkaBroker
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.records import DeadLetter
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks.dead_letters import DeadLetterTopic
@@ -99,7 +100,10 @@ class TestReplay:
         wrong = {"mappings": {"properties": {"triage": {"properties": {"label": {"type": "integer"}}}}}}
         index = f"{farm.kafka.group}-verdicts-{time.strftime('%Y.%m')}"
         opensearch.ask(index, wrong, "PUT")
-        with OpenSearchSink(settings, refuse=letters.append) as sink:
+        with (
+            OpenSearchClient(settings) as server,
+            OpenSearchSink(server, settings, on_rejected=letters.append) as sink,
+        ):
             sink.write(make_verdict("night/1"))
         with KafkaBroker(farm.admin) as broker:
             topic = DeadLetterTopic(broker, farm.kafka.dead_topic)
@@ -137,7 +141,8 @@ class TestForget:
         farm = make_farm()
         farm.sinks = []
         farm.use_opensearch(opensearch)
-        with OpenSearchSink(OpenSearchSettings.model_validate(farm.more_settings["opensearch"])) as sink:
+        settings = OpenSearchSettings.model_validate(farm.more_settings["opensearch"])
+        with OpenSearchClient(settings) as server, OpenSearchSink(server, settings) as sink:
             sink.write(make_verdict("a", reduction=kept("x")))
         assert call("forget", "-c", farm.settings(), "a") == (0, "", "forgot a\n")
         assert call("forget", "-c", farm.settings(), "a").code == 2

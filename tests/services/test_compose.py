@@ -151,9 +151,10 @@ class Deployment:
         }
         environment = {"PATH": os.environ["PATH"], "HOME": str(place), "XDG_DATA_HOME": str(place)}
         for variable, value in service["environment"].items():
+            changed = value
             for before, after in changes.items():
-                value = value.replace(before, after)
-            environment[variable] = value
+                changed = changed.replace(before, after)
+            environment[variable] = changed
         return [sys.executable, "-m", "stream_triage", *service["command"]], environment
 
     def run(self, name: str, *arguments: str) -> str:

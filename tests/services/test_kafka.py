@@ -31,10 +31,10 @@ class TestKafkaBroker(OnKafka, BrokerContract):
         asyncio.run(self._send_in_transaction(messages))
 
     async def _send_in_transaction(self, messages: Sequence[Outgoing]) -> None:
-        async with AIOKafkaProducer(**connection(self.settings), transactional_id=self.topic) as producer:
-            async with producer.transaction():
-                for message in messages:
-                    await producer.send(message.topic, message.value, message.key, message.partition)
+        options = connection(self.settings)
+        async with AIOKafkaProducer(**options, transactional_id=self.topic) as producer, producer.transaction():
+            for message in messages:
+                await producer.send(message.topic, message.value, message.key, message.partition)
 
 
 class TestVerdictTopic(OnKafka, VerdictTopicContract):

@@ -18,12 +18,15 @@ _DATE: Final = re.compile(
 
 
 class RequestError(Exception):
-    """A request or document that OpenSearch would not take, with the status, type and reason of its response."""
+    """A request or document that OpenSearch does not take, with the status and error of its response.
+
+    The error is a type and a reason, or a text where `kind` is empty.
+    """
 
     def __init__(self, status: int, kind: str, reason: str) -> None:
         super().__init__(f"{kind}: {reason}")
         self.status = status
-        self.body = {"type": kind, "reason": reason}
+        self.error = {"type": kind, "reason": reason} if kind else reason
 
 
 class FieldMappings:

@@ -26,7 +26,7 @@ Parameters = Mapping[str, str]
 class MemorySearchServer:
     """A `SearchServer` without a server. Not for several threads at once.
 
-    It implements the requests that this project sends. Any other gets status 400, as from a server without the plugin for it.
+    It implements the requests that this project sends. Any other gets status 400, as if the plugin for it was missing.
     Searches see a document only after a refresh, external versions are compared, and values are checked against the mapping.
 
     Attributes:
@@ -90,7 +90,7 @@ class MemorySearchServer:
         try:
             content = self._carry_out(method, segments, parameters, body)
         except RequestError as error:
-            return error.status, {"status": error.status, "error": error.body}
+            return error.status, {"status": error.status, "error": error.error}
         copied: dict[str, Any] = json.loads(json.dumps(content))
         return 200, copied
 
@@ -199,7 +199,7 @@ class MemorySearchServer:
         try:
             created = self._indices[document.index].write(document.id, document.version, json.loads(document.body))
         except RequestError as error:
-            return {**about, "status": error.status, "error": error.body}
+            return {**about, "status": error.status, "error": error.error}
         return {**about, "_version": document.version, "status": 201 if created else 200}
 
     def _get(self, about: Mapping[str, str]) -> dict[str, Any]:
@@ -328,9 +328,10 @@ def _field_capabilities(indices: list[MemoryIndex], content: dict[str, Any], par
 
 def _no_handler(method: str, segments: list[str]) -> RequestError:
     reason = f"no handler found for uri [/{'/'.join(segments)}] and method [{method}]"
-    return RequestError(400, "illegal_argument_exception", reason)
+    return RequestError(400, "", reason)
 
 
 def _error(status: int, content: Mapping[str, Any]) -> StoreError:
     error = content["error"]
-    return ResponseError(f"OpenSearch in memory: status {status} {error['type']}: {error['reason']}", status)
+    reason = error if isinstance(error, str) else f"{error['type']}: {error['reason']}"
+    return ResponseError(f"OpenSearch in memory: status {status} {reason}", status)
