@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from stream_triage.clients.kafka import Broker, Topic
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
 from tests.services.servers import KafkaServer
 
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         server = KafkaServer(folder / "kafka")
         server.start()
         try:
-            with Broker(KafkaSettings(servers=(server.bootstrap,))) as broker:
+            with KafkaBroker(KafkaSettings(servers=(server.bootstrap,))) as broker:
                 broker.create([Topic("bench", 1, {})])
             _write_logs(folder)
             measured = _measure(folder, server.bootstrap)

@@ -15,7 +15,7 @@ from stream_triage.bundle import write_bundle
 from tests.corpus import tiny_bundle
 from tests.receiver import Receiver, receiving
 
-pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
+pytest.register_assert_rewrite("tests.edges")
 
 ROOT = Path(__file__).parent.parent
 # Tests whose import needs requirements/train.txt. Other tests of networks import it where they use it.

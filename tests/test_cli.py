@@ -325,16 +325,14 @@ class TestStoredRuns:
     def test_unknown_run(self, stored, command):
         result = call(*command, "nothing-like-it")
         assert (result.code, result.out) == (2, "")
-        assert result.err == "error: no run answers to 'nothing-like-it'; `stream-triage runs` lists them\n"
+        assert result.err == "error: no run matches 'nothing-like-it'; `stream-triage runs` lists them\n"
 
     @pytest.mark.parametrize("command", ["show", "forget"])
     def test_ambiguous_run(self, stored, command):
         """The candidates are named, and nothing is done."""
         result = call(command, "logs/")
         assert (result.code, result.out) == (2, "")
-        assert re.match(
-            r"error: several runs answer to 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err
-        )
+        assert re.match(r"error: several runs match 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err)
         assert len(call("runs", "--json").json) == 2
 
     def test_forgotten_run_leaves_no_trace(self, stored):

@@ -62,8 +62,8 @@ def explain_alerts(run_id: RunArgument, *, config: ConfigOption = None) -> None:
     Prints for each rule that is switched on whether it fires for the run and why, and whether the message was sent.
     """
     from stream_triage import wiring
+    from stream_triage.operations import explain_alerts as explain
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import explain_alerts as explain
 
     settings = load_settings(config)
     with wiring.open_store(settings) as store:

@@ -110,14 +110,14 @@ def _check_redaction(settings: Settings) -> str:
 
 
 def _check_opensearch(settings: Settings) -> str:
-    from stream_triage.wiring import ask_opensearch
+    from stream_triage.operations import ask_opensearch
 
     ask_opensearch(settings)
     return f"{', '.join(settings.opensearch.hosts)} has the index templates"
 
 
 def _check_kafka(settings: Settings) -> str:
-    from stream_triage.wiring import ask_kafka
+    from stream_triage.operations import ask_kafka
 
     partitions = ask_kafka(settings)
     kafka = settings.kafka

@@ -26,8 +26,8 @@ def setup_kafka(
     dry_run: DryRunOption = False,
 ) -> None:
     """Create the Kafka topics that are missing."""
+    from stream_triage.operations import setup_kafka as set_up
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import setup_kafka as set_up
 
     created = set_up(load_settings(config), partitions, dry_run=dry_run)
     for name in created:
@@ -51,9 +51,9 @@ def setup_opensearch(
     These are index templates, retention policies, monitors and dashboards. The templates of the bundle are written to an
     index of their own. A part that cannot be set up is reported, and the others are set up without it.
     """
+    from stream_triage.operations import export_dashboards
+    from stream_triage.operations import setup_opensearch as set_up
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import export_dashboards
-    from stream_triage.wiring import setup_opensearch as set_up
 
     settings = load_settings(config)
     if export is not None:

@@ -63,8 +63,8 @@ def show(
     Prints label, probabilities, evidence, anomalies and the lines that are worth reading.
     """
     from stream_triage import wiring
+    from stream_triage.operations import full_id
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import full_id
 
     settings = load_settings(config)
     with wiring.open_store(settings) as store:
@@ -82,9 +82,9 @@ def show(
 
 def _print_text(settings: Settings, run_id: str) -> None:
     from stream_triage.render.terminal import line_text
-    from stream_triage.sinks.archive import Archive
+    from stream_triage.sinks.archive import TextArchive
 
-    with Archive(settings.archive) as archive, archive.open(run_id) as text:
+    with TextArchive(settings.archive) as archive, archive.open(run_id) as text:
         for source in text.sources():
             for first in range(1, text.line_count(source) + 1, 1000):
                 for number, line in enumerate(text.read(source, first, first + 999), first):
@@ -143,8 +143,8 @@ def forget(
     """
     from stream_triage import wiring
     from stream_triage.errors import RunNotFound
+    from stream_triage.operations import forget as forget_runs
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import forget as forget_runs
 
     settings = load_settings(config)
     missing = 0
@@ -166,8 +166,8 @@ def prune(*, config: ConfigOption = None) -> None:
     The limits are the settings store.max_age_days, store.max_runs, archive.max_age_days and archive.max_bytes.
     """
     from stream_triage import wiring
+    from stream_triage.operations import prune as prune_runs
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import prune as prune_runs
 
     settings = load_settings(config)
     with wiring.open_store(settings) as store:

@@ -29,9 +29,9 @@ def worker(
 
     Verdicts go to the sinks of the settings. Several workers of one consumer group share the topic.
     """
+    from stream_triage.operations import run_worker
     from stream_triage.render.terminal import console, verdict_line
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import run_worker
 
     settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
 
@@ -53,8 +53,8 @@ def canary(
     The run goes through the topic, a worker and its sinks. Its verdict is looked for in Kafka and OpenSearch, as far as
     they are among the sinks, and compared with the verdict of this installation. Exits with 1 if it is missing or different.
     """
+    from stream_triage.operations import canary as send_canary
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import canary as send_canary
 
     settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
     wrong = 0
@@ -85,8 +85,8 @@ def replay_dead(
     Use it when the cause of the rejection has been removed. Messages go to their topic, documents to OpenSearch if it is
     among the sinks. Every dead letter is handled once.
     """
+    from stream_triage.operations import replay_dead as replay
     from stream_triage.settings import load_settings
-    from stream_triage.wiring import replay_dead as replay
 
     done = replay(load_settings(config), dry_run=dry_run, reason=reason)
     for outcome, count in sorted(done.items()):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clients.broker import Broker, Outgoing
 from stream_triage.errors import StoreError
 from stream_triage.ports import Sink
 from stream_triage.records import Verdict

@@ -30,7 +30,8 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream_triage.clients.kafka import MAX_MESSAGE_BYTES, as_record, ssl_context
+from stream_triage.clients.broker import MAX_MESSAGE_BYTES
+from stream_triage.clients.kafka import as_record, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError, StreamTriageError
 from stream_triage.ports import RecordHandler

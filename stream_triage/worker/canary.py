@@ -7,7 +7,7 @@ test case.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clients.broker import Broker, Outgoing
 from stream_triage.clock import Clock
 from stream_triage.errors import StoreError
 from stream_triage.records import CANARY, Verdict

@@ -18,7 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
-from stream_triage.clients.kafka import Broker, Topic, connection
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker, connection
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks.sqlite import SqliteStore
@@ -153,7 +154,7 @@ class Farm:
         self._search: OpenSearchServer | None = None
         self.store_path = folder / "verdicts.sqlite"
         self.jsonl_path = folder / "verdicts.jsonl"
-        with Broker(self.admin) as broker:
+        with KafkaBroker(self.admin) as broker:
             broker.create([Topic(name, 1 if name == names["dead"] else PARTITIONS, {}) for name in names.values()])
 
     def settings(self) -> Path:
@@ -221,7 +222,7 @@ class Farm:
             return len(store.runs(limit=100_000))
 
     def read(self, topic: str) -> list[Any]:
-        with Broker(self.admin) as broker:
+        with KafkaBroker(self.admin) as broker:
             number = broker.partitions([topic])[topic]
             return [record for partition in range(number) for record in broker.read(topic, partition)]
 

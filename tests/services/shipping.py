@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream_triage.clients.kafka import Broker, Topic
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
 from tests.services.farm import until
 from tests.services.servers import KafkaServer
@@ -37,7 +38,7 @@ class Lab:
         self.logs, self.state = folder / "logs", folder / "state"
         self.logs.mkdir(parents=True)
         self.output = folder / "shipper.log"
-        with Broker(KafkaSettings(servers=(kafka.bootstrap,))) as broker:
+        with KafkaBroker(KafkaSettings(servers=(kafka.bootstrap,))) as broker:
             broker.create([Topic(topic, 2, config)])
 
     def command(self, *arguments: object) -> list[str]:
@@ -64,7 +65,7 @@ class Lab:
     def sources(self) -> dict[tuple[str, str], list[Any]]:
         """The messages of each run and source, in order of their offsets."""
         messages: dict[tuple[str, str], list[Any]] = {}
-        with Broker(KafkaSettings(servers=(self.kafka.bootstrap,))) as broker:
+        with KafkaBroker(KafkaSettings(servers=(self.kafka.bootstrap,))) as broker:
             for partition in range(2):
                 for record in broker.read(self.topic, partition):
                     source = dict(record.headers)["source"].decode()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_triage.clients.kafka import Broker
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.records import Verdict
 from tests.services.farm import Farm, expected, sample_runs, until
 from tests.services.farm import TestRun as Run
@@ -71,7 +71,7 @@ class TestVerdicts:
         farm = Farm(tmp_path / "farm", kafka.bootstrap, prefix)
         small = Lab(tmp_path / "lab", kafka, f"{prefix}.small", **{"max.message.bytes": "5000"})
         farm.kafka = farm.kafka.model_copy(update={"topic": small.topic})
-        with Broker(farm.admin) as broker:
+        with KafkaBroker(farm.admin) as broker:
             broker.create([])
         (run,) = sample_runs(1)
         write_runs(tmp_path / "logs", [run])

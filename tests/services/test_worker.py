@@ -11,6 +11,7 @@ import pytest
 from stream_triage.records import Verdict
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
+from tests.edges.proxy import behind_proxy
 from tests.receiver import Receiver
 from tests.services.chaos import Chaos
 from tests.services.farm import (
@@ -26,7 +27,6 @@ from tests.services.farm import (
     shifted,
     until,
 )
-from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer, free_port
 
 pytestmark = pytest.mark.service
@@ -293,7 +293,7 @@ class TestDisturbed:
         """Too busy, out of order, not JSON, not a response to the request: the worker tries again until one is right."""
         farm, runs = make_farm(), sample_runs(12)
         answers: list[object] = [429, 503, b"<html>Welcome</html>", b"{", b'{"items": []}', 429, b"[]", 502]
-        with standing_before(opensearch, prefix, answers) as proxy:
+        with behind_proxy(opensearch.url, prefix, answers) as proxy:
             farm.use_opensearch(opensearch, hosts=list(proxy.hosts))
             farm.send(interleaved(runs))
             with farm.worker() as worker:
