@@ -241,10 +241,13 @@ class Repairs(_Record):
 
     @property
     def any(self) -> bool:
+        """Whether anything was repaired or reported."""
         return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
 
 
 class SourceSummary(_Record):
+    """What was read of one source, and what was done to its lines."""
+
     source: str
     lines: int
     bytes: int
@@ -308,6 +311,7 @@ class Verdict(_Record):
 
     @property
     def lines(self) -> int:
+        """Lines of all sources."""
         return sum(summary.lines for summary in self.sources)
 
     @property
