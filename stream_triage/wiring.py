@@ -4,7 +4,7 @@ import os
 import resource
 import socket
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -240,10 +240,9 @@ def run_worker(
     with ExitStack() as stack:
         broker = stack.enter_context(Broker(kafka))
         check_topics(settings, broker)
+        rejected: deque[DeadLetter] = deque()
         sinks = stack.enter_context(
-            open_sinks(
-                settings, settings.sinks, broker=broker, refuse=lambda letter: engine.refuse(letter), on_trouble=on_trouble
-            )
+            open_sinks(settings, settings.sinks, broker=broker, refuse=rejected.append, on_trouble=on_trouble)
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
@@ -259,6 +258,7 @@ def run_worker(
             sinks,
             run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group),
             dead_letters=letters,
+            rejected=rejected,
             rules=run_rules(settings, triage.redactor),
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=_each(on_verdict, metrics.count),

@@ -3,9 +3,11 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
@@ -16,15 +18,46 @@ from tests.receiver import Receiver, receiving
 pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
 
 ROOT = Path(__file__).parent.parent
+# Tests whose import needs requirements/train.txt. Other tests of networks import it where they use it.
+NEED_TRAINING = {
+    f"tests/training/test_{name}.py" for name in ("baselines", "compare_networks", "document_embeddings", "paper")
+}
+SLOW_SECONDS = 900  # the first test of a server also installs and starts it
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
+
+# A busy machine is no mistake of the code: what hangs is stopped by pytest-timeout.
+hypothesis.settings.register_profile("stream-triage", deadline=None)
+hypothesis.settings.load_profile("stream-triage")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs servers begins: it takes longest, and mostly waits."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Slow tests train networks; where training is not installed they stop with the remedy instead of being skipped."""
+    if not _deselects_slow(config) and find_spec("torch") is None:
+        raise pytest.UsageError("the slow tests train networks: install torch by `make setup-training`, or run `make test`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files whose tests are all deselected are not imported: that takes seconds, and torch."""
+    path = collection_path.relative_to(ROOT).as_posix() if collection_path.is_relative_to(ROOT) else ""
+    needless = (path == "tests/services" and "not service" in config.option.markexpr) or (
+        path in NEED_TRAINING and _deselects_slow(config)
+    )
+    return needless or None
+
+
+def _deselects_slow(config: pytest.Config) -> bool:
+    return "not slow" in config.option.markexpr or config.option.markexpr == "service"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs servers begins: it takes longest, and mostly waits. Only quick tests have the quick limit of pyproject.toml."""
+    for item in items:
+        if config.option.timeout is None and (item.get_closest_marker("slow") or item.get_closest_marker("service")):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     items.sort(key=lambda item: item.get_closest_marker("service") is None)
 
 

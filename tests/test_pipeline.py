@@ -106,6 +106,7 @@ def test_cutting_and_interleaving_change_nothing(
     assert delivered(triage, *delivery, advance_every).model_dump_json() == whole.model_dump_json()
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     delivery=cut_and_interleaved(), advance_every=st.integers(1, 9), case=st.sampled_from(["attach-pass", "prach-assert"])

@@ -392,7 +392,7 @@ class TestCommands:
     def test_test(self, config: Path, receiver: tuple[type[Receiver], str]) -> None:
         told = call("alerts", "test", "-c", config)
         assert told.code == 0
-        assert told.out.startswith("taken   core  json ")
+        assert told.out.startswith("sent    core  json ")
         receiver[0].answer = 500
         assert call("alerts", "test", "-c", config).code == 2
         assert call("alerts", "test", "-c", config, "--team", "none").code == 2

@@ -571,6 +571,7 @@ class TestCommand:
         assert done.returncode == 2
         assert "another triage-ship uses" in done.stderr
 
+    @pytest.mark.slow
     def test_nobody_there(self, tmp_path: Path, log: Path):
         """What cannot be sent waits on disk, and the exit status says so."""
         append(log, b"1\n")

@@ -277,6 +277,7 @@ def _write_many(path: Path, writer: int, count: int) -> None:
             store.flush()
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_nothing(path: Path) -> None:
     """Several processes make the database together and write to it at the same time."""
     context = multiprocessing.get_context("spawn")

@@ -209,7 +209,7 @@ def serving(answer: Callable[[str, str, bytes, Any], Answer]) -> Iterator[str]:
         def log_message(self, *_: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # seconds that shutdown may wait
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

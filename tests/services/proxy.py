@@ -53,7 +53,7 @@ def standing_before(
         def log_message(self, *_: object) -> None: ...
 
     proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=proxy.serve_forever)
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield OpenSearchSettings(

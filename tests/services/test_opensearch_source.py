@@ -19,7 +19,7 @@ from stream_triage.records import Chunk, RunEnd
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sources import opensearch as module
 from stream_triage.sources.opensearch import OpenSearchSource
-from stream_triage.worker import runs as messages
+from stream_triage.worker import messages
 from tests.commands import call
 from tests.edges.source_contract import SourceContract, collect, problems
 from tests.edges.source_contract import texts as by_run_and_source
@@ -454,7 +454,7 @@ def test_shards_that_are_away(settings: OpenSearchSettings, index: str, opensear
 
 def test_rights_in_the_docs_are_enough(secure_opensearch: OpenSearchServer, prefix: str):
     """A user who may do what docs/opensearch.md says and nothing else; one without rights is told where they stand."""
-    text = (ROOT / "docs" / "opensearch.md").read_text().split("## Runs that lie in an index")[1]
+    text = (ROOT / "docs" / "opensearch.md").read_text().split("## Runs that are already in an index")[1]
     (block,) = re.findall(r"```json\n(\{\s+\"cluster_permissions.*?)```", text, re.DOTALL)
     role = json.loads(block.replace("logs-*", f"{prefix}*"))
     secure_opensearch.ask(f"_plugins/_security/api/roles/{prefix}", role, "PUT")
