@@ -1,4 +1,4 @@
-"""What stands before an OpenSearch and answers badly."""
+"""A proxy before an OpenSearch server that gives wrong answers to some requests."""
 
 import http.server
 import threading
@@ -18,7 +18,15 @@ __all__ = ["standing_before"]
 def standing_before(
     server: OpenSearchServer, prefix: str, answers: list[object], max_bytes: int = 1 << 30
 ) -> Iterator[OpenSearchSettings]:
-    """A proxy whose first answers to bulk requests are these: a status or bytes; then it passes on what is small enough."""
+    """Starts a proxy and yields settings that lead to it.
+
+    Args:
+        server: Answers all other requests.
+        prefix: Index prefix; the indices are created here.
+        answers: One for each of the first bulk requests: an HTTP status, the bytes of a response, or a function that
+            changes the server's response.
+        max_bytes: Larger requests are rejected with status 413, as by a reverse proxy.
+    """
     set_up(OpenSearchSettings(hosts=(server.url,), index_prefix=prefix), ("tiny", "1"), [])
 
     class Proxy(http.server.BaseHTTPRequestHandler):
@@ -36,8 +44,8 @@ def standing_before(
                     server.url + self.path, body or None, {"Content-Type": "application/json"}, method=self.command
                 )
                 try:
-                    with urllib.request.urlopen(request) as told:
-                        status, content, kind = told.status, told.read(), "application/json"
+                    with urllib.request.urlopen(request) as response:
+                        status, content, kind = response.status, response.read(), "application/json"
                 except urllib.error.HTTPError as error:
                     status, content, kind = error.code, error.read(), "application/json"
                 if callable(answer):
