@@ -54,7 +54,7 @@ def _deselects_slow(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What needs servers begins: it takes longest, and mostly waits. Only quick tests have the quick limit of pyproject.toml."""
+    """Puts tests that need servers first: they take longest, and mostly wait. Slow ones get a time limit of their own."""
     for item in items:
         if config.option.timeout is None and (item.get_closest_marker("slow") or item.get_closest_marker("service")):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))

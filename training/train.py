@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from stream_triage.bundle import Bundle, replaceable_files, write_bundle
 from stream_triage.errors import StreamTriageError
@@ -174,10 +175,18 @@ def _fit_all(corpus: Corpus, splits: Sequence[Split], arguments: argparse.Namesp
     _shared.update(corpus=corpus, arguments=arguments)
     if arguments.jobs == 1:
         return [_fit_one(split) for split in splits]
-    # Forked processes share the corpus, which is large and only read. One thread each, or they get in each other's way.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("fork")) as processes:
+    # Forked processes share the corpus, which is large and only read.
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("fork"), initializer=use_one_thread) as processes:
         return list(processes.map(_fit_one, splits))
+
+
+def use_one_thread() -> None:
+    """Limits this process to one thread for linear algebra, so that parallel trainings do not compete for the cores.
+
+    The environment variable alone comes too late for numpy, which is loaded already; torch is loaded later and reads it.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threadpool_limits(1)
 
 
 def _fit_one(split: Split) -> Outcome:

@@ -25,7 +25,7 @@ class OpenSearchClientContract:
     url: str
     prefix: str
 
-    def found(self, kind: str = "verdicts") -> list[dict[str, object]]:
+    def stored(self, kind: str = "verdicts") -> list[dict[str, object]]:
         with OpenSearchClient(OpenSearchSettings(hosts=(self.url,))) as server:
             return documents(server, f"{self.prefix}-{kind}-*")
 
@@ -36,7 +36,7 @@ class OpenSearchClientContract:
             sink = OpenSearchSink(server, settings, clock=clock)
             sink.write(make_verdict("a"))
             sink.close()
-        assert len(self.found()) == 1
+        assert len(self.stored()) == 1
         assert clock.monotonic() > 3 * sinks.FIRST_RETRY_SECONDS / 2
 
     def test_only_busy_documents_are_sent_again(self) -> None:
@@ -53,7 +53,7 @@ class OpenSearchClientContract:
             for name in "abc":
                 sink.write(make_verdict(name, started=NOVEMBER))
             sink.close()
-        assert len(self.found()) == 3
+        assert len(self.stored()) == 3
         assert responses == []
 
     @pytest.mark.parametrize("content", [b"<html>Welcome</html>", b"{", b'{"items": []}', b"[]", b'{"items": [{"x": 1}]}'])
@@ -65,7 +65,7 @@ class OpenSearchClientContract:
             with pytest.raises(StoreError, match="OpenSearch"):
                 sink.flush()
             sink.close()
-        assert len(self.found()) == 1
+        assert len(self.stored()) == 1
 
     def test_still_busy_after_the_time(self) -> None:
         """The flush raises an error, and the next one writes the verdict."""
@@ -77,7 +77,7 @@ class OpenSearchClientContract:
                 sink.flush()
             responses.clear()
             sink.close()
-        assert len(self.found()) == 1
+        assert len(self.stored()) == 1
 
     def test_requests_that_are_too_large(self) -> None:
         """The limit of a proxy: requests are halved until they pass, and only what is too large alone is rejected."""
@@ -93,7 +93,7 @@ class OpenSearchClientContract:
                 sink.write(run)
             sink.close()
         assert [(letter.key, letter.reason) for letter in letters] == [(b"large", "status 413")]
-        assert (len(self.found()), len(self.found("lines"))) == (20, 20)
+        assert (len(self.stored()), len(self.stored("lines"))) == (20, 20)
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_missing_rights(self, status: int) -> None:

@@ -20,7 +20,7 @@ def serving(memory: MemorySearchServer) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # headers and body in one packet: else the kernel delays the second one
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if not memory.available:
                 self.close_connection = True
@@ -34,7 +34,7 @@ def serving(memory: MemorySearchServer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer
+        do_GET = do_POST = do_PUT = do_DELETE = respond
 
         def log_message(self, *_: object) -> None: ...
 

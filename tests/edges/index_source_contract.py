@@ -40,11 +40,11 @@ def line(run: object, text: object, moment: datetime = NOON, **more: Any) -> dic
 
 
 def texts(events: Sequence[object]) -> dict[str, str]:
-    found: dict[str, bytes] = {}
+    parts: dict[str, bytes] = {}
     for event in events:
         if isinstance(event, Chunk):
-            found[event.run_id] = found.get(event.run_id, b"") + event.data
-    return {run: text.decode() for run, text in found.items()}
+            parts[event.run_id] = parts.get(event.run_id, b"") + event.data
+    return {run: text.decode() for run, text in parts.items()}
 
 
 def joined(numbers: Iterable[int]) -> str:
@@ -86,7 +86,7 @@ class IndexSourceContract(SourceContract):
         return OpenSearchSource(server, settings, index or self.prefix, run_field=field, time=time, **more)
 
     def source(self, contents: list[bytes], tmp_path: Path) -> Source:
-        """Documents contain a line or several; here they are of some length, or it would take many."""
+        """Documents contain a line or several; these are long, because a test would need many short ones."""
         self.make(message={"type": "text", "index": False})
         for number, content in enumerate(contents):
             pieces = re.findall(".{0,99999}\n", content.decode(), re.DOTALL) or [""]
@@ -101,7 +101,7 @@ class IndexSourceContract(SourceContract):
     @pytest.mark.parametrize("size", [1, 4096, 256 * 1024, 256 * 1024 + 1, 700_000])
     def test_text_is_complete(self, size: int, tmp_path: Path) -> None:
         """An index contains lines: all have an end, and a text without any is not there."""
-        letters = bytes(10 if place % 997 == 0 else 32 + place % 90 for place in range(size, 1, -1)) + b"\n"
+        letters = bytes(10 if number % 997 == 0 else 32 + number % 90 for number in range(size, 1, -1)) + b"\n"
         contents = [letters] * self.most_runs
         assert list(by_run_and_source(collect(self.source(contents, tmp_path))).values()) == contents
 
@@ -204,7 +204,7 @@ class IndexSourceContract(SourceContract):
         self.make(offset=None)
         for number in range(0, 100, 10):
             later = line("b", "later", NOON + timedelta(minutes=number))
-            self.put([*(line("a", f"line {number + place}") for place in range(10)), later], first=2 * number)
+            self.put([*(line("a", f"line {number + step}") for step in range(10)), later], first=2 * number)
         events = collect(self.open())
         assert texts(events)["a"] == joined(range(100))
         assert not problems(events)
@@ -243,8 +243,10 @@ class IndexSourceContract(SourceContract):
         self.put(lines)
         events = collect(self.open())
         chunks = [event for event in events if isinstance(event, Chunk)]
-        found = {name: b"".join(chunk.data for chunk in chunks if chunk.source == name).decode() for name in ("cu", "du")}
-        assert found == {"cu": joined(n for n in range(100) if n % 3), "du": joined(range(0, 100, 3))}
+        by_source = {
+            name: b"".join(chunk.data for chunk in chunks if chunk.source == name).decode() for name in ("cu", "du")
+        }
+        assert by_source == {"cu": joined(n for n in range(100) if n % 3), "du": joined(range(0, 100, 3))}
         assert [chunk.headers for chunk in chunks] == [{"test.case.name": "attach", "service.version": "3"}, {}]
         assert events[-1] == RunEnd("a", NOON)
 
@@ -380,10 +382,10 @@ class IndexSourceContract(SourceContract):
         self.put(lines)
         result = self.command("--json", "--no-store")
         assert result.code == 1
-        found = {verdict["run_id"]: Verdict.model_validate(verdict) for verdict in result.json}
+        verdicts = {verdict["run_id"]: Verdict.model_validate(verdict) for verdict in result.json}
         wanted = expected(runs)
-        assert set(found) == set(wanted)
-        for name, verdict in found.items():
+        assert set(verdicts) == set(wanted)
+        for name, verdict in verdicts.items():
             assert verdict.headers == {"testbed": "rack 7"}
             assert verdict.started == NOON
             same = {"time": None, "started": None, "headers": {}}

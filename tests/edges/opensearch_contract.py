@@ -33,8 +33,8 @@ LABEL_AS_NUMBER = {"mappings": {"properties": {"triage": {"properties": {"label"
 def documents(server: SearchServer, index: str) -> list[dict[str, Any]]:
     """What a search of the index finds after a refresh."""
     server.request("POST", f"{index}/_refresh")
-    found = server.request("POST", f"{index}/_search", {"version": True, "size": 1000, "query": {"match_all": {}}})
-    return list(found.get("hits", {}).get("hits", []))
+    result = server.request("POST", f"{index}/_search", {"version": True, "size": 1000, "query": {"match_all": {}}})
+    return list(result.get("hits", {}).get("hits", []))
 
 
 class OpenSearchSinkContract(SinkContract):
@@ -56,12 +56,12 @@ class OpenSearchSinkContract(SinkContract):
     def open_sink(self, on_rejected: Callable[[DeadLetter], None] | None = None) -> OpenSearchSink:
         return OpenSearchSink(self.server, self.settings, on_rejected=on_rejected, clock=self.clock)
 
-    def found(self, kind: str, month: str = "*") -> list[dict[str, Any]]:
+    def stored(self, kind: str, month: str = "*") -> list[dict[str, Any]]:
         return documents(self.server, f"{self.settings.index_prefix}-{kind}-{month}")
 
     def counting(self) -> list[tuple[str, int]]:
-        found = sorted(self.found("verdicts"), key=lambda hit: hit["_source"]["@timestamp"])
-        return [(hit["_source"]["triage"]["run"]["id"], hit["_version"]) for hit in found]
+        hits = sorted(self.stored("verdicts"), key=lambda hit: hit["_source"]["@timestamp"])
+        return [(hit["_source"]["triage"]["run"]["id"], hit["_version"]) for hit in hits]
 
     def write(self, *verdicts: Verdict) -> None:
         sink = self.open_sink()
@@ -73,28 +73,28 @@ class OpenSearchSinkContract(SinkContract):
         """The month is that of the run's first message, whenever its verdict came; the verdict comes back whole."""
         verdict = make_verdict("night/1", time=DECEMBER, started=NOVEMBER, reduction=kept("one"))
         self.write(verdict)
-        (found,), (line,) = self.found("verdicts"), self.found("lines")
+        (hit,), (line,) = self.stored("verdicts"), self.stored("lines")
         prefix = self.settings.index_prefix
-        assert (found["_index"], found["_id"]) == (f"{prefix}-verdicts-2026.11", "night/1")
+        assert (hit["_index"], hit["_id"]) == (f"{prefix}-verdicts-2026.11", "night/1")
         assert (line["_index"], line["_source"]["message"]) == (f"{prefix}-lines-2026.11", "one")
-        assert Verdict.model_validate_json(found["_source"]["triage"]["verdict"]) == verdict
+        assert Verdict.model_validate_json(hit["_source"]["triage"]["verdict"]) == verdict
 
     def test_runs_from_files_stay_in_their_month(self) -> None:
         """They have no time of their own: judged again a month later, a run is still one document."""
         self.write(make_verdict("a", version=201, time=NOVEMBER))
         self.write(make_verdict("a", version=401, time=DECEMBER))
-        (found,) = self.found("verdicts")
-        assert (found["_index"][-7:], found["_version"]) == ("2026.11", 401)
+        (hit,) = self.stored("verdicts")
+        assert (hit["_index"][-7:], hit["_version"]) == ("2026.11", 401)
 
     def test_lines_of_earlier_versions_are_removed(self) -> None:
         """Whichever version comes last, only lines of the highest one stay."""
         self.write(make_verdict("a", version=201, started=NOVEMBER, reduction=kept("one", "two", "three")))
-        self.found("lines")  # refreshes
+        self.stored("lines")  # refreshes
         self.write(make_verdict("a", version=401, started=NOVEMBER, reduction=kept("other")))
         self.write(make_verdict("a", version=301, started=NOVEMBER, reduction=kept("late", "later")))
-        self.found("lines")
+        self.stored("lines")
         self.write(make_verdict("a", version=401, started=NOVEMBER, reduction=kept("other")))
-        assert [line["_source"]["message"] for line in self.found("lines")] == ["other"]
+        assert [line["_source"]["message"] for line in self.stored("lines")] == ["other"]
 
     @pytest.mark.parametrize(("second", "lines"), [(401, ["o"]), (101, list("other"))])
     def test_old_lines_are_removed_at_once(self, second: int, lines: list[str]) -> None:
@@ -104,14 +104,14 @@ class OpenSearchSinkContract(SinkContract):
             sink.write(make_verdict("a", version=version, started=NOVEMBER, reduction=reduction))
             sink.flush()
         sink.close()
-        assert {line["_version"] for line in self.found("lines")} == {max(201, second)}
+        assert {line["_version"] for line in self.stored("lines")} == {max(201, second)}
 
     def test_hostile_names_and_ids(self) -> None:
         """A thousand header names do not grow the mapping; ids of any length and content have a document."""
         headers = {f"<b>.x.{number}\u202e": "v" for number in range(1000)} | {"test.case.name": "attach", "": "x"}
         ids = ["x" * 600, "a b/c?d#e", "ü" * 256, "<script>"]
         self.write(*(make_verdict(run_id, headers=headers, started=NOVEMBER) for run_id in ids))
-        assert {hit["_source"]["triage"]["run"]["id"] for hit in self.found("verdicts")} == set(ids)
+        assert {hit["_source"]["triage"]["run"]["id"] for hit in self.stored("verdicts")} == set(ids)
         index = f"{self.settings.index_prefix}-verdicts-2026.11"
         (mapping,) = self.server.request("GET", f"{index}/_mapping").values()
         assert len(json.dumps(mapping)) < 5000
@@ -128,7 +128,7 @@ class OpenSearchSinkContract(SinkContract):
         assert sink.forget("c")
         sink.close()
         for kind in ("verdicts", "lines"):
-            assert [hit["_source"]["triage"]["run"]["id"] for hit in self.found(kind)] == ["b"]
+            assert [hit["_source"]["triage"]["run"]["id"] for hit in self.stored(kind)] == ["b"]
 
     def test_forgets_ids_too_long_to_be_indexed(self) -> None:
         """The key of a run, which is a hash for a long id, finds it."""
@@ -136,7 +136,7 @@ class OpenSearchSinkContract(SinkContract):
         sink = self.open_sink()
         assert sink.forget("x" * 9000)
         sink.close()
-        assert self.found("verdicts") == self.found("lines") == []
+        assert self.stored("verdicts") == self.stored("lines") == []
 
     def test_forgotten_and_judged_again(self) -> None:
         """The server remembers a deleted version for a minute: a verdict that it skips for that is not written, but kept."""
@@ -149,7 +149,7 @@ class OpenSearchSinkContract(SinkContract):
             sink.flush()
         sink.write(make_verdict("a", version=401, started=NOVEMBER))  # in place of waiting for a minute
         sink.close()
-        assert len(self.found("verdicts")) == 1
+        assert len(self.stored("verdicts")) == 1
 
     def test_a_blocked_index_makes_no_dead_letters(self) -> None:
         """The state of the cluster is not the document's fault: it is kept, and written when the block is gone."""
@@ -164,7 +164,7 @@ class OpenSearchSinkContract(SinkContract):
             sink.flush()
         sink.close()
         assert letters == []
-        assert len(self.found("verdicts")) == 2
+        assert len(self.stored("verdicts")) == 2
 
     def test_rejected_documents_do_not_hold_up_others(self) -> None:
         """A document that does not fit the mapping of its index becomes a dead letter, whole."""
@@ -179,7 +179,7 @@ class OpenSearchSinkContract(SinkContract):
         assert letter.origin == f"{self.settings.index_prefix}-verdicts-2026.11/bad/201"
         assert "mapper_parsing_exception" in letter.reason
         assert json.loads(letter.value or b"")["triage"]["label"] == "Pass"
-        assert [hit["_id"] for hit in self.found("verdicts", "2026.12")] == ["good"]
+        assert [hit["_id"] for hit in self.stored("verdicts", "2026.12")] == ["good"]
 
     def test_rejected_documents_that_nobody_takes_are_kept(self) -> None:
         """Without dead letters each flush names the document, until the index is repaired; other runs are written."""
@@ -191,10 +191,10 @@ class OpenSearchSinkContract(SinkContract):
         for _ in range(2):
             with pytest.raises(StoreError, match=r"1 documents, .*/bad/201 .*setup opensearch"):
                 sink.flush()
-        assert [hit["_id"] for hit in self.found("verdicts", "2026.12")] == ["good"]
+        assert [hit["_id"] for hit in self.stored("verdicts", "2026.12")] == ["good"]
         self.server.request("DELETE", index)
         sink.close()
-        assert [hit["_id"] for hit in self.found("verdicts", "2026.11")] == ["bad"]
+        assert [hit["_id"] for hit in self.stored("verdicts", "2026.11")] == ["bad"]
 
     def test_nothing_is_written_without_index_templates(self) -> None:
         """The server would guess the fields; the verdict waits until `setup opensearch` has run."""
@@ -233,7 +233,7 @@ class WorkerReportsContract:
         self.metrics.step()
         self.reports.report()
 
-    def found(self) -> list[dict[str, Any]]:
+    def stored(self) -> list[dict[str, Any]]:
         hits = documents(self.server, f"{self.prefix}-workers-*")
         return [hit["_source"] for hit in sorted(hits, key=lambda hit: hit["_source"]["@timestamp"])]
 
@@ -247,7 +247,7 @@ class WorkerReportsContract:
         self.metrics.refused.labels("run").inc()
         self.metrics.behind.labels("0").set(7)
         self.report()
-        first, second = self.found()
+        first, second = self.stored()
         assert (first["triage"]["messages"], second["triage"]["messages"]) == (5, 2)
         assert (first["triage"]["refused"], second["triage"]["refused"]) == (0, 1)
         assert (first["triage"]["open_runs"], second["triage"]["open_runs"]) == (3, 3)
@@ -262,7 +262,7 @@ class WorkerReportsContract:
         self.set_up()
         self.metrics.trouble = "OpenSearch is away"
         self.report()
-        (report,) = self.found()
+        (report,) = self.stored()
         assert (report["triage"]["ready"], report["triage"]["trouble"]) == (False, "OpenSearch is away")
 
     def test_a_failed_report_goes_into_the_next_one(self) -> None:
@@ -277,7 +277,7 @@ class WorkerReportsContract:
         self.metrics.messages.inc(1)
         self.report()
         self.report()
-        assert [report["triage"]["messages"] for report in self.found()] == [8, 0]
+        assert [report["triage"]["messages"] for report in self.stored()] == [8, 0]
         assert len(self.troubles) == 1
 
     def test_a_rejected_report_goes_into_the_next_one(self) -> None:
@@ -291,4 +291,4 @@ class WorkerReportsContract:
         assert "mapper_parsing_exception" in self.troubles[0]
         self.server.request("DELETE", index)
         self.report()
-        assert [report["triage"]["verdicts"] for report in self.found()] == [4]
+        assert [report["triage"]["verdicts"] for report in self.stored()] == [4]

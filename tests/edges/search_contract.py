@@ -312,12 +312,12 @@ class SearchServerContract:
         """Types of fields, over several indices."""
         self.server.request("PUT", f"{self.prefix}-1", {"mappings": {"properties": {"a": KEYWORD, "b": {"type": "text"}}}})
         self.server.request("PUT", f"{self.prefix}-2", {"mappings": {"properties": {"a": {"type": "long"}}}})
-        told = self.server.request("GET", f"{self.prefix}-*/_field_caps?fields=a,b,c")
-        assert told["indices"] == [f"{self.prefix}-1", f"{self.prefix}-2"]
-        assert set(told["fields"]) == {"a", "b"}
-        assert set(told["fields"]["a"]) == {"keyword", "long"}
-        assert told["fields"]["a"]["long"]["aggregatable"]
-        assert not told["fields"]["b"]["text"]["aggregatable"]
+        capabilities = self.server.request("GET", f"{self.prefix}-*/_field_caps?fields=a,b,c")
+        assert capabilities["indices"] == [f"{self.prefix}-1", f"{self.prefix}-2"]
+        assert set(capabilities["fields"]) == {"a", "b"}
+        assert set(capabilities["fields"]["a"]) == {"keyword", "long"}
+        assert capabilities["fields"]["a"]["long"]["aggregatable"]
+        assert not capabilities["fields"]["b"]["text"]["aggregatable"]
         assert set(self.server.request("GET", f"{self.prefix}-1/_field_caps?fields=*")["fields"]) >= {"a", "b"}
 
     def test_views_stay_as_they_were(self) -> None:

@@ -63,7 +63,7 @@ def _files(settings: ArchiveSettings) -> list[Path]:
 
 
 def test_gives_back_the_text(archive: TextArchive) -> None:
-    """By the full run id, slashes and all."""
+    """By the full run id, which may contain slashes."""
     _keep(archive, "../night/ü 1", ["one", "", "three"])
     with archive.open("../night/ü 1") as text:
         assert text.run_id == "../night/ü 1"
@@ -72,7 +72,7 @@ def test_gives_back_the_text(archive: TextArchive) -> None:
 
 
 def test_is_for_its_owner_only(archive: TextArchive, settings: ArchiveSettings) -> None:
-    """Folders 0700, files 0600, named by hash."""
+    """Folders have mode 0700 and files 0600; their names are hashes."""
     _keep(archive, "a", ["one"])
     (file,) = _files(settings)
     assert file.relative_to(settings.folder).as_posix() == f"ca/ca{file.name[2:]}"
@@ -81,7 +81,7 @@ def test_is_for_its_owner_only(archive: TextArchive, settings: ArchiveSettings) 
 
 
 def test_leaves_the_spool_readable(archive: TextArchive) -> None:
-    """Other sinks may read, and the run may even go on, after the archive took the text."""
+    """Other sinks can read the text, and the run can go on, after the archive has stored it."""
     with SpillSpool("a") as text:
         text.append("", ["one"])
         archive.write(make_verdict("a"), text)
@@ -90,7 +90,7 @@ def test_leaves_the_spool_readable(archive: TextArchive) -> None:
 
 
 def test_replaces_the_text_with_the_version(archive: TextArchive) -> None:
-    """A reader that has the old file open reads on undisturbed."""
+    """A reader that has the old file open can go on reading it."""
     _keep(archive, "a", ["old"], version=21)
     with archive.open("a") as before:
         _keep(archive, "a", ["new"], version=41)
@@ -108,7 +108,7 @@ def test_keeps_no_provisional_text(archive: TextArchive, settings: ArchiveSettin
 
 
 def test_archives_any_run_text(archive: TextArchive, tmp_path: Path, clock: FakeClock) -> None:
-    """A text from another archive is packed anew."""
+    """A text from another archive is compressed again."""
     _keep(archive, "a", [str(number) for number in range(2_500)])
     other = TextArchive(ArchiveSettings(folder=tmp_path / "other"), clock)
     with archive.open("a") as text:
@@ -118,13 +118,13 @@ def test_archives_any_run_text(archive: TextArchive, tmp_path: Path, clock: Fake
 
 
 def test_says_when_there_is_no_text(archive: TextArchive) -> None:
-    """A run that was never archived is told from a damaged file."""
+    """The error for a run that was never archived is another one than for a damaged file."""
     with pytest.raises(RunNotFound, match=r"no text of run 'a' in .*pruned"):
         archive.open("a")
 
 
 def test_damaged_file(archive: TextArchive, settings: ArchiveSettings) -> None:
-    """The file is named; a verdict of the same version writes it anew."""
+    """The error names the file; a verdict of the same version writes it again."""
     _keep(archive, "a", ["one"])
     (file,) = _files(settings)
     os.truncate(file, 20)
@@ -135,7 +135,7 @@ def test_damaged_file(archive: TextArchive, settings: ArchiveSettings) -> None:
 
 
 def test_forgets(archive: TextArchive, settings: ArchiveSettings) -> None:
-    """One run's text goes, the others stay."""
+    """The text of one run is removed, the others stay."""
     _keep(archive, "a", ["one"])
     _keep(archive, "b", ["one"])
     assert archive.forget("a")
@@ -145,7 +145,7 @@ def test_forgets(archive: TextArchive, settings: ArchiveSettings) -> None:
 
 
 def test_prunes_by_age(tmp_path: Path, clock: FakeClock) -> None:
-    """What was sealed more than `max_age_days` ago goes."""
+    """Texts that were stored more than `max_age_days` ago are removed."""
     archive = TextArchive(ArchiveSettings(folder=tmp_path, max_age_days=2, max_bytes=None), clock)
     for run_id in "abc":
         _keep(archive, run_id, ["one"])
@@ -156,7 +156,7 @@ def test_prunes_by_age(tmp_path: Path, clock: FakeClock) -> None:
 
 
 def test_prunes_by_size(tmp_path: Path, clock: FakeClock) -> None:
-    """The oldest go until the rest fits; damaged files go in their turn, named by their path."""
+    """The oldest are removed until the size fits, damaged files in their turn, which are named by their path."""
     archive = TextArchive(ArchiveSettings(folder=tmp_path, max_age_days=None), clock)
     for run_id in "cab":
         _keep(archive, run_id, ["one"])
@@ -171,12 +171,12 @@ def test_prunes_by_size(tmp_path: Path, clock: FakeClock) -> None:
 
 
 def test_prunes_nothing_where_nothing_is(archive: TextArchive) -> None:
-    """Before the first run there is not even a folder."""
+    """Before the first run there is no folder."""
     assert archive.prune() == []
 
 
 def test_prunes_what_a_killed_process_left(archive: TextArchive, settings: ArchiveSettings, clock: FakeClock) -> None:
-    """Half-written files go after a day, when nobody can still be writing them."""
+    """Partial files are removed after a day, when no process can still be writing them."""
     folder = settings.folder / "ab"
     folder.mkdir(parents=True)
     for name, age_seconds in (("old", DAY_SECONDS + 1), ("young", 60)):
@@ -188,7 +188,7 @@ def test_prunes_what_a_killed_process_left(archive: TextArchive, settings: Archi
 
 
 def test_full_disk(archive: TextArchive, settings: ArchiveSettings) -> None:
-    """No half file is left, the error says what to do, the old version stays, and a retry succeeds."""
+    """No partial file is left, the error names the remedy, the old version stays, and a retry succeeds."""
     _keep(archive, "a", ["old"], version=1)
     lines = [os.urandom(50).hex() for _ in range(2_000)]
     with SpillSpool("a") as text:
@@ -207,7 +207,7 @@ def test_full_disk(archive: TextArchive, settings: ArchiveSettings) -> None:
 
 
 def test_folder_that_cannot_be(tmp_path: Path) -> None:
-    """A file in place of the folder is named."""
+    """The error names a file where the folder should be."""
     (tmp_path / "archive").write_text("")
     archive = TextArchive(ArchiveSettings(folder=tmp_path / "archive"))
     with pytest.raises(StoreError, match=r"archive cannot be changed: .* set archive.folder"):

@@ -56,7 +56,7 @@ class Farm:
     def forget(self, *names: str) -> Result:
         return call("forget", "-c", self.settings, *names)
 
-    def found(self, name: str) -> set[str]:
+    def left(self, name: str) -> set[str]:
         """Where something of a run is left."""
         self.broker.compact("triage.verdicts")
         with SqliteStore(self.store_path) as store:
@@ -67,13 +67,13 @@ class Farm:
         except RunNotFound:
             archived = False
         hits = documents(self.search, "triage-verdicts-*") + documents(self.search, "triage-lines-*")
-        places = {
+        targets = {
             "store": stored,
             "archive": archived,
             "index": any(hit["_source"]["triage"]["run"]["id"] == name for hit in hits),
             "topic": any(record.key == name.encode() for record in self.broker.read("triage.verdicts", 0)),
         }
-        return {place for place, there in places.items() if there}
+        return {target for target, there in targets.items() if there}
 
 
 EVERYWHERE = {"store", "archive", "index", "topic"}
@@ -99,8 +99,8 @@ def test_forgets_everywhere(farm: Farm) -> None:
     """Nothing of the run is left; the other run stays everywhere."""
     result = farm.forget("night/a")
     assert (result.code, result.notes[0]) == (0, "forgot night/a")
-    assert farm.found("night/a") == set()
-    assert farm.found("night/b") == EVERYWHERE
+    assert farm.left("night/a") == set()
+    assert farm.left("night/b") == EVERYWHERE
     assert farm.forget("night/a").code == NOT_FOUND
 
 
@@ -113,7 +113,7 @@ def test_a_failure_can_be_repeated(farm: Farm, failing: str) -> None:
     assert failed.code != 0
     assert "switched off" in failed.err
     server.available = True
-    assert farm.found("night/a") >= {"store", {"broker": "topic", "search": "index"}[failing]}
+    assert farm.left("night/a") >= {"store", {"broker": "topic", "search": "index"}[failing]}
     assert farm.forget("ht/a").code == 0
-    assert farm.found("night/a") == set()
-    assert farm.found("night/b") == EVERYWHERE
+    assert farm.left("night/a") == set()
+    assert farm.left("night/b") == EVERYWHERE

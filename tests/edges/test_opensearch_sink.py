@@ -81,7 +81,7 @@ class TestWorkerReports(WorkerReportsContract):
         self.report()
         self.server.item_response = lambda document: None
         self.report()
-        assert [report["triage"]["lines"] for report in self.found()] == [9]
+        assert [report["triage"]["lines"] for report in self.stored()] == [9]
         assert response.reason in self.troubles[0]
 
     def test_trouble_is_reported_again_after_success(self) -> None:
@@ -101,7 +101,7 @@ class TestWorkerReports(WorkerReportsContract):
         self.metrics.messages.inc(2)
         stopped.set()
         thread.join(10)
-        assert [report["triage"]["messages"] for report in self.found()] == [2]
+        assert [report["triage"]["messages"] for report in self.stored()] == [2]
 
 
 @pytest.fixture

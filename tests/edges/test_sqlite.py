@@ -217,7 +217,7 @@ class TestRefusals:
                 store.get("a")
 
     def test_a_verdict_that_cannot_be_written(self, path: Path) -> None:
-        """Text that is no Unicode is refused at once and does not hold up the other verdicts."""
+        """Text that is not valid Unicode raises an error in `write`, and does not hold up the other verdicts."""
         with SqliteStore(path) as store:
             with pytest.raises(ValueError, match="surrogates"):
                 store.write(make_verdict("a\udcff"))

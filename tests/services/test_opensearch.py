@@ -46,7 +46,7 @@ class TestOpenSearchSink(OpenSearchSinkContract):
         failed = FailedUe(ue=7, reason="no setup complete", source="", number=3, text="UE Id: 7 gone")
         self.write(make_verdict("a", ues=Ues(seen=32, failed=1, first=(failed,))))
         self.write(make_verdict("b", ues=Ues(seen=32, failed=0)), make_verdict("c"))
-        self.found("verdicts")
+        self.stored("verdicts")
         first = {
             "bool": {"filter": [{"term": {"triage.ues.first.reason": failed.reason}}, {"term": {"triage.ues.first.ue": 7}}]}
         }

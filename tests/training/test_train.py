@@ -5,14 +5,17 @@ import gzip
 import io
 import json
 import lzma
+import multiprocessing
 import re
 import shutil
 import sys
 import tarfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from stream_triage import Bundle, Triage
 from stream_triage.records import Chunk
@@ -21,7 +24,7 @@ from stream_triage.sources.file import FileSource
 from tests.corpus import make_run, runs, write_logs
 from training.data import CorpusError, LabelledRun, fingerprint, read_folder, read_oai
 from training.splits import cross_folds
-from training.train import main
+from training.train import main, use_one_thread
 
 
 @pytest.fixture
@@ -46,6 +49,18 @@ def make_corpus(folder: Path, count: int) -> Path:
 def train(corpus: Path, *more: str) -> int:
     names = ["--logs", str(corpus / "logs"), "--labels", str(corpus / "labels.csv"), "--out", str(corpus / "mine")]
     return main([*names, "--seeds", "2", "--models", "baseline", *more])
+
+
+def threads_of_linear_algebra(_: int) -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info()]
+
+
+def test_parallel_trainings_use_one_thread_each() -> None:
+    """The limit reaches libraries that were loaded before the processes were forked."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), initializer=use_one_thread) as processes:
+        (threads,) = processes.map(threads_of_linear_algebra, range(1))
+    assert threads
+    assert set(threads) == {1}
 
 
 def test_own_logs_become_a_bundle_that_judges(large_corpus: Path) -> None:

@@ -118,7 +118,7 @@ class CharCNNTask:
             for first in range(0, len(runs), RUNS_AT_ONCE)
         ]
         with torch.no_grad():
-            return torch.cat([self._features(some) for some in texts]).cpu().numpy()
+            return np.asarray(torch.cat([self._features(some) for some in texts]).cpu())
 
     def validate(self) -> dict[str, float]:
         """Loss, macro-F1 and accuracy on the validation runs."""

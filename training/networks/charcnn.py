@@ -104,7 +104,7 @@ class Block(nn.Module):
         if not self.residual:
             return torch.relu(y)
         # Without padding the input is two positions longer at each end than the branch; it is cut to match.
-        return self.beside(x if self.same else x[..., 2:-2]) + y  # type: ignore[no-any-return]
+        return self.beside(x if self.same else x[..., 2:-2]) + y
 
 
 class LineReader(nn.Module):
@@ -130,7 +130,7 @@ class LineReader(nn.Module):
         """Shape (N, T), T a multiple of 8, to (N, width)."""
         # A maximum over the line, so that a telling word counts the same wherever it is (global max pooling, section
         # III-B).
-        return self.norm(self.positions(symbols).amax(3, keepdim=True)).flatten(1)  # type: ignore[no-any-return]
+        return self.norm(self.positions(symbols).amax(3, keepdim=True)).flatten(1)
 
 
 class RunReader(nn.Module):
@@ -183,4 +183,4 @@ class CharCNNNet(nn.Module):
 
     def scores(self, maxima: Tensor) -> Tensor:
         """Maxima over a run, shape (B, width), to label scores, (B, labels)."""
-        return self.linear(self.dropout(maxima))  # type: ignore[no-any-return]
+        return self.linear(self.dropout(maxima))

@@ -49,7 +49,7 @@ def to_onnx(
         torch.onnx.export(
             network.eval(),
             tuple(example.values()),
-            buffer,  # type: ignore[arg-type]  # any open binary file will do
+            buffer,
             input_names=list(example),
             output_names=list(outputs),
             dynamic_axes={name: dict(axes) for name, axes in free.items()},
@@ -67,7 +67,7 @@ class _Windows(nn.Module):
         self.run = network.run
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return self.run(vectors.transpose(1, 2))  # type: ignore[no-any-return]
+        return self.run(vectors.transpose(1, 2))
 
 
 def export_charcnn(network: CharCNNNet, window: int, seed: int = 0) -> tuple[bytes, bytes]:
@@ -116,7 +116,7 @@ def _compare(name: str, exported: Network, network: nn.Module, **inputs: NDArray
         raise ExportError(f"the exported {name} differs from the trained one by {difference:.2g}; it must not be served")
 
 
-class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no annotations
+class _Batches(CalibrationDataReader):
     """Hands batches of symbols to onnxruntime, one by one."""
 
     def __init__(self, batches: Iterable[NDArray[np.int64]]) -> None:

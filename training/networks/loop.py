@@ -175,7 +175,7 @@ def _train(task: Task, training: _Training, rng: np.random.Generator) -> float:
     for batch in task.batches(rng):
         loss = task.loss(batch)
         training.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(task.network.parameters(), GRADIENT_NORM)
         training.optimiser.step()
         training.schedule.step()

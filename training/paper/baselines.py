@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     labels = tuple(sorted({run.label for run in runs}))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for numbers in ORDER:
         corpus = Corpus(runs, MaskedRuns(runs, numbers=numbers), labels, arguments.passing_label, tuple(runs[0].parts))
         for split in corpus.group_kinds:

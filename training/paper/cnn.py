@@ -67,7 +67,7 @@ class PaperCNNNet(nn.Module):
 
     def scores(self, pooled: Tensor) -> Tensor:
         """Maxima (N, channels) of all logs of a batch to label scores; in training the batch norm needs them together."""
-        return self.dense(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.dense(self.dropout(pooled))
 
     def pooled(self, symbols: Tensor) -> Tensor:
         """Maximum of each channel over the log: (N, T) to (N, channels)."""
@@ -91,7 +91,7 @@ class PaperCNNNet(nn.Module):
         x, _ = self.lstm(self.embedding(symbols))
         x = self.convs[0]((x * present).transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
         x = x.masked_fill(~present, -torch.inf).reshape(len(x), -1, self.config.pool, x.shape[2])
-        return x.amax(2)  # type: ignore[no-any-return]
+        return x.amax(2)
 
     def _looked_up(self, symbols: Tensor) -> Tensor:
         """First convolution without an LSTM, and its maximum in each window: shape (N, T / pool, channels).
@@ -109,7 +109,7 @@ class PaperCNNNet(nn.Module):
         table = torch.einsum("ve,cek->kvc", embedding, conv.weight.squeeze(2)).flatten(0, 1)
         offsets = torch.arange(KERNEL, device=symbols.device) * len(embedding)
         rows = nn.functional.pad(symbols, (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1) + offsets
-        return _WindowMaximum.apply(table, rows, symbols != 0, self.config.pool) + conv.bias  # type: ignore[no-any-return]
+        return _WindowMaximum.apply(table, rows, symbols != 0, self.config.pool) + conv.bias
 
 
 class _WindowMaximum(torch.autograd.Function):

@@ -31,7 +31,7 @@ class WindowNet(nn.Module):
         mask = present[:, None].to(windows.dtype)
         x = torch.relu(self.first(self.norm(windows).transpose(1, 2) * mask))
         x = x + torch.relu(self.second(x * mask))
-        return self.dense(x.masked_fill(~present[:, None], -torch.inf).amax(2))  # type: ignore[no-any-return]
+        return self.dense(x.masked_fill(~present[:, None], -torch.inf).amax(2))
 
 
 class WindowTask:
@@ -75,7 +75,7 @@ class WindowTask:
         for row, i in enumerate(batch):
             windows[row, : len(self._windows[i])] = self._windows[i]
             present[row, : len(self._windows[i])] = True
-        return self.network(torch.tensor(windows), torch.tensor(present))  # type: ignore[no-any-return]
+        return self.network(torch.tensor(windows), torch.tensor(present))
 
     def scores(self, runs: Sequence[int]) -> NDArray[np.float64]:
         """Label scores of some logs, shape (runs, labels), in their order."""

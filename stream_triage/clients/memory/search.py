@@ -1,6 +1,5 @@
 """An OpenSearch server in memory: requests in, responses with the status and JSON of a real server out."""
 
-import copy
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +8,10 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from stream_triage.clients.memory.index import MemoryIndex, StoredDocument
-from stream_triage.clients.memory.mapping import FieldMappings, RequestError, merged
+from stream_triage.clients.memory.mapping import FieldMappings, RequestError
 from stream_triage.clients.memory.query import aggregate, matcher, page, shown_source, sort_values
-from stream_triage.clients.search import Document, Response, ResponseError, bulk_body
+from stream_triage.clients.memory.templates import KINDS, IndexTemplates
+from stream_triage.clients.search import TOO_LARGE, Document, Response, ResponseError, bulk_body
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError
 
@@ -43,7 +43,7 @@ class MemorySearchServer:
         self.requests: list[tuple[str, str]] = []
         self._clock = clock or SystemClock()
         self._indices: dict[str, MemoryIndex] = {}
-        self._templates: dict[str, dict[str, Any]] = {"_component_template": {}, "_index_template": {}}
+        self._templates = IndexTemplates()
         self._views: dict[str, dict[str, dict[str, StoredDocument]]] = {}
 
     @property
@@ -56,7 +56,7 @@ class MemorySearchServer:
         status, content = self._respond("POST", "_bulk", bulk_body(documents))
         if status == 200:
             return [Response.from_item(item) for item in content["items"]]
-        if status == 429 or status >= 500:
+        if status in (429, TOO_LARGE) or status >= 500:
             return [Response(status, f"status {status}")] * len(documents)
         raise _error(status, content)
 
@@ -104,11 +104,11 @@ class MemorySearchServer:
         if segments == ["_bulk"]:
             return self._bulk(body)
         content: dict[str, Any] = json.loads(body) if body else {}
-        if segments[0] in self._templates:
-            return self._get_or_put_template(method, segments, content)
         if not segments[0].startswith("_"):
             return self._request_of_indices(method, segments[0], "/".join(segments[1:]), content, parameters)
         match method, segments:
+            case "GET" | "PUT", [kind, name] if kind in KINDS:
+                return self._templates.get(kind, name) if method == "GET" else self._templates.put(kind, name, content)
             case "POST", ["_mget"]:
                 return {"docs": [self._get(about) for about in content["docs"]]}
             case "POST", ["_search"]:
@@ -154,19 +154,7 @@ class MemorySearchServer:
         return {"acknowledged": True}
 
     def _new_index(self, name: str, own: Mapping[str, Any]) -> MemoryIndex:
-        """By the index template of the highest priority that fits, its components first, and what the request says."""
-        templates = [
-            template
-            for template in self._templates["_index_template"].values()
-            if any(fnmatchcase(name, pattern) for pattern in template["index_patterns"])
-        ]
-        definition: dict[str, Any] = {}
-        if templates:
-            template = max(templates, key=lambda template: int(template.get("priority", 0)))
-            for component in template.get("composed_of", []):
-                definition = merged(definition, self._templates["_component_template"][component]["template"])
-            definition = merged(definition, template.get("template", {}))
-        definition = merged(definition, own)
+        definition = self._templates.definition_of(name, own)
         settings = definition.get("settings", {})
         shards = int(settings.get("number_of_shards", settings.get("index", {}).get("number_of_shards", 1)))
         return MemoryIndex(name, FieldMappings(definition.get("mappings", {})), shards, self._clock)
@@ -177,10 +165,14 @@ class MemorySearchServer:
         return {"acknowledged": True}
 
     def _bulk(self, body: bytes) -> dict[str, Any]:
-        lines = [json.loads(line) for line in body.splitlines()]
+        lines = body.splitlines()
+        actions = [json.loads(line)["index"] for line in lines[::2]]
+        if any(action.get("version_type") != "external" for action in actions):
+            reason = "internal versioning can not be used for optimistic concurrency control"
+            raise RequestError(400, "action_request_validation_exception", reason)
         documents = [
-            Document(about["_index"], about["_id"], about["version"], json.dumps(source).encode())
-            for about, source in zip((action["index"] for action in lines[::2]), lines[1::2], strict=True)
+            Document(action["_index"], action["_id"], action["version"], source)
+            for action, source in zip(actions, lines[1::2], strict=True)
         ]
         too_long = [document.id for document in documents if len(document.id.encode(errors="replace")) > MAX_ID_BYTES]
         if too_long:
@@ -207,22 +199,6 @@ class MemorySearchServer:
         index = self._indices.get(about["_index"])
         document = index.latest.get(about["_id"]) if index else None
         return {**about, "found": False} if document is None else {**about, "found": True, "_version": document.version}
-
-    def _get_or_put_template(self, method: str, segments: list[str], content: dict[str, Any]) -> dict[str, Any]:
-        kind, name = segments
-        if method == "PUT":
-            return self._put_template(kind, name, content)
-        if name not in self._templates[kind]:
-            raise RequestError(404, "resource_not_found_exception", f"{kind[1:]} matching [{name}] not found")
-        return {f"{kind[1:]}s": [{"name": name, kind[1:]: self._templates[kind][name]}]}
-
-    def _put_template(self, kind: str, name: str, content: dict[str, Any]) -> dict[str, Any]:
-        missing = set(content.get("composed_of", [])) - self._templates["_component_template"].keys()
-        if missing:
-            reason = f"index_template [{name}] invalid, cause [component templates {sorted(missing)} do not exist]"
-            raise RequestError(400, "invalid_index_template_exception", reason)
-        self._templates[kind][name] = copy.deepcopy(content)
-        return {"acknowledged": True}
 
     def _matches(self, indices: Iterable[MemoryIndex], query: Mapping[str, Any]) -> list[StoredDocument]:
         matches = matcher(query, self._clock.now())
