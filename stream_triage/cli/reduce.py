@@ -39,7 +39,7 @@ def reduce(
     """
     from stream_triage import wiring
     from stream_triage.intake import Intake
-    from stream_triage.render.terminal import line_place
+    from stream_triage.render.terminal import line_location
     from stream_triage.settings import load_settings
 
     settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, input__run_by=run_by))
@@ -47,7 +47,7 @@ def reduce(
     def print_reduction(verdict: Verdict) -> None:
         print(f"# {printable(verdict.run_id)}: {verdict.label}, {len(verdict.reduction)} of {verdict.lines} lines")
         for line in verdict.reduction:
-            print(f"{line_place(line)}\t{line.why}\t{printable(line.text)}")
+            print(f"{line_location(line)}\t{line.why}\t{printable(line.text)}")
 
     intake = Intake(wiring.open_triage(settings, max_lines), on_verdict=print_reduction, on_problem=print_problem)
     interrupted = read_source(open_source(paths, settings), intake, quiet=False)

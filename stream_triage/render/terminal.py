@@ -218,11 +218,11 @@ def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, 
             yield Text(""), Text(""), Text("⋯", style="dim")
         repeats = f" (×{line.repeats})" if line.repeats > 1 else ""
         style = "dim" if line.why == "context" else ""
-        yield Text(line_place(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
+        yield Text(line_location(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
         previous = line
 
 
-def line_place(line: ReducedLine) -> str:
+def line_location(line: ReducedLine) -> str:
     """Returns source and number of a line, such as `du:104`."""
     return printable(place_of(line.source, line.number))
 
