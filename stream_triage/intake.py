@@ -176,7 +176,7 @@ class Intake:
         if session is None:
             session = self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
         elif headers:
-            session.tell(headers)
+            session.add_headers(headers)
         return session
 
     def _take(self, chunk: Chunk) -> None:

@@ -64,7 +64,7 @@ class Session:
         state.queue += state.cutter.feed(data)
         self.queued_bytes += len(data)
 
-    def tell(self, headers: Mapping[str, str]) -> None:
+    def add_headers(self, headers: Mapping[str, str]) -> None:
         """Adds headers that arrived later; the first value of a name counts.
 
         Rules that are limited to a test case use the headers that were there when a source began.

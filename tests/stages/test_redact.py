@@ -503,6 +503,22 @@ def test_hex_below_anything_else_stays(title: str) -> None:
     assert clean(f"{title}\n{HEX}\n{SPACED}") == f"{title}\n{HEX}\n{SPACED}"
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("\npassword=hunter2", "\npassword=<password>"),
+        ("password=hunter2\n", "password=<password>\n"),
+        ("a\npassword=hunter2\n\nb", "a\npassword=<password>\n\nb"),
+        ("\n", "\n"),
+        ("", ""),
+        ("İİİ password=hunter2 İ\nimsi=00101042", "İİİ password=<password> İ\nimsi=<imsi>"),
+    ],
+)
+def test_lines_keep_their_positions(before: str, after: str) -> None:
+    """Empty lines at either end stay, and so do characters whose lower case is longer than themselves."""
+    assert clean(before) == after
+
+
 def test_counts_replacements_by_kind() -> None:
     """A source's state adds up over batches."""
     redactor = Redactor((RedactionPattern("site", r"site-\d+"),))
