@@ -48,7 +48,9 @@ def tracking(uri: str | None, experiment: str) -> Iterator[Tracker]:
     try:
         import mlflow  # a second to import, and only here
     except ImportError:
-        raise TrackingError("MLflow is not installed; run `make setup-training` in a checkout, or leave out --track") from None
+        raise TrackingError(
+            "MLflow is not installed; run `make setup-training` in a checkout, or leave out --track"
+        ) from None
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_experiment(experiment)

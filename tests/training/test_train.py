@@ -23,13 +23,12 @@ from training.data import CorpusError, LabelledRun, fingerprint, read_folder, re
 from training.splits import cross_folds
 from training.train import main
 
-
-FEW = pytest.mark.parametrize("corpus", [30], indirect=True)  # enough for what is rejected before anything is trained
+FEW = pytest.mark.parametrize("corpus", [30], indirect=True)  # enough runs for input that is rejected before training
 
 
 @pytest.fixture
 def corpus(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Three hundred runs, or as many as the test asks for, in folders with a CSV file of labels."""
+    """300 runs, or the number in the parameter, as folders with a CSV file of labels."""
     made = runs(getattr(request, "param", 300))
     write_logs(tmp_path / "logs", made)
     rows = [f"{run.run_id},{run.label},g{i}" for i, run in enumerate(made)]
