@@ -10,12 +10,12 @@ OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup setup-training wheel test servers check fmt bench chaos up down train corpus audit networks results clean
-unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes, each of which would compile the package anew
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# One environment, .venv, in three layers: the product, then tests and linters, then training (ten times as large as both).
+# One environment, .venv, in three layers: the product, then tests and linters, then training (6 GB).
 # A requirement file keeps to the versions of the layers below it (requirements/compile.sh), so a layer only adds packages.
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation
 PINNED := $(PIP) --require-hashes
@@ -50,7 +50,7 @@ setup: $(VENV)/developer ## set up .venv for development: tests and linters, wit
 
 setup-training: $(VENV)/training ## add training to .venv: torch, MLflow and what slow tests need
 
-# The fast tests run first, before training is installed where it is not yet: they must pass without it.
+# Fast tests run first. In a fresh checkout training is not installed yet, which shows that they do not need it.
 test: check ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --durations=10
 	@$(MAKE) --no-print-directory servers $(VENV)/training

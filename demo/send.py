@@ -1,6 +1,6 @@
-"""Sends the sample runs to the topic `triage.logs` of a broker on this machine, as a test farm would while tests run.
+"""Sends the sample runs to Kafka in messages of 50 lines, as a test farm does while its tests run.
 
-Each call uses new run ids, because the worker rejects lines for a run that has ended.
+Every call uses new run ids, because a worker rejects lines for a run that has ended.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ LINES_PER_MESSAGE = 50
 
 
 async def send(producer: AIOKafkaProducer, log: Path, run_id: str) -> None:
-    """Sends one log in numbered messages. Without an end mark, the run ends when nothing arrives for a while."""
+    """Sends one log; `seq` numbers its messages from 0."""
     lines = log.read_bytes().splitlines(keepends=True)
     for seq, start in enumerate(range(0, len(lines), LINES_PER_MESSAGE)):
         headers = [("source", b"tm500"), ("seq", str(seq).encode()), ("test.case.name", log.stem.encode())]
@@ -23,7 +23,7 @@ async def send(producer: AIOKafkaProducer, log: Path, run_id: str) -> None:
 
 
 async def main() -> None:
-    """Sends all samples, one after the other."""
+    """Sends every log in `samples/tm500`, one run each."""
     async with AIOKafkaProducer(bootstrap_servers="127.0.0.1:9092") as producer:
         now = datetime.now().strftime("%Y-%m-%dT%H:%M:%S")
         for log in sorted(SAMPLES.glob("*.log")):

@@ -18,14 +18,14 @@ from tests.receiver import Receiver, receiving
 pytest.register_assert_rewrite("tests.edges")
 
 ROOT = Path(__file__).parent.parent
-# Tests whose import needs requirements/train.txt. Other tests of networks import it where they use it.
+# Files that import packages of requirements/train.txt. Other tests of networks import them inside the test.
 NEED_TRAINING = {
     f"tests/training/test_{name}.py" for name in ("baselines", "compare_networks", "document_embeddings", "paper")
 }
-SLOW_SECONDS = 900  # the first test of a server also installs and starts it
+SLOW_SECONDS = 900  # the first test that uses a server also installs and starts it
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
 
-# A busy machine is no mistake of the code: what hangs is stopped by pytest-timeout.
+# No deadline for single examples, which a busy machine exceeds; pytest-timeout stops tests that hang.
 hypothesis.settings.register_profile("stream-triage", deadline=None)
 hypothesis.settings.load_profile("stream-triage")
 
@@ -35,13 +35,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Slow tests train networks; where training is not installed they stop with the remedy instead of being skipped."""
+    """Slow tests train networks. Without torch the session stops: a skipped test would go unnoticed."""
     if not _deselects_slow(config) and find_spec("torch") is None:
-        raise pytest.UsageError("the slow tests train networks: install torch by `make setup-training`, or run `make test`")
+        raise pytest.UsageError("slow tests train networks and need torch; run `make setup-training`, or `make test`")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files whose tests are all deselected are not imported: that takes seconds, and torch."""
+    """Skips files whose tests would all be deselected: importing them takes seconds and needs torch."""
     path = collection_path.relative_to(ROOT).as_posix() if collection_path.is_relative_to(ROOT) else ""
     needless = (path == "tests/services" and "not service" in config.option.markexpr) or (
         path in NEED_TRAINING and _deselects_slow(config)
@@ -54,7 +54,7 @@ def _deselects_slow(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts tests that need servers first: they take longest, and mostly wait. Slow ones get a time limit of their own."""
+    """Server tests start first: they take longest, and mostly wait. They and slow tests get a longer time limit."""
     for item in items:
         if config.option.timeout is None and (item.get_closest_marker("slow") or item.get_closest_marker("service")):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
