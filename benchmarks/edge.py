@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(name: str, logs: Path, folder: Path) -> list[Sequence[str]]:
     """Two rows of the table: with limits and without."""
     limited, free = (judge_limited(logs, folder, limit) for limit in (LIMIT_BYTES, None))
-    rows = []
+    rows: list[Sequence[str]] = []
     for limits, judged in (("one core, 512 MB", limited), ("no limits", free)):
         speed = judged.lines / judged.seconds
         ratio = speed / (free.lines / free.seconds)

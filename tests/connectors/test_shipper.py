@@ -17,7 +17,7 @@ from kafka.errors import KafkaTimeoutError
 from triage_ship import cli
 from triage_ship.cutter import Cutter
 from triage_ship.errors import ShipError
-from triage_ship.files import Files, FollowOptions
+from triage_ship.files import Chunk, Files, FollowOptions
 from triage_ship.headers import PathPattern, from_environment, parse_header
 from triage_ship.junit import read_status
 from triage_ship.options import parser
@@ -155,14 +155,40 @@ def lines(count: int) -> bytes:
     return b"".join(b"%030d\n" % number for number in range(count))
 
 
+class FakeSource:
+    """Yields chunks of files, one text at a time, and keeps the positions that it was opened with."""
+
+    finished = False
+
+    def __init__(self, positions: dict[str, Any]) -> None:
+        self.positions = positions
+        self.texts: list[tuple[str, bytes]] = []
+
+    def scan(self, now: float) -> None: ...
+
+    def read(self, now: float) -> Iterator[Chunk]:
+        while self.texts:
+            name, text = self.texts.pop(0)
+            yield Chunk("run", name, {}, text, False, {"id": name, "offset": len(text)})
+
+    def close(self) -> None: ...
+
+
 class TestShipper:
+    @pytest.mark.parametrize("times", [1, 3])
     def test_full_disk(
-        self, start: StartShipper, log: Path, sender: FakeSender, problems: list[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        times: int,
+        start: StartShipper,
+        log: Path,
+        sender: FakeSender,
+        problems: list[str],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         """Reading pauses until there is room; it is reported once, and nothing is lost."""
         log.write_bytes(b"1\n2\n")
         shipper = start()
-        append, failures = shipper._spool.append, [OSError(28, "No space left on device")] * 2
+        append, failures = shipper._spool.append, [OSError(28, "No space left on device")] * times
 
         def fails(*arguments: Any) -> None:
             if failures:
@@ -172,8 +198,8 @@ class TestShipper:
         monkeypatch.setattr(shipper._spool, "append", fails)
         shipper.step()
         assert sender.text == b"1\n2\n"
-        assert [text for text in problems if "the spool cannot be written (No space left on device)" in text] == problems
-        assert len(problems) == 1
+        (problem,) = problems
+        assert "the spool cannot be written (No space left on device)" in problem
 
     def test_full_spool(self, start: StartShipper, log: Path, sender: FakeSender, problems: list[str], clock: FakeTime):
         """Reading pauses while the broker is away, which is reported once, and goes on afterwards."""
@@ -232,6 +258,7 @@ class TestShipper:
             shipper.step()
             if sender.drops > drops:
                 attempts.append(clock.now - began)
+                assert shipper.send() is False
             clock.now += 0.5
         assert attempts == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 30.5, 45.5]
         sender.error = None
@@ -290,6 +317,46 @@ class TestShipper:
         log.write_bytes(lines(4))
         start().step()
         assert [(record.head["q"], record.head.get("e")) for record in sender.records[3:]] == [(3, 1), (0, None)]
+
+
+class TestState:
+    @pytest.fixture
+    def open_source(self, tmp_path: Path, sender: FakeSender, problems: list[str]) -> Iterator[Callable[[], Any]]:
+        """Starts shippers of a fake source on one spool; each call closes the one before."""
+        shippers: list[Shipper] = []
+
+        def start_shipper() -> tuple[Shipper, FakeSource]:
+            if shippers:
+                shippers[-1].close()
+            spool = Spool(tmp_path, problems.append)
+            shippers.append(Shipper(spool, sender, FakeSource, spool_bytes=1 << 20, on_problem=problems.append))
+            return shippers[-1], shippers[-1]._source
+
+        yield start_shipper
+        shippers[-1].close()
+
+    @pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+    def test_positions_survive(
+        self, segment_bytes: int, open_source: Callable[[], Any], sender: FakeSender, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Those of all files, whether they are in a snapshot or in the records after it, and so do the chunk numbers."""
+        monkeypatch.setattr("triage_ship.spool.SEGMENT_BYTES", segment_bytes)
+        shipper, source = open_source()
+        source.texts = [("a", b"1\n"), ("b", b"1\n"), ("a", b"1\n2\n"), ("c", b"1\n")]
+        shipper.step()
+        shipper, source = open_source()
+        assert {name: position["offset"] for name, position in source.positions.items()} == {"a": 4, "b": 2, "c": 2}
+        source.texts = [("a", b"3\n"), ("b", b"2\n")]
+        shipper.step()
+        assert [record.head["q"] for record in sender.records[-2:]] == [2, 1]
+
+    def test_oldest_positions_are_forgotten(self, open_source: Callable[[], Any], monkeypatch: pytest.MonkeyPatch):
+        """A position is as old as the last chunk of its file; otherwise the state would grow for ever."""
+        monkeypatch.setattr("triage_ship.ship.MAX_POSITIONS", 2)
+        shipper, source = open_source()
+        source.texts = [("a", b"1\n"), ("b", b"1\n"), ("a", b"2\n"), ("c", b"1\n")]
+        shipper.step()
+        assert list(source.positions) == ["a", "c"]
 
 
 class TestDamagedChunk:

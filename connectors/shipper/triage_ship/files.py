@@ -384,7 +384,7 @@ class Files:
         file.tail, file.grew_at = b"", now
 
     def _chunk(self, file: _File, text: bytes, *, end: bool = False) -> Chunk:
-        """Makes a chunk and moves the position of the file behind it."""
+        """Makes a chunk and moves the position of the file to its end."""
         position = file.position
         offset = position["offset"] + len(text)
         head = position["head"]

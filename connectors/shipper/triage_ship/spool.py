@@ -61,7 +61,7 @@ class Spool:
 
     Attributes:
         bytes: Size of all segments, including those records that the broker has already.
-        synced: The cursor up to which records survive a power failure. Only these are given out.
+        synced: The cursor up to which records survive a power failure. Only these are sent.
         acknowledged: The cursor up to which the broker has everything.
     """
 
@@ -127,7 +127,7 @@ class Spool:
             self.synced = Cursor(self._number, self._writing.tell())
 
     def unsent(self) -> Iterator[Record]:
-        """Yields the synced records that were not given out since the last `rewind`, oldest first, without snapshots."""
+        """Yields the synced records that were not yielded since the last `rewind`, oldest first, without snapshots."""
         while self._next < self.synced:
             number = self._next.segment
             file = self._open_for_reading(number)
@@ -150,7 +150,7 @@ class Spool:
                 self._pass(Cursor(number + 1, 0))
 
     def rewind(self) -> None:
-        """Makes `unsent` give out again everything that is not acknowledged. Needed after each lost connection."""
+        """Makes `unsent` yield everything again that is not acknowledged. Needed after each lost connection."""
         self._close_reading()
         self._next = self.acknowledged
 
@@ -172,7 +172,10 @@ class Spool:
 
     @property
     def empty(self) -> bool:
-        """Whether the broker has everything that was appended, synced or not. Right after a call of `unsent`."""
+        """Whether the broker has everything that was appended, synced or not.
+
+        After recovery, call `unsent` first: it passes over snapshots, which nobody acknowledges.
+        """
         return self.acknowledged >= (self.synced if self._writing is None else Cursor(self._number, self._writing.tell()))
 
     def close(self) -> None:
@@ -212,7 +215,7 @@ class Spool:
         return record is not None and "snapshot" in record.head
 
     def _continue_writing(self, number: int, end: int) -> None:
-        """Cuts the segment off at `end`, behind its last whole record, and appends to it from now on."""
+        """Cuts the segment off at `end`, after its last whole record, and appends to it from now on."""
         path = self._path(number)
         self.bytes -= path.stat().st_size - end
         os.truncate(path, end)
