@@ -229,7 +229,7 @@ def line_location(line: ReducedLine) -> str:
 
 def line_text(source: str, number: int, text: str) -> str:
     """Returns one line of the whole text of a run, after its source and number."""
-    return printable(f"{line_location(source, number)}\t{text}")
+    return printable(f"{source_line(source, number)}\t{text}")
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:
