@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 __all__ = ["REMEDY", "MissingPackageError", "require"]
 
-REMEDY = "install the packages for training (training/README.md says how)"
+REMEDY = "run `make setup-training` in a checkout"
 
 
 class MissingPackageError(Exception):

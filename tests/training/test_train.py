@@ -321,7 +321,7 @@ def test_tracking_without_mlflow_names_the_remedy(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert train(corpus, "--track") == 2
     message = only_error(capsys)
-    assert "MLflow is not installed; install the packages for training" in message
+    assert "MLflow is not installed; run `make setup-training`" in message
     assert "or leave --track out" in message
 
 
@@ -331,7 +331,7 @@ def test_networks_without_torch_name_the_remedy(
     """Without torch the command ends before the runs are read."""
     monkeypatch.setitem(sys.modules, "torch", None)
     assert train(corpus, "--models", "all") == 2
-    assert "torch is not installed; install the packages for training" in only_error(capsys)
+    assert "torch is not installed; run `make setup-training`" in only_error(capsys)
 
 
 @pytest.mark.parametrize("data", [b"no xz", lzma.compress(b"{}\n"), lzma.compress(b"{"), lzma.compress(b"{}\n" * 99)[:-9]])

@@ -60,6 +60,6 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
     """The first one that is missing; installed ones are not imported."""
     monkeypatch.setitem(sys.modules, "xgboost", None)
     monkeypatch.delitem(sys.modules, "wave", raising=False)
-    with pytest.raises(MissingPackageError, match=r"xgboost is not installed; install the packages for training"):
+    with pytest.raises(MissingPackageError, match=r"xgboost is not installed; run `make setup-training`"):
         require("wave", "xgboost", "torch")
     assert "wave" not in sys.modules
