@@ -1,6 +1,6 @@
 #!/bin/sh
-# Gives Kafka its users and their rights, as docs/reliability.md lists them. May be repeated: passwords follow their files.
-# Takes the address of the broker and the folder of the passwords.
+# Creates the users of Kafka and their rights, as listed in docs/reliability.md. Can be repeated; it then sets the passwords from the
+# files again. Arguments: the address of the broker, the folder of the passwords.
 set -eu
 server=$1
 folder=$2
@@ -8,7 +8,7 @@ umask 077
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
-for user in admin worker sender; do # from a file, since all can see the arguments of a process
+for user in admin worker sender; do # from a file, because every user can see the arguments of a process
     printf 'SCRAM-SHA-512=password=%s\n' "$(cat "$folder/kafka-$user")" >"$new/$user"
     kafka-configs.sh --bootstrap-server "$server" --alter --entity-type users --entity-name "$user" --add-config-file "$new/$user"
 done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the broker; makes its data folder the first time. Takes the file of its properties.
+# Starts the broker; formats its data folder the first time. Argument: the properties file.
 set -eu
 data=$(sed -n 's/^log\.dirs=//p' "$1")
 [ -e "$data/meta.properties" ] || kafka-storage.sh format --cluster-id "$(kafka-storage.sh random-uuid)" --config "$1"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Gives OpenSearch its roles and users. May be repeated: passwords follow their files.
-# Takes the address of OpenSearch, the folder of the passwords and certificates, and the folder of the roles.
+# Creates the roles and users of OpenSearch. Can be repeated; it then sets the passwords from the files again.
+# Arguments: the address of OpenSearch, the folder of passwords and certificates, the folder of the roles.
 set -eu
 server=$1
 secrets=$2
 roles=$3
 
-# put PATH, its body on standard input: all can see the arguments of a process
+# put PATH: the body comes from standard input, because every user can see the arguments of a process
 put() {
     curl --silent --show-error --fail-with-body --max-time 60 --request PUT --header "Content-Type: application/json" \
         --cacert "$secrets/ca.pem" --cert "$secrets/opensearch-authority.pem" --key "$secrets/opensearch-authority.key" \
@@ -18,7 +18,7 @@ for role in worker setup reader; do
     put "roles/stream_triage_$role" <"$roles/$role.json"
 done
 
-# user NAME ROLES, the latter as a JSON array
+# user NAME ROLES: roles as a JSON array
 user() {
     printf '{"password": "%s", "opendistro_security_roles": %s}' "$(cat "$secrets/opensearch-$1")" "$2" | put "internalusers/$1"
 }

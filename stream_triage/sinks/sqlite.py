@@ -2,16 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from stream_triage.clients.sqlite import connect, create_private, transaction, use_write_ahead_log, wipe_log
+from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
@@ -46,22 +44,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-_APPLICATION_ID = 0x54524941  # "TRIA", in the file's header
+SCHEMA = Schema(
+    name="store",
+    setting="store.path",
+    application_id=0x54524941,  # "TRIA"
+    migrations=MIGRATIONS,
+)
 _LINE_BITS = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
 _COLUMNS = ", ".join(StoredRun._fields)
-
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_LOCKED: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_FULL: "free space on its disk or run `prune`, then repeat",
-    sqlite3.SQLITE_READONLY: "make the file and its folder writable, or set store.path",
-    sqlite3.SQLITE_CANTOPEN: "check that the path is a file in a folder that you may write to, or set store.path",
-    sqlite3.SQLITE_IOERR: "check its disk, or set store.path to another one",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database; move it away or set store.path",
-    sqlite3.SQLITE_CORRUPT: "restore it from a copy, or move it away and triage the runs again",
-}
-
-_OTHER_REMEDY = "set store.path to another file; if SQLite lacks FTS5, use a Python that has it"
 
 
 class SqliteStore:
@@ -79,27 +69,22 @@ class SqliteStore:
         self._clock = clock or SystemClock()
         self._waiting: list[_Row] = []
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        with self._naming():
-            create_private(path)
-            self._connection = connect(path, busy_seconds)
-        try:
-            self._prepare(busy_seconds)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._database = Database(path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
         """Buffers the verdict until `flush`."""
         with self._lock:
-            self._open_connection()
+            self._database.check_open()
             time = _utc(verdict.time or self._clock.now())
             self._waiting.append(_Row(verdict, time, verdict.model_dump_json()))
 
     def flush(self) -> None:
         """Commits what is buffered. Raises `StoreError` and keeps all of it."""
         with self._lock:
-            with self._transaction() as connection:
+            self._database.check_open()
+            if not self._waiting:  # closing must not wait for a lock, and then hide the error that ended the work before it
+                return
+            with self._database.transaction() as connection:
                 for row in self._waiting:
                     _put(connection, row)
             self._waiting.clear()
@@ -107,13 +92,12 @@ class SqliteStore:
     def close(self) -> None:
         """Flushes, and closes the database."""
         with self._lock:
-            if self._connection is None:
+            if self._database.closed:
                 return
             try:
                 self.flush()
             finally:
-                self._connection.close()
-                self._connection = None
+                self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,13 +119,13 @@ class SqliteStore:
             conditions.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
             values.append(_match(search))
         order = "ORDER BY time DESC, id DESC LIMIT ?"
-        rows = self._fetch(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} {order}", *values, limit)
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} {order}", *values, limit)
         return [_stored_run(row) for row in rows]
 
     def get(self, run_id: str) -> Verdict:
         """The verdict of `full_id(run_id)`. Raises `StoreError` if this version cannot read it."""
         run_id = self.full_id(run_id)
-        rows = self._fetch("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
+        rows = self._database.ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
             return Verdict.model_validate_json(rows[0][0])
         except IndexError:  # another process has just forgotten it
@@ -152,7 +136,7 @@ class SqliteStore:
 
     def find(self, run_id: str) -> StoredRun | None:
         """The stored run with exactly this id, None if there is none."""
-        rows = self._fetch(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
         return _stored_run(rows[0]) if rows else None
 
     def full_id(self, run_id: str) -> str:
@@ -164,13 +148,17 @@ class SqliteStore:
         part = _storable(run_id)
         for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
             query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
-            rows = self._fetch(query, *[part] * condition.count("?"))
+            rows = self._database.ask(query, *[part] * condition.count("?"))
             if len(rows) == 1:
                 return str(rows[0][0])
             if rows:
                 names = ", ".join(row[0] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
                 raise RunNotFound(f"several runs match {part!r}: {names}; give more of the id")
         raise RunNotFound(f"no run matches {part!r}; `stream-triage runs` lists them")
+
+    def check_writable(self) -> None:
+        """Raises `StoreError` if another program holds the lock of the database, or it cannot be written at all."""
+        self._database.check_writable()
 
     def forget(self, run_id: str) -> bool:
         """Removes the run and overwrites its data, in the write-ahead log too; returns False if there was none.
@@ -180,85 +168,24 @@ class SqliteStore:
         with self._lock:
             waited = len(self._waiting)
             self._waiting = [row for row in self._waiting if row.verdict.run_id != run_id]
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 removed = _remove(connection, "run_id = ?", _storable(run_id))
-            self._wipe_log()  # also if nothing was removed: an earlier attempt may have stopped here, at a reader
+            self._database.wipe_log()  # also if nothing was removed: an earlier attempt may have stopped here, at a reader
         return bool(removed) or len(self._waiting) < waited
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
         """Removes runs older than `before` and all but the newest `keep`; returns their ids, oldest first."""
         removed: list[str] = []
         with self._lock:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 if before is not None:
                     removed += _remove(connection, "time < ?", _utc(before))
                 if keep is not None:
                     newest = "SELECT id FROM runs ORDER BY time DESC, id DESC LIMIT ?"
                     removed += _remove(connection, f"id NOT IN ({newest})", keep)
             if removed:
-                self._wipe_log()
+                self._database.wipe_log()
         return removed
-
-    def _prepare(self, busy_seconds: float) -> None:
-        with self._naming():
-            connection = self._open_connection()
-            version = self._schema_version(connection)
-            use_write_ahead_log(connection, self._clock, busy_seconds)
-        if version == len(MIGRATIONS):
-            return
-        with self._transaction():
-            # Again under the lock: another process may have created the tables in between.
-            version = self._schema_version(connection)
-            for statement in chain.from_iterable(MIGRATIONS[version:]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-
-    def _schema_version(self, connection: sqlite3.Connection) -> int:
-        """The schema version, 0 for a new file. Raises `StoreError` for a database of another program or a newer release."""
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        # Last: tables that another process is just creating must not be taken for those of another program.
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application != _APPLICATION_ID and (tables or version or application):
-            raise StoreError(f"{self._path} is a database of another program; set store.path to another file")
-        if version > len(MIGRATIONS):
-            newer = f"{self._path} was written by a newer release (schema {version}, this one knows {len(MIGRATIONS)})"
-            raise StoreError(f"{newer}; upgrade stream-triage or set store.path to another file")
-        return version
-
-    def _wipe_log(self) -> None:
-        with self._naming():
-            wipe_log(self._open_connection(), self._path)
-
-    def _fetch(self, query: str, *values: object) -> list[Any]:
-        with self._lock, self._naming():
-            return self._open_connection().execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._naming():
-            connection = self._open_connection()
-            with transaction(connection):
-                yield connection
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the store {self._path} is closed; open it again")
-        return self._connection
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Turns errors of SQLite and the file system into `StoreError` with the remedy."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            remedy = _REMEDIES.get(primary, _OTHER_REMEDY)
-            raise StoreError(f"store {self._path}: {error}; {remedy}") from error
-        except OSError as error:
-            remedy = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
-            raise StoreError(f"store {self._path} cannot be opened: {error.strerror}; {remedy}") from error
 
 
 class _Row(NamedTuple):

@@ -17,7 +17,7 @@ from stream_triage.errors import StoreError
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.indices import make_index_templates
+from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.worker.metrics import Metrics
 from stream_triage.worker.reports import WorkerReports
@@ -51,7 +51,7 @@ class OpenSearchSinkContract(SinkContract):
 
     @pytest.fixture(autouse=True)
     def _templates(self, _target: None) -> None:
-        make_index_templates(self.server, self.settings.index_prefix, Changes())
+        create_index_templates(self.server, self.settings.index_prefix, Changes())
 
     def open_sink(self, on_rejected: Callable[[DeadLetter], None] | None = None) -> OpenSearchSink:
         return OpenSearchSink(self.server, self.settings, on_rejected=on_rejected, clock=self.clock)
@@ -204,7 +204,7 @@ class OpenSearchSinkContract(SinkContract):
         with pytest.raises(StoreError, match="stream-triage setup opensearch"):
             sink.flush()
         assert self.server.request("GET", f"{own.index_prefix}-*/_mapping") == {}
-        make_index_templates(self.server, own.index_prefix, Changes())
+        create_index_templates(self.server, own.index_prefix, Changes())
         sink.close()
         assert len(documents(self.server, f"{own.index_prefix}-verdicts-*")) == 1
 
@@ -226,7 +226,7 @@ class WorkerReportsContract:
         )
 
     def set_up(self) -> None:
-        make_index_templates(self.server, self.prefix, Changes())
+        create_index_templates(self.server, self.prefix, Changes())
 
     def report(self) -> None:
         self.clock.advance(60)

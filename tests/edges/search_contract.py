@@ -8,9 +8,9 @@ import pytest
 from stream_triage.clients.search import Document, ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.indices import make_index_templates
-from stream_triage.setup.monitors import make_monitors
-from stream_triage.setup.retention import make_retention
+from stream_triage.setup.indices import create_index_templates
+from stream_triage.setup.monitors import create_monitors
+from stream_triage.setup.retention import create_retention
 
 __all__ = ["SearchServerContract"]
 
@@ -248,8 +248,8 @@ class SearchServerContract:
         """An index gets the fields of the template that fits best and of its components; set-up changes nothing twice."""
         changes, again = Changes(), Changes()
         assert self.server.request("GET", f"_index_template/{self.prefix}-verdicts") == {}
-        make_index_templates(self.server, self.prefix, changes)
-        make_index_templates(self.server, self.prefix, again)
+        create_index_templates(self.server, self.prefix, changes)
+        create_index_templates(self.server, self.prefix, again)
         assert (len(changes.done), again.done) == (6, [])
         (template,) = self.server.request("GET", f"_index_template/{self.prefix}-verdicts")["index_templates"]
         assert template["index_template"]["_meta"]["of"] == "stream-triage"
@@ -272,8 +272,8 @@ class SearchServerContract:
         self.server.request("PUT", f"_index_template/{name}", {"index_patterns": [f"{name}-*"]})
         self.put(self.document("a", index=f"{name}-2026.11"))
         changes = Changes()
-        make_index_templates(self.server, self.prefix, changes)
-        assert f"change index template {name}" in changes.done
+        create_index_templates(self.server, self.prefix, changes)
+        assert f"update index template {name}" in changes.done
         assert any(change.endswith(f"to index {name}-2026.11") for change in changes.done)
         mapping = self.server.request("GET", f"{name}-2026.11/_mapping")[f"{name}-2026.11"]["mappings"]
         assert mapping["properties"]["triage"]["properties"]["why"]["type"] == "keyword"
@@ -283,15 +283,15 @@ class SearchServerContract:
         name = f"{self.prefix}-lines-2026.11"
         self.server.request("PUT", name, {"mappings": {"properties": {"message": {"type": "long"}}}})
         changes = Changes()
-        make_index_templates(self.server, self.prefix, changes)
+        create_index_templates(self.server, self.prefix, changes)
         assert len(changes.failed) == 1
-        assert f"{name} has other kinds of fields and keeps them" in changes.failed[0]
+        assert f"{name} has other types of fields and keeps them" in changes.failed[0]
 
     def test_plugins_that_are_missing(self) -> None:
         """Set-up goes on without what needs them."""
         changes, settings = Changes(), OpenSearchSettings(index_prefix=self.prefix)
-        make_retention(self.server, settings, changes)
-        make_monitors(self.server, settings, changes)
+        create_retention(self.server, settings, changes)
+        create_monitors(self.server, settings, changes)
         assert changes.failed == []
         assert len(changes.skipped) == 3
         assert all("is not installed in OpenSearch" in reason for reason in changes.skipped)

@@ -15,7 +15,7 @@ from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.errors import RunNotFound
 from stream_triage.settings import ArchiveSettings, OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.indices import make_index_templates
+from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink
@@ -35,7 +35,7 @@ class Farm:
         self.archive = TextArchive(ArchiveSettings(folder=folder / "archive"))
         self.store_path = folder / "verdicts.sqlite"
         self.search, self.broker = MemorySearchServer(), MemoryBroker([Topic("triage.verdicts", 1, {})])
-        make_index_templates(self.search, "triage", Changes())
+        create_index_templates(self.search, "triage", Changes())
         with (
             SqliteStore(self.store_path) as store,
             OpenSearchSink(self.search, OpenSearchSettings()) as index,

@@ -9,7 +9,7 @@ from stream_triage.clients.memory.search import MemorySearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sources import opensearch as module
-from stream_triage.worker import runs as messages
+from stream_triage.worker import messages
 from tests.edges.http_search import serving
 from tests.edges.index_source_contract import IndexSourceContract
 

@@ -13,7 +13,7 @@ from stream_triage.errors import StoreError
 from stream_triage.ports import Sink
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.indices import make_index_templates
+from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks import opensearch as module
 from stream_triage.sinks.opensearch import OpenSearchSink
 from tests.edges.contract import FailureContract
@@ -112,7 +112,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def server(clock: FakeClock) -> MemorySearchServer:
     server = MemorySearchServer(clock=clock)
-    make_index_templates(server, "triage", Changes())
+    create_index_templates(server, "triage", Changes())
     return server
 
 

@@ -110,7 +110,7 @@ class TestFullDisk:
 
     def test_keeps_all_or_nothing(self, store: SqliteStore) -> None:
         """A flush that does not fit writes none of its verdicts, keeps them, and succeeds when there is room."""
-        connection = store._open_connection()
+        connection = store._database.connection
         connection.execute("PRAGMA max_page_count = 40")  # what SQLite does at the limit is what it does at ENOSPC
         for number in range(200):
             store.write(make_verdict(str(number), reduction=kept("word " * 200)))
@@ -135,7 +135,7 @@ class TestFullDisk:
     def test_closing_lets_go(self, path: Path) -> None:
         """A last flush that fails raises, and the store is closed all the same."""
         store = SqliteStore(path)
-        store._open_connection().execute("PRAGMA max_page_count = 10")
+        store._database.connection.execute("PRAGMA max_page_count = 10")
         store.write(make_verdict(reduction=kept("word " * 20_000)))
         with pytest.raises(StoreError, match="full"):
             store.close()
@@ -180,11 +180,11 @@ class TestRefusals:
     def test_a_read_only_database(self, path: Path) -> None:
         """Verdicts that cannot be written stay, and the remedy is named."""
         store = SqliteStore(path)
-        store._open_connection().execute("PRAGMA query_only = ON")  # file permissions do not stop root
+        store._database.connection.execute("PRAGMA query_only = ON")  # file permissions do not stop root
         store.write(make_verdict())
         with pytest.raises(StoreError, match="readonly database; make the file and its folder writable"):
             store.flush()
-        store._open_connection().execute("PRAGMA query_only = OFF")
+        store._database.connection.execute("PRAGMA query_only = OFF")
         store.close()
         with SqliteStore(path) as again:
             assert len(again.runs()) == 1
@@ -212,7 +212,7 @@ class TestRefusals:
         with SqliteStore(path) as store:
             store.write(make_verdict("a"))
             store.flush()
-            store._open_connection().execute("UPDATE runs SET verdict = '{}'")
+            store._database.connection.execute("UPDATE runs SET verdict = '{}'")
             with pytest.raises(StoreError, match=r"verdict of run 'a' .* judge the run again with --again"):
                 store.get("a")
 
@@ -284,6 +284,7 @@ def _write_many(path: Path, writer: int, count: int) -> None:
             store.flush()
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_nothing(path: Path) -> None:
     """Several processes make the database together and write to it at the same time."""
     context = multiprocessing.get_context("spawn")

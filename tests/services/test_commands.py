@@ -36,7 +36,7 @@ class TestSetUp:
         assert sorted(planned.out.split()[3::4]) == sorted(names.values())
         assert call("check", "-c", settings).code == 2
         assert call("setup", "kafka", "-c", settings, "--partitions", "3").code == 0
-        assert call("setup", "kafka", "-c", settings) == (0, "all topics are there\n", "")
+        assert call("setup", "kafka", "-c", settings) == (0, "all topics exist\n", "")
         with KafkaBroker(farm.admin) as broker:
             assert broker.partitions(list(names.values()))[names["topic"]] == 3
         assert call("check", "-c", settings).code == 0
@@ -89,7 +89,7 @@ class TestReplay:
         with farm.worker() as worker:
             until(lambda: worker.code is not None, 30, "the worker has ended")
         assert call("replay-dead", "-c", farm.settings()).out.startswith("     8  sent: no key")
-        assert call("replay-dead", "-c", farm.settings()).out == "nothing was refused that was not looked at before\n"
+        assert call("replay-dead", "-c", farm.settings()).out == "there are no new dead letters\n"
         assert sum(farm.ends().values()) == 16
 
     def test_documents_go_to_their_index(self, make_farm: MakeFarm, opensearch: OpenSearchServer):

@@ -198,8 +198,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 def test_lines_in_verdicts_out(deployment: Deployment):
     """Set up, sent to by the sender, judged by the worker with no more rights than it needs, read by the reader."""
-    assert deployment.run("kafka-setup").count("made topic") == 5
-    assert "make index template" in deployment.run("opensearch-setup")
+    assert deployment.run("kafka-setup").count("created topic") == 5
+    assert "create index template" in deployment.run("opensearch-setup")
     runs = sample_runs(4, bundle="tm500")
 
     async def send() -> None:
