@@ -219,7 +219,7 @@ class TestRejected:
 
     def test_keys_that_the_rules_reject(self):
         """With the reason that the rules give."""
-        topic = Partition(refuse_key=lambda key: "no" if key == "b" else None)
+        topic = Partition(reject_key=lambda key: "no" if key == "b" else None)
         assert (rejected(topic.put("a")), rejected(topic.put("b"))) == ([], ["no"])
 
     def test_too_many_sources(self):
