@@ -118,6 +118,14 @@ class TestBoundaries:
         assert ended(topic.runs.idle(topic.now)) == ["a@1"]
         assert topic.runs.position == 2
 
+    @pytest.mark.parametrize("limit", ["idle_seconds", "max_run_seconds"])
+    def test_runs_that_reach_a_limit_together_all_end(self, limit: str):
+        """One step of time ends as many as are due."""
+        topic = Partition(**{limit: 10})
+        topic.put("a")
+        topic.put("b")
+        assert ended(topic.silence(10)) == ["a", "b"]
+
     def test_messages_contain_whole_lines(self):
         """The line end that a message lacks comes before the next one; an empty message is an empty line."""
         topic = Partition()
