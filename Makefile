@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test servers check fmt bench chaos up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos up down train corpus audit networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -56,14 +56,19 @@ test: check ## run every test: fast, service (on a real Kafka, OpenSearch and Pr
 	@$(MAKE) --no-print-directory servers $(VENV)/training
 	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "slow or service" -n 2 --no-loadscope-reorder --durations=10
 
-# What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
-servers:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		for program in mvn java openssl unzip promtool kcat rsyslogd; do command -v $$program >/dev/null || missing=1; done; \
-		[ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends maven default-jre-headless \
-		openssl unzip prometheus kcat rsyslog rsyslog-kafka >/dev/null; }; fi
+# $(call install,PROGRAMS,PACKAGES): system packages, where one of the programs is missing and they may be installed; else the
+# tests and `make up` name what is missing.
+install = @if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	for program in $(1); do command -v $$program >/dev/null || missing=1; done; \
+	[ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }; fi
 
-up: setup servers ## start a Kafka and an OpenSearch on this machine, without Docker
+java: # what a Kafka and an OpenSearch need
+	$(call install,mvn java openssl unzip,maven default-jre-headless openssl unzip)
+
+servers: java # what the tests need beside them
+	$(call install,promtool kcat rsyslogd,prometheus kcat rsyslog rsyslog-kafka)
+
+up: setup java ## start a Kafka and an OpenSearch on this machine, without Docker
 	@$(BIN)/python -m tests.services.servers up
 
 down: ## stop them again
