@@ -1,12 +1,13 @@
-"""Scripts that make model bundles from labelled runs. They import the product; the product never imports them."""
+"""Trains model bundles from labelled runs and evaluates them. Training imports the product; the product never imports it."""
 
 import sys
-from importlib.util import find_spec
+
+from training.packages import REMEDY, is_installed
 
 __all__: list[str] = []
 
-# Every part of training needs scikit-learn, so this is where an environment without it is noticed. The other packages are
-# imported where they are used, and `training.packages` names the remedy there.
-if find_spec("sklearn") is None:
-    print("error: the packages for training are not installed; run `make setup-training` in a checkout", file=sys.stderr)
+# Every part of training needs scikit-learn, so an environment without the packages for training is noticed here, in one
+# line. The larger packages are imported where they are used.
+if not is_installed("sklearn"):
+    print(f"error: the packages for training are not installed; {REMEDY}", file=sys.stderr)
     raise SystemExit(2)

@@ -6,7 +6,7 @@ Modules import them where they are used, so a command checks first that they are
 
 from importlib.util import find_spec
 
-__all__ = ["REMEDY", "MissingPackageError", "require"]
+__all__ = ["REMEDY", "MissingPackageError", "is_installed", "require"]
 
 REMEDY = "run `make setup-training` in a checkout"
 
@@ -22,11 +22,12 @@ def require(*names: str) -> None:
     number later.
     """
     for name in names:
-        if not _is_installed(name):
+        if not is_installed(name):
             raise MissingPackageError(f"{name} is not installed; {REMEDY}")
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a module can be imported. It is not imported."""
     try:
         return find_spec(name) is not None
     except ImportError:
