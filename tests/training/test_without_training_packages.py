@@ -67,7 +67,7 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
 
 def test_the_environment_of_users_names_the_remedy() -> None:
     """Without scikit-learn, as after `make demo`, a command prints one line instead of a traceback."""
-    program = PROGRAM.format(absent=("sklearn",), commands=("training.train",))
+    program = PROGRAM.partition("for name in")[0].format(absent=("sklearn",)) + "import training.train"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 2
     assert done.stderr == "error: the packages for training are not installed; run `make setup-training` in a checkout\n"
