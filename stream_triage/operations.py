@@ -34,7 +34,7 @@ from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.redact import Redactor
-from stream_triage.worker.canary import TEXT, Look, Sighting, looked_for, same, send
+from stream_triage.worker.canary import TEXT, Look, Sighting, same, send, wait_for_verdicts
 
 __all__ = [
     "Pruned",
@@ -147,7 +147,7 @@ def canary(settings: Settings, patience_seconds: float) -> Iterator[tuple[Sighti
         if not lookups:
             raise SettingsError("a canary is looked for in Kafka or OpenSearch, and neither is among the sinks")
         send(broker, settings.kafka.topic, run_id)
-        for sighting in looked_for(lookups, patience_seconds, clock):
+        for sighting in wait_for_verdicts(lookups, patience_seconds, clock):
             yield sighting, sighting.verdict is not None and same(sighting.verdict, expected)
 
 

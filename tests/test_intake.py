@@ -276,6 +276,24 @@ def test_run_whose_text_cannot_be_kept_costs_no_other_run(bundle, sink: Counting
     assert intake.tally.errors == 1
 
 
+def test_a_given_up_run_stays_given_up_until_it_ends(bundle, sink: CountingSink):
+    """Text that comes after the error does not make it a run again, and its error is reported once."""
+    problems = []
+    intake = Intake(Triage(bundle, open_spool=NoSpool), [sink], on_problem=problems.append)
+    intake.handle(Chunk("a", b"uesim starting\n"))
+    intake.handle(Chunk("a", b"uesim starting\n"))
+    intake.handle(RunEnd("a"))
+    assert [problem.reason for problem in problems] == ["not judged: no file handle left"]
+    assert intake.tally.runs == 0
+
+
+class NoSpool:
+    """Cannot even be opened."""
+
+    def __init__(self, run_id: str) -> None:
+        raise StoreError("no file handle left")
+
+
 def test_runs_that_differ_in_an_identity_alone_are_reported(triage: Triage):
     """They share an id, so the store keeps one of them: that is an error with a remedy."""
     problems = []

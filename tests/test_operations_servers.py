@@ -300,7 +300,7 @@ class TestCanary:
         servers.write(make_verdict("other", passed=False))
         working += [None, settings]
         made = self.sightings(settings)
-        assert [(sighting.place, sighting.seconds, right) for sighting, right in made] == [
+        assert [(sighting.location, sighting.seconds, right) for sighting, right in made] == [
             (f"topic {KAFKA.verdicts_topic}", 1.0, True),
             ("index triage-verdicts-*", 1.0, True),
         ]
@@ -326,7 +326,7 @@ class TestCanary:
     ) -> None:
         working.append(settings)
         (made,) = self.sightings(settings.model_copy(update={"sinks": ("opensearch",)}))
-        assert (made[0].place, made[1]) == ("index triage-verdicts-*", True)
+        assert (made[0].location, made[1]) == ("index triage-verdicts-*", True)
         with pytest.raises(SettingsError, match="neither is among the sinks"):
             self.sightings(settings.model_copy(update={"sinks": ("store",)}))
 

@@ -60,7 +60,7 @@ def canary(
     wrong = 0
     for sighting, right in send_canary(settings, seconds):
         wrong += not right
-        print(printable(f"{'alive' if right else 'wrong'}  {sighting.place}: {_outcome(sighting, right)}"))
+        print(printable(f"{'alive' if right else 'wrong'}  {sighting.location}: {_outcome(sighting, right)}"))
     raise typer.Exit(EXIT_UNCLEAN if wrong else 0)
 
 

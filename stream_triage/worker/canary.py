@@ -12,7 +12,7 @@ from stream_triage.clock import Clock
 from stream_triage.errors import StoreError
 from stream_triage.records import CANARY, Verdict
 
-__all__ = ["TEXT", "Look", "Sighting", "looked_for", "same", "send"]
+__all__ = ["TEXT", "Look", "Sighting", "same", "send", "wait_for_verdicts"]
 
 POLL_SECONDS: Final = 0.5
 # Lines of a TM500 log; every bundle gives some verdict on them.
@@ -32,7 +32,7 @@ Look = Callable[[], Verdict | None]
 class Sighting(NamedTuple):
     """The verdict in one sink and how long it took; no verdict if it did not come in time."""
 
-    place: str
+    location: str
     seconds: float
     verdict: Verdict | None
 
@@ -44,15 +44,15 @@ def send(broker: Broker, topic: str, run_id: str) -> None:
         raise StoreError(f"the topic {topic} takes no message of {len(TEXT)} bytes; raise its max.message.bytes")
 
 
-def looked_for(places: Mapping[str, Look], patience_seconds: float, clock: Clock) -> Iterator[Sighting]:
+def wait_for_verdicts(lookups: Mapping[str, Look], patience_seconds: float, clock: Clock) -> Iterator[Sighting]:
     """Looks in all sinks, named by the keys, until each has the verdict or `patience_seconds` are over; yields each once."""
-    began, left = clock.monotonic(), dict(places)
+    began, left = clock.monotonic(), dict(lookups)
     while left:
-        for place, look in list(left.items()):
+        for location, look in list(left.items()):
             verdict, waited = look(), clock.monotonic() - began
             if verdict is not None or waited >= patience_seconds:
-                del left[place]
-                yield Sighting(place, waited, verdict)
+                del left[location]
+                yield Sighting(location, waited, verdict)
         if left:
             clock.sleep(POLL_SECONDS)
 
