@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_triage.errors import SettingsError
 from stream_triage.stages import redact
 from stream_triage.stages.redact import RULES, RedactionPattern, Redactor
-from stream_triage.stages.redact.table import COMPILED, lines_to_try
+from stream_triage.stages.redact.triggers import COMPILED, lines_to_try
 
 IMSI = "001010000000042"
 HEX = "00112233445566778899aabbccddeeff"
