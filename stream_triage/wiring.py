@@ -210,10 +210,9 @@ def provisional_verdicts(
         if provisional.every_seconds is not None:
             store = next((sink for sink in sinks if isinstance(sink, SqliteStore)), None)
             publish = provisional_to(broker, settings.kafka.provisional_topic, store, on_trouble)
-            live = Live(provisional.every_seconds, publish, clock)
-            if provisional.callback is not None:
-                stop = stack.enter_context(calling(provisional.callback.get_secret_value(), clock, on_trouble))
-                live = Live(provisional.every_seconds, publish, clock, stop=stop)
+            callback = provisional.callback.get_secret_value() if provisional.callback else None
+            stops = {"stop": stack.enter_context(calling(callback, clock, on_trouble))} if callback else {}
+            live = Live(provisional.every_seconds, publish, clock, **stops)
         yield live
 
 

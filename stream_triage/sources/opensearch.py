@@ -38,7 +38,7 @@ SEQUENCE_FIELDS = ("log.offset", "event.sequence", "seq")
 NUMBER_TYPES = {"long", "integer", "short"}
 DATE_TYPES = {"date", "date_nanos"}
 MAX_CANDIDATES = 10
-# The same limits as for messages of a topic (worker/runs.py; a test compares them).
+# The same limits as for messages of a topic (worker/messages.py; a test compares them).
 MAX_KEY_BYTES = 1024
 MAX_SOURCES = 256
 MAX_HEADER_CHARACTERS = 1024
