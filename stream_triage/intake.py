@@ -64,13 +64,13 @@ class Intake:
         store: The sink that is asked for an earlier verdict of the same run.
         again: A verdict replaces the stored one of the same text. Without it, the stored one counts.
         clock: Gives the time of verdicts and paces flushes.
-        headers: Labels of all runs; those of a chunk outrank them.
+        headers: Of all runs; those of a chunk outrank them.
         on_verdict: Called with each final verdict, before it is durable.
         on_problem: Called with each problem, redacted.
         on_given_up: Called with the id of a run that gets no verdict, and the reason.
         flushes: Verdicts are flushed when they are many or old; if false, only when the caller calls `flush`.
         costs_run: Whether an error costs the run that it comes from. Other errors are raised from `handle`.
-        owner: Names the team of a verdict.
+        team_of: Names the team of a verdict.
         live: Gives verdicts of runs that are still open.
     """
 
@@ -88,7 +88,7 @@ class Intake:
         on_given_up: Callable[[str, str], None] | None = None,
         flushes: bool = True,
         costs_run: Callable[[Exception], bool] = lambda error: isinstance(error, StoreError),
-        owner: Callable[[Verdict], str | None] = lambda verdict: None,
+        team_of: Callable[[Verdict], str | None] = lambda verdict: None,
         live: Live | None = None,
     ) -> None:
         self._triage = triage
@@ -102,7 +102,7 @@ class Intake:
         self._on_given_up = on_given_up
         self._flushes = flushes
         self._costs_run = costs_run
-        self._owner = owner
+        self._team_of = team_of
         self._live = live
         self._open: dict[str, Session] = {}
         self._fed: dict[str, Session] = {}
@@ -280,7 +280,7 @@ class Intake:
 
     def _finished(self, verdict: Verdict) -> Verdict:
         """With what the pipeline does not know: its verdict depends on the text alone."""
-        return verdict.model_copy(update={"time": self._clock.now(), "team": self._owner(verdict)})
+        return verdict.model_copy(update={"time": self._clock.now(), "team": self._team_of(verdict)})
 
     def _end_live(self, run_id: str) -> None:
         if self._live:

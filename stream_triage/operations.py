@@ -1,6 +1,7 @@
 """Settings in; what the commands beyond `run` do: the worker, set-up, checks, canary, replay, forget, prune, alerts.
 
-`wiring.py` opens the parts, `cli/` parses options and prints what these functions return.
+`wiring.py` opens the parts of `run` and of a worker; commands that need a single server open it themselves here. `cli/`
+parses options and prints what these functions return.
 """
 
 import resource
@@ -71,9 +72,9 @@ def run_worker(
     with wiring.open_worker(settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble) as worker:
         _allow_many_files()
         # Faust belongs to the extra kafka. Where that is missing, opening the worker has raised by now.
-        from stream_triage.sources.kafka import run_worker as run
+        from stream_triage.sources.kafka import consume
 
-        run(settings.kafka, worker)
+        consume(settings.kafka, worker)
 
 
 def _allow_many_files() -> None:
@@ -172,11 +173,11 @@ def replay_dead(settings: Settings, *, dry_run: bool = False, reason: str | None
     """Sends dead letters again: messages to their topic, documents to OpenSearch if it is among the sinks.
 
     The consumer group `<group>-replay-dead` stores the position, so each letter is read once. Runs that could not be
-    judged, and documents that are rejected again, stay where they are.
+    judged, messages that are too large for the topic, and documents that are rejected again stay where they are.
 
     Args:
         settings: Topics, and the cluster.
-        dry_run: Only count; send nothing and leave the position where it is.
+        dry_run: Only count; send nothing and leave the position where it is. What would be rejected counts as sent.
         reason: Only letters whose reason contains this text.
 
     Returns:
@@ -197,7 +198,7 @@ def _replay_partition(
     kafka, counts = settings.kafka, Counter[str]()
     group = f"{kafka.group}-replay-dead"
     start = broker.committed(group, kafka.dead_topic, partition)
-    messages: list[Outgoing] = []
+    messages: list[tuple[Outgoing, str]] = []
     documents: list[tuple[Document, str]] = []
     last = start - 1
     for record in broker.read(kafka.dead_topic, partition, start):
@@ -205,20 +206,27 @@ def _replay_partition(
         if reason not in letter.reason or letter.value is None:
             counts[f"left: {letter.reason}"] += 1
         elif letter.kind == "message":
-            messages.append(Outgoing(kafka.topic, letter.key, letter.value, letter.headers))
-            counts[f"sent: {letter.reason}"] += 1
+            messages.append((Outgoing(kafka.topic, letter.key, letter.value, letter.headers), letter.reason))
         elif search and letter.kind == "document" and (document := Document.from_origin(letter.origin, letter.value)):
             documents.append((document, letter.reason))
         else:
             counts[f"left: {letter.reason}"] += 1
-    if dry_run or not search:
-        counts.update(f"sent: {why}" for _, why in documents)
-    else:
+    if dry_run:
+        return counts + Counter(f"sent: {why}" for _, why in [*messages, *documents])
+    if search:
         counts += _replay_documents(search, documents)
-    if not dry_run and last >= start:
-        broker.send(messages)
+    counts += _replay_messages(broker, messages)
+    if last >= start:
         broker.commit(group, kafka.dead_topic, partition, last + 1)
     return counts
+
+
+def _replay_messages(broker: Broker, messages: list[tuple[Outgoing, str]]) -> Counter[str]:
+    too_large = set(broker.send([message for message, _ in messages]))
+    return Counter(
+        f"left: too large for the topic {message.topic}" if message in too_large else f"sent: {why}"
+        for message, why in messages
+    )
 
 
 def _replay_documents(search: SearchServer, documents: list[tuple[Document, str]]) -> Counter[str]:

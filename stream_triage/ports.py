@@ -1,7 +1,7 @@
-"""What the edges owe the pipeline and each other. Each protocol has one suite of contract tests in tests/edges.
+"""What the edges owe the pipeline and each other.
 
-What a disk, a server or a lock did is raised as `StoreError`, which names the remedy. Nothing here is thread-safe unless it
-says so.
+Sources, sinks, stores, run logs and dead letters have contract tests in tests/edges. What a disk, a server or a lock did is
+raised as `StoreError`, which names the remedy. Nothing here is thread-safe unless it says so.
 """
 
 from collections.abc import Callable, Iterable, Sequence

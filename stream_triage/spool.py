@@ -113,7 +113,7 @@ class SpillSpool:
         for source, waiting in self._waiting.items():
             while waiting.lines:
                 self._write_block(source, waiting)
-        with _naming(f"text of run {self.run_id!r}", target.parent), _replacing(target) as file:
+        with _as_store_error(f"text of run {self.run_id!r}", target.parent), _replacing(target) as file:
             for offset in range(0, self._storage.size, _COPY_BYTES):
                 file.write(self._storage.read(offset, min(_COPY_BYTES, self._storage.size - offset)))
             file.write(_index_frame(self.run_id, version, self._index))
@@ -139,7 +139,7 @@ class SpillSpool:
     def _write_block(self, source: str, waiting: "_Waiting") -> None:
         count = waiting.block_lines()
         frame = _compress(waiting.lines[:count])
-        with _naming(f"text of run {self.run_id!r}", self._storage.folder):
+        with _as_store_error(f"text of run {self.run_id!r}", self._storage.folder):
             offset = self._storage.append(frame)
         self._index[source].append(Block(self._blocks.line_count(source) + 1, count, offset, len(frame)))
         waiting.drop(count)
@@ -203,14 +203,14 @@ class RunFile:
 def seal(text: RunText, run_id: str, target: Path, *, version: int = 0) -> None:
     """Writes any run's text as a run file. Blocks of a `SpillSpool` are copied as they are, other texts are compressed."""
     if isinstance(text, SpillSpool) and text.run_id == run_id:
-        return text.seal(target, version=version)
+        text.seal(target, version=version)
+        return
     with SpillSpool(run_id) as spool:
         for source in text.sources():
             spool.append(source, [])  # a source without lines is a source too
             for first in range(1, text.line_count(source) + 1, BLOCK_LINES):
                 spool.append(source, text.read(source, first, first + BLOCK_LINES - 1))
         spool.seal(target, version=version)
-    return None
 
 
 class _Waiting:
@@ -382,7 +382,7 @@ def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
 
 
 @contextmanager
-def _naming(what: str, folder: Path) -> Iterator[None]:
+def _as_store_error(what: str, folder: Path) -> Iterator[None]:
     """Turns errors of the file system into `StoreError` with the remedy."""
     try:
         yield

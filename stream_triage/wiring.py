@@ -1,6 +1,7 @@
-"""Settings in; source, pipeline, sinks and threads out, connected to each other and not yet running.
+"""Settings in; the parts of `run` and of a worker out, connected to each other.
 
-The only module that knows all parts. What commands do with the parts is in `operations.py` and `cli/`.
+A worker's side threads run while its context is open. What commands do with the parts is in `operations.py` and `cli/`.
+Commands that need a single server open it themselves in `operations.py`.
 """
 
 import os
@@ -51,7 +52,7 @@ from stream_triage.worker.runs import RunRules
 __all__ = [
     "notifying",
     "open_bundle",
-    "open_index",
+    "open_index_source",
     "open_notifier",
     "open_rules",
     "open_sinks",
@@ -60,15 +61,16 @@ __all__ = [
     "open_templates",
     "open_triage",
     "open_worker",
-    "owner",
+    "provisional_verdicts",
     "reporting",
     "run_rules",
-    "watching",
+    "team_by_routes",
 ]
 
 # Compressed text of an open run that stays in memory; a worker has thousands of open runs.
 SPOOL_BYTES = 1 << 20
-# A worker's report must not delay the end of the worker for longer than this.
+# Of one request of a report. When the worker ends, it waits for a side thread no longer than `THREAD_END_SECONDS`; the
+# threads are daemons, so a hanging one is left behind.
 REPORT_TIMEOUT_SECONDS = 5.0
 THREAD_END_SECONDS = 10.0
 
@@ -163,7 +165,7 @@ def open_sinks(
         yield sinks
 
 
-def owner(settings: Settings) -> Callable[[Verdict], str | None]:
+def team_by_routes(settings: Settings) -> Callable[[Verdict], str | None]:
     """Returns a function that names the team of a verdict, by the routes."""
     return lambda verdict: team_of(settings.routes, verdict)
 
@@ -198,22 +200,20 @@ def notifying(settings: Settings, on_trouble: Callable[[str], None]) -> Iterator
 
 
 @contextmanager
-def watching(
+def provisional_verdicts(
     settings: Settings, broker: Broker | None, sinks: Sequence[Sink], on_trouble: Callable[[str], None]
 ) -> Iterator[Live | None]:
     """Opens what publishes verdicts of open runs, to the topic and to the embedded store; None if that is not set."""
     provisional, clock = settings.provisional, SystemClock()
-    if provisional.every_seconds is None:
-        yield None
-        return
-    store = next((sink for sink in sinks if isinstance(sink, SqliteStore)), None)
-    publish = provisional_to(broker, settings.kafka.provisional_topic, store, on_trouble)
+    live = None
     with ExitStack() as stack:
-        if provisional.callback is None:
-            yield Live(provisional.every_seconds, publish, clock)
-        else:
-            stop = stack.enter_context(calling(provisional.callback.get_secret_value(), clock, on_trouble))
-            yield Live(provisional.every_seconds, publish, clock, stop=stop)
+        if provisional.every_seconds is not None:
+            store = next((sink for sink in sinks if isinstance(sink, SqliteStore)), None)
+            publish = provisional_to(broker, settings.kafka.provisional_topic, store, on_trouble)
+            callback = provisional.callback.get_secret_value() if provisional.callback else None
+            stops = {"stop": stack.enter_context(calling(callback, clock, on_trouble))} if callback else {}
+            live = Live(provisional.every_seconds, publish, clock, **stops)
+        yield live
 
 
 @contextmanager
@@ -302,8 +302,8 @@ def open_worker(
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=take_verdict,
             on_problem=on_problem,
-            owner=owner(settings),
-            live=stack.enter_context(watching(settings, broker, sinks, on_trouble)),
+            team_of=team_by_routes(settings),
+            live=stack.enter_context(provisional_verdicts(settings, broker, sinks, on_trouble)),
         )
         yield MeteredWorker(engine, metrics)
 
@@ -340,7 +340,7 @@ def _reason_to_reject(settings: Settings, redactor: Redactor, subject: str = "")
     return reason
 
 
-def open_index(settings: Settings, index: str, run_field: str, time: str) -> Source:
+def open_index_source(settings: Settings, index: str, run_field: str, time: str) -> Source:
     """Opens a source of the runs whose lines are in an OpenSearch index.
 
     Args:

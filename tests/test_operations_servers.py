@@ -271,7 +271,7 @@ class TestWorker:
         started: list[object] = []
         monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
         monkeypatch.setattr(resource, "setrlimit", lambda _, pair: changed.append(pair))
-        monkeypatch.setattr(kafka, "run_worker", lambda *arguments: started.append(arguments))
+        monkeypatch.setattr(kafka, "consume", lambda *arguments: started.append(arguments))
         operations.run_worker(settings)
         assert changed == ([wanted] if wanted else [])
         assert len(started) == 1
@@ -407,6 +407,14 @@ class TestReplay:
         servers.search.item_response = lambda document: None
         assert operations.replay_dead(settings) == {"sent: no key": 1, "sent: bad mapping": 1}
 
+    def test_a_message_too_large_for_the_topic_stays(self, servers: Servers, settings: Settings) -> None:
+        """It is counted as left, and the others are sent."""
+        servers.broker = MemoryBroker([Topic(KAFKA.topic, 3, {"max.message.bytes": "100"}), Topic(KAFKA.dead_topic, 1, {})])
+        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(value=b"x" * 200))
+        left = f"left: too large for the topic {KAFKA.topic}"
+        assert operations.replay_dead(settings) == {"sent: no key": 1, left: 1}
+        assert len(self.sent(servers)) == 1
+
     def test_no_topic_of_dead_letters(self, servers: Servers, settings: Settings) -> None:
         servers.broker = MemoryBroker()
         assert operations.replay_dead(settings) == {}
@@ -476,7 +484,7 @@ class TestIndex:
         fields = {"time": "2026-03-01T12:00:00Z", "run": "night/1", "log": {"text": "one line"}}
         servers.search.bulk([Document.from_fields("logs", "1", 1, fields)])
         servers.search.request("POST", "logs/_refresh")
-        source = wiring.open_index(
+        source = wiring.open_index_source(
             settings.model_copy(update={"opensearch": named}), "logs", "run", "2026-03-01..2026-03-02"
         )
         events: list[object] = []

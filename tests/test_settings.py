@@ -3,11 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from stream_triage import Settings, SettingsError, load_settings
 from stream_triage.example import example_settings
+from stream_triage.settings.tree import SinkName
 
 SECRET = "hunter2-hunter2"
 
@@ -269,3 +271,9 @@ def test_example_names_every_setting(file):
     for name, field in Settings.model_fields.items():
         expected |= set(getattr(field.annotation, "model_fields", {name: None}))
     assert names == expected
+
+
+def test_description_of_sinks_names_them_all():
+    """The names that the description lists are those that are accepted."""
+    description = Settings.model_fields["sinks"].description or ""
+    assert re.findall(r"\w+", description.partition("any of ")[2]) == list(get_args(SinkName))

@@ -1,8 +1,8 @@
 """A command in, its exit code out: errors become one message on stderr.
 
-`run` exits with 0 when every run passed and none was anomalous or needs a review, and with 1 when at least one did not or
-was. For all commands, 2 is an input, usage or storage error (results that could be computed are still written), 3 an
-internal error, and 130 an interrupt.
+`run` exits with 0 when every run passed cleanly, and with 1 when one did not pass, was anomalous or needs a review. For all
+commands, 2 is an input, usage or storage error (results that could be computed are still written), 3 an internal error,
+and 130 an interrupt.
 """
 
 from __future__ import annotations

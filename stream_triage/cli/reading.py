@@ -62,7 +62,7 @@ def _open_index(paths: list[str], settings: Settings, follow: bool, run_field: s
         raise typer.BadParameter(
             f"{path} needs `stream-triage run` with --run-field (for example run.id) and --time (for example now-1d)"
         )
-    return wiring.open_index(settings, index, run_field, time)
+    return wiring.open_index_source(settings, index, run_field, time)
 
 
 def print_problem(problem: Problem) -> None:

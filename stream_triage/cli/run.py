@@ -125,7 +125,7 @@ def _judge(
     names = [name for name in sinks if name not in ("store", "archive")] if store_errors else sinks
     with (
         wiring.open_sinks(settings, names, store=store, jsonl=printer.jsonl, on_trouble=note) as opened,
-        wiring.watching(settings, None, opened, note) as live,
+        wiring.provisional_verdicts(settings, None, opened, note) as live,
     ):
         intake = Intake(
             triage,
@@ -135,7 +135,7 @@ def _judge(
             headers=headers,
             on_verdict=printer.take,
             on_problem=print_problem,
-            owner=wiring.owner(settings),
+            team_of=wiring.team_by_routes(settings),
             live=live,
         )
         intake.tally.store_errors += store_errors

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # Between two looks at one run.
 LOOK_SECONDS: Final = 0.5
-# After looking, twice as long without.
+# After a look, no look for twice as long as it took: a third of the time at most.
 REST: Final = 2.0
 
 

@@ -39,7 +39,7 @@ class TextArchive:
         target = self._path(verdict.run_id)
         if (known := _version(target)) is not None and known >= verdict.version:
             return
-        with self._naming():
+        with self._as_store_error():
             _make_private(target.parent, above=self._settings.folder)
             seal(text, verdict.run_id, target, version=verdict.version)
             os.utime(target, (self._clock.now().timestamp(),) * 2)
@@ -67,7 +67,7 @@ class TextArchive:
 
     def forget(self, run_id: str) -> bool:
         """Removes the text of a run; returns False if there was none."""
-        with self._naming():
+        with self._as_store_error():
             try:
                 self._path(run_id).unlink()
             except FileNotFoundError:
@@ -81,7 +81,7 @@ class TextArchive:
             The ids of the removed runs, or the path of a file that was too damaged to contain one.
         """
         now = self._clock.now().timestamp()
-        with self._naming():
+        with self._as_store_error():
             self._remove_leftovers(now)
             files = self._files()
             return [_remove(file) for file in self._surplus(files, now)]
@@ -117,7 +117,7 @@ class TextArchive:
             raise StoreError(f"the archive {self._settings.folder} is closed; write before closing it")
 
     @contextmanager
-    def _naming(self) -> Iterator[None]:
+    def _as_store_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

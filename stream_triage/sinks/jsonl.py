@@ -94,6 +94,7 @@ class _File:
     """A file of this sink, unbuffered: after a full disk, writing continues in the middle of the line where it stopped."""
 
     def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         # A crash can leave an incomplete line, which the next one must not continue.
         self._rest = bytearray(b"\n" if _ends_within_a_line(path) else b"")

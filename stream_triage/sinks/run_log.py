@@ -12,7 +12,7 @@ __all__ = ["MemoryRunLog", "RunLogTopic"]
 
 
 class RunLogTopic:
-    """One message of about 100 bytes for each run, which is remembered as long as the topic keeps it."""
+    """One message of about 120 bytes for each run, which is remembered as long as the topic keeps it."""
 
     def __init__(self, broker: Broker, topic: str, group: str) -> None:
         self._broker = broker

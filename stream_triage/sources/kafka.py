@@ -2,7 +2,7 @@
 
 `FetchLoop` and `Commits` decide what is taken and what is committed. They know nothing of Faust; tests drive them without
 a broker. The rest of the file connects them to Faust, which keeps the consumer's thread, the membership of the group,
-rebalancing and the process around it. Three of its ways are replaced, for what they did (docs/reliability.md):
+rebalancing and the process around it. Three of its habits are replaced, because of what they caused (docs/reliability.md):
 
 - It passes on message by message, in four tasks each. Here the handler gets all that one fetch brought.
 - It acknowledges a message once an agent has seen it, even if that raised, and its list of acknowledged offsets may hold
@@ -17,6 +17,7 @@ begins only in the generation in which its messages were fetched.
 
 import asyncio
 import logging
+import math
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,12 +39,14 @@ from stream_triage.ports import RecordHandler
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["Commits", "FetchLoop", "GroupMember", "HandlerThread", "make_app", "run_worker"]
+__all__ = ["Commits", "FetchLoop", "GroupMember", "HandlerThread", "consume", "make_app"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# The longest wait of one fetch, and so between two ticks.
 FETCH_SECONDS = 0.5
+# Between commits: after a crash, about this much is read again.
 COMMIT_SECONDS = 2.0
 # Before a failed flush is tried again.
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 5.0
@@ -74,7 +77,7 @@ class HandlerThread:
         self.tick_seconds = min(1.0, idle_seconds / 4)
         self.lock = asyncio.Lock()
         self.failure: BaseException | None = None
-        """What ended the worker; raised by `run_worker`, since Faust only logs it."""
+        """What ended the worker; raised by `consume`, since Faust only logs it."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="triage")
 
     async def call(self, step: Callable[..., T], *arguments: Any) -> T:
@@ -119,7 +122,7 @@ class FetchLoop:
     def __init__(self, member: GroupMember, thread: HandlerThread) -> None:
         self._member = member
         self._thread = thread
-        self._ticked = -1e9
+        self._ticked = -math.inf
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until stopped, or until the handler raises."""
@@ -203,17 +206,20 @@ class Commits:
     def __init__(self) -> None:
         self._committed: dict[TP, int] = {}
         self._due_since: dict[TP, float] = {}
+        self._logged: set[TP] = set()
+        """Partitions that were logged as late and have not been committed since."""
 
     def due(self, assigned: Iterable[TP], positions: Mapping[int, int], now: float) -> dict[TP, int]:
-        """Positions to commit, by partition. Logs those that have been due for long."""
+        """Positions to commit, by partition. Logs those that have been due for long, once until they are committed."""
         due = {
             tp: position
             for tp in assigned
             if (position := positions.get(tp.partition)) is not None and position > self._committed.get(tp, -1)
         }
         self._due_since = {tp: self._due_since.get(tp, now) for tp in due}
-        late = [tp for tp, since in self._due_since.items() if now - since > COMMIT_LATE_SECONDS]
+        late = [tp for tp, since in self._due_since.items() if now - since > COMMIT_LATE_SECONDS and tp not in self._logged]
         if late:
+            self._logged.update(late)
             log.error("positions of %s were not committed for %g s", late, COMMIT_LATE_SECONDS)
         return due
 
@@ -221,11 +227,13 @@ class Commits:
         """These were committed. Only a commit that succeeded counts; others stay due."""
         self._committed.update(committed)
         self._due_since.clear()
+        self._logged.difference_update(committed)
 
     def forget(self, partitions: Iterable[TP]) -> None:
         """These go to another worker. When they come back, they may be committed from an earlier position on."""
         for tp in partitions:
             self._committed.pop(tp, None)
+            self._logged.discard(tp)
 
 
 class _App(faust.App):
@@ -385,7 +393,8 @@ class _Consumer(driver.Consumer):
         await super().on_stop()
 
     async def _end_generation(self, partitions: Collection[TP]) -> None:
-        await self._fetch_loop.end_generation([tp.partition for tp in partitions], self.commit)
+        # Not Faust's `commit`, which commits nothing if another commit is in flight: that one has older positions.
+        await self._fetch_loop.end_generation([tp.partition for tp in partitions], self.force_commit)
         self._commits.forget(partitions)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -403,7 +412,10 @@ def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | Non
         broker=[f"kafka://{server}" for server in settings.servers],
         broker_credentials=_credentials(settings),
         broker_session_timeout=settings.session_seconds,
+        # Several heartbeats may be lost or late before Kafka takes the worker for dead.
         broker_heartbeat_interval=settings.session_seconds / 5,
+        # Faust rejects one below the session time. 60 s at least: brokers answer a request to join only when all members
+        # have joined, or after `REBALANCE_SECONDS`.
         broker_request_timeout=max(60.0, 2 * settings.session_seconds),
         broker_rebalance_timeout=REBALANCE_SECONDS,
         broker_max_poll_interval=MAX_POLL_SECONDS,
@@ -432,7 +444,7 @@ async def _no_messages(stream: Any) -> None:
         raise AssertionError("messages go to the handler")
 
 
-def run_worker(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> None:
+def consume(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> None:
     """Runs until SIGTERM or Ctrl-C. Several workers of a group share the partitions.
 
     Raises what the handler raised, and `StoreError` when Kafka cannot be used any more.

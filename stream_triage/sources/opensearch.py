@@ -38,10 +38,10 @@ SEQUENCE_FIELDS = ("log.offset", "event.sequence", "seq")
 NUMBER_TYPES = {"long", "integer", "short"}
 DATE_TYPES = {"date", "date_nanos"}
 MAX_CANDIDATES = 10
-# The same limits as for messages of a topic (worker/runs.py; a test compares them).
+# The same limits as for messages of a topic (worker/messages.py; a test compares them).
 MAX_KEY_BYTES = 1024
 MAX_SOURCES = 256
-MAX_LABEL_CHARACTERS = 1024
+MAX_HEADER_CHARACTERS = 1024
 FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000
 
 
@@ -225,7 +225,7 @@ class OpenSearchSource:
         """Reads one run; returns whether the order of its lines is uncertain."""
         run_id = as_text(key)
         if reason := self._id_rejection(run_id):
-            shown = printable(run_id[:MAX_LABEL_CHARACTERS])
+            shown = printable(run_id[:MAX_HEADER_CHARACTERS])
             handle(Problem(self._name, f"run {shown!r} is skipped: {self._run_field} {reason}"))
             return False
         reading = _Reading(run_id, self._settings)
@@ -310,8 +310,8 @@ class _Reading:
     def __init__(self, run_id: str, settings: OpenSearchSettings) -> None:
         self._run_id = run_id
         self._settings = settings
-        self._labels: dict[str, str] = {}
-        self._labels_cut = False
+        self._headers: dict[str, str] = {}
+        self._headers_cut = False
         self._last: dict[str, tuple[Sequence[Any], tuple[str, int]]] = {}
         """By source, the sort values of its last line and the shard that contains it."""
         self._without_text: Counter[str] = Counter()
@@ -320,13 +320,13 @@ class _Reading:
         self.unordered = False
 
     def take(self, hits: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
-        """The chunks of a page, source by source. Labels come with the first chunk."""
+        """The chunks of a page, source by source. Headers come with the first chunk."""
         lines: dict[str, list[str]] = {}
         new: dict[str, str] = {}
         for hit in hits:
             document = hit.get("_source", {})
             source = as_text(look_up(document, self._settings.source_field))
-            new |= self._new_labels(document)
+            new |= self._new_headers(document)
             self._started = self._started or _time(hit, self._settings.time_field)
             if not self._note_last(source, hit):
                 self._left_out += 1
@@ -351,26 +351,26 @@ class _Reading:
         first = next(iter(self._last), "")
         if self._left_out:
             reason = f"{self._left_out} lines were left out, of sources beyond {MAX_SOURCES} or with names longer than "
-            reason += f"{MAX_LABEL_CHARACTERS} characters; check opensearch.source_field"
+            reason += f"{MAX_HEADER_CHARACTERS} characters; check opensearch.source_field"
             yield self._problem(reason, first)
-        if self._labels_cut:
-            yield self._problem(f"labels longer than {MAX_LABEL_CHARACTERS} characters were cut off", first)
+        if self._headers_cut:
+            yield self._problem(f"headers longer than {MAX_HEADER_CHARACTERS} characters were cut off", first)
         yield RunEnd(self._run_id, self._started)
 
     def _problem(self, reason: str, source: str) -> Problem:
         return Problem(self._run_id, reason, self._run_id, source)
 
-    def _new_labels(self, document: Mapping[str, Any]) -> dict[str, str]:
-        values = {name: as_text(look_up(document, name)) for name in LABELS if name not in self._labels}
-        new = {name: value[:MAX_LABEL_CHARACTERS] for name, value in values.items() if value}
-        self._labels |= new
-        self._labels_cut |= any(len(value) > MAX_LABEL_CHARACTERS for value in values.values())
+    def _new_headers(self, document: Mapping[str, Any]) -> dict[str, str]:
+        values = {name: as_text(look_up(document, name)) for name in LABELS if name not in self._headers}
+        new = {name: value[:MAX_HEADER_CHARACTERS] for name, value in values.items() if value}
+        self._headers |= new
+        self._headers_cut |= any(len(value) > MAX_HEADER_CHARACTERS for value in values.values())
         return new
 
     def _note_last(self, source: str, hit: Mapping[str, Any]) -> bool:
         """Remembers the line as the last one of its source; returns False if the run has too many sources."""
         before = self._last.get(source)
-        if before is None and (len(self._last) >= MAX_SOURCES or len(source) > MAX_LABEL_CHARACTERS):
+        if before is None and (len(self._last) >= MAX_SOURCES or len(source) > MAX_HEADER_CHARACTERS):
             return False
         *moment, _index, _number, document = hit["sort"]
         shard = (hit["_index"], document >> 32)

@@ -58,9 +58,9 @@ def wait_for_verdicts(lookups: Mapping[str, Look], patience_seconds: float, cloc
 
 
 def same(seen: Verdict, expected: Verdict) -> bool:
-    """Whether label and evidence are equal, and come from the same bundle.
+    """Whether label, need of a review and evidence are equal, and come from the same bundle.
 
-    Numbers are not compared: their last digits differ between machines.
+    Weights, confidence and scores are not compared: their last digits differ between machines.
     """
 
     def statement(verdict: Verdict) -> tuple[object, ...]:

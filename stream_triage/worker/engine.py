@@ -39,8 +39,9 @@ _COUNTED = ""
 class Engine:
     """Takes the messages of the partitions that it is given, and judges their runs.
 
-    For one thread, except `interrupt`, `positions` and `errors`. `dead_per_hour` is how many messages may be rejected within
-    an hour before `flush` raises: a sender that is set up wrongly must not fill the topic of dead letters unnoticed.
+    One step at a time; any thread may call. `interrupt`, `positions` and `errors` may be used during a step. `dead_per_hour`
+    is how many messages may be rejected within an hour before `flush` raises: a sender that is set up wrongly must not fill
+    the topic of dead letters unnoticed.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Engine:
         clock: Clock | None = None,
         on_verdict: Callable[[Verdict], None] | None = None,
         on_problem: Callable[[Problem], None] | None = None,
-        owner: Callable[[Verdict], str | None] = lambda verdict: None,
+        team_of: Callable[[Verdict], str | None] = lambda verdict: None,
         live: Live | None = None,
     ) -> None:
-        """See `Intake` for `on_verdict`, `on_problem`, `owner` and `live`.
+        """See `Intake` for `on_verdict`, `on_problem`, `team_of` and `live`.
 
         `rejected` is where sinks, which exist before the engine, put documents that their server rejects during a flush.
         """
@@ -80,8 +81,8 @@ class Engine:
         """By run and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
         """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
-        self._unflushed = False
-        """Something was put into the run log or the dead letters."""
+        self._pending = False
+        """Something waits for a flush: ended runs, entries of the run log, dead letters."""
         self._failure = ""
         self._durable_positions: dict[int, int] = {}
         self._interrupted = threading.Event()
@@ -96,7 +97,7 @@ class Engine:
             # A full disk passes and is no reason to lose a run: the worker stops, and the next one reads the run again. An
             # internal error would come again each time, so it costs the run.
             costs_run=lambda error: not isinstance(error, StoreError),
-            owner=owner,
+            team_of=team_of,
             live=live,
         )
         self.errors: list[str] = []
@@ -159,12 +160,12 @@ class Engine:
         if self._failure:
             self.errors = [self._failure]
             return False
-        if self._unflushed or self._intake.unflushed:
+        if self._pending or self._intake.unflushed:
             self._intake.tally.store_errors.clear()
             if not self._make_durable():
                 self.errors = list(self._intake.tally.store_errors)
                 return False
-            self._unflushed = False
+            self._pending = False
         self.errors = []
         for number, runs in self._partitions.items():
             self._durable_positions[number] = runs.position
@@ -182,11 +183,6 @@ class Engine:
                 self._intake.discard_open([*runs.run_ids, *unjudged])
             self._unjudged = deque(end for end in self._unjudged if end[0] != number)
         self._interrupted.clear()
-
-    def close(self) -> None:
-        """Discards open runs and closes the sinks."""
-        self._intake.discard_open()
-        self._intake.close()
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
@@ -223,12 +219,12 @@ class Engine:
         for item in items:
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
-                self._unflushed = True
+                self._pending = True
             elif isinstance(item, RunEnd):
                 # Judged in `flush`, not here: some sinks write at once, and none may have the verdict before the run log
                 # has the end.
                 self._unjudged.append((partition, item))
-                self._unflushed = True
+                self._pending = True
             elif isinstance(item, DeadLetter):
                 self._keep(item)
                 if not counted:
@@ -288,7 +284,7 @@ class Engine:
 
     def _keep(self, letter: DeadLetter) -> None:
         self._dead_letters.put(letter)
-        self._unflushed = True
+        self._pending = True
 
     def _count(self, letter: DeadLetter) -> None:
         # The id of a run that was not judged may contain an identity: it is not shown.

@@ -1,4 +1,4 @@
-"""Records of a topic in, messages of a run out: source, text, sequence number and labels, as the format says.
+"""Records of a topic in, messages of a run out: source, text, sequence number and headers, as the format says.
 
 A record that cannot be used raises `RejectedMessage`; `as_dead_letter` keeps it with the reason. The limits in this file
 bound what one sender can make a worker remember.
@@ -17,9 +17,9 @@ MAX_KEY_BYTES: Final = 1024
 # Of one run. A test environment has tens of sources; without a limit, a sender that puts a time into the name of its
 # source would fill the memory.
 MAX_SOURCES: Final = 256
-MAX_LABELS: Final = 64
-# Of the name of a source, and of the name and the value of a label.
-MAX_LABEL_CHARACTERS: Final = 1024
+MAX_HEADERS: Final = 64
+# Of the name of a source, and of the name and the value of a header.
+MAX_HEADER_CHARACTERS: Final = 1024
 # Senders' clocks may show anything. A timestamp outside these years is not the start of a test run.
 FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # 2000-01-01, 2100-01-01
 
@@ -37,9 +37,9 @@ class Message(NamedTuple):
     """None if the message only says that its source has ended, and for a tombstone."""
     seq: int | None
     ends_source: bool
-    labels: dict[str, str]
-    labels_cut: bool
-    """Whether a label was longer than `MAX_LABEL_CHARACTERS`."""
+    headers: dict[str, str]
+    headers_cut: bool
+    """Whether a header was longer than `MAX_HEADER_CHARACTERS`."""
 
 
 class MessageReader:
@@ -53,31 +53,31 @@ class MessageReader:
 
     def read(self, record: Record) -> Message:
         """The message of a record. Raises `RejectedMessage`."""
-        labels: dict[str, str] = {}
+        headers: dict[str, str] = {}
         for name, raw in record.headers:
-            labels.setdefault(name, (raw or b"").decode(errors="replace"))
-        seq = _sequence_number(labels.pop("seq", None))
-        source, end = labels.pop("source", ""), labels.pop("end", "") == "1"
+            headers.setdefault(name, (raw or b"").decode(errors="replace"))
+        seq = _sequence_number(headers.pop("seq", None))
+        source, end = headers.pop("source", ""), headers.pop("end", "") == "1"
         text = None if end and not record.value else record.value
         if text is not None and self._is_json:
-            text, source, end = self._read_json(_json_object(text), source, end, labels)
-        if len(source) > MAX_LABEL_CHARACTERS:
-            raise RejectedMessage(f"the name of its source is longer than {MAX_LABEL_CHARACTERS} characters")
-        kept = labels
-        if labels:  # most messages have none, and this is done for each of them
-            kept = {name[:MAX_LABEL_CHARACTERS]: value[:MAX_LABEL_CHARACTERS] for name, value in labels.items()}
-        return Message(record, source, text, seq, end, kept, kept != labels)
+            text, source, end = self._read_json(_json_object(text), source, end, headers)
+        if len(source) > MAX_HEADER_CHARACTERS:
+            raise RejectedMessage(f"the name of its source is longer than {MAX_HEADER_CHARACTERS} characters")
+        kept = headers
+        if headers:  # most messages have none, and this is done for each of them
+            kept = {name[:MAX_HEADER_CHARACTERS]: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items()}
+        return Message(record, source, text, seq, end, kept, kept != headers)
 
     def _read_json(
-        self, fields: Mapping[str, Any], source: str, end: bool, labels: dict[str, str]
+        self, fields: Mapping[str, Any], source: str, end: bool, headers: dict[str, str]
     ) -> tuple[bytes | None, str, bool]:
-        """Text, source and end. Headers outrank fields of the same meaning; `labels` gets the fields that are labels."""
+        """Text, source and end. Headers outrank fields of the same meaning; `headers` gets the fields named in `LABELS`."""
         text = self._json_text(fields)
         source = source or as_text(look_up(fields, self._source_field))
         end = end or look_up(fields, self._end_field) in (True, 1, "1", "true")
         for name in LABELS:
             if value := as_text(look_up(fields, name)):
-                labels.setdefault(name, value)
+                headers.setdefault(name, value)
         if text is None and not end:
             raise RejectedMessage(f"the JSON object has no field {self._text_field}; kafka.json_text names it")
         return text, source, end

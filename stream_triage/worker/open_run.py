@@ -1,11 +1,11 @@
-"""One open run: its pieces of messages go in, chunks with the labels that are new come out."""
+"""One open run: its pieces of messages go in, chunks with the headers that are new come out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from stream_triage.records import Chunk, ClosedRun, Problem
-from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_LABEL_CHARACTERS, MAX_LABELS, MAX_SOURCES, Message
+from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_HEADER_CHARACTERS, MAX_HEADERS, MAX_SOURCES, Message
 from stream_triage.worker.sequence import SourceSequence
 
 __all__ = ["OpenRun", "OpenSource"]
@@ -44,9 +44,9 @@ class OpenRun:
     text_bytes: int = 0
     """As passed on, line ends that were missing included."""
     sources: dict[str, OpenSource] = field(default_factory=dict)
-    labels: set[str] = field(default_factory=set)
-    labels_cut: bool = False
-    """That labels were cut off was reported."""
+    headers: set[str] = field(default_factory=set)
+    headers_cut: bool = False
+    """That headers were cut off was reported."""
 
     @property
     def first_source(self) -> str:
@@ -90,18 +90,18 @@ class OpenRun:
             data = b"\n" + text if source.newline_due else text
             source.newline_due = not text.endswith((b"\n", b"\r"))
             self.text_bytes += len(data)
-        labels, problems = self._new_labels(message)
-        return [Chunk(self.run_id, data, message.source, labels), *problems]
+        headers, problems = self._new_headers(message)
+        return [Chunk(self.run_id, data, message.source, headers), *problems]
 
-    def _new_labels(self, message: Message) -> tuple[Mapping[str, str], list[Problem]]:
-        """Labels that the run has not had, as long as it has room for more; that some do not fit is reported once."""
-        if not message.labels:
+    def _new_headers(self, message: Message) -> tuple[Mapping[str, str], list[Problem]]:
+        """Headers that the run has not had, as long as it has room for more; that some do not fit is reported once."""
+        if not message.headers:
             return {}, []
-        new = {name: value for name, value in message.labels.items() if name not in self.labels}
-        kept = dict(list(new.items())[: MAX_LABELS - len(self.labels)])
-        self.labels.update(kept)
-        if self.labels_cut or not (message.labels_cut or len(kept) < len(new)):
+        new = {name: value for name, value in message.headers.items() if name not in self.headers}
+        kept = dict(list(new.items())[: MAX_HEADERS - len(self.headers)])
+        self.headers.update(kept)
+        if self.headers_cut or not (message.headers_cut or len(kept) < len(new)):
             return kept, []
-        self.labels_cut = True
-        limits = f"{MAX_LABELS} labels of {MAX_LABEL_CHARACTERS} characters"
-        return kept, [self.problem(f"more than {limits}: the rest was cut off", message.source)]
+        self.headers_cut = True
+        limits = f"more than {MAX_HEADERS} headers, or one of more than {MAX_HEADER_CHARACTERS} characters"
+        return kept, [self.problem(f"{limits}: the rest was cut off", message.source)]

@@ -30,7 +30,7 @@ Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
 
 @dataclass(frozen=True)
 class RunRules:
-    """What a message contains and when a run ends; see the settings of the same names."""
+    """What a message holds and when a run is over; `run_rules` in `wiring.py` makes them from the settings of Kafka."""
 
     format: str = "text"
     json_text: str = "message"

@@ -5,7 +5,7 @@ A key has at most one open run. Its state and an event give an action, and the a
 passed on, which is at once unless its first message came before its turn. `CLOSING` lasts while an ending run passes on the
 messages that it held.
 
-`NONE` stands where an event cannot occur or changes nothing. tests/worker/test_transitions.py has a row for each field.
+`NONE` stands where an event cannot occur or changes nothing. tests/worker/test_transitions.py has a case for each cell.
 """
 
 from enum import Enum, IntEnum
@@ -73,7 +73,7 @@ TABLE: Final[dict[Event, tuple[Action, ...]]] = {
     Event.START_LINE:    (_BEGIN, _ADD,  _END,  _END,    _BEGIN,  _BEGIN),
     Event.END_LINE:      (_NONE,  _NONE, _END,  _END,    _NONE,   _NONE),
     Event.SOURCES_ENDED: (_NONE,  _END,  _END,  _END,    _NONE,   _NONE),
-    # While it closes a run is not cut as well: it would end twice, and the next run would count as its continuation.
+    # While a run closes it is not cut as well: it would end twice, and the next run would count as its continuation.
     Event.BYTE_LIMIT:    (_NONE,  _NONE, _CUT,  _NONE,   _NONE,   _NONE),
     Event.SILENCE:       (_NONE,  _END,  _END,  _NONE,   _NONE,   _NONE),
     Event.TIME_LIMIT:    (_NONE,  _CUT,  _CUT,  _NONE,   _NONE,   _NONE),

@@ -306,7 +306,7 @@ class IndexSourceContract(SourceContract):
         assert texts(events) == {"a": joined(range(2))}
         assert {len(event.headers.get("testbed", "")) for event in events if isinstance(event, Chunk)} == {1024, 0}
         reasons = [problem.reason for problem in problems(events)]
-        assert [reasons[0][:25], reasons[1][:23]] == ["3 lines were left out, of", "labels longer than 1024"]
+        assert [reasons[0][:25], reasons[1][:24]] == ["3 lines were left out, of", "headers longer than 1024"]
         assert {problem.run_id for problem in problems(events)} == {"a"}
 
     def test_times_that_cannot_be(self) -> None:

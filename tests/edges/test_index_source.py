@@ -31,5 +31,5 @@ class TestIndexSource(IndexSourceContract):
 
 def test_limits_are_those_of_messages() -> None:
     """Runs from an index have the same limits as runs from a topic."""
-    for name in ("MAX_KEY_BYTES", "MAX_SOURCES", "MAX_LABEL_CHARACTERS", "FIRST_MS", "LAST_MS"):
+    for name in ("MAX_KEY_BYTES", "MAX_SOURCES", "MAX_HEADER_CHARACTERS", "FIRST_MS", "LAST_MS"):
         assert getattr(module, name) == getattr(messages, name)

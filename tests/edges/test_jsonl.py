@@ -154,6 +154,15 @@ def test_incomplete_line_of_a_crash(tmp_path: Path) -> None:
     assert Verdict.model_validate_json(path.read_text().splitlines()[1]).run_id == "whole"
 
 
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    """For the user only: the default path is in a folder that a fresh machine does not have."""
+    path = tmp_path / "new" / "folder" / "v.jsonl"
+    with JsonlSink(path) as sink:
+        sink.write(make_verdict())
+    assert len(path.read_text().splitlines()) == 1
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_path_that_cannot_be_opened(tmp_path: Path) -> None:
     """The error names a path that is a folder."""
     with pytest.raises(StoreError, match=f"{tmp_path} cannot be opened: Is a directory"):

@@ -32,7 +32,7 @@ class Watched:
         self.triage = Triage(tiny_bundle())
         self.live = Live(every, lambda verdicts: self.published.append(list(verdicts)), self.clock, self.stopped.append)
         self.sink = MemorySink()
-        self.intake = Intake(self.triage, [self.sink], clock=self.clock, owner=lambda verdict: "radio", live=self.live)
+        self.intake = Intake(self.triage, [self.sink], clock=self.clock, team_of=lambda verdict: "radio", live=self.live)
 
     def feed(self, run_id: str, text: bytes, seconds: float = 1.0) -> None:
         self.intake.handle(Chunk(run_id, text))

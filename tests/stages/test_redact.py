@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from stream_triage.errors import SettingsError
 from stream_triage.stages import redact
 from stream_triage.stages.redact import RULES, RedactionPattern, Redactor
-from stream_triage.stages.redact.table import COMPILED, lines_to_try
+from stream_triage.stages.redact.identities import IDENTITY_KINDS, IDENTITY_RULES
+from stream_triage.stages.redact.triggers import COMPILED, lines_to_try
 
 IMSI = "001010000000042"
 HEX = "00112233445566778899aabbccddeeff"
@@ -918,3 +919,8 @@ def test_hostile_lines_below_the_name_of_a_key_finish() -> None:
         text = "\n".join(["kausf:", piece * (65_536 // len(piece)) + "!"] * 8)
         assert clean(text).count("\n") == 15
     assert time.process_time() - started < 5
+
+
+def test_every_identity_gets_a_pseudonym():
+    """A rule for identities of another kind would remove them without one."""
+    assert {rule.kind for rule in IDENTITY_RULES} <= IDENTITY_KINDS

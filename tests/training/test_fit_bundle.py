@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from stream_triage import Bundle, Triage
+from stream_triage.bundle import Card
 from tests.corpus import LABELS, make_run, runs
 from training.data import MaskedRuns
-from training.fit.bundle import Corpus, alone
+from training.fit.bundle import CLASSIFIER_FILES, Corpus, _description, alone
 from training.fit.settings import BundleSettings, CharCNNSettings, LogGPTSettings
 from training.splits import FOLDS
 
@@ -127,3 +129,10 @@ def test_a_handful_of_runs_is_enough(tmp_path: Path, capsys: pytest.CaptureFixtu
     reported = capsys.readouterr().err
     assert ("no next-key network" in reported) == (card.detectors == ("profile",))
     assert Triage(Bundle.open(tmp_path / "mine")).run("uesim starting\n").label in LABELS
+
+
+def test_every_classifier_has_a_file_and_a_description():
+    """The names are those that a card may have."""
+    names = get_args(get_args(Card.model_fields["classifiers"].annotation)[0])
+    assert set(CLASSIFIER_FILES) == set(names)
+    assert _description(dict.fromkeys(names, 0.5), with_order=False).count("(0.5)") == len(names)

@@ -327,4 +327,3 @@ def test_revoked_partitions_leave_nothing_behind(bundle: Bundle):
     engine.handle(records)
     assert engine.flush()
     check(topic, wanted)
-    engine.close()

@@ -74,7 +74,7 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     """Steps, verdicts and dead letters; revoked partitions have no waiting messages."""
     worker = FakeWorker()
     metered = MeteredWorker(worker, metrics)
-    metered.handle([Record("t", 0, 6, 0, b"k", b"four"), Record("t", 0, 7, 0, b"k", None)])
+    metered.handle([Record("t", 0, 5, 0, b"k", b"four"), Record("t", 0, 6, 0, b"k", None)])
     metered.read_up_to(0, 17, 0.0)
     metered.tick()
     assert metered.flush()
@@ -132,6 +132,16 @@ def test_health_and_readiness(metrics: Metrics) -> None:
         assert status == 200
         assert 'stream_triage_worker_info{bundle="tm500",bundle_version="2",version="1"} 1.0' in text
         assert ask(port, "/")[0] == 404
+
+
+def test_messages_that_an_interrupt_left_are_not_counted(metrics: Metrics) -> None:
+    """They are read again, and counted then."""
+    metered = MeteredWorker(FakeWorker(), metrics)
+    metered.handle(
+        [Record("t", 0, 6, 0, b"k", b"four"), Record("t", 0, 7, 0, b"k", b"left"), Record("t", 1, 0, 0, b"k", b"?")]
+    )
+    counted = values(metrics)
+    assert (counted["messages_total"], counted["message_bytes_total"]) == (1, 4)
 
 
 def test_an_address_in_use_is_named(metrics: Metrics) -> None:

@@ -279,8 +279,8 @@ def test_too_many_labels_are_reported_once():
     """The first 64 are kept, and no message after that brings another."""
     topic = Partition()
     items = topic.put("a", **{f"label{number}": "v" for number in range(70)})
-    assert len(items[0].headers) == messages.MAX_LABELS
-    assert problems(items) == ["more than 64 labels of 1024 characters: the rest was cut off"]
+    assert len(items[0].headers) == messages.MAX_HEADERS
+    assert problems(items) == ["more than 64 headers, or one of more than 1024 characters: the rest was cut off"]
     again = topic.put("a", label99="v")
     assert (again[0].headers, problems(again)) == ({}, [])
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-__all__ = ["DATES", "FieldMappings", "RequestError", "merged", "parse_date"]
+__all__ = ["FieldMappings", "RequestError", "merged", "parse_date"]
 
-DATES: Final = ("date", "date_nanos")
 MAX_KEYWORD_BYTES: Final = 32_766
 DYNAMIC_KEYWORD_CHARACTERS: Final = 256
 _DATE: Final = re.compile(

@@ -31,7 +31,7 @@ from typing import Final
 from stream_triage.stages.redact.blocks import RedactionState
 from stream_triage.stages.redact.redactor import RedactionPattern, Redactor
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
-from stream_triage.stages.redact.table import RULES
+from stream_triage.stages.redact.triggers import RULES
 
 __all__ = ["RULES", "RedactionPattern", "RedactionRule", "RedactionState", "Redactor", "Trigger"]
 

@@ -7,8 +7,8 @@ an end is given up after a limit, so that a truncated key does not swallow the l
 import re
 from typing import Final
 
-from stream_triage.stages.redact.keys import HEX_WORDS, LENGTH
-from stream_triage.stages.redact.table import lower
+from stream_triage.stages.redact.cryptographic_keys import HEX_WORDS, LENGTH
+from stream_triage.stages.redact.triggers import lower
 
 __all__ = ["RedactionState", "redact_blocks"]
 

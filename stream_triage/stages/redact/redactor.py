@@ -12,7 +12,7 @@ from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
 from stream_triage.stages.redact.rule import MARKER
-from stream_triage.stages.redact.table import COMPILED, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.triggers import COMPILED, Compiled, lines_to_try, lower
 
 __all__ = ["RedactionPattern", "Redactor"]
 

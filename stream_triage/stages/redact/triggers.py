@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
+from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
-from stream_triage.stages.redact.keys import KEY_RULES
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
 
 __all__ = ["COMPILED", "RULES", "Compiled", "lines_to_try", "lower"]
