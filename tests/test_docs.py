@@ -84,7 +84,7 @@ def test_setting_is_described(name):
     assert all(re.match(r"[A-Z`]", sentence) and sentence.endswith(".") for sentence in sentences), field.description
     assert all(len(sentence.split()) >= 3 for sentence in sentences), field.description
     if field.get_default(call_default_factory=True, validated_data={}) is None:
-        assert re.search(r"If it is not set, |\bneeds?\b|" + BELONGS, field.description)
+        assert re.search(r"If it is not set, |\b[Nn]eed(?:s|ed)?\b|" + BELONGS, field.description)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -25,7 +25,7 @@ def check(
     bundle: BundleOption = None,
     rules: RulesOption = None,
     servers: Annotated[
-        bool, typer.Option("--servers", help="Also check Kafka if it is not among the sinks, as a worker needs it.")
+        bool, typer.Option("--servers", help="Check Kafka even if no sink uses it: a worker reads from it.")
     ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a settings file with comments and exit.")] = False,
 ) -> None:

@@ -28,7 +28,10 @@ RunByOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table or text.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a stored run, or a part of the id that no other run has.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="The id of a stored run, or its beginning, or any part of it, as long as only one run matches."
+    ),
 ]
 
 

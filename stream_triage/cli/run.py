@@ -78,7 +78,7 @@ def run(
     """Judge runs in files, folders, archives, stdin or OpenSearch.
 
     Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 after an input
-    or storage error, and with 130 after an interrupt. Verdicts that were finished are stored in every case.
+    or storage error, and with 130 after an interrupt without --follow. Verdicts that were finished are stored in every case.
     """
     from stream_triage.settings import load_settings
 

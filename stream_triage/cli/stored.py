@@ -132,12 +132,15 @@ def _newest_by_test_case(store: SqliteStore) -> dict[str, Verdict]:
 def forget(
     run_ids: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Ids of stored runs, or parts of ids that no other run has."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Ids of stored runs, or their beginnings, or any parts of them, as long as only one run matches each.",
+        ),
     ],
     *,
     config: ConfigOption = None,
 ) -> None:
-    """Delete runs from archive and sinks, except from JSON Lines.
+    """Delete runs from every sink except JSON Lines files.
 
     Exits with 2 if one of the runs is not stored; the others are deleted.
     """
@@ -161,9 +164,10 @@ def forget(
 
 
 def prune(*, config: ConfigOption = None) -> None:
-    """Delete the runs beyond the limits on age, number and size.
+    """Delete runs that are too old or too many.
 
-    The limits are the settings store.max_age_days, store.max_runs, archive.max_age_days and archive.max_bytes.
+    Also deletes texts that are too old or take too much space. Nothing is deleted from store and archive unless prune or
+    forget runs. The limits are the settings store.max_age_days, store.max_runs, archive.max_age_days and archive.max_bytes.
     """
     from stream_triage import wiring
     from stream_triage.operations import prune as prune_runs

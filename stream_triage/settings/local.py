@@ -35,15 +35,12 @@ class InputSettings(Section):
     max_expansion: int = Field(
         default=250,
         ge=2,
-        description=(
-            "Compressed files and archives are not read any further when they unpack to more than this many times "
-            "their size."
-        ),
+        description=("Reading stops when a compressed file or archive has unpacked to more than this many times its size."),
     )
     expansion_floor_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=0,
-        description="Unpacked size in bytes up to which `max_expansion` does not apply.",
+        description="Up to this many unpacked bytes, `max_expansion` is not checked.",
     )
 
 
@@ -100,7 +97,7 @@ class StoreSettings(Section):
         default=None,
         gt=0,
         description=(
-            "`stream-triage prune` deletes runs that are older than this many days. If it is not set, it keeps them."
+            "`stream-triage prune` deletes runs that are older than this many days. If it is not set, age does not matter."
         ),
     )
     max_runs: int | None = Field(

@@ -15,7 +15,9 @@ class KafkaSettings(Section):
     servers: tuple[str, ...] = Field(
         default=("127.0.0.1:9092",),
         min_length=1,
-        description="Addresses of one or more brokers, as HOST:PORT. They name the other brokers of the cluster.",
+        description=(
+            "Addresses of one or more brokers, as HOST:PORT. One that is up is enough; the worker learns the others from it."
+        ),
     )
     group: str = Field(
         default="stream-triage",
@@ -44,14 +46,14 @@ class KafkaSettings(Section):
     )
     json_text: str = Field(
         default="message",
-        description="JSON field that holds the log text, if `format` is `json`. A dot leads into an object.",
+        description="JSON field that holds the log text, if `format` is `json`. `a.b` is field `b` of object `a`.",
     )
     json_source: str = Field(
         default="source", description="JSON field that holds the name of the source, if `format` is `json`."
     )
     json_end: str = Field(
         default="end",
-        description='JSON field that says with true, 1 or "1" that its source has ended, if `format` is `json`.',
+        description='JSON field that marks the last message of a source (true, 1 or "1"), if `format` is `json`.',
     )
     start_pattern: Pattern = Field(
         default=None,
@@ -77,7 +79,10 @@ class KafkaSettings(Section):
     closed_hours: float = Field(
         default=168.0,
         gt=0,
-        description="Hours for which the workers remember that a run has ended. Must be at least twice `max_run_hours`.",
+        description=(
+            "Hours for which the workers remember that a run has ended. A line of the run that comes in this time goes to "
+            "`dead_topic`; one that comes later starts a new run. Must be at least twice `max_run_hours`."
+        ),
     )
     dead_per_hour: int = Field(
         default=1000, ge=0, description="A worker stops when it rejects more messages than this within an hour."
@@ -93,8 +98,8 @@ class KafkaSettings(Section):
     instance: str | None = Field(
         default=None,
         description=(
-            "Name of this worker, unique in its group. A worker with a name keeps its partitions over a quick "
-            "restart. If it is not set, other workers take them over."
+            "Name of this worker, unique in its group. With a name, a worker that restarts within "
+            "`session_seconds` gets its partitions back. If it is not set, the other workers take them over."
         ),
     )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -105,9 +110,11 @@ class KafkaSettings(Section):
         default="SCRAM-SHA-512",
         description="SASL mechanism for user and password: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
     )
-    user: str | None = Field(default=None, description="User name for SASL, which both SASL values of `security` need.")
+    user: str | None = Field(
+        default=None, description="User name for SASL. Needed if `security` is SASL_PLAINTEXT or SASL_SSL."
+    )
     password: SecretStr | None = Field(
-        default=None, description="Password for SASL, which both SASL values of `security` need."
+        default=None, description="Password for SASL. Needed if `security` is SASL_PLAINTEXT or SASL_SSL."
     )
     ca_file: HomePath | None = Field(
         default=None,
@@ -202,7 +209,9 @@ class OpenSearchSettings(Section):
     )
     text_field: str = Field(
         default="message",
-        description="Field that holds the text of a line, when lines are read from an index. A dot leads into an object.",
+        description=(
+            "Field that holds the text of a line, when lines are read from an index. `a.b` is field `b` of object `a`."
+        ),
     )
     source_field: str = Field(
         default="log.file.path",
