@@ -9,25 +9,52 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers check fmt bench chaos up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test servers check fmt bench chaos up down train corpus audit networks results clean
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/installed ## make .venv with everything that is pinned
+# One environment, .venv, in three layers: the product, then tests and linters, then training (6 GB).
+# A requirement file keeps to the versions of the layers below it (requirements/compile.sh), so a layer only adds packages.
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation
+PINNED := $(PIP) --require-hashes
 
-$(VENV)/installed: requirements/dev.txt pyproject.toml connectors/shipper/pyproject.toml
+$(VENV)/product: requirements/build.txt requirements/run.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install it or say make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable connectors/shipper
+	@echo "Installing the product into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PINNED) -r requirements/build.txt
+	@$(PINNED) -r requirements/run.txt
+	@$(PIP) --editable .
 	@touch $@
 
-demo: setup ## judge the sample runs and say how to open one
+$(VENV)/developer: $(VENV)/product requirements/dev.txt connectors/shipper/pyproject.toml
+	@echo "Installing tests and linters into $(VENV)"
+	@$(PINNED) -r requirements/dev.txt
+	@$(PIP) --editable connectors/shipper
+	@touch $@
+
+$(VENV)/training: $(VENV)/developer requirements/train.txt requirements/track.txt
+	@echo "Installing training into $(VENV): about 6 GB, some minutes"
+	@$(PINNED) -r requirements/train.txt -r requirements/track.txt
+	@touch $@
+
+demo: $(VENV)/product ## judge the sample runs and say how to open one; installs the product alone
 	@BIN=$(BIN) sh demo/run.sh
 
-test: check servers ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow
-	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "" -n 2 --no-loadscope-reorder --durations=10
+wheel: $(VENV)/product ## build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel
+
+setup: $(VENV)/developer ## set up .venv for development: tests and linters, without training
+
+setup-training: $(VENV)/training ## add training to .venv: torch, MLflow and what slow tests need
+
+# Fast tests run first. In a fresh checkout training is not installed yet, which shows that they do not need it.
+test: check ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --durations=10
+	@$(MAKE) --no-print-directory servers $(VENV)/training
+	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "slow or service" -n 2 --no-loadscope-reorder --durations=10
 
 # What the real servers need beside Python; installed where that may be done, else the tests name what is missing.
 servers:
@@ -56,12 +83,12 @@ fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## speed and memory of the whole path beside drain3 alone, and of the models alone
+bench: setup-training ## speed and memory of the whole path beside drain3 alone, and of the models alone
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.edge
 
-train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
+train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
 	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --seeds 4 --jobs 2 \
 		--checkpoints .cache/training/oai5g --figures training/results/oai5g.json
 	$(BIN)/python -m training.early_stop --bundle models/oai5g --oai $(OAI) --write
@@ -69,7 +96,7 @@ train: setup ## rebuild models/oai5g and training/RESULTS.md from the data folde
 		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md
 	$(BIN)/python -m training.report
 
-corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
+corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
 	$(BIN)/python -m training.train $(TM500) --out models/tm500 \
 		--rules training/tm500_rules.toml --models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
@@ -83,11 +110,11 @@ corpus: setup ## make the TM500-style corpus in .cache/corpus/tm500 and train mo
 audit: setup ## hold the TM500-style corpus against its guard rails
 	$(BIN)/python -m training.corpus.audit
 
-networks: setup ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
+networks: setup-training ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
 	$(BIN)/python -m training.experiments.compare_networks --oai $(OAI)
 	$(BIN)/python -m training.report
 
-results: setup ## write training/RESULTS.md from the figures in training/results
+results: setup-training ## write training/RESULTS.md from the figures in training/results
 	$(BIN)/python -m training.report
 
 clean: ## remove what the other targets made

@@ -1,4 +1,4 @@
-"""Prepared logs in, one measurement out; each case is meant for a process of its own, so that its peak memory is its own."""
+"""Prepared logs go in, one measurement comes out. Each case runs in a new process, so that its peak memory is its own."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ from drain3.drain import Drain
 
 from benchmarks.corpora import lines_of, read_corpus
 from benchmarks.stopwatch import Stopwatch, kept_bytes
-from stream_triage import Bundle, Triage, find_bundle, pipeline
+from stream_triage import Bundle, Triage, find_bundle, model, pipeline
 from stream_triage.pipeline import Session
 
 __all__ = ["CASES", "Measurement", "run_case"]
@@ -38,7 +38,19 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one case did. `stages` holds seconds, `kept` bytes of open-run state."""
+    """Result of one case.
+
+    Attributes:
+        lines: Lines that were read, as the product cuts them.
+        bytes: Size of the logs.
+        seconds: Wall-clock time.
+        cpu_seconds: CPU time, user and system.
+        peak_bytes: Largest memory of the process.
+        runs: Number of runs.
+        note: A remark for the last column of the table.
+        stages: Seconds spent in each stage; empty if the case does not measure them.
+        kept: Bytes of memory of an open run, by part; empty if the case does not measure them.
+    """
 
     lines: int
     bytes: int
@@ -52,7 +64,7 @@ class Measurement:
 
 
 class _Meter:
-    """Adds up the time between `running` and its end, and what was done in it."""
+    """Adds up the time spent within `running`, and what was read."""
 
     def __init__(self) -> None:
         self.lines = self.bytes = self.runs = 0
@@ -74,12 +86,19 @@ class _Meter:
 
 
 def run_case(name: str, corpora: Path, bundle: str) -> Measurement:
+    """Runs a case in this process.
+
+    Args:
+        name: A name from `CASES`.
+        corpora: The folder that `write_corpora` has filled.
+        bundle: Name or folder of the model bundle.
+    """
     case, corpus = CASES[name]
     return case(corpora / corpus, bundle)
 
 
 def whole_path(corpus: Path, bundle: str) -> Measurement:
-    """Bytes to verdicts in one process, run after run; no store."""
+    """From bytes to verdicts in one process, one run after the other, without a store."""
     triage, meter, most = _triage(bundle), _Meter(), 0
     kept: dict[str, int] = {}
     for number, run in enumerate(read_corpus(corpus)):
@@ -98,7 +117,7 @@ def whole_path(corpus: Path, bundle: str) -> Measurement:
 
 
 def one_large_run(corpus: Path, bundle: str) -> Measurement:
-    """All logs as one run with the sources they have; says which verdict came."""
+    """All logs as one run, with the sources they have. The note is the verdict."""
     triage, meter = _triage(bundle), _Meter()
     session = triage.session("large run")
     for run in read_corpus(corpus):
@@ -114,7 +133,7 @@ def one_large_run(corpus: Path, bundle: str) -> Measurement:
 
 
 def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
-    """The whole path again, with a clock on every stage; a stage's time is without that of stages it calls."""
+    """Like `whole_path`, with the time of each stage. Stages that a stage calls do not count for it."""
     triage, meter, watch = _triage(bundle), _Meter(), Stopwatch()
     model = next(iter(triage.models.values()))
     with _watched_functions(watch):
@@ -130,7 +149,7 @@ def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
                 session = triage.session(f"run {number}")
                 watch.watch(session.text, "append", "spool")
                 watch.watch(session, "feed", "assemble")
-                watch.watch(session, "_advance", "rest")
+                watch.watch(session, "take_queued", "rest")
                 watch.watch(session, "_verdict", "verdict")
                 for source, text in run.items():
                     _feed(triage, session, source, text)
@@ -145,7 +164,7 @@ def stage_by_stage(corpus: Path, bundle: str) -> Measurement:
 
 
 def command_line(corpus: Path, bundle: str) -> Measurement:
-    """`stream-triage run` as a user calls it, start included: a folder a run, into a new store and archive."""
+    """`stream-triage run` as a user calls it, with its start: each folder is a run; the store and the archive are new."""
     home = corpus.parent / f"{corpus.name}-home"
     command = [
         sys.executable,
@@ -166,7 +185,7 @@ def command_line(corpus: Path, bundle: str) -> Measurement:
     )
     seconds = perf_counter() - start
     if done.returncode not in (0, 1):  # 1: not every run passed
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}; its messages are above")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines = runs = size = 0
     for run in read_corpus(corpus):
@@ -186,7 +205,7 @@ def command_line(corpus: Path, bundle: str) -> Measurement:
 
 
 def drain3_alone(corpus: Path, bundle: str) -> Measurement:
-    """The same lines into drain3's own tree with its defaults, unmasked and learning; cutting lines is not counted."""
+    """The same lines through drain3 with its defaults: it learns, and nothing is masked. Cutting lines is not counted."""
     meter, drain = _Meter(), Drain()
     for run in read_corpus(corpus):
         for text in run.values():
@@ -211,11 +230,11 @@ CASES: Mapping[str, tuple[Callable[[Path, str], Measurement], str]] = {
     "stages, OAI": (stage_by_stage, "oai"),
     "stages, CI": (stage_by_stage, "ci"),
 }
-"""Name to what is measured and the folder it is measured on."""
+"""For each name: what is measured, and the folder of logs for it."""
 
 
 def _peak_bytes() -> int:
-    """Most memory this process ever held. `ru_maxrss` would not do: a process inherits it from the one that started it."""
+    """The largest memory of this process. `ru_maxrss` would be wrong: a process inherits it from its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -236,18 +255,19 @@ def _feed(triage: Triage, session: Session, source: str, text: bytes) -> None:
 
 @contextmanager
 def _watched_functions(watch: Stopwatch) -> Iterator[None]:
-    """Clocks on the functions that pipeline.py imports by name."""
-    before = {name: getattr(pipeline, name) for name in ("mask", "fold")}
-    watch.watch(pipeline, "mask", "mask")
-    watch.watch(pipeline, "fold", "fold + classify")
+    """Clocks on the functions that model.py and pipeline.py import by name."""
+    functions = ((model, "mask", "mask"), (pipeline, "fold", "fold + classify"))
+    before = [getattr(module, name) for module, name, _ in functions]
+    for module, name, stage in functions:
+        watch.watch(module, name, stage)
     try:
         yield
     finally:
-        for name, function in before.items():
-            setattr(pipeline, name, function)
+        for (module, name, _), function in zip(functions, before, strict=True):
+            setattr(module, name, function)
 
 
 def _kept(session: Session) -> dict[str, int]:
     """What an open run keeps: state by source, and the spool with its index and the text it holds in memory."""
-    kept = {f"source {name}": kept_bytes(state) for name, state in sorted(session._sources.items())}
+    kept = {f"source {name}": kept_bytes(state) for name, state in sorted(session.sources.items())}
     return kept | {"spool": kept_bytes(session.text)}

@@ -1,10 +1,10 @@
-"""The data folder in, plain files out: prepared once, so that reading them costs a case neither time nor memory.
+"""The data folder goes in, plain log files come out, so that unpacking costs the measured processes no time and memory.
 
-`write_corpora` leaves a folder a run and a file a source, as a lab would have them:
+`write_corpora` writes a folder for each run and a file for each source:
 
-    oai/0001/cu.log, du.log, ue.log   every OpenAirInterface run
-    ci/0001/log.log                   CI logs, `ci_lines` lines in all, the last one cut to fit
-    large-oai/ large-ci/              the same logs until there are `large_bytes`; again from the start where they end
+    oai/00001/cu.log, du.log, ue.log   all OpenAirInterface runs
+    ci/00001/log.log                   CI logs with `ci_lines` lines in all; the last one is cut to fit
+    large-oai/, large-ci/              the same logs, repeated until they have `large_bytes`
 """
 
 import json
@@ -32,23 +32,33 @@ Texts = Mapping[str, bytes]
 
 
 class MissingDataError(Exception):
-    """The logs to measure on are not there; the message says how to name them."""
+    """A file is missing in the data folder; the message says how to name the right folder."""
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The lines as the product cuts them: a bare CR ends one too, so CI logs have more of them than `wc -l` says."""
+    """The lines as the product cuts them. A bare CR also ends a line, so CI logs have more lines than `wc -l` counts."""
     cutter = LineCutter(LINE_BYTES)
     return cutter.feed(data) + cutter.finish()
 
 
 def read_corpus(folder: Path) -> Iterator[Texts]:
-    """Runs that `write_corpora` wrote, one at a time."""
+    """Yields the runs of a folder that `write_corpora` has written, one at a time."""
     for run in sorted(folder.iterdir()):
         yield {file.stem: file.read_bytes() for file in sorted(run.iterdir())}
 
 
 def write_corpora(data: Path, into: Path, *, ci_lines: int, large_bytes: int) -> None:
-    """Raises `MissingDataError` where the data folder lacks a file."""
+    """Writes the four folders of logs.
+
+    Args:
+        data: Folder of real logs.
+        into: Where the folders are created.
+        ci_lines: Number of CI lines.
+        large_bytes: Least size of each of the two large folders.
+
+    Raises:
+        MissingDataError: The data folder lacks a file.
+    """
     for file in (OAI, CI):
         if not (data / file).is_file():
             raise MissingDataError(
@@ -62,10 +72,10 @@ def write_corpora(data: Path, into: Path, *, ci_lines: int, large_bytes: int) ->
 
 def _write(runs: Iterable[Texts], folder: Path) -> None:
     for number, run in enumerate(runs, 1):
-        place = folder / f"{number:05d}"
-        place.mkdir(parents=True)
+        run_folder = folder / f"{number:05d}"
+        run_folder.mkdir(parents=True)
         for source, text in run.items():
-            (place / f"{source}.log").write_bytes(text)
+            (run_folder / f"{source}.log").write_bytes(text)
 
 
 def _oai_runs(path: Path) -> Iterator[Texts]:
@@ -79,13 +89,13 @@ def _ci_runs(path: Path) -> Iterator[Texts]:
     unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
     with path.open("rb") as file, tarfile.open(fileobj=unpacker.stream_reader(file), mode="r|") as archive:
         for member in archive:
-            content = archive.extractfile(member)  # none for folders
+            content = archive.extractfile(member)  # None for folders
             if content is not None:
                 yield {"log": content.read()}
 
 
 def _again(read: Callable[[Path], Iterator[Texts]], path: Path) -> Iterator[Texts]:
-    """The runs without end, read anew each time round."""
+    """Yields the runs again and again. They are read each time, because they do not fit into memory."""
     return chain.from_iterable(read(path) for _ in repeat(None))
 
 

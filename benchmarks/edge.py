@@ -1,16 +1,15 @@
-"""TM500-style runs in, a page out: how fast the default bundle judges them on one core with 512 MB, and with no limits.
+"""Measures how fast the default bundle judges TM500-style runs on one core with 512 MB, and without limits.
 
     python -m benchmarks.edge [--runs 200] [--out benchmarks/results/edge.md]
 
-A whole `stream-triage run` each time, its start included, with store and archive as users have them. The limit is one of
-address space (RLIMIT_AS), which is stricter than one of memory: what goes beyond it fails at once. Takes two minutes.
+Each measurement is a whole `stream-triage run`, its start included, with store and archive as users have them. The limit is
+one of address space (RLIMIT_AS), which is stricter than one of memory: what exceeds it fails at once. Takes two minutes.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,19 @@ __all__ = ["judge_limited", "main"]
 RESULTS = Path(__file__).parent / "results" / "edge.md"
 LIMIT_BYTES = 512 << 20
 LONG_BYTES = 100_000_000
+# Limits itself, then becomes the command in its arguments. A `preexec_fn` would do the same in a copy of this process, where
+# locks that other threads hold are never released, and the child's peak memory would start with that of this process.
+LIMIT_AND_EXEC = """
+import os, resource, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Judged(NamedTuple):
+    """What one `stream-triage run` did: numbers of runs and lines, wall-clock time, peak memory of the process."""
+
     runs: int
     lines: int
     seconds: float
@@ -38,56 +47,83 @@ class Judged(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints the page and writes it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.edge", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=200, help="runs of the corpus; 20 or more")
-    parser.add_argument("--long-bytes", type=int, default=LONG_BYTES, help="size of the one long run")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args(argv)
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="stream-triage-edge-") as folder:
-        logs = Path(folder) / "logs"
-        logs.mkdir()
-        texts = [run.text for run in generate(arguments.runs, seed=1)]
+    parser.add_argument(
+        "--runs", type=int, default=200, metavar="N", help="number of generated runs, 20 or more (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--long-bytes",
+        type=int,
+        default=LONG_BYTES,
+        metavar="BYTES",
+        help="least size of the one long run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=RESULTS,
+        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
+    )
+    options = parser.parse_args(argv)
+    rows: list[Sequence[str]] = []
+    with tempfile.TemporaryDirectory(prefix="stream-triage-edge-") as name:
+        folder = Path(name)
+        (folder / "logs").mkdir()
+        texts = [run.text for run in generate(options.runs, seed=1)]
         for number, text in enumerate(texts):
-            (logs / f"{number}.log").write_bytes(text)
-        long = Path(folder) / "long.log"
-        whole = b"".join(texts)
-        long.write_bytes(whole * -(-arguments.long_bytes // len(whole)))
-        for name, place in ((f"{arguments.runs} runs", logs), (f"one run of {long.stat().st_size / 1e6:.0f} MB", long)):
-            limited, free = (judge_limited(place, Path(folder), limit) for limit in (LIMIT_BYTES, None))
-            for words, told in (("one core, 512 MB", limited), ("no limits", free)):
-                speed = told.lines / told.seconds
-                ratio = speed / (free.lines / free.seconds)
-                peak = f"{told.peak_bytes / 1e6:.0f}"
-                rows.append((name, words, f"{told.lines:,}", f"{told.seconds:.1f}", f"{speed:,.0f}", f"{ratio:.2f}", peak))
+            (folder / "logs" / f"{number}.log").write_bytes(text)
+        all_texts = b"".join(texts)
+        (folder / "long.log").write_bytes(all_texts * -(-options.long_bytes // len(all_texts)))
+        long_megabytes = (folder / "long.log").stat().st_size / 1e6
+        rows += _compare(f"{options.runs} runs", folder / "logs", folder)
+        rows += _compare(f"one run of {long_megabytes:.0f} MB", folder / "long.log", folder)
     page = (
         f"# One core, 512 MB\n\n{date.today().isoformat()}, {machine()}, Python {platform.python_version()}. Written by "
         "`python -m benchmarks.edge`: `stream-triage run` with the default bundle, store and archive, start included.\n\n"
         + table(("input", "limits", "lines", "s", "lines/s", "× no limits", "peak MB"), rows)
         + "\n"
     )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(page)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page)
     print(page, end="")
     return 0
 
 
-def judge_limited(place: Path, folder: Path, limit_bytes: int | None) -> Judged:
-    """One `stream-triage run` in a process of its own; with a limit it has one core. Raises if no run was judged."""
+def _compare(name: str, logs: Path, folder: Path) -> list[Sequence[str]]:
+    """Two rows of the table: with limits and without."""
+    limited, free = (judge_limited(logs, folder, limit) for limit in (LIMIT_BYTES, None))
+    rows: list[Sequence[str]] = []
+    for limits, judged in (("one core, 512 MB", limited), ("no limits", free)):
+        speed = judged.lines / judged.seconds
+        ratio = speed / (free.lines / free.seconds)
+        peak = f"{judged.peak_bytes / 1e6:.0f}"
+        rows.append((name, limits, f"{judged.lines:,}", f"{judged.seconds:.1f}", f"{speed:,.0f}", f"{ratio:.2f}", peak))
+    return rows
 
-    def limit() -> None:
-        if limit_bytes is not None:
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-            resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
+def judge_limited(logs: Path, folder: Path, limit_bytes: int | None) -> Judged:
+    """Runs `stream-triage run` in a process of its own.
+
+    Args:
+        logs: A log or a folder of logs.
+        folder: Where a new store and archive are created.
+        limit_bytes: Address space of the process, which then has one core too; None for no limits.
+
+    Raises:
+        SystemExit: No run was judged, for example because the limit is too low.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as home:
-        command = [sys.executable, "-m", "stream_triage", "run", "--quiet", "--jsonl", str(place)]
-        # One BLAS thread: each reserves address space that nothing here uses.
+        command = [sys.executable, "-m", "stream_triage", "run", "--quiet", "--jsonl", str(logs)]
+        if limit_bytes is not None:
+            command = [sys.executable, "-I", "-S", "-c", LIMIT_AND_EXEC, str(limit_bytes), *command]
+        # One BLAS thread: each one reserves address space that nothing here uses.
         environment = {**os.environ, "XDG_DATA_HOME": home, "OPENBLAS_NUM_THREADS": "1"}
         verdicts = Path(home) / "verdicts.jsonl"
         began = time.perf_counter()
-        with verdicts.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, preexec_fn=limit) as process:
-            # `wait4` tells the peak of this child alone; `getrusage` has the largest of all children.
+        with verdicts.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out) as process:
+            # `wait4` gives the peak of this child; `getrusage` would give that of the largest child so far.
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - began

@@ -1,10 +1,11 @@
-"""The models alone, on one thread: milliseconds a text for the classifiers, microseconds an event for the detectors, a peek.
+"""Measures the models alone on one thread: time per text of the classifiers, per event of the detectors, and of a peek.
 
     python -m benchmarks.models [--data DIR] [--bundle oai5g] [--out benchmarks/results/models.md]
 
-Takes about three minutes. `cold` reads every line for the first time; `warm` has read each before, as the memory for lines
-like it in the pipeline does. The plain network, which has no lines to remember, is one of equal size with random weights:
-its speed does not depend on them. Other work on the machine moves every figure, so compare within one run only.
+Writes a page of tables. Takes about three minutes. `cold` means that every distinct line is read for the first time,
+`warm` that all of them are in the cache that the pipeline has for repeated lines. The plain network cannot cache lines; the
+one that is measured has the same size and random weights, on which its speed does not depend. Other work on the machine
+changes all figures, so compare figures of one run only.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarks.corpora import MissingDataError, lines_of, read_corpus, write_co
 from benchmarks.throughput import machine, table
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.inference import Network
-from stream_triage.pipeline import Model
+from stream_triage.model import Model
 from stream_triage.stages.classify import Classifier
 from stream_triage.stages.normalise import key_text, mask, words
 from stream_triage.stages.template import Templates
@@ -38,23 +39,40 @@ REPEATS = 7
 PEEK_LINES = 200_000
 CHUNK_LINES = 100
 CI_LINES = 150_000
-# Symbols of a window of the plain network, and how many on each side are read but not scored: more than it can see.
+# Symbols in a window of the plain network, and how many more are read on each side: more than its receptive field.
 PLAIN_WINDOW, PLAIN_HALO = 8_192, 128
 PLAIN_STRIDE = 32
-# It takes seconds for more, in proportion.
-PLAIN_MOST = 200_000
+# Longest text for the plain network. Its time grows in proportion, and longer texts would take seconds.
+PLAIN_MAX_CHARACTERS = 200_000
 
 
 def main(argv: Sequence[str] | None = None, *, characters: Sequence[int] = CHARACTERS, peek_lines: int = PEEK_LINES) -> int:
+    """Measures, prints the page and writes it; returns the exit status.
+
+    Args:
+        argv: Command-line arguments; None for those of the process.
+        characters: Sizes of the texts for the classifiers.
+        peek_lines: Length of the run for the peek.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--data", type=Path, default=os.environ.get("STREAM_TRIAGE_DATA") or None, help="folder of real logs"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("STREAM_TRIAGE_DATA") or None,
+        help="folder of real logs (default: the variable STREAM_TRIAGE_DATA)",
     )
-    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=RESULTS,
+        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
+    )
     args = parser.parse_args(argv)
     if args.data is None:
-        parser.error("no data: name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+        parser.error("no data; name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
     bundle = Bundle.open(find_bundle(args.bundle))
     with TemporaryDirectory(prefix="stream-triage-bench-") as folder:
         try:
@@ -74,14 +92,15 @@ def _page(bundle: Bundle, corpora: Path, characters: Sequence[int], peek_lines: 
     parts = [
         "# Models",
         f"{date.today().isoformat()}, {machine()}, one thread, bundle {bundle.card.name}. "
-        f"Written by `python -m benchmarks.models`. Median of {REPEATS}; characters are those of masked text.",
-        "## Classifiers\n\nMilliseconds for a text of so many characters. Each line of the CI text is another one; the OAI "
-        "text is that of its runs one after the other, repeated lines included.",
+        f"Written by `python -m benchmarks.models`. Figures are the median of {REPEATS} runs. Characters are those of "
+        "masked text.",
+        "## Classifiers\n\nMilliseconds for a text of the given length. All lines of the CI text are different. The OAI "
+        "text consists of the runs one after the other, with their repeated lines.",
         _classifier_table(model, texts, characters),
-        "## Detectors\n\nMicroseconds an event, each on the same keys.",
+        "## Detectors\n\nMicroseconds per event, for the same keys.",
         _detector_table(model, texts),
-        f"## Peek\n\nOne run of OAI lines, fed in chunks of {CHUNK_LINES} lines with a provisional verdict after each: "
-        "milliseconds a chunk, by how far the run had come.",
+        f"## Peek\n\nOne run of OAI lines in chunks of {CHUNK_LINES} lines, with a provisional verdict after each chunk: "
+        "milliseconds per verdict, for three parts of the run.",
         _peek_table(bundle, corpora / "oai", peek_lines),
     ]
     return "\n\n".join(parts) + "\n"
@@ -96,18 +115,19 @@ def _masked(corpus: Path) -> list[str]:
 
 
 def _of_size(lines: Sequence[str], characters: int) -> list[str]:
-    """Lines from the beginning, from there again where they do not suffice."""
-    found: list[str] = []
+    """The first lines with so many characters; all lines repeated if there are not enough."""
+    chosen: list[str] = []
     while characters > 0:
         for line in lines:
-            found.append(line)
+            chosen.append(line)
             characters -= len(line)
             if characters <= 0:
                 break
-    return found
+    return chosen
 
 
 def _median(call: Callable[[], Any]) -> float:
+    """Median seconds of a call, after one that is not measured."""
     call()
     seconds = []
     for _ in range(REPEATS):
@@ -134,19 +154,21 @@ def _classifier_table(model: Model, texts: Mapping[str, Sequence[str]], characte
                 for milliseconds in _cold_and_warm(one, text):
                     next(row).append(f"{milliseconds:.1f}")
         for lines in kept.values():
-            next(row).append(f"{1e3 * _median(partial(plain, _of_size(lines, size))):.1f}" if size <= PLAIN_MOST else "")
+            next(row).append(
+                f"{1e3 * _median(partial(plain, _of_size(lines, size))):.1f}" if size <= PLAIN_MAX_CHARACTERS else ""
+            )
     return table(["classifier, cache, text", *(f"{size:,} characters" for size in characters)], rows)
 
 
 def _cold_and_warm(one: Classifier, text: Sequence[str]) -> tuple[float, float]:
-    """Milliseconds with every distinct line still to be read, and with all of them known."""
+    """Milliseconds if every distinct line has to be read, and if the features of all lines are known."""
     read = _reading(one, text)
     known = read()
     return 1e3 * _median(lambda: _classified(one, read())), 1e3 * _median(lambda: _classified(one, known))
 
 
 def _reading(one: Classifier, lines: Sequence[str]) -> Callable[[], list[Any]]:
-    """Features of all lines, each distinct line read once, as the pipeline does it."""
+    """Returns a function that computes the features of all lines. It reads each distinct line once, as the pipeline does."""
     distinct = list(dict.fromkeys(lines))
     of_line = [words(line) for line in distinct]
 
@@ -167,7 +189,10 @@ def _classified(one: Classifier, features: Sequence[Any]) -> Any:
 
 
 class _Plain:
-    """The published shape, streamed exactly in windows that overlap by more than the network can see."""
+    """The network of the published shape, which reads a text in windows.
+
+    The windows overlap by more than its receptive field, so the result is that of the whole text at once.
+    """
 
     def __init__(self, model: Model) -> None:
         import torch
@@ -237,7 +262,7 @@ def _detectors(model: Model, keys: Sequence[int]) -> Iterator[tuple[str, Callabl
 
 
 def _peek_table(bundle: Bundle, corpus: Path, lines: int) -> str:
-    """Chunks of a run whose lines come from all OAI runs, with a verdict after each."""
+    """Times of a provisional verdict after each chunk of one run, whose lines come from many OAI runs."""
     text = _raw_lines(corpus, lines)
     triage = Triage(bundle)
     session, seconds = triage.session("long"), []
@@ -258,13 +283,13 @@ def _peek_table(bundle: Bundle, corpus: Path, lines: int) -> str:
 
 
 def _raw_lines(corpus: Path, count: int) -> list[str]:
-    found: list[str] = []
+    lines: list[str] = []
     for run in read_corpus(corpus):
         for data in run.values():
-            found += lines_of(data)
-        if len(found) >= count:
+            lines += lines_of(data)
+        if len(lines) >= count:
             break
-    return found[:count]
+    return lines[:count]
 
 
 if __name__ == "__main__":

@@ -1,43 +1,54 @@
-"""Lines a second from a file to a real broker, and memory: `triage-ship` beside kcat, which sends a line a message.
+"""Measures lines per second and memory of `triage-ship` from a file to a real broker, and of kcat for comparison.
 
-python -m benchmarks.shipper
+    python -m benchmarks.shipper
+
+Starts a broker. Prints a Markdown table. kcat sends each line as a message; without kcat its row is left out.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from stream_triage.clients.kafka import Broker, Topic
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
 from tests.services.servers import KafkaServer
 
 LINES = 3_000_000
-# kcat is given less: it needs minutes for as much.
+# kcat gets fewer lines: it would need minutes for as many.
 KCAT_LINES = 300_000
+BLOCK_LINES = 10_000
 
 
 class Figures(NamedTuple):
+    """What one command did: lines per second of time and of CPU time, and its peak memory."""
+
     lines_per_second: float
     lines_per_cpu_second: float
     peak_mb: float
 
 
 def line(number: int) -> bytes:
+    """A log line of 104 bytes, or 103 if the UE has one digit."""
     return b"31/08/25 15:33:49:%03d\tI: CMPI RRC UL DCCH UECapabilityInformation : UE Id: %d, some value 0x%08x ok\n" % (
         number % 1000, number % 32, number * 2_654_435_761 % 2**32)  # fmt: skip
 
 
 def timed(command: list[str], lines: int) -> Figures:
+    """Runs a command that sends so many lines; raises `SystemExit` if it fails."""
     began = time.monotonic()
     process = subprocess.Popen(command)
     peak = 0.0
-    while True:  # the kernel's own peak counts what this process had when it forked
+    while True:
+        # Polled, because the peak in `usage` includes the memory that this process had when it forked.
         peak = max(peak, _memory_mb(process.pid))
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
@@ -45,49 +56,62 @@ def timed(command: list[str], lines: int) -> Figures:
         time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{command[0]} failed with {process.returncode}")
+        raise SystemExit(f"{command[0]} ended with status {process.returncode}; its messages are above")
     seconds = time.monotonic() - began
     return Figures(lines / seconds, lines / (usage.ru_utime + usage.ru_stime), peak)
 
 
 def _memory_mb(pid: int) -> float:
-    with suppress(OSError, StopIteration):  # it has ended
+    with suppress(OSError, StopIteration):  # the process has ended
         status = Path(f"/proc/{pid}/status").read_text()
         return int(next(row for row in status.splitlines() if row.startswith("VmHWM")).split()[1]) / 1024
     return 0.0
 
 
-def main() -> None:
+def _write_logs(folder: Path) -> None:
+    block = b"".join(map(line, range(BLOCK_LINES)))
+    with (folder / "large.log").open("wb") as large:
+        for _ in range(LINES // BLOCK_LINES):
+            large.write(block)
+    (folder / "small.log").write_bytes(block * (KCAT_LINES // BLOCK_LINES))
+
+
+def _measure(folder: Path, bootstrap: str) -> dict[str, Figures]:
+    """Figures by sender and compression."""
+    ship = [sys.executable, "-m", "triage_ship.cli", "--bootstrap", bootstrap, "--topic", "bench", "--once"]
+    measured = {
+        f"triage-ship, {compression}": timed(
+            [*ship, "--compression", compression, "--state", str(folder / compression), str(folder / "large.log")], LINES
+        )
+        for compression in ("gzip", "none")
+    }
+    if shutil.which("kcat"):
+        kcat = ["kcat", "-P", "-b", bootstrap, "-t", "bench", "-k", "run", "-z", "gzip", "-l", str(folder / "small.log")]
+        measured["kcat, gzip"] = timed(kcat, KCAT_LINES)
+    return measured
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shipper", description=(__doc__ or "").splitlines()[0])
+    parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        server = KafkaServer(place / "kafka")
+        folder = Path(name)
+        server = KafkaServer(folder / "kafka")
         server.start()
         try:
-            with Broker(KafkaSettings(servers=(server.bootstrap,))) as broker:
+            with KafkaBroker(KafkaSettings(servers=(server.bootstrap,))) as broker:
                 broker.create([Topic("bench", 1, {})])
-            block = b"".join(map(line, range(10_000)))
-            with (place / "large.log").open("wb") as large:
-                for _ in range(LINES // 10_000):
-                    large.write(block)
-            (place / "small.log").write_bytes(block * (KCAT_LINES // 10_000))
-            ship = [sys.executable, "-m", "triage_ship.cli", "--bootstrap", server.bootstrap, "--topic", "bench", "--once"]
-            told = {
-                f"triage-ship, {kind}": timed(
-                    [*ship, "--compression", kind, "--state", str(place / kind), str(place / "large.log")], LINES
-                )
-                for kind in ("gzip", "none")
-            }
-            if shutil.which("kcat"):
-                kcat = ["kcat", "-P", "-b", server.bootstrap, "-t", "bench", "-k", "run"]
-                told["kcat, gzip"] = timed([*kcat, "-z", "gzip", "-l", str(place / "small.log")], KCAT_LINES)
+            _write_logs(folder)
+            measured = _measure(folder, server.bootstrap)
         finally:
             server.stop()
-    peer = told.get("kcat, gzip")
-    print("| sender | lines/s | lines/s of its CPU | peak MB | of kcat |\n|---|---|---|---|---|")
-    for name, figures in told.items():
-        ratio = f"{figures.lines_per_second / peer.lines_per_second:.1f}" if peer else ""
+    kcat = measured.get("kcat, gzip")
+    print("| sender | lines/s | lines/s of CPU time | peak MB | × kcat |\n|---|---|---|---|---|")
+    for sender, figures in measured.items():
+        ratio = f"{figures.lines_per_second / kcat.lines_per_second:.1f}" if kcat else ""
         shown = (f"{figures.lines_per_second:,.0f}", f"{figures.lines_per_cpu_second:,.0f}", f"{figures.peak_mb:.0f}", ratio)
-        print(f"| {name} | {' | '.join(shown)} |")
+        print(f"| {sender} | {' | '.join(shown)} |")
 
 
 if __name__ == "__main__":

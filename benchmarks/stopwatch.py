@@ -1,4 +1,4 @@
-"""Calls in, seconds by name out; and how many bytes an object keeps."""
+"""Measures the time spent in named calls, and the memory of an object."""
 
 import sys
 from collections import defaultdict
@@ -14,14 +14,15 @@ Result = TypeVar("Result")
 
 
 class Stopwatch:
-    """Seconds spent under each name, without what was spent in timed calls within."""
+    """Adds up seconds by name. Time in a timed call within a timed call counts only for the inner one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        # For each timed call in progress, the seconds spent in timed calls within it.
         self._within: list[float] = []
 
     def timed(self, name: str, call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        """The same call, its time noted under `name`."""
+        """The same callable, with its time added to `name`."""
 
         def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             self._within.append(0.0)
@@ -37,12 +38,17 @@ class Stopwatch:
         return wrapper
 
     def watch(self, owner: object, attribute: str, name: str) -> None:
-        """Puts the timed call in the place of `owner.attribute`."""
+        """Replaces `owner.attribute` by a callable that is timed as `name`."""
         setattr(owner, attribute, self.timed(name, getattr(owner, attribute)))
 
 
 def kept_bytes(thing: object, seen: set[int] | None = None) -> int:
-    """Size of an object with all it refers to, each once; code, classes and what is in `seen` are left out."""
+    """Bytes of an object and of all objects it refers to, each counted once. Classes and functions are left out.
+
+    Args:
+        thing: The object.
+        seen: Identities of objects that are left out too; those that are counted are added.
+    """
     seen = set() if seen is None else seen
     if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
         return 0

@@ -1,8 +1,9 @@
-"""Speed, delay and memory of a worker on a real Kafka, beside the file path and a loop that only reads, in one run.
+"""Measures speed, delay and memory of a worker on a real Kafka, and for comparison of reading files and of a bare consumer.
 
-    python -m benchmarks.stream --oai FILE [--kafka 127.0.0.1:9092] [--opensearch http://127.0.0.1:9200]
+    python -m benchmarks.stream --oai FILE [--kafka-port 9092] [--opensearch-port 9200]
 
-Without addresses, servers are started (tests/services/servers.py).
+Prints one figure per line. Without ports, it starts the servers itself (tests/services/servers.py). Other work on the
+machine changes all figures, so compare figures of one run only.
 """
 
 import argparse
@@ -30,19 +31,21 @@ from training.data import read_oai
 __all__ = ["main"]
 
 CHUNK_LINES = 200
-# Runs that are one long run together.
+# Number of runs that make up one long run.
 JOINED = 30
 POLL_SECONDS = 0.25
+# After this time without a heartbeat, the broker takes a worker for dead.
 SESSION_SECONDS = 6
 ALL_SINKS = ("store", "opensearch", "kafka")
 
 
 def line_count(runs: list[TestRun]) -> int:
+    """Lines of all sources of all runs."""
     return sum(text.count(b"\n") for run in runs for text in run.sources.values())
 
 
 def one_after_the_other(runs: list[TestRun], lines: int) -> list[Message]:
-    """As a test bed runs them: all sources of a run begin, go on in turn, and end."""
+    """Messages of the runs as a test bed sends them: the sources of a run start together, take turns and end together."""
     messages = []
     for run in runs:
         streams = messages_of(run, lines)
@@ -55,7 +58,7 @@ def one_after_the_other(runs: list[TestRun], lines: int) -> list[Message]:
 
 
 def file_path(runs: list[TestRun], folder: Path) -> float:
-    """Lines a second of the same runs through the same pipeline into the same store, without a stream."""
+    """Lines per second of the same runs through the same pipeline into the same store, without Kafka."""
     triage = Triage(Bundle.open(find_bundle("oai5g")))
     with SqliteStore(folder / "files.sqlite") as store:
         intake = Intake(triage, [store])
@@ -69,14 +72,17 @@ def file_path(runs: list[TestRun], folder: Path) -> float:
 
 
 def stream_path(farm: Farm, runs: list[TestRun], lines: int, sinks: Sequence[str] = ("store",)) -> float:
-    """Lines a second until all verdicts are durable, from the first that are; all messages wait before the worker begins."""
+    """Lines per second of a worker, from the first verdicts in the store to the last.
+
+    All messages are in the topic before the worker starts. Its start does not count.
+    """
     farm.sinks = list(sinks)
     farm.send(one_after_the_other(runs, lines))
     seen: list[tuple[float, int]] = []
     with farm.worker("--quiet") as worker:
         while not seen or seen[-1][1] < len(runs):
             assert worker.code is None, worker.text()
-            time.sleep(POLL_SECONDS)  # it shares two cores with the worker
+            time.sleep(POLL_SECONDS)  # not too often: this process shares two cores with the worker
             count = farm.count_stored()
             if count and (not seen or seen[-1][1] != count):
                 seen.append((time.perf_counter(), count))
@@ -85,7 +91,7 @@ def stream_path(farm: Farm, runs: list[TestRun], lines: int, sinks: Sequence[str
 
 
 def joined(runs: Sequence[TestRun], count: int) -> list[TestRun]:
-    """Long runs: each of them many runs, one behind the other in each source."""
+    """Joins runs into long ones: each source consists of those of `count` runs, one after the other."""
     long = []
     for number in range(len(runs) // count):
         parts = runs[number * count : (number + 1) * count]
@@ -96,12 +102,12 @@ def joined(runs: Sequence[TestRun], count: int) -> list[TestRun]:
 
 
 async def plain_loop(farm: Farm) -> float:
-    """Lines a second of a consumer that does nothing but count them."""
+    """Lines per second of a consumer that only counts lines."""
     consumer = AIOKafkaConsumer(**connection(farm.admin), auto_offset_reset="earliest")
     await consumer.start()
-    places = [TopicPartition(farm.kafka.topic, number) for number in range(PARTITIONS)]
-    consumer.assign(places)
-    left = sum((await consumer.end_offsets(places)).values())
+    partitions = [TopicPartition(farm.kafka.topic, number) for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+    left = sum((await consumer.end_offsets(partitions)).values())
     lines, began = 0, time.perf_counter()
     while left:
         for messages in (await consumer.getmany(timeout_ms=1000)).values():
@@ -112,8 +118,8 @@ async def plain_loop(farm: Farm) -> float:
     return lines / spent
 
 
-async def send_evenly(farm: Farm, runs: Sequence[TestRun], lines_a_second: float) -> dict[str, float]:
-    """By run, when its last message was sent."""
+async def send_evenly(farm: Farm, runs: Sequence[TestRun], lines_per_second: float) -> dict[str, float]:
+    """Sends runs at a constant speed; returns for each run when its last message was sent."""
     producer = AIOKafkaProducer(**connection(farm.admin), linger_ms=0)
     await producer.start()
     began, lines, sent = time.perf_counter(), 0, {}
@@ -122,36 +128,37 @@ async def send_evenly(farm: Farm, runs: Sequence[TestRun], lines_a_second: float
             headers = [(name, value.encode()) for name, value in message.headers.items()]
             await producer.send(farm.kafka.topic, message.value, message.key, headers=headers)
             lines += (message.value or b"").count(b"\n")
-            await asyncio.sleep(max(0.0, began + lines / lines_a_second - time.perf_counter()))
+            await asyncio.sleep(max(0.0, began + lines / lines_per_second - time.perf_counter()))
         sent[run.run_id] = time.time()
     await producer.stop()
     return sent
 
 
-def delays(farm: Farm, runs: list[TestRun], lines_a_second: float) -> list[float]:
-    """Seconds from the sending of a run's end until its verdict is in the topic, behind all other sinks."""
+def delays(farm: Farm, runs: list[TestRun], lines_per_second: float) -> list[float]:
+    """Seconds from the end of each run to its verdict in the topic, sorted. The topic is written after all other sinks."""
     farm.sinks = list(ALL_SINKS)
     warm_up = 5
     with farm.worker("--quiet") as worker:
         farm.send(one_after_the_other(runs[:warm_up], CHUNK_LINES))
         until(lambda: farm.count_stored() >= warm_up, 60, worker.text())
-        sent = asyncio.run(send_evenly(farm, runs[warm_up:], lines_a_second))
+        sent = asyncio.run(send_evenly(farm, runs[warm_up:], lines_per_second))
         until(lambda: farm.count_stored() >= len(runs), 60)
     return delays_of(farm, sent)
 
 
 def delays_of(farm: Farm, sent: Mapping[str, float]) -> list[float]:
-    found = {(record.key or b"").decode(): record.timestamp_ms / 1000 for record in farm.read(farm.kafka.verdicts_topic)}
-    return sorted(found[run_id] - moment for run_id, moment in sent.items())
+    """Seconds from the times in `sent` to the verdicts in the topic, sorted."""
+    judged = {(record.key or b"").decode(): record.timestamp_ms / 1000 for record in farm.read(farm.kafka.verdicts_topic)}
+    return sorted(judged[run_id] - moment for run_id, moment in sent.items())
 
 
 def take_over(farm: Farm, runs: list[TestRun]) -> float:
-    """Longest seconds from a run's end to its verdict when one of two workers is killed while runs come in."""
+    """The longest time in seconds from the end of a run to its verdict if one of two workers is killed meanwhile."""
     farm.sinks = ["store", "kafka"]
     with farm.worker("--quiet") as first, farm.worker("--quiet"):
         farm.send(one_after_the_other(runs[:10], CHUNK_LINES))
         until(lambda: farm.count_stored() >= 10, 60)
-        time.sleep(2 * SESSION_SECONDS)  # both are members by now
+        time.sleep(2 * SESSION_SECONDS)  # until both are members of the group
         killing = threading.Timer(3.0, first.kill)
         killing.start()
         sent = asyncio.run(send_evenly(farm, runs[10:], line_count(runs) / 30))
@@ -160,7 +167,10 @@ def take_over(farm: Farm, runs: list[TestRun]) -> float:
 
 
 def large_run(farm: Farm, run: TestRun, size: int) -> tuple[float, float, int]:
-    """Lines a second and peak MB of a worker that reads one run of so many bytes, and how often its group changed."""
+    """Reads one run of so many bytes: lines per second, peak MB, and how often the group of workers changed.
+
+    A change means that the broker took the worker for dead, because it did not answer while it worked.
+    """
     farm.sinks = ["store"]
     text = b"".join(run.sources.values())
     large = TestRun("large", {"log": text * (size // len(text) + 1)})
@@ -176,19 +186,19 @@ def large_run(farm: Farm, run: TestRun, size: int) -> tuple[float, float, int]:
 
 
 async def generation(farm: Farm) -> tuple[str, ...]:
-    """The members of the workers' group; none while it changes."""
+    """The members of the group of workers; empty while the group changes."""
     admin = AIOKafkaAdminClient(**connection(farm.admin))
     await admin.start()
     try:
-        (told,) = await admin.describe_consumer_groups([farm.kafka.group])
-        (_, _, state, _, _, members, *_) = told.groups[0]
+        (response,) = await admin.describe_consumer_groups([farm.kafka.group])
+        (_, _, state, _, _, members, *_) = response.groups[0]
         return tuple(sorted(member[0] for member in members)) if state == "Stable" else ()
     finally:
         await admin.close()
 
 
 def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
-    """Peak MB of a worker with that many open runs."""
+    """Peak MB of a worker with so many open runs."""
     farm.sinks = ["store"]
     for start in range(0, count, 1000):
         messages = []
@@ -198,7 +208,7 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
                 messages += stream
         farm.send(messages)
     farm.kafka = farm.kafka.model_copy(update={"idle_seconds": 3600.0})
-    # Runs that are over, in all partitions behind the others: their verdicts mean that all before them was read.
+    # Runs that end, after the others in all partitions: when they have verdicts, everything before them was read.
     farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"}) for number in range(40)])
     with farm.worker("--quiet") as worker:
         while farm.count_stored() < 40:
@@ -208,27 +218,36 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
 
 
 @contextmanager
-def farms(chosen: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearchServer]]:
+def servers(options: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearchServer]]:
+    """Yields an empty folder, the address of a broker, and an OpenSearch. Those without a port are started."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        search = OpenSearchServer(folder / "opensearch", chosen.opensearch_port, java_options="-Xms1g -Xmx1g")
-        broker = KafkaServer(folder / "kafka", chosen.kafka_port)
+        search = OpenSearchServer(folder / "opensearch", options.opensearch_port, java_options="-Xms1g -Xmx1g")
+        broker = KafkaServer(folder / "kafka", options.kafka_port)
         for server in (search, broker):
-            if not (chosen.kafka_port if server is broker else chosen.opensearch_port):
+            if not (options.kafka_port if server is broker else options.opensearch_port):
                 server.start()
                 stack.callback(server.stop)
         yield folder, broker.bootstrap, search
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Measure a worker on real servers.")
-    parser.add_argument("--oai", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=600)
-    parser.add_argument("--kafka-port", type=int, help="of a running broker; else one is started")
-    parser.add_argument("--opensearch-port", type=int, help="of a running server; else one is started")
-    chosen = parser.parse_args(arguments)
-    runs = [TestRun(run.run_id, run.sources) for run in read_oai(chosen.oai)[: chosen.runs]]
-    with farms(chosen) as (folder, bootstrap, search):
+    """Measures and prints the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--oai", type=Path, required=True, metavar="FILE", help="labelled OAI runs, .jsonl.xz (required)")
+    parser.add_argument("--runs", type=int, default=600, metavar="N", help="number of runs to use (default: %(default)s)")
+    parser.add_argument(
+        "--kafka-port", type=int, metavar="PORT", help="port of a running broker on this machine (default: one is started)"
+    )
+    parser.add_argument(
+        "--opensearch-port",
+        type=int,
+        metavar="PORT",
+        help="port of a running OpenSearch on this machine (default: one is started)",
+    )
+    options = parser.parse_args(arguments)
+    runs = [TestRun(run.run_id, run.sources) for run in read_oai(options.oai)[: options.runs]]
+    with servers(options) as (folder, bootstrap, search):
 
         def farm(name: str) -> Farm:
             return Farm(folder / name, bootstrap, f"bench-{name}-{uuid.uuid4().hex[:6]}")
@@ -244,25 +263,25 @@ def main(arguments: list[str] | None = None) -> None:
             plain = asyncio.run(plain_loop(chunked))
             print(f"  file path          {files:9.0f} lines/s, again {again:9.0f}")
             print(f"  worker, chunks     {chunks:9.0f} lines/s = {2 * chunks / (files + again):.2f} of the file path")
-            print(f"  worker, one line   {single:9.0f} lines/s a message each")
-            print(f"  plain aiokafka     {plain:9.0f} lines/s, chunks, only counted", flush=True)
+            print(f"  worker, one line   {single:9.0f} lines/s, each line as a message")
+            print(f"  plain aiokafka     {plain:9.0f} lines/s, chunks that are only counted", flush=True)
         for count in (1000, 10_000):
             memory = open_runs_memory(farm(f"open-{count}"), runs, count)
             print(f"{count:6,} open runs   {memory:9.0f} MB peak", flush=True)
         speed, memory, changes = large_run(farm("large"), joined(runs, JOINED)[0], 200 << 20)
-        print(f"a run of 200 MB    {speed:9.0f} lines/s, {memory:.0f} MB peak, {changes} changes of its group")
+        print(f"a run of 200 MB    {speed:9.0f} lines/s, {memory:.0f} MB peak, {changes} changes of the group")
         waited = take_over(farm("death"), runs)
-        print(f"one of two killed  {waited:9.1f} s until the last verdict that waited for it", flush=True)
-        most = 0.0
-        for _ in range(2):  # the first warms the server up
+        print(f"one of two killed  {waited:9.1f} s from the end of a run to its verdict at most", flush=True)
+        fastest = 0.0
+        for _ in range(2):  # the first one warms the server up
             full = farm("full")
             full.use_opensearch(search)
-            most = stream_path(full, runs, CHUNK_LINES, ALL_SINKS)
-        print(f"worker, all sinks  {most:9.0f} lines/s into {', '.join(ALL_SINKS)}", flush=True)
+            fastest = stream_path(full, runs, CHUNK_LINES, ALL_SINKS)
+        print(f"worker, all sinks  {fastest:9.0f} lines/s into {', '.join(ALL_SINKS)}", flush=True)
         slow = farm("delay")
         slow.use_opensearch(search)
-        waits = delays(slow, runs, most / 2)
-        print(f"run end to verdict in all sinks at half of that: median {waits[len(waits) // 2]:.2f} s, "
+        waits = delays(slow, runs, fastest / 2)
+        print(f"run end to verdict in all sinks at half that speed: median {waits[len(waits) // 2]:.2f} s, "
               f"p99 {waits[int(len(waits) * 0.99)]:.2f} s")  # fmt: skip
 
 

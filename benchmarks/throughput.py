@@ -1,9 +1,9 @@
-"""Real logs in, one page of tables out: speed and peak memory of the whole path, beside drain3 alone in the same run.
+"""Measures speed and peak memory on real logs, from bytes to verdicts, and of drain3 alone for comparison.
 
     python -m benchmarks.throughput [--data DIR] [--bundle oai5g] [--out benchmarks/results/throughput.md]
 
-Takes about six minutes. Other work on the machine moves every figure, so compare within one run only. Each case has a
-process of its own, so that its peak memory is its own.
+Writes a page of tables. Takes about six minutes. Other work on the machine changes all figures, so compare figures of one
+run only. Each case has a process of its own, so that its peak memory is its own.
 """
 
 import argparse
@@ -37,16 +37,33 @@ def main(
     ci_lines: int = CI_LINES,
     large_bytes: int = LARGE_BYTES,
 ) -> int:
-    """The tests bring smaller sizes, and a `run` without new processes."""
+    """Measures all cases and writes the page; returns the exit status.
+
+    Args:
+        argv: Command-line arguments; None for those of the process.
+        run: Measures one case, by default in a new process. Tests do it in their own.
+        ci_lines: Number of CI lines.
+        large_bytes: Size of the large runs.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--data", type=Path, default=os.environ.get("STREAM_TRIAGE_DATA") or None, help="folder of real logs"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("STREAM_TRIAGE_DATA") or None,
+        help="folder of real logs (default: the variable STREAM_TRIAGE_DATA)",
     )
-    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=RESULTS,
+        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
+    )
     args = parser.parse_args(argv)
     if args.data is None:
-        parser.error("no data: name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+        parser.error("no data; name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
     with tempfile.TemporaryDirectory(prefix="stream-triage-bench-") as folder:
         try:
             write_corpora(args.data, Path(folder), ci_lines=ci_lines, large_bytes=large_bytes)
@@ -64,8 +81,8 @@ def main(
 
 
 def in_new_process(name: str, corpora: Path, bundle: str) -> Measurement:
-    """One case, measured by a fresh Python."""
-    code = "import sys; from benchmarks.throughput import _answer; _answer(*sys.argv[1:])"
+    """Measures one case in a new Python process."""
+    code = "import sys; from benchmarks.throughput import _print_case; _print_case(*sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", code, name, str(corpora), bundle],
         cwd=Path(__file__).parents[1],
@@ -76,7 +93,7 @@ def in_new_process(name: str, corpora: Path, bundle: str) -> Measurement:
     return Measurement(**json.loads(done.stdout))
 
 
-def _answer(name: str, corpora: str, bundle: str) -> None:
+def _print_case(name: str, corpora: str, bundle: str) -> None:
     print(json.dumps(asdict(run_case(name, Path(corpora), bundle))))
 
 
@@ -84,16 +101,16 @@ def _page(measured: Mapping[str, Measurement], bundle: str) -> str:
     parts = [
         "# Throughput",
         f"{date.today().isoformat()}, {machine()}, Python {platform.python_version()}, bundle {bundle}. "
-        "Written by `python -m benchmarks.throughput`. Lines are those the product cuts (a bare CR ends one); MB are 10^6 "
-        "bytes; lines/s by wall clock, so other work on the machine counts; peak is of the case's own process.",
+        "Written by `python -m benchmarks.throughput`. Lines are counted as the product cuts them (a bare CR ends a line). "
+        "MB are 10^6 bytes. Lines/s are by wall clock, so other work on the machine counts. Each case has its own process, "
+        "whose peak memory is shown.",
         _speed_table({name: m for name, m in measured.items() if not m.stages}, measured),
-        "## Where the time goes\n\nMicroseconds a line, one clock around each stage. Assemble is the cutting of bytes into "
-        "lines; features are what the classifiers read from lines that are new; windows are the networks; verdict is what "
-        "closing a run costs, spread over its lines.",
+        "## Time by stage\n\nMicroseconds per line. *Assemble* cuts bytes into lines, *features* are what the classifiers "
+        "read from new lines, *windows* are the networks, and *verdict* is the end of a run, divided by its lines.",
         _stage_table({name.rpartition(" ")[2]: m for name, m in measured.items() if m.stages}),
-        "## What an open run keeps\n\nBytes before the run is closed, whole Python objects counted; of the OAI corpus its "
-        "longest run. The spool holds up to 8 MiB of compressed text in memory, the rest on disk, and 1,000 waiting lines "
-        "of each source.",
+        "## Memory of an open run\n\nBytes of Python objects just before the run is closed; for OAI, those of its longest "
+        "run. The spool has up to 8 MiB of compressed text in memory and the rest on disk, and up to 1,000 waiting lines of "
+        "each source.",
         _kept_table({name: m for name, m in measured.items() if m.kept}),
     ]
     return "\n\n".join(parts) + "\n"
@@ -145,13 +162,13 @@ def _kept_table(shown: Mapping[str, Measurement]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are aligned to the right."""
+    """A Markdown table. All columns except the first are aligned to the right."""
     ruled = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
 def machine() -> str:
-    """Processors, memory and system, in words."""
+    """Describes the machine: processors, memory, operating system."""
     model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ": " + platform.machine())
     memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "")
     gigabytes = f", {int(memory.split()[1]) / 1e6:.0f} GB" if memory else ""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Judges the sample runs and says how to open one. Exit status 1 of `run` means that some runs did not pass, as they should not.
+# Judges the sample runs and shows how to open one. `run` exits with status 1 because three of the samples fail.
 set -u
 triage="${BIN:-.venv/bin}/stream-triage"
 "$triage" run --config demo/settings.toml --quiet samples/tm500 || [ $? -eq 1 ] || exit

@@ -1,18 +1,28 @@
 #!/bin/sh
-# Pins every dependency with its hashes, for Python 3.11 and newer on every platform. Needs `uv` on the PATH.
+# Writes the requirement files: every package pinned with its hashes, for Python 3.11 and newer on every platform. Needs `uv`.
+# Pinned versions stay; `compile.sh --upgrade` or `compile.sh --upgrade-package NAME` moves them.
 set -eu
 cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+
+# pin FILE COMMON-OPTIONS...: the versions in requirements/FILE stay where they fit.
 pin() {
-    out=$1
+    file=$1
     shift
-    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-        --no-annotate --no-header "$@" pyproject.toml --output-file "requirements/$out"
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --no-annotate --no-header "$@" --output-file "requirements/$file"
 }
-pin run.txt --extra alerts --extra kafka --extra opensearch
-echo 'cachetools>=5.5' >"${TMPDIR:-/tmp}/overrides.$$"
-pin dev.txt --extra alerts --extra kafka --extra opensearch --extra train --group dev --group track --group baselines --override "${TMPDIR:-/tmp}/overrides.$$"
-rm "${TMPDIR:-/tmp}/overrides.$$"
-pin peers.txt --group peers
-# Only what builds the wheel, without what the package needs.
-uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-    --group build --output-file requirements/build.txt
+
+# run, dev, train and track end up in one environment, so each keeps to the versions of those before it; the users' come
+# first. The one exception: drain3 asks for an old cachetools, which MLflow cannot use, and works with a newer one.
+pin run.txt "$@" --extra alerts --extra kafka --extra opensearch pyproject.toml
+pin dev.txt "$@" --group dev --constraint requirements/run.txt
+pin train.txt "$@" --group train --constraint requirements/run.txt --constraint requirements/dev.txt
+sed '/^cachetools==/,/[^\\]$/d' requirements/run.txt >"$work/run.txt"
+pin track.txt "$@" --group track --constraint "$work/run.txt" --constraint requirements/dev.txt \
+    --constraint requirements/train.txt
+# These have environments of their own.
+pin build.txt "$@" --group build
+pin mutants.txt "$@" --group mutants
+pin peers.txt "$@" --group peers pyproject.toml

@@ -1,4 +1,4 @@
-"""`python -m stream_triage` is `stream-triage`."""
+"""`python -m stream_triage` runs the command `stream-triage`."""
 
 from stream_triage.cli import main
 

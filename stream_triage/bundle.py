@@ -1,7 +1,8 @@
-"""Opens a model bundle: a folder with everything that turns lines into a verdict.
+"""A folder in, a checked model bundle out: everything that turns lines into a verdict.
 
-Every file is listed in `card.json` with its SHA-256 and read only after that was checked. Nothing in a bundle can execute
-code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`, networks are ONNX files read from memory.
+Every file is listed in `card.json` with its SHA-256, and nothing is used before its checksum is compared. Nothing in a
+bundle can execute code: text is JSON, numbers are `.npz` arrays read with `allow_pickle=False`, networks are ONNX files read
+from memory.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ __all__ = [
     "CARD_SCHEMA_VERSION",
     "Bundle",
     "Card",
-    "bundle_places",
     "find_bundle",
     "replaceable_files",
+    "searched_folders",
     "write_bundle",
 ]
 
@@ -38,7 +39,7 @@ _PACKAGE_FOLDER = Path(__file__).parent
 
 
 class Card(BaseModel):
-    """What a bundle is, what it was made from and how well it does."""
+    """What a bundle contains, what it was made from, and its scores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,14 +51,17 @@ class Card(BaseModel):
     passing_label: str
     masking_version: int
     numbers: Literal["magnitude", "removed", "valued"] = Field(
-        default="magnitude", description="what masking tells of a number; see stages/normalise.py"
+        default="magnitude", description="what masking keeps of a number; see stages/normalise.py"
     )
     classifiers: dict[Literal["terms", "procedures", "charcnn"], float] = Field(
-        min_length=1, description="the classifiers that decide, each with its share in the label scores"
+        min_length=1,
+        description="the classifiers that decide, each with its share in the label scores; the shares add up to 1",
     )
-    temperature: float = Field(default=1.0, gt=0, description="the shared scores are divided by it")
+    temperature: float = Field(
+        default=1.0, gt=0, description="the combined scores are divided by it, so that probabilities are calibrated"
+    )
     detectors: tuple[Literal["profile", "next_key"], ...] = Field(
-        default=("profile",), description="what the anomaly score is made from; `profile` is always there"
+        default=("profile",), description="the detectors that the anomaly score is made from; `profile` is required"
     )
     review_below_confidence: float = Field(
         ge=0, le=1, description="a verdict less confident than this is marked `needs_review`"
@@ -66,13 +70,13 @@ class Card(BaseModel):
         ge=0, le=1, description="a run with a smaller share of known lines is marked `needs_review`"
     )
     files: dict[str, str] = Field(description="file name to SHA-256")
-    training: dict[str, Any] = Field(default_factory=dict, description="data, its source and fingerprint, seed, versions")
+    training: dict[str, Any] = Field(default_factory=dict, description="data, with source and fingerprint, seed, versions")
     scores: dict[str, Any] = Field(default_factory=dict, description="held-out scores, written by training/evaluate.py")
 
     @model_validator(mode="after")
     def _holds_together(self) -> "Card":
         if self.passing_label not in self.labels:
-            raise ValueError(f"passing_label {self.passing_label!r} is none of the labels")
+            raise ValueError(f"passing_label {self.passing_label!r} is not one of the labels")
         if min(self.classifiers.values()) <= 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
             raise ValueError("shares of the classifiers must be above 0 and add up to 1")
         if "profile" not in self.detectors:
@@ -81,7 +85,13 @@ class Card(BaseModel):
 
 
 class Bundle:
-    """The checked content of a bundle folder."""
+    """The content of a bundle, with its checksums compared.
+
+    Args:
+        card: The card.
+        files: Content by file name.
+        place: Where the bundle comes from, for error messages.
+    """
 
     def __init__(self, card: Card, files: Mapping[str, bytes], place: str = "memory") -> None:
         self.card = card
@@ -92,26 +102,29 @@ class Bundle:
     def open(cls, folder: Path) -> "Bundle":
         """Reads and checks a bundle.
 
-        Raises `BundleError` that says what is wrong: no card, a card of another schema, a missing or changed file.
+        Raises:
+            BundleError: If there is no card, if the card is not valid or has another schema version, or if a file is missing
+                or changed.
         """
         card = _read_card(folder)
         return cls(card, {name: _read_checked(folder, name, digest) for name, digest in card.files.items()}, str(folder))
 
     def json(self, name: str) -> Any:
-        """Content of a JSON file."""
+        """The content of a JSON file."""
         try:
             return json.loads(self.text(name))
         except ValueError as error:
             raise BundleError(f"{name} of bundle {self.place} is not valid JSON: {error}") from None
 
     def text(self, name: str) -> str:
+        """The content of a UTF-8 file."""
         try:
             return self.data(name).decode()
         except UnicodeDecodeError as error:
             raise BundleError(f"{name} of bundle {self.place} is not UTF-8 text: {error}") from None
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays of an `.npz` file; arrays of objects, which could hide code, are refused."""
+        """The arrays of an `.npz` file. Arrays of objects are rejected, since they could execute code."""
         try:
             with np.load(io.BytesIO(self.data(name)), allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
@@ -119,40 +132,47 @@ class Bundle:
             raise BundleError(f"{name} of bundle {self.place} is not a readable array file: {error}") from None
 
     def data(self, name: str) -> bytes:
-        """Checked content of one file. Raises `BundleError` where the bundle has no such file."""
+        """The content of a file. This and the methods above raise `BundleError` if the file is missing or not readable."""
         if name not in self._files:
             raise BundleError(f"bundle {self.place} has no {name}; rebuild it with the command in models/README.md")
         return self._files[name]
 
 
-def bundle_places(folders: Sequence[Path] = ()) -> list[Path]:
-    """Folders that may hold bundles, in the order they are searched."""
+def searched_folders(folders: Sequence[Path] = ()) -> list[Path]:
+    """Folders in which bundles are looked up by name, in this order; `folders` come first."""
     return [*folders, _PACKAGE_FOLDER / "models", _PACKAGE_FOLDER.parent / "models"]
 
 
 def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
-    """Folder of the bundle called `name`, or `name` itself where it is the path of one."""
+    """The folder of a bundle.
+
+    Args:
+        name: Name of the bundle, or path of its folder.
+        folders: Folders to search before those that come with stream-triage.
+
+    Raises:
+        BundleError: If there is no such bundle. The message names those that exist.
+    """
     path = Path(name).expanduser()
     if ("/" in name or name in (".", "..")) and (path / CARD_NAME).is_file():
         return path
-    places = bundle_places(folders)
-    for place in places:
-        if (place / name / CARD_NAME).is_file():
-            return place / name
-    known = sorted({card.parent.name for place in places for card in place.glob(f"*/{CARD_NAME}")})
-    raise BundleError(
-        f"no bundle called {name!r}; "
-        + (f"there is {', '.join(known)}" if known else "no bundle was found at all")
-        + "; set `bundle` to one of these or to a folder with a card.json"
-    )
+    searched = searched_folders(folders)
+    for folder in searched:
+        if (folder / name / CARD_NAME).is_file():
+            return folder / name
+    known = sorted({card.parent.name for folder in searched for card in folder.glob(f"*/{CARD_NAME}")})
+    remedy = f"set `bundle` to {', '.join(known)} or a folder with a card.json" if known else "no bundle is installed"
+    raise BundleError(f"there is no bundle called {name!r}; {remedy}")
 
 
 def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle:
-    """Writes a bundle with the checksums of its files filled in; an older one in that folder is replaced.
+    """Writes a bundle, with the checksums of its files in the card. An older bundle in the folder is replaced.
 
-    All is written beside the old files first and moved over them at the end, the card last. What fails or is interrupted
-    leaves the old bundle; a process killed while it moves leaves one that its checksums refuse. Raises `BundleError` where
-    the folder holds something else, or cannot be written.
+    The files are written to a temporary folder and then moved over the old ones, the card last. An error or interrupt leaves
+    the old bundle. A process that is killed while it moves files leaves a bundle that does not match its checksums.
+
+    Raises:
+        BundleError: If the folder contains something else, or cannot be written.
     """
     card = card.model_copy(update={"files": {name: _digest(data) for name, data in sorted(files.items())}})
     old = replaceable_files(folder)
@@ -161,9 +181,9 @@ def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle
     written = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Inside, since only there is it sure to be the same file system.
+        # Inside the folder, so that it is on the same file system and files can be moved.
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
-            _write_by_way_of(Path(staging), folder, content, old)
+            _write_and_move(Path(staging), folder, content, old)
         written = True
     except OSError as error:
         raise BundleError(f"bundle {folder} cannot be written: {error.strerror or error}") from None
@@ -175,9 +195,10 @@ def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle
 
 
 def replaceable_files(folder: Path) -> frozenset[str]:
-    """Files of the bundle that lies in this folder, as its card lists them; none where the folder is new or empty.
+    """The files of the bundle in this folder, as its card lists them; none if the folder is new or empty.
 
-    Raises `BundleError` for a folder of something else: what is not ours is never removed.
+    Raises:
+        BundleError: If the folder contains something else, which must not be removed.
     """
     try:
         names = {path.name for path in folder.iterdir()}
@@ -194,8 +215,8 @@ def replaceable_files(folder: Path) -> frozenset[str]:
     return frozenset(name for name in {*(listed or ()), CARD_NAME} if name in names and (folder / name).is_file())
 
 
-def _write_by_way_of(staging: Path, folder: Path, content: Mapping[str, bytes], old: Collection[str]) -> None:
-    """Writes `content` to `staging`, then moves it over what is in `folder`; puts back what was there if that fails."""
+def _write_and_move(staging: Path, folder: Path, content: Mapping[str, bytes], old: Collection[str]) -> None:
+    """Writes `content` to `staging`, then moves it to `folder`. Restores the `old` files if that fails."""
     kept = staging / "old"
     kept.mkdir()
     before = [name for name in {*content, *old} if (folder / name).is_file()]
@@ -224,18 +245,18 @@ def _read_card(folder: Path) -> Card:
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}: {CARD_NAME}") from None
     except ValueError as error:
         raise BundleError(f"{folder / CARD_NAME} is not valid JSON: {error}") from None
-    found = raw.get("schema_version") if isinstance(raw, dict) else None
-    if found != CARD_SCHEMA_VERSION:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != CARD_SCHEMA_VERSION:
         raise BundleError(
-            f"{folder / CARD_NAME} has schema version {found}, this installation reads {CARD_SCHEMA_VERSION}; "
+            f"{folder / CARD_NAME} has schema version {version}, this installation reads {CARD_SCHEMA_VERSION}; "
             "rebuild the bundle or install a matching version"
         )
     try:
         return Card.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{folder / CARD_NAME}: {place + ': ' if place else ''}{first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{folder / CARD_NAME}: {field + ': ' if field else ''}{first['msg']}") from None
 
 
 def _read_checked(folder: Path, name: str, digest: str) -> bytes:

@@ -1,11 +1,11 @@
-"""Every error the product raises on purpose. Messages state what is wrong and what to do about it.
+"""Every error that the product raises on purpose. Messages state what is wrong and what to do about it.
 
 StreamTriageError
 ├── SettingsError    a setting, rule or pattern that cannot work
 ├── BundleError      a model bundle that cannot be trusted or read
 ├── InputError       input that cannot be read at all
-└── StoreError       a verdict or run text that cannot be stored or found
-    └── RunNotFound
+└── StoreError       a verdict or text that cannot be stored or read, or a server that cannot be used
+    └── RunNotFound  an id that stands for no run, or for several
 """
 
 import traceback
@@ -15,7 +15,7 @@ __all__ = ["BundleError", "InputError", "RunNotFound", "SettingsError", "StoreEr
 
 
 class StreamTriageError(Exception):
-    """Base of all errors raised on purpose; anything else is a bug."""
+    """Any error that is raised on purpose; another exception is a bug."""
 
 
 class SettingsError(StreamTriageError):
@@ -27,15 +27,15 @@ class BundleError(StreamTriageError):
 
 
 class InputError(StreamTriageError):
-    """Input that cannot be read at all."""
+    """Input that cannot be read at all, or too much of which is rejected."""
 
 
 class StoreError(StreamTriageError):
-    """A verdict or a run's text that cannot be stored or read back."""
+    """A verdict or a run's text that cannot be stored or read, or a server that cannot be used; trying again may help."""
 
 
 class RunNotFound(StoreError):
-    """No run, or more than one, answers to the given id."""
+    """No run has the given id or part of an id, or several have it."""
 
 
 def fault_place(error: BaseException) -> str:

@@ -1,4 +1,8 @@
-"""Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and later topics alike."""
+"""Events of a source in, verdicts into every sink: keeps the open runs, of files, streams and topics alike.
+
+An error must cost no more than it has to. A sink that fails costs no verdict: what it could not take is tried again with the
+next flush. A run whose text cannot be kept costs no other run. `costs_run` says which errors cost a run; others are raised.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,11 +18,15 @@ from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, versio
 
 __all__ = ["Intake", "Tally"]
 
-# Queued text, over all open runs, at which the models get to work.
+# Queued text, over all open runs, at which the models get to work: they are much faster on batches.
 ADVANCE_BYTES = 2 * 1024 * 1024
-# Verdicts wait for company at most this long before they are made durable.
+# Verdicts are flushed when there are so many, or when the last flush is so long ago: a flush costs a sink a disk access or a
+# request, whatever it holds.
 FLUSH_VERDICTS = 100
 FLUSH_SECONDS = 1.0
+# Ids that were changed by redaction and are remembered to notice that two runs share one. A worker runs for months; when
+# there are more, the ones not seen for longest are forgotten, and two runs that lie that far apart go unnoticed.
+MAX_REDACTED_IDS = 10_000
 
 
 @dataclass
@@ -26,25 +34,44 @@ class Tally:
     """What an intake has seen so far."""
 
     runs: int = 0
+    """Runs with a verdict."""
     unclean: int = 0
+    """Of these, runs that did not pass cleanly (`Verdict.clean`)."""
     lines: int = 0
+    """Lines of these runs."""
     errors: int = 0
+    """Problems that were errors."""
     kept_earlier: int = 0
+    """Verdicts that differ from the stored one of the same run, which counts all the same."""
     store_errors: list[str] = field(default_factory=list)
+    """What sinks could not do, each message once."""
 
 
 class _Unwritten(NamedTuple):
+    """A verdict that these sinks could not take, and the text of its run, which stays open for them."""
+
     sinks: Sequence[Sink]
     verdict: Verdict
     text: RunText
 
 
 class Intake:
-    """`handle` is what a source pushes events to; `on_verdict` and `on_problem` are told of each as they come.
+    """Keeps a session for each open run and gives its verdict at its end. `handle` is what a source pushes events to.
 
-    `store`, one of the sinks, is asked for earlier verdicts on the same runs; `again` replaces them. Verdicts are flushed
-    as they become many or old, unless `flushes` is false: then the caller does so. `costs_run` tells errors that cost only
-    the run they come from; others go up. `owner` names the team of a verdict. `live` tells of runs that go on.
+    Args:
+        triage: Judges the runs.
+        sinks: Get every verdict, in this order, with the text of the run.
+        store: The sink that is asked for an earlier verdict of the same run.
+        again: A verdict replaces the stored one of the same text. Without it, the stored one counts.
+        clock: Gives the time of verdicts and paces flushes.
+        headers: Labels of all runs; those of a chunk outrank them.
+        on_verdict: Called with each final verdict, before it is durable.
+        on_problem: Called with each problem, redacted.
+        on_given_up: Called with the id of a run that gets no verdict, and the reason.
+        flushes: Verdicts are flushed when they are many or old; if false, only when the caller calls `flush`.
+        costs_run: Whether an error costs the run that it comes from. Other errors are raised from `handle`.
+        owner: Names the team of a verdict.
+        live: Gives verdicts of runs that are still open.
     """
 
     def __init__(
@@ -79,15 +106,19 @@ class Intake:
         self._live = live
         self._open: dict[str, Session] = {}
         self._fed: dict[str, Session] = {}
+        """Open runs that got text since the models last ran."""
         self._unwritten: list[_Unwritten] = []
         self._given_up: set[str] = set()
-        self._namesakes: dict[str, str] = {}
+        """Runs that get no verdict and whose end has not come: their text is dropped until then."""
+        self._redacted_ids: dict[str, str] = {}
+        """By id without identities, the id of the run that had it first; the one used last is the last one."""
         self._queued_bytes = 0
         self._unflushed = 0
         self._last_flush = self._clock.monotonic()
         self.tally = Tally()
 
     def handle(self, event: Event) -> None:
+        """Takes one event. Raises errors that cost more than a run, see `costs_run`; a failing sink raises nothing."""
         if isinstance(event, Chunk):
             self._take(event)
         elif isinstance(event, RunEnd):
@@ -101,16 +132,16 @@ class Intake:
             self._flush_when_due()
 
     def discard_open(self, run_ids: Iterable[str] | None = None) -> list[str]:
-        """Lets go of these runs, or of all, whose end did not come; gives the ids they are shown by."""
-        left = []
+        """Discards these open runs, or all, without a verdict; returns their ids without identities."""
+        discarded = []
         for run_id in list(self._open if run_ids is None else run_ids):
             self._given_up.discard(run_id)
             self._fed.pop(run_id, None)
-            self._over(run_id)
+            self._end_live(run_id)
             if session := self._open.pop(run_id, None):
                 session.text.close()
-                left.append(session.run_id)
-        return left
+                discarded.append(session.run_id)
+        return discarded
 
     @property
     def unflushed(self) -> int:
@@ -118,7 +149,10 @@ class Intake:
         return self._unflushed
 
     def flush(self) -> bool:
-        """Makes all verdicts so far durable; false when a sink could not, which stands in the tally and is tried again."""
+        """Makes all verdicts so far durable; false if a sink could not: the tally says why, and the next call tries again.
+
+        All sinks are flushed, also after one has failed: what the others have is durable then.
+        """
         waiting, self._unwritten = self._unwritten, []
         for unwritten in waiting:
             self._write(*unwritten)
@@ -130,7 +164,7 @@ class Intake:
         return True
 
     def close(self) -> None:
-        """Closes the sinks. What one could not do stands in the tally, and does not keep the others from closing."""
+        """Closes all sinks, also after one has failed; the tally says what they could not do."""
         for sink in self._sinks:
             self._guarded(sink.close)
         for unwritten in self._unwritten:
@@ -142,13 +176,13 @@ class Intake:
         if session is None:
             session = self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
         elif headers:
-            session.tell(headers)
+            session.add_headers(headers)
         return session
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.run_id in self._given_up:
             return
-        if not self._costing(chunk.run_id, partial(self._feed, chunk)):
+        if not self._survives(chunk.run_id, partial(self._feed, chunk)):
             self._given_up.add(chunk.run_id)
             return
         self._queued_bytes += len(chunk.data)
@@ -161,22 +195,24 @@ class Intake:
         self._fed[chunk.run_id] = session
 
     def _advance(self) -> None:
-        """Runs the models over what came since; with thousands of open runs, most have nothing."""
+        """Runs the models over what came since the last time. Of thousands of open runs, most have nothing new."""
         self._queued_bytes = 0
         fed, self._fed = self._fed, {}
         if self._live:
             self._live.came(fed)
         try:
             self._triage.advance(fed.values())
-        except Exception as error:  # of one run or of several; the others go on
+        except Exception as error:
             if not self._costs_run(error):
                 raise
+            # The batch does not say which run it was: each is tried alone. A session that raised raises again, since it
+            # has lost lines; one that did not goes on where the batch stopped.
             for run_id, session in fed.items():
-                if not self._costing(run_id, partial(self._triage.advance, [session])):
-                    self._given_up.add(run_id)  # its text goes on coming until it ends
+                if not self._survives(run_id, partial(self._triage.advance, [session])):
+                    self._given_up.add(run_id)
 
-    def _costing(self, run_id: str, step: Callable[[], None]) -> bool:
-        """False when the step raised what costs the run, which is given up then."""
+    def _survives(self, run_id: str, step: Callable[[], None]) -> bool:
+        """Runs the step; false if it raised an error that costs the run, which gets no verdict then."""
         try:
             step()
         except Exception as error:
@@ -187,9 +223,9 @@ class Intake:
         return True
 
     def _give_up(self, run_id: str, error: Exception) -> None:
-        """A run whose text could not be kept has no verdict: half of its lines would judge it wrongly."""
+        """Ends a run without a verdict: half of its lines would judge it wrongly."""
         self._fed.pop(run_id, None)
-        self._over(run_id)
+        self._end_live(run_id)
         session = self._open.pop(run_id, None)
         if session:
             session.text.close()
@@ -200,8 +236,11 @@ class Intake:
 
     def _note(self, problem: Problem) -> None:
         run_id = problem.run_id
-        told = run_id is None or run_id in self._given_up or self._costing(run_id, partial(self._damage, run_id, problem))
-        if run_id is not None and not told:
+        if (
+            run_id is not None
+            and run_id not in self._given_up
+            and not self._survives(run_id, partial(self._damage, run_id, problem))
+        ):
             self._given_up.add(run_id)
         self.tally.errors += problem.error
         if self._on_problem:
@@ -217,12 +256,12 @@ class Intake:
             self._given_up.remove(run_id)
             return
         judged: list[Verdict] = []
-        if not self._costing(run_id, lambda: judged.append(self._judge(end))):
+        if not self._survives(run_id, lambda: judged.append(self._judge(end))):
             return
         verdict = judged[0]
         del self._open[run_id]
-        self._over(run_id)
-        self._note_namesake(run_id, verdict.run_id)
+        self._end_live(run_id)
+        self._check_redacted_id(run_id, verdict.run_id)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
         self.tally.lines += verdict.lines
@@ -240,14 +279,15 @@ class Intake:
         return verdict
 
     def _finished(self, verdict: Verdict) -> Verdict:
+        """With what the pipeline does not know: its verdict depends on the text alone."""
         return verdict.model_copy(update={"time": self._clock.now(), "team": self._owner(verdict)})
 
-    def _over(self, run_id: str) -> None:
+    def _end_live(self, run_id: str) -> None:
         if self._live:
             self._live.over(run_id)
 
     def _write(self, sinks: Sequence[Sink], verdict: Verdict, text: RunText) -> None:
-        """Hands a verdict to these sinks. The text stays open for those that could not take it."""
+        """Writes a verdict to these sinks. The text stays open for those that could not take it."""
         failed = [sink for sink in sinks if not self._guarded(lambda sink=sink: sink.write(verdict, text))]  # type: ignore[misc]
         if failed:
             self._unwritten.append(_Unwritten(failed, verdict, text))
@@ -255,11 +295,11 @@ class Intake:
             text.close()
 
     def _versioned(self, verdict: Verdict) -> Verdict:
-        """Above the stored verdict of the same text where that is to be replaced; else the difference is counted."""
+        """The verdict with a version that replaces the stored one of the same text if it should, and else does not."""
         try:
             earlier = self._store.find(verdict.run_id) if self._store else None
-        except StoreError as error:  # the verdict is good all the same
-            self._tell(error)
+        except StoreError as error:  # the verdict is right all the same
+            self._note_store_error(error)
             return verdict
         if earlier is None:
             return verdict
@@ -269,11 +309,17 @@ class Intake:
         self.tally.kept_earlier += otherwise and earlier.version >= version
         return verdict.model_copy(update={"version": version})
 
-    def _note_namesake(self, run_id: str, shown: str) -> None:
-        """Two runs whose ids differ in nothing but an identity count as one in the store: that must not go unseen."""
-        if run_id != shown and self._namesakes.setdefault(shown, run_id) != run_id:
+    def _check_redacted_id(self, run_id: str, redacted: str) -> None:
+        """Reports that two runs differ in nothing but an identity: without it they share an id, and one verdict is kept."""
+        if run_id == redacted:
+            return
+        first = self._redacted_ids.pop(redacted, run_id)
+        self._redacted_ids[redacted] = first
+        if len(self._redacted_ids) > MAX_REDACTED_IDS:
+            del self._redacted_ids[next(iter(self._redacted_ids))]
+        if first != run_id:
             reason = "another run has this id once identities are removed; set redaction.pseudonym_key to keep them apart"
-            self._note(Problem(shown, reason))
+            self._note(Problem(redacted, reason))
 
     def _flush_when_due(self) -> None:
         if not self._flushes:
@@ -283,14 +329,14 @@ class Intake:
             self.flush()
 
     def _guarded(self, step: Callable[[], None]) -> bool:
-        """A sink that fails must not cost the verdicts of the runs to come."""
+        """Runs a step of a sink; false if the sink failed. Other sinks, and later runs, go on."""
         try:
             step()
         except StoreError as error:
-            self._tell(error)
+            self._note_store_error(error)
             return False
         return True
 
-    def _tell(self, error: StoreError) -> None:
+    def _note_store_error(self, error: StoreError) -> None:
         if str(error) not in self.tally.store_errors:
             self.tally.store_errors.append(str(error))

@@ -1,4 +1,8 @@
-"""What the edges owe the pipeline and each other. Each protocol has one contract test suite in tests/edges."""
+"""What the edges owe the pipeline and each other. Each protocol has one suite of contract tests in tests/edges.
+
+What a disk, a server or a lock did is raised as `StoreError`, which names the remedy. Nothing here is thread-safe unless it
+says so.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -24,9 +28,17 @@ Handle = Callable[[Event], None]
 
 
 class Source(Protocol):
-    """Pushes events to `handle` until there are no more, or until interrupted."""
+    """Where runs come from. It pushes events, so that files, standard input and a topic look alike to what takes them."""
 
-    def run(self, handle: Handle) -> None: ...
+    def run(self, handle: Handle) -> None:
+        """Calls `handle` with each event until there are no more, or until interrupted.
+
+        The chunks of one source of a run come in order, and all of them before the `RunEnd` of the run; runs may be
+        interleaved. Bytes may be cut anywhere. Input that cannot be read becomes a `Problem`, and the rest goes on.
+
+        Raises:
+            InputError: nothing can be read at all.
+        """
 
 
 class RunText(Protocol):
@@ -35,36 +47,55 @@ class RunText(Protocol):
     def sources(self) -> Sequence[str]:
         """Names of the sources, sorted."""
 
-    def line_count(self, source: str) -> int: ...
+    def line_count(self, source: str) -> int:
+        """Lines of a source; 0 for one that is not known."""
 
     def read(self, source: str, first: int, last: int) -> list[str]:
-        """Lines `first` to `last`, counted from 1, both included; what lies outside is left out."""
+        """Lines `first` to `last`, both included, without line ends. Numbers begin with 1; those outside are skipped."""
 
     def close(self) -> None:
-        """Lets go of files and memory."""
+        """Frees files and memory. Reading raises `StoreError` then; closing twice does nothing."""
 
 
 class Spool(RunText, Protocol):
-    """A run's text while the run is open: lines are appended per source and can be read back at any time."""
+    """A run's text while the run is open: it grows, and what was appended can be read back at any time."""
 
-    def append(self, source: str, lines: Sequence[str]) -> None: ...
+    def append(self, source: str, lines: Sequence[str]) -> None:
+        """Adds lines, without line ends, after those that the source has.
+
+        Raises:
+            StoreError: there is no space. The lines were taken all the same and can be read, so that no number shifts.
+        """
 
 
 class Sink(Protocol):
-    """Takes verdicts. A higher version never gives way to a lower one; an equal one counts as written."""
+    """Where verdicts go. Writing may buffer; only `flush` promises that nothing is lost.
+
+    A verdict may be written again, after a crash or a failed flush. Of two verdicts on one run the higher version counts,
+    whichever comes first; an equal version counts as written and changes nothing. Sinks that can only append may repeat an
+    equal verdict.
+    """
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
-        """Takes one verdict, with the text of its run where there is one. May buffer until `flush`."""
+        """Takes one verdict, with the text of its run where there is one; the text is not closed.
+
+        Raises:
+            StoreError: the verdict was not taken. The caller writes it again, with the text.
+        """
 
     def flush(self) -> None:
-        """Returns when everything written is durable. Raises `StoreError` and keeps what it could not write."""
+        """Returns once everything written is durable: it survives a crash of the process and of the machine.
+
+        Raises:
+            StoreError: not everything is. The sink keeps what is not and tries again with the next flush.
+        """
 
     def close(self) -> None:
-        """Flushes and lets go; writing afterwards raises `StoreError`."""
+        """Flushes and frees what it holds. Writing raises `StoreError` then; closing twice does nothing."""
 
 
 class StoredRun(NamedTuple):
-    """One row of a listing."""
+    """One row of a listing; the fields are those of `Verdict`."""
 
     run_id: str
     time: datetime | None
@@ -81,79 +112,114 @@ class StoredRun(NamedTuple):
 
 
 class Forgets(Protocol):
-    """A place of verdicts or texts."""
+    """What keeps verdicts or texts and can remove a run."""
 
     def forget(self, run_id: str) -> bool:
-        """Removes every trace of the run (full id); false when there was none, or none can be seen."""
+        """Removes every trace of the run, by its full id; false if there was none, or if none can be seen.
+
+        Raises:
+            StoreError: traces may be left. Forgetting again removes the rest.
+        """
 
 
 class Store(Sink, Forgets, Protocol):
-    """A sink that can be asked."""
+    """A sink that can be queried. Queries see what was flushed."""
 
     def runs(
         self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
     ) -> list[StoredRun]:
-        """Newest first. `search` finds words in the kept lines; `unclean` leaves out clean passes."""
+        """Runs, newest first.
+
+        Args:
+            label: Only runs with this label.
+            search: Only runs with a kept line that has all of these words, or words that begin with them.
+            unclean: Only runs that did not pass cleanly (`Verdict.clean`).
+            limit: As many at most.
+        """
 
     def get(self, run_id: str) -> Verdict:
-        """The verdict of `full_id(run_id)`."""
+        """The verdict of the run `full_id(run_id)`. Raises as `full_id` does."""
 
     def find(self, run_id: str) -> StoredRun | None:
-        """The stored run of this very id, if there is one."""
+        """The stored run with exactly this id; None if there is none."""
 
     def full_id(self, run_id: str) -> str:
-        """The id that is meant by an id or a part of one. Raises `RunNotFound`, naming candidates."""
+        """The id of the stored run that an id, or a part of one, stands for.
+
+        Raises:
+            RunNotFound: it stands for none, or for several; the message names some of them.
+        """
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
-        """Removes runs older than `before` and all but the newest `keep`; gives their ids."""
+        """Removes runs older than `before`, and all but the newest `keep`; returns their ids."""
 
 
 class DeadLetters(Protocol):
-    """Keeps what was refused, with the reason and as it came."""
+    """Keeps what was rejected, as it came, with the reason."""
 
     def put(self, letter: DeadLetter) -> None:
-        """Takes one. May buffer until `flush`."""
+        """Takes one letter. It is durable after `flush`; after a crash it may be there twice."""
 
     def flush(self) -> None:
-        """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
+        """Returns once everything put is durable. Raises `StoreError` and keeps what is not for the next flush."""
 
 
 class RunLog(Protocol):
-    """Remembers which runs of a topic are over, so that a worker that reads messages again knows."""
+    """Remembers which runs of a topic have ended, and where: a worker that reads their messages again ends them there."""
 
     def closed(self, partition: int) -> list[ClosedRun]:
-        """The remembered runs of a partition, those of other processes too."""
+        """The remembered runs of a partition, flushed by this or any other worker of the group; the order does not matter.
+
+        The last entry of a run id counts. Old entries may be missing: a late line of such a run begins a new one.
+        """
 
     def put(self, partition: int, run: ClosedRun) -> None:
-        """Takes one. May buffer until `flush`."""
+        """Takes one entry. It is durable after `flush`, and only then may a sink get the run's verdict."""
 
     def flush(self) -> None:
-        """Returns when everything put is durable. Raises `StoreError` and keeps what it could not write."""
+        """Returns once everything put is durable. Raises `StoreError` and keeps what is not for the next flush."""
 
 
 class RecordHandler(Protocol):
-    """What the messages of a topic go to, step by step; `Engine` is one. Called from one thread, `interrupt` and
-    `positions` from any."""
+    """What the messages of a topic go to, step by step; `Engine` is one.
 
-    def handle(self, records: Iterable[Record]) -> None: ...
+    Steps are called one after the other, from any thread; `interrupt`, `positions` and `errors` at any time. After a step
+    has raised, `flush` returns false and the positions stay: the messages must be read again by a new handler.
+    """
+
+    def handle(self, records: Iterable[Record]) -> None:
+        """Takes messages, those of one partition in order of their offsets. A message that was taken before is ignored.
+
+        Raises:
+            StoreError: a message could not be taken.
+        """
 
     def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
-        """Where a partition ended at a time, by `clock.monotonic`."""
+        """The partition ended at `end_offset` at a time, in seconds of `Clock.monotonic`.
+
+        With it the handler can tell silence from messages that wait in the topic.
+        """
 
     def tick(self) -> None:
-        """Ends runs that have been silent or open too long."""
+        """Ends runs that have been silent or open for too long. Called about once a second."""
 
     def flush(self) -> bool:
-        """Makes everything so far durable; false when it must be tried again, for the `errors`."""
+        """Makes everything so far durable and moves `positions`; false if it must be tried again, see `errors`.
 
-    def revoke(self, partitions: Iterable[int]) -> None: ...
+        Raises:
+            InputError: too much was rejected; the worker must stop.
+        """
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Forgets partitions that other workers read from now on, with their open runs and positions."""
 
     def interrupt(self) -> None:
-        """The step under way ends before its next message."""
+        """Ends the step under way before its next message, and all further ones at once, until `revoke`."""
 
     @property
     def positions(self) -> dict[int, int]:
-        """By partition, the offset to commit."""
+        """By partition, the offset to commit: everything that came of the messages before it is durable."""
 
     @property
-    def errors(self) -> list[str]: ...
+    def errors(self) -> list[str]:
+        """Why the last flush returned false; empty if it was interrupted."""

@@ -1,4 +1,7 @@
-"""What flows between the parts: chunks in, verdicts out. All frozen; `Verdict` has a published, versioned JSON schema."""
+"""What flows between the parts: chunks in, verdicts out.
+
+All of it is frozen. `Verdict` has a published JSON schema (docs/verdict.schema.json), made from the descriptions here.
+"""
 
 import math
 from collections.abc import Mapping
@@ -35,12 +38,13 @@ __all__ = [
 ]
 
 VERDICT_SCHEMA_VERSION: Literal[1] = 1
+# Bits of a verdict's version below those that count how often the run was judged again; enough for runs of 100 TB.
 TRIAGE_SHIFT = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Bytes of one run's source, cut anywhere. `headers` count once per run, the first ones that come."""
+    """Bytes of one source of a run, cut anywhere. Of each header of a run, the first value counts."""
 
     run_id: str
     data: bytes
@@ -50,7 +54,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """All of a run has been seen; its verdict is due. `started` is the lowest time its messages carry, where they do."""
+    """All of a run has come; its verdict is due. `started` is the lowest time of its messages, where they have one."""
 
     run_id: str
     started: datetime | None = None
@@ -58,10 +62,10 @@ class RunEnd:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Input that could not be read, or not whole.
+    """Input that could not be read, or only in part.
 
-    With a `run_id` the run goes on with what could be read and its verdict says so; without, nothing of `path` was used.
-    `error` is false for what was passed over as expected (a picture in a folder of logs).
+    With a `run_id`, the run goes on with what could be read, and its verdict says so. Without one, nothing of `path` was
+    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs.
     """
 
     path: str
@@ -73,14 +77,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed and nothing came: a chance to close idle runs and to write what waits."""
+    """Time has passed and nothing came: a chance to work on what is queued and to flush what waits."""
 
 
 Event = Chunk | RunEnd | Problem | Tick
 
 
 class Record(NamedTuple):
-    """One message of a topic, as it came. The timestamp is in milliseconds since 1970, as the broker keeps it."""
+    """One message of a topic, as it came. The timestamp is in milliseconds since 1970, as the broker has it."""
 
     topic: str
     partition: int
@@ -92,11 +96,12 @@ class Record(NamedTuple):
 
 
 class ClosedRun(NamedTuple):
-    """A run of a partition that is over: all its messages lie between these offsets, both included.
+    """A run of a partition that has ended: all its messages lie between two offsets, both included.
 
-    `key` is that of its messages; `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes
-    on as another. Of the last message, `pieces` counts those up to its end, where others follow: the message is cut before
-    lines that start a run and behind lines that end one.
+    It is what a worker must know to end the run in the same way when it reads it again. `key` is the key of its messages;
+    `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes on as another run. `pieces` is
+    set if the last message goes on after the end: a message is cut before lines that start a run and after lines that end
+    one, and so many of its pieces belong to this run and those before it.
     """
 
     key: str
@@ -108,15 +113,15 @@ class ClosedRun(NamedTuple):
 
     @property
     def end(self) -> tuple[int, float]:
-        """By it runs of one key are in order."""
+        """Where it ended, as offset and pieces; runs of one key are in this order."""
         return self.last, math.inf if self.pieces is None else self.pieces
 
 
 class DeadLetter(NamedTuple):
-    """What was refused, as it came, and why: a message of a topic, or a document that a server would not take.
+    """What was rejected, as it came, and why: a message of a topic, or a document that a server did not take.
 
-    `origin` tells where it was to be found or to go: `topic/partition/offset`, or `index/id/version`. A run that could not
-    be judged is named only: its messages lie in the topic.
+    `origin` is where it came from or should have gone: `topic/partition/offset`, or `index/id/version`. A run that could not
+    be judged has no value: its messages are in the topic.
     """
 
     kind: Literal["message", "document", "run"]
@@ -136,9 +141,10 @@ class LineShare(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Of one classifier: `sum(lines) + sum(missing) + rest` is the log-odds of the label against its rival.
+    """Where one classifier's score comes from.
 
-    `missing` has the keys that never came.
+    `sum(lines) + sum(missing) + rest` is the log-odds of the label against its rival. `missing` has the weight of each
+    expected key that did not come.
     """
 
     lines: list[LineShare]
@@ -147,10 +153,10 @@ class Explanation(NamedTuple):
 
 
 class Surprise(NamedTuple):
-    """A line that should not have come where it did, or, with `end`, a source that should have gone on behind it.
+    """A line that is unlikely after those before it, or, with `end`, a line that is unlikely to be the last of its source.
 
-    `rank` keys were likelier, `expected` are the likeliest of them ("" stands for the end of the source); `key` is that of
-    the line. `surprisal` is in bits.
+    `key` is the template key of the line. `rank` keys were likelier; `expected` are the likeliest of them, "" for the end of
+    the source. `surprisal` is in bits.
     """
 
     source: str
@@ -162,9 +168,9 @@ class Surprise(NamedTuple):
     end: bool
 
 
-# Test case name of the runs by which `stream-triage canary` proves the path alive; neither statistics nor alerts count them.
+# Test case name of the runs with which `stream-triage canary` checks the whole path. Statistics and alerts ignore them.
 CANARY: Final = "canary"
-# What harnesses write into test.case.result.status, in small letters.
+# What test harnesses write into test.case.result.status, in lower case.
 _SAID_PASS: Final = frozenset(("pass", "passed", "success", "successful", "ok"))
 _SAID_FAIL: Final = frozenset(("fail", "failed", "failure", "error", "broken"))
 
@@ -174,25 +180,28 @@ class _Record(BaseModel):
 
 
 def place_of(source: str, number: int | None) -> str:
-    """`du:104`; less of it where a run has one source without a name, or a thing no line."""
+    """`du:104`, or the part of it that exists: the only source of a run may have no name, and some items have no line."""
     return ":".join(part for part in (source, "" if number is None else str(number)) if part)
 
 
 class Evidence(_Record):
-    """One reason for the label. A rule that speaks against it has a weight below zero; other items speak for it."""
+    """One reason for the label. A rule against it has a weight below zero; all other items are reasons for it."""
 
     kind: Literal["line", "missing", "rule"]
-    weight: float = Field(description="share of the label's log-odds against the passing label (or against the runner-up)")
+    weight: float = Field(description="share of the label's log-odds against the passing label, or against the runner-up")
     source: str = ""
-    number: int | None = Field(default=None, description="line number in the source, from 1; none for what is missing")
-    text: str = Field(default="", description="the redacted line, or the template that never came")
-    key: str = ""
+    number: int | None = Field(default=None, description="line number in the source, from 1; none for a missing line")
+    text: str = Field(default="", description="the redacted line, or the template of the missing line")
+    key: str = Field(
+        default="",
+        description="template key of the line (`new:…` if it matches no template), or of the missing line",
+    )
     rule: str = Field(default="", description="name of the hand-written rule")
-    label: str = Field(default="", description="label that the rule speaks for")
-    note: str = Field(default="", description="what whoever wrote the rule wants to be said with it")
+    label: str = Field(default="", description="label that the rule gives")
+    note: str = Field(default="", description="note that the author of the rule gave it")
 
     def words(self) -> str:
-        """As pages, alerts and JUnit files show it: place and line, or that it never came. Log text is not made safe."""
+        """As pages, alerts and JUnit files show it. Log text is not escaped: that is for the caller to do."""
         if self.kind == "missing":
             return f"never came: {self.text}"
         rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
@@ -210,15 +219,15 @@ class Anomaly(_Record):
     key: str = ""
     text: str = ""
     count: int = Field(default=1, description="lines of this kind")
-    expected: str = Field(default="", description="what passing runs show instead")
+    expected: str = Field(default="", description="what passing runs have instead")
     expected_keys: tuple[str, ...] = Field(
-        default=(), description="the likeliest keys in this place, most likely first; an empty one is the end of the source"
+        default=(), description="the likeliest keys here, most likely first; an empty one is the end of the source"
     )
-    rank: int | None = Field(default=None, description="how many keys were likelier in this place than the one that came")
+    rank: int | None = Field(default=None, description="how many keys were likelier here than the one that came")
 
 
 class ReducedLine(_Record):
-    """One line worth reading, with its number in its source."""
+    """One line that is worth reading, with its number in its source."""
 
     source: str
     number: int
@@ -228,33 +237,36 @@ class ReducedLine(_Record):
 
 
 class Repairs(_Record):
-    """Damage in one source that was mended visibly. All zero for clean input."""
+    """Damage in one source, repaired so that it can be seen. All zero for clean input."""
 
-    invalid_bytes: int = Field(default=0, description="byte sequences that are not UTF-8, shown as U+FFFD")
+    invalid_bytes: int = Field(default=0, description="invalid UTF-8 sequences, shown as U+FFFD")
     nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400")
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
-    dropped_bytes: int = Field(default=0, description="bytes behind the cut")
+    dropped_bytes: int = Field(default=0, description="bytes cut off from these lines")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
 
     @property
     def any(self) -> bool:
+        """Whether anything was repaired or is missing."""
         return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
 
 
 class SourceSummary(_Record):
+    """One source of a run in numbers."""
+
     source: str
     lines: int
     bytes: int
     known_lines: int = Field(description="lines whose template the bundle knows")
-    folded_lines: int = Field(description="lines the classifier read")
+    folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)
     repairs: Repairs = Repairs()
 
 
 class FailedUe(_Record):
-    """A UE that did not get where it should, with the line that shows it."""
+    """A UE whose procedure failed, with the line that shows it."""
 
-    ue: int = Field(description="UE Id as the log numbers it")
+    ue: int = Field(description="UE id, as in the log")
     reason: str
     source: str
     number: int = Field(description="line in its source, from 1")
@@ -262,15 +274,15 @@ class FailedUe(_Record):
 
 
 class Ues(_Record):
-    """What became of the UEs of a run; information beside the label, which it does not change."""
+    """What became of the UEs of a run. It does not change the label."""
 
     seen: int
     failed: int
-    first: tuple[FailedUe, ...] = Field(default=(), description="the failed ones by number, up to 50")
+    first: tuple[FailedUe, ...] = Field(default=(), description="the failed ones in order of their ids, up to 50")
 
 
 class Verdict(_Record):
-    """What is said about one run. Same text, same bundle, same rules: same verdict, however the bytes came."""
+    """The judgement on one run. The same text, bundle and rules give the same verdict, however the bytes were cut."""
 
     schema_version: Literal[1] = VERDICT_SCHEMA_VERSION
     run_id: str
@@ -286,25 +298,28 @@ class Verdict(_Record):
     anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
     anomalous: bool
     anomalies: tuple[Anomaly, ...] = Field(default=(), description="the strongest ones")
-    anomaly_count: int = Field(default=0, description="how many were found in all")
+    anomaly_count: int = Field(default=0, description="how many there are in all")
     evidence: tuple[Evidence, ...] = ()
     reduction: tuple[ReducedLine, ...] = ()
-    ues: Ues | None = Field(default=None, description="none where the bundle follows no UEs, or the log names none")
+    ues: Ues | None = Field(default=None, description="none if the bundle follows no UEs, or the log names none")
     sources: tuple[SourceSummary, ...] = ()
     headers: dict[str, str] = Field(default_factory=dict)
     bundle: str
     bundle_version: str
     time: datetime | None = Field(
-        default=None, description="when the verdict was given; set at the edge, not by the pipeline"
+        default=None, description="when the verdict was given; not set by the pipeline, which knows no time"
     )
-    team: str | None = Field(default=None, description="who owns what failed, by the routes; set at the edge")
-    lost: bool = Field(default=False, description="of a provisional verdict: the run is surely lost, by the bundle's limits")
+    team: str | None = Field(default=None, description="team that owns the failure, by the routes; not set by the pipeline")
+    lost: bool = Field(
+        default=False, description="of a provisional verdict: the run is certain to fail, by the bundle's limit"
+    )
     started: datetime | None = Field(
-        default=None, description="lowest time that the run's messages carry; none for runs that came as files"
+        default=None, description="lowest time of the run's messages; none for runs that came as files"
     )
 
     @property
     def lines(self) -> int:
+        """Lines of all sources."""
         return sum(summary.lines for summary in self.sources)
 
     @property
@@ -314,7 +329,7 @@ class Verdict(_Record):
 
     @property
     def disagreement(self) -> bool:
-        """The harness says passed and the verdict failed, or the other way round."""
+        """The test harness says passed and the verdict says failed, or the other way round."""
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 
@@ -329,7 +344,9 @@ def verdict_version(bytes_consumed: int, final: bool) -> int:
 
 
 def version_beside(version: int, earlier: int, again: bool) -> int:
-    """A verdict's version where the run was judged before: the high 16 bits count triages, and go on counting.
+    """The version of a verdict on a run that has a stored verdict of version `earlier`.
+
+    The high 16 bits count how often the run was judged `again`. They are kept, so that text that grows goes on replacing.
 
     >>> version_beside(21, 21, again=False), version_beside(21, 21, again=True) - 21 == 1 << 48
     (21, True)

@@ -1,7 +1,11 @@
 """Redacted lines of one run go in by source and come out by line number, while the run is open and afterwards.
 
-A run file is a row of zstd frames, so that `zstd -dc FILE` prints its text. Each frame holds up to 1,000 lines of one
-source. The last frame is a skippable one with the index as JSON and, in its last bytes, where that JSON begins.
+The text of an open run would not fit in memory: a worker has thousands of open runs, and one may have gigabytes. It is
+compressed in blocks, so that reading one line unpacks 1,000 lines at most, and moves to a temporary file when it grows.
+
+A run file is a sequence of zstd frames, one for each block, so that `zstd -dc FILE` prints its text without this program.
+Its last frame is one that decoders skip: it has the index as JSON and, in its last bytes, the length of that JSON. The index
+comes last because it is not known before; a file that was cut off has none, and is rejected when it is opened.
 """
 
 import json
@@ -28,9 +32,10 @@ BLOCK_LINES = 1_000
 BLOCK_CHARACTERS = 1 << 20  # a block of long lines ends early, so that reading one line never unpacks much
 FORMAT_VERSION = 1
 
+# Evidence and its context lie close together: the second line of a block is read without unpacking it again.
 _CACHED_BLOCKS = 4
 _COPY_BYTES = 1 << 20
-# RFC 8878, 3.1.2: a decoder passes over frames with the magic numbers 0x184D2A50 to 0x184D2A5F.
+# RFC 8878, 3.1.2: a decoder skips frames with the magic numbers 0x184D2A50 to 0x184D2A5F.
 _SKIPPABLE = struct.Struct("<II")
 _SKIPPABLE_MAGIC = 0x184D2A5E
 _TRAILER = struct.Struct("<II8s")  # length and CRC-32 of the JSON before it, then the mark
@@ -38,7 +43,7 @@ _TRAILER_MARK = b"triage.1"
 
 
 class Block(NamedTuple):
-    """Where `lines` lines from number `first` on lie compressed."""
+    """`lines` lines of a source from number `first` on, compressed in `size` bytes at `offset`."""
 
     first: int
     lines: int
@@ -52,20 +57,25 @@ _Index = dict[str, list[Block]]
 class SpillSpool:
     """Text of an open run: compressed in memory first, beyond `memory_bytes` in an unnamed temporary file.
 
-    The file has no name, so nothing is left behind whatever happens to the process. Up to 1,000 lines of each source
-    wait uncompressed. Sealing writes a copy and leaves the spool as it was, readable and open for more lines.
+    The file has no name, so nothing of the text is left on the disk whatever happens to the process. Up to 1,000 lines of
+    each source wait uncompressed. Sealing writes a copy and leaves the spool as it was, readable and open for more lines.
+
+    All methods but `close` raise `StoreError` after `close`.
     """
 
     def __init__(self, run_id: str, memory_bytes: int = 8 << 20, folder: Path | None = None) -> None:
         self.run_id = run_id
         self._storage = _Storage(memory_bytes, folder)
         self._index: _Index = {}
-        self._blocks = _BlockReader(self._index, self._storage.at, f"text of run {run_id!r}")
+        self._blocks = _BlockReader(self._index, self._storage.read, f"text of run {run_id!r}")
         self._waiting: dict[str, _Waiting] = {}
         self._closed = False
 
     def append(self, source: str, lines: Sequence[str]) -> None:
-        """Takes the lines even when it raises `StoreError`: then they stay in memory and the next call tries again."""
+        """Takes the lines, also when it raises `StoreError`: then they stay in memory, and the next call tries again.
+
+        Otherwise the caller could not know which of the lines were taken, and line numbers would shift.
+        """
         self._check_open()
         waiting = self._waiting.get(source)
         if waiting is None:
@@ -76,33 +86,40 @@ class SpillSpool:
             self._write_block(source, waiting)
 
     def sources(self) -> Sequence[str]:
+        """Names of the sources, sorted."""
         self._check_open()
         return sorted(self._index)
 
     def line_count(self, source: str) -> int:
+        """Lines of a source so far; 0 for one that is not known."""
         self._check_open()
         return self._blocks.line_count(source) + (len(self._waiting[source].lines) if source in self._waiting else 0)
 
     def read(self, source: str, first: int, last: int) -> list[str]:
+        """Lines `first` to `last`, as `RunText` says."""
         self._check_open()
         if source not in self._index:
             return []
         stored = self._blocks.line_count(source)
-        rest = self._waiting[source].lines[max(first - stored - 1, 0) : max(last - stored, 0)]
-        return self._blocks.read(source, first, last) + rest
+        waiting = self._waiting[source].lines[max(first - stored - 1, 0) : max(last - stored, 0)]
+        return self._blocks.read(source, first, last) + waiting
 
     def seal(self, target: Path, *, version: int = 0) -> None:
-        """Writes the text so far to `target`, which appears whole or not at all and then survives a power cut."""
+        """Writes the text so far to `target`, which appears whole or not at all and then survives a power failure.
+
+        `version` is that of the verdict. Raises `StoreError` that names the folder when there is no space.
+        """
         self._check_open()
         for source, waiting in self._waiting.items():
             while waiting.lines:
                 self._write_block(source, waiting)
         with _naming(f"text of run {self.run_id!r}", target.parent), _replacing(target) as file:
             for offset in range(0, self._storage.size, _COPY_BYTES):
-                file.write(self._storage.at(offset, min(_COPY_BYTES, self._storage.size - offset)))
+                file.write(self._storage.read(offset, min(_COPY_BYTES, self._storage.size - offset)))
             file.write(_index_frame(self.run_id, version, self._index))
 
     def close(self) -> None:
+        """Frees memory and the temporary file; the text is gone then. Closing twice does nothing."""
         self._closed = True
         self._storage.close()
         self._waiting.clear()
@@ -129,7 +146,11 @@ class SpillSpool:
 
 
 class RunFile:
-    """A sealed text. Raises `StoreError` naming the file when it is absent, damaged or of a newer format."""
+    """A sealed text, opened for reading. `version` is that of the verdict that it was sealed with.
+
+    Opening and reading raise `StoreError`, which names the file, when it is missing, damaged or of a newer format. Damage is
+    found by check sums, of the index and of each block: wrong lines are never returned.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -148,15 +169,19 @@ class RunFile:
         self._blocks = _BlockReader(index, self._at, f"run file {path}")
 
     def sources(self) -> Sequence[str]:
+        """Names of the sources, sorted."""
         return sorted(self._blocks.index)
 
     def line_count(self, source: str) -> int:
+        """Lines of a source; 0 for one that is not known."""
         return self._blocks.line_count(source)
 
     def read(self, source: str, first: int, last: int) -> list[str]:
+        """Lines `first` to `last`, as `RunText` says."""
         return self._blocks.read(source, first, last)
 
     def close(self) -> None:
+        """Closes the file. Reading raises `StoreError` then; closing twice does nothing."""
         self._file.close()
         self._blocks.forget()
 
@@ -176,12 +201,12 @@ class RunFile:
 
 
 def seal(text: RunText, run_id: str, target: Path, *, version: int = 0) -> None:
-    """Writes any run's text as a run file; a `SpillSpool` gives its blocks as they are, others are packed anew."""
+    """Writes any run's text as a run file. Blocks of a `SpillSpool` are copied as they are, other texts are compressed."""
     if isinstance(text, SpillSpool) and text.run_id == run_id:
         return text.seal(target, version=version)
     with SpillSpool(run_id) as spool:
         for source in text.sources():
-            spool.append(source, [])
+            spool.append(source, [])  # a source without lines is a source too
             for first in range(1, text.line_count(source) + 1, BLOCK_LINES):
                 spool.append(source, text.read(source, first, first + BLOCK_LINES - 1))
         spool.seal(target, version=version)
@@ -189,7 +214,7 @@ def seal(text: RunText, run_id: str, target: Path, *, version: int = 0) -> None:
 
 
 class _Waiting:
-    """Lines of one source that do not fill a block yet."""
+    """Lines of one source that are not in a block yet."""
 
     __slots__ = ("characters", "lines")
 
@@ -206,7 +231,7 @@ class _Waiting:
         self.characters += sum(map(len, lines))
 
     def block_lines(self) -> int:
-        """How many lines the next block takes: 1,000, or up to the one that reaches the size."""
+        """How many lines the next block takes: 1,000, or up to the line with which it reaches `BLOCK_CHARACTERS`."""
         if self.characters < BLOCK_CHARACTERS:
             return min(len(self.lines), BLOCK_LINES)
         below = takewhile(lambda total: total < BLOCK_CHARACTERS, accumulate(map(len, self.lines[:BLOCK_LINES])))
@@ -228,7 +253,10 @@ class _Storage:
         self._file: BinaryIO | None = None
 
     def append(self, data: bytes) -> int:
-        """Gives the offset of what was added; after an `OSError` nothing was."""
+        """Adds data and returns its offset. After an `OSError`, nothing was added.
+
+        `size` grows last, so what a failed write left in the file is overwritten by the next one.
+        """
         offset = self.size
         if self._file is None and offset + len(data) > self._memory_bytes:
             self._spill()
@@ -239,7 +267,7 @@ class _Storage:
         self.size += len(data)
         return offset
 
-    def at(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes:
         if self._file is None:
             return bytes(self._memory[offset : offset + size])
         return os.pread(self._file.fileno(), size, offset)
@@ -257,11 +285,11 @@ class _Storage:
         except BaseException:
             file.close()
             raise
-        self._file, self._memory = file, bytearray()
+        self._file, self._memory = file, bytearray()  # only now: until all is written, the memory is the only copy
 
 
 class _BlockReader:
-    """Reads lines from compressed blocks; keeps the few it unpacked last."""
+    """Reads lines from compressed blocks; keeps the few that it unpacked last."""
 
     def __init__(self, index: _Index, fetch: Callable[[int, int], bytes], name: str) -> None:
         self.index = index
@@ -276,14 +304,14 @@ class _BlockReader:
     def read(self, source: str, first: int, last: int) -> list[str]:
         lines: list[str] = []
         first = max(first, 1)
-        for block in self._touched(source, first, last):
+        for block in self._blocks_between(source, first, last):
             lines += self._unpack(block)[max(first - block.first, 0) : last - block.first + 1]
         return lines
 
     def forget(self) -> None:
         self._unpacked.clear()
 
-    def _touched(self, source: str, first: int, last: int) -> Iterator[Block]:
+    def _blocks_between(self, source: str, first: int, last: int) -> Iterator[Block]:
         blocks = self.index.get(source, [])
         position = max(bisect_right(blocks, first, key=lambda block: block.first) - 1, 0)
         return takewhile(lambda block: block.first <= last, islice(blocks, position, None))
@@ -316,8 +344,8 @@ _RESTORE = "restore it from a copy, or triage the run again"
 def _compress(lines: Sequence[str]) -> bytes:
     text = "\n".join(lines) + "\n"
     if text.count("\n") != len(lines):
-        raise ValueError("a line holds a newline; lines are cut before they come here")
-    # A compressor a block: one kept per open run would hold its window (about 1 MiB) as long as the run is open.
+        raise ValueError("a line contains a newline; lines are cut before they come here")
+    # One compressor for each block: one for each open run would keep its window (about 1 MiB) as long as the run is open.
     return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(text.encode())
 
 
@@ -329,6 +357,7 @@ def _index_frame(run_id: str, version: int, index: _Index) -> bytes:
 
 
 def _read_index(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """The index, from the end of the file; the text need not be read for it."""
     try:
         size = os.fstat(file.fileno()).st_size
         trailer = os.pread(file.fileno(), _TRAILER.size, max(size - _TRAILER.size, 0))
@@ -337,7 +366,7 @@ def _read_index(file: BinaryIO, path: Path) -> dict[str, Any]:
     except (OSError, struct.error) as error:
         raise StoreError(f"run file {path} is damaged ({error}); {_RESTORE}") from error
     if mark != _TRAILER_MARK or zlib.crc32(content) != checksum:
-        raise StoreError(f"run file {path} is damaged or was never finished (no index at its end); {_RESTORE}")
+        raise StoreError(f"run file {path} is damaged or incomplete (no index at its end); {_RESTORE}")
     about: dict[str, Any] = json.loads(content)
     if about["format"] > FORMAT_VERSION:
         raise StoreError(f"run file {path} has format {about['format']}, newer than {FORMAT_VERSION}; upgrade to read it")
@@ -345,6 +374,7 @@ def _read_index(file: BinaryIO, path: Path) -> dict[str, Any]:
 
 
 def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+    """Writes all of the data: a system call may write a part, on a disk that is almost full."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)
@@ -353,7 +383,7 @@ def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
 
 @contextmanager
 def _naming(what: str, folder: Path) -> Iterator[None]:
-    """Turns errors of the file system into `StoreError` with what to do."""
+    """Turns errors of the file system into `StoreError` with the remedy."""
     try:
         yield
     except OSError as error:
@@ -363,7 +393,11 @@ def _naming(what: str, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `target` once it is whole and on disk; after an error nothing is left of it."""
+    """A file that replaces `target` once it is whole and on disk; after an error nothing of it is left.
+
+    It is in the same folder, since a file cannot be renamed across file systems, and its content is synced before the
+    rename: otherwise a power failure could leave the new name with an empty file, and the old text would be gone.
+    """
     descriptor, name = tempfile.mkstemp(prefix=target.name + ".", suffix=".partial", dir=target.parent)
     try:
         with open(descriptor, "wb") as file:
@@ -376,6 +410,6 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the name itself must survive a power cut
+        os.fsync(folder)  # the name itself must survive a power failure
     finally:
         os.close(folder)

@@ -3,9 +3,11 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
@@ -13,18 +15,49 @@ from stream_triage.bundle import write_bundle
 from tests.corpus import tiny_bundle
 from tests.receiver import Receiver, receiving
 
-pytest.register_assert_rewrite("tests.edges.contract", "tests.edges.source_contract")
+pytest.register_assert_rewrite("tests.edges")
 
 ROOT = Path(__file__).parent.parent
+# Files that import packages of requirements/train.txt. Other tests of networks import them inside the test.
+NEED_TRAINING = {
+    f"tests/training/test_{name}.py" for name in ("baselines", "compare_networks", "document_embeddings", "paper")
+}
+SLOW_SECONDS = 900  # the first test that uses a server also installs and starts it
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
+
+# No deadline for single examples, which a busy machine exceeds; pytest-timeout stops tests that hang.
+hypothesis.settings.register_profile("stream-triage", deadline=None)
+hypothesis.settings.load_profile("stream-triage")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs servers begins: it takes longest, and mostly waits."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Slow tests train networks. Without torch the session stops: a skipped test would go unnoticed."""
+    if not _deselects_slow(config) and find_spec("torch") is None:
+        raise pytest.UsageError("slow tests train networks and need torch; run `make setup-training`, or `make test`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skips files whose tests would all be deselected: importing them takes seconds and needs torch."""
+    path = collection_path.relative_to(ROOT).as_posix() if collection_path.is_relative_to(ROOT) else ""
+    needless = (path == "tests/services" and "not service" in config.option.markexpr) or (
+        path in NEED_TRAINING and _deselects_slow(config)
+    )
+    return needless or None
+
+
+def _deselects_slow(config: pytest.Config) -> bool:
+    return "not slow" in config.option.markexpr or config.option.markexpr == "service"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Server tests start first: they take longest, and mostly wait. They and slow tests get a longer time limit."""
+    for item in items:
+        if config.option.timeout is None and (item.get_closest_marker("slow") or item.get_closest_marker("service")):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     items.sort(key=lambda item: item.get_closest_marker("service") is None)
 
 

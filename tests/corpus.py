@@ -12,7 +12,6 @@ import numpy as np
 
 from stream_triage.bundle import Bundle
 from training.data import LabelledRun, MaskedRuns
-from training.fit.bundle import BundleSettings, Corpus, fit_bundle
 
 LABELS = ("Pass", "L2", "L3")
 
@@ -66,6 +65,9 @@ def runs(count: int = 90) -> tuple[LabelledRun, ...]:
 
 @cache
 def tiny_bundle(name: str = "tiny") -> Bundle:
+    from training.fit.bundle import Corpus, fit_bundle  # a second to import, which collecting need not take
+    from training.fit.settings import BundleSettings
+
     made = runs()
     corpus = Corpus(made, MaskedRuns(made), LABELS, "Pass", ("group",))
     return fit_bundle(corpus, np.arange(len(made)), "group", 0, BundleSettings(name, models="baseline")).bundle

@@ -36,7 +36,7 @@ def receiving() -> Iterator[tuple[type[Receiver], str]]:
     handler = type("OwnReceiver", (Receiver,), {"got": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # seconds that shutdown may wait
     thread.start()
     yield handler, f"json://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -1,4 +1,4 @@
-"""Bad input, bad disks and bad timing, end to end: repaired or refused visibly, never silently dropped."""
+"""Bad input, bad disks and bad timing, end to end: repaired or rejected visibly, never dropped silently."""
 
 import gzip
 import io
@@ -60,7 +60,7 @@ class TestDamagedText:
 
     @pytest.mark.parametrize("content", [b"\x7fELF" + bytes(500), bytes(range(256)) * 20, b"\x89PNG\r\n\x1a\n" + bytes(50)])
     def test_binary_file(self, write, content):
-        """Named itself, it is an error; found in a folder, it is passed over, and said so. No verdict either way."""
+        """An error if it is given itself; skipped with a note in a folder. There is no verdict in either case."""
         write("logs/core.log", content)
         write("logs/good.log", GOOD)
         result = call("run", "logs/core.log", "--jsonl")
@@ -137,19 +137,19 @@ class TestDamagedFiles:
         assert re.match(r"error: a\.log\.gz: damaged gz data: ", result.err)
 
     def test_gz_bomb(self, write):
-        """Refused at the stated ratio; what came before is judged, and needs a review."""
+        """Reading ends at the stated ratio; what came before is judged, and needs a review."""
         write("bomb.gz", gzip.compress(GOOD + b"slot 1 scheduled\n" * 300_000))
         verdict, code, notes = judged("bomb.gz", env=BOMB_LIMITS)
         reason = (
             r"unpacks to at least \d{3,4} times its size, more than input\.max_expansion = 100 allows; raise that setting"
         )
         assert re.match(f"error: bomb.gz: {reason}", notes[0])
-        assert any(re.match(reason, found) for found in verdict["review_reasons"])
+        assert any(re.match(reason, each) for each in verdict["review_reasons"])
         assert verdict["sources"][0]["bytes"] < 2_000_000
         assert code == 2
 
     def test_zip_bomb(self, write):
-        """Refused by its directory, without unpacking; the other members are judged."""
+        """Rejected by its directory, without unpacking; the other members are judged."""
         with zipfile.ZipFile("b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("bomb.log", bytes(3_000_000))
             archive.writestr("good.log", GOOD)
@@ -178,7 +178,7 @@ class TestDamagedFiles:
             write("logs/a.png", content)
         result = call("run", "logs", "--jsonl")
         assert (result.out, result.code) == ("", 2)
-        assert "error: logs: holds no logs\n" in result.err
+        assert "error: logs: contains no logs\n" in result.err
         assert call("run", "logs", "--json").json == []
 
     def test_unreadable_file_among_good_ones(self, write, tmp_path):
@@ -200,13 +200,13 @@ class TestDamagedFiles:
         else:
             import builtins
 
-            monkeypatch.setattr(builtins, "open", _refusing(builtins.open, "m.log"))
+            monkeypatch.setattr(builtins, "open", _denying(builtins.open, "m.log"))
         result = call("run", "logs", "--jsonl")
         assert (names(result), result.code) == (["logs/a.log"], 2)
         assert result.notes[0] == "error: logs/m.log: cannot be read: Permission denied"
 
     def test_link_to_nothing(self, write, tmp_path):
-        """Named, it is an error; in a folder it is passed over, as a link `latest` often is."""
+        """An error if it is given itself; skipped in a folder, where a link `latest` is common."""
         write("logs/a.log", GOOD)
         (tmp_path / "logs" / "latest.log").symlink_to("gone.log")
         result = call("run", "logs/a.log", "logs/latest.log", "--jsonl")
@@ -215,7 +215,7 @@ class TestDamagedFiles:
         assert call("run", "logs", "--jsonl").code == 0
 
 
-def _refusing(real_open, name):
+def _denying(real_open, name):
     def opened(path, *arguments, **options):
         if str(path).endswith(name):
             raise PermissionError(13, "Permission denied", str(path))
@@ -270,7 +270,7 @@ class TestBadBundles:
             (file_outside, r"\S+card\.json lists '\.\./a\.log', which is not a plain file name"),
         ],
     )
-    def test_is_refused(self, broken, write, damage, message):
+    def test_is_rejected(self, broken, write, damage, message):
         """One clear line, exit 2, nothing judged and nothing kept."""
         write("a.log", GOOD)
         damage(self, broken)
@@ -291,7 +291,7 @@ class TestFullDisk:
     SMALL = 36_000
 
     def test_store_and_archive_are_full(self, write):
-        """Every verdict is printed; one line a place says what could not be kept and what to do; exit 2."""
+        """Every verdict is printed; one line for each sink says what could not be stored and what to do; exit 2."""
         write("before.log", GOOD)
         call("run", "before.log")
         for number in range(3):
@@ -414,8 +414,11 @@ class TestInterrupts:
         first = process.stdout.readline()  # comes about a second later, long after both were read
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-        found = [json.loads(line) for line in (first + out).splitlines()]
-        assert [(v["run_id"].partition("#")[0], v["label"]) for v in found] == [("logs/a.log", "Pass"), ("logs/b.log", "L3")]
+        verdicts = [json.loads(line) for line in (first + out).splitlines()]
+        assert [(v["run_id"].partition("#")[0], v["label"]) for v in verdicts] == [
+            ("logs/a.log", "Pass"),
+            ("logs/b.log", "L3"),
+        ]
         assert process.returncode == 1
         assert b"Traceback" not in err
         assert len(call("runs", "--json").json) == 2

@@ -1,5 +1,6 @@
-"""The benchmark's code paths, on a corpus of a few kilobytes; what they measure is not looked at."""
+"""The benchmarks run through on a corpus of a few kilobytes; their figures are not checked."""
 
+import importlib
 import io
 import json
 import lzma
@@ -22,7 +23,7 @@ CI_LOGS = [b"travis_fold:start\r\x1b[0Kbuild 7\n" * 20, b"\x1b[32mok\x1b[0m 12 t
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the two files that the benchmark reads, tiny."""
+    """A data folder with tiny versions of the two files that the benchmarks read."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("ran", "ci"):
         (folder / name).mkdir()
@@ -62,7 +63,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_corpora_are_cut_to_size(corpora: Path) -> None:
-    """Every OAI run is there once; the CI logs end at the line asked for; the large ones begin again until full."""
+    """Every OAI run is there once, CI logs have the given number of lines, large corpora repeat runs up to their size."""
     assert [sorted(run) for run in read_corpus(corpora / "oai")] == [["du", "ue"]] * 3
     assert [len(lines_of(run["log"])) for run in read_corpus(corpora / "ci")] == [40, 10]
     for name in ("large-oai", "large-ci"):
@@ -72,7 +73,7 @@ def test_corpora_are_cut_to_size(corpora: Path) -> None:
 
 
 def test_every_case_counts_the_same_lines(corpora: Path, bundle_folder: str) -> None:
-    """All cases of a corpus see its lines; the sum of the stages is the whole."""
+    """All cases of a corpus read the same lines, and the stages add up to the whole time."""
     measured = {name: run_case(name, corpora, bundle_folder) for name in CASES}
     lines = {"oai": set(), "ci": set(), "large-oai": set(), "large-ci": set()}
     for name, (_, corpus) in CASES.items():
@@ -88,7 +89,8 @@ def test_every_case_counts_the_same_lines(corpora: Path, bundle_folder: str) -> 
     assert {"source du", "source ue", "spool"} == set(measured["whole path, OAI"].kept)
 
 
-def test_a_process_of_its_own_answers_alike(corpora: Path, bundle_folder: str) -> None:
+def test_new_process_measures_the_same_case(corpora: Path, bundle_folder: str) -> None:
+    """It counts the same lines, bytes and runs as this process."""
     own = in_new_process("whole path, CI", corpora, bundle_folder)
     here = run_case("whole path, CI", corpora, bundle_folder)
     assert (own.lines, own.bytes, own.runs) == (here.lines, here.bytes, here.runs)
@@ -97,6 +99,7 @@ def test_a_process_of_its_own_answers_alike(corpora: Path, bundle_folder: str) -
 def test_page_has_every_case_and_stage(
     data: Path, bundle_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The page that is printed is also written, with a row for each of them."""
     out = tmp_path / "results" / "throughput.md"
     arguments = ["--data", str(data), "--bundle", bundle_folder, "--out", str(out)]
     assert main(arguments, run=run_case, ci_lines=50, large_bytes=3_000) == 0
@@ -106,9 +109,8 @@ def test_page_has_every_case_and_stage(
         assert f"\n| {row} |" in page
 
 
-def test_without_data_it_says_how_to_name_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 2, and a message that says how to name it."""
     monkeypatch.delenv("STREAM_TRIAGE_DATA", raising=False)
     for arguments in ([], ["--data", str(tmp_path)]):
         with pytest.raises(SystemExit) as ended:
@@ -117,17 +119,29 @@ def test_without_data_it_says_how_to_name_it(
         assert "--data DIR or STREAM_TRIAGE_DATA" in capsys.readouterr().err
 
 
-def test_stopwatch_gives_each_call_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a timed call spends in another timed call counts for that one alone."""
+@pytest.mark.parametrize("name", ["edge", "live", "models", "shipper", "stream", "throughput"])
+def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each benchmark describes itself and its options instead of starting to measure."""
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: python -m benchmarks.{name} " in shown
+    assert "\nMeasures " in shown
+
+
+def test_nested_calls_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time in a timed call within a timed call counts only for the inner one."""
     clock = iter([0.0, 1.0, 5.0, 7.0])
     monkeypatch.setattr("benchmarks.stopwatch.perf_counter", lambda: next(clock))
     watch = Stopwatch()
-    inner = watch.timed("inner", lambda: "answer")
-    assert watch.timed("outer", lambda: inner())() == "answer"
+    inner = watch.timed("inner", lambda: "result")
+    assert watch.timed("outer", inner)() == "result"
     assert watch.seconds == {"inner": 4.0, "outer": 3.0}
 
 
 def test_kept_bytes_counts_each_object_once() -> None:
+    """Also if it is referred to twice or within another one."""
     text = "x" * 1000
     assert 2 * len(text) > kept_bytes([text, text]) > len(text)
     assert kept_bytes({"a": [text]}) > len(text)
@@ -135,7 +149,7 @@ def test_kept_bytes_counts_each_object_once() -> None:
 
 @pytest.mark.slow
 def test_models_page_has_every_part(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the shipped bundle, whose networks are measured; a text of a few lines is enough to go through all of it."""
+    """With the shipped bundle, whose networks are measured, and texts of a few lines."""
     from benchmarks import models
 
     out = tmp_path / "models.md"
@@ -150,11 +164,11 @@ def test_models_page_has_every_part(data: Path, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_runs_are_judged_on_one_core_within_a_limit(tmp_path: Path) -> None:
-    """Each run has its verdict, within the limit and without one; what has too little room fails and says so."""
+def test_runs_are_judged_within_limits(tmp_path: Path) -> None:
+    """All runs get a verdict, with the limits and without; a limit that is too low is reported as a failure."""
     assert edge.main(["--runs", "20", "--long-bytes", "2000000", f"--out={tmp_path / 'edge.md'}"]) == 0
     rows = [line for line in (tmp_path / "edge.md").read_text().splitlines() if "one core" in line or "no limits |" in line]
-    assert len(rows) == 5  # the head and two of each input
+    assert len(rows) == 5  # the heading, and two rows for each of two inputs
     log = tmp_path / "a.log"
     log.write_bytes(b"one line\n")
     with pytest.raises(SystemExit, match="ended with status"):

@@ -1,4 +1,4 @@
-"""Opening bundles: what is refused, with which words, and where a name is looked up."""
+"""Opening bundles: what is rejected, with which message, and where a name is looked up."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from stream_triage import Bundle, BundleError, Triage, find_bundle
 from stream_triage import bundle as bundle_module
-from stream_triage.bundle import CARD_NAME, Card, bundle_places, replaceable_files, write_bundle
+from stream_triage.bundle import CARD_NAME, Card, replaceable_files, searched_folders, write_bundle
 from stream_triage.stages.normalise import MASKING_VERSION
 
 CARD = Card(
@@ -49,11 +49,11 @@ def change_card(folder: Path, **changes: object) -> None:
 
 def test_round_trip(folder):
     """What was written is read back, with the checksums in the card."""
-    found = opened(folder)
-    assert found.card.model_copy(update={"files": {}}) == CARD
-    assert {name: found.data(name) for name in found.card.files} == FILES
-    assert found.json("a.json") == {"x": [1]}
-    assert found.text("b.txt") == "grün"
+    bundle = opened(folder)
+    assert bundle.card.model_copy(update={"files": {}}) == CARD
+    assert {name: bundle.data(name) for name in bundle.card.files} == FILES
+    assert bundle.json("a.json") == {"x": [1]}
+    assert bundle.text("b.txt") == "grün"
 
 
 def test_trained_bundle_judges_alike_from_disk(bundle, tmp_path):
@@ -64,7 +64,7 @@ def test_trained_bundle_judges_alike_from_disk(bundle, tmp_path):
     assert Triage(again).run(text) == Triage(bundle).run(text)
 
 
-def test_rewriting_replaces_stale_files(folder):
+def test_rewriting_rebundle_folders_stale_files(folder):
     """Files of the older bundle go; folders, and files that its card does not list, stay."""
     (folder / "notes").mkdir()
     (folder / "README.md").write_text("mine")
@@ -81,13 +81,13 @@ def test_folder_of_something_else_is_left_alone(tmp_path, card):
     if card is not None:
         (tmp_path / CARD_NAME).write_bytes(card)
     before = everything_in(tmp_path)
-    for refused in (replaceable_files, lambda folder: write_bundle(folder, CARD, FILES)):
+    for refusing in (replaceable_files, lambda folder: write_bundle(folder, CARD, FILES)):
         with pytest.raises(BundleError, match=r"is not empty and holds no bundle with a card\.json; name a new or empty"):
-            refused(tmp_path)
+            refusing(tmp_path)
     assert everything_in(tmp_path) == before
 
 
-def test_place_that_is_a_file_is_refused(tmp_path):
+def test_path_of_a_file_is_rejected(tmp_path):
     (tmp_path / "b").write_text("mine")
     with pytest.raises(BundleError, match="cannot take a bundle: Not a directory; name another folder"):
         write_bundle(tmp_path / "b", CARD, FILES)
@@ -125,8 +125,8 @@ def test_interrupted_write_leaves_the_old_bundle_or_the_new_one(folder, monkeypa
     else:
         assert done() <= step
     monkeypatch.undo()
-    found = opened(folder)
-    assert {name: found.data(name) for name in found.card.files} in (FILES, NEW_FILES)
+    bundle = opened(folder)
+    assert {name: bundle.data(name) for name in bundle.card.files} in (FILES, NEW_FILES)
 
 
 @pytest.mark.parametrize("method", ["write_bytes", "replace"])
@@ -152,7 +152,7 @@ def fail_at(monkeypatch, method, step, error):
     return lambda: calls
 
 
-def test_wrong_checksum_is_refused(folder):
+def test_wrong_checksum_is_rejected(folder):
     (folder / "a.json").write_bytes(b'{"x": [2]}')
     with pytest.raises(
         BundleError, match=r"a\.json in bundle .*/b does not match its checksum; copy the whole folder again"
@@ -160,14 +160,14 @@ def test_wrong_checksum_is_refused(folder):
         opened(folder)
 
 
-def test_missing_file_is_refused(folder):
+def test_missing_file_is_rejected(folder):
     (folder / "a.json").unlink()
     with pytest.raises(BundleError, match=r"bundle .*/b lacks a\.json \(No such file.*\); copy the whole folder again"):
         opened(folder)
 
 
-def test_other_masking_version_is_refused(bundle):
-    """The words of such a bundle mean something else; the pipeline refuses it before it reads any of its files."""
+def test_other_masking_version_is_rejected(bundle):
+    """The words of such a bundle mean something else; the pipeline rejects it before it reads any of its files."""
     other = Bundle(bundle.card.model_copy(update={"masking_version": MASKING_VERSION + 1}), {})
     message = f"bundle tiny was trained on masking version {MASKING_VERSION + 1}, this installation masks by version"
     with pytest.raises(BundleError, match=f"{message} {MASKING_VERSION}; retrain"):
@@ -175,21 +175,21 @@ def test_other_masking_version_is_refused(bundle):
 
 
 @pytest.mark.parametrize("version", [1, 3, "2", None])
-def test_other_schema_version_is_refused(folder, version):
+def test_other_schema_version_is_rejected(folder, version):
     change_card(folder, schema_version=version)
     with pytest.raises(BundleError, match=f"schema version {version}, this installation reads 2; rebuild"):
         opened(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{", b"[1,"])
-def test_card_that_is_no_json_is_refused(folder, content):
+def test_card_that_is_no_json_is_rejected(folder, content):
     (folder / CARD_NAME).write_bytes(content)
     with pytest.raises(BundleError, match=r"card\.json is not valid JSON"):
         opened(folder)
 
 
 @pytest.mark.parametrize("content", [b"[]", b'"card"', b"1", b"{}"])
-def test_json_that_is_no_card_is_refused(folder, content):
+def test_json_that_is_no_card_is_rejected(folder, content):
     (folder / CARD_NAME).write_bytes(content)
     with pytest.raises(BundleError, match="schema version None"):
         opened(folder)
@@ -199,20 +199,20 @@ def test_json_that_is_no_card_is_refused(folder, content):
     ("changes", "message"),
     [
         ({"labels": ["Pass"]}, "labels: "),
-        ({"passing_label": "Good"}, "passing_label 'Good' is none of the labels"),
+        ({"passing_label": "Good"}, "passing_label 'Good' is not one of the labels"),
         ({"review_below_confidence": 2}, "review_below_confidence: "),
         ({"files": ["a.json"]}, "files: "),
         ({"pickle": "x"}, "pickle: "),
     ],
 )
-def test_card_with_a_wrong_field_is_refused(folder, changes, message):
+def test_card_with_a_wrong_field_is_rejected(folder, changes, message):
     change_card(folder, **changes)
     with pytest.raises(BundleError, match=f"card.json: .*{message}"):
         opened(folder)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/a.json", "..", ""])
-def test_file_name_with_a_path_is_refused(folder, name):
+def test_file_name_with_a_path_is_rejected(folder, name):
     """A card cannot make us read outside of its folder, not even with the right checksum."""
     (folder.parent / "secret").write_bytes(b"s")
     change_card(folder, files={name: bundle_module._digest(b"s")})
@@ -220,17 +220,17 @@ def test_file_name_with_a_path_is_refused(folder, name):
         opened(folder)
 
 
-def test_folder_without_card_is_refused(tmp_path):
+def test_folder_without_card_is_rejected(tmp_path):
     with pytest.raises(BundleError, match=r"cannot be read: No such file or directory: card\.json"):
         opened(tmp_path)
 
 
-def test_damaged_json_is_refused(tmp_path):
-    found = write_bundle(tmp_path / "b", CARD, {"a.json": b"{oops", "b.json": b"\xff"})
+def test_damaged_json_is_rejected(tmp_path):
+    bundle = write_bundle(tmp_path / "b", CARD, {"a.json": b"{oops", "b.json": b"\xff"})
     with pytest.raises(BundleError, match=r"a\.json of bundle .* is not valid JSON"):
-        found.json("a.json")
+        bundle.json("a.json")
     with pytest.raises(BundleError, match=r"b\.json of bundle .* is not UTF-8"):
-        found.json("b.json")
+        bundle.json("b.json")
 
 
 class Bomb:
@@ -243,7 +243,7 @@ class Bomb:
         return (open, (self.path, "w"))
 
 
-def test_pickled_object_array_is_refused(tmp_path):
+def test_pickled_object_array_is_rejected(tmp_path):
     """Nothing in a bundle executes code: an array of objects is not unpickled."""
     target = tmp_path / "executed"
     data = npz(weights=np.array([Bomb(str(target))], dtype=object))
@@ -262,15 +262,15 @@ def npy() -> bytes:
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 cut", npz(a=np.zeros(99))[:200], npy(), b"text"])
-def test_damaged_arrays_are_refused(tmp_path, data):
+def test_damaged_arrays_are_rejected(tmp_path, data):
     with pytest.raises(BundleError, match=r"c\.npz of bundle .* is not a readable array file"):
         write_bundle(tmp_path / "b", CARD, {"c.npz": data}).arrays("c.npz")
 
 
 def test_arrays_are_read(tmp_path):
-    found = write_bundle(tmp_path / "b", CARD, {"c.npz": npz(w=np.arange(3), b=np.ones((2, 1)))}).arrays("c.npz")
-    assert found["w"].tolist() == [0, 1, 2]
-    assert found["b"].shape == (2, 1)
+    arrays = write_bundle(tmp_path / "b", CARD, {"c.npz": npz(w=np.arange(3), b=np.ones((2, 1)))}).arrays("c.npz")
+    assert arrays["w"].tolist() == [0, 1, 2]
+    assert arrays["b"].shape == (2, 1)
 
 
 def test_absent_file_says_how_to_rebuild(folder):
@@ -279,7 +279,7 @@ def test_absent_file_says_how_to_rebuild(folder):
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def bundle_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """An installed package with models, a checkout around it, and two folders of the settings."""
     package = tmp_path / "checkout" / "stream_triage"
     monkeypatch.setattr(bundle_module, "_PACKAGE_FOLDER", package)
@@ -292,35 +292,37 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     }
 
 
-def test_lookup_order(places):
+def test_lookup_order(bundle_folders):
     """The settings' folders in their order, then the installed package, then the checkout."""
-    for place in places.values():
-        write_bundle(place / "b", CARD, FILES)
-    folders = [places["first"], places["second"]]
-    assert bundle_places(folders) == list(places.values())
-    for place in places.values():
-        assert find_bundle("b", folders) == place / "b"
-        (place / "b" / CARD_NAME).unlink()
+    for folder in bundle_folders.values():
+        write_bundle(folder / "b", CARD, FILES)
+    folders = [bundle_folders["first"], bundle_folders["second"]]
+    assert searched_folders(folders) == list(bundle_folders.values())
+    for folder in bundle_folders.values():
+        assert find_bundle("b", folders) == folder / "b"
+        (folder / "b" / CARD_NAME).unlink()
     with pytest.raises(BundleError):
         find_bundle("b", folders)
 
 
-def test_path_of_a_bundle_goes_before_names(places):
-    write_bundle(places["first"] / "b", CARD, FILES)
+def test_path_of_a_bundle_goes_before_names(bundle_folders):
+    write_bundle(bundle_folders["first"] / "b", CARD, FILES)
     write_bundle(Path("elsewhere") / "b", CARD, FILES)
-    assert find_bundle("elsewhere/b", [places["first"]]) == Path("elsewhere/b")
+    assert find_bundle("elsewhere/b", [bundle_folders["first"]]) == Path("elsewhere/b")
 
 
-def test_unknown_name_tells_the_known_ones(places):
-    """Each once, wherever it lies."""
-    for place, name in [("first", "zeta"), ("package", "oai5g"), ("checkout", "oai5g")]:
-        write_bundle(places[place] / name, CARD, FILES)
-    with pytest.raises(BundleError, match="no bundle called 'oai'; there is oai5g, zeta; set `bundle` to one of these"):
-        find_bundle("oai", [places["first"]])
+def test_message_for_an_unknown_name_lists_the_known_ones(bundle_folders):
+    """Each once, in whichever folder it is."""
+    for where, name in [("first", "zeta"), ("package", "oai5g"), ("checkout", "oai5g")]:
+        write_bundle(bundle_folders[where] / name, CARD, FILES)
+    with pytest.raises(
+        BundleError, match="there is no bundle called 'oai'; set `bundle` to oai5g, zeta or a folder with a card"
+    ):
+        find_bundle("oai", [bundle_folders["first"]])
 
 
-def test_unknown_name_where_there_is_none_at_all(places):
-    with pytest.raises(BundleError, match="no bundle was found at all"):
+def test_unknown_name_where_there_is_none_at_all(bundle_folders):
+    with pytest.raises(BundleError, match="there is no bundle called 'oai5g'; no bundle is installed"):
         find_bundle("oai5g")
 
 

@@ -99,16 +99,16 @@ class TestRunInputs:
             for dirt in data.draw(
                 st.lists(st.sampled_from([b"\xff", b"\r", b"\0", b"\r\n\n", "é\u2028".encode()]), max_size=4)
             ):
-                place = data.draw(st.integers(1, len(content)))
-                content = content[:place] + dirt + content[place:]
+                position = data.draw(st.integers(1, len(content)))
+                content = content[:position] + dirt + content[position:]
             texts[f"{number}.log"] = content
             (folder / f"{number}.log").write_bytes(content)
         result = call("run", folder, "--jsonl", "--no-store")
-        found = {name.rpartition("/")[2]: verdict for name, verdict in zip(ids(result), result.jsonl, strict=True)}
-        assert found.keys() == texts.keys()
+        verdicts = {name.rpartition("/")[2]: verdict for name, verdict in zip(ids(result), result.jsonl, strict=True)}
+        assert verdicts.keys() == texts.keys()
         for name, content in texts.items():
-            expected = triage.run(content).model_dump(mode="json") | {"run_id": found[name]["run_id"]}
-            assert found[name] | {"time": None} == expected
+            expected = triage.run(content).model_dump(mode="json") | {"run_id": verdicts[name]["run_id"]}
+            assert verdicts[name] | {"time": None} == expected
 
 
 class TestRunOutputs:
@@ -133,11 +133,11 @@ class TestRunOutputs:
 
     def test_summary_says_where_and_how_to_open(self, logs):
         result = call("run", logs)
-        assert result.notes[-1] == f"kept in {kept_folder() / 'verdicts.sqlite'}; open one with: stream-triage show RUN"
+        assert result.notes[-1] == f"stored in {kept_folder() / 'verdicts.sqlite'}; show a run with: stream-triage show RUN"
         assert call("run", logs, "--quiet").err == ""
 
     def test_quiet_is_silent_about_what_went_well(self, logs):
-        """Errors are still told."""
+        """Errors are still reported."""
         assert call("run", logs, "--quiet", "none.log").err == "error: none.log: does not exist\n"
 
     def test_no_store_leaves_no_file(self, logs):
@@ -159,7 +159,7 @@ class TestRunOutputs:
         assert verdict["headers"] == {"test.case.name": "attach=1", "who": "password=<password>"}
 
     def test_header_of_any_bytes(self, logs):
-        """An argument that is no UTF-8 is shown, not a fault of ours."""
+        """An argument with invalid UTF-8 is shown, and causes no internal error."""
         (verdict,) = call("run", "logs/good.log", "--jsonl", "-H", os.fsdecode(b"x=\xff\x1b[31m")).jsonl
         assert verdict["headers"] == {"x": "\\xff\\x1b[31m"}
 
@@ -180,7 +180,7 @@ class TestRunOutputs:
 
 
 class TestExitCodes:
-    def test_unsure_is_not_passed(self, write):
+    def test_run_to_review_is_not_clean(self, write):
         """A run that passed but needs a review ends with 1."""
         write("a.log", whole_run() + b"\xff\xff\n")
         result = call("run", "a.log", "--jsonl")
@@ -200,10 +200,10 @@ class TestExitCodes:
             (["run", "--nonsense", "x"], "No such option: --nonsense"),
             (["run", "-", "x"], r"- \(stdin\) cannot be mixed with paths"),
             (["run", "x", "--json", "--jsonl"], "choose one of --json and --jsonl"),
-            (["run", "x", "--header", "nothing"], "--header is not of the form name=value"),
+            (["run", "x", "--header", "nothing"], "--header must have the form NAME=VALUE"),
             (["run", "x", "--run-by", "day"], "settings cannot be used: input.run_by"),
             (["run", "x", "--idle-seconds", "much"], "idle-seconds"),
-            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*no regular expression"),
+            (["run", "x", "--follow", "--end-pattern", "("], "follow.end_pattern: .*is not a valid regular expression"),
             (["run", "x", "--config", "none.toml"], "settings file none.toml does not exist"),
             (["run", "x", "--bundle", "none"], "no bundle called 'none'"),
             (["runs", "--limit", "0"], "limit"),
@@ -218,8 +218,8 @@ class TestExitCodes:
         assert re.search(message, result.err)
         assert "internal error" not in result.err
 
-    def test_fault_of_ours(self, logs, monkeypatch):
-        """3, with place and type but without the message, which may hold text of a log."""
+    def test_internal_error(self, logs, monkeypatch):
+        """3, with the type and line of the error but without its message, which may contain text of a log."""
 
         def broken(settings):
             raise RuntimeError("Tr0ub4dor")
@@ -325,16 +325,14 @@ class TestStoredRuns:
     def test_unknown_run(self, stored, command):
         result = call(*command, "nothing-like-it")
         assert (result.code, result.out) == (2, "")
-        assert result.err == "error: no run answers to 'nothing-like-it'; `stream-triage runs` lists them\n"
+        assert result.err == "error: no run matches 'nothing-like-it'; `stream-triage runs` lists them\n"
 
     @pytest.mark.parametrize("command", ["show", "forget"])
     def test_ambiguous_run(self, stored, command):
         """The candidates are named, and nothing is done."""
         result = call(command, "logs/")
         assert (result.code, result.out) == (2, "")
-        assert re.match(
-            r"error: several runs answer to 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err
-        )
+        assert re.match(r"error: several runs match 'logs/': logs/good\.log#\w+, logs/bad\.log#\w+; give more", result.err)
         assert len(call("runs", "--json").json) == 2
 
     def test_forgotten_run_leaves_no_trace(self, stored):
@@ -405,11 +403,11 @@ class TestOtherCommands:
 
     def test_templates(self, bundle):
         """Keys and texts of the bundle, in the order of the texts; `--search` looks into the texts."""
-        found = {row["key"]: row["template"] for row in call("templates", "--json").json}
-        assert "session up" in found.values()
-        assert call("templates").out.splitlines() == [f"{key}  {template}" for key, template in found.items()]
+        listed = {row["key"]: row["template"] for row in call("templates", "--json").json}
+        assert "session up" in listed.values()
+        assert call("templates").out.splitlines() == [f"{key}  {template}" for key, template in listed.items()]
         rejecting = call("templates", "--search", "REJECT", "--json").json
-        assert 0 < len(rejecting) < len(found)
+        assert 0 < len(rejecting) < len(listed)
         assert all("reject" in row["template"] for row in rejecting)
 
     def test_check(self, write):
@@ -507,17 +505,17 @@ class TestSettings:
         assert call("show", "good", "--json").json["evidence"][0]["note"] == "seen before"
 
     def test_other_rules_replace_a_stored_verdict_when_asked(self, logs, write):
-        """The same text judged otherwise: the store keeps the earlier verdict and says so, `--again` replaces it."""
+        """Another verdict on the same text: the store keeps the earlier one and says so, `--again` replaces it."""
         write("rules.toml", RULE.encode())
         label = call("run", "logs/good.log", "--jsonl").jsonl[0]["label"]
         again = ("run", "logs/good.log", "--rules", "rules.toml", "--jsonl")
         kept = call(*again)
         assert kept.jsonl[0]["label"] == "L2" != label
-        assert "judged otherwise before, and the store keeps that; --again replaces it" in kept.err
+        assert "the store has a different, earlier verdict of 1 of them and keeps it; --again replaces it" in kept.err
         assert call("show", "good.log", "--json").json["label"] == label
         for triages in (1, 2):
             replaced = call(*again, "--again")
-            assert "judged otherwise" not in replaced.err
+            assert "earlier verdict" not in replaced.err
             stored = call("show", "good.log", "--json").json
             assert (stored["label"], stored["version"] >> 48) == ("L2", triages)
 
@@ -535,8 +533,8 @@ class TestSettings:
             (None, "cannot be read: No such file"),
         ],
     )
-    def test_faulty_rules_are_refused(self, logs, write, content, message):
-        """One line that says what to mend, before anything is judged or kept."""
+    def test_faulty_rules_are_rejected(self, logs, write, content, message):
+        """One line that says what to correct, before anything is judged or stored."""
         if content is not None:
             write("rules.toml", content)
         result = call("run", logs, "--rules", "rules.toml")
@@ -626,17 +624,17 @@ class TestServers:
         assert f"pip install 'stream-triage[{extra}]'" in result.err
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "message"),
         [
             (["opensearch://"], "write opensearch://INDEX"),
-            (["opensearch://logs"], "--run-field, as in run.id"),
-            (["opensearch://logs", "--run-field", "run.id"], "--time, as in now-1d"),
-            (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with others"),
+            (["opensearch://logs"], "--run-field (for example run.id)"),
+            (["opensearch://logs", "--run-field", "run.id"], "--time (for example now-1d)"),
+            (["opensearch://logs", "a.log", "--run-field", "f", "--time", "now-1d"], "mixed with paths"),
             (["opensearch://logs", "--follow", "--run-field", "f", "--time", "now-1d"], "cannot be followed"),
             (["a.log", "--time", "now-1d"], "opensearch://INDEX"),
         ],
     )
-    def test_index_and_its_options_belong_together(self, arguments, told):
+    def test_index_and_its_options_belong_together(self, arguments, message):
         result = call("run", *arguments)
         assert (result.code, result.out) == (2, "")
-        assert told in " ".join(result.err.split())
+        assert message in " ".join(result.err.split())

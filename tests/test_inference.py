@@ -1,4 +1,4 @@
-"""What may be a network of a bundle, and what is refused with which words."""
+"""What may be a network of a bundle, and what is rejected with which message."""
 
 import numpy as np
 import onnx
@@ -10,7 +10,7 @@ from stream_triage.inference import Network
 
 
 def doubled(name: str = "x", external: str | None = None) -> bytes:
-    """y = x + x, or x + a weight that lies in another file."""
+    """A network that computes x + x, or x + a weight in another file."""
     addend = name
     graph_input = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])]
     weights = []
@@ -32,28 +32,28 @@ def doubled(name: str = "x", external: str | None = None) -> bytes:
 
 
 def test_outputs_come_in_the_order_asked_for() -> None:
-    (found,) = Network(doubled(), ["x"], ["y"], "n.onnx")(x=np.ones((3, 2), dtype=np.float32))
-    assert found.tolist() == [[2, 2]] * 3
+    (output,) = Network(doubled(), ["x"], ["y"], "n.onnx")(x=np.ones((3, 2), dtype=np.float32))
+    assert output.tolist() == [[2, 2]] * 3
 
 
 @pytest.mark.parametrize("data", [b"", b"text", doubled()[:40], b"\x80\x04\x95"])
-def test_what_is_no_network_is_refused(data: bytes) -> None:
+def test_what_is_no_network_is_rejected(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"n\.onnx is not a network that can be run .*; rebuild the bundle"):
         Network(data, ["x"], ["y"], "n.onnx")
 
 
-def test_weights_in_another_file_are_refused() -> None:
+def test_weights_in_another_file_are_rejected() -> None:
     """A network cannot make us read files beside the checked ones."""
     with pytest.raises(BundleError, match=r"n\.onnx is not a network that can be run"):
         Network(doubled(external="/etc/hostname"), ["x"], ["y"], "n.onnx")
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(["z"], ["y"]), (["x"], ["z"]), (["x", "z"], ["y"]), (["x"], ["y", "z"])])
-def test_other_inputs_or_outputs_are_refused(inputs: list[str], outputs: list[str]) -> None:
+def test_other_inputs_or_outputs_are_rejected(inputs: list[str], outputs: list[str]) -> None:
     with pytest.raises(BundleError, match=r"n\.onnx has other inputs or outputs than"):
         Network(doubled(), inputs, outputs, "n.onnx")
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_shapes_that_do_not_fit_are_rejected() -> None:
     with pytest.raises(BundleError, match=r"n\.onnx cannot be run .*; rebuild the bundle"):
         Network(doubled(), ["x"], ["y"], "n.onnx")(x=np.ones((3, 5), dtype=np.float32))

@@ -20,7 +20,7 @@ def events_of(run_id: str, run=PASSING) -> list[Event]:
 
 
 class CountingSink(MemorySink):
-    """Counts flushes, keeps the texts, and fails as often as told."""
+    """Counts flushes, keeps the texts, and fails as often as a test wants."""
 
     def __init__(self, failing_writes: int = 0, failing_flushes: int = 0) -> None:
         super().__init__()
@@ -55,17 +55,17 @@ def sink() -> CountingSink:
 
 def test_verdicts_come_in_the_order_of_ends(triage: Triage, sink: CountingSink, clock: FakeClock):
     """Interleaved runs get the verdicts they get alone, as they end, with text and time."""
-    told = []
-    intake = Intake(triage, [sink], clock=clock, on_verdict=told.append)
+    verdicts = []
+    intake = Intake(triage, [sink], clock=clock, on_verdict=verdicts.append)
     a, b = events_of("a"), events_of("b", FAILING)
     MemorySource([b[0], a[0], a[1], a[2], b[1], b[2]]).run(intake.handle)
     intake.flush()
-    assert [verdict.run_id for verdict in told] == ["a", "b"]
-    assert sink.written == told
-    assert [verdict.label for verdict in told] == ["Pass", "L3"]
-    assert {verdict.time for verdict in told} == {clock.now()}
+    assert [verdict.run_id for verdict in verdicts] == ["a", "b"]
+    assert sink.written == verdicts
+    assert [verdict.label for verdict in verdicts] == ["Pass", "L3"]
+    assert {verdict.time for verdict in verdicts} == {clock.now()}
     assert (intake.tally.runs, intake.tally.unclean, intake.tally.errors) == (2, 1, 0)
-    assert intake.tally.lines == told[0].lines + told[1].lines
+    assert intake.tally.lines == verdicts[0].lines + verdicts[1].lines
 
 
 def test_text_reaches_the_sink_before_it_is_closed(triage: Triage, sink: CountingSink):
@@ -77,30 +77,30 @@ def test_text_reaches_the_sink_before_it_is_closed(triage: Triage, sink: Countin
 
 
 def test_headers_of_the_intake_and_of_the_first_chunk(triage: Triage):
-    """What the chunk says outranks what is said of all runs; later chunks say nothing new."""
-    told = []
-    intake = Intake(triage, headers={"testbed": "rack 1", "service.version": "1"}, on_verdict=told.append)
+    """Headers of the first chunk outrank those of the intake; those of later chunks do not count."""
+    verdicts = []
+    intake = Intake(triage, headers={"testbed": "rack 1", "service.version": "1"}, on_verdict=verdicts.append)
     for headers in ({"testbed": "rack 2"}, {"testbed": "rack 3"}):
         intake.handle(Chunk("a", b"uesim starting\n", headers=headers))
     intake.handle(RunEnd("a"))
-    assert told[0].headers == {"testbed": "rack 2", "service.version": "1"}
+    assert verdicts[0].headers == {"testbed": "rack 2", "service.version": "1"}
 
 
 def test_sink_that_fails_to_write_costs_no_later_verdict(triage: Triage, sink: CountingSink):
     """The other sinks get every verdict at once, the failing one when it can take them; the tally says why, once."""
-    failing, told = CountingSink(failing_writes=2), []
-    intake = Intake(triage, [failing, sink], on_verdict=told.append)
+    failing, verdicts = CountingSink(failing_writes=2), []
+    intake = Intake(triage, [failing, sink], on_verdict=verdicts.append)
     for name in "abc":
         MemorySource(events_of(name)).run(intake.handle)
     intake.flush()
-    assert [verdict.run_id for verdict in told] == ["a", "b", "c"]
+    assert [verdict.run_id for verdict in verdicts] == ["a", "b", "c"]
     assert list(sink.verdicts) == ["a", "b", "c"]
     assert sorted(failing.verdicts) == ["a", "b", "c"]
     assert intake.tally.store_errors == ["no space for writing"]
 
 
 def test_sink_that_fails_to_flush_is_asked_again(triage: Triage, sink: CountingSink):
-    """What it kept is durable once it can write; the sinks behind it are flushed all the same."""
+    """What it kept is durable once it can write; the sinks after it are flushed all the same."""
     failing = CountingSink(failing_flushes=1)
     intake = Intake(triage, [failing, sink])
     MemorySource(events_of("a")).run(intake.handle)
@@ -112,7 +112,7 @@ def test_sink_that_fails_to_flush_is_asked_again(triage: Triage, sink: CountingS
 
 
 def test_fault_of_a_sink_is_not_swallowed(triage: Triage):
-    """Only what a sink says on purpose is; anything else is a bug and shows."""
+    """Only errors raised on purpose are; anything else is a bug."""
 
     class Broken(MemorySink):
         def write(self, verdict, text=None) -> None:
@@ -124,7 +124,7 @@ def test_fault_of_a_sink_is_not_swallowed(triage: Triage):
 
 
 def test_flush_by_count(triage: Triage, sink: CountingSink, clock: FakeClock):
-    """A full batch is made durable at once, the next verdict waits for company."""
+    """A full batch is flushed at once, the next verdict waits for more."""
     intake = Intake(triage, [sink], clock=clock)
     for number in range(FLUSH_VERDICTS - 1):
         intake.handle(RunEnd(f"r{number}"))
@@ -136,7 +136,7 @@ def test_flush_by_count(triage: Triage, sink: CountingSink, clock: FakeClock):
 
 
 def test_flush_by_time(triage: Triage, sink: CountingSink, clock: FakeClock):
-    """A verdict that finds the last flush long ago is made durable with it."""
+    """A verdict after a second without a flush is flushed at once."""
     intake = Intake(triage, [sink], clock=clock)
     intake.handle(RunEnd("a"))
     clock.advance(FLUSH_SECONDS / 2)
@@ -148,7 +148,7 @@ def test_flush_by_time(triage: Triage, sink: CountingSink, clock: FakeClock):
 
 
 def test_tick_flushes_what_waited(triage: Triage, sink: CountingSink, clock: FakeClock):
-    """When nothing comes, verdicts do not wait for company; when none waits, nothing is flushed."""
+    """When nothing comes, verdicts do not wait for more; when none waits, nothing is flushed."""
     intake = Intake(triage, [sink], clock=clock)
     clock.advance(10 * FLUSH_SECONDS)
     intake.handle(Tick())
@@ -179,7 +179,7 @@ def test_models_work_when_enough_is_queued_or_nothing_comes(triage: Triage, monk
 
 
 def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):
-    """Their redacted ids; their text is let go; a later end of the same id is a new run."""
+    """Their ids are redacted and their text is closed."""
     intake = Intake(triage, [sink])
     intake.handle(Chunk("a-imsi-001010000000001", b"uesim starting\n"))
     intake.handle(Chunk("b", b"uesim starting\n"))
@@ -193,19 +193,19 @@ def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):
 
 
 def test_problem_of_a_run_is_in_its_verdict(triage: Triage):
-    """Told, counted when it is an error, and a reason for a review."""
-    problems, told = [], []
-    intake = Intake(triage, on_problem=problems.append, on_verdict=told.append)
+    """It is reported, counted if it is an error, and a reason for a review."""
+    problems, verdicts = [], []
+    intake = Intake(triage, on_problem=problems.append, on_verdict=verdicts.append)
     chunks = events_of("a")
     MemorySource([*chunks[:2], Problem("a.gz", "it was cut off", "a", "ue"), chunks[2]]).run(intake.handle)
     assert problems == [Problem("a.gz", "it was cut off", "a", "ue")]
     assert intake.tally.errors == 1
-    assert told[0].review_reasons == ("it was cut off",)
-    assert told[0].sources[1].repairs.problems == ("it was cut off",)
+    assert verdicts[0].review_reasons == ("it was cut off",)
+    assert verdicts[0].sources[1].repairs.problems == ("it was cut off",)
 
 
-def test_problem_without_run_is_told_alone(triage: Triage):
-    """What was passed over as expected is no error."""
+def test_problem_without_run_begins_none(triage: Triage):
+    """What was skipped as expected is no error."""
     intake = Intake(triage)
     intake.handle(Problem("x.png", "is a picture", error=False))
     assert (intake.tally.errors, intake.discard_open()) == (0, [])
@@ -213,7 +213,7 @@ def test_problem_without_run_is_told_alone(triage: Triage):
     assert (intake.tally.errors, intake.discard_open()) == (1, [])
 
 
-def test_problem_is_told_without_secrets(triage: Triage):
+def test_problem_is_reported_without_secrets(triage: Triage):
     """Names and reasons come from outside and go to people."""
     problems = []
     intake = Intake(triage, on_problem=problems.append)
@@ -223,9 +223,9 @@ def test_problem_is_told_without_secrets(triage: Triage):
 
 def test_second_end_of_a_run_gives_a_second_verdict(triage: Triage, tmp_path, clock: FakeClock):
     """A followed file that grew is read again under its id: the longer verdict replaces the shorter one in the store."""
-    told = []
+    verdicts = []
     with SqliteStore(tmp_path / "v.sqlite") as store:
-        intake = Intake(triage, [store], clock=clock, on_verdict=told.append)
+        intake = Intake(triage, [store], clock=clock, on_verdict=verdicts.append)
         first = PASSING.sources["ue"].splitlines(keepends=True)[:3]
         MemorySource([Chunk("a", b"".join(first), "ue"), RunEnd("a")]).run(intake.handle)
         intake.flush()
@@ -233,10 +233,10 @@ def test_second_end_of_a_run_gives_a_second_verdict(triage: Triage, tmp_path, cl
         clock.advance(5)
         MemorySource(events_of("a")).run(intake.handle)
         intake.flush()
-        assert store.get("a") == told[1]
+        assert store.get("a") == verdicts[1]
         assert [row.run_id for row in store.runs()] == ["a"]
-    assert told[1].version > told[0].version
-    assert told[1].clean
+    assert verdicts[1].version > verdicts[0].version
+    assert verdicts[1].clean
 
 
 def test_shorter_second_reading_replaces_nothing(triage: Triage, sink: CountingSink):
@@ -250,7 +250,7 @@ def test_shorter_second_reading_replaces_nothing(triage: Triage, sink: CountingS
 
 
 class FullSpool(SpillSpool):
-    """Has no room for one run, whose id holds `big`."""
+    """Has no space for the run whose id contains `big`."""
 
     def append(self, source, lines) -> None:
         if "big" in self.run_id:
@@ -263,7 +263,7 @@ class FullSpool(SpillSpool):
 
 
 @pytest.mark.parametrize("tick", [[], [Tick()]], ids=["at its end", "while it is open"])
-def test_run_whose_text_finds_no_room_costs_no_other_run(bundle, sink: CountingSink, tick):
+def test_run_whose_text_cannot_be_kept_costs_no_other_run(bundle, sink: CountingSink, tick):
     """That run is named and has no verdict; the runs around it, open ones too, have theirs."""
     problems = []
     intake = Intake(Triage(bundle, open_spool=FullSpool), [sink], on_problem=problems.append)
@@ -276,8 +276,8 @@ def test_run_whose_text_finds_no_room_costs_no_other_run(bundle, sink: CountingS
     assert intake.tally.errors == 1
 
 
-def test_runs_that_differ_in_an_identity_alone_do_not_pass_unseen(triage: Triage):
-    """They share an id, and so one place in the store: that is an error with a remedy."""
+def test_runs_that_differ_in_an_identity_alone_are_reported(triage: Triage):
+    """They share an id, so the store keeps one of them: that is an error with a remedy."""
     problems = []
     intake = Intake(triage, [], on_problem=problems.append)
     ids = [f"imsi-00101000000000{n}.log#0a1b2c3d" for n in (1, 2)]
@@ -285,6 +285,27 @@ def test_runs_that_differ_in_an_identity_alone_do_not_pass_unseen(triage: Triage
     assert [problem.path for problem in problems] == ["imsi-<imsi>.log#0a1b2c3d"]
     assert "redaction.pseudonym_key" in problems[0].reason
     assert intake.tally.errors == 1
+
+
+def test_redacted_ids_are_remembered_up_to_a_limit(triage: Triage, monkeypatch):
+    """Those not seen for longest are forgotten: memory is bounded, and runs that lie near each other are still noticed."""
+    monkeypatch.setattr("stream_triage.intake.MAX_REDACTED_IDS", 2)
+    problems = []
+    intake = Intake(triage, [], on_problem=problems.append)
+
+    def end(name: str, number: int) -> list[str]:
+        problems.clear()
+        intake.handle(RunEnd(f"{name}-imsi-00101000000000{number}"))
+        return [problem.path for problem in problems]
+
+    assert [end("a", 1), end("b", 1), end("a", 1)] == [[], [], []]
+    assert end("c", 1) == []  # b is forgotten: a was seen after it
+    assert end("a", 2) == ["a-imsi-<imsi>"]
+    assert end("c", 2) == ["c-imsi-<imsi>"]
+    assert end("b", 2) == []
+    assert len(intake._redacted_ids) == 2
+    intake.handle(RunEnd("plain"))
+    assert "plain" not in intake._redacted_ids
 
 
 def test_a_longer_text_replaces_a_verdict_that_was_given_again(triage: Triage, tmp_path):
@@ -302,17 +323,17 @@ def test_a_longer_text_replaces_a_verdict_that_was_given_again(triage: Triage, t
         assert store.get("r").lines == first.lines + 1
 
 
-def test_store_that_cannot_be_asked_costs_no_verdict(triage: Triage, sink: CountingSink, monkeypatch):
-    """A failed look for an earlier verdict is the store's trouble, told as such; the run is judged and given on."""
+def test_store_that_cannot_be_queried_costs_no_verdict(triage: Triage, sink: CountingSink, monkeypatch):
+    """That an earlier verdict could not be looked up is a store error; the run is judged and written."""
 
     def broken(run_id):
         raise StoreError("the store is locked")
 
     monkeypatch.setattr(sink, "find", broken)
-    told = []
-    intake = Intake(triage, [sink], store=sink, on_verdict=told.append)
+    verdicts = []
+    intake = Intake(triage, [sink], store=sink, on_verdict=verdicts.append)
     MemorySource(events_of("r")).run(intake.handle)
     intake.flush()
-    assert [verdict.run_id for verdict in told] == [verdict.run_id for verdict in sink.written] == ["r"]
+    assert [verdict.run_id for verdict in verdicts] == [verdict.run_id for verdict in sink.written] == ["r"]
     assert intake.tally.store_errors == ["the store is locked"]
     assert intake.tally.errors == 0

@@ -21,10 +21,11 @@ def opened(name: str) -> Triage:
 
 def judge(case: str) -> Verdict:
     """A file is a run; so is a folder, each file of it a source."""
-    triage, place = opened(case.split("/")[0]), SAMPLES / case
-    session = triage.session(place.stem)
-    for file in [place] if place.is_file() else sorted(place.glob("*.log")):
-        session.feed(file.read_bytes(), "" if file == place else file.stem)
+    bundle, _, name = case.partition("/")
+    path = SAMPLES / bundle / name
+    session = opened(bundle).session(path.stem)
+    for file in [path] if path.is_file() else sorted(path.glob("*.log")):
+        session.feed(file.read_bytes(), "" if file == path else file.stem)
     return session.close()
 
 

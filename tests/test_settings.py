@@ -1,4 +1,4 @@
-"""The settings tree: where values come from, what is refused, what is hidden, and the starter file."""
+"""The settings tree: where values come from, what is rejected, what is hidden, and the starter file."""
 
 import re
 import tomllib
@@ -29,10 +29,10 @@ def test_flags_over_environment_over_file(file, monkeypatch):
     path = file('bundle = "file"\n[input]\nline_bytes = 1000\nmax_expansion = 10\nrun_by = "folder"\n')
     monkeypatch.setenv("STREAM_TRIAGE_INPUT__MAX_EXPANSION", "20")
     monkeypatch.setenv("STREAM_TRIAGE_INPUT__LINE_BYTES", "2000")
-    found = load_settings(path, input={"line_bytes": 3000})
-    assert (found.bundle, found.input.run_by) == ("file", "folder")
-    assert (found.input.line_bytes, found.input.max_expansion) == (3000, 20)
-    assert found.input.expansion_floor_bytes == Settings().input.expansion_floor_bytes
+    loaded = load_settings(path, input={"line_bytes": 3000})
+    assert (loaded.bundle, loaded.input.run_by) == ("file", "folder")
+    assert (loaded.input.line_bytes, loaded.input.max_expansion) == (3000, 20)
+    assert loaded.input.expansion_floor_bytes == Settings().input.expansion_floor_bytes
     monkeypatch.setenv("STREAM_TRIAGE_BUNDLE", "environment")
     assert load_settings(path).bundle == "environment"
     assert load_settings(path, bundle="flag").bundle == "flag"
@@ -46,7 +46,7 @@ def test_file_can_be_named_in_the_environment(file, tmp_path, monkeypatch):
     assert load_settings(other).bundle == "b"
 
 
-def test_one_call_does_not_colour_the_next(file):
+def test_one_call_does_not_change_the_next(file):
     load_settings(file('bundle = "a"\n'))
     assert load_settings().bundle == "tm500"
 
@@ -61,11 +61,11 @@ def test_secret_is_masked_wherever_it_came_from(file, monkeypatch, where):
         monkeypatch.setenv("STREAM_TRIAGE_REDACTION__PSEUDONYM_KEY", SECRET)
     else:
         flags = {"redaction": {"pseudonym_key": SECRET}}
-    found = load_settings(path, **flags)
-    assert found.redaction.pseudonym_key.get_secret_value() == SECRET
-    for shown in (repr(found), str(found), found.model_dump_json(), repr(found.model_dump())):
+    loaded = load_settings(path, **flags)
+    assert loaded.redaction.pseudonym_key.get_secret_value() == SECRET
+    for shown in (repr(loaded), str(loaded), loaded.model_dump_json(), repr(loaded.model_dump())):
         assert SECRET not in shown
-    assert "**" in repr(found)
+    assert "**" in repr(loaded)
 
 
 @pytest.fixture
@@ -86,16 +86,16 @@ def test_secret_files(file, secrets, monkeypatch):
     """A file named as its setting gives it, without the newline at its end: above the settings file, below variables."""
     secrets(opensearch__password=f"{SECRET}\n", redaction__pseudonym_key=f" {SECRET} ", opensearch__user="file\r\n")
     path = file('[opensearch]\nuser = "toml"\npassword = "other"\nindex_prefix = "kept"\n')
-    found = load_settings(path)
-    assert found.opensearch.password.get_secret_value() == SECRET
-    assert found.redaction.pseudonym_key.get_secret_value() == f" {SECRET} "
-    assert (found.opensearch.user, found.opensearch.index_prefix) == ("file", "kept")
+    loaded = load_settings(path)
+    assert loaded.opensearch.password.get_secret_value() == SECRET
+    assert loaded.redaction.pseudonym_key.get_secret_value() == f" {SECRET} "
+    assert (loaded.opensearch.user, loaded.opensearch.index_prefix) == ("file", "kept")
     monkeypatch.setenv("STREAM_TRIAGE_OPENSEARCH__USER", "environment")
     assert load_settings(path).opensearch.user == "environment"
 
 
 def test_secret_files_beside_others(secrets):
-    """Folders and hidden files, as Kubernetes and editors leave them, are passed over."""
+    """Folders and hidden files, as Kubernetes and editors leave them, are skipped."""
     folder = secrets(opensearch__password=SECRET)
     (folder / "..data").mkdir()
     (folder / ".opensearch__password.swp").write_bytes(b"\xff")
@@ -105,7 +105,7 @@ def test_secret_files_beside_others(secrets):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("opensearch_password", SECRET, "opensearch_password is named like no setting"),
+        ("opensearch_password", SECRET, "opensearch_password must be named like a setting"),
         ("opensearch__pasword", SECRET, r"opensearch\.pasword: "),
         ("opensearch__password", b"\xff" + SECRET.encode(), "opensearch__password is not UTF-8"),
         ("kafka__session_seconds", SECRET, r"kafka\.session_seconds: .*number"),
@@ -119,7 +119,7 @@ def test_wrong_secret_file_is_named(secrets, name, text, reason):
     assert SECRET not in str(error.value)
 
 
-def test_absent_folder_of_secrets_is_refused(tmp_path, monkeypatch):
+def test_absent_folder_of_secrets_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAM_TRIAGE_SECRETS", str(tmp_path / "no"))
     with pytest.raises(SettingsError, match=r"no, named by STREAM_TRIAGE_SECRETS, cannot be read: No such file"):
         load_settings()
@@ -136,7 +136,7 @@ def test_absent_folder_of_secrets_is_refused(tmp_path, monkeypatch):
     ],
 )
 def test_errors_do_not_show_values(file, text):
-    """The place of the fault is named, the value is not."""
+    """The wrong setting is named, its value is not shown."""
     with pytest.raises(SettingsError, match="redaction") as error:
         load_settings(file(text))
     assert SECRET not in str(error.value)
@@ -145,7 +145,7 @@ def test_errors_do_not_show_values(file, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "name"),
     [
         ("bundel = 1\n", "bundel: "),
         ("[input]\nline_bits = 1\n", "input.line_bits: "),
@@ -157,9 +157,9 @@ def test_errors_do_not_show_values(file, text):
         ("[store]\nmax_runs = 0\n", "store.max_runs: "),
     ],
 )
-def test_wrong_setting_is_named(file, text, place):
-    """Unknown keys and impossible values are refused with their place."""
-    with pytest.raises(SettingsError, match=f"settings cannot be used: .*{place}"):
+def test_wrong_setting_is_named(file, text, name):
+    """Unknown keys and impossible values are rejected, with the path of the setting."""
+    with pytest.raises(SettingsError, match=f"settings cannot be used: .*{name}"):
         load_settings(file(text))
 
 
@@ -184,18 +184,18 @@ def test_variable_that_is_no_json_is_named(monkeypatch):
     assert load_settings().bundle_folders == (Path("/a"), Path("/b"))
 
 
-def test_absent_file_is_refused(tmp_path):
+def test_absent_file_is_rejected(tmp_path):
     with pytest.raises(SettingsError, match=r"settings file .*no\.toml does not exist; leave out --config or create"):
         load_settings(tmp_path / "no.toml")
 
 
 @pytest.mark.parametrize("content", [b"bundle =", b"bundle = '\xff'", b"[input\n"])
-def test_file_that_is_no_toml_is_refused(file, content):
+def test_file_that_is_no_toml_is_rejected(file, content):
     with pytest.raises(SettingsError, match=r"my\.toml is not valid TOML"):
         load_settings(file(content))
 
 
-def test_file_that_cannot_be_read_is_refused():
+def test_file_that_cannot_be_read_is_rejected():
     """A file that is there but gives an error, for root as well."""
     with pytest.raises(SettingsError, match=r"settings file /proc/self/mem cannot be read: Input/output error"):
         load_settings(Path("/proc/self/mem"))
@@ -205,11 +205,11 @@ def test_home_is_expanded(file, monkeypatch):
     """In every path of the tree, from file and environment."""
     monkeypatch.setenv("HOME", "/home/jane")
     monkeypatch.setenv("STREAM_TRIAGE_ARCHIVE__FOLDER", "~/texts")
-    found = load_settings(file('rules = "~/r.toml"\nbundle_folders = ["~/m"]\n[store]\npath = "~/v.sqlite"\n'))
-    assert found.rules == Path("/home/jane/r.toml")
-    assert found.bundle_folders == (Path("/home/jane/m"),)
-    assert found.store.path == Path("/home/jane/v.sqlite")
-    assert found.archive.folder == Path("/home/jane/texts")
+    loaded = load_settings(file('rules = "~/r.toml"\nbundle_folders = ["~/m"]\n[store]\npath = "~/v.sqlite"\n'))
+    assert loaded.rules == Path("/home/jane/r.toml")
+    assert loaded.bundle_folders == (Path("/home/jane/m"),)
+    assert loaded.store.path == Path("/home/jane/v.sqlite")
+    assert loaded.archive.folder == Path("/home/jane/texts")
 
 
 def test_data_folder_follows_xdg(monkeypatch):
@@ -221,11 +221,11 @@ def test_data_folder_follows_xdg(monkeypatch):
 
 
 def test_settings_are_frozen():
-    found = load_settings()
+    loaded = load_settings()
     with pytest.raises(ValueError, match="frozen"):
-        found.bundle = "other"
+        loaded.bundle = "other"
     with pytest.raises(ValueError, match="frozen"):
-        found.input.line_bytes = 1
+        loaded.input.line_bytes = 1
 
 
 VALUE_LINE = re.compile(r"^# (\w+ =.*)$", re.MULTILINE)

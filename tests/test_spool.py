@@ -1,4 +1,4 @@
-"""The spool against a plain list, and what a sealed file owes when it is whole, cut or damaged."""
+"""The spool compared with a plain list, and sealed files that are whole, cut off or damaged."""
 
 import io
 import json
@@ -83,14 +83,14 @@ def sealed(folder: Path, lines: list[str], source: str = "gnb") -> Path:
 
 
 def test_is_a_spool() -> None:
-    """Both classes are what the ports say."""
+    """It fits the protocols of the ports."""
     spool: Spool = SpillSpool("a")
     text: RunText = spool
     text.close()
 
 
 def test_zstd_prints_the_text(tmp_path: Path) -> None:
-    """Any zstd decoder reads across the blocks and passes over the index."""
+    """Any zstd decoder reads all blocks and skips the index."""
     path = sealed(tmp_path, numbered(2_500))
     reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
     with io.TextIOWrapper(reader, newline="\n") as text:
@@ -119,7 +119,7 @@ def _blocks(path: Path) -> list[list[int]]:
 
 
 def test_unpacks_only_what_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line costs one block, and neighbours cost nothing more."""
+    """One line costs one block, and its neighbours in the block cost nothing more."""
     with RunFile(sealed(tmp_path, numbered(10_000))) as file:
         fetched: list[int] = []
         fetch = file._blocks._fetch
@@ -138,7 +138,7 @@ def test_unpacks_only_what_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 class TestBeyondMemory:
     def test_moves_to_a_file_without_a_name(self, tmp_path: Path) -> None:
-        """Nobody sees the text in the folder, and nothing is left however the process ends."""
+        """The folder shows no file, so nothing is left however the process ends."""
         with SpillSpool("a", memory_bytes=0, folder=tmp_path) as spool:
             spool.append("", numbered(5_000))
             assert spool._storage._file is not None
@@ -157,7 +157,7 @@ class TestBeyondMemory:
         assert list(tmp_path.iterdir()) == []
 
     def test_full_disk(self, tmp_path: Path) -> None:
-        """Raises what to do, keeps the lines readable, and goes on when there is room again."""
+        """The error names the remedy, the lines stay readable, and it goes on when there is space again."""
         lines = [os.urandom(50).hex() for _ in range(3_000)]
         with SpillSpool("a", memory_bytes=0, folder=tmp_path) as spool:
             with file_size_limit(80_000):
@@ -188,7 +188,7 @@ class TestBeyondMemory:
 
 class TestSealing:
     def test_replaces_whole(self, tmp_path: Path) -> None:
-        """The new file takes the place of the old one, and nothing else is left."""
+        """The new file replaces the old one, and nothing else is left."""
         path = sealed(tmp_path, numbered(10))
         assert sealed(tmp_path, numbered(20)) == path
         assert list(tmp_path.iterdir()) == [path]
@@ -209,7 +209,7 @@ class TestSealing:
         assert path.read_bytes() != before
 
     def test_an_empty_run(self, tmp_path: Path) -> None:
-        """A run without a line has a file too."""
+        """A run without lines has a file too."""
         with SpillSpool("a") as spool:
             spool.seal(tmp_path / "a.zst")
         with RunFile(tmp_path / "a.zst") as file:
@@ -224,7 +224,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("size", [0, 5, 15, 16, 100, -1])
     def test_cut_anywhere(self, tmp_path: Path, size: int) -> None:
-        """A file without its end is refused on opening."""
+        """A file without its end is rejected when it is opened."""
         path = sealed(tmp_path, numbered(100))
         os.truncate(path, size if size >= 0 else path.stat().st_size + size)
         with pytest.raises(StoreError, match=r"a\.zst is damaged.* restore it from a copy"):
@@ -249,7 +249,7 @@ class TestDamage:
             RunFile(path)
 
 
-def test_refuses_after_close(tmp_path: Path) -> None:
+def test_raises_after_close(tmp_path: Path) -> None:
     """A closed spool and a closed file say so; closing twice is fine."""
     spool = SpillSpool("a")
     spool.append("", ["one"])

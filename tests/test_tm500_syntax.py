@@ -1,7 +1,7 @@
-"""The tester's grammar through the stages: nothing is lost, codes stay, blocks stay together."""
+"""The tester's grammar through the stages: no line is missing, codes stay, blocks stay together."""
 
 import re
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -50,12 +50,12 @@ def redacted(lines: list[str]) -> list[str]:
 
 
 def test_no_line_is_lost(lines: list[str]) -> None:
-    """Bytes cut anywhere give the same lines, and masking as many; each line has a template that knows it again."""
+    """Bytes cut anywhere give the same lines, and masking as many; each line matches a template that was mined from it."""
 
     @given(st.lists(st.integers(0, 4000), max_size=6).map(sorted))
-    def cut_anywhere(places: list[int]) -> None:
+    def cut_anywhere(positions: list[int]) -> None:
         data, cutter = "\r\n".join(lines).encode(), LineCutter(65_536)
-        cut = [0, *(min(place, len(data)) for place in places), len(data)]
+        cut = [0, *(min(position, len(data)) for position in positions), len(data)]
         assert [line for a, b in pairwise(cut) for line in cutter.feed(data[a:b])] + cutter.finish() == lines
 
     cut_anywhere()
@@ -83,8 +83,6 @@ def test_a_block_stays_together(lines: list[str]) -> None:
     marked = {line.number for line in verdict.reduction if line.why not in ("context", "template", "rare")}
     assert marked
     for number in marked:
-        block = {number}
-        while number < len(lines) and lines[number].startswith(" "):
-            number += 1
-            block.add(number)
-        assert block <= shown
+        # Lines are counted from 1, so `lines[number]` is the one after it.
+        continuations = takewhile(lambda line: line.startswith(" "), lines[number:])
+        assert {number, *(number + 1 + i for i, _ in enumerate(continuations))} <= shown

@@ -35,20 +35,20 @@ def kept(*texts: str, source: str = "") -> tuple[ReducedLine, ...]:
 
 
 def assert_same(one: Verdict, other: Verdict) -> None:
-    """The same verdict as the project promises it: equal in all but numbers, and those within 1e-5."""
+    """Fails unless the verdicts are the same: numbers within 1e-5, everything else equal."""
     _assert_alike(one.model_dump(), other.model_dump(), "verdict")
 
 
-def _assert_alike(one: Any, other: Any, place: str) -> None:
+def _assert_alike(one: Any, other: Any, path: str) -> None:
     if isinstance(one, float):
-        assert one == pytest.approx(other, abs=1e-5), place
+        assert one == pytest.approx(other, abs=1e-5), path
     elif isinstance(one, dict):
-        assert one.keys() == other.keys(), place
+        assert one.keys() == other.keys(), path
         for key, value in one.items():
-            _assert_alike(value, other[key], f"{place}.{key}")
+            _assert_alike(value, other[key], f"{path}.{key}")
     elif isinstance(one, list | tuple):
-        assert len(one) == len(other), place
+        assert len(one) == len(other), path
         for i, pair in enumerate(zip(one, other, strict=True)):
-            _assert_alike(*pair, f"{place}[{i}]")
+            _assert_alike(*pair, f"{path}[{i}]")
     else:
-        assert one == other, place
+        assert one == other, path

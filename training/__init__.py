@@ -1,1 +1,1 @@
-"""Scripts that make model bundles from labelled runs. They import the product; the product never imports them."""
+"""Trains model bundles from labelled runs and evaluates them. Training imports the product; the product never imports it."""

@@ -1,7 +1,7 @@
-"""Labelled runs in, as text; masked lines by run out, made by the very stages that serve.
+"""Reads labelled runs and turns them into masked lines, with the same stages that serve.
 
-Two corpora are read: the OpenAirInterface runs (`oai_rfsim_runs.jsonl.xz`, one JSON object a run with the texts of its
-sources) and any folder of logs beside a CSV file of labels, whose files are read as `stream-triage run` reads them.
+Two kinds of corpora are read: the OpenAirInterface runs (`oai_rfsim_runs.jsonl.xz`, a JSON object per run that holds the
+text of each source), and any folder of logs with a CSV file of labels. Log files are read as `stream-triage run` reads them.
 """
 
 import csv
@@ -32,23 +32,30 @@ __all__ = [
     "fingerprint",
     "read_folder",
     "read_oai",
-    "read_settled",
+    "read_predefined",
     "redacted_lines",
 ]
 
+# The central unit, the distributed unit and the UE of an OpenAirInterface run each write a log of their own.
 OAI_SOURCES = ("cu", "du", "ue")
 PARTS = ("train", "validation", "test")
 
 
 class CorpusError(Exception):
-    """A corpus that cannot be trained on; the message names what to mend."""
+    """A corpus that cannot be used for training; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class LabelledRun:
-    """One run: the bytes of its sources, its label, and the names of groups of near copies it belongs to.
+    """One run with its label.
 
-    `parts` says of each split that was settled beforehand which part the run is in: train, validation or test.
+    Attributes:
+        run_id: Identifies the run in its corpus: a path, or the path of its log inside the log folder.
+        label: The failed layer, or the passing label.
+        sources: Raw bytes of each source, by name.
+        groups: For each kind of grouping, the group of near-duplicates that the run belongs to.
+        parts: For each predefined split, the part that the run is in: train, validation or test.
+        category: Test category, where the labels file has that column.
     """
 
     run_id: str
@@ -60,7 +67,13 @@ class LabelledRun:
 
 
 def read_oai(path: Path) -> list[LabelledRun]:
-    """The OpenAirInterface RF-simulator runs, grouped by `template_hash` (near copies) and by `injected_key` (the fault)."""
+    """Reads the OpenAirInterface runs.
+
+    They are grouped by `template_hash`, which near-duplicates share, and by `injected_key`, the injected fault.
+
+    Raises:
+        CorpusError: The file is missing or damaged.
+    """
     try:
         with lzma.open(path, "rt", encoding="utf-8") as file:
             return [_oai_run(json.loads(line)) for line in file]
@@ -82,39 +95,49 @@ def _oai_run(row: Mapping[str, str]) -> LabelledRun:
 
 
 def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None) -> list[LabelledRun]:
-    """Logs of a folder with labels from a CSV file with the columns `run` and `label`, and `group` if there are near copies.
+    """Reads a folder of logs with a CSV file of labels.
 
-    `run` is a path inside `logs`: a file is a run of one source; a folder is a run with a source for each of its files,
-    rotated parts of one log joined. A column `split_NAME` settles a split of that name (train, validation or test for each
-    run), `group_NAME` the groups of near copies inside it. Raises `CorpusError` for a missing file, a file that is no text,
-    a file without label, a run named twice with two labels, a split without a label in one of its parts, or a column that
-    is not there.
+    Args:
+        logs: Folder of logs. A file is a run with one source; a folder is a run with one source for each log in it, the
+            rotated parts of a log joined.
+        labels: CSV file with the columns `run` (a path inside `logs`) and `label`. Optional columns: `group` names the group
+            of near-duplicates of a run, `split_NAME` its part of a predefined split (train, validation or test),
+            `group_NAME` its group for that split, `category` its test category.
+        settings: Limits for reading; the defaults of serving if None.
+
+    Raises:
+        CorpusError: A file is missing or is not text, a log has no label, a run has two labels, a label is missing in the
+            training or test part of a split, or a required column is missing.
     """
     if not logs.is_dir():
         raise CorpusError(f"{logs} is not a folder; name the folder of logs with --logs")
     rows = _label_rows(labels)
     settings = settings or InputSettings()
-    _refuse_empty_classes(labels, rows)
+    _check_splits(labels, rows)
     runs = [
         LabelledRun(name, row.label, _folder_sources(logs / name, name, settings), row.groups, row.parts, row.category)
         for name, row in sorted(rows.items())
     ]
-    _refuse_unlabelled(logs, labels, rows)
+    _check_unlabelled(logs, labels, rows)
     return runs
 
 
-def read_settled(logs: Path, labels: Path, splits: Sequence[str] = ()) -> list[LabelledRun]:
-    """`read_folder`, and `CorpusError` where the labels file does not settle `splits`, or none at all."""
+def read_predefined(logs: Path, labels: Path, splits: Sequence[str] = ()) -> list[LabelledRun]:
+    """Reads a folder whose labels file defines `splits`, or at least one split if none is named.
+
+    Raises:
+        CorpusError: A split is not defined, or for the reasons of `read_folder`.
+    """
     runs = read_folder(logs, labels)
-    there = runs[0].parts
-    missing = "NAME" if not there else next((split for split in splits if split not in there), "")
+    defined = runs[0].parts
+    missing = "NAME" if not defined else next((split for split in splits if split not in defined), "")
     if missing:
-        raise CorpusError(f"{labels} settles {', '.join(there) or 'no split'}; add a column split_{missing}")
+        raise CorpusError(f"{labels} defines {', '.join(defined) or 'no split'}; add a column split_{missing}")
     return runs
 
 
 class _Row(NamedTuple):
-    """What the labels file says of one run."""
+    """One row of the labels file."""
 
     label: str
     groups: dict[str, str]
@@ -122,20 +145,20 @@ class _Row(NamedTuple):
     category: str
 
 
-def _refuse_unlabelled(logs: Path, labels: Path, rows: Mapping[str, _Row]) -> None:
-    """A log that nobody labelled is more likely forgotten than meant."""
-    tops = {Path(name).parts[0] for name in rows}
-    for place in sorted(logs.iterdir()):
-        if place.name not in tops and not place.name.startswith(".") and place.resolve() != labels.resolve():
-            raise CorpusError(f"{place} has no label in {labels}; label it, or take it out of the folder")
+def _check_unlabelled(logs: Path, labels: Path, rows: Mapping[str, _Row]) -> None:
+    """Rejects logs without a label: they are more likely forgotten than left out on purpose."""
+    top_level = {Path(name).parts[0] for name in rows}
+    for path in sorted(logs.iterdir()):
+        if path.name not in top_level and not path.name.startswith(".") and path.resolve() != labels.resolve():
+            raise CorpusError(f"{path} has no label in {labels}; label it, or take it out of the folder")
 
 
-def _refuse_empty_classes(labels: Path, rows: Mapping[str, _Row]) -> None:
-    """Each label must be taught and tested in every split that is settled."""
-    every = {row.label for row in rows.values()}
+def _check_splits(labels: Path, rows: Mapping[str, _Row]) -> None:
+    """Rejects a split that trains without some label, or does not test it."""
+    all_labels = {row.label for row in rows.values()}
     for split in sorted({split for row in rows.values() for split in row.parts}):
         for name, parts in (("training", ("train", "validation")), ("test", ("test",))):
-            missing = every - {row.label for row in rows.values() if row.parts[split] in parts}
+            missing = all_labels - {row.label for row in rows.values() if row.parts[split] in parts}
             if missing:
                 raise CorpusError(
                     f"{labels}: split_{split} has no run of label {min(missing)!r} in its {name} part; move one there or "
@@ -156,48 +179,52 @@ def _parsed_labels(labels: Path) -> dict[str, _Row]:
     with labels.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"run", "label"} <= set(reader.fieldnames or ()):
-            raise CorpusError(f"{labels} needs a first line with the columns run,label (and group, if runs are near copies)")
+            raise CorpusError(
+                f"{labels} needs a first line with the columns run,label (and group, if some runs are near-duplicates)"
+            )
         rows: dict[str, _Row] = {}
         for row in reader:
+            # A row with more cells than columns has them in a list under the key None.
             cells = {column: (cell or "").strip() for column, cell in row.items() if isinstance(column, str)}
             name, label = cells["run"], cells["label"]
+            position = f"{labels}, line {reader.line_num}"
             if not name or not label:
-                raise CorpusError(f"{labels}, line {reader.line_num}: run or label is empty")
+                raise CorpusError(f"{position}: run or label is empty")
             if name in rows and rows[name].label != label:
-                raise CorpusError(
-                    f"{labels}, line {reader.line_num}: run {name} has two labels, {rows[name].label} and {label}"
-                )
-            rows[name] = _row(name, label, cells, f"{labels}, line {reader.line_num}")
+                raise CorpusError(f"{position}: run {name} has two labels, {rows[name].label} and {label}")
+            rows[name] = _row(name, label, cells, position)
     if not rows:
         raise CorpusError(f"{labels} names no run")
     return rows
 
 
-def _row(name: str, label: str, cells: Mapping[str, str], place: str) -> _Row:
+def _row(name: str, label: str, cells: Mapping[str, str], position: str) -> _Row:
     parts = {column.removeprefix("split_"): part for column, part in cells.items() if column.startswith("split_")}
     for split, part in parts.items():
         if part not in PARTS:
-            raise CorpusError(f"{place}: split_{split} is {part!r}; write train, validation or test")
+            raise CorpusError(f"{position}: split_{split} is {part!r}; write train, validation or test")
     group = cells.get("group") or name
     groups = {"run": name, "group": group} | {split: cells.get(f"group_{split}") or group for split in parts}
     return _Row(label, groups, parts, cells.get("category", ""))
 
 
-def _folder_sources(place: Path, name: str, settings: InputSettings) -> dict[str, bytes]:
-    if not place.is_dir() and not place.is_file():
-        raise CorpusError(f"run {name} of the labels file is neither a file nor a folder in the log folder: {place}")
-    listing = list_files([place])
+def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str, bytes]:
+    """Sources of one run; `path` is its file or folder."""
+    if not path.is_dir() and not path.is_file():
+        raise CorpusError(f"run {name} of the labels file is neither a file nor a folder in the log folder: {path}")
+    listing = list_files([path])
     for problem in listing.problems:
         if problem.error:
             raise CorpusError(f"run {name}: {problem.path} {problem.reason}")
-    if place.is_file():
+    if path.is_file():
         return {"": _text(listing.files[0], settings)}
-    files = [file for file in listing.files if file.path.parent == place]
+    files = [file for file in listing.files if file.path.parent == path]
     if not files:
-        raise CorpusError(f"run {name} is a folder without files: {place}")
+        raise CorpusError(f"run {name} is a folder without files: {path}")
     sources: dict[str, bytes] = {}
     for source, file in ordered_parts([(file.path.name, file) for file in files]):
         earlier = sources.get(source, b"")
+        # The last line of a rotated part may lack its line end; the first line of the next part must not be appended to it.
         if earlier and not earlier.endswith((b"\n", b"\r")):
             earlier += b"\n"
         sources[source] = earlier + _text(file, settings)
@@ -205,7 +232,7 @@ def _folder_sources(place: Path, name: str, settings: InputSettings) -> dict[str
 
 
 def _text(file: Listed, settings: InputSettings) -> bytes:
-    """A whole file as serving reads it: unpacked, as UTF-8. What serving passes over or reads in part is refused here."""
+    """A whole file as serving reads it: unpacked, in UTF-8. Rejects files that serving skips or reads only in part."""
     if kind_of(file.path.name) != "file":
         raise CorpusError(f"{file.path} is an archive; unpack it, or take it out of the folder of the run")
     try:
@@ -222,7 +249,7 @@ def _reason(error: Exception) -> str:
 
 
 def fingerprint(runs: Iterable[LabelledRun]) -> str:
-    """SHA-256 over ids, labels and texts: the same runs give the same one, in any order."""
+    """SHA-256 of the ids, labels and texts of the runs; it does not depend on their order."""
     digests = []
     for run in runs:
         digest = hashlib.sha256(f"{run.run_id}\0{run.label}".encode())
@@ -233,16 +260,24 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
 
 
 def redacted_lines(data: bytes, redactor: Redactor, line_bytes: int = InputSettings().line_bytes) -> list[str]:
-    """Lines of one whole source, through the serving stages."""
+    """Lines of one whole source, cut and redacted by the serving stages; `line_bytes` limits the length of a line."""
     cutter = LineCutter(line_bytes)
     lines = cutter.feed(data) + cutter.finish()
     return redactor.lines("\n".join(lines), redactor.start()).split("\n") if lines else []
 
 
 class MaskedRuns:
-    """Runs as numbers: `lines` holds each distinct masked line once, `runs[i]` maps sources to arrays of indexes into it.
+    """Runs whose lines are masked and replaced by numbers.
 
-    `redactor` and `line_bytes` are those that will serve.
+    Thousands of runs share some ten thousand distinct masked lines, so everything that depends on a line alone (its words,
+    its template key, its vector) is computed once per distinct line.
+
+    Attributes:
+        lines: Each distinct masked line once.
+        runs: For each run, its sources by name, each an array of indexes into `lines`, shape (lines of the source,).
+        labels: The label of each run.
+        words: The words of each distinct line.
+        key_texts: The text of each distinct line that its template is made from.
     """
 
     def __init__(
@@ -252,6 +287,14 @@ class MaskedRuns:
         line_bytes: int = InputSettings().line_bytes,
         numbers: Numbers = "magnitude",
     ) -> None:
+        """Masks all lines of all runs.
+
+        Args:
+            runs: The runs, in the order of all arrays.
+            redactor: Must be the one that serves, or the bundle learns words that serving never sees.
+            line_bytes: Limit for a line in bytes, as in serving.
+            numbers: How numbers are masked.
+        """
         self._index: dict[str, int] = {}
         self.redactor = redactor or Redactor()
         self.line_bytes = line_bytes
@@ -273,5 +316,5 @@ class MaskedRuns:
         return mask("\n".join(lines), self.numbers).split("\n") if lines else []
 
     def distinct(self, run: int) -> NDArray[np.int32]:
-        """Indexes of the distinct masked lines of one run, over all its sources."""
+        """Indexes of the distinct masked lines of one run, over all its sources, sorted."""
         return np.unique(np.concatenate(list(self.runs[run].values()) or [np.empty(0, dtype=np.int32)]))

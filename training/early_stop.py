@@ -1,14 +1,15 @@
-"""A bundle and its runs in, how early failing runs are surely lost out, and the weights and the limit for that.
+"""Learns when a failing run is certain to fail, so that a farm can stop it early, and measures how early that is.
 
     python -m training.early_stop --bundle models/oai5g --oai data/ran/oai_rfsim_runs.jsonl.xz [--write]
     python -m training.early_stop --bundle models/tm500 --logs DIR/runs --labels DIR/labels.csv --split easy [--write]
 
-Logistic regression, failing against passing, on the terms of the bundle's vocabulary, with weights not below zero: only
-what came counts, so the score of a run can but grow (stages/early_stop.py). It is trained on the bundle's training runs,
-the failing ones also cut off at random. The limit is the highest score of complete passing runs that were held out; how
-many passing runs would be stopped is counted on those that had no part in the limit, by five folds of groups. Failing runs
-are read with the same share of every source at a time, since the logs do not say how they were interleaved. `--write` puts
-the two files into the bundle.
+The score of a run is a sum of weights of the terms that it has shown so far. No weight is negative, so the score never falls
+(stages/early_stop.py). The weights come from a logistic regression, failing against passing runs, on the training runs of
+the bundle; failing runs are also used cut off at random. The limit is the highest score of any complete passing run that
+was held out. How many passing runs would be stopped by mistake is measured with limits from other folds of groups.
+
+Logs do not say how the sources of a run were interleaved, so all sources are read at the same pace: after a third of the
+run, the first third of each source has been read. --write adds the weights and the limit to the bundle.
 """
 
 import argparse
@@ -28,19 +29,30 @@ from stream_triage import Triage
 from stream_triage.bundle import Bundle, Card, write_bundle
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, Limit
 from stream_triage.stages.redact import Redactor
-from training.data import CorpusError, LabelledRun, read_oai, read_settled, redacted_lines
+from training.arguments import add_corpus, command_parser, finish
+from training.data import CorpusError, LabelledRun, read_oai, read_predefined, redacted_lines
 from training.splits import hold_out
 
-__all__ = ["Course", "courses_of", "fit_weights", "main", "measure"]
+__all__ = ["Course", "certain_at", "courses_of", "fit_weights", "main", "measure", "scores_of"]
 
 FOLDS: Final = 5
+# Each failing run is learned from complete and this many times cut off after a fifth of it or later.
 CUTS: Final = 2
+SHORTEST_CUT: Final = 0.2
 PENALTY: Final = 1e-4
 RESULTS: Final = Path(__file__).parent / "results"
 
 
 class Course(NamedTuple):
-    """Of one run: its terms, and the share of it after which each has come."""
+    """How one run shows its terms.
+
+    Attributes:
+        label: The run's label.
+        group: Its group of near-duplicates.
+        lines: Its number of lines, over all sources.
+        terms: Indexes of the terms that it shows, in the order in which they appear first.
+        shares: For each of them, the share of the run, above 0 and up to 1, after which it has appeared.
+    """
 
     label: str
     group: str
@@ -50,9 +62,9 @@ class Course(NamedTuple):
 
 
 def courses_of(bundle: Bundle, runs: Sequence[LabelledRun], kind: str) -> list[Course]:
-    """Read as serving reads them, without its models."""
+    """Reads the runs as serving reads them and notes when each term appears first; no model is run."""
     model = next(iter(Triage(bundle).models.values()))
-    place, redactor = list(model.classifier.classifiers).index("terms"), Redactor()
+    classifier, redactor = list(model.classifier.classifiers).index("terms"), Redactor()
     courses = []
     for run in runs:
         first: dict[int, float] = {}
@@ -61,7 +73,7 @@ def courses_of(bundle: Bundle, runs: Sequence[LabelledRun], kind: str) -> list[C
             lines = redacted_lines(text, redactor)
             total += len(lines)
             for number, line in enumerate(model.look_up(lines), 1):
-                for term in line.features[place] if line.features else ():
+                for term in line.features[classifier] if line.features else ():
                     first[term] = min(first.get(term, 1.0), number / len(lines))
         terms = np.array(sorted(first, key=first.__getitem__), dtype=np.int32)
         shares = np.array([first[term] for term in terms.tolist()])
@@ -70,58 +82,75 @@ def courses_of(bundle: Bundle, runs: Sequence[LabelledRun], kind: str) -> list[C
 
 
 def fit_weights(courses: Sequence[Course], terms: int, passing: str, seed: int = 0) -> NDArray[np.float32]:
-    """By L-BFGS-B, both classes weighing the same; shape (V,)."""
+    """Fits the logistic regression by L-BFGS-B with bounds; returns the weights of all terms, shape (V,).
+
+    Args:
+        courses: The training runs.
+        terms: Size V of the vocabulary.
+        passing: The passing label.
+        seed: Seed of the positions at which failing runs are cut off.
+    """
     rng = np.random.default_rng(seed)
     rows, failing = [], []
     for course in courses:
         fails = course.label != passing
-        for share in (1.0, *rng.uniform(0.2, 1.0, CUTS)) if fails else (1.0,):
+        for share in (1.0, *rng.uniform(SHORTEST_CUT, 1.0, CUTS)) if fails else (1.0,):
             rows.append(course.terms[course.shares <= share])
             failing.append(fails)
     ends = np.cumsum([0, *map(len, rows)])
     matrix = csr_matrix((np.ones(ends[-1]), np.concatenate(rows), ends), shape=(len(rows), terms))
-    truth = np.array(failing, dtype=float)
-    balance = np.where(truth > 0, 0.5 / truth.sum(), 0.5 / (1 - truth).sum())
+    target = np.array(failing, dtype=float)
+    # Failing and passing rows weigh the same in sum, whatever their numbers.
+    balance = np.where(target > 0, 0.5 / target.sum(), 0.5 / (1 - target).sum())
 
     def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Balanced log-loss with an L1 and an L2 penalty on the weights, and its gradient; the last number is the bias.
+
+        With weights from 0 up the L1 penalty is their sum, which has a gradient. It sets most weights to 0.
+        """
         weights, bias = point[:-1], point[-1]
         scores = matrix @ weights + bias
-        slope = balance * (1 / (1 + np.exp(-scores)) - truth)
+        slope = balance * (1 / (1 + np.exp(-scores)) - target)
         penalty = PENALTY * (weights.sum() + 0.5 * weights @ weights)
-        value = (balance * np.logaddexp(0, -scores * (2 * truth - 1))).sum() + penalty
+        value = (balance * np.logaddexp(0, -scores * (2 * target - 1))).sum() + penalty
         return float(value), np.append(matrix.T @ slope + PENALTY * (1 + weights), slope.sum())
 
     bounds = [(0.0, None)] * terms + [(None, None)]
-    found = minimize(loss, np.zeros(terms + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
-    return np.asarray(found.x[:-1], dtype=np.float32)
+    optimum = minimize(loss, np.zeros(terms + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
+    return np.asarray(optimum.x[:-1], dtype=np.float32)
 
 
 def scores_of(courses: Sequence[Course], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores of complete runs."""
     return np.array([float(weights[course.terms].astype(np.float64).sum()) for course in courses])
 
 
-def lost_at(course: Course, weights: NDArray[np.float32], limit: float) -> float:
-    """Share of the run after which it is above the limit, infinite where it never is."""
+def certain_at(course: Course, weights: NDArray[np.float32], limit: float) -> float:
+    """Share of the run after which its score is above the limit; infinite if it never is."""
     above = np.flatnonzero(weights[course.terms].astype(np.float64).cumsum() > limit)
     return float(course.shares[above[0]]) if len(above) else float("inf")
 
 
 def measure(held: Sequence[Course], weights: NDArray[np.float32], passing: str) -> dict[str, Any]:
-    """Limits from four fifths of the groups, runs of the fifth that is left."""
+    """Figures on held-out runs.
+
+    Each fifth of the groups is judged with the limit of the other four: a limit that was set with a passing run in view
+    would never stop that run.
+    """
     groups = sorted({course.group for course in held})
     order = np.random.default_rng(0).permutation(len(groups)).tolist()
-    fold_of = {groups[place]: number % FOLDS for number, place in enumerate(order)}
+    fold_of = {groups[index]: number % FOLDS for number, index in enumerate(order)}
     shares: list[tuple[Course, float]] = []
     for fold in range(FOLDS):
         others = [course for course in held if course.label == passing and fold_of[course.group] != fold]
         limit = float(scores_of(others, weights).max())
-        shares += [(course, lost_at(course, weights, limit)) for course in held if fold_of[course.group] == fold]
+        shares += [(course, certain_at(course, weights, limit)) for course in held if fold_of[course.group] == fold]
     passes = [share for course, share in shares if course.label == passing]
     fails = [(course, share) for course, share in shares if course.label != passing]
     at = np.array([share for _, share in fails])
     lines = np.array([course.lines for course, _ in fails])
-    unseen = _never_in(held, passing)
-    earliest = np.array([_first_of(course, unseen) for course, _ in fails])
+    telling = _only_in_failing(held, passing)
+    earliest = np.array([_first_of(course, telling) for course, _ in fails])
     return {
         "passing_runs": len(passes),
         "false_stops": int(np.isfinite(passes).sum()),
@@ -131,7 +160,7 @@ def measure(held: Sequence[Course], weights: NDArray[np.float32], passing: str) 
         "median_share": _finite(float(np.median(at))),
         "median_line": _finite(float(np.median(at * lines))),
         "lines_not_run": round(float(((1 - np.minimum(at, 1)) * lines).sum() / lines.sum()), 3),
-        # Before the first term that no passing run has, nobody could be sure.
+        # No method could be certain before the first term that no passing run has.
         "median_share_of_the_first_sign": round(float(np.median(earliest)), 3),
         "by_label": {
             label: {
@@ -145,14 +174,14 @@ def measure(held: Sequence[Course], weights: NDArray[np.float32], passing: str) 
 
 
 def _first_of(course: Course, terms: set[int]) -> float:
-    """Share after which one of these terms has come, 1 where none does."""
+    """Share of the run after which the first of these terms has appeared; 1 if none does."""
     return min(
         (share for term, share in zip(course.terms.tolist(), course.shares, strict=True) if term in terms), default=1.0
     )
 
 
 def _finite(value: float) -> float | None:
-    """None where half of the runs are never stopped."""
+    """None for the median of runs of which half are never stopped."""
     return round(value, 3) if np.isfinite(value) else None
 
 
@@ -160,43 +189,44 @@ def _of(shares: Sequence[tuple[Course, float]], label: str) -> list[float]:
     return [share for course, share in shares if course.label == label]
 
 
-def _never_in(courses: Sequence[Course], passing: str) -> set[int]:
-    """Terms that come in failing runs only."""
-    of = {True: set[int](), False: set[int]()}
+def _only_in_failing(courses: Sequence[Course], passing: str) -> set[int]:
+    """Terms that no passing run shows."""
+    by_outcome = {True: set[int](), False: set[int]()}
     for course in courses:
-        of[course.label == passing].update(course.terms.tolist())
-    return of[False] - of[True]
+        by_outcome[course.label == passing].update(course.terms.tolist())
+    return by_outcome[False] - by_outcome[True]
 
 
 def _parts(arguments: argparse.Namespace, card: Card) -> tuple[list[LabelledRun], NDArray[np.intp], NDArray[np.intp], str]:
-    """Runs, indexes of those that the bundle was trained on and of the others, and what groups them."""
-    told = str(card.training["split"])
+    """The runs, the indexes of those that the bundle was trained on and of the others, and the grouping of its split."""
+    split_of_bundle = str(card.training["split"])
     if arguments.oai:
         runs = read_oai(arguments.oai)
-        kind = next((kind for kind in runs[0].groups if f"by {kind}," in told), "")
+        kind = next((kind for kind in runs[0].groups if f"by {kind}," in split_of_bundle), "")
         if kind:
             labels, groups = [run.label for run in runs], [run.groups[kind] for run in runs]
             return runs, *hold_out(labels, groups, card.training["seed"]), kind
-    elif arguments.logs and arguments.labels and arguments.split:
-        runs = read_settled(arguments.logs, arguments.labels, [arguments.split])
-        if f"split_{arguments.split} " in told:
+    elif arguments.split:
+        runs = read_predefined(arguments.logs, arguments.labels, [arguments.split])
+        if f"split_{arguments.split} " in split_of_bundle:
             test = np.array([run.parts[arguments.split] == "test" for run in runs])
             return runs, np.flatnonzero(~test), np.flatnonzero(test), arguments.split
     else:
-        raise CorpusError("name --oai, or --logs, --labels and --split")
-    raise CorpusError(f"the bundle was not trained on this split: {told}")
+        raise CorpusError("--logs needs --split, the predefined split that the bundle was trained by")
+    raise CorpusError(f"the bundle was not trained by this split but with {split_of_bundle}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.early_stop", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--oai", type=Path)
-    parser.add_argument("--logs", type=Path)
-    parser.add_argument("--labels", type=Path)
-    parser.add_argument("--split", help="the settled split that the bundle was trained by")
-    parser.add_argument("--out", type=Path, help="else training/results/early_stop_NAME.json")
-    parser.add_argument("--write", action="store_true", help="put weights and limit into the bundle")
-    arguments = parser.parse_args(argv)
+    """Runs the command; returns 0, or 2 for an error that the user can mend."""
+    parser = command_parser("training.early_stop", __doc__)
+    parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="folder of the bundle")
+    add_corpus(parser)
+    parser.add_argument("--split", metavar="NAME", help="predefined split that the bundle was trained by; --logs needs it")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="JSON file for the figures (default: training/results/early_stop_NAME.json)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the weights and the limit into the bundle")
+    arguments = finish(parser, argv)
     bundle = Bundle.open(arguments.bundle)
     card, terms = bundle.card, len(bundle.json("terms.json")["terms"])
     try:
@@ -205,16 +235,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     courses = courses_of(bundle, runs, kind)
-    weights = fit_weights([courses[place] for place in training.tolist()], terms, card.passing_label)
-    held = [courses[place] for place in test.tolist()]
-    found = {"bundle": f"{card.name} {card.version}", **measure(held, weights, card.passing_label)}
+    weights = fit_weights([courses[run] for run in training.tolist()], terms, card.passing_label)
+    held = [courses[run] for run in test.tolist()]
+    figures = {"bundle": f"{card.name} {card.version}", **measure(held, weights, card.passing_label)}
     out = arguments.out or RESULTS / f"early_stop_{card.name}.json"
-    out.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    out.write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
     if arguments.write:
         passes = [course for course in held if course.label == card.passing_label]
+        # Rounded up, so that the highest passing run itself stays below the stored limit.
         limit = round(float(scores_of(passes, weights).max()) + 1e-6, 6)
-        about = Limit(limit=limit, false_stops=found["false_stops"], passing_runs=found["passing_runs"])
+        about = Limit(limit=limit, false_stops=figures["false_stops"], passing_runs=figures["passing_runs"])
         arrays = io.BytesIO()
         np.savez_compressed(arrays, weights=weights)
         files = {name: (arguments.bundle / name).read_bytes() for name in card.files}

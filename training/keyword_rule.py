@@ -1,6 +1,6 @@
-"""The simplest baseline: the layer tag of the last line with an error word names the failed layer; no such line, no failure.
+"""The simplest baseline: the layer named in the last line with an error word is the failed layer; no such line is a pass.
 
-It is what a person does with grep, written down. The words are general and were not chosen by looking at scores.
+It is what a person does with grep. The words are general ones and were not chosen by looking at scores.
 """
 
 import re
@@ -18,10 +18,11 @@ LAYER_WORDS = (
 
 
 def keyword_label(sources: Mapping[str, bytes], passing_label: str) -> str:
-    """Label of one run from its raw text."""
-    found = passing_label
+    """Predicts the label of one run from its raw text; sources are read in the order of their names."""
+    label = passing_label
     for _, data in sorted(sources.items()):
         for line in data.decode(errors="replace").split("\n"):
             if ERROR_WORDS.search(line):
-                found = next((label for label, words in LAYER_WORDS if words.search(line)), found)
-    return found
+                # A line with an error word but without a layer leaves the label as it is.
+                label = next((name for name, words in LAYER_WORDS if words.search(line)), label)
+    return label

@@ -1,20 +1,26 @@
-"""Where figures of a training go: nowhere by default, to MLflow when asked."""
+"""Sends the parameters and metrics of a training to MLflow, or nowhere, which is the default."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from training.packages import REMEDY
+
 __all__ = ["Tracker", "TrackingError", "tracking"]
 
 
 class TrackingError(Exception):
-    """Figures cannot be tracked as asked; the message names the remedy."""
+    """The figures cannot be tracked as asked; the message names the remedy."""
 
 
 class Tracker(Protocol):
-    def parameters(self, values: Mapping[str, Any]) -> None: ...
+    """Receives what one training logs."""
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Logs settings of the training, once each."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Logs figures, at a step (an epoch or a seed) if one is given."""
 
 
 class _Silent:
@@ -38,17 +44,22 @@ class _MLflow:
 
 @contextmanager
 def tracking(uri: str | None, experiment: str) -> Iterator[Tracker]:
-    """A tracker for one training; `uri` is an MLflow store such as sqlite:///mlflow.db, or None for silence.
+    """Yields a tracker for one training.
 
-    Raises `TrackingError` where MLflow is not installed or cannot use the store.
+    Args:
+        uri: An MLflow store such as sqlite:///mlflow.db, or None to log nothing.
+        experiment: Name of the MLflow experiment that the run belongs to.
+
+    Raises:
+        TrackingError: MLflow is not installed or cannot use the store.
     """
     if uri is None:
         yield _Silent()
         return
     try:
-        import mlflow  # a second to import, and only here
+        import mlflow  # takes a second to import
     except ImportError:
-        raise TrackingError("MLflow is not installed; run `make setup` in a checkout, or leave --track out") from None
+        raise TrackingError(f"MLflow is not installed; {REMEDY}, or leave --track out") from None
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_experiment(experiment)

@@ -1,7 +1,7 @@
-"""Alerts of the outbox in, messages to the teams that own them out: Slack, Teams, mail, webhooks, through apprise.
+"""Alerts of the outbox in; messages to the teams that own them out: chat, mail, webhooks, through apprise.
 
-The only file that knows apprise. Sending happens beside the judging of runs and never in its way. What a target refuses, or
-does not answer in seconds, is tried again with growing waits; redirects are not followed, since a message holds log text.
+The only module that imports apprise. Sending never delays the judging of runs. A target that rejects a message, or does
+not respond within seconds, is tried again after growing waits. Redirects are not followed: a message contains log text.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ LONGEST_WAIT_SECONDS: Final = 3600.0
 
 
 class Target(Protocol):
-    """One address that takes messages."""
+    """One address that accepts messages."""
 
     @property
     def name(self) -> str:
-        """Names it without its secrets, always the same."""
+        """Names the address without its secrets; the outbox stores it, so it must never change."""
 
-    def send(self, told: Message) -> bool:
-        """True when it was taken."""
+    def send(self, message: Message) -> bool:
+        """Sends a message; false if the target did not accept it."""
 
 
 class _AppriseTarget:
@@ -47,7 +47,7 @@ class _AppriseTarget:
             import apprise
         except ImportError:
             raise SettingsError("alerts need the extra: pip install 'stream-triage[alerts]'") from None
-        # It would log addresses with their tokens.
+        # Its log messages contain addresses with their tokens.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         secret = address.get_secret_value()
         asset = apprise.AppriseAsset(app_id="stream-triage", http_redirects=False, async_mode=False)
@@ -59,17 +59,21 @@ class _AppriseTarget:
             )
         self.name = f"{kind} {hashlib.sha256(secret.encode()).hexdigest()[:8]}"
 
-    def send(self, told: Message) -> bool:
-        return bool(self._apprise.notify(title=told.title, body=told.body, body_format="text"))
+    def send(self, message: Message) -> bool:
+        return bool(self._apprise.notify(title=message.title, body=message.body, body_format="text"))
 
 
 def open_targets(settings: AlertSettings) -> dict[str, list[Target]]:
-    """By team. Raises `SettingsError` for an address that cannot be used, without showing it."""
+    """Returns the targets of each team.
+
+    Raises:
+        SettingsError: The extra is not installed, or apprise cannot use an address; the message does not show it.
+    """
     return {team: [_AppriseTarget(address) for address in addresses] for team, addresses in settings.targets.items()}
 
 
 class Notifier:
-    """Sends what is due; for one thread, with an outbox of its own."""
+    """Sends the alerts that are due. For one thread, with an outbox object of its own."""
 
     def __init__(
         self,
@@ -80,15 +84,24 @@ class Notifier:
         clock: Clock | None = None,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
+        """Takes an open outbox.
+
+        Args:
+            outbox: What is to be sent; the caller closes it.
+            settings: When messages may be sent.
+            targets: The targets of each team; `default` for teams without.
+            clock: Decides what is due and when quiet hours are.
+            on_trouble: Receives a message when alerts cannot be sent, each text once.
+        """
         self._outbox = outbox
         self._settings = settings
         self._targets = targets
         self._clock = clock or SystemClock()
         self._on_trouble = on_trouble or (lambda text: None)
-        self._complained: set[str] = set()
+        self._complaints: set[str] = set()
 
     def run(self, stopped: threading.Event) -> None:
-        """Sends as things become due, until `stopped`. A fault is told and does not end it."""
+        """Sends alerts as they become due, until `stopped` is set. Errors are reported and do not end it."""
         while not stopped.wait(POLL_SECONDS):
             try:
                 self.send_due()
@@ -96,10 +109,14 @@ class Notifier:
                 self._complain(str(error) if isinstance(error, StoreError) else fault_place(error))
 
     def send_due(self) -> int:
-        """How many messages left. In quiet hours none does, and nothing is lost."""
+        """Sends what is due and returns the number of messages sent; in quiet hours none, they wait.
+
+        Raises:
+            StoreError: The outbox cannot be read or written; what was sent before stays sent.
+        """
         if self.quiet():
             return 0
-        self._look_for_silence()
+        self._check_silence()
         sent = 0
         for group in self._outbox.due():
             if self._outbox.sent_last_hour(group.team) < self._settings.per_hour:
@@ -107,11 +124,12 @@ class Notifier:
         return sent
 
     def finish(self) -> int:
-        """Sends at once what would wait for failures like it: none will come."""
-        self._outbox.hurry()
+        """Sends what is left, as `send_due` does, without waiting for similar failures: no run will come."""
+        self._outbox.make_due()
         return self.send_due()
 
     def quiet(self) -> bool:
+        """Returns whether it is within the quiet hours, by the clock of their time zone."""
         if self._settings.quiet_hours is None:
             return False
         begin, end = self._settings.quiet_hours.split("-")
@@ -126,38 +144,38 @@ class Notifier:
         if not self._outbox.claim(group):
             return False
         link = (self._settings.link or "").replace("{run_id}", quote(group.verdict.run_id, safe=""))
-        told = message(group.verdict, group.rule, group.reason, group.runs, link)
+        text = message(group.verdict, Alert(group.rule, group.reason), group.runs, link)
         delivered = set(group.delivered)
         for target in targets:
-            if target.name not in delivered and target.send(told):
+            if target.name not in delivered and target.send(text):
                 delivered.add(target.name)
-        left = [target.name for target in targets if target.name not in delivered]
-        if left:
+        missing = [target.name for target in targets if target.name not in delivered]
+        if missing:
             wait = min(FIRST_WAIT_SECONDS * 2**group.tries, LONGEST_WAIT_SECONDS)
-            self._outbox.failed(group, delivered, wait)
-            self._complain(f"an alert was not taken by {', '.join(left)}; it is sent again until it is")
+            self._outbox.mark_failed(group, delivered, wait)
+            self._complain(f"an alert was not accepted by {', '.join(missing)}; it is sent again until it is")
             return False
-        self._outbox.told(group)
+        self._outbox.mark_sent(group)
         return True
 
-    def _look_for_silence(self) -> None:
+    def _check_silence(self) -> None:
         limit, last = self._settings.silence_minutes, self._outbox.last_verdict()
         if "silence" not in self._settings.rules or limit is None or last is None:
             return
         run_id, time = last
         if self._clock.now() - time > timedelta(minutes=limit):
             reason = f"no verdict for more than {limit:g} minutes, the last one was {run_id} at {time:%Y-%m-%d %H:%M} UTC"
-            self._outbox.put(Alert("silence", reason), _nothing(f"silence after {run_id}"))
+            self._outbox.put(Alert("silence", reason), _silence(f"silence after {run_id}"))
 
     def _complain(self, text: str) -> None:
-        """Once each: it would be said every second."""
-        if text not in self._complained:
-            self._complained.add(text)
+        """Reports a text once: most causes would repeat it every second."""
+        if text not in self._complaints:
+            self._complaints.add(text)
             self._on_trouble(text)
 
 
-def _nothing(run_id: str) -> Verdict:
-    """Stands for the run that did not come."""
+def _silence(run_id: str) -> Verdict:
+    """Returns what takes the place of a verdict in an alert about runs that do not come."""
     return Verdict(
         run_id=run_id,
         version=1,

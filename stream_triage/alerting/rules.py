@@ -1,29 +1,28 @@
-"""A verdict in; who owns it, which alerts it makes and what is to be said of it out. Nothing is kept or sent here.
+"""A verdict in; the team that owns it, the alerts it causes and the message about them out. Stores and sends nothing.
 
-Two failures are alike when rule, team, label and cause are the same and half of what shows them is (evidence and anomaly
-keys, Jaccard index): a hundred runs that fail alike then make one message. docs/alerts.md describes the rules.
+Two failures are similar if rule, team, label and cause are the same, and so is most of what shows them: keys of evidence and
+anomalies. A hundred runs that fail for the same reason then make one message. docs/alerts.md describes the rules.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from math import comb
 from typing import Final, NamedTuple
 
-from stream_triage.records import CANARY, Verdict
+from stream_triage.records import CANARY, Evidence, Verdict
 from stream_triage.render.printable import printable
 from stream_triage.settings import AlertRule, Route
-from stream_triage.stages.normalise import mask
 
-__all__ = ["Alert", "History", "Message", "Outcomes", "alerts_of", "alike", "keys_of", "message", "team_of"]
+__all__ = ["Alert", "History", "Message", "Outcomes", "alerts_of", "keys_of", "message", "similar", "team_of"]
 
-ALIKE: Final = 0.5
-# What of a verdict makes its signature: weak evidence differs between runs that fail alike. Of 124 failing runs of the
-# invented corpus (seed 7; 60 causes, four wordings each) these make 86 groups, 79 % of the runs in one of their own cause.
+SIMILAR: Final = 0.6
+# What of a verdict makes its signature: weak evidence differs between runs that fail for the same reason. Of 124 failing
+# runs of the invented corpus (seed 7; 60 causes, four wordings each) these make 86 groups, 79 % of the runs in one of
+# their own cause.
 SIGNATURE_EVIDENCE: Final = 8
 SIGNATURE_ANOMALIES: Final = 4
 SIGNATURE_SHARE: Final = 0.2
-# Rule `failure_rate`: so many runs of the test case are held against those before them.
+# Rule `failure_rate` compares so many runs of the test case with those before them.
 RECENT_RUNS: Final = 10
 MIN_EARLIER_RUNS: Final = 20
 RARE: Final = 0.001
@@ -32,53 +31,56 @@ CHARACTERS_SHOWN: Final = 300
 
 
 class Outcomes(NamedTuple):
-    """Of some runs of one test case."""
+    """How some runs of one test case ended."""
 
     runs: int
     failed: int
 
 
 class History(NamedTuple):
-    """What was before a verdict: which of its new keys nobody has seen, and how its test case did."""
+    """What was known before a verdict."""
 
     unseen_keys: frozenset[str] = frozenset()
+    """Keys of templates that neither the bundle nor an earlier run has."""
     recent: Outcomes = Outcomes(0, 0)
-    """The last runs, this one among them."""
+    """The last runs of the test case, this one included."""
     earlier: Outcomes = Outcomes(0, 0)
-    """Those before."""
+    """The runs before those."""
 
 
 class Alert(NamedTuple):
+    """A rule that fires for a verdict, and why."""
+
     rule: AlertRule
     reason: str
 
 
 class Message(NamedTuple):
-    """Plain text, safe to show: no control characters, and nothing that calls people or opens markup."""
+    """Plain text that is safe to show: no control characters, and nothing that mentions people or opens markup."""
 
     title: str
     body: str
 
 
 def team_of(routes: Sequence[Route], verdict: Verdict) -> str | None:
-    """The team of the first route that fits; none for a clean pass, which nobody has to look at."""
+    """Returns the team of the first route that matches; None for a clean pass, which nobody has to look at."""
     if verdict.clean:
         return None
-    headers = verdict.headers
+    case, testbed = verdict.headers.get("test.case.name", ""), verdict.headers.get("testbed", "")
     for route in routes:
-        told = (
+        fields = (
             (verdict.label, route.label),
             (verdict.cause or "", route.cause),
-            (headers.get("testbed", ""), route.testbed),
-            (headers.get("test.case.name", ""), route.test_case),
+            (testbed, route.testbed),
+            (case, route.test_case),
         )
-        if all(fnmatchcase(value, pattern) for value, pattern in told):
+        if all(fnmatchcase(value, pattern) for value, pattern in fields):
             return route.team
     return None
 
 
 def alerts_of(verdict: Verdict, history: History, rules: Collection[AlertRule]) -> list[Alert]:
-    """Those of `rules` that speak, each with its reason; none of a canary run."""
+    """Returns an alert for each of `rules` that fires; none for a canary run."""
     if verdict.headers.get("test.case.name") == CANARY:
         return []
     return [alert for alert in _alerts(verdict, history) if alert.rule in rules]
@@ -86,12 +88,12 @@ def alerts_of(verdict: Verdict, history: History, rules: Collection[AlertRule]) 
 
 def _alerts(verdict: Verdict, history: History) -> Iterator[Alert]:
     if not verdict.passed:
-        yield Alert("failed", f"label {verdict.label} at confidence {verdict.confidence:.2f}")
+        yield Alert("failed", f"label {verdict.label} with confidence {verdict.confidence:.2f}")
     elif verdict.anomalous:
-        yield Alert("anomalous", f"passed with anomaly score {verdict.anomaly_score:.2f}, where 0.5 is the threshold")
+        yield Alert("anomalous", f"passed with anomaly score {verdict.anomaly_score:.2f}; the threshold is 0.5")
     if verdict.disagreement:
-        said = verdict.headers["test.case.result.status"].strip().lower()
-        yield Alert("disagreement", f"the harness says {printable(said)}, the verdict {verdict.label}")
+        status = verdict.headers["test.case.result.status"].strip().lower()
+        yield Alert("disagreement", f"the harness reports {printable(status)}, the verdict is {verdict.label}")
     if history.unseen_keys:
         count = len(history.unseen_keys)
         yield Alert("new_template", f"{count} kind{'s' if count > 1 else ''} of line that no run had before")
@@ -101,53 +103,64 @@ def _alerts(verdict: Verdict, history: History) -> Iterator[Alert]:
         yield Alert(
             "failure_rate",
             f"{recent.failed} of the last {recent.runs} runs of this test case failed, {earlier.failed} of {earlier.runs} "
-            f"before them (chance {chance:.1g})",
+            f"before them (by chance: {chance:.1g})",
         )
 
 
 def _chance(history: History) -> float:
-    """Of as many failures as the recent runs have or more, if they failed as often as those before (binomial)."""
+    """Returns the probability of at least as many recent failures, if runs failed as often as before (binomial)."""
     recent, earlier = history.recent, history.earlier
     if recent.runs < RECENT_RUNS or earlier.runs < MIN_EARLIER_RUNS:
         return 1.0
-    usual = (earlier.failed + 1) / (earlier.runs + 2)  # the rule of succession: a rate of 0 was never seen
+    usual = (earlier.failed + 1) / (earlier.runs + 2)  # the rule of succession: no rate is taken for exactly 0
     ways = ((k, comb(recent.runs, k)) for k in range(recent.failed, recent.runs + 1))
     return sum(count * usual**k * (1 - usual) ** (recent.runs - k) for k, count in ways)
 
 
 def keys_of(verdict: Verdict) -> frozenset[str]:
-    """What shows the failure, without what differs from run to run: its signature."""
-    keys = []
+    """Returns the signature of a failure: keys of what shows it, without what differs from run to run."""
     strongest = max((item.weight for item in verdict.evidence), default=0.0)
-    for item in verdict.evidence[:SIGNATURE_EVIDENCE]:
-        if item.kind != "rule" and item.weight < SIGNATURE_SHARE * strongest:
-            continue
-        if item.kind == "line":
-            keys.append(hashlib.sha256(mask(item.text, "removed").encode()).hexdigest()[:16])
-        else:
-            keys.append(item.key or f"rule {item.rule}")
+    keys = [
+        _key(item)
+        for item in verdict.evidence[:SIGNATURE_EVIDENCE]
+        if item.kind == "rule" or item.weight >= SIGNATURE_SHARE * strongest
+    ]
     keys += [f"{anomaly.kind} {anomaly.key}" for anomaly in verdict.anomalies[:SIGNATURE_ANOMALIES] if anomaly.key]
     return frozenset(keys)
 
 
-def alike(one: Collection[str], other: Collection[str]) -> bool:
-    """Half of the keys of both together are in both; two failures without any are alike.
+def _key(item: Evidence) -> str:
+    if item.kind == "rule":
+        return f"rule {item.rule}"
+    # Lines have no key in verdicts that an older release stored; their text still keeps different failures apart.
+    return item.key or item.text
 
-    >>> alike({"a", "b"}, {"a", "b", "c"}), alike({"a"}, {"b"}), alike((), ())
+
+def similar(one: Collection[str], other: Collection[str]) -> bool:
+    """Returns whether 60 % of all keys are common to both signatures; two empty ones are similar.
+
+    >>> similar({"a", "b", "c", "d"}, {"a", "b", "c", "e"}), similar({"a", "b"}, {"a"}), similar((), ())
     (True, False, True)
     """
     union = set(one) | set(other)
-    return not union or len(set(one) & set(other)) >= ALIKE * len(union)
+    return not union or len(set(one) & set(other)) >= SIMILAR * len(union)
 
 
-def message(verdict: Verdict, rule: AlertRule, reason: str, runs: int, link: str = "") -> Message:
-    """What a team is told of `runs` runs that are alike; `verdict` is that of the first."""
+def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Message:
+    """Returns the message about a group of `runs` similar failures.
+
+    Args:
+        verdict: The verdict of the first run of the group.
+        alert: The alert of that run.
+        runs: How many runs the group has.
+        link: The address of the run for people, the last line of the message.
+    """
     case = verdict.headers.get("test.case.name") or verdict.run_id
     count = f"{runs} runs, first " if runs > 1 else ""
     cause = f", cause {verdict.cause}" if verdict.cause else ""
     lines = [
         f"label {verdict.label}, confidence {verdict.confidence:.2f}{cause}; anomaly score {verdict.anomaly_score:.2f}",
-        f"rule {rule}: {reason}",
+        f"rule {alert.rule}: {alert.reason}",
         f"run {verdict.run_id}",
     ]
     lines += [
@@ -157,16 +170,16 @@ def message(verdict: Verdict, rule: AlertRule, reason: str, runs: int, link: str
     ]
     if verdict.ues and verdict.ues.failed:
         lines.append(f"{verdict.ues.failed} of {verdict.ues.seen} UEs failed")
-    # Lines first, as the page of the run has them: what never came says less to someone who only glances.
+    # Lines before missing ones, as on the page of the run: they say more at a glance.
     for item in sorted(verdict.evidence, key=lambda item: item.kind == "missing")[:EVIDENCE_SHOWN]:
         lines.append(f"  {item.words()}")
     if link:
         lines.append(link)
-    return Message(_shown(f"{verdict.label}: {count}{case}"), "\n".join(map(_shown, lines)))
+    return Message(_safe(f"{verdict.label}: {count}{case}"), "\n".join(map(_safe, lines)))
 
 
-def _shown(text: str) -> str:
-    """One line that no chat or mail reads as more than text: a mention or a tag is parted by a word joiner."""
+def _safe(text: str) -> str:
+    """Returns one line that no chat or mail client takes for more than text: a word joiner breaks mentions and tags."""
     text = printable(text).replace("\t", " ")
     if len(text) > CHARACTERS_SHOWN:
         text = text[:CHARACTERS_SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""HTTP without redirects: a password, or what a run logged, goes to the address that was set and to no other."""
+"""HTTP without redirects: a password, or text of a log, is sent to the configured address and to no other."""
 
 import ssl
 import urllib.request
@@ -7,12 +7,16 @@ from typing import Any
 __all__ = ["opener"]
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def opener(context: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
-    """An answer that leads elsewhere is an `HTTPError`, as others above 299 are."""
-    handlers: list[Any] = [_Stay, *([urllib.request.HTTPSHandler(context=context)] if context else [])]
+    """Returns an opener that raises `HTTPError` for a redirect, as it does for any status from 300 on.
+
+    Args:
+        context: Certificates to trust, for https.
+    """
+    handlers: list[Any] = [_NoRedirects, *([urllib.request.HTTPSHandler(context=context)] if context else [])]
     return urllib.request.build_opener(*handlers)

@@ -1,4 +1,4 @@
-"""JSON objects as shippers make them, in messages and in indices: fields by their names, as text."""
+"""JSON objects from log shippers, in messages and in indices: field names in, values as text out."""
 
 import json
 from collections.abc import Mapping
@@ -6,28 +6,28 @@ from typing import Any
 
 __all__ = ["LABELS", "as_text", "look_up"]
 
-# Labels of a run that objects may carry as fields of these names.
+# Labels of a run that objects may have as fields with these names.
 LABELS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version", "testbed")
 
 
 def look_up(fields: Mapping[str, Any], path: str) -> Any:
-    """By the whole name first, then by its dots: senders flatten names or nest them.
+    """The value of a field, None if it is missing. Shippers flatten names with dots or nest objects; both are read.
 
     >>> look_up({"log": {"text": "a"}}, "log.text"), look_up({"log.text": "b"}, "log.text")
     ('a', 'b')
     """
     if path in fields:
         return fields[path]
-    found: Any = fields
+    value: Any = fields
     for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def as_text(value: Any) -> str:
-    """JSON may hold half characters, which no sink could write.
+    r"""The value as text, as JSON if it is not a string. Lone surrogates, which no sink could write, become `?`.
 
-    >>> as_text("a\\ud800"), as_text(1), as_text(None)
+    >>> as_text("a\ud800"), as_text(1), as_text(None)
     ('a?', '1', '')
     """
     if value is None:

@@ -1,7 +1,7 @@
-"""Kafka for code that runs in no event loop: settings in; messages sent, partitions read whole, topics made.
+"""Kafka without an event loop of the caller: messages in, whole partitions and topics out.
 
-The one place that knows aiokafka, apart from the worker's consumer. Every call either succeeds or raises `StoreError`
-that says what to do; none shows a password.
+The only module that imports aiokafka, apart from the worker's consumer (sources/kafka.py). Errors are raised as `StoreError`
+with the remedy; no message contains a password.
 """
 
 import asyncio
@@ -9,42 +9,30 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Outgoing, Topic
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["Broker", "Outgoing", "Topic", "connection", "ssl_context"]
+__all__ = ["KafkaBroker", "as_record", "connection", "ssl_context"]
 
 T = TypeVar("T")
-# Chunks, verdicts and refused messages are larger than Kafka's default of 1 MB now and then.
-MAX_MESSAGE_BYTES = 16 << 20
 REQUEST_SECONDS = 20.0
-# Of the topics that are made, or fewer in a cluster of fewer brokers.
-MOST_COPIES = 3
-
-
-class Outgoing(NamedTuple):
-    """One message to send. Without a partition, the key decides."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    partition: int | None = None
-
-
-class Topic(NamedTuple):
-    """A topic as it should be made."""
-
-    name: str
-    partitions: int
-    config: dict[str, str]
+READ_SECONDS = 600.0
+# Replication factor of new topics; lower in a cluster with fewer brokers.
+MAX_REPLICAS = 3
+# Kafka's error code for a topic that exists, here because another process created it in between.
+TOPIC_EXISTS = 36
 
 
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
-    """What TLS needs, none for the protocols without. Raises `SettingsError` naming the file that cannot be used."""
+    """The TLS context of a connection, None for protocols without TLS.
+
+    Raises:
+        SettingsError: A file of certificates cannot be used; the message names it.
+    """
     if settings.security in ("PLAINTEXT", "SASL_PLAINTEXT"):
         return None
     try:
@@ -61,23 +49,39 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """How to connect, as aiokafka's clients want to be told."""
-    told: dict[str, Any] = {
+    """The options by which aiokafka's clients connect. Raises `SettingsError` as `ssl_context` does."""
+    options: dict[str, Any] = {
         "bootstrap_servers": list(settings.servers),
         "security_protocol": settings.security,
         "ssl_context": ssl_context(settings),
     }
     if settings.security.startswith("SASL") and settings.user is not None and settings.password is not None:
-        told |= {
+        options |= {
             "sasl_mechanism": settings.sasl_mechanism,
             "sasl_plain_username": settings.user,
             "sasl_plain_password": settings.password.get_secret_value(),
         }
-    return told
+    return options
 
 
-class Broker:
-    """Connects when first asked. Threads may share it; what it does runs in an event loop in a thread of its own."""
+def producer_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The options of the producer.
+
+    A message counts as sent when all in-sync replicas have it: with `acks=1` a verdict would be lost with the only broker
+    that has it. With an idempotent producer, aiokafka's own retries neither duplicate nor reorder messages.
+    """
+    return {
+        **connection(settings),
+        "acks": "all",
+        "enable_idempotence": True,
+        "compression_type": "gzip",
+        "max_request_size": MAX_MESSAGE_BYTES,
+        "request_timeout_ms": int(REQUEST_SECONDS * 1000),
+    }
+
+
+class KafkaBroker:
+    """A `Broker` that connects with its first call. Threads may share it; an event loop in its own thread does the work."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -88,43 +92,45 @@ class Broker:
         self._producer: Any = None
 
     def send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
-        """Sends messages, those of one key or partition in order; returns when all replicas have them.
+        """Sends messages, in order within each partition; returns those that are too large for their topic.
 
-        Gives back what the broker refused for its size. After `StoreError` any part may have been sent.
+        All in-sync replicas have the others by then. After `StoreError` any part of them may have been sent.
         """
-        with self._naming("cannot be written to"):
+        with self._raising("cannot be written to"):
             return self._run(self._send(messages))
 
     def read(self, topic: str, partition: int, start: int = 0) -> list[Record]:
-        """All messages of a partition from an offset, or the first that is kept, to what was the last when asked."""
-        with self._naming(f"topic {topic} cannot be read"):
-            return self._run(self._read(topic, partition, start), seconds=600)
+        """Returns all messages from offset `start` (or the first that is kept) to the end at the time of the call."""
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._read(topic, partition, start), seconds=READ_SECONDS)
 
     def ends(self, topic: str) -> dict[int, int]:
-        """By partition, the offset that the next message gets."""
-        with self._naming(f"topic {topic} cannot be read"):
+        """By partition, the offset that the next message gets. Empty for an unknown topic."""
+        with self._raising(f"topic {topic} cannot be read"):
             return self._run(self._ends(topic))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
-        """Where a group goes on, 0 where it never was."""
-        with self._naming(f"positions of group {group} cannot be read"):
-            return self._run(self._positions(group, topic, partition, None))
+        """The offset at which a consumer group continues; 0 if it has committed none."""
+        with self._raising(f"offsets of group {group} cannot be read"):
+            return self._run(self._group_offset(group, topic, partition, None))
 
     def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
-        with self._naming(f"positions of group {group} cannot be written"):
-            self._run(self._positions(group, topic, partition, offset))
+        """Stores the offset at which a consumer group continues."""
+        with self._raising(f"offsets of group {group} cannot be written"):
+            self._run(self._group_offset(group, topic, partition, offset))
 
     def partitions(self, topics: Sequence[str]) -> dict[str, int]:
-        """Number of partitions of each of these topics that exists and may be seen."""
-        with self._naming("cannot be asked"):
+        """Number of partitions of each of these topics; topics that are missing or not visible are left out."""
+        with self._raising("cannot list its topics"):
             return self._run(self._partitions(topics))
 
     def create(self, topics: Sequence[Topic]) -> None:
-        """Makes topics that are not there."""
-        with self._naming("topics cannot be made"):
+        """Creates topics. Those that exist already stay as they are."""
+        with self._raising("topics cannot be created"):
             self._run(self._create(topics))
 
     def close(self) -> None:
+        """Disconnects and ends the thread."""
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
@@ -132,7 +138,7 @@ class Broker:
             return
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(Exception):  # what was acknowledged is safe, the rest was reported
+            with suppress(Exception):  # what was acknowledged is safe, and all other messages were reported as not sent
                 asyncio.run_coroutine_threadsafe(producer.stop(), loop).result(REQUEST_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(REQUEST_SECONDS)
@@ -147,45 +153,53 @@ class Broker:
         with self._lock:
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(loop,), name="kafka", daemon=True)
+                self._thread = threading.Thread(target=_run_forever, args=(loop,), name="kafka", daemon=True)
                 self._thread.start()
             loop = self._loop
         future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), loop)
         return future.result()
 
     async def _send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
-        from aiokafka.errors import MessageSizeTooLargeError
+        rejected: list[Outgoing] = []
+        while messages:
+            too_large, messages = await self._send_once(messages)
+            rejected += too_large
+        return rejected
 
-        producer = await self._started()
-        refused, sent = [], []
+    async def _send_once(self, messages: Sequence[Outgoing]) -> tuple[list[Outgoing], list[Outgoing]]:
+        """Returns the messages that are too large, and those that must be sent again because of them."""
+        from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber
+
+        producer = await self._started_producer()
+        rejected, futures = [], []
         for message in messages:
             try:
-                sent.append((message, await producer.send(
+                futures.append((message, await producer.send(
                     message.topic, message.value, message.key, message.partition, headers=list(message.headers)
                 )))  # fmt: skip
             except MessageSizeTooLargeError:
-                refused.append(message)
-        answers = await asyncio.gather(*(future for _, future in sent), return_exceptions=True)
-        for (message, _), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, MessageSizeTooLargeError):
-                refused.append(message)
-            elif isinstance(answer, BaseException):
-                await self._drop_producer()  # it may hold messages that it would send late, after newer ones
-                raise answer
-        return refused
+                rejected.append(message)
+        results = await asyncio.gather(*(future for _, future in futures), return_exceptions=True)
+        unsent: list[Outgoing] = []
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            await self._drop_producer()  # it may hold messages that it would send late, after newer ones
+        # aiokafka numbers a message that the broker rejects, the broker does not, and takes no later one of this producer.
+        out_of_step = any(isinstance(error, MessageSizeTooLargeError) for error in failed)
+        for (message, _), result in zip(futures, results, strict=True):
+            if isinstance(result, MessageSizeTooLargeError):
+                rejected.append(message)
+            elif isinstance(result, OutOfOrderSequenceNumber) and out_of_step:
+                unsent.append(message)
+            elif isinstance(result, BaseException):
+                raise result
+        return rejected, unsent
 
-    async def _started(self) -> Any:
+    async def _started_producer(self) -> Any:
         from aiokafka import AIOKafkaProducer
 
         if self._producer is None:
-            producer = AIOKafkaProducer(
-                **connection(self._settings),
-                acks="all",
-                enable_idempotence=True,
-                compression_type="gzip",
-                max_request_size=MAX_MESSAGE_BYTES,
-                request_timeout_ms=int(REQUEST_SECONDS * 1000),
-            )
+            producer = AIOKafkaProducer(**producer_options(self._settings))
             try:
                 await producer.start()
             except BaseException:
@@ -197,45 +211,47 @@ class Broker:
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(Exception):  # it is given up anyhow
+            with suppress(Exception):  # nothing depends on it any more
                 await asyncio.wait_for(producer.stop(), 2.0)
 
-    async def _positions(self, group: str, topic: str, partition: int, offset: int | None) -> int:
+    async def _group_offset(self, group: str, topic: str, partition: int, offset: int | None) -> int:
+        """Commits `offset`, if there is one; returns what is committed then."""
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
-        place = TopicPartition(topic, partition)
+        assigned = TopicPartition(topic, partition)
         consumer = AIOKafkaConsumer(**connection(self._settings), group_id=group, enable_auto_commit=False)
         try:
             await consumer.start()
-            consumer.assign([place])
+            consumer.assign([assigned])
             if offset is not None:
-                await consumer.commit({place: offset})
-            return int(await consumer.committed(place) or 0)
+                await consumer.commit({assigned: offset})
+            return int(await consumer.committed(assigned) or 0)
         finally:
             await consumer.stop()
 
     async def _read(self, topic: str, partition: int, start: int) -> list[Record]:
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
-        place = TopicPartition(topic, partition)
+        assigned = TopicPartition(topic, partition)
         consumer = AIOKafkaConsumer(
             **connection(self._settings),
             group_id=None,
             enable_auto_commit=False,
-            # Not by seek_to_beginning: what begins at the end may be there before it, and then reads nothing.
+            # Not seek_to_beginning: a consumer that starts at the end can get there before the seek, and reads nothing.
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
         )
         records: list[Record] = []
         try:
             await consumer.start()
-            consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
-            if start > (await consumer.beginning_offsets([place]))[place]:
-                consumer.seek(place, start)
-            while await consumer.position(place) < end:
-                for found in (await consumer.getmany(place, timeout_ms=1000)).values():
-                    records += [as_record(message) for message in found if message.offset < end]
+            consumer.assign([assigned])
+            end = (await consumer.end_offsets([assigned]))[assigned]
+            if start > (await consumer.beginning_offsets([assigned]))[assigned]:
+                consumer.seek(assigned, start)
+            # By position, not by the last record: compaction and transactions leave offsets without a message.
+            while await consumer.position(assigned) < end:
+                for batch in (await consumer.getmany(assigned, timeout_ms=1000)).values():
+                    records += [as_record(message) for message in batch if message.offset < end]
         finally:
             await consumer.stop()
         return records
@@ -248,7 +264,7 @@ class Broker:
             await consumer.start()
             number = (await self._partitions([topic])).get(topic, 0)
             ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(number)])
-            return {place.partition: offset for place, offset in ends.items()}
+            return {assigned.partition: offset for assigned, offset in ends.items()}
         finally:
             await consumer.stop()
 
@@ -262,13 +278,13 @@ class Broker:
         from aiokafka.admin import NewTopic
 
         async with self._admin() as admin:
-            copies = min(MOST_COPIES, len((await admin.describe_cluster())["brokers"]))
-            new = [NewTopic(topic.name, topic.partitions, copies, topic_configs=topic.config) for topic in topics]
-            answer = await admin.create_topics(new)
-            for name, code, *reason in answer.topic_errors:
-                if code not in (0, 36):  # 36: somebody was quicker
+            replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+            new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=topic.config) for topic in topics]
+            response = await admin.create_topics(new)
+            for name, code, *reason in response.topic_errors:
+                if code not in (0, TOPIC_EXISTS):
                     raise StoreError(
-                        f"topic {name} cannot be made: {reason[0] if reason and reason[0] else f'error {code}'}"
+                        f"topic {name} cannot be created: {reason[0] if reason and reason[0] else f'error {code}'}"
                     )
 
     @asynccontextmanager
@@ -283,7 +299,8 @@ class Broker:
             await admin.close()
 
     @contextmanager
-    def _naming(self, what: str) -> Iterator[None]:
+    def _raising(self, what: str) -> Iterator[None]:
+        """Turns the errors of aiokafka into ours."""
         try:
             yield
         except ImportError:
@@ -291,7 +308,7 @@ class Broker:
         except (SettingsError, StoreError):
             raise
         except TimeoutError:
-            raise StoreError(f"Kafka at {self._name} {what}: no answer in time; check that the brokers are up") from None
+            raise StoreError(f"Kafka at {self._name} {what}: no response in time; check that the brokers are up") from None
         except Exception as error:
             from aiokafka.errors import KafkaError
 
@@ -313,7 +330,7 @@ def as_record(message: Any) -> Record:
     )
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
@@ -333,8 +350,8 @@ def _remedy(error: BaseException) -> str:
     if known or "Authentication" in str(error):  # the first connection wraps it in another error
         return "check kafka.user, kafka.password and kafka.sasl_mechanism"
     if isinstance(error, errors.TopicAuthorizationFailedError | errors.ClusterAuthorizationFailedError):
-        return "the user lacks a right; docs/reliability.md lists those that are needed"
+        return "the user lacks a right; docs/reliability.md lists the rights that are needed"
     if isinstance(error, errors.UnknownTopicOrPartitionError):
-        return "`stream-triage setup kafka` makes the topics"
-    # A first connection that is refused does not say why.
+        return "`stream-triage setup kafka` creates the topics"
+    # A first connection that fails does not say why.
     return "check that the brokers are up, and kafka.servers, kafka.security, kafka.user and kafka.password"

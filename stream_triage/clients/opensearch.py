@@ -1,93 +1,33 @@
-"""An OpenSearch cluster: settings in; requests answered, documents written in bulk and item by item judged.
+"""An OpenSearch cluster over HTTP: documents and requests in, responses out.
 
-The only file that knows opensearch-py. What fails raises `StoreError` with what to do; no message shows a password.
+The only module that imports opensearch-py. Errors are raised as `StoreError` with the remedy, and contain no password.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from stream_triage.clients.search import TOO_LARGE, Document, Response, ResponseError, bulk_body
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["Answer", "BadAnswer", "Document", "SearchServer"]
+__all__ = ["OpenSearchClient"]
 
-# Of one bulk request; clusters refuse those above 100 MB, and small ones are tried again sooner.
+# Size of one bulk request. Clusters reject requests above 100 MB, and a small request is repeated sooner.
 BULK_BYTES = 5 << 20
-TOO_LARGE = 413
+# How the security plugin names a missing right; the user's name and roles follow it.
+_MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
+_PROXY = "or that the server is OpenSearch and not a proxy"
+_MAX_MESSAGE_CHARACTERS = 500
 
 
-class BadAnswer(StoreError):
-    """A request failed. `status` is that of HTTP, 0 where no answer came."""
+class OpenSearchClient:
+    """A `SearchServer` that connects with its first request.
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def busy(self) -> bool:
-        """Worth trying again."""
-        return self.status in (0, 429) or self.status >= 500
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document to write; a version that is not above the stored one changes nothing."""
-
-    index: str
-    id: str
-    version: int
-    body: bytes
-    run_id: str = ""
-
-    @property
-    def origin(self) -> str:
-        return f"{self.index}/{self.id}/{self.version}"
-
-    @classmethod
-    def made(cls, index: str, name: str, version: int, fields: Mapping[str, Any], run_id: str = "") -> Self:
-        """Of these fields; lone surrogates, as damaged names have them, are no UTF-8 and are escaped."""
-        return cls(index, name, version, json.dumps(fields).encode(), run_id)
-
-    @classmethod
-    def of(cls, origin: str, body: bytes) -> "Document | None":
-        """The document that this origin names, if it names one.
-
-        >>> Document.of("triage-verdicts-2026.11/night/1/201", b"{}").id
-        'night/1'
-        """
-        index, _, rest = origin.partition("/")
-        name, _, version = rest.rpartition("/")
-        return cls(index, name, int(version), body) if index and name and version.isdecimal() else None
-
-
-class Answer(NamedTuple):
-    """What the server said to one document, by HTTP status."""
-
-    status: int
-    reason: str
-
-    @property
-    def written(self) -> bool:
-        """Written now, or there before in this version or a higher one."""
-        return self.status < 300 or self.status == 409
-
-    @property
-    def busy(self) -> bool:
-        """Worth trying again."""
-        return self.status == 429 or self.status >= 500
-
-    @property
-    def refused(self) -> bool:
-        """It is the document's fault, and will be for ever. A missing right, a blocked index or a full cluster is not."""
-        return self.status in (400, TOO_LARGE) and not self.reason.startswith("validation_exception")
-
-
-class SearchServer:
-    """Connects when first asked; one request at a time."""
+    Raises:
+        SettingsError: opensearch-py is not installed, or the settings cannot work.
+    """
 
     def __init__(self, settings: OpenSearchSettings) -> None:
         try:
@@ -96,63 +36,38 @@ class SearchServer:
             raise SettingsError("OpenSearch needs the extra: pip install 'stream-triage[opensearch]'") from None
         if any("@" in host for host in settings.hosts):
             raise SettingsError(
-                "opensearch.hosts hold a user or password; put them into opensearch.user and opensearch.password"
+                "opensearch.hosts contains a user or password; set opensearch.user and opensearch.password instead"
             )
         self._errors = opensearchpy.exceptions
         self._name = ", ".join(settings.hosts)
-        told: dict[str, Any] = {}
-        if settings.user is not None and settings.password is not None:
-            told["http_auth"] = (settings.user, settings.password.get_secret_value())
-        if settings.ca_file:
-            told["ca_certs"] = str(settings.ca_file)
-        if settings.cert_file and settings.key_file:
-            told |= {"client_cert": str(settings.cert_file), "client_key": str(settings.key_file)}
-        if any(host.startswith("https:") for host in settings.hosts):
-            told |= {"use_ssl": True, "verify_certs": True}
         try:
             self._client = opensearchpy.OpenSearch(
-                list(settings.hosts), timeout=settings.timeout_seconds, max_retries=0, **told
+                list(settings.hosts), timeout=settings.timeout_seconds, max_retries=0, **_options(settings)
             )
         except (OSError, ValueError, self._errors.ImproperlyConfigured) as error:
             raise SettingsError(f"opensearch settings cannot be used: {error}") from None
 
-    def bulk(self, documents: Sequence[Document]) -> list[Answer]:
-        """Writes documents in requests of at most 5 MB; one answer each, in order."""
-        answers: list[Answer] = []
+    def bulk(self, documents: Sequence[Document]) -> list[Response]:
+        """Writes documents in requests of at most 5 MB; returns one response for each, in order."""
+        responses: list[Response] = []
         for part in _parts(documents):
-            answers += self._bulk(part)
-        return answers
+            responses += self._bulk(part)
+        return responses
 
-    def _bulk(self, documents: Sequence[Document]) -> list[Answer]:
-        body = b"".join(_action(document) + b"\n" + document.body + b"\n" for document in documents)
-        with self._naming("does not take documents", answers=True) as failed:
-            told = self._client.bulk(body=body.decode())
-        if failed and failed[0].status == TOO_LARGE and len(documents) > 1:
-            half = len(documents) // 2  # what stands before the server may take less than it
-            return self._bulk(documents[:half]) + self._bulk(documents[half:])
-        if failed:
-            return [failed[0]] * len(documents)
-        try:
-            answers = [_answer(item) for item in told["items"]]
-        except (AttributeError, KeyError, TypeError, ValueError):
-            answers = []
-        if len(answers) != len(documents):
-            raise StoreError(f"OpenSearch at {self._name} answered what is no answer to a bulk request; {_PROXY}")
-        return answers
-
-    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """One request; an empty answer when what was asked for is not there."""
-        with self._naming("cannot be asked"):
+    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Sends one request and returns the JSON of the response; empty for status 404."""
+        with self._raising("does not respond as expected"):
             try:
-                told = self._client.transport.perform_request(method, f"/{path}", body=body)
+                content = self._client.transport.perform_request(method, f"/{path}", body=body)
             except self._errors.NotFoundError:
                 return {}
-            if not isinstance(told, dict):
-                raise StoreError(f"OpenSearch at {self._name} did not answer with JSON; {_PROXY}")
-            return told
+            if not isinstance(content, dict):
+                raise StoreError(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
+            return content
         raise AssertionError
 
     def close(self) -> None:
+        """Closes the connections."""
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -161,53 +76,62 @@ class SearchServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _naming(self, what: str, answers: bool = False) -> Iterator[list[Answer]]:
-        """With `answers`, one that means "later" or "too large" is given back instead of raised."""
-        failed: list[Answer] = []
-        errors = self._errors
+    def _bulk(self, documents: Sequence[Document]) -> list[Response]:
         try:
-            yield failed
+            with self._raising("does not take documents"):
+                content = self._client.bulk(body=bulk_body(documents).decode())
+        except ResponseError as error:
+            # Status 0 is raised: nothing is known about the documents.
+            if error.status == TOO_LARGE and len(documents) > 1:
+                half = len(documents) // 2  # a proxy in front of the server may have a lower limit than the server
+                return self._bulk(documents[:half]) + self._bulk(documents[half:])
+            if error.status == TOO_LARGE or (error.busy and error.status):
+                return [Response(error.status, f"status {error.status}")] * len(documents)
+            raise
+        try:
+            responses = [Response.from_item(item) for item in content["items"]]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            responses = []
+        if len(responses) != len(documents):
+            raise StoreError(f"OpenSearch at {self._name} sent no valid response to a bulk request; check {_PROXY}")
+        return responses
+
+    @contextmanager
+    def _raising(self, what: str) -> Iterator[None]:
+        """Turns the errors of opensearch-py into ours."""
+        errors, server = self._errors, f"OpenSearch at {self._name} {what}"
+        try:
+            yield
         except (errors.AuthenticationException, errors.AuthorizationException) as error:
             right = _MISSING_RIGHT.search(str(error.info))
-            lacks = f" for want of the right {right[1]}" if right else ""
-            reason = "check opensearch.user and opensearch.password, and the rights in docs/opensearch.md"
-            told = f"OpenSearch at {self._name} {what}: refused with status {error.status_code}{lacks}; {reason}"
-            raise BadAnswer(told, int(error.status_code)) from None
+            missing = f", the right {right[1]} is missing" if right else ""
+            remedy = "check opensearch.user and opensearch.password, and the rights in docs/opensearch.md"
+            raise ResponseError(f"{server}: status {error.status_code}{missing}; {remedy}", int(error.status_code)) from None
         except errors.SSLError:
-            reason = "check opensearch.ca_file, and that opensearch.hosts has the names in the certificate"
-            raise StoreError(f"OpenSearch at {self._name} {what}: its certificate is not trusted; {reason}") from None
+            remedy = "check opensearch.ca_file, and that opensearch.hosts contains the names in the certificate"
+            raise StoreError(f"{server}: its certificate is not trusted; {remedy}") from None
         except (errors.ConnectionError, errors.SerializationError) as error:
-            kind = type(error).__name__
             slow = "raise opensearch.timeout_seconds, " if isinstance(error, errors.ConnectionTimeout) else ""
-            raise BadAnswer(
-                f"OpenSearch at {self._name} {what}: {kind}; {slow}check opensearch.hosts and that it is up, {_PROXY}"
-            ) from None
+            remedy = f"{slow}check opensearch.hosts and that the server is up, {_PROXY}"
+            raise ResponseError(f"{server}: {type(error).__name__}; {remedy}") from None
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500
-            answer = Answer(status, f"status {status}")
-            if not (answers and (answer.busy or status == TOO_LARGE)):
-                told = f"OpenSearch at {self._name} {what}: status {status} {error.error}"
-                raise BadAnswer(told[:500], status) from None
-            failed.append(answer)
+            message = f"{server}: status {status} {error.error}"
+            raise ResponseError(message[:_MAX_MESSAGE_CHARACTERS], status) from None
 
 
-# As the security plugin says it, with the user's name and roles behind.
-_MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
-_PROXY = "or that what answers is OpenSearch and no proxy"
-
-
-def _action(document: Document) -> bytes:
-    told = {"_index": document.index, "_id": document.id, "version": document.version, "version_type": "external"}
-    return json.dumps({"index": told}).encode()
-
-
-def _answer(item: dict[str, Any]) -> Answer:
-    told = next(iter(item.values()))
-    error = told.get("error") or {}
-    cause = error.get("caused_by") or {}
-    reason = ": ".join(str(part) for part in (error.get("type"), error.get("reason"), cause.get("reason")) if part)
-    return Answer(int(told["status"]), reason[:500])
+def _options(settings: OpenSearchSettings) -> dict[str, Any]:
+    """User, certificates and TLS as opensearch-py names them."""
+    options: dict[str, Any] = {}
+    if settings.user is not None and settings.password is not None:
+        options["http_auth"] = (settings.user, settings.password.get_secret_value())
+    if settings.ca_file:
+        options["ca_certs"] = str(settings.ca_file)
+    if settings.cert_file and settings.key_file:
+        options |= {"client_cert": str(settings.cert_file), "client_key": str(settings.key_file)}
+    if any(host.startswith("https:") for host in settings.hosts):
+        options |= {"use_ssl": True, "verify_certs": True}
+    return options
 
 
 def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:

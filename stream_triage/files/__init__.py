@@ -1,5 +1,5 @@
-"""What lies behind a path: which files are logs of which runs, and their text, however it is packed.
+"""Paths of the command line in; the log files of runs and their text out, however the text is packed.
 
-`listing` finds the files, `naming` tells run and source from a name, `unpack` and `archives` open what is packed,
-`plaintext` tells text from binary, `tail` and `follow` wait for files that still grow.
+`listing` lists the files, `naming` derives run and source from a name, `unpack` decompresses, `archives` opens archives,
+`plaintext` tells text from binary data, `tail` and `follow` read files that still grow.
 """

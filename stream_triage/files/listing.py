@@ -1,13 +1,15 @@
-"""Paths as people give them in; the files to read out, in order, each once, and what was passed over."""
+"""Paths from the command line in; the files to read out, in order and each once, and what is skipped."""
 
 import errno
-import fnmatch
 import os
 import stat
+import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+
+from wcmatch import glob
 
 from stream_triage.files.naming import natural_key, shown_name
 from stream_triage.files.unpack import reason_of
@@ -16,11 +18,16 @@ from stream_triage.records import Problem
 __all__ = ["Listed", "Listing", "is_gone", "list_files"]
 
 _MAGIC = frozenset("*?[")
+_PATH_LEVELS = 2048  # folders in a path of 4,096 bytes, the most that Linux accepts
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One file to read. `shown` is its path as given, printable; `explicit` when named itself, not found."""
+    """One file to read.
+
+    `shown` is its path as it was given, printable. `explicit` says that the file itself was given, not only a folder or
+    pattern. `stream` is true for a named pipe. `identity` is device and inode.
+    """
 
     path: Path
     shown: str
@@ -32,7 +39,10 @@ class Listed:
 
 @dataclass(slots=True)
 class Listing:
-    """`under` says for every folder and pattern given, and read without error, to which files (by `shown`) it led."""
+    """The files, and problems with the paths.
+
+    `under` has an item for each folder and pattern that was read without error: the files (as `shown`) below it.
+    """
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -40,9 +50,9 @@ class Listing:
 
 
 def list_files(paths: Sequence[str | Path]) -> Listing:
-    """Lists files, folders (recursively) and patterns, in the order given, within each in natural order.
+    """Lists files, folders (with everything below them) and glob patterns, in the order given, each in natural order.
 
-    A file reached twice, also by symbolic link, is listed once; hard links are files of their own.
+    A file that is reached twice, also by a symbolic link, is listed once. Hard links are separate files.
     """
     lister = _Lister()
     for path in paths:
@@ -51,7 +61,7 @@ def list_files(paths: Sequence[str | Path]) -> Listing:
 
 
 def is_gone(path: Path, identity: tuple[int, int]) -> bool:
-    """Whether a file that was listed is surely no longer there; one that cannot be looked at is not."""
+    """Whether a listed file is certainly no longer at this path. A path that cannot be checked does not count as gone."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -66,7 +76,7 @@ class _Lister:
         self.listing = Listing()
         self._known: dict[tuple[int, int] | str, str] = {}
         self._visited: set[tuple[int, int]] = set()
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def add(self, given: str) -> None:
         shown = _shown(given)
@@ -80,22 +90,23 @@ class _Lister:
                 self._problem(shown, _missing(given, error))
             return
         if stat.S_ISDIR(status.st_mode):
-            self._add_all(shown, iter([given]))
+            self._add_all(shown, [given])
         elif stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode):
             self._file(given, status, explicit=True)
         else:
             self._problem(shown, "is a device or socket, not a file")
 
-    def _add_all(self, shown: str, found: Iterator[str]) -> None:
+    def _add_all(self, shown: str, paths: Iterable[str]) -> None:
         errors = sum(problem.error for problem in self.listing.problems)
-        files = {file for path in found for file in self._walk(path)}
+        files = {file for path in paths for file in self._walk(path)}
         if errors == sum(problem.error for problem in self.listing.problems):
             self.listing.under.setdefault(shown, set()).update(files)
 
     def _walk(self, top: str) -> Iterator[str]:
-        """Gives every file at or below `top` as shown; a stack, since folders may nest deeper than Python's calls.
+        """Lists every file at or below `top`, and yields it as shown.
 
-        Links come last, so that a file goes by its own name and not by that of a link `latest`.
+        The folders are kept on a stack, since they may be nested deeper than Python calls may be. Links come last, so that a
+        file is listed under its own name and not under that of a link `latest`.
         """
         stack, links = [top], deque[str]()
         while stack or links:
@@ -120,18 +131,18 @@ class _Lister:
                 self._problem(_shown(path), "is a device, pipe or socket, not a file", error=False)
 
     def _children(self, path: str, status: os.stat_result) -> tuple[list[str], list[str]]:
-        """What lies in a folder that was not visited yet: its own, and links."""
+        """The children of a folder that was not visited yet: those that are no links, and links."""
         identity = (status.st_dev, status.st_ino)
         if identity in self._visited:
             return [], []
         self._visited.add(identity)
-        with os.scandir(path) as found:
-            children = sorted(found, key=lambda child: natural_key(child.name))
+        with os.scandir(path) as scanned:
+            children = sorted(scanned, key=lambda child: natural_key(child.name))
         linked = [os.path.join(path, child.name) for child in children if child.is_symlink()]
         return [os.path.join(path, child.name) for child in children if not child.is_symlink()], linked
 
     def _file(self, path: str, status: os.stat_result, explicit: bool) -> str:
-        """Lists the file unless it is known; gives the name under which it is."""
+        """Lists the file unless it is listed already; returns the name under which it is."""
         identity = (status.st_dev, status.st_ino)
         key = identity if status.st_nlink == 1 else os.path.realpath(path)
         if key in self._known:
@@ -143,8 +154,8 @@ class _Lister:
 
     def _problem(self, shown: str, reason: str, error: bool = True) -> None:
         problem = Problem(shown, reason, error=error)
-        if (shown, reason) not in self._told:
-            self._told.add((shown, reason))
+        if (shown, reason) not in self._reported:
+            self._reported.add((shown, reason))
             self.listing.problems.append(problem)
 
 
@@ -160,43 +171,25 @@ def _missing(path: str, error: Exception) -> str:
     return f"cannot be read: {reason_of(error)}"
 
 
-def _matches(pattern: str) -> Iterator[str]:
-    """What a shell would make of the pattern; like there, `**` follows no links. The standard library's would."""
+def _matches(pattern: str) -> list[str]:
+    """The paths that a shell would make of the pattern, in natural order: files of a folder before those of its folders.
+
+    As in bash, `**` matches any number of folders and follows no links, and only a dot matches the dot of a hidden name. A
+    folder that cannot be listed matches nothing. A backslash is a character like any other.
+    """
     parts = PurePath(pattern).parts
-    fixed = next(place for place, part in enumerate(parts) if _MAGIC.intersection(part))
-    yield from _match(os.path.join(*parts[:fixed]) if fixed else "", parts[fixed:])
-
-
-def _match(folder: str, parts: tuple[str, ...]) -> Iterator[str]:
-    if not parts:
-        if os.path.lexists(folder or "."):
-            yield folder or "."
-        return
-    head, rest = parts[0], parts[1:]
-    if head == "**":
-        for below in _folders(folder) if rest else (folder,):  # at the end of a pattern, the folder is walked as a whole
-            yield from _match(below, rest)
-    elif not _MAGIC.intersection(head):
-        yield from _match(os.path.join(folder, head), rest)
-    else:
-        for child in _names(folder):
-            if fnmatch.fnmatchcase(child, head) and (head.startswith(".") or not child.startswith(".")):
-                yield from _match(os.path.join(folder, child), rest)
-
-
-def _folders(top: str) -> Iterator[str]:
-    """`top` and all folders below it, without links and hidden ones."""
-    stack = [top]
-    while stack:
-        folder = stack.pop()
-        yield folder
-        paths = [os.path.join(folder, name) for name in _names(folder) if not name.startswith(".")]
-        stack.extend(path for path in reversed(paths) if os.path.isdir(path) and not os.path.islink(path))
-
-
-def _names(folder: str) -> list[str]:
-    """A folder that cannot be listed matches nothing, as in a shell."""
+    while parts[-1:] == ("**",):  # everything below a folder; the caller walks the folder as a whole
+        parts = parts[:-1]
+    fixed = next((index for index, part in enumerate(parts) if _MAGIC.intersection(part)), len(parts))
+    folder = os.path.join(*parts[:fixed]) if fixed else "."
+    if fixed == len(parts):
+        return [folder] if os.path.lexists(folder) else []
+    rest = "/".join(parts[fixed:]).replace("\\", r"\\")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _PATH_LEVELS)  # wcmatch calls itself for each level of folders
     try:
-        return sorted(os.listdir(folder or "."), key=natural_key)
-    except OSError:
-        return []
+        paths = list(glob.iglob(rest, flags=glob.GLOBSTAR, root_dir=folder))
+    finally:
+        sys.setrecursionlimit(limit)
+    paths.sort(key=lambda path: tuple(map(natural_key, os.path.split(path))))
+    return [os.path.join(folder, path) for path in paths]

@@ -1,4 +1,4 @@
-"""Paths in; run ids, source names and reading order out."""
+"""Paths in; run ids, source names and the order of reading out."""
 
 import hashlib
 import re
@@ -38,7 +38,7 @@ NaturalKey = tuple[tuple[tuple[int, str, str], ...], ...]
 
 
 class Part(NamedTuple):
-    """What a file's name says: the file it was rotated from, its place among the rotated parts (oldest lowest)."""
+    """A file name taken apart: the file it was rotated from, and its position among the rotated parts (oldest lowest)."""
 
     stem: str
     order: tuple[bool, str, int, bool]
@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
 
 def run_id(path: str, first_bytes: bytes) -> str:
-    """The id of a run: where it was found and what it begins with. Only the first 4 KiB count.
+    """The id of a run: its path and a hash of its beginning. Only the first 4 KiB of the text count.
 
     >>> run_id("a/b.log", b"started")
     'a/b.log#03494afd'
@@ -55,32 +55,32 @@ def run_id(path: str, first_bytes: bytes) -> str:
 
 
 def shown_name(text: str) -> str:
-    """A name that is safe to show; cut in front when very long."""
+    """The name with control characters escaped; the front of a very long name is cut off."""
     text = printable(text).replace("\t", "\\x09")
     return text if len(text) <= _LONGEST_NAME else "…" + text[1 - _LONGEST_NAME :]
 
 
 def natural_key(path: str) -> NaturalKey:
-    """Sorts as people count: run2 before run10, folder by folder."""
+    """A sort key for paths that orders numbers by value: run2 before run10, folder by folder."""
     return tuple(_component_key(component) for component in path.split("/"))
 
 
 def _component_key(component: str) -> tuple[tuple[int, str, str], ...]:
     pieces = re.split(r"([0-9]+)", component)
-    # A number is compared by its length, then its digits: no integer, since a hostile name may have any number of them.
+    # Numbers are compared by length, then by digits: a hostile name may have more digits than `int` accepts.
     return tuple(
-        (len(piece.lstrip("0")), piece.lstrip("0"), piece) if place % 2 else (-1, piece, "")
-        for place, piece in enumerate(pieces)
+        (len(piece.lstrip("0")), piece.lstrip("0"), piece) if index % 2 else (-1, piece, "")
+        for index, piece in enumerate(pieces)
     )
 
 
 def folder_of(path: str) -> str:
-    """The folder a shown path lies in, `.` for a bare name."""
+    """The folder of a shown path, `.` for a bare name."""
     return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
 
 
 def kind_of(name: str) -> Literal["file", "zip", "tar"]:
-    """What a name promises. Archives go by name alone: documents and packages of programs are zip archives too."""
+    """The kind of a file by its name. The content does not count: documents and program packages are zip archives too."""
     lower = name.lower()
     if lower.endswith(".zip"):
         return "zip"
@@ -88,14 +88,15 @@ def kind_of(name: str) -> Literal["file", "zip", "tar"]:
 
 
 def is_packed(name: str) -> bool:
-    """Whether a name promises one compressed file; archives of several may end so too."""
+    """Whether the name is that of a compressed file, which may be a compressed archive."""
     return name.lower().endswith(_PACKED)
 
 
 def part_of(name: str) -> Part:
-    """Takes a file's name apart. Numbers count away from the present, dates towards it; without either is newest.
+    """Takes a file name apart.
 
-    `ue.1.log` is not a rotated `ue.log`: that is how testers number their devices.
+    A higher number is an older part, a later date a newer one, and the file with neither is the newest. `ue.1.log` is not
+    a rotated `ue.log`, since testers number their devices in this way.
 
     >>> [part_of(name).stem for name in ("du.log", "du.log.2.gz", "du-20260101.log", "du.log-20260101.xz", "ue.1.log")]
     ['du.log', 'du.log', 'du.log', 'du.log', 'ue.1.log']
@@ -121,7 +122,10 @@ def _without_date(stem: str) -> tuple[str, str]:
 
 
 def source_name(stem: str, names: dict[str, str]) -> str:
-    """The source of the parts with this stem, remembered in `names`: the extension stays where it tells two apart."""
+    """The source name of the parts with this stem, without extension unless another stem has the same short name.
+
+    `names` maps the stems seen so far to their source names; a new stem is added.
+    """
     if stem not in names:
         extension = next((ext for ext in _LOG_EXTENSIONS if stem.lower().endswith(ext)), "")
         short = stem[: len(stem) - len(extension)] or stem
@@ -130,7 +134,7 @@ def source_name(stem: str, names: dict[str, str]) -> str:
 
 
 def ordered_parts(named: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
-    """File names with anything; the same with the source of each, sources by name, the parts of each oldest first."""
+    """Replaces each file name by its source name; sorted by source, and the parts of a source from oldest to newest."""
     parts = [(part_of(name), name, item) for name, item in named]
     names: dict[str, str] = {}
     for stem in sorted({part.stem for part, _, _ in parts}, key=natural_key):

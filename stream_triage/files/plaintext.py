@@ -1,4 +1,4 @@
-"""Bytes of a file in; UTF-8 text in chunks out, or the finding that it is no text."""
+"""Bytes of a file in; UTF-8 text in chunks out, or `NotText`."""
 
 import codecs
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["CHUNK_BYTES", "Decoder", "NotText", "binary_reason", "text_chunks"]
 
 CHUNK_BYTES = 256 * 1024
 SNIFF_BYTES = 8 * 1024
-_LIVE_BYTES = 4 * 1024  # what is held back of a pipe: as much as the run id needs
+_LIVE_BYTES = 4 * 1024  # held back of a pipe, since the run id is made from as much
 
 _BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -45,7 +45,7 @@ _INVALID_CONTROL_SHARE = 0.02  # text in an 8-bit alphabet is invalid UTF-8 too,
 
 
 class NotText(Exception):
-    """The content is no log; the message says what it is."""
+    """Content that is not a log. The message says what it is."""
 
 
 def _invalid(error: UnicodeError) -> tuple[str, int]:
@@ -53,23 +53,28 @@ def _invalid(error: UnicodeError) -> tuple[str, int]:
     return "\udcff", error.end
 
 
-# What cannot be transcoded becomes the byte 0xFF, so that it is counted and shown further on like any other bad byte.
+# What cannot be transcoded becomes the byte 0xFF, which is then counted and shown like any other invalid UTF-8.
 codecs.register_error("stream-triage-invalid", _invalid)
 
 
 class Decoder:
-    """UTF-16 and UTF-32 with byte order mark become UTF-8, a UTF-8 mark is dropped, all else passes unchanged."""
+    """Converts text with a byte order mark to UTF-8 without one. Text without a mark is not changed.
+
+    `mark_bytes` is the length of the mark, 0 if there is none or not enough was fed.
+    """
 
     def __init__(self) -> None:
-        self._start: bytes | None = b""
+        self._start: bytes | None = b""  # the bytes so far, while they may be part of a mark
         self._decoder: codecs.IncrementalDecoder | None = None
         self.mark_bytes = 0
 
     @property
     def transcodes(self) -> bool:
+        """Whether the text is UTF-16 or UTF-32, so that its size changes."""
         return self._decoder is not None
 
     def feed(self, raw: bytes, final: bool = False) -> bytes:
+        """The next bytes as UTF-8. An incomplete character at their end waits for the rest, unless they are `final`."""
         if self._start is not None:
             raw = self._start + raw
             if not final and any(raw != mark and mark.startswith(raw) for mark, _ in _BOMS):
@@ -92,10 +97,10 @@ class Decoder:
 
 
 def binary_reason(head: bytes) -> str | None:
-    """Why content that begins like this is no log; none for text. Looks at 8 KiB.
+    """Why content with this beginning is not a log, or None if it is text. Only the first 8 KiB count.
 
-    Known beginnings of other formats; a tenth or more NULs and other control characters; or many bytes that are no
-    UTF-8 together with some control characters. A few NULs, as a crash leaves them in a log, are fine.
+    Binary data is recognised by the magic bytes of other formats, by a tenth or more of NUL and other control characters, or
+    by many invalid UTF-8 sequences together with some control characters. A crash may leave a few NULs in a log.
     """
     head = head[:SNIFF_BYTES]
     for magic, what in _MAGICS:
@@ -114,24 +119,28 @@ def binary_reason(head: bytes) -> str | None:
 
 
 def text_chunks(reader: Reader, live: bool = False) -> Iterator[bytes]:
-    """The text of one file, at least one chunk (empty for an empty file), the first with the 4 KiB a run id needs.
+    """The text of one file: at least one chunk, and the first has the 4 KiB that a run id needs if there are as many.
 
-    `live` gives on what comes as it comes, after those. Raises `NotText`, and `Damage` once all before it was given.
+    With `live`, later chunks are yielded as soon as their bytes come.
+
+    Raises:
+        NotText: If the content is binary data; before the first chunk.
+        Damage: If the file cannot be read any further; after all text before it.
     """
     head = reader.peek(_LIVE_BYTES if live else SNIFF_BYTES)
     if reason := binary_reason(head):
         raise NotText(reason)
     decoder = Decoder()
-    given = False
+    yielded = False
     damage: Damage | None = None
     while damage is None:
         try:
-            raw = reader.read1(CHUNK_BYTES) if live and given else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)
+            raw = reader.read1(CHUNK_BYTES) if live and yielded else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)
         except Damage as error:
             damage, raw = error, b""
         text = decoder.feed(raw, final=not raw)
-        if text or not (raw or given or damage):
-            given = True
+        if text or not (raw or yielded or damage):
+            yielded = True
             yield text
         if not raw:
             break

@@ -1,4 +1,4 @@
-"""One file that may grow in; its appended text out, cut behind the lines that end a run."""
+"""One file that may grow in; its appended text out, cut after each line that ends a run."""
 
 import os
 import re
@@ -18,7 +18,17 @@ _BEGINNING_BYTES = 256
 
 
 class Tail:
-    """Reads on where it stopped. Stays with the file, not with the name: what was renamed is read to its end."""
+    """Reads the text that was appended since the last read.
+
+    It follows the file, not the name: a file that was renamed is read to its end.
+
+    Args:
+        listed: The file.
+        source: Source of the run that its text belongs to.
+        order: Position among the rotated parts of the source; see `naming.Part`.
+        settings: Limits.
+        pattern: Matches the lines that end a run.
+    """
 
     def __init__(
         self,
@@ -36,12 +46,12 @@ class Tail:
         self._packed = is_packed(listed.path.name)
         self._file: BinaryIO | None = None
         self._beginning = b""
-        self._done = False  # no text, or packed and read
-        self._start = 0  # where the open run starts, in bytes of text
+        self._done = False  # not text, or packed and read
+        self._start = 0  # offset of the open run, in bytes of text
         self.restart()
 
     def restart(self) -> None:
-        """The file begins anew: it was emptied, or another one took its place."""
+        """Reads the file from its beginning: it was emptied, or another one has its name."""
         self._decoder = Decoder()
         self._position = self._offset = self._skip = 0
         self._line = b""
@@ -51,14 +61,16 @@ class Tail:
 
     @property
     def identity(self) -> tuple[int, int]:
+        """Device and inode."""
         return self._listed.identity
 
     @property
     def is_open(self) -> bool:
+        """Whether a file descriptor is in use."""
         return self._file is not None
 
     def grown(self) -> bool:
-        """Whether there is something to read, or less than there was."""
+        """Whether the size differs from what was read, or a packed file was not read yet."""
         if self._done or self._packed:
             return not self._done
         size = self._size()
@@ -69,13 +81,15 @@ class Tail:
         return True
 
     def shrunk(self) -> bool:
+        """Whether the file was emptied or replaced, so that it must be read from its beginning."""
         size = self._size()
         return not self._packed and size is not None and (size < self._position or self._replaced)
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file at `path`, which has this one's inode, is this one. If it is not, nothing is left to read.
+        """Whether the file at `path`, which has the same inode, is this file. If it is not, this one is done.
 
-        Without looking where it lies where it was, unless the name is one that rotation gives to file after file.
+        The content is compared only if the path has changed, or its name is one that rotation gives to one file after
+        another.
         """
         if self._file or (path == self.path and not part_of(path.name).rotated) or self.begins_like(path):
             return True
@@ -83,11 +97,11 @@ class Tail:
         return False
 
     def is_gone(self) -> bool:
-        """Whether no file, or another one, lies where this one was last seen."""
+        """Whether there is no file, or another one, at the last known path."""
         return is_gone(self.path, self._listed.identity)
 
     def begins_like(self, path: Path) -> bool:
-        """Whether the file at `path` begins with what was read here: inodes are used again."""
+        """Whether the file at `path` begins with the text that was read. An inode may be used again for another file."""
         try:
             with open(path, "rb") as file:
                 return file.read(len(self._beginning)) == self._beginning
@@ -95,9 +109,12 @@ class Tail:
             return False
 
     def appended(self) -> Iterator[tuple[bytes, bool]]:
-        """Text up to the present end, cut behind each end line, with whether it ends so.
+        """The text up to the present end of the file, cut after each end line, and whether the piece ends with one.
 
-        Raises `NotText`, `Damage` of packed files, and `OSError`.
+        Raises:
+            NotText: If the file contains binary data.
+            Damage: If a packed file cannot be read any further.
+            OSError: If the file cannot be opened or read.
         """
         for text in self._texts():
             skipped = min(self._skip, len(text))
@@ -107,21 +124,21 @@ class Tail:
                 yield piece, ends
 
     def rest(self) -> bytes:
-        """The half character at the end of a file that will not grow."""
+        """The incomplete character at the end of a file that does not grow any more."""
         text = b"" if self._done else self._decoder.feed(b"", final=True)
         self._offset += len(text)
         return text
 
     def mark_start(self, before: bytes = b"") -> None:
-        """A run starts here, or with the text just given."""
+        """Remembers that a run starts at this point, or `before` it: with the text that was returned last."""
         self._start = self._offset - len(before)
 
     def is_in_run(self) -> bool:
-        """Whether the last run has text of this file."""
+        """Whether the latest run has text of this file."""
         return self._offset > self._start
 
     def rewind(self) -> bool:
-        """Back to the start of the run; false when the file is gone."""
+        """Goes back to the start of the run; returns false if the file is gone."""
         if self._done and not self._packed:
             return True
         self._line, self._offset, self._skip = b"", self._start, 0
@@ -141,7 +158,7 @@ class Tail:
         return True
 
     def release(self) -> None:
-        """Closes the file; it is opened again when it has grown."""
+        """Closes the file. It is opened again when it has grown."""
         if self._file:
             self._file.close()
         self._file = None
@@ -174,26 +191,26 @@ class Tail:
         file = self._opened()
         while raw := file.read(CHUNK_BYTES):
             if not self._position:
-                self._look_at(raw)
+                self._check_beginning(raw)
             self._position += len(raw)
             if text := self._decoder.feed(raw):
                 yield text
 
-    def _look_at(self, raw: bytes) -> None:
+    def _check_beginning(self, raw: bytes) -> None:
         self._beginning = raw[:_BEGINNING_BYTES]
         if reason := binary_reason(raw):
             self._done = True
             raise NotText(reason)
 
     def _cut(self, text: bytes) -> Iterator[tuple[bytes, bool]]:
-        start = place = 0
-        while self._pattern and (newline := text.find(b"\n", place)) >= 0:
-            line = (self._line + text[place:newline])[: self._settings.line_bytes]
-            self._line, place = b"", newline + 1
+        start = position = 0
+        while self._pattern and (newline := text.find(b"\n", position)) >= 0:
+            line = (self._line + text[position:newline])[: self._settings.line_bytes]
+            self._line, position = b"", newline + 1
             if self._pattern.search(line.decode("utf-8", "replace").rstrip("\r")):
-                yield text[start:place], True
-                start = place
+                yield text[start:position], True
+                start = position
         if self._pattern:
-            self._line = (self._line + text[place:])[: self._settings.line_bytes]
+            self._line = (self._line + text[position:])[: self._settings.line_bytes]
         if start < len(text):
             yield text[start:], False

@@ -1,6 +1,6 @@
-"""Packed bytes in, plain bytes out: .gz .bz2 .xz .zst, with a guard against what unpacks beyond measure.
+"""Packed bytes in, plain bytes out: .gz .bz2 .xz .zst, protected against decompression bombs.
 
-Whatever damage the input has, all that comes before it is given first; then `Damage` is raised, once.
+Everything that comes before damaged input is returned first; then `Damage` is raised, once.
 """
 
 import bz2
@@ -19,9 +19,9 @@ __all__ = [
     "Codec",
     "Count",
     "Damage",
+    "ExpansionLimit",
     "Guard",
     "Reader",
-    "Refused",
     "codec_of",
     "file_pieces",
     "open_file",
@@ -33,25 +33,31 @@ __all__ = [
 ]
 
 Count = Callable[[int], None]
+"""Called with the number of packed bytes after each read, for the progress bar."""
 
 _READ_BYTES = 64 * 1024
-# A decompressor that meets an error gives nothing of what this call unpacked before it. So little goes in at a time,
-# and the last bytes, which hold the check sum, one by one: a wrong one costs no text.
+# A decompressor that meets an error returns nothing of what the same call unpacked before it. So each call gets little,
+# and the last bytes, which contain the checksum, one by one: a wrong checksum then costs no text.
 _STEP_BYTES = 512
 _LAST_BYTES = 64
 _XZ_MEMORY_BYTES = 256 * 1024 * 1024  # `xz -9` needs 65 MiB; a hostile header may ask for 4 GiB
 
 
 class Damage(Exception):
-    """Input that cannot be read further; the message says why."""
+    """Input that cannot be read any further. The message says why."""
 
 
-class Refused(Damage):
-    """Input that could be read further, but must not be."""
+class ExpansionLimit(Damage):
+    """Input that could be read further, but unpacks to more than its size allows."""
 
 
 class Guard:
-    """Counts what comes out of one packed file and refuses more than its size allows."""
+    """Counts what is unpacked from one file or stream, and raises `ExpansionLimit` if it is too much for the packed size.
+
+    Args:
+        settings: The limits.
+        packed_bytes: Size of the file. For a stream, `growing` counts it.
+    """
 
     def __init__(self, settings: InputSettings, packed_bytes: int = 0) -> None:
         self._settings = settings
@@ -59,33 +65,33 @@ class Guard:
         self._unpacked_bytes = 0
 
     def growing(self, packed: Iterator[bytes]) -> Iterator[bytes]:
-        """For a stream, whose size is what came of it so far."""
+        """Counts the packed bytes of a stream, whose size is not known before."""
         for piece in packed:
             self._packed_bytes += len(piece)
             yield piece
 
     def watch(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Passes `pieces` on until there are too many; then raises `Refused`."""
+        """Counts unpacked bytes, and raises `ExpansionLimit` after the last piece that is allowed."""
         for piece in pieces:
-            for place in range(0, len(piece), _READ_BYTES):  # a piece may be large, and its beginning allowed
-                part = piece[place : place + _READ_BYTES]
+            for start in range(0, len(piece), _READ_BYTES):  # a piece may be large, and only its beginning allowed
+                part = piece[start : start + _READ_BYTES]
                 self._unpacked_bytes += len(part)
                 self.check(self._unpacked_bytes)
                 yield part
 
     def check(self, unpacked_bytes: int) -> None:
-        """Raises `Refused` when so many bytes are too many for the packed ones."""
+        """Raises `ExpansionLimit` if that many unpacked bytes are too many for the packed ones."""
         limit = self._settings.max_expansion
         if unpacked_bytes > self._settings.expansion_floor_bytes and unpacked_bytes > limit * self._packed_bytes:
             ratio = unpacked_bytes / max(self._packed_bytes, 1)
-            raise Refused(
+            raise ExpansionLimit(
                 f"unpacks to at least {ratio:.0f} times its size, more than input.max_expansion = {limit} allows; "
                 "raise that setting if the file can be trusted"
             )
 
 
 class Reader:
-    """Bytes of an iterator in any size asked for. What came before damage is given before the damage is raised."""
+    """Reads the bytes of an iterator in any size. Bytes before damage are returned before the damage is raised."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -94,25 +100,26 @@ class Reader:
         self._ended = False
 
     def peek(self, size: int) -> bytes:
-        """The next bytes, fewer at the end or before damage; they stay to be read."""
+        """The next `size` bytes without consuming them; fewer at the end or before damage."""
         self._fill(size)
         return bytes(self._buffer[:size])
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end or before damage, none after the end."""
+        """The next `size` bytes; fewer at the end or before damage, none after the end."""
         self._fill(size)
         return self._take(size)
 
     def read1(self, size: int) -> bytes:
-        """Up to `size` bytes as they come; waits only when there are none."""
+        """Up to `size` bytes that are available now; waits only if there are none."""
         self._fill(1)
         return self._take(size)
 
     def stop(self) -> None:
-        """What has come already is all there is: nothing is waited for any more."""
+        """Ends the input at what has been read so far; nothing is waited for any more."""
         self._ended = True
 
     def pieces(self) -> Iterator[bytes]:
+        """The rest, as it comes."""
         while data := self.read1(_READ_BYTES):
             yield data
 
@@ -133,7 +140,9 @@ class Reader:
                 self._ended, self._damage = True, damage
 
 
-class _Machine(Protocol):
+class _Decompressor(Protocol):
+    """What the decompressors of zlib, bz2, lzma and zstandard have in common."""
+
     @property
     def eof(self) -> bool: ...
 
@@ -144,9 +153,11 @@ class _Machine(Protocol):
 
 
 class Codec(NamedTuple):
+    """A compression format: its name, the bytes that its streams begin with, and its decompressor."""
+
     name: str
     magic: bytes
-    start: Callable[[], _Machine]
+    start: Callable[[], _Decompressor]
 
 
 def _xz() -> lzma.LZMADecompressor:
@@ -170,14 +181,14 @@ _ZIP_METHODS = {
 
 
 def zip_codec(method: int) -> Codec | None:
-    """How entries of a zip archive with this method are unpacked; none where we cannot."""
+    """The codec of a zip compression method, or None if the method is not supported."""
     return _ZIP_METHODS.get(method)
 
 
 def codec_of(name: str, head: bytes) -> Codec | None:
-    """How content that begins like this is packed; none when it is not.
+    """The codec of content that begins with these bytes, or None if it is not compressed.
 
-    The content decides. The name does only where the content is no text either, so that damage shows as damage.
+    The content decides. The name counts only if the content is no text either, so that a damaged file is reported as such.
     """
     for codec in _CODECS.values():
         if head.startswith(codec.magic) and (codec.name != "bz2" or head[4:10] in _BZ2_BLOCKS):
@@ -188,66 +199,67 @@ def codec_of(name: str, head: bytes) -> Codec | None:
 
 
 def unpack(codec: Codec, packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpacks one stream or several in a row, padded with NULs or not; memory stays small whatever comes out."""
-    machine = codec.start()
-    come = 0
+    """Unpacks one stream or several in a row, also with NUL padding. Memory stays small, however much is unpacked.
+
+    Raises:
+        Damage: If the data is damaged, ends early or is empty; after all that could be unpacked.
+    """
+    decompressor = codec.start()
+    read_bytes = 0
     try:
         for step in _steps(packed):
-            come += len(step)
-            while step:
-                if machine.eof:
-                    step = step.lstrip(b"\0")
-                    if not step:
+            read_bytes += len(step)
+            rest = step
+            while rest:
+                if decompressor.eof:
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
                         break
-                    machine = codec.start()
-                yield from _turn(machine, step)
-                step = machine.unused_data if machine.eof else b""
+                    decompressor = codec.start()
+                yield from _decompress(decompressor, rest)
+                rest = decompressor.unused_data if decompressor.eof else b""
     except (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError) as error:
         raise Damage(f"damaged {codec.name} data: {error}") from None
-    if not machine.eof:
-        raise Damage(f"the {codec.name} data ends early: it was cut off" if come else f"holds no {codec.name} data")
+    if not decompressor.eof:
+        raise Damage(f"the {codec.name} data ends early: it was cut off" if read_bytes else f"holds no {codec.name} data")
 
 
 def _steps(packed: Iterator[bytes]) -> Iterator[bytes]:
+    """Cuts the packed bytes into small steps, and the last ones into single bytes."""
     rest = b""
     for piece in packed:
         rest += piece
         end = max(len(rest) - _LAST_BYTES, 0)
-        for place in range(0, end, _STEP_BYTES):
-            yield rest[place : min(place + _STEP_BYTES, end)]
+        for start in range(0, end, _STEP_BYTES):
+            yield rest[start : min(start + _STEP_BYTES, end)]
         rest = rest[end:]
-    for place in range(len(rest)):
-        yield rest[place : place + 1]
+    for start in range(len(rest)):
+        yield rest[start : start + 1]
 
 
-def _turn(machine: _Machine, data: bytes) -> Iterator[bytes]:
-    if not isinstance(machine, bz2.BZ2Decompressor | lzma.LZMADecompressor):
-        yield machine.decompress(data)  # at most 16 MiB from 512 bytes (zst), half a MiB (gz)
+def _decompress(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
+    if not isinstance(decompressor, bz2.BZ2Decompressor | lzma.LZMADecompressor):
+        yield decompressor.decompress(data)  # at most 16 MiB from 512 bytes (zst), half a MiB (gz)
         return
-    yield machine.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
-    while not machine.eof and not machine.needs_input:
-        yield machine.decompress(b"", _READ_BYTES)
+    yield decompressor.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
+    while not decompressor.eof and not decompressor.needs_input:
+        yield decompressor.decompress(b"", _READ_BYTES)
 
 
 def file_pieces(file: BinaryIO, count: Count) -> Iterator[bytes]:
-    """What is left of a file. A read that fails is damage, not the end of everything."""
-    while True:
-        try:
-            piece = file.read(_READ_BYTES)
-        except OSError as error:
-            raise Damage(f"cannot be read further: {reason_of(error)}") from None
-        if not piece:
-            return
-        count(len(piece))
-        yield piece
+    """The rest of a file. Raises `Damage` if a read fails, so that the text before it is kept."""
+    return _pieces(file.read, count)
 
 
 def stream_pieces(stream: BinaryIO, count: Count) -> Iterator[bytes]:
-    """What comes from a pipe, as it comes."""
-    read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    """The bytes of a pipe, as soon as they come. Raises `Damage` if a read fails."""
+    return _pieces(getattr(stream, "read1", stream.read), count)
+
+
+def _pieces(read: Callable[[int], bytes], count: Count) -> Iterator[bytes]:
     while True:
         try:
-            piece = read1(_READ_BYTES)
+            piece = read(_READ_BYTES)
         except OSError as error:
             raise Damage(f"cannot be read further: {reason_of(error)}") from None
         if not piece:
@@ -257,18 +269,18 @@ def stream_pieces(stream: BinaryIO, count: Count) -> Iterator[bytes]:
 
 
 def unpacked(packed: Reader, name: str, guard: Guard) -> Reader:
-    """Takes one level of compression away where there is one."""
+    """Removes one level of compression, if there is one."""
     codec = codec_of(name, packed.peek(10))
     return Reader(guard.watch(unpack(codec, packed.pieces()))) if codec else packed
 
 
 @contextmanager
 def open_file(path: Path, size: int, settings: InputSettings, count: Count) -> Iterator[Reader]:
-    """A file on disk, unpacked. Raises `OSError` when it cannot be opened."""
+    """Opens a file on disk and unpacks it if it is packed. Raises `OSError` if it cannot be opened."""
     with open(path, "rb", buffering=0) as file:
         yield unpacked(Reader(file_pieces(file, count)), path.name, Guard(settings, size))
 
 
 def reason_of(error: Exception) -> str:
-    """What the system says, without path and number."""
+    """The message of an error; for errors of the system without path and number."""
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -1,1 +1,1 @@
-"""Verdicts on runs that are still open: when to look, where to publish, whom to call when a run is certain to fail."""
+"""Verdicts on open runs: when one is given, where it goes, and who is called when a run is certain to fail."""

@@ -1,4 +1,7 @@
-"""Verdicts of runs that are surely lost go to an address by HTTP, from a thread of its own: the farm may stop the run."""
+"""Verdicts of runs that are certain to fail in; one HTTP request for each out, so that the run can be stopped.
+
+Requests are sent by a thread of their own: an address that does not answer must not hold the worker.
+"""
 
 import json
 import queue
@@ -18,13 +21,15 @@ __all__ = ["calling", "request_of"]
 TRIES: Final = 4
 TIMEOUT_SECONDS: Final = 5.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0
-MOST_WAITING: Final = 1000
+# Verdicts that wait to be sent; with more, the address is too slow to be of use.
+MAX_QUEUED: Final = 1000
+# How long the end of the worker waits for requests.
 CLOSE_SECONDS: Final = 5.0
-EVIDENCE_TOLD: Final = 5
+MAX_EVIDENCE: Final = 5
 
 
 def request_of(verdict: Verdict) -> dict[str, Any]:
-    """What is posted, as JSON."""
+    """What is sent, as JSON."""
     return {
         "run_id": verdict.run_id,
         "label": verdict.label,
@@ -34,28 +39,34 @@ def request_of(verdict: Verdict) -> dict[str, Any]:
         "lines": verdict.lines,
         "labels": verdict.headers,
         "evidence": [
-            {"source": item.source, "number": item.number, "text": item.text} for item in verdict.evidence[:EVIDENCE_TOLD]
+            {"source": item.source, "number": item.number, "text": item.text} for item in verdict.evidence[:MAX_EVIDENCE]
         ],
     }
 
 
 @contextmanager
 def calling(url: str, clock: Clock, on_trouble: Callable[[str], None]) -> Iterator[Callable[[Verdict], None]]:
-    """Gives what takes verdicts. A call that fails four times is given up, and that is said: the run ends soon anyway."""
-    waiting: queue.Queue[Verdict | None] = queue.Queue(MOST_WAITING)
-    away = opener()
+    """Yields a function that queues a verdict to be sent; it never waits.
+
+    A request that fails four times is given up and reported to `on_trouble`: the run will soon have ended by itself. At the
+    end, queued verdicts are still sent, for `CLOSE_SECONDS`.
+    """
+    waiting: queue.Queue[Verdict | None] = queue.Queue(MAX_QUEUED)
+    http = opener()
+
+    def give_up(verdict: Verdict, reason: str) -> None:
+        on_trouble(f"run {verdict.run_id} is certain to fail, which was not sent: {reason}; check provisional.callback")
 
     def work() -> None:
         while (verdict := waiting.get()) is not None:
-            reason = _post(away, url, json.dumps(request_of(verdict)).encode(), clock)
-            if reason:
-                on_trouble(f"nobody was told that run {verdict.run_id} is lost: {reason}; check provisional.callback")
+            if reason := _post(http, url, json.dumps(request_of(verdict)).encode(), clock):
+                give_up(verdict, reason)
 
     def take(verdict: Verdict) -> None:
         try:
             waiting.put_nowait(verdict)
         except queue.Full:
-            on_trouble(f"nobody was told that run {verdict.run_id} is lost: {MOST_WAITING} others wait")
+            give_up(verdict, f"{MAX_QUEUED} others are waiting")
 
     thread = threading.Thread(target=work, name="callback", daemon=True)
     thread.start()
@@ -63,22 +74,22 @@ def calling(url: str, clock: Clock, on_trouble: Callable[[str], None]) -> Iterat
         yield take
     finally:
         with suppress(queue.Full):
-            waiting.put(None, timeout=CLOSE_SECONDS)  # what waits is told first
+            waiting.put(None, timeout=CLOSE_SECONDS)  # behind what is queued, which is sent first
         thread.join(CLOSE_SECONDS)
 
 
-def _post(away: urllib.request.OpenerDirector, url: str, body: bytes, clock: Clock) -> str:
-    """Why it failed, empty when it was taken."""
+def _post(http: urllib.request.OpenerDirector, url: str, body: bytes, clock: Clock) -> str:
+    """Why the request failed; empty if it did not."""
     reason = ""
     for number, wait in zip(range(TRIES), retry_waits(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS), strict=False):
         if number:
             clock.sleep(wait)
         try:
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - http(s) by the setting
-            with away.open(request, timeout=TIMEOUT_SECONDS):
+            with http.open(request, timeout=TIMEOUT_SECONDS):
                 return ""
         except urllib.error.HTTPError as error:
             reason = f"status {error.code}"
-        except (OSError, ValueError) as error:  # the address may hold a secret, and is not shown
+        except (OSError, ValueError) as error:  # the address may contain a secret, and some messages contain the address
             reason = type(error).__name__
     return reason

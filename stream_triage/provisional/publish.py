@@ -1,8 +1,8 @@
-"""Provisional verdicts go in; a topic with short retention and the embedded store have them until the final one."""
+"""Provisional verdicts in; a topic with short retention and the embedded store have them until the final verdict comes."""
 
 from collections.abc import Callable, Sequence
 
-from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clients.broker import Broker, Outgoing
 from stream_triage.errors import StoreError
 from stream_triage.ports import Sink
 from stream_triage.records import Verdict
@@ -13,8 +13,12 @@ __all__ = ["provisional_to"]
 def provisional_to(
     broker: Broker | None, topic: str, store: Sink | None, on_trouble: Callable[[str], None]
 ) -> Callable[[Sequence[Verdict]], None]:
-    """Gives what takes them. Those that cannot be written are left out, which is told once: the next ones come soon."""
-    troubled: set[str] = set()
+    """A function that writes verdicts to the topic of the broker and to the store, where there are such.
+
+    Nothing is tried again: the next provisional verdicts come soon. What cannot be written is skipped and reported to
+    `on_trouble`, once until writing succeeds again.
+    """
+    failing: set[str] = set()
 
     def publish(verdicts: Sequence[Verdict]) -> None:
         def to_topic() -> None:
@@ -30,11 +34,11 @@ def provisional_to(
         for name, step in (("topic", to_topic), ("store", to_store)):
             try:
                 step()
-                troubled.discard(name)
+                failing.discard(name)
             except StoreError as error:
-                if name not in troubled:
-                    on_trouble(f"provisional verdicts are left out: {error}")
-                troubled.add(name)
+                if name not in failing:
+                    on_trouble(f"provisional verdicts are not written: {error}")
+                failing.add(name)
 
     return publish
 

@@ -1,12 +1,12 @@
-"""Any text in, text that is safe to show out. Log lines and file names are hostile."""
+"""Any text in, text that is safe to show out: log lines and file names may contain terminal escapes."""
 
 __all__ = ["printable"]
 
 
 def printable(text: str) -> str:
-    r"""Text with everything that could move a cursor, change a colour or turn the writing direction made visible.
+    r"""Returns the text with codes in place of what could move a cursor, change a colour or the writing direction.
 
-    Tabs stay. Bytes of a file name that are no UTF-8, which Python carries as lone surrogates, are shown as bytes.
+    Tabs stay. Bytes of a file name that are not UTF-8, which Python keeps as lone surrogates, are shown as bytes.
 
     >>> printable("a\x1b[31mred\ttab\u202eover\n\udcff")
     'a\\x1b[31mred\ttab\\u202eover\\x0a\\xff'

@@ -1,4 +1,4 @@
-"""Verdicts in, text for a terminal out. Log text is hostile: control characters are shown, never obeyed."""
+"""Verdicts in, text for a terminal out. Control characters in log text are shown as codes, never sent to the terminal."""
 
 import os
 import re
@@ -22,6 +22,7 @@ MISSING_SHOWN = 5
 ANOMALIES_SHOWN = 10
 UES_SHOWN = 10
 WIDEST_COLUMN = 44
+# Width of a table in a file or a pipe.
 PIPE_COLUMNS = 160
 STYLES = {True: "green", False: "bold red"}
 
@@ -31,7 +32,13 @@ def _plain(text: str, style: str = "") -> Text:
 
 
 def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Collection[int] = ()) -> Table:
-    """Columns as wide as they need, the last one cut where the terminal ends; `right` columns are aligned to the right."""
+    """Returns a table whose columns are as wide as their text; the last one is cut at the edge of the terminal.
+
+    Args:
+        rows: One text for each column.
+        header: Names of the columns; empty for a table without a header.
+        right: Indices of the columns that are aligned to the right.
+    """
     rows = list(rows)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(header), expand=True)
     columns = len(rows[0]) if rows else len(header)
@@ -51,12 +58,12 @@ def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Co
     return table
 
 
-# Many lines begin with date and time, which say nothing in a narrow column.
+# Many lines begin with date and time, which take the room of a narrow column.
 _LEADING_TIME = re.compile(r"\A\s*\[?(?:\d[\d/.-]*[ T])?\d\d:\d\d:\d\d\S*\s+(?=\S)")
 
 
 def run_table(verdicts: Iterable[Verdict]) -> Table:
-    """One row a run, as `stream-triage run` ends with."""
+    """Returns the table at the end of `stream-triage run`, with a row for each run."""
     rows = [
         (
             Text(printable(verdict.run_id)),
@@ -79,7 +86,7 @@ def _score(score: float, anomalous: bool) -> Text:
 
 
 def _top(verdict: Verdict) -> Text:
-    """What to look at first: a doubt, the strongest evidence, or why a passing run is unusual."""
+    """What to look at first: why a review is needed, the strongest evidence, or the strongest anomaly of a pass."""
     if verdict.needs_review:
         return _plain(verdict.review_reasons[0], "yellow")
     if verdict.passed and not verdict.anomalous:
@@ -99,12 +106,12 @@ def _anomaly_words(item: Anomaly) -> str:
         return f"{item.count} lines with text, passing runs have {item.expected}"
     if item.kind == "order" and item.number is None:
         return f"{item.count} lines follow each other unlike those of passing runs"
-    where = place_of(item.source, item.number)
-    return f"{where}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
+    location = place_of(item.source, item.number)
+    return f"{location}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
 
 
 def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Text]]:
-    """A row an anomaly, and below it what was expected where a model can tell."""
+    """A row for each anomaly, and one below it for what was expected, if the model says so."""
     for item in anomalies:
         yield _weight(item.score), Text(item.kind), _plain(_anomaly_words(item))
         if item.expected_keys:
@@ -112,7 +119,7 @@ def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Te
 
 
 def verdict_line(verdict: Verdict) -> Text:
-    """One line, for verdicts that come one by one."""
+    """Returns one line for a verdict, as `worker` and `run --follow` print it."""
     parts = [
         Text(printable(verdict.run_id)),
         _label(verdict.label, verdict.passed, verdict.needs_review),
@@ -124,12 +131,28 @@ def verdict_line(verdict: Verdict) -> Text:
 
 
 def verdict_page(verdict: Verdict) -> RenderableType:
-    """All that is known of one run, as `stream-triage show` prints it."""
+    """Returns the page of one run, as `stream-triage show` prints it."""
+    parts: list[RenderableType] = [_head(verdict)]
+    if verdict.evidence:
+        parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
+    if verdict.anomalous:
+        rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
+        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
+    if verdict.ues and verdict.ues.first:
+        parts += ["", Text("failed UEs", style="bold"), _table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
+    shown = [line for line in verdict.reduction if line.why != "template"]
+    if shown:
+        parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
+        parts += [_table(_reduction_rows(shown), right=(0,))]
+    return Group(*parts)
+
+
+def _head(verdict: Verdict) -> Table:
     head = Table.grid(padding=(0, 2))
     head.add_row("run", Text(printable(verdict.run_id), style="bold"))
     head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
-    chances = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
-    head.add_row("probabilities", ", ".join(f"{name} {chance:.2f}" for name, chance in chances))
+    probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
+    head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
     head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
     if verdict.cause:
         head.add_row("cause", verdict.cause)
@@ -143,19 +166,7 @@ def verdict_page(verdict: Verdict) -> RenderableType:
         head.add_row(Text(printable(name)), Text(printable(value)))
     head.add_row("text", _sources_words(verdict))
     head.add_row("bundle", f"{verdict.bundle} {verdict.bundle_version}")
-    parts: list[RenderableType] = [head]
-    if verdict.evidence:
-        parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
-    if verdict.anomalous:
-        rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
-        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
-    if verdict.ues and verdict.ues.first:
-        parts += ["", Text("failed UEs", style="bold"), _table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
-    shown = [line for line in verdict.reduction if line.why != "template"]
-    if shown:
-        parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
-        parts += [_table(_reduction_rows(shown), right=(0,))]
-    return Group(*parts)
+    return head
 
 
 def _ues_words(ues: Ues) -> Text:
@@ -172,17 +183,17 @@ def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
 
 
 def _evidence_rows(evidence: Sequence[Evidence]) -> Iterator[tuple[Text, Text]]:
-    """Lines and rules first, since they can be looked at; then what never came. A rule's note has a row below it."""
-    there = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
+    """Lines and rules before missing lines, which nobody can look up. The note of a rule has a row below it."""
+    lines = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
     missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
-    for item in (*there, *missing):
+    for item in (*lines, *missing):
         yield _evidence_weight(item), _plain(item.model_copy(update={"note": ""}).words())
         if item.note:
             yield Text(""), _plain(f"  note: {item.note}", "dim")
 
 
 def _evidence_weight(item: Evidence) -> Text:
-    """A rule without weight in the decision is a veto, or speaks for a label that was not in question."""
+    """A rule without weight is a veto, or supports a label that was not a candidate; a number would mislead."""
     return Text("rule") if item.kind == "rule" and not item.weight else _weight(item.weight)
 
 
@@ -200,28 +211,29 @@ def _sources_words(verdict: Verdict) -> Text:
 
 
 def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, Text]]:
-    """A row a line, with a mark where lines are left out."""
+    """A row for each line, with a mark where lines are left out."""
     previous: ReducedLine | None = None
     for line in lines:
         if previous and (previous.source != line.source or previous.number + 1 < line.number):
             yield Text(""), Text(""), Text("⋯", style="dim")
         repeats = f" (×{line.repeats})" if line.repeats > 1 else ""
         style = "dim" if line.why == "context" else ""
-        yield Text(line_place(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
+        yield Text(line_location(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
         previous = line
 
 
-def line_place(line: ReducedLine) -> str:
+def line_location(line: ReducedLine) -> str:
+    """Returns source and number of a line, such as `du:104`."""
     return printable(place_of(line.source, line.number))
 
 
 def line_text(source: str, number: int, text: str) -> str:
-    """One line of a run's whole text, with its place."""
+    """Returns one line of the whole text of a run, after its source and number."""
     return printable(f"{place_of(source, number)}\t{text}")
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:
-    """One row a stored run, as `stream-triage runs` prints it."""
+    """Returns the table of `stream-triage runs`, with a row for each stored run."""
     rows = [
         (
             Text(run.time.strftime("%Y-%m-%d %H:%M:%S") if run.time else ""),
@@ -238,17 +250,17 @@ def stored_table(runs: Iterable[StoredRun]) -> Table:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that keeps whole rows when its output goes to a file or a pipe; COLUMNS sets another width there."""
-    found = Console(stderr=stderr, highlight=False)
-    if found.is_terminal:
-        return found
+    """Returns a console for stdout or stderr; in a file or a pipe it is 160 columns wide, or as wide as COLUMNS says."""
+    terminal = Console(stderr=stderr, highlight=False)
+    if terminal.is_terminal:
+        return terminal
     columns = os.environ.get("COLUMNS", "")
     width = (int(columns) if columns.isdecimal() else 0) or PIPE_COLUMNS
     return Console(file=cast(IO[str], _Trimmed(sys.stderr if stderr else sys.stdout)), highlight=False, width=width)
 
 
 class _Trimmed:
-    """Lines without the blanks that fill up the last column of a table."""
+    """A file that drops the spaces with which rich fills the last column of a table."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file

@@ -1,1 +1,1 @@
-"""What servers need before a worker begins: made and changed by `stream-triage setup`, and nothing twice."""
+"""What servers need before a worker starts: created and updated by `stream-triage setup`."""

@@ -1,4 +1,4 @@
-"""What a set-up did, or would do."""
+"""What a set-up changed in a server, or would change."""
 
 import hashlib
 import json
@@ -7,44 +7,47 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream_triage.clients.opensearch import BadAnswer
+from stream_triage.clients.search import ResponseError
 
 __all__ = ["Changes", "digest"]
 
 
 def digest(content: Any) -> str:
-    """By which a later set-up knows what an earlier one made."""
+    """Returns a short hash, stored in what a set-up creates, by which a later set-up sees whether it is outdated."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
 class Changes:
-    """Each in words. What could not be done does not keep the rest from being done."""
+    """A list of changes in words. A part that fails or is skipped does not stop the others."""
 
     dry_run: bool = False
     done: list[str] = field(default_factory=list)
+    """Changes that were made, or with `dry_run` would be."""
     skipped: list[str] = field(default_factory=list)
-    """What is not there to be set up: a plugin that is missing, an address that is not set."""
+    """Parts that cannot be set up here: a plugin is not installed, an address is not set."""
     failed: list[str] = field(default_factory=list)
 
     def note(self, change: str) -> bool:
-        """Whether to do it."""
+        """Notes a change; true if the caller is to make it, false in a dry run."""
         self.done.append(change)
         return not self.dry_run
 
     def skip(self, reason: str) -> None:
+        """Notes a part that cannot be set up here."""
         self.skipped.append(reason)
 
     def fail(self, reason: str) -> None:
+        """Notes a part that failed."""
         self.failed.append(reason)
 
     @contextmanager
-    def optional(self, what: str, plugin: str) -> Iterator[None]:
-        """A part that needs a plugin of the server; the rest is set up without it."""
+    def optional(self, part: str, plugin: str) -> Iterator[None]:
+        """Runs a part that needs a plugin of the server: skipped without the plugin, noted as failed on other errors."""
         try:
             yield
-        except BadAnswer as error:
+        except ResponseError as error:
             if "no handler found for uri" in str(error):
-                self.skip(f"{what}: the plugin {plugin} is not installed in OpenSearch")
+                self.skip(f"{part}: the plugin {plugin} is not installed in OpenSearch")
             else:
-                self.fail(f"{what}: {error}")
+                self.fail(f"{part}: {error}")

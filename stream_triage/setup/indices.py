@@ -1,62 +1,81 @@
-"""Index templates of what the sinks write: fields and settings of the indices that come, fields of those that are there.
+"""A name prefix in; index templates of verdicts, lines, templates and workers out, and their fields in existing indices.
 
-`<prefix>-common` is part of all of them, and so is `<prefix>-custom`, which is made empty and never changed again: what a
-farm sets there (replicas, shards, a field of its own) outranks ours.
+The component template `<prefix>-common` is part of all index templates. So is `<prefix>-custom`, which is created empty and
+never changed again: what a farm sets there (replicas, shards, a field of its own) overrides the rest.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from stream_triage.clients.opensearch import BadAnswer, SearchServer
+from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.errors import StoreError
 from stream_triage.setup.changes import Changes
 
-__all__ = ["KINDS", "make_index_templates"]
+__all__ = ["KINDS", "create_index_templates"]
 
 KINDS: Final = ("verdicts", "lines", "templates", "workers")
-# Goes up with every change of the files in index_templates/.
+# Increase it with every change of the files in index_templates/.
 TEMPLATES_VERSION: Final = 2
 OWNER: Final = "stream-triage"
 
 
-def make_index_templates(server: SearchServer, prefix: str, changes: Changes) -> None:
-    """Raises `StoreError` where those of a later stream-triage are there: its workers need their fields."""
+class _Endpoint(NamedTuple):
+    """Where OpenSearch keeps templates of a kind, and their names in its responses and in messages."""
+
+    path: str
+    key: str
+    words: str
+
+
+_INDEX: Final = _Endpoint("_index_template", "index_template", "index template")
+_COMPONENT: Final = _Endpoint("_component_template", "component_template", "component template")
+
+
+def create_index_templates(server: SearchServer, prefix: str, changes: Changes) -> None:
+    """Creates or updates the templates, and adds missing fields to indices of an earlier version.
+
+    Raises:
+        StoreError: A template is of a later version of the product, whose workers need its fields.
+    """
     common = _definition("common", prefix)
-    _put(server, changes, "component template", "_component_template", f"{prefix}-common", common)
-    custom = f"_component_template/{prefix}-custom"
-    if not server.ask("GET", custom) and changes.note(f"make component template {prefix}-custom"):
-        server.ask("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
+    _put(server, changes, _COMPONENT, f"{prefix}-common", common)
+    custom = f"{_COMPONENT.path}/{prefix}-custom"
+    if not server.request("GET", custom) and changes.note(f"create component template {prefix}-custom"):
+        server.request("PUT", custom, {"template": {}, "_meta": {"of": OWNER}})
     for kind in KINDS:
         wanted = _definition(kind, prefix)
-        _put(server, changes, "index template", "_index_template", f"{prefix}-{kind}", wanted)
+        _put(server, changes, _INDEX, f"{prefix}-{kind}", wanted)
         fields = _merged(common["template"]["mappings"], wanted["template"]["mappings"])
         _add_fields(server, changes, wanted["index_patterns"][0], fields)
 
 
-def _put(server: SearchServer, changes: Changes, what: str, place: str, name: str, wanted: dict[str, Any]) -> None:
-    found = server.ask("GET", f"{place}/{name}").get(f"{place[1:]}s", [])
-    meta = found[0][place[1:]].get("_meta", {}) if found else {}
+def _put(server: SearchServer, changes: Changes, endpoint: _Endpoint, name: str, wanted: dict[str, Any]) -> None:
+    known = server.request("GET", f"{endpoint.path}/{name}").get(f"{endpoint.key}s", [])
+    meta = known[0][endpoint.key].get("_meta", {}) if known else {}
     if meta.get("version", 0) > TEMPLATES_VERSION:
-        raise StoreError(f"the {what} {name} is of a later stream-triage; run `setup opensearch` of that one")
-    if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(f"{'change' if found else 'make'} {what} {name}"):
-        server.ask("PUT", f"{place}/{name}", wanted)
+        raise StoreError(
+            f"the {endpoint.words} {name} is of a later version of stream-triage; run its `setup opensearch` instead"
+        )
+    change = f"{'update' if known else 'create'} {endpoint.words} {name}"
+    if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(change):
+        server.request("PUT", f"{endpoint.path}/{name}", wanted)
 
 
 def _add_fields(server: SearchServer, changes: Changes, pattern: str, mapping: dict[str, Any]) -> None:
-    """To indices that an earlier version made: what is written from now on can then be searched by them."""
+    """Adds fields to indices that an earlier version created, so that new documents can be searched by them."""
     wanted = set(_names(mapping))
-    for index, told in sorted(server.ask("GET", f"{pattern}/_mapping").items()):
-        missing = sorted(wanted - set(_names(told["mappings"])))
+    for index, known in sorted(server.request("GET", f"{pattern}/_mapping").items()):
+        missing = sorted(wanted - set(_names(known["mappings"])))
         if missing and changes.note(f"add {', '.join(missing)} to index {index}"):
             try:
-                server.ask("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
-            except BadAnswer as error:
+                server.request("PUT", f"{index}/_mapping", {"properties": mapping["properties"]})
+            except ResponseError as error:
                 if error.status != 400:
                     raise
-                changes.fail(f"index {index} has other kinds of fields and keeps them: {error}")
+                changes.fail(f"index {index} has other types of fields and keeps them: {error}")
 
 
 def _definition(kind: str, prefix: str) -> dict[str, Any]:
@@ -67,16 +86,16 @@ def _definition(kind: str, prefix: str) -> dict[str, Any]:
     return wanted
 
 
-def _names(mapping: dict[str, Any], above: str = "") -> Iterator[str]:
+def _names(mapping: dict[str, Any], parent: str = "") -> Iterator[str]:
     """Full names of the fields of a mapping."""
     for name, field in mapping.get("properties", {}).items():
         if "properties" in field:
-            yield from _names(field, f"{above}{name}.")
+            yield from _names(field, f"{parent}{name}.")
         else:
-            yield above + name
+            yield parent + name
 
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Both, all the way down."""
+    """Both, merged at every level."""
     both = [(name, one[name], other[name]) for name in one.keys() & other.keys()]
     return one | other | {name: _merged(a, b) for name, a, b in both if isinstance(a, dict) and isinstance(b, dict)}

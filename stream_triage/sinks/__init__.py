@@ -1,1 +1,1 @@
-"""Where verdicts go. Each module carries the name of its system and offers one `Sink` (see `ports`)."""
+"""Where verdicts go. Each module has the name of its target and contains one sink; `ports` defines what a sink does."""

@@ -1,4 +1,4 @@
-"""The redacted text of each finished run goes in; one compressed run file each stays, until its age or size limit."""
+"""The redacted text of finished runs goes in; one compressed file for each run is kept, up to limits of age and size."""
 
 import hashlib
 import os
@@ -14,16 +14,16 @@ from stream_triage.records import Verdict
 from stream_triage.settings import ArchiveSettings
 from stream_triage.spool import RunFile, seal
 
-__all__ = ["Archive"]
+__all__ = ["TextArchive"]
 
 _DAY_SECONDS = 86_400.0
 
 
-class Archive:
-    """A folder of run files named by the SHA-256 of the run id, since ids hold slashes.
+class TextArchive:
+    """A folder of run files. Their names are the SHA-256 of the run ids, because ids contain slashes.
 
-    `write` seals the text of a final verdict at once, so the text may be closed right after; it is left readable.
-    The modification time of a file is the time of sealing, by the given clock.
+    `write` stores the text of a final verdict at once and leaves the text open; the caller may close it right after.
+    The modification time of a file is the time at which it was stored, by the given clock.
     """
 
     def __init__(self, settings: ArchiveSettings, clock: Clock | None = None) -> None:
@@ -32,7 +32,7 @@ class Archive:
         self._closed = False
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
-        """Raises `StoreError` when the text cannot be kept; then nothing of it lies in the folder."""
+        """Stores the text. Raises `StoreError` if that fails, and leaves no part of the text in the folder."""
         self._check_open()
         if text is None or not verdict.final:
             return
@@ -45,10 +45,11 @@ class Archive:
             os.utime(target, (self._clock.now().timestamp(),) * 2)
 
     def flush(self) -> None:
-        """Every write was durable when it returned."""
+        """Does nothing: every text was durable when `write` returned."""
         self._check_open()
 
     def close(self) -> None:
+        """Ends writing. Texts can still be opened, forgotten and pruned."""
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -58,14 +59,14 @@ class Archive:
         self.close()
 
     def open(self, run_id: str) -> RunFile:
-        """The text of a run by its full id. Raises `RunNotFound`, or `StoreError` when the file is damaged."""
+        """The text of a run by its full id. Raises `RunNotFound`, or `StoreError` if the file is damaged."""
         path = self._path(run_id)
         if not path.is_file():
             raise RunNotFound(f"no text of run {run_id!r} in {self._settings.folder}; it was pruned or never archived")
         return RunFile(path)
 
     def forget(self, run_id: str) -> bool:
-        """Removes the text of a run; false when there was none."""
+        """Removes the text of a run; returns False if there was none."""
         with self._naming():
             try:
                 self._path(run_id).unlink()
@@ -74,7 +75,11 @@ class Archive:
         return True
 
     def prune(self) -> list[str]:
-        """Applies the limits: what is too old, then the oldest beyond the size. Gives the removed runs' ids."""
+        """Removes texts above the limits: those that are too old, then the oldest until the size fits.
+
+        Returns:
+            The ids of the removed runs, or the path of a file that was too damaged to contain one.
+        """
         now = self._clock.now().timestamp()
         with self._naming():
             self._remove_leftovers(now)
@@ -82,7 +87,7 @@ class Archive:
             return [_remove(file) for file in self._surplus(files, now)]
 
     def _surplus(self, files: list["_File"], now: float) -> Iterator["_File"]:
-        """`files` come oldest first."""
+        """The files to remove; `files` must be sorted, oldest first."""
         days, limit = self._settings.max_age_days, self._settings.max_bytes
         total = sum(file.size for file in files)
         for file in files:
@@ -94,11 +99,11 @@ class Archive:
             yield file
 
     def _files(self) -> list["_File"]:
-        found = map(_stat, self._settings.folder.glob("??/*.zst"))
-        return sorted(file for file in found if file is not None)
+        files = map(_stat, self._settings.folder.glob("??/*.zst"))
+        return sorted(file for file in files if file is not None)
 
     def _remove_leftovers(self, now: float) -> None:
-        """Half files of a process that was killed; one younger than a day may still be growing."""
+        """Removes partial files of killed processes. One younger than a day may still be growing."""
         for file in map(_stat, self._settings.folder.glob("??/*.partial")):
             if file is not None and file.time < now - _DAY_SECONDS:
                 file.path.unlink(missing_ok=True)
@@ -127,7 +132,7 @@ class _File(NamedTuple):
 
 
 def _version(path: Path) -> int | None:
-    """Version of the sealed file; none when it is absent or damaged, so that it is written anew."""
+    """Version of the stored file; None if it is missing or damaged, so that it is written again."""
     try:
         with RunFile(path) as file:
             return file.version
@@ -136,16 +141,16 @@ def _version(path: Path) -> int | None:
 
 
 def _stat(path: Path) -> _File | None:
-    """None when another process removed the file just now."""
+    """None if another process has just removed the file."""
     try:
-        about = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return _File(about.st_mtime, path, about.st_size)
+    return _File(status.st_mtime, path, status.st_size)
 
 
 def _remove(file: _File) -> str:
-    """Gives the run's id, or the path of a file too damaged to tell."""
+    """Returns the run's id, or the path if the file is too damaged to contain one."""
     try:
         with RunFile(file.path) as run:
             name = run.run_id
@@ -156,6 +161,6 @@ def _remove(file: _File) -> str:
 
 
 def _make_private(folder: Path, above: Path) -> None:
-    """Logs are confidential: the folders this makes are for their owner only."""
+    """Creates folders that only their owner can read, because logs are confidential."""
     above.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

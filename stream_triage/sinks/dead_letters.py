@@ -1,11 +1,11 @@
-"""Refused messages and documents go in; they come out in a topic as they came, with the reason in their headers.
+"""Rejected messages and documents go in; a topic keeps them unchanged, with the reason in their headers.
 
-The one place that holds text before redaction: give few people access to it.
+No other output contains text before redaction: give few people access to this topic.
 """
 
 from typing import Literal
 
-from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clients.broker import Broker, Outgoing
 from stream_triage.records import DeadLetter, Record
 
 __all__ = ["DeadLetterTopic", "MemoryDeadLetters", "as_letter"]
@@ -14,7 +14,7 @@ _KIND, _REASON, _ORIGIN = "triage.kind", "triage.reason", "triage.origin"
 
 
 class DeadLetterTopic:
-    """Keeps key, value and headers of a message and adds `triage.kind`, `triage.reason` and `triage.origin`."""
+    """Keeps key, value and headers of a message and adds the headers `triage.kind`, `triage.reason` and `triage.origin`."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
         self._broker = broker
@@ -22,34 +22,39 @@ class DeadLetterTopic:
         self._waiting: list[DeadLetter] = []
 
     def put(self, letter: DeadLetter) -> None:
+        """Buffers a letter until `flush`."""
         self._waiting.append(letter)
 
     def flush(self) -> None:
+        """Sends what is buffered. Raises `StoreError` and keeps all of it."""
         if not self._waiting:
             return
-        refused = self._broker.send([_outgoing(self._topic, letter) for letter in self._waiting])
-        if refused:  # larger than the topic takes: the message stays where it came from, and its place is told
-            self._broker.send([message._replace(value=None) for message in refused])
+        rejected = self._broker.send([_outgoing(self._topic, letter) for letter in self._waiting])
+        # Too large for the topic: without the value, since `triage.origin` says where the message still is. Kafka takes no
+        # message that has neither key nor value.
+        self._broker.send([message._replace(key=message.key or b"", value=None) for message in rejected])
         self._waiting.clear()
 
 
 class MemoryDeadLetters:
-    """The fake that tests use: `letters` holds what was flushed."""
+    """Dead letters in memory, for tests: `letters` contains what was flushed."""
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
         self._waiting: list[DeadLetter] = []
 
     def put(self, letter: DeadLetter) -> None:
+        """Buffers a letter until `flush`."""
         self._waiting.append(letter)
 
     def flush(self) -> None:
+        """Moves what is buffered to `letters`."""
         self.letters += self._waiting
         self._waiting.clear()
 
 
 def as_letter(record: Record) -> DeadLetter:
-    """A message of the topic as the letter it was made of."""
+    """The dead letter that a message of the topic was made from."""
     added = {name: value.decode(errors="replace") for name, value in record.headers if name in (_KIND, _REASON, _ORIGIN)}
     headers = tuple((name, value) for name, value in record.headers if name not in added)
     kind = added.get(_KIND)

@@ -1,4 +1,4 @@
-"""Verdicts go in; one JSON document a line comes out, to a stream or at the end of a file."""
+"""Verdicts go in; lines of one JSON document each come out, to a stream or at the end of a file."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ __all__ = ["JsonlSink"]
 
 
 class JsonlSink:
-    """Appends, never replaces: readers take the line with the highest `version` of a run.
+    """Appends and never replaces: readers use the line with the highest `version` of a run.
 
-    Every field is written, empty ones too, so that all lines have the same columns. A stream stays open on `close`.
-    `BrokenPipeError` passes through, and what waited for the reader that left is dropped.
+    Every field is written, also if it is empty, so that all lines have the same columns. `close` leaves a stream open.
+    If the reader of a pipe has gone, `flush` raises `BrokenPipeError` and drops what is buffered.
     """
 
     def __init__(self, target: TextIO | Path) -> None:
@@ -30,10 +30,12 @@ class JsonlSink:
         self._closed = False
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Buffers a line until `flush`."""
         self._check_open()
         self._output.put(verdict.model_dump_json() + "\n")
 
     def flush(self) -> None:
+        """Writes what is buffered, to disk if the target is a file. Raises `StoreError` and keeps what was not written."""
         self._check_open()
         try:
             self._output.flush()
@@ -42,9 +44,10 @@ class JsonlSink:
             raise
         except OSError as error:
             reason = f"verdicts cannot be written to {self._name}: {error.strerror}"
-            raise StoreError(f"{reason}; free space or mend the target and repeat, they are kept in memory") from error
+            raise StoreError(f"{reason}; free space or repair the target, then repeat: they are kept in memory") from error
 
     def close(self) -> None:
+        """Flushes, and closes the file."""
         if self._closed:
             return
         try:
@@ -65,7 +68,7 @@ class JsonlSink:
 
 
 class _Stream:
-    """Somebody else's text stream. A line that failed is written again whole: nobody can tell how much of it left."""
+    """A text stream of the caller. After an error the whole line is written again: how much of it got out is unknown."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -88,12 +91,12 @@ class _Stream:
 
 
 class _File:
-    """A file of our own, unbuffered: after a full disk, writing goes on in the middle of the line where it stopped."""
+    """A file of this sink, unbuffered: after a full disk, writing continues in the middle of the line where it stopped."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        # A crash can leave half a line, which must not swallow the next one.
-        self._rest = bytearray(b"\n" if _ends_in_half_a_line(path) else b"")
+        # A crash can leave an incomplete line, which the next one must not continue.
+        self._rest = bytearray(b"\n" if _ends_within_a_line(path) else b"")
 
     def put(self, line: str) -> None:
         self._rest += line.encode()
@@ -104,7 +107,7 @@ class _File:
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a pipe or a device has nothing to make durable
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # pipes and devices cannot be synced
                 raise
 
     def drop(self) -> None:
@@ -114,7 +117,7 @@ class _File:
         os.close(self._descriptor)
 
 
-def _ends_in_half_a_line(path: Path) -> bool:
+def _ends_within_a_line(path: Path) -> bool:
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Verdicts go in and stay in memory, by run and in the order they came: the fake that tests and notebooks use."""
+"""Verdicts go in and stay in memory, in order and by run: a store for tests and notebooks."""
 
 import re
 from datetime import UTC, datetime
@@ -13,9 +13,11 @@ __all__ = ["MemorySink"]
 
 
 class MemorySink:
-    """A sink and store without a disk. What is written can be seen after `flush`, as with the real ones.
+    """A store without a disk. As in the other stores, a verdict is visible after `flush`.
 
-    `written` lists every verdict in order, the replaced ones too; `verdicts` holds the one that counts for each run.
+    Attributes:
+        written: Every verdict in the order of writing, including those that were replaced later.
+        verdicts: By run id, the verdict with the highest version.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -27,10 +29,12 @@ class MemorySink:
         self._closed = False
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Buffers the verdict until `flush`."""
         self._check_open()
         self._waiting.append(verdict)
 
     def flush(self) -> None:
+        """Makes what is buffered visible."""
         self._check_open()
         for verdict in self._waiting:
             self.written.append(verdict)
@@ -41,6 +45,7 @@ class MemorySink:
         self._waiting.clear()
 
     def close(self) -> None:
+        """Flushes. `written` and `verdicts` can still be read."""
         if not self._closed:
             self.flush()
         self._closed = True
@@ -54,6 +59,7 @@ class MemorySink:
     def runs(
         self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
     ) -> list[StoredRun]:
+        """Newest first. `search` finds runs with one kept line that contains all its words, or words that begin so."""
         self._check_open()
         words = _words(search or "")
         rows = [
@@ -66,24 +72,33 @@ class MemorySink:
         return rows[:limit]
 
     def get(self, run_id: str) -> Verdict:
+        """The verdict of `full_id(run_id)`."""
         return self.verdicts[self.full_id(run_id)]
 
     def full_id(self, run_id: str) -> str:
+        """The id that equals `run_id`, else the only one that begins with it, else the only one that contains it.
+
+        Raises:
+            RunNotFound: No id, or several; the message names up to five.
+        """
         self._check_open()
         if run_id in self.verdicts:
             return run_id
-        starting = [known for known in self.verdicts if known.startswith(run_id)]
-        found = starting or [known for known in self.verdicts if run_id in known]
-        if len(found) != 1:
-            raise RunNotFound(f"{len(found)} runs answer to {run_id!r}: {', '.join(sorted(found)[:5]) or 'see runs()'}")
-        return found[0]
+        beginning = [known for known in self.verdicts if known.startswith(run_id)]
+        candidates = beginning or [known for known in self.verdicts if run_id in known]
+        if len(candidates) != 1:
+            names = ", ".join(sorted(candidates)[:5]) or "see runs()"
+            raise RunNotFound(f"{len(candidates)} runs match {run_id!r}: {names}")
+        return candidates[0]
 
     def find(self, run_id: str) -> StoredRun | None:
+        """The stored run with exactly this id, None if there is none."""
         self._check_open()
         verdict = self.verdicts.get(run_id)
         return _row(verdict, self._times[run_id]) if verdict else None
 
     def forget(self, run_id: str) -> bool:
+        """Removes every verdict of the run; returns False if there was none."""
         self._check_open()
         traces = len(self.written) + len(self._waiting)
         self.written = [verdict for verdict in self.written if verdict.run_id != run_id]
@@ -93,6 +108,7 @@ class MemorySink:
         return len(self.written) + len(self._waiting) < traces
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        """Removes runs older than `before` and all but the newest `keep`; returns their ids, oldest first."""
         self._check_open()
         newest = self._newest_first()
         spared = set(newest if keep is None else newest[:keep])
@@ -104,7 +120,7 @@ class MemorySink:
         return removed
 
     def _newest_first(self) -> list[str]:
-        # Sorting is stable, so of two runs of the same moment the one written later comes first.
+        # Sorting is stable: of two runs with the same time, the one that was written later comes first.
         order = list(reversed(self.verdicts))
         order.sort(key=self._times.__getitem__, reverse=True)
         return order
@@ -119,7 +135,7 @@ def _words(text: str) -> list[str]:
 
 
 def _holds(line: str, words: list[str]) -> bool:
-    """Whether each of the words, of which there is one at least, begins a word of the line."""
+    """Whether there are words, and each of them begins a word of the line."""
     return bool(words) and all(any(known.startswith(word) for known in _words(line)) for word in words)
 
 

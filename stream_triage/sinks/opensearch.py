@@ -1,7 +1,7 @@
 """Verdicts go in; documents of verdicts and of their kept lines come out in monthly indices.
 
-`<prefix>-verdicts-YYYY.MM` and `<prefix>-lines-YYYY.MM`, of the month in which the run's first message came, so that the
-index of a run never changes. docs/opensearch.md lists the fields.
+The indices are `<prefix>-verdicts-YYYY.MM` and `<prefix>-lines-YYYY.MM`. The month is that of the run's first message, so
+that a run never moves to another index. docs/opensearch.md lists the fields.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from stream_triage.clients.opensearch import Answer, Document, SearchServer
+from stream_triage.clients.search import Document, Response, SearchServer
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
@@ -20,14 +20,16 @@ __all__ = ["OpenSearchSink", "check_templates"]
 
 MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
-# Headers that have a field of their own, named as OpenTelemetry names them.
-FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
+# Headers that are fields of the same name, which is that of OpenTelemetry.
+HEADER_FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
 CREATED = 201
 
-_Told = tuple[Document, Answer]
+_Result = tuple[Document, Response]
 
 
 class _Waiting(NamedTuple):
+    """A verdict that is not written yet, with its time."""
+
     verdict: Verdict
     time: datetime
 
@@ -35,27 +37,30 @@ class _Waiting(NamedTuple):
 class OpenSearchSink:
     """Keeps the highest version of each run, by the server's own versioning. `write` buffers, `flush` makes durable.
 
-    Documents that the server will not take go to `refuse`; where there is none they are kept, and told in a `StoreError` by
-    each `flush`. Others that failed are tried again for `retry_seconds`, and kept for the next `flush` after that.
+    A document that the server rejects goes to `on_rejected`. Without it the run is kept, and each `flush` raises
+    `StoreError` for it. Documents that failed for other reasons are sent again for `settings.retry_seconds`, and then kept
+    for the next `flush`.
     """
 
     def __init__(
         self,
+        server: SearchServer,
         settings: OpenSearchSettings,
         *,
-        refuse: Callable[[DeadLetter], None] | None = None,
+        on_rejected: Callable[[DeadLetter], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._server = SearchServer(settings)
+        self._server = server
         self._prefix = settings.index_prefix
         self._retry_seconds = settings.retry_seconds
-        self._refuse = refuse
+        self._on_rejected = on_rejected
         self._clock = clock or SystemClock()
         self._waiting: dict[str, _Waiting] = {}
         self._closed = False
         self._set_up = False
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Buffers the verdict; of several of one run, the one with the highest version."""
         self._check_open()
         known = self._waiting.get(verdict.run_id)
         if known is None or verdict.version > known.verdict.version:
@@ -63,6 +68,7 @@ class OpenSearchSink:
             self._waiting[verdict.run_id] = _Waiting(verdict, verdict.time or self._clock.now())
 
     def flush(self) -> None:
+        """Writes what is buffered. Raises `StoreError` and keeps every run that is not written completely."""
         self._check_open()
         runs = list(self._waiting.values())
         if not runs:
@@ -71,45 +77,46 @@ class OpenSearchSink:
             check_templates(self._server, self._prefix)
             self._set_up = True
         months = self._months(runs)
-        # Lines first: a verdict that is found has its lines.
+        # Lines first: whoever can read a verdict can read its lines.
         lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
         verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
-        answers = self._put(lines) + self._put(verdicts)
-        if any(answer.status != CREATED for _, answer in answers):
-            self._remove_old_lines(answers[len(lines) :])
-        refused = [(document, answer) for document, answer in answers if answer.refused]
-        if self._refuse:
-            self._hand_over(refused, self._refuse)
-        unwritten = set() if self._refuse else {document.run_id for document, _ in refused}
+        results = self._put(lines) + self._put(verdicts)
+        if any(response.status != CREATED for _, response in results):
+            self._remove_old_lines(results[len(lines) :])
+        rejected = [(document, response) for document, response in results if response.rejected]
+        if self._on_rejected:
+            for result in rejected:
+                self._on_rejected(_dead_letter(*result))
+        unwritten = set() if self._on_rejected else {document.run_id for document, _ in rejected}
         for run in runs:
             run_id = run.verdict.run_id
             if run_id not in unwritten and self._waiting.get(run_id) is run:
                 del self._waiting[run_id]
         if unwritten:
-            raise _not_taken(refused)
+            raise _rejection(rejected)
 
     def close(self) -> None:
+        """Flushes. The server stays open."""
         if self._closed:
             return
         try:
             self.flush()
         finally:
             self._closed = True
-            self._server.close()
 
     def forget(self, run_id: str) -> bool:
-        """Removes verdict and lines of a run; false when there was none."""
+        """Removes verdict and lines of a run; returns False if there was none."""
         self._check_open()
         waited = self._waiting.pop(run_id, None) is not None
-        places = f"{self._prefix}-verdicts-*,{self._prefix}-lines-*"
-        self._server.ask("POST", f"{places}/_refresh")
-        told = self._server.ask(
+        indices = f"{self._prefix}-verdicts-*,{self._prefix}-lines-*"
+        self._server.request("POST", f"{indices}/_refresh")
+        result = self._server.request(
             "POST",
-            f"{places}/_delete_by_query?refresh=true&conflicts=proceed",
+            f"{indices}/_delete_by_query?refresh=true&conflicts=proceed",
             {"query": {"term": {"triage.run.key": _id(run_id)}}},
         )
-        _check_removed(told)
-        return waited or bool(told.get("deleted"))
+        _check_removed(result)
+        return waited or bool(result.get("deleted"))
 
     def __enter__(self) -> Self:
         return self
@@ -118,30 +125,30 @@ class OpenSearchSink:
         self.close()
 
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
-        """By run, the month of its indices. Runs from files carry no time of their own: they stay where they are."""
+        """By run, the month of its indices. Runs from files have no time of their own: they stay in their index."""
         months = {run.verdict.run_id: _month(run.verdict.started or run.time) for run in runs}
         untimed = {_id(run.verdict.run_id): run.verdict.run_id for run in runs if run.verdict.started is None}
         if untimed:
             body = {"query": {"ids": {"values": list(untimed)}}, "_source": False, "size": len(untimed)}
-            self._server.ask("POST", f"{self._prefix}-verdicts-*/_refresh")
-            told = self._server.ask("POST", f"{self._prefix}-verdicts-*/_search", body)
-            for hit in told.get("hits", {}).get("hits", []):
+            self._server.request("POST", f"{self._prefix}-verdicts-*/_refresh")
+            result = self._server.request("POST", f"{self._prefix}-verdicts-*/_search", body)
+            for hit in result.get("hits", {}).get("hits", []):
                 months[untimed[hit["_id"]]] = hit["_index"].removeprefix(f"{self._prefix}-verdicts-")
         return months
 
     def _verdict(self, run: _Waiting, month: str) -> Document:
         verdict = run.verdict
         index = f"{self._prefix}-verdicts-{month}"
-        return Document.made(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
+        return Document.from_fields(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
 
     def _lines(self, run: _Waiting, month: str) -> list[Document]:
         verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
         about = {"run": _run(verdict.run_id), "version": verdict.version}
         digest = hashlib.sha256(verdict.run_id.encode(errors="replace")).hexdigest()[:32]
         return [
-            Document.made(
+            Document.from_fields(
                 index,
-                f"{digest}-{place}",
+                f"{digest}-{number}",
                 verdict.version,
                 {
                     "@timestamp": _stamp(run.time),
@@ -156,61 +163,60 @@ class OpenSearchSink:
                 },
                 verdict.run_id,
             )
-            for place, line in enumerate(verdict.reduction)
+            for number, line in enumerate(verdict.reduction)
         ]
 
-    def _put(self, documents: list[Document]) -> list[_Told]:
-        """Writes all of them, or finds that the server will never take them; the last answer to each, in order."""
-        answers: dict[int, Answer] = {}
+    def _put(self, documents: list[Document]) -> list[_Result]:
+        """Sends documents until each is written or rejected; returns the last response to each, in order.
+
+        Raises:
+            StoreError: Some are neither after `retry_seconds`, or no attempt can succeed until somebody changes the server.
+        """
+        responses: dict[int, Response] = {}
         began, waits = self._clock.monotonic(), retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        open_places = list(range(len(documents)))
-        while open_places:
-            given = self._server.bulk([documents[place] for place in open_places])
-            answers.update(zip(open_places, given, strict=True))
-            open_places = [place for place in open_places if answers[place].busy]
-            if open_places:
+        unsent = list(range(len(documents)))
+        while unsent:
+            received = self._server.bulk([documents[number] for number in unsent])
+            responses.update(zip(unsent, received, strict=True))
+            unsent = [number for number in unsent if responses[number].busy]
+            if unsent:
                 if self._clock.monotonic() - began >= self._retry_seconds:
-                    reason = answers[open_places[0]].reason
-                    raise StoreError(f"OpenSearch is too busy for {len(open_places)} documents: {reason}; they are kept")
+                    reason = responses[unsent[0]].reason
+                    raise StoreError(f"OpenSearch is too busy for {len(unsent)} documents: {reason}; they are kept")
                 self._clock.sleep(next(waits))
-        told = [(document, answers[place]) for place, document in enumerate(documents)]
-        blocked = [answer for _, answer in told if not (answer.written or answer.refused)]
+        results = [(document, responses[number]) for number, document in enumerate(documents)]
+        blocked = [response for _, response in results if not (response.written or response.rejected)]
         if blocked:
             raise StoreError(
                 f"OpenSearch takes no documents now: {blocked[0].reason}; they are kept. Check the rights of the user "
                 "(docs/opensearch.md), blocks and limits of the cluster, and that `stream-triage setup opensearch` has run"
             )
-        return told
+        return results
 
-    def _remove_old_lines(self, verdicts: Sequence[_Told]) -> None:
-        """Of versions below the one that counts now, also when another process wrote that one.
+    def _remove_old_lines(self, verdicts: Sequence[_Result]) -> None:
+        """Removes lines of versions below the stored one, also if another process wrote that one.
 
-        Only what a refresh has shown can be removed by query, so one comes first.
+        A query removes only what a refresh has made visible, so a refresh comes first.
         """
-        told = self._server.ask(
+        result = self._server.request(
             "POST",
             "_mget?_source=false",
             {"docs": [{"_index": document.index, "_id": document.id} for document, _ in verdicts]},
         )
-        stale = []
-        for (document, answer), found in zip(verdicts, told.get("docs", []), strict=True):
-            if found.get("found"):
-                below = {"range": {"triage.version": {"lt": found["_version"]}}}
-                stale.append({"bool": {"filter": [{"term": {"triage.run.key": document.id}}, below]}})
-            elif answer.written:  # the server remembers the version of a deleted document for a minute
+        outdated = []
+        for (document, response), stored in zip(verdicts, result.get("docs", []), strict=True):
+            if stored.get("found"):
+                below = {"range": {"triage.version": {"lt": stored["_version"]}}}
+                outdated.append({"bool": {"filter": [{"term": {"triage.run.key": document.id}}, below]}})
+            elif response.written:  # a conflict with the deleted document, whose version the server remembers for a minute
                 raise StoreError(
                     f"run {document.run_id!r} was forgotten a moment ago; it can be written in a minute, and is kept"
                 )
-        if stale:
+        if outdated:
             index = f"{self._prefix}-lines-*"
-            query = {"query": {"bool": {"should": stale, "minimum_should_match": 1}}}
-            self._server.ask("POST", f"{index}/_refresh")
-            _check_removed(self._server.ask("POST", f"{index}/_delete_by_query?conflicts=proceed", query))
-
-    def _hand_over(self, refused: Sequence[_Told], refuse: Callable[[DeadLetter], None]) -> None:
-        for document, answer in refused:
-            key = document.run_id.encode(errors="replace")
-            refuse(DeadLetter("document", answer.reason, document.origin, key, document.body))
+            query = {"query": {"bool": {"should": outdated, "minimum_should_match": 1}}}
+            self._server.request("POST", f"{index}/_refresh")
+            _check_removed(self._server.request("POST", f"{index}/_delete_by_query?conflicts=proceed", query))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -218,24 +224,26 @@ class OpenSearchSink:
 
 
 def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("verdicts", "lines")) -> None:
-    """Raises `StoreError` where one is missing: the server would guess fields, and an index keeps what was guessed."""
+    """Raises `StoreError` if an index template is missing: the server would guess field types, which cannot be changed."""
     for kind in kinds:
-        if not server.ask("GET", f"_index_template/{prefix}-{kind}"):
-            raise StoreError(f"OpenSearch has no index template {prefix}-{kind}; `stream-triage setup opensearch` makes it")
+        if not server.request("GET", f"_index_template/{prefix}-{kind}"):
+            raise StoreError(
+                f"OpenSearch has no index template {prefix}-{kind}; `stream-triage setup opensearch` creates it"
+            )
 
 
 def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
     outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
     event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
-    shown = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
+    copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
              "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
-    about = {name: getattr(verdict, name) for name in shown}
+    about = {name: getattr(verdict, name) for name in copied}
     evidence = ("kind", "weight", "source", "number", "key", "rule", "text")
     anomaly = ("kind", "score", "source", "number", "key", "text")
     return {
         "@timestamp": _stamp(time),
         "event": event,
-        **{name: verdict.headers[name] for name in FIELDS if name in verdict.headers},
+        **{name: verdict.headers[name] for name in HEADER_FIELDS if name in verdict.headers},
         "triage": {
             **about,
             "failed": int(not verdict.passed),
@@ -255,26 +263,31 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
     }
 
 
-def _not_taken(refused: Sequence[_Told]) -> StoreError:
-    document, answer = refused[0]
+def _dead_letter(document: Document, response: Response) -> DeadLetter:
+    key = document.run_id.encode(errors="replace")
+    return DeadLetter("document", response.reason, document.origin, key, document.body)
+
+
+def _rejection(rejected: Sequence[_Result]) -> StoreError:
+    document, response = rejected[0]
     return StoreError(
-        f"OpenSearch does not take {len(refused)} documents, {document.origin} among them: {answer.reason}; "
+        f"OpenSearch rejects {len(rejected)} documents, {document.origin} among them: {response.reason}; "
         "`stream-triage setup opensearch` sets up the indices as they should be"
     )
 
 
-def _check_removed(told: dict[str, Any]) -> None:
-    if told.get("failures") or told.get("version_conflicts") or told.get("timed_out"):
-        raise StoreError("OpenSearch could not remove all documents of a run, another process writes them; repeat")
+def _check_removed(result: dict[str, Any]) -> None:
+    if result.get("failures") or result.get("version_conflicts") or result.get("timed_out"):
+        raise StoreError("OpenSearch could not remove all documents of a run because another process writes them; repeat")
 
 
 def _run(run_id: str) -> dict[str, str]:
-    """The id for people, and the one to find it by: the index has no ids of more than 8,191 characters."""
+    """The id for people, and the key to search by: the index leaves out ids of more than 8,191 characters."""
     return {"id": run_id, "key": _id(run_id)}
 
 
 def _id(run_id: str) -> str:
-    """The run's id where the server can take it."""
+    """The id of a run's document: the run id if the server takes it, else its hash."""
     raw = run_id.encode(errors="replace")
     if 0 < len(raw) <= MAX_ID_BYTES and not raw.startswith(b"sha256:"):
         return raw.decode()

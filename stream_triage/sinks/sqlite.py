@@ -1,17 +1,15 @@
-"""Verdicts go in; an embedded SQLite database keeps the one that counts for each run and answers questions."""
+"""Verdicts go in; an SQLite database keeps the highest version of each run and can be searched."""
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from stream_triage.clients.sqlite import connect, create_private, transaction, use_write_ahead_log, wipe_log
+from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
@@ -19,7 +17,7 @@ from stream_triage.records import Verdict
 
 __all__ = ["MIGRATIONS", "SqliteStore"]
 
-# Each entry takes the schema one `user_version` further, whole or not at all. Never change one that was released.
+# Each entry raises `user_version` by one, in one transaction. Never change an entry that was released.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -46,71 +44,60 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-_APPLICATION_ID = 0x54524941  # "TRIA", in the file's header
+SCHEMA = Schema(
+    name="store",
+    setting="store.path",
+    application_id=0x54524941,  # "TRIA"
+    migrations=MIGRATIONS,
+)
 _LINE_BITS = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
 _COLUMNS = ", ".join(StoredRun._fields)
 
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_LOCKED: "another program holds the database; wait for it or stop it, then repeat",
-    sqlite3.SQLITE_FULL: "free space on its disk or run `prune`, then repeat",
-    sqlite3.SQLITE_READONLY: "make the file and its folder writable, or set store.path",
-    sqlite3.SQLITE_CANTOPEN: "check that the path is a file in a folder that you may write to, or set store.path",
-    sqlite3.SQLITE_IOERR: "check its disk, or set store.path to another one",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database; move it away or set store.path",
-    sqlite3.SQLITE_CORRUPT: "restore it from a copy, or move it away and triage the runs again",
-}
-
-_OTHER_REMEDY = "set store.path to another file; if SQLite lacks FTS5, use a Python that has it"
-
 
 class SqliteStore:
-    """One file for verdicts and kept lines, shared by any number of processes; threads may share one object.
+    """One file for verdicts and kept lines. Any number of processes may share it, and threads may share one object.
 
-    `write` buffers, `flush` commits all of it in one transaction or keeps all of it. Only the owner may read the file.
+    `flush` commits what was written in one transaction, or keeps all of it. Only the owner can read the file.
     """
 
     def __init__(self, path: Path, clock: Clock | None = None, *, busy_seconds: float = 30.0, create: bool = True) -> None:
         if not create and not path.exists():
             raise StoreError(
-                f"there is no store at {path}; `stream-triage run` makes one, or set store.path to where yours is"
+                f"there is no store at {path}; `stream-triage run` creates one, or set store.path to where yours is"
             )
         self._path = path
         self._clock = clock or SystemClock()
         self._waiting: list[_Row] = []
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        with self._naming():
-            create_private(path)
-            self._connection = connect(path, busy_seconds)
-        try:
-            self._prepare(busy_seconds)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._database = Database(path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
+        """Buffers the verdict until `flush`."""
         with self._lock:
-            self._open_connection()
+            self._database.check_open()
             time = _utc(verdict.time or self._clock.now())
             self._waiting.append(_Row(verdict, time, verdict.model_dump_json()))
 
     def flush(self) -> None:
+        """Commits what is buffered. Raises `StoreError` and keeps all of it."""
         with self._lock:
-            with self._transaction() as connection:
+            self._database.check_open()
+            if not self._waiting:  # closing must not wait for a lock, and then hide the error that ended the work before it
+                return
+            with self._database.transaction() as connection:
                 for row in self._waiting:
                     _put(connection, row)
             self._waiting.clear()
 
     def close(self) -> None:
+        """Flushes, and closes the database."""
         with self._lock:
-            if self._connection is None:
+            if self._database.closed:
                 return
             try:
                 self.flush()
             finally:
-                self._connection.close()
-                self._connection = None
+                self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -121,142 +108,95 @@ class SqliteStore:
     def runs(
         self, *, label: str | None = None, search: str | None = None, unclean: bool = False, limit: int = 100
     ) -> list[StoredRun]:
-        """Newest first. `search` wants all its words, or words beginning so, in one kept line."""
-        wanted, values = ["1"], []
+        """Newest first. `search` finds runs with one kept line that contains all its words, or words that begin so."""
+        conditions, values = ["1"], []
         if label is not None:
-            wanted.append("label = ?")
+            conditions.append("label = ?")
             values.append(label)
         if unclean:
-            wanted.append("NOT (passed AND NOT anomalous AND NOT needs_review)")
+            conditions.append("NOT (passed AND NOT anomalous AND NOT needs_review)")
         if search is not None and search.strip():
-            wanted.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
+            conditions.append(f"id IN (SELECT rowid >> {_LINE_BITS} FROM lines WHERE lines MATCH ?)")
             values.append(_match(search))
         order = "ORDER BY time DESC, id DESC LIMIT ?"
-        rows = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(wanted)} {order}", *values, limit)
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {' AND '.join(conditions)} {order}", *values, limit)
         return [_stored_run(row) for row in rows]
 
     def get(self, run_id: str) -> Verdict:
+        """The verdict of `full_id(run_id)`. Raises `StoreError` if this version cannot read it."""
         run_id = self.full_id(run_id)
-        found = self._ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
+        rows = self._database.ask("SELECT verdict FROM runs WHERE run_id = ?", _storable(run_id))
         try:
-            return Verdict.model_validate_json(found[0][0])
-        except IndexError:  # another process has forgotten it since
-            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists what is") from None
+            return Verdict.model_validate_json(rows[0][0])
+        except IndexError:  # another process has just forgotten it
+            raise RunNotFound(f"run {run_id!r} is not stored any more; `stream-triage runs` lists those that are") from None
         except ValidationError as error:
             reason = f"the verdict of run {run_id!r} in {self._path} cannot be read here; judge the run again with --again"
             raise StoreError(reason) from error
 
     def find(self, run_id: str) -> StoredRun | None:
-        found = self._ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
-        return _stored_run(found[0]) if found else None
+        """The stored run with exactly this id, None if there is none."""
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
+        return _stored_run(rows[0]) if rows else None
 
     def full_id(self, run_id: str) -> str:
-        """Equal to the part asked for, else beginning with it, else containing it."""
+        """The id that equals `run_id`, else the only one that begins with it, else the only one that contains it.
+
+        Raises:
+            RunNotFound: No id, or several; the message names up to five, the newest first.
+        """
         part = _storable(run_id)
         for condition in ("run_id = ?", "substr(run_id, 1, length(?)) = ?", "instr(run_id, ?)"):
             query = f"SELECT run_id FROM runs WHERE {condition} ORDER BY time DESC, id DESC LIMIT 6"
-            found = self._ask(query, *[part] * condition.count("?"))
-            if len(found) == 1:
-                return str(found[0][0])
-            if found:
-                names = ", ".join(row[0] for row in found[:5]) + (", …" if len(found) > 5 else "")
-                raise RunNotFound(f"several runs answer to {part!r}: {names}; give more of the id")
-        raise RunNotFound(f"no run answers to {part!r}; `stream-triage runs` lists them")
+            rows = self._database.ask(query, *[part] * condition.count("?"))
+            if len(rows) == 1:
+                return str(rows[0][0])
+            if rows:
+                names = ", ".join(row[0] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+                raise RunNotFound(f"several runs match {part!r}: {names}; give more of the id")
+        raise RunNotFound(f"no run matches {part!r}; `stream-triage runs` lists them")
+
+    def check_writable(self) -> None:
+        """Raises `StoreError` if another program holds the lock of the database, or it cannot be written at all."""
+        self._database.check_writable()
 
     def forget(self, run_id: str) -> bool:
-        """Overwrites what it removes, in the write-ahead log too. Rewrites the word index, so it takes a moment."""
+        """Removes the run and overwrites its data, in the write-ahead log too; returns False if there was none.
+
+        It rewrites the index of words, which takes a moment.
+        """
         with self._lock:
             waited = len(self._waiting)
             self._waiting = [row for row in self._waiting if row.verdict.run_id != run_id]
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 removed = _remove(connection, "run_id = ?", _storable(run_id))
-            self._wipe_log()  # even when nothing was removed: the time before, a reader may have been in the way
+            self._database.wipe_log()  # also if nothing was removed: an earlier attempt may have stopped here, at a reader
         return bool(removed) or len(self._waiting) < waited
 
     def prune(self, *, before: datetime | None = None, keep: int | None = None) -> list[str]:
+        """Removes runs older than `before` and all but the newest `keep`; returns their ids, oldest first."""
         removed: list[str] = []
         with self._lock:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 if before is not None:
                     removed += _remove(connection, "time < ?", _utc(before))
                 if keep is not None:
                     newest = "SELECT id FROM runs ORDER BY time DESC, id DESC LIMIT ?"
                     removed += _remove(connection, f"id NOT IN ({newest})", keep)
             if removed:
-                self._wipe_log()
+                self._database.wipe_log()
         return removed
-
-    def _prepare(self, busy_seconds: float) -> None:
-        with self._naming():
-            connection = self._open_connection()
-            version = self._check_ours(connection)
-            use_write_ahead_log(connection, self._clock, busy_seconds)
-        if version == len(MIGRATIONS):
-            return
-        with self._transaction():
-            # Asked again under the lock: another process may have made the tables since.
-            version = self._check_ours(connection)
-            for statement in chain.from_iterable(MIGRATIONS[version:]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-
-    def _check_ours(self, connection: sqlite3.Connection) -> int:
-        """Gives the schema version of the database, 0 for a new one; refuses what others made."""
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        # Asked last, so that tables which another process makes just now are not taken for a stranger's.
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application != _APPLICATION_ID and (tables or version or application):
-            raise StoreError(f"{self._path} is a database of another program; set store.path to another file")
-        if version > len(MIGRATIONS):
-            newer = f"{self._path} was written by a newer release (schema {version}, this one knows {len(MIGRATIONS)})"
-            raise StoreError(f"{newer}; upgrade stream-triage or set store.path to another file")
-        return version
-
-    def _wipe_log(self) -> None:
-        with self._naming():
-            wipe_log(self._open_connection(), self._path)
-
-    def _ask(self, query: str, *values: object) -> list[Any]:
-        with self._lock, self._naming():
-            return self._open_connection().execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._naming():
-            connection = self._open_connection()
-            with transaction(connection):
-                yield connection
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"the store {self._path} is closed; open it again")
-        return self._connection
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Turns errors of SQLite and the file system into `StoreError` with what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            remedy = _REMEDIES.get(primary, _OTHER_REMEDY)
-            raise StoreError(f"store {self._path}: {error}; {remedy}") from error
-        except OSError as error:
-            remedy = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
-            raise StoreError(f"store {self._path} cannot be opened: {error.strerror}; {remedy}") from error
 
 
 class _Row(NamedTuple):
-    """A verdict ready to be stored; what cannot be is refused by `write`, so that it never holds up the others."""
+    """A verdict ready to be stored: `write` fails if it cannot be serialised, so that `flush` can store all the others."""
 
     verdict: Verdict
     time: str
     json: str
 
     def columns(self) -> list[object]:
-        """The values of `StoredRun`, which are columns of the table by the same names."""
+        """The values of the fields of `StoredRun`, which are columns of the table with the same names."""
         return [self.time if name == "time" else getattr(self.verdict, name) for name in StoredRun._fields]
 
 
@@ -280,15 +220,15 @@ def _put(connection: sqlite3.Connection, row: _Row) -> None:
 
 
 def _remove(connection: sqlite3.Connection, condition: str, value: object) -> list[str]:
-    found = connection.execute(f"SELECT id, run_id FROM runs WHERE {condition} ORDER BY time, id", (value,)).fetchall()
-    for key, _ in found:
+    rows = connection.execute(f"SELECT id, run_id FROM runs WHERE {condition} ORDER BY time, id", (value,)).fetchall()
+    for key, _ in rows:
         _remove_lines(connection, key)
         connection.execute("DELETE FROM runs WHERE id = ?", (key,))
-    if found:
-        # Deleting leaves words in the index until its parts are merged. SQLite 3.42 could overwrite them at once, but
-        # then no older one could read the file, and the Pythons of one machine often come with different ones.
+    if rows:
+        # Deleting leaves words in the index until its parts are merged. SQLite 3.42 can overwrite them at once, but then
+        # older versions cannot read the file, and the Pythons of one machine often have different ones.
         connection.execute("INSERT INTO lines (lines) VALUES ('optimize')")
-    return [run_id for _, run_id in found]
+    return [run_id for _, run_id in rows]
 
 
 def _remove_lines(connection: sqlite3.Connection, key: int) -> None:
@@ -313,7 +253,7 @@ def _stored_run(row: Sequence[Any]) -> StoredRun:
 
 
 def _match(search: str) -> str:
-    """What people type are words, whatever they mean in the query language of FTS5.
+    """A query for all words of `search`, also for those that are commands in the query language of FTS5.
 
     >>> _match('T310 AND -- (gnb-du')
     '"T310"* "AND"* "(gnb-du"*'
@@ -323,7 +263,7 @@ def _match(search: str) -> str:
 
 
 def _storable(text: str) -> str:
-    """Command-line arguments that are not UTF-8 come with lone surrogates, which SQLite refuses."""
+    """Replaces lone surrogates, which SQLite rejects. Command-line arguments that are not UTF-8 contain them."""
     return text.encode(errors="replace").decode()
 
 

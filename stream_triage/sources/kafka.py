@@ -1,21 +1,27 @@
-"""Messages of a Kafka topic in, through Faust; records to a handler out, and the positions it deems safe back to Kafka.
+"""Messages of a Kafka topic in, through Faust; records to a handler out, and the positions it calls durable back to Kafka.
 
-Faust keeps the consumer's thread, the membership of the group, rebalancing and the worker around it. Three of its ways are
-replaced, each for what was measured (docs/reliability.md):
+`FetchLoop` and `Commits` decide what is taken and what is committed. They know nothing of Faust; tests drive them without
+a broker. The rest of the file connects them to Faust, which keeps the consumer's thread, the membership of the group,
+rebalancing and the process around it. Three of its ways are replaced, for what they did (docs/reliability.md):
 
-- it hands on message by message, four tasks each; here the handler gets all that one fetch brought;
-- it acknowledges a message once an agent has seen it, even if that raised, and its list of acknowledged offsets may hold
-  commits back for ever; here the handler says which positions are safe, and just those are committed;
-- it takes a failed commit for done, or ends the worker; here it is tried again.
+- It passes on message by message, in four tasks each. Here the handler gets all that one fetch brought.
+- It acknowledges a message once an agent has seen it, even if that raised, and its list of acknowledged offsets may hold
+  commits back for ever. Here the handler says which positions are durable, and exactly those are committed.
+- It takes a failed commit for done, or ends the worker. Here it is tried again.
+
+**Generations.** Kafka numbers the assignments of partitions to workers; each rebalance begins a new generation. Messages
+that were fetched in an earlier one may be another worker's by now. If they were taken all the same, two workers would judge
+the same runs, and a revoked partition would come back to life here with the middle of its runs. So a step of the handler
+begins only in the generation in which its messages were fetched.
 """
 
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import faust
 from aiokafka import TopicPartition
@@ -24,90 +30,250 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream_triage.clients.kafka import MAX_MESSAGE_BYTES, as_record, ssl_context
+from stream_triage.clients.broker import MAX_MESSAGE_BYTES
+from stream_triage.clients.kafka import as_record, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import StoreError, StreamTriageError
 from stream_triage.ports import RecordHandler
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["make_app", "run_worker"]
+__all__ = ["Commits", "FetchLoop", "GroupMember", "HandlerThread", "make_app", "run_worker"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FETCH_SECONDS = 0.5
 COMMIT_SECONDS = 2.0
-# Of waiting before a sink is tried again.
+# Before a failed flush is tried again.
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 5.0
-# A position that is safe but not committed for so long is worth a line in the log.
+# A position that is durable but not committed for so long is an error in the log: a restart would read much again.
 COMMIT_LATE_SECONDS = 60.0
-# While sinks are away nothing is fetched; that must not count as having died. Heartbeats go on in the consumer's thread.
+# While a sink is away nothing is fetched, for as long as it takes. Kafka must not take that for a dead worker and give its
+# partitions to another, which would meet the same sink. Heartbeats, from the consumer's thread, still show a real death.
 MAX_POLL_SECONDS = 86_400.0
-# How long a rebalance waits for members that do not answer; one that is left out reads its runs again, no more.
+# How long a rebalance waits for members that do not answer. A member that is left out reads its runs again, no more.
 REBALANCE_SECONDS = 20.0
-# Of one fetch; a rebalance waits for no more than one message of them.
+# Messages of one fetch. A rebalance interrupts the handler before its next message, so it need not wait for all of them.
 MAX_POLL_RECORDS = 10_000
-# Of one part of a fetch, about half a second of work.
+# Of one part of a fetch, about half a second of work; each part is flushed. The verdicts of runs that ended in a part must
+# not wait for all that a fetch brought.
 PART_BYTES, PART_RECORDS = 1 << 19, 5_000
 
 
-class _Pump:
-    """The handler, for an event loop: its work is done in a thread, so that the loop goes on turning."""
+class HandlerThread:
+    """Runs the steps of the handler in a thread of their own, so that the event loop goes on while models and sinks work.
+
+    Who calls the handler holds `lock`: steps of the loop and the end of a generation must not overlap.
+    """
 
     def __init__(self, handler: RecordHandler, clock: Clock, idle_seconds: float) -> None:
         self.handler = handler
         self.clock = clock
+        # Often enough that a run ends soon after its idle time.
         self.tick_seconds = min(1.0, idle_seconds / 4)
         self.lock = asyncio.Lock()
         self.failure: BaseException | None = None
+        """What ended the worker; raised by `run_worker`, since Faust only logs it."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="triage")
 
     async def call(self, step: Callable[..., T], *arguments: Any) -> T:
+        """Runs a step in the thread and returns its result."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
 
     def close(self) -> None:
+        """Ends the thread, after the step that it is running."""
         self._thread.shutdown()
 
 
+class GroupMember(Protocol):
+    """What `FetchLoop` needs of a consumer in a group. Faust's consumer is one; tests have another."""
+
+    @property
+    def generation(self) -> int:
+        """Number of the assignment of partitions in force."""
+
+    @property
+    def active(self) -> bool:
+        """False while a rebalance is under way, and when the worker stops."""
+
+    async def fetch(self) -> list[Record]:
+        """Messages of the assigned partitions, each partition's in order; none if none come in `FETCH_SECONDS`.
+
+        Waits while a rebalance is under way, and then brings messages of the new generation.
+        """
+
+    async def set_back(self, partitions: Collection[TP]) -> None:
+        """Fetches from the committed positions again, in those of the partitions that are still assigned."""
+
+    async def ends(self, now: float) -> list[tuple[int, int, float]]:
+        """Of assigned partitions: number, end, and a time at which this was the end. See `RecordHandler.read_up_to`."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, or until the worker stops."""
+
+
+class FetchLoop:
+    """Fetches messages, has the handler take and flush them, part by part, and ticks when there are none."""
+
+    def __init__(self, member: GroupMember, thread: HandlerThread) -> None:
+        self._member = member
+        self._thread = thread
+        self._ticked = -1e9
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Until stopped, or until the handler raises."""
+        while not stopped():
+            records = await self._member.fetch()
+            # Read after the wait, which may last a whole rebalance: the messages are of the generation that is in force now.
+            generation = self._member.generation
+            for part in _parts(records):
+                if not await self.step(generation, self._thread.handler.handle, part):
+                    # A rebalance began. The consumer counts what it has fetched as read: without setting it back, the
+                    # messages would be lost to this worker if it keeps the partition.
+                    await self._member.set_back({TP(record.topic, record.partition) for record in records})
+                    break
+            await self._tick(generation)
+
+    async def step(self, generation: int, step: Callable[..., None], *arguments: Any) -> bool:
+        """Runs a step of the handler and flushes until it succeeds: nothing more is taken before all of it is durable.
+
+        False if the step was not begun, because the messages may belong to another worker by now. If that happens while a
+        flush is tried again, the flush is left to `end_generation`, and what it cannot write to the next owner.
+        """
+        thread = self._thread
+        async with thread.lock:
+            if self.outdated(generation):
+                return False
+            await thread.call(step, *arguments)
+        for wait in retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS):
+            async with thread.lock:  # not held while it waits, or a rebalance would wait for the sinks too
+                if self.outdated(generation) or await thread.call(thread.handler.flush):
+                    return True
+            for reason in thread.handler.errors:
+                log.warning("not written yet, will be tried again: %s", reason)
+            await self._member.sleep(wait)
+        raise AssertionError("waits never end")
+
+    def outdated(self, generation: int) -> bool:
+        """Whether messages that were fetched in this generation may belong to another worker by now."""
+        return not self._member.active or self._member.generation != generation
+
+    async def end_generation(self, partitions: Iterable[int], commit: Callable[[], Awaitable[Any]]) -> None:
+        """Before these partitions go to other workers: what is durable is committed, and the handler forgets them.
+
+        Open runs begin again where the partitions go. Nothing of the handler runs meanwhile: a step in progress is
+        interrupted before its next message and waited for.
+        """
+        thread = self._thread
+        thread.handler.interrupt()
+        async with thread.lock:
+            try:
+                await thread.call(thread.handler.flush)
+            except StreamTriageError as error:
+                thread.failure = thread.failure or error
+            # Before `revoke`: afterwards the handler has no position for these partitions.
+            await commit()
+            await thread.call(thread.handler.revoke, list(partitions))
+
+    async def _tick(self, generation: int) -> None:
+        """Lets the handler end silent runs, for which it needs to know where the partitions end."""
+        now = self._thread.clock.monotonic()
+        if now - self._ticked < self._thread.tick_seconds or self.outdated(generation):
+            return
+        self._ticked = now
+        try:
+            ends = await self._member.ends(now)
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("the ends of partitions are not known, will be asked again: %s", error)
+            return
+        handler = self._thread.handler
+
+        def tick() -> None:
+            for end in ends:
+                handler.read_up_to(*end)
+            handler.tick()
+
+        await self.step(generation, tick)
+
+
+class Commits:
+    """Which positions are to be committed: durable ones of assigned partitions, above what was committed last."""
+
+    def __init__(self) -> None:
+        self._committed: dict[TP, int] = {}
+        self._due_since: dict[TP, float] = {}
+
+    def due(self, assigned: Iterable[TP], positions: Mapping[int, int], now: float) -> dict[TP, int]:
+        """Positions to commit, by partition. Logs those that have been due for long."""
+        due = {
+            tp: position
+            for tp in assigned
+            if (position := positions.get(tp.partition)) is not None and position > self._committed.get(tp, -1)
+        }
+        self._due_since = {tp: self._due_since.get(tp, now) for tp in due}
+        late = [tp for tp, since in self._due_since.items() if now - since > COMMIT_LATE_SECONDS]
+        if late:
+            log.error("positions of %s were not committed for %g s", late, COMMIT_LATE_SECONDS)
+        return due
+
+    def done(self, committed: Mapping[TP, int]) -> None:
+        """These were committed. Only a commit that succeeded counts; others stay due."""
+        self._committed.update(committed)
+        self._due_since.clear()
+
+    def forget(self, partitions: Iterable[TP]) -> None:
+        """These go to another worker. When they come back, they may be committed from an earlier position on."""
+        for tp in partitions:
+            self._committed.pop(tp, None)
+
+
 class _App(faust.App):
-    pump: _Pump
+    handler_thread: HandlerThread
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread of the Kafka consumer; methods with a leading underscore run in it, their namesakes call it."""
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._told: dict[TP, _Told] = {}
+        self._last_looks: dict[TP, _Look] = {}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """False instead of the end of the worker when it fails: the positions stay due."""
-        wanted = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        """False when it fails, where Faust's own would end the worker: the positions stay due.
+
+        The consumer sends its generation with it, and the broker rejects the positions of an outdated one.
+        """
+        positions = {_partition(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
         try:
-            await self._ensure_consumer().commit(wanted)
+            await self._ensure_consumer().commit(positions)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("positions not committed, will be tried again: %s", error)
             return False
         return True
 
     async def set_back(self, partitions: Iterable[TP]) -> None:
+        """Fetches from the committed positions again; from the beginning where there is none.
+
+        Faust's own way skips partitions without a committed position, and their messages would be lost.
+        """
         await self.call_thread(self._set_back, list(partitions))
 
     async def _set_back(self, partitions: Iterable[TP]) -> None:
-        """To the committed positions; to the beginning where there is none, which Faust's own way would pass over."""
         consumer = self._ensure_consumer()
-        for tp in partitions:
-            place = TopicPartition(tp.topic, tp.partition)
-            offset = await consumer.committed(place)
+        for partition in map(_partition, partitions):
+            offset = await consumer.committed(partition)
             if offset is None:
-                await consumer.seek_to_beginning(place)
+                await consumer.seek_to_beginning(partition)
             else:
-                consumer.seek(place, offset)
+                consumer.seek(partition, offset)
 
     async def last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
-        """Of partitions: number, where it ended when the broker last said so, and a moment at or before that.
+        """Of partitions: number, the end that the broker last reported, and a time before that report, by our clock.
 
-        Every answer to a fetch says so, empty ones too. A request of its own for it can hang with the broker, and all else
-        behind it. The end is 0 where all of it was read: what a transaction writes at its end is no message.
+        Every response to a fetch reports the end, empty ones too. A request of its own for the end can hang with a broker
+        that does not answer, and everything else behind it. The end is given as 0 where all was read: what a transaction
+        writes at the end of a partition is not a message, so the end would never be reached.
         """
         ends: list[tuple[int, int, float]] = await self.call_thread(self._last_ends, list(partitions), now)
         return ends
@@ -115,64 +281,80 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
         consumer, ends = self._ensure_consumer(), []
         for tp in partitions:
-            place = TopicPartition(tp.topic, tp.partition)
-            end, told_ms = consumer.highwater(place), consumer.last_poll_timestamp(place)
-            before = self._told.get(tp)
-            # The machine's clock may jump: an answer with another time on it came behind the last look at it.
-            moment = before.looked if before and before.told_ms != told_ms else before.moment if before else None
-            self._told[tp] = _Told(told_ms, now, moment)
-            if end is not None and moment is not None:
-                ends.append((tp.partition, 0 if await consumer.position(place) >= end else end, moment))
+            partition = _partition(tp)
+            end, response_ms = consumer.highwater(partition), consumer.last_poll_timestamp(partition)
+            look = _Look.after(self._last_looks.get(tp), response_ms, now)
+            self._last_looks[tp] = look
+            if end is not None and look.before_response is not None:
+                read_all = await consumer.position(partition) >= end
+                ends.append((tp.partition, 0 if read_all else end, look.before_response))
         return ends
 
 
-class _Told(NamedTuple):
-    """What a look at a partition's last answer gave: the time on it, when that was, and a moment before the answer."""
+class _Look(NamedTuple):
+    """A look at the last response for a partition."""
 
-    told_ms: int | None
-    looked: float
-    moment: float | None
+    response_ms: int | None
+    """The time of the response by the machine's clock, which may jump: it only tells responses apart."""
+    time: float
+    """When the look was, by a clock that never jumps."""
+    before_response: float | None
+    """A time before the response; None while only one response was seen, which may be older than any look."""
+
+    @classmethod
+    def after(cls, last: "_Look | None", response_ms: int | None, now: float) -> "_Look":
+        """The look at `now`. A response that was not there at the last look came after it.
+
+        >>> first = _Look.after(None, 1000, 5.0)
+        >>> second = _Look.after(first, 1000, 6.0)
+        >>> [look.before_response for look in (first, second, _Look.after(second, 990, 7.0))]
+        [None, None, 6.0]
+        """
+        if last is None:
+            return cls(response_ms, now, None)
+        new = response_ms != last.response_ms
+        return cls(response_ms, now, last.time if new else last.before_response)
 
 
 class _Consumer(driver.Consumer):
-    """Faust's consumer with our loop, our positions and our commits."""
+    """Faust's consumer with our loop, our positions and our commits: a `GroupMember`."""
 
     app: _App
     _thread: _ConsumerThread
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._committed: dict[TP, int] = {}
-        self._due_since: dict[TP, float] = {}
-        self._ticked = -1e9
+        self._commits = Commits()
+        self._fetch_loop = FetchLoop(self, self.app.handler_thread)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Fetches, hands on, makes durable; until the worker stops."""
+        """Called by Faust once, to read until the worker stops."""
         try:
-            while not (self.should_stop or fetcher.should_stop):
-                records, _ = await self._wait_next_records(FETCH_SECONDS)
-                # Asked behind the wait: that may last a whole rebalance, and then gives messages of the new generation.
-                generation = self.app.consumer_generation_id
-                if records:
-                    batch = [as_record(message) for messages in records.values() for message in messages]
-                    for part in _parts(batch):
-                        if not await self._work(generation, self.app.pump.handler.handle, part):
-                            await self._set_back(set(records))
-                            break
-                await self._tick(generation)
+            await self._fetch_loop.run(lambda: self.should_stop or fetcher.should_stop)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
         except Exception as error:
-            self.app.pump.failure = error
+            self.app.handler_thread.failure = error
             await self.crash(error)
 
-    async def _set_back(self, partitions: set[TP]) -> None:
-        """Messages were fetched and not taken, since a rebalance began: they are read again from the committed positions."""
-        while not self.should_stop and (assigned := partitions & self.assignment()):
+    @property
+    def generation(self) -> int:
+        return int(self.app.consumer_generation_id)
+
+    @property
+    def active(self) -> bool:
+        return self.flow_active and not self.should_stop
+
+    async def fetch(self) -> list[Record]:
+        records, _ = await self._wait_next_records(FETCH_SECONDS)
+        return [as_record(message) for messages in (records or {}).values() for message in messages]
+
+    async def set_back(self, partitions: Collection[TP]) -> None:
+        while not self.should_stop and (assigned := set(partitions) & self.assignment()):
             try:
                 await self._thread.set_back(assigned)
                 return
@@ -180,93 +362,34 @@ class _Consumer(driver.Consumer):
                 log.warning("positions not read, will be tried again: %s", error)
                 await self.sleep(FIRST_RETRY_SECONDS)
 
-    async def _work(self, generation: int, step: Callable[..., None], *arguments: Any) -> bool:
-        """One step of the handler, repeated flushes behind it: nothing more is taken until all of it is durable.
-
-        False when the step was not begun, since the partitions may be another worker's by now.
-        """
-        pump = self.app.pump
-        async with pump.lock:
-            if self._outdated(generation):
-                return False
-            await pump.call(step, *arguments)
-        for wait in retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS):
-            async with pump.lock:
-                if self._outdated(generation) or await pump.call(pump.handler.flush):
-                    return True
-            for reason in pump.handler.errors:
-                log.warning("not written yet, will be tried again: %s", reason)
-            await self.sleep(wait)
-        raise AssertionError("waits never end")
-
-    def _outdated(self, generation: int) -> bool:
-        """Whether these messages may belong to another worker by now."""
-        return self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation
-
-    async def _tick(self, generation: int) -> None:
-        pump = self.app.pump
-        asked = pump.clock.monotonic()
-        if asked - self._ticked < pump.tick_seconds or self._outdated(generation):
-            return
-        self._ticked = asked
-        try:
-            ends = await self._thread.last_ends(self.assignment(), asked)
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("ends of partitions not known, will be asked again: %s", error)
-            return
-
-        def tick() -> None:
-            for end in ends:
-                pump.handler.read_up_to(*end)
-            pump.handler.tick()
-
-        await self._work(generation, tick)
+    async def ends(self, now: float) -> list[tuple[int, int, float]]:
+        return await self._thread.last_ends(self.assignment(), now)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commits the handler's positions, and those that failed before. `topics` says nothing here: there is one."""
-        now = self.app.pump.clock.monotonic()
-        due = {
-            tp: position
-            for tp in self.assignment()
-            if (position := self.app.pump.handler.positions.get(tp.partition)) is not None
-            and position > self._committed.get(tp, -1)
-        }
-        self._due_since = {tp: self._due_since.get(tp, now) for tp in due}
-        if not due:
+        """Called by Faust every `COMMIT_SECONDS`. `topics` is ignored: there is one."""
+        thread = self.app.handler_thread
+        due = self._commits.due(self.assignment(), thread.handler.positions, thread.clock.monotonic())
+        if not due or not await self._thread.commit(due):
             return False
-        late = [tp for tp, since in self._due_since.items() if now - since > COMMIT_LATE_SECONDS]
-        if late:
-            log.error("positions of %s were not committed for %g s", late, COMMIT_LATE_SECONDS)
-        if not await self._thread.commit(due):
-            return False
-        self._committed.update(due)
-        self._due_since.clear()
+        self._commits.done(due)
         return True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """What is durable is committed; open runs begin anew where the partition goes."""
-        await self._let_go(revoked)
+        """Called by Faust at the start of a rebalance, before other workers get the partitions."""
+        await self._end_generation(revoked)
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        await self._let_go(self.assignment())
+        """Called by Faust when the worker stops; the next one need not read again what is durable now."""
+        await self._end_generation(self.assignment())
         await super().on_stop()
 
-    async def _let_go(self, partitions: Iterable[TP]) -> None:
-        pump = self.app.pump
-        pump.handler.interrupt()
-        async with pump.lock:
-            try:
-                await pump.call(pump.handler.flush)
-            except StreamTriageError as error:
-                pump.failure = pump.failure or error
-            await self.commit()
-            await pump.call(pump.handler.revoke, [tp.partition for tp in partitions])
-        for tp in partitions:
-            self._committed.pop(tp, None)
+    async def _end_generation(self, partitions: Collection[TP]) -> None:
+        await self._fetch_loop.end_generation([tp.partition for tp in partitions], self.commit)
+        self._commits.forget(partitions)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's check for agents that hang; there are none."""
+        """Does nothing: Faust looks for agents that hang, and there are none."""
 
 
 class _Transport(driver.Transport):
@@ -297,20 +420,23 @@ def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | Non
         key_serializer="raw",
         value_serializer="raw",
     )
-    app.pump = _Pump(handler, clock or SystemClock(), settings.idle_seconds)
+    app.handler_thread = HandlerThread(handler, clock or SystemClock(), settings.idle_seconds)
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.agent(app.topic(settings.topic))(_no_messages)
     return app
 
 
 async def _no_messages(stream: Any) -> None:
-    """An agent must be there for Faust to subscribe to the topic; its messages go another way."""
+    """An agent that gets no messages: Faust subscribes to a topic only for an agent."""
     async for _ in stream:
         raise AssertionError("messages go to the handler")
 
 
 def run_worker(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> None:
-    """Runs until SIGTERM, Ctrl-C or a failure, which is raised. Several workers of a group share the partitions."""
+    """Runs until SIGTERM or Ctrl-C. Several workers of a group share the partitions.
+
+    Raises what the handler raised, and `StoreError` when Kafka cannot be used any more.
+    """
     app = make_app(settings, handler, clock)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -322,9 +448,9 @@ def run_worker(settings: KafkaSettings, handler: RecordHandler, clock: Clock | N
     except SystemExit as end:
         failed = bool(end.code)
     finally:
-        app.pump.close()
-    if app.pump.failure:
-        raise app.pump.failure
+        app.handler_thread.close()
+    if app.handler_thread.failure:
+        raise app.handler_thread.failure
     if failed:
         raise StoreError(
             f"Kafka at {','.join(settings.servers)} cannot be used any more; the log above says why. Start the worker again"
@@ -332,7 +458,7 @@ def run_worker(settings: KafkaSettings, handler: RecordHandler, clock: Clock | N
 
 
 def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """What is taken before the next flush: the verdicts of runs that ended in it must not wait for all one fetch brought."""
+    """The messages of a fetch in parts, in order."""
     part: list[Record] = []
     size = 0
     for record in records:
@@ -343,6 +469,10 @@ def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def _partition(tp: TP) -> TopicPartition:
+    return TopicPartition(tp.topic, tp.partition)
 
 
 def _credentials(settings: KafkaSettings) -> Any:

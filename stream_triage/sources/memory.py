@@ -1,4 +1,4 @@
-"""Events from a list; the source for tests and for text that is in memory already."""
+"""Events from a list: a source for tests, and for text that is already in memory."""
 
 from collections.abc import Iterable
 
@@ -15,5 +15,6 @@ class MemorySource:
         self._events = events
 
     def run(self, handle: Handle) -> None:
+        """Passes each event to `handle`."""
         for event in self._events:
             handle(event)

@@ -1,19 +1,19 @@
-"""Lines that lie in an OpenSearch index in, a document each; out come their runs, one after the other.
+"""An OpenSearch index with a document for each log line in; its runs out, one after the other.
 
-A run is chosen by one line within the time asked for, and read whole. Its lines come in the order of their time; those of
-the same moment in the order of the sequence fields that the index has, then in that of indexing.
+A run is read whole if one of its lines is within the requested time. Lines are ordered by their time; lines of the same time
+by the sequence fields of the index, if it has any, and then in the order in which they were indexed.
 """
 
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from stream_triage.clients.json_fields import LABELS, as_text, look_up
-from stream_triage.clients.opensearch import BadAnswer, SearchServer
+from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.ports import Handle
@@ -26,19 +26,19 @@ __all__ = ["SCHEME", "OpenSearchSource"]
 SCHEME = "opensearch://"
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 RUNS_A_PAGE = 500
-# Pages of lines grow to so many, as long as they have not more text than this: lines may be anything from 20 bytes to 1 MB.
+# A page of lines grows up to these limits of number and text, because a line can have anything from 20 bytes to 1 MB.
 LINES_A_PAGE = 2_000
 FIRST_LINES = 250
 PAGE_BYTES = 4 << 20
 CHUNK_BYTES = 256 << 10
-# The server keeps what it showed at the start for so long after each request; judging a page takes seconds.
+# For so long after each request the server keeps its view of the index. Judging a page of lines takes seconds.
 KEEP_ALIVE = "10m"
-# Numbers that shippers give to the lines of a file, for lines of the same moment.
+# Fields with which shippers number the lines of a file; they order lines of the same time.
 SEQUENCE_FIELDS = ("log.offset", "event.sequence", "seq")
-NUMBERS = {"long", "integer", "short"}
-DATES = {"date", "date_nanos"}
+NUMBER_TYPES = {"long", "integer", "short"}
+DATE_TYPES = {"date", "date_nanos"}
 MAX_CANDIDATES = 10
-# The same as of messages of a topic (worker/runs.py; a test compares them).
+# The same limits as for messages of a topic (worker/runs.py; a test compares them).
 MAX_KEY_BYTES = 1024
 MAX_SOURCES = 256
 MAX_LABEL_CHARACTERS = 1024
@@ -46,7 +46,7 @@ FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000
 
 
 class _Fields(NamedTuple):
-    """Names to search and sort by, as the index has them."""
+    """The fields to search and sort by, as the index has them."""
 
     run: str
     time: str
@@ -56,158 +56,177 @@ class _Fields(NamedTuple):
 
 
 class OpenSearchSource:
-    """The runs of an index, an alias or a pattern. `time` is a date, `now-1d` or `2026-11-01..2026-11-02`.
+    """The runs of an index.
 
-    `refuse` says why a run must not have this id, if so. Raises `SettingsError` where index, fields or time are wrong,
-    `StoreError` when the server fails for longer than `retry_seconds`; what was asked of it is let go of in any case.
+    Args:
+        server: Closed when `run` ends.
+        settings: Names of fields, and how long to repeat requests.
+        index: Name of an index or alias, or a pattern.
+        run_field: Field with the id of the run.
+        time: A date, `now-1d` or `2026-11-01..2026-11-02`.
+        rejection: Returns why a run must not have this id, or None.
+        clock: For tests.
     """
 
     def __init__(
         self,
+        server: SearchServer,
         settings: OpenSearchSettings,
         index: str,
         *,
         run_field: str,
         time: str,
-        refuse: Callable[[str], str | None] = lambda run_id: None,
+        rejection: Callable[[str], str | None] = lambda run_id: None,
         clock: Clock | None = None,
     ) -> None:
+        self._server = server
         self._settings = settings
         self._name = f"{SCHEME}{printable(index)}"
         self._index = quote(index, safe="*,-")
         self._run_field = run_field
         self._since, _, self._until = time.partition("..")
-        self._refuse = refuse
+        self._rejection = rejection
         self._clock = clock or SystemClock()
         self._lines_a_page = min(FIRST_LINES, LINES_A_PAGE)
         self.total_bytes: int | None = None
         self.read_bytes = 0
-        self._server = SearchServer(settings)
 
     def run(self, handle: Handle) -> None:
-        with self._server:
+        """Reads all runs. Whatever happens, the server keeps nothing open for it.
+
+        Raises:
+            SettingsError: Index, fields or time are wrong.
+            StoreError: The server failed for longer than `retry_seconds`.
+        """
+        with closing(self._server):
             fields = self._fields()
             window = self._window(fields)
             self._check_text(fields, window)
-            # Without all shards, lines would be missing and nothing would say so.
-            view = self._ask(
+            # If a shard were left out, lines would be missing without notice.
+            view = self._request(
                 "POST",
                 f"{self._index}/_search/point_in_time?keep_alive={KEEP_ALIVE}&allow_partial_pit_creation=false",
             )["pit_id"]
             try:
-                self._tell_strays(view, fields, window, handle)
+                self._report_strays(view, fields, window, handle)
                 unordered = 0
                 for key in self._runs(view, fields, window):
                     unordered += self._read(view, fields, key, handle)
-                self._tell_unordered(unordered, handle)
+                self._report_unordered(unordered, handle)
             finally:
-                with suppress(StoreError):  # what went wrong before says more, and the server lets go of it by itself
-                    self._server.ask("DELETE", "_search/point_in_time", {"pit_id": [view]})
+                with suppress(StoreError):  # an earlier error says more, and the server drops the view after KEEP_ALIVE
+                    self._server.request("DELETE", "_search/point_in_time", {"pit_id": [view]})
 
     def _fields(self) -> _Fields:
         time, text = self._settings.time_field, self._settings.text_field
         names = [self._run_field, f"{self._run_field}.keyword", time, text, *SEQUENCE_FIELDS]
-        told = self._ask("GET", f"{self._index}/_field_caps?fields={','.join(quote(name, safe='.@') for name in names)}")
-        if not told.get("indices"):
+        quoted = ",".join(quote(name, safe=".@") for name in names)
+        capabilities = self._request("GET", f"{self._index}/_field_caps?fields={quoted}")
+        if not capabilities.get("indices"):
             raise SettingsError(f"OpenSearch has no index {self._name.removeprefix(SCHEME)}, or this user may not see it")
-        known: Mapping[str, Mapping[str, Any]] = told["fields"]
+        known: Mapping[str, Mapping[str, Any]] = capabilities["fields"]
         times = set(known.get(time, ()))
-        if not times or not times <= DATES:
-            raise SettingsError(f"{time} is no date in {self._name}; opensearch.time_field names the one to go by")
+        if not times or not times <= DATE_TYPES:
+            raise SettingsError(f"{time} is not a date in {self._name}; set opensearch.time_field to the field of the time")
         return _Fields(
             self._group_by(known),
             time,
-            "date_nanos" if "date_nanos" in times else "date",  # of both kinds, the finer: else one sorts before the other
-            tuple(name for name in SEQUENCE_FIELDS if name in known and set(known[name]) <= NUMBERS),
+            "date_nanos" if "date_nanos" in times else "date",  # the finer of both types: else one sorts before the other
+            tuple(name for name in SEQUENCE_FIELDS if name in known and set(known[name]) <= NUMBER_TYPES),
             text in known,
         )
 
     def _group_by(self, known: Mapping[str, Mapping[str, Any]]) -> str:
-        """The field of runs, or where it is text the keyword beside it, as an index without a template of its own has."""
-        name, beside = self._run_field, f"{self._run_field}.keyword"
+        """The field to group lines into runs by.
+
+        It is the field of the run, or its sub-field `keyword` if it is text: an index without a template has both.
+        """
+        name, keyword = self._run_field, f"{self._run_field}.keyword"
         kinds = known.get(name, {})
         if len(kinds) == 1 and _can_be_searched(kinds):
             return name
-        if set(kinds) == {"text"} and len(known.get(beside, ())) == 1 and _can_be_searched(known[beside]):
-            return beside
+        if set(kinds) == {"text"} and len(known.get(keyword, ())) == 1 and _can_be_searched(known[keyword]):
+            return keyword
         if len(kinds) > 1:
             raise SettingsError(
-                f"--run-field {name} is {' and '.join(sorted(kinds))} in the indices of {self._name}; name those of one kind"
+                f"--run-field {name} is {' and '.join(sorted(kinds))} in the indices of {self._name}; "
+                "give indices in which it has one type"
             )
-        reason = "is text that cannot be grouped by, and has no sub-field keyword" if "text" in kinds else "is no field"
+        reason = "is text without a sub-field keyword to group by" if "text" in kinds else "is not a field"
         raise SettingsError(f"--run-field {name} {reason} in {self._name}; {self._nearest(name, 'keyword')}")
 
     def _nearest(self, name: str, kind: str) -> str:
-        """Fields that may have been meant, those first that are spelt alike."""
-        told = self._ask("GET", f"{self._index}/_field_caps?fields=*")["fields"]
-        known = {found.removesuffix(".keyword") for found, kinds in told.items() if found[:1] != "_" and kind in kinds}
+        """Fields of a type that may have been meant, the most similar names first."""
+        fields = self._request("GET", f"{self._index}/_field_caps?fields=*")["fields"]
+        known = {field.removesuffix(".keyword") for field, kinds in fields.items() if field[:1] != "_" and kind in kinds}
         nearest = difflib.get_close_matches(name, sorted(known), n=MAX_CANDIDATES, cutoff=0.0)
-        return f"fields that could be: {printable(', '.join(nearest)) or 'none'}"
+        return f"fields that may be meant: {printable(', '.join(nearest)) or 'none'}"
 
     def _window(self, fields: _Fields) -> Mapping[str, Any]:
-        """The time asked for, as a filter: `now` is one moment for all requests."""
+        """The requested time as a filter. The server resolves it once, so that `now` is the same time in all requests."""
         between = {"from": self._since or None, "to": self._until or None}
         given = {name: value for name, value in between.items() if value}
         if not given:
             raise SettingsError(f"--time is empty; write {_TIMES}")
         ranges = {"date_range": {"field": fields.time, "format": _FORMATS, "ranges": [given]}}
         try:
-            told = self._ask("POST", f"{self._index}/_search?size=0", {"aggs": {"time": ranges}})
-        except BadAnswer as error:
+            result = self._request("POST", f"{self._index}/_search?size=0", {"aggs": {"time": ranges}})
+        except ResponseError as error:
             if error.status != 400:
                 raise
             raise SettingsError(f"--time cannot be understood; write {_TIMES}") from None
-        (bucket,) = told["aggregations"]["time"]["buckets"]
+        (bucket,) = result["aggregations"]["time"]["buckets"]
         edges = {"gte": bucket.get("from"), "lt": bucket.get("to")}
         limits = {name: int(value) for name, value in edges.items() if value is not None}
         if limits.get("gte", FIRST_MS) >= limits.get("lt", LAST_MS):
-            raise SettingsError(f"--time ends before it begins, or nothing lies between; write {_TIMES}")
+            raise SettingsError(f"--time ends before it begins, or is empty; write {_TIMES}")
         return {"range": {fields.time: {**limits, "format": "epoch_millis"}}}
 
     def _check_text(self, fields: _Fields, window: Mapping[str, Any]) -> None:
-        """One look at a document, where the index does not know the field: it may be stored all the same."""
+        """Raises `SettingsError` if documents have no text. A field that is not in the mapping may still be in documents."""
         text = self._settings.text_field
         if fields.text_is_mapped:
             return
         body = {"size": 1, "query": {"bool": {"filter": [window]}}, "_source": [text]}
-        hits = self._ask("POST", f"{self._index}/_search", body).get("hits", {}).get("hits", [])
+        hits = self._request("POST", f"{self._index}/_search", body).get("hits", {}).get("hits", [])
         if hits and look_up(hits[0].get("_source", {}), text) is None:
             raise SettingsError(
-                f"documents of {self._name} have no field {text}; opensearch.text_field names the text of a line; "
+                f"documents of {self._name} have no field {text}; set opensearch.text_field to the field of the text; "
                 f"{self._nearest(text, 'text')}"
             )
 
-    def _tell_strays(self, view: str, fields: _Fields, window: Mapping[str, Any], handle: Handle) -> None:
+    def _report_strays(self, view: str, fields: _Fields, window: Mapping[str, Any], handle: Handle) -> None:
         without = {"bool": {"filter": [window], "must_not": [{"exists": {"field": fields.run}}]}}
-        told = self._search(view, {"size": 0, "track_total_hits": True, "query": without})
-        if count := told["hits"]["total"]["value"]:
-            handle(Problem(self._name, f"{count} lines of this time have no {fields.run}, no run is theirs", error=False))
+        result = self._search(view, {"size": 0, "track_total_hits": True, "query": without})
+        if count := result["hits"]["total"]["value"]:
+            reason = f"{count} lines of this time have no {fields.run} and belong to no run"
+            handle(Problem(self._name, reason, error=False))
 
-    def _tell_unordered(self, runs: int, handle: Handle) -> None:
+    def _report_unordered(self, runs: int, handle: Handle) -> None:
         if runs:
             reason = (
-                f"in {runs} runs, lines of the same moment lie in different shards: their order is not known; index lines "
-                f"with {SEQUENCE_FIELDS[0]}, or those of a run into one shard"
+                f"in {runs} runs, lines of the same time are in different shards, so that their order is unknown; index "
+                f"lines with {SEQUENCE_FIELDS[0]}, or the lines of a run into one shard"
             )
             handle(Problem(self._name, reason, error=False))
 
     def _runs(self, view: str, fields: _Fields, window: Mapping[str, Any]) -> Iterator[Any]:
-        """Values of the run field."""
+        """The values of the field of the run, in order."""
         grouping: dict[str, Any] = {"size": RUNS_A_PAGE, "sources": [{"run": {"terms": {"field": fields.run}}}]}
         body = {"size": 0, "query": {"bool": {"filter": [window]}}, "aggs": {"runs": {"composite": grouping}}}
-        while buckets := (told := self._search(view, body)["aggregations"]["runs"])["buckets"]:
+        while buckets := (page := self._search(view, body)["aggregations"]["runs"])["buckets"]:
             for bucket in buckets:
                 yield bucket["key"]["run"]
-            if "after_key" not in told:
+            if "after_key" not in page:
                 return
-            grouping["after"] = told["after_key"]
+            grouping["after"] = page["after_key"]
 
     def _read(self, view: str, fields: _Fields, key: Any, handle: Handle) -> bool:
-        """One run to its end; says whether the order of its lines is in doubt."""
+        """Reads one run; returns whether the order of its lines is uncertain."""
         run_id = as_text(key)
-        if reason := self._wrong_id(run_id):
+        if reason := self._id_rejection(run_id):
             shown = printable(run_id[:MAX_LABEL_CHARACTERS])
-            handle(Problem(self._name, f"run {shown!r} is passed over: {self._run_field} {reason}"))
+            handle(Problem(self._name, f"run {shown!r} is skipped: {self._run_field} {reason}"))
             return False
         reading = _Reading(run_id, self._settings)
         for hits in self._pages(view, fields, key):
@@ -219,19 +238,20 @@ class OpenSearchSource:
             handle(event)
         return reading.unordered
 
-    def _wrong_id(self, run_id: str) -> str | None:
+    def _id_rejection(self, run_id: str) -> str | None:
         if not run_id:
             return "is empty"
         if len(run_id.encode()) > MAX_KEY_BYTES:
             return f"is longer than {MAX_KEY_BYTES} bytes"
         if not run_id.isprintable():
-            return "holds control characters"
-        return self._refuse(run_id)
+            return "contains control characters"
+        return self._rejection(run_id)
 
     def _pages(self, view: str, fields: _Fields, key: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """In an order that is the same each time. `_shard_doc` alone is not that of indexing; and it is the same in several
+        """The lines of a run, a page at a time, in an order that is the same each time.
 
-        indices, so that paging by it loses lines.
+        `_shard_doc` alone is not enough: it is not the order of indexing, and documents of several indices can have the same
+        one, so that lines are lost between two pages.
         """
         body: dict[str, Any] = {
             "query": {"bool": {"filter": [{"term": {fields.run: key}}]}},
@@ -258,26 +278,26 @@ class OpenSearchSource:
             body["search_after"] = hits[-1]["sort"]
 
     def _search(self, view: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """All of the view or nothing: a shard that cannot answer makes the request fail."""
-        told = self._ask(
+        """Searches the whole view: the request fails if one shard does."""
+        result = self._request(
             "POST",
             "_search?allow_partial_search_results=false",
             {**body, "pit": {"id": view, "keep_alive": KEEP_ALIVE}},
         )
-        if not told:
+        if not result:
             raise StoreError(
-                f"OpenSearch has let go of its view of {self._name}, since a page of lines took longer than {KEEP_ALIVE} to "
-                "judge or a node was started again; runs that ended are stored, repeat for the others"
+                f"OpenSearch has dropped its view of {self._name}, because a page of lines took longer than {KEEP_ALIVE} to "
+                "judge or a node was restarted; runs that ended are stored, repeat for the others"
             )
-        return told
+        return result
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """One request, repeated while the server is busy or away."""
+    def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Sends one request, repeatedly while the server is busy or does not respond."""
         began = self._clock.monotonic()
         for wait in retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS):
             try:
-                return self._server.ask(method, path, body)
-            except BadAnswer as error:
+                return self._server.request(method, path, body)
+            except ResponseError as error:
                 if not error.busy or self._clock.monotonic() - began >= self._settings.retry_seconds:
                     raise
             self._clock.sleep(wait)
@@ -285,22 +305,22 @@ class OpenSearchSource:
 
 
 class _Reading:
-    """One run while it is read: hits in, events out. What it remembers does not grow with the lines."""
+    """One run while it is read: hits in, events out. Its memory does not grow with the number of lines."""
 
     def __init__(self, run_id: str, settings: OpenSearchSettings) -> None:
         self._run_id = run_id
         self._settings = settings
         self._labels: dict[str, str] = {}
         self._labels_cut = False
-        self._places: dict[str, tuple[Sequence[Any], tuple[str, int]]] = {}
-        """Of each source, where its last line stands and lies."""
+        self._last: dict[str, tuple[Sequence[Any], tuple[str, int]]] = {}
+        """By source, the sort values of its last line and the shard that contains it."""
         self._without_text: Counter[str] = Counter()
         self._left_out = 0
         self._started: datetime | None = None
         self.unordered = False
 
     def take(self, hits: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
-        """Source by source: they meet only in the verdict. Labels come with the first chunk."""
+        """The chunks of a page, source by source. Labels come with the first chunk."""
         lines: dict[str, list[str]] = {}
         new: dict[str, str] = {}
         for hit in hits:
@@ -308,7 +328,7 @@ class _Reading:
             source = as_text(look_up(document, self._settings.source_field))
             new |= self._new_labels(document)
             self._started = self._started or _time(hit, self._settings.time_field)
-            if not self._note_place(source, hit):
+            if not self._note_last(source, hit):
                 self._left_out += 1
                 continue
             texts = lines.setdefault(source, [])
@@ -324,15 +344,14 @@ class _Reading:
                 new = {}
 
     def end(self) -> Iterator[Event]:
+        """What was missing or left out, and the end of the run."""
         for source, count in self._without_text.items():
             field = self._settings.text_field
-            yield self._problem(
-                f"{count} documents have no text in the field {field}; opensearch.text_field names it", source
-            )
-        first = next(iter(self._places), "")
+            yield self._problem(f"{count} documents have no text in the field {field}; set opensearch.text_field", source)
+        first = next(iter(self._last), "")
         if self._left_out:
             reason = f"{self._left_out} lines were left out, of sources beyond {MAX_SOURCES} or with names longer than "
-            reason += f"{MAX_LABEL_CHARACTERS} characters; opensearch.source_field names the field of the source"
+            reason += f"{MAX_LABEL_CHARACTERS} characters; check opensearch.source_field"
             yield self._problem(reason, first)
         if self._labels_cut:
             yield self._problem(f"labels longer than {MAX_LABEL_CHARACTERS} characters were cut off", first)
@@ -342,26 +361,26 @@ class _Reading:
         return Problem(self._run_id, reason, self._run_id, source)
 
     def _new_labels(self, document: Mapping[str, Any]) -> dict[str, str]:
-        found = {name: as_text(look_up(document, name)) for name in LABELS if name not in self._labels}
-        new = {name: value[:MAX_LABEL_CHARACTERS] for name, value in found.items() if value}
+        values = {name: as_text(look_up(document, name)) for name in LABELS if name not in self._labels}
+        new = {name: value[:MAX_LABEL_CHARACTERS] for name, value in values.items() if value}
         self._labels |= new
-        self._labels_cut |= any(len(value) > MAX_LABEL_CHARACTERS for value in found.values())
+        self._labels_cut |= any(len(value) > MAX_LABEL_CHARACTERS for value in values.values())
         return new
 
-    def _note_place(self, source: str, hit: Mapping[str, Any]) -> bool:
-        """False where the source is one too many."""
-        before = self._places.get(source)
-        if before is None and (len(self._places) >= MAX_SOURCES or len(source) > MAX_LABEL_CHARACTERS):
+    def _note_last(self, source: str, hit: Mapping[str, Any]) -> bool:
+        """Remembers the line as the last one of its source; returns False if the run has too many sources."""
+        before = self._last.get(source)
+        if before is None and (len(self._last) >= MAX_SOURCES or len(source) > MAX_LABEL_CHARACTERS):
             return False
         *moment, _index, _number, document = hit["sort"]
         shard = (hit["_index"], document >> 32)
         self.unordered |= before is not None and before[0] == moment and before[1] != shard
-        self._places[source] = moment, shard
+        self._last[source] = moment, shard
         return True
 
 
 _TIMES = "now-1d, 2026-11-01T08:00 or 2026-11-01..2026-11-02"
-# Dates with or without a time of day, and those that the field itself knows.
+# Dates with or without a time of day, and milliseconds.
 _FORMATS = "strict_date_optional_time||epoch_millis"
 
 
@@ -375,7 +394,7 @@ def _text_size(hit: Mapping[str, Any], field: str) -> int:
 
 
 def _time(hit: Mapping[str, Any], field: str) -> datetime | None:
-    """None where it has no time, or one that is none of a test run: senders' clocks may be anything."""
+    """The time of a line. None if it is missing or cannot be that of a test run: clocks of senders can be wrong."""
     try:
         milliseconds = int(float(hit["fields"][field][0]))
     except (KeyError, ValueError, OverflowError):
@@ -384,5 +403,5 @@ def _time(hit: Mapping[str, Any], field: str) -> datetime | None:
 
 
 def _joined(lines: Sequence[str]) -> bytes:
-    """A document is a line or several, with or without the last line's end. Half characters are no UTF-8."""
+    """The text of documents, which contain a line or several, with or without a line end. Lone surrogates become `?`."""
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines).encode(errors="replace")

@@ -14,9 +14,15 @@ __all__ = ["StdinSource"]
 
 
 class StdinSource:
-    """One stream is one run. Its first 4 KiB are held back, since the run id needs them; then nothing is.
+    """Reads a stream as one run. Archives cannot be read from a stream.
 
-    An interrupt ends the run with what had come, then goes on. Archives cannot be read from a pipe.
+    The first 4 KiB are held back, since the run id is made from them; later text is passed on at once. An interrupt ends
+    the run with the text that has come, and is raised again.
+
+    Args:
+        stream: The stream, for example `sys.stdin.buffer`.
+        name: Name of the run.
+        settings: Limits.
     """
 
     def __init__(self, stream: BinaryIO, name: str = "stdin", settings: InputSettings | None = None) -> None:
@@ -28,33 +34,34 @@ class StdinSource:
         self._packed = Reader(self._guard.growing(stream_pieces(stream, self._count)))
 
     def run(self, handle: Handle) -> None:
+        """Reads the stream to its end, or to an interrupt."""
         reader = self._packed
-        outcomes: Iterator[bytes | Problem] = iter(())
+        items: Iterator[bytes | Problem] = iter(())
         try:
             reader = unpacked(self._packed, self._name, self._guard)
-            outcomes = _outcomes(text_chunks(reader, live=True))
-            self._give(outcomes, handle)
+            items = _read(text_chunks(reader, live=True))
+            self._pass_on(items, handle)
         except KeyboardInterrupt:
             reader.stop()
             try:
-                self._give(outcomes, handle)  # goes on only when it was not the reading that was interrupted
+                self._pass_on(items, handle)  # has items only if the handler was interrupted, not the reading
                 if not self._run and reader.peek(1):
-                    self._give(_outcomes(text_chunks(reader, live=True)), handle)
+                    self._pass_on(_read(text_chunks(reader, live=True)), handle)
             finally:
                 self._end(handle)
             raise
         self._end(handle)
 
-    def _give(self, outcomes: Iterator[bytes | Problem], handle: Handle) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Problem):
-                handle(Problem(self._name, outcome.reason, self._run or None))
+    def _pass_on(self, items: Iterator[bytes | Problem], handle: Handle) -> None:
+        for item in items:
+            if isinstance(item, Problem):
+                handle(Problem(self._name, item.reason, self._run or None))
             else:
-                self._run = self._run or run_id(self._name, outcome)
-                handle(Chunk(self._run, outcome))
+                self._run = self._run or run_id(self._name, item)
+                handle(Chunk(self._run, item))
 
     def _end(self, handle: Handle) -> None:
-        """Once: an interrupt may come while the end is handled."""
+        """Ends the run once, also if an interrupt comes while its end is handled."""
         run, self._run = self._run, ""
         if run:
             handle(RunEnd(run))
@@ -63,8 +70,8 @@ class StdinSource:
         self.read_bytes += read
 
 
-def _outcomes(chunks: Iterator[bytes]) -> Iterator[bytes | Problem]:
-    """Catches around the reading alone, so that a handler's own errors pass untouched."""
+def _read(chunks: Iterator[bytes]) -> Iterator[bytes | Problem]:
+    """The chunks, and why they ended early. Errors are caught here, so that those of the handler pass."""
     try:
         yield from chunks
     except (NotText, Damage) as error:

@@ -1,20 +1,22 @@
-"""The stages of the pipeline, in order; `pipeline.py` chains them.
+"""The stages of the pipeline; `pipeline.py` chains them.
 
 | stage | takes | gives | state kept per source |
 |---|---|---|---|
 | `assemble` | bytes cut anywhere | whole lines | the unfinished line, repair counts |
-| `redact` | lines | lines without secrets and identities | inside a private key or not |
+| `redact` | lines | lines without secrets and identities | whether a private key or a dump is open, counts |
+| `rules` | redacted lines | evidence of hand-written rules | first line and count of each rule |
 | `normalise` | redacted lines | masked lines | none |
 | `template` | key text of a masked line | template key | none |
-| `fold` | masked lines | lines worth reading by the classifier | hashes of the lines seen |
+| `detect` | keys, surprises of `next_key` | anomaly score, anomalies | first line and count of each key |
+| `next_key` | keys | lines that came where others were likelier | last keys, strongest surprises |
+| `procedures` | lines, masked and redacted | failed UEs, label scores, evidence per line | steps and trouble of each UE |
+| `fold` | masked lines | the lines that classifiers read | hashes of the lines seen |
 | `terms` | words of folded lines | label scores, evidence per line | first line of each known term |
 | `charcnn` | characters of folded lines | label scores, evidence per line | maximum and line of each feature, last lines |
-| `classify` | what the classifiers say | their pool, by the shares of the bundle | none of its own |
-| `next_key` | keys | lines that should not have come where they did | last keys, strongest surprises |
-| `detect` | keys, surprises | anomaly score, anomalies | first line and count of each key |
-| `rules` | redacted lines | evidence of hand-written rules | first line and count of each rule |
+| `classify` | scores of classifiers and procedures | their sum, by the shares of the bundle | none of its own |
+| `early_stop` | known terms that came | whether the run is certain to fail | none of its own |
 | `reduce` | evidence, anomalies, first lines | the lines people read | none |
-| `verdict` | all of these of all sources | one verdict | none |
+| `verdict` | scores, rules, what is known of the input | label, confidence, doubts | none |
 
-A stage never imports another stage. State is bounded whatever the length of the run.
+A stage never imports another stage. State is bounded, whatever the length of the run.
 """

@@ -1,22 +1,23 @@
 """Bytes of one source in, cut anywhere; whole lines of text out.
 
 A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. Damage is
-mended visibly and counted: bytes that are no UTF-8 become U+FFFD, NUL becomes U+2400, and a line above the limit is cut
-before its last word and closed with an ellipsis.
+repaired visibly and counted: invalid UTF-8 sequences become U+FFFD, NUL becomes U+2400, and a line above the limit is cut
+before its last word and ends with an ellipsis.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["LineCutter", "RepairCounts"]
 
-CUT_MARK = " …".encode()
-# A cut goes back to a space within this many bytes, so that it leaves no half of a word, which could be half of a secret.
-CUT_BACK_BYTES = 1024
+CUT_MARK: Final = " …".encode()
+# A cut goes back to the last space within this many bytes. Half a word could be half a secret, which redaction would miss.
+CUT_BACK_BYTES: Final = 1024
 
 
 @dataclass(slots=True)
 class RepairCounts:
-    """What was mended in one source so far."""
+    """What was repaired in one source so far; the fields are those of `records.Repairs`."""
 
     invalid_bytes: int = 0
     nul_bytes: int = 0
@@ -25,10 +26,10 @@ class RepairCounts:
 
 
 class LineCutter:
-    """Collects the bytes of one source and gives back the lines that are whole.
+    """Collects the bytes of one source and returns its whole lines; lines above `line_bytes` bytes are cut.
 
-    Memory stays below `line_bytes` plus the longest chunk: what an endless line brings beyond the limit is dropped at
-    once and counted.
+    Memory stays below `line_bytes` plus the longest chunk: bytes of an endless line beyond the limit are dropped and counted
+    at once.
     """
 
     __slots__ = ("_line_bytes", "_rest", "bytes_consumed", "repairs")
@@ -40,11 +41,11 @@ class LineCutter:
         self.repairs = RepairCounts()
 
     def feed(self, data: bytes) -> list[str]:
-        """Lines that `data` completes, without their line ends."""
+        """Takes the next bytes; returns the lines that they complete, without line ends."""
         self.bytes_consumed += len(data)
         data = self._rest + data if self._rest else data
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        # A CR at the very end may be the first half of a CRLF.
+        # A CR at the very end may be the first half of a CRLF, so it waits for the next byte.
         if end == len(data) and data.endswith(b"\r"):
             end -= 1
             end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
@@ -54,7 +55,7 @@ class LineCutter:
         return lines
 
     def finish(self) -> list[str]:
-        """The last line, if it lacks a line end."""
+        """The last line, if it has no line end."""
         rest, self._rest = self._rest, b""
         return self._lines(rest if rest.endswith(b"\r") else rest + b"\n") if rest else []
 
@@ -78,9 +79,9 @@ class LineCutter:
         return kept + CUT_MARK
 
     def _shorten_rest(self) -> None:
-        keep = self._line_bytes + 1  # one byte more, so that it still shows that the line is too long
+        keep = self._line_bytes + 1  # one byte more than the limit, so that the line is still known to be too long
         if len(self._rest) > keep:
-            # A CR kept for the next byte must survive the shortening, or its line would never end.
+            # A CR that waits for the next byte must stay, or its line would never end.
             tail = b"\r" if self._rest.endswith(b"\r") else b""
             self.repairs.dropped_bytes += len(self._rest) - keep - len(tail)
             self._rest = self._rest[:keep] + tail
@@ -98,7 +99,7 @@ class LineCutter:
 
 
 def _whole_characters(data: bytes) -> bytes:
-    """Takes off an unfinished UTF-8 character at the end, which the cut made and the log did not have."""
+    """Without an unfinished UTF-8 character at the end: the cut made it, and it must not count as damage of the log."""
     for back in range(1, min(4, len(data) + 1)):
         byte = data[-back]
         if byte >= 0xC0:

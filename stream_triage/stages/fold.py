@@ -1,17 +1,18 @@
-"""Masked lines in, the ones worth reading by the classifier out: no repeats, no lines without a word.
+"""Masked lines in; the lines that classifiers read out: no repeats, and no lines without a word.
 
-A line repeats when an equal masked line was seen in the same source and has not been pushed out since. What was seen is
-kept in a direct-mapped table of 32-bit hashes: a newer line in the same slot pushes an older one out, which may then be
-read again. That bounds the state whatever the length of the run, and depends on the order of lines alone.
+A line is a repeat if an equal masked line came earlier in the same source. The lines seen are remembered in a direct-mapped
+table of 32-bit hashes: a newer line in the same slot replaces an older one, which may then be read again. So the state is
+bounded whatever the length of the run, and the result depends on the order of the lines alone.
 """
 
 import hashlib
 from array import array
 from collections.abc import Sequence
+from typing import Final
 
 __all__ = ["FoldState", "fold", "fold_hash"]
 
-SLOTS = 2048
+SLOTS: Final = 2048
 
 
 class FoldState:
@@ -25,7 +26,9 @@ class FoldState:
 
 
 def fold_hash(masked: str, words: Sequence[str]) -> int:
-    """Hash to be remembered of a masked line: 1 to 2^32 - 1, or 0 for a line that says nothing.
+    """Hash of a masked line, 1 to 2^32 - 1; 0 for a line whose words have no letter.
+
+    Taken from the text alone, so that it is the same in every process, unlike `hash`.
 
     >>> fold_hash("----------", []), fold_hash("RRC Setup", ["rrc", "setup"]) > 0
     (0, True)

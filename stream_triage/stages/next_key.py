@@ -1,11 +1,12 @@
-"""Keys in, the surprises in their order out: a network that has read passing runs says which key should come next.
+"""Template keys in, those that came where others were likelier out: a network trained on passing runs predicts the next key.
 
-A key, or the end of a source, that is not among the `top_k` likeliest is a surprise (LogGPT: Han et al., "LogGPT: Log
-Anomaly Detection via GPT", IEEE BigData 2023). A key that passing runs do not show is `new` to the plain detector and
-nothing here: it is context for what follows, no more.
+A key, or the end of a source, that is not among the `top_k` likeliest is a surprise (Top-K of LogGPT: Han et al., "LogGPT:
+Log Anomaly Detection via GPT", IEEE BigData 2023). A key that passing runs do not show is `new` to the plain detector. Here
+it is context for the keys after it, and no surprise itself.
 
-A source is read in windows at fixed positions: each scores `stride` keys and reads up to `stride` keys before them. A key is
-so judged by the same 128 to 255 keys before it however the lines came, and what is kept of a source does not grow.
+A source is read in windows at fixed positions. Each scores `stride` keys and reads up to `stride` keys before them, so a key
+is always judged by the same 128 to 255 keys before it, however the lines were cut into batches. The state of a source does
+not grow with its length.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,32 +26,33 @@ __all__ = ["END", "FIRST_KEY", "INPUTS", "MAX_SURPRISES", "OUTPUTS", "START", "U
 START: Final = 0
 END: Final = 1
 UNK: Final = 2
-"""Stands for every key that is not in the vocabulary."""
+"""The number of every key that is not in the vocabulary."""
 FIRST_KEY: Final = 3
 
 INPUTS: Final = ("keys", "targets")
-"""int64 (B, T), int64 (B, S): the keys that are read, and what came after each of the last S of them."""
+"""int64 (B, T) and int64 (B, S): the keys to read, and the key that came after each of the last S of them."""
 OUTPUTS: Final = ("surprisal", "rank", "expected")
-"""float (B, S) in bits, int64 (B, S) likelier keys, int64 (B, S, 3) the likeliest keys: all that is said of each target."""
+"""For each target: its surprisal in bits, float (B, S); how many keys were likelier, int64 (B, S); and the likeliest keys,
+int64 (B, S, 3)."""
 
 MAX_SURPRISES: Final = 64
-"""The strongest that are kept, of a source and of a run; later ones are counted."""
-# Windows that the network reads at once. More are not faster, and their attention no longer fits the cache.
+"""Surprises that are kept of a source, and of a run; weaker ones are only counted."""
+# Windows that the network reads at once. More are not faster, since their attention no longer fits the cache.
 BATCH_WINDOWS: Final = 4
-# Windows that are not full are padded to a multiple of this.
+# Windows that are not full are padded to a multiple of this, so that the network sees few different shapes.
 BUCKET_KEYS: Final = 32
-# Index of a line without text, as the plain detector has it; a line that matches no template is -1.
+# Template index of a line without text. The same number as in the plain detector; a stage does not import another.
 _BLANK: Final = -2
 
 Network = Callable[..., Sequence[NDArray[Any]]]
 
 
 class NextKeyProfile(BaseModel):
-    """What the network's numbers mean and what passing runs show; `next_key.json` of a bundle."""
+    """The vocabulary of the network, and its limits from passing runs; `next_key.json` of a bundle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keys: tuple[str, ...] = Field(min_length=1, description="the vocabulary, in the order of its numbers from 3")
+    keys: tuple[str, ...] = Field(min_length=1, description="the vocabulary: the first key has number 3")
     stride: int = Field(default=128, gt=0, description="keys that a window scores; it reads as many before them")
     top_k: int = Field(gt=0, description="a key is a surprise if at least this many others were likelier")
     surprisal_high: float = Field(gt=0, description="bits a key; the mean of a passing run is hardly ever higher")
@@ -61,20 +63,22 @@ class NextKeyProfile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is said of a run: the mean over `events` keys and ends in bits, beside what passing runs hardly ever exceed.
-
-    `surprises` are sorted by surprisal. Of `count` it holds the strongest, and all ends.
-    """
+    """What the network says about the order of a run's keys."""
 
     mean_surprisal: float
+    """Of all `events`, in bits."""
     events: int
+    """Number of keys and ends that were scored."""
     surprises: list[Surprise]
+    """The strongest ones and all ends, sorted by surprisal."""
     count: int
+    """Number of surprises, including those that are not in `surprises`."""
     surprisal_high: float
+    """Mean surprisal that passing runs hardly ever exceed, in bits."""
 
 
-class _Found(NamedTuple):
-    """One surprise, by numbers of the vocabulary; sorts the strongest first, of equal ones the earliest."""
+class _Scored(NamedTuple):
+    """One surprise, by numbers of the vocabulary. Sorts the strongest first, and the earliest first among equal ones."""
 
     minus_surprisal: float
     number: int
@@ -92,7 +96,7 @@ class _Tally:
         self.bits = 0.0
         self.events = 0
         self.count = 0
-        self.strongest: list[_Found] = []
+        self.strongest: list[_Scored] = []
 
     def copy(self) -> "_Tally":
         other = _Tally()
@@ -102,9 +106,9 @@ class _Tally:
 
 
 class NextKeyState:
-    """Of one source: the keys that may still be read, their line numbers, and the sums of what was scored.
+    """Of one source: the keys that a window may still read, their line numbers, and sums over the keys already scored.
 
-    `keys[0]` stands at `scored - context`; after `advance` there are at most two strides and one of them.
+    After `advance` it holds at most two strides of keys and one more.
     """
 
     __slots__ = ("context", "keys", "numbers", "tally")
@@ -113,12 +117,12 @@ class NextKeyState:
         self.keys: NDArray[np.int32] = np.array([START], dtype=np.int32)
         self.numbers: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.context = 0
-        """How many of `keys` stand before the first whose successor is not yet scored."""
+        """The first `context` keys only serve as context: their successors are scored already."""
         self.tally = _Tally()
 
 
 class _Window(NamedTuple):
-    """The keys it reads, what came after the last of them, and the line numbers of that."""
+    """The keys to read, the targets (what came after each of the last keys), and the line numbers of the targets."""
 
     tally: _Tally
     keys: NDArray[np.int32]
@@ -131,18 +135,26 @@ class _Window(NamedTuple):
 
 
 class NextKey:
-    """`keys` are the bundle's template keys, in the order of their indexes; `network` has INPUTS and OUTPUTS."""
+    """Scores the order of keys with a network that has `INPUTS` and `OUTPUTS`.
+
+    `keys` are the template keys of the bundle, by index.
+
+    Raises:
+        BundleError: The vocabulary has a key that is not among them, or the network gives results of another shape.
+    """
 
     def __init__(self, keys: Sequence[str], profile: NextKeyProfile, network: Network) -> None:
         index = {key: i for i, key in enumerate(keys)}
         stray = [key for key in profile.keys if key not in index]
         if stray:
-            raise BundleError(f"the network of this bundle knows keys that its templates lack ({stray[0]}); rebuild it")
+            raise BundleError(
+                f"next_key.json of this bundle names key {stray[0]}, which templates.json does not have; rebuild the bundle"
+            )
         self.profile = profile
         self._network = network
         self._stride = profile.stride
         self._keys = ("",) * FIRST_KEY + profile.keys
-        # The last place is that of -1, a line without template.
+        # A line without template has index -1, which numpy takes as the last item.
         self._number_of_index = np.full(len(keys) + 1, UNK, dtype=np.int32)
         for number, key in enumerate(profile.keys, FIRST_KEY):
             self._number_of_index[index[key]] = number
@@ -155,39 +167,45 @@ class NextKey:
             return cls(keys, NextKeyProfile.model_validate(profile), network)
         except ValidationError as error:
             raise BundleError(
-                f"the next-key profile of this bundle is not complete ({error.error_count()} faults); rebuild it"
+                f"next_key.json of this bundle has {error.error_count()} invalid field(s); rebuild the bundle"
             ) from None
 
     def _try_network(self) -> None:
-        """A network of a smaller vocabulary cannot read the last key, and one of shorter windows not two strides."""
+        """Reads the last key over two strides: a network for fewer keys or shorter windows fails here and not later."""
         keys = np.full((1, 2 * self._stride), len(self._keys) - 1, dtype=np.int64)
         surprisal, rank, expected = self._network(keys=keys, targets=keys[:, self._stride :])
         if surprisal.shape != rank.shape or surprisal.shape != (1, self._stride) or expected.shape[:2] != rank.shape:
-            raise BundleError("the next-key network of this bundle gives other shapes than it should; rebuild the bundle")
+            raise BundleError(
+                "next_key.onnx of this bundle gives results of another shape than expected; rebuild the bundle"
+            )
 
     def start(self) -> NextKeyState:
+        """The state of a source before its first line."""
         return NextKeyState()
 
     def update(self, state: NextKeyState, indexes: Sequence[int], first_number: int) -> None:
-        """Takes the next lines of a source, by template index, -1 (no template) or -2 (no text); nothing is scored yet."""
+        """Takes the next lines of a source by template index, -1 (no template) or -2 (no text). Scores nothing yet."""
         lines = np.asarray(indexes, dtype=np.int64)
         events = np.flatnonzero(lines != _BLANK)
         state.keys = np.concatenate([state.keys, self._number_of_index[lines[events]]])
         state.numbers = np.concatenate([state.numbers, events + first_number])
 
     def advance(self, states: Iterable[NextKeyState]) -> None:
-        """Scores all full windows of these sources, in batches; of each source only the last keys remain."""
+        """Scores all full windows of these sources in joint batches, and drops the keys that no later window reads."""
         windows = []
         for state in states:
             windows += self._full_windows(state)
         self._score(windows)
 
     def finish(self, states: Mapping[str, NextKeyState], final: bool) -> Order:
-        """All sources so far, in the order of their names; with `final` they also end. Lines may still follow."""
+        """What is said of the run so far. With `final` the ends of the sources are scored too.
+
+        The last, unfinished windows are scored into copies of the sums, so lines may still follow.
+        """
         self.advance(states.values())
         tallies = {source: states[source].tally.copy() for source in sorted(states)}
         self._score([w for source, tally in tallies.items() if (w := self._last_window(states[source], tally, final))])
-        surprises = [self._surprise(source, found) for source, tally in tallies.items() for found in tally.strongest]
+        surprises = [self._surprise(source, one) for source, tally in tallies.items() for one in tally.strongest]
         surprises.sort(key=lambda surprise: -surprise.surprisal)
         ends = [surprise for surprise in surprises if surprise.end]
         strongest = [surprise for surprise in surprises if not surprise.end][:MAX_SURPRISES] + ends
@@ -201,16 +219,16 @@ class NextKey:
         )
 
     def _full_windows(self, state: NextKeyState) -> list[_Window]:
-        """Cuts them off the state: a window is full when the key after its last one is there."""
-        found, stride = [], self._stride
+        """Takes the full windows off the state. A window is full when the key after its last one has come."""
+        windows, stride = [], self._stride
         first, begin = state.context, 0
         while first + stride < len(state.keys):
             after = slice(first + 1, first + stride + 1)
-            found.append(_Window(state.tally, state.keys[begin : first + stride], state.keys[after], state.numbers[after]))
+            windows.append(_Window(state.tally, state.keys[begin : first + stride], state.keys[after], state.numbers[after]))
             begin, first = first, first + stride
         state.context = first - begin
         state.keys, state.numbers = state.keys[begin:].copy(), state.numbers[begin:].copy()
-        return found
+        return windows
 
     def _last_window(self, state: NextKeyState, tally: _Tally, final: bool) -> _Window | None:
         targets, numbers = state.keys[state.context + 1 :], state.numbers[state.context + 1 :]
@@ -220,9 +238,9 @@ class NextKey:
         return _Window(tally, keys, targets, numbers) if len(targets) else None
 
     def _score(self, windows: Sequence[_Window]) -> None:
-        """The first windows of sources, which read nothing before them, go apart from the later ones.
+        """Scores first windows of sources, which have no context, apart from later ones: their shapes differ.
 
-        Where nothing came that the network knows, as in logs of another stack, there is nothing to score.
+        A window without a key that the network knows is skipped, as in logs of another stack.
         """
         windows = [window for window in windows if (window.targets != UNK).any()]
         for context in (0, self._stride):
@@ -231,7 +249,7 @@ class NextKey:
                 self._score_batch(alike[first : first + BATCH_WINDOWS], context)
 
     def _score_batch(self, windows: Sequence[_Window], context: int) -> None:
-        """What pads a window stands behind its keys, where no key looks."""
+        """Pads windows after their keys; attention is causal, so no key sees the padding."""
         longest = max(len(window.targets) for window in windows)
         scored = min(-(-longest // BUCKET_KEYS) * BUCKET_KEYS, self._stride)
         keys = np.full((len(windows), context + scored), START, dtype=np.int64)
@@ -253,34 +271,35 @@ class NextKey:
         surprising = np.flatnonzero(scored & (rank[: len(targets)] >= self.profile.top_k))
         tally.count += len(surprising)
         if len(tally.strongest) >= MAX_SURPRISES:
-            # Most of many surprises need no more than a glance.
+            # In a run full of surprises most are weaker than those already kept: leave them out before making records.
             weakest = -tally.strongest[-1].minus_surprisal
             surprising = surprising[(surprisal[surprising] > weakest) | (targets[surprising] == END)]
-        found = [self._found(window, i, surprisal, rank, expected) for i in surprising.tolist()]
-        if found:
-            # The end is the last that is scored of a source, so nothing is kept in order behind it.
-            ends = [one for one in found if one.key == END]
-            lines = (one for one in (*tally.strongest, *found) if one.key != END)
+        scored_keys = [self._scored(window, i, surprisal, rank, expected) for i in surprising.tolist()]
+        if scored_keys:
+            # The end is kept whatever its surprisal, after the strongest ones. It is the last that is scored of a source, so
+            # `strongest[-1]` above is never an end.
+            ends = [one for one in scored_keys if one.key == END]
+            lines = (one for one in (*tally.strongest, *scored_keys) if one.key != END)
             tally.strongest = nsmallest(MAX_SURPRISES, lines) + ends
 
     @staticmethod
-    def _found(
+    def _scored(
         window: _Window,
         i: int,
         surprisal: NDArray[np.float32],
         rank: NDArray[np.int64],
         expected: NDArray[np.int64],
-    ) -> _Found:
+    ) -> _Scored:
         likelier = tuple(expected[i].tolist())[: int(rank[i])]
-        return _Found(-float(surprisal[i]), int(window.numbers[i]), int(window.targets[i]), int(rank[i]), likelier)
+        return _Scored(-float(surprisal[i]), int(window.numbers[i]), int(window.targets[i]), int(rank[i]), likelier)
 
-    def _surprise(self, source: str, found: _Found) -> Surprise:
+    def _surprise(self, source: str, scored: _Scored) -> Surprise:
         return Surprise(
             source=source,
-            number=found.number or None,
-            key=self._keys[found.key],
-            rank=found.rank,
-            expected=tuple(self._keys[number] for number in found.expected),
-            surprisal=-found.minus_surprisal,
-            end=found.key == END,
+            number=scored.number or None,
+            key=self._keys[scored.key],
+            rank=scored.rank,
+            expected=tuple(self._keys[number] for number in scored.expected),
+            surprisal=-scored.minus_surprisal,
+            end=scored.key == END,
         )

@@ -1,4 +1,4 @@
-"""Redacted lines in, findings of hand-written rules out: what an engineer knows for sure, beside the model.
+"""Redacted lines in, matches of hand-written rules out: what an engineer knows for certain, beside the model.
 
 A rules file is TOML:
 
@@ -9,9 +9,9 @@ A rules file is TOML:
     veto = true
     note = "the tester had no licence for this many UEs"
 
-A rule counts once per run. `weight` is added to the log-odds of its label (2.2 makes it 9 times as likely); `veto` sets
-the label whatever the model says; with neither, the rule tells the `cause` of verdicts that have its label. `test_case` and
-`source` limit a rule, as shell patterns. A bundle may carry rules of its own, in the same form.
+A rule counts once per run. `weight` is added to the log-odds of its label (2.2 makes it 9 times as likely). `veto` sets the
+label whatever the model says. With neither of them, the rule states the `cause` of verdicts that have its label. `test_case`
+and `source` limit a rule by shell patterns. A bundle may contain rules too, in the same form.
 """
 
 import re
@@ -19,21 +19,23 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stream_triage.errors import SettingsError
 
-__all__ = ["RULES_NAME", "Rule", "RuleHit", "RuleState", "Rules"]
+__all__ = ["RULES_NAME", "HandRule", "RuleHit", "RuleState", "Rules"]
 
 RULES_NAME = "rules.toml"
-"""The file of a bundle that holds rules of its own."""
+"""Name of the file of rules in a bundle."""
 
-TEST_CASE_HEADER = "test.case.name"
+TEST_CASE_HEADER: Final = "test.case.name"
 
 
-class Rule(BaseModel):
+class HandRule(BaseModel):
+    """One `[[rule]]` of a rules file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
@@ -55,32 +57,34 @@ class Rule(BaseModel):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
+            raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Rule":
+    def _says_something(self) -> "HandRule":
         if self.veto and self.weight is not None:
-            raise ValueError("needs either a weight or veto = true")
+            raise ValueError("has both a weight and veto = true; remove one")
         if not self.veto and self.weight is None and self.cause is None:
             raise ValueError("needs a weight, veto = true or a cause")
         return self
 
     @property
     def decides(self) -> bool:
-        """Has a say in the label; the others tell a cause alone."""
+        """Whether it has a say in the label; other rules only state a cause."""
         return self.veto or self.weight is not None
 
 
 class RuleHit(NamedTuple):
-    rule: Rule
+    """A rule that matched: its first line, and how many lines of the run match."""
+
+    rule: HandRule
     source: str
     number: int
     lines: int
 
 
 class RuleState:
-    """Of one source: first line and number of lines of each rule that applies to it."""
+    """Of one source: the rules that apply to it, and the first line and number of matching lines of every rule."""
 
     __slots__ = ("active", "counts", "first_lines")
 
@@ -93,37 +97,37 @@ class RuleState:
 class Rules:
     """The rules of one file, in its order."""
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[HandRule] = ()) -> None:
         self.rules = tuple(rules)
         self._searches = [re.compile(rule.pattern).search for rule in rules]
 
     @classmethod
     def read(cls, path: Path) -> "Rules":
-        """Raises `SettingsError` that names file, rule and fault."""
+        """From a rules file. Raises `SettingsError` that names file, rule and fault."""
         try:
             return cls.parse(path.read_bytes(), path)
         except OSError as error:
             raise SettingsError(f"rules file {path} cannot be read: {error.strerror}") from None
 
     @classmethod
-    def parse(cls, content: bytes, place: Path | str) -> "Rules":
-        """From the content of a rules file; `place` names it in errors."""
+    def parse(cls, content: bytes, path: Path | str) -> "Rules":
+        """From the content of a rules file; `path` is how errors name it."""
         try:
             tables = tomllib.loads(content.decode())
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"rules file {place} is not valid TOML: {error}") from None
+            raise SettingsError(f"rules file {path} is not valid TOML: {error}") from None
         entries = tables.get("rule", [])
         if set(tables) - {"rule"} or not isinstance(entries, list):
-            raise SettingsError(f"rules file {place} may hold [[rule]] tables only")
-        rules = [_read_rule(place, i, entry) for i, entry in enumerate(entries, 1)]
+            raise SettingsError(f"rules file {path} may hold [[rule]] tables only")
+        rules = [_read_rule(path, i, entry) for i, entry in enumerate(entries, 1)]
         names = [rule.name for rule in rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise SettingsError(f"rules file {place} has two rules called {twice[0]!r}; rename one")
+            raise SettingsError(f"rules file {path} has two rules called {twice[0]!r}; rename one")
         return cls(rules)
 
     def before(self, others: "Rules") -> "Rules":
-        """These rules, then the others, but for those of a name that is there already."""
+        """These rules, then the others; of rules with the same name, the first one stays."""
         names = {rule.name for rule in self.rules}
         return Rules([*self.rules, *(rule for rule in others.rules if rule.name not in names)])
 
@@ -134,6 +138,7 @@ class Rules:
                 raise SettingsError(f"rule {rule.name!r} has label {rule.label!r}; the bundle has {', '.join(labels)}")
 
     def start(self, source: str, headers: Mapping[str, str]) -> RuleState:
+        """The state of a source before its first line. Which rules apply is decided here, by the headers so far."""
         test_case = headers.get(TEST_CASE_HEADER, "")
         active = [
             i
@@ -143,6 +148,7 @@ class Rules:
         return RuleState(active, len(self.rules))
 
     def update(self, state: RuleState, lines: Sequence[str], first_number: int) -> None:
+        """Takes the next redacted lines of a source."""
         for i in state.active:
             search = self._searches[i]
             hits = [number for number, line in enumerate(lines, first_number) if search(line)]
@@ -151,22 +157,22 @@ class Rules:
                 state.counts[i] += len(hits)
 
     def finish(self, states: Mapping[str, RuleState]) -> list[RuleHit]:
-        """Rules that matched, in the order of the file, each at its first source by name."""
+        """Rules that matched, in their order; each is quoted from the first source, by name, in which it matched."""
         hits = []
         for i, rule in enumerate(self.rules):
-            found = [(source, state) for source, state in sorted(states.items()) if state.counts[i]]
-            lines = sum(state.counts[i] for _, state in found)
+            matching = [(source, state) for source, state in sorted(states.items()) if state.counts[i]]
+            lines = sum(state.counts[i] for _, state in matching)
             if lines >= rule.times:
-                source, state = found[0]
+                source, state = matching[0]
                 hits.append(RuleHit(rule, source, state.first_lines[i], lines))
         return hits
 
 
-def _read_rule(place: Path | str, position: int, entry: object) -> Rule:
+def _read_rule(path: Path | str, position: int, entry: object) -> HandRule:
     try:
-        return Rule.model_validate(entry)
+        return HandRule.model_validate(entry)
     except ValidationError as error:
         name = entry.get("name", f"number {position}") if isinstance(entry, dict) else f"number {position}"
         first = error.errors(include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"rules file {place}, rule {name}: {field + ': ' if field else ''}{first['msg']}") from None
+        raise SettingsError(f"rules file {path}, rule {name}: {field + ': ' if field else ''}{first['msg']}") from None

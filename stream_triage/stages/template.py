@@ -1,8 +1,11 @@
-"""Template view of masked lines in, template keys out; the set is mined once, frozen, and never learns while serving.
+"""Key texts of masked lines in, template keys out. Templates are mined in training and frozen; serving never learns.
 
-Mining: lines are cut into words at separators, lines with equal separators form a group, drain3 clusters each group
-(He et al., "Drain: an online log parsing approach with fixed depth tree", ICWS 2017), and two passes correct its
-clusters by how many values a variable position shows. Matching is a few dictionary look-ups and needs no drain3.
+A frozen set makes keys comparable: a line has the same key in every run and process, and detectors, alerts and stored
+verdicts rely on that. Drain as published goes on learning, so its clusters depend on what came before.
+
+Mining cuts lines into words at separators. Lines with equal separators form a group, and drain3 clusters each group (He et
+al., "Drain: an online log parsing approach with fixed depth tree", ICWS 2017). Two passes correct its clusters by how many
+values a variable position shows. What that gives is in training/results/parsing.md. Matching is a few dictionary look-ups.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ Words: TypeAlias = tuple[str, ...]
 Separators: TypeAlias = tuple[str, ...]
 Cluster: TypeAlias = list[Words]
 
-# Where lines are cut. Punctuation is cut off one character at a time: `()` then holds an empty word and can match
-# `(<*>)`. A lone number in parentheses stays with the word before it: `LOCAL(<num>)` is one word, as an address is.
+# Where lines are cut. Punctuation is cut off one character at a time: `()` then contains an empty word and can match
+# `(<*>)`. A single number in parentheses stays with the word before it: `LOCAL(<num>)` is one word, as an address is.
 _SEPARATOR: Final = re.compile(r"( = |\.{3,} ?|[,;:]? |\((?!<num>\))|(?<!\(<num>)\)|[=,;:\[\]{}\"'|])")
 
 # What a word looks like.
@@ -43,7 +46,7 @@ _NAME: Final = re.compile(
 _INSTANCE: Final = re.compile(r"([a-z].*?)\d+\W*")  # eth0, node-12: one of several, unlike T310 and SIB1
 _CAPITALS: Final = re.compile(r"[A-Z][A-Z_]{3,}[-.!?]*")
 _CODE: Final = re.compile(r"-?\d+|0[xX][0-9a-fA-F]+")  # a number that masking kept
-# Words that tell how something went stay apart even as values; others of a kind are worth no template of their own.
+# Words for an outcome stay apart even as values. Interchangeable ones are worth no template of their own.
 _OUTCOME: Final = re.compile(
     r"(?i)n?ok|ko|pass(?:ed)?|fail(?:ed|ure)?|success(?:ful)?|succeeded|error|timeout|aborted|abort"
 )
@@ -52,7 +55,7 @@ _SOURCE_FILE: Final = re.compile(
     r".*\.(?:[ch]|cc|hh|cpp|hpp|cxx|py|js|ts|go|rs|java|kt|rb|pl|sh|lua|cs|php|so|ko|log|xml|json|ya?ml|txt|conf|cfg)"
 )
 
-# What the word before announces: a reason (values stay apart), an identity (they vary), a kind of message (not a value).
+# What the word before a value announces: a reason (values stay apart), an identity (values vary), a kind of message.
 _REASON: Final = re.compile(r"(?i).*(?:cause|code|errno)|reason|error|err|rc|ret|status|signal|state|result|assertion")
 _IDENTITY: Final = re.compile(r"(?i)user(?:name)?|login|host(?:name)?|name|tag")
 _TELLING: Final = re.compile(r"(?i)msg|message|event|action|type|cmd|command|op|kind|method|level")
@@ -62,8 +65,8 @@ _TELLING: Final = re.compile(r"(?i)msg|message|event|action|type|cmd|command|op|
 class DrainSettings:
     """How templates are mined. The defaults are used for every log; training/results/parsing.md shows what they give.
 
-    `similarity` and `depth` are Drain's. The counts are ours: where lines differ in one word, up to so many different
-    words there are taken for constants and each gets its own template; more, and the word is a variable `<*>`.
+    `similarity` and `depth` are those of Drain. The counts are our own: if lines differ in one word, up to so many different
+    words in that position are constants, each with its own template. With more of them, the word is a variable, `<*>`.
     """
 
     similarity: float = 0.5
@@ -77,17 +80,17 @@ class DrainSettings:
     instance_values: int = 3
     """Numbered names of different stems (eth0, wlan0); of one stem (eth0, eth1) they always vary."""
     mixed_values: int = 2
-    """Names seen in the place of numbers, addresses and the like."""
+    """Names in a position that also shows numbers, addresses and the like."""
     reason_values: int = 64
     """Codes, and whatever follows a word like cause, error, status."""
     mute_values: int = 200
-    """Names of functions and keys, and lines with no other telling word."""
+    """Names of functions and keys, and names in lines without any other name."""
     max_words: int = 128
-    """A line counts up to here; the rest of it is one `<rest>`."""
+    """Words of a line that are compared; what follows them is one `<rest>`."""
 
 
 class Templates:
-    """A frozen set of templates with the key of each."""
+    """A frozen set of templates, with a key and the number of training lines of each."""
 
     def __init__(
         self, templates: Sequence[str], counts: Sequence[int], settings: DrainSettings, masking_version: int = 0
@@ -106,10 +109,10 @@ class Templates:
 
     @classmethod
     def fit(cls, key_texts: Iterable[str], settings: DrainSettings | None = None, masking_version: int = 0) -> Templates:
-        """Mine the templates of all lines and freeze them.
+        """Mines the templates of all lines and freezes them.
 
-        Order does not matter: distinct lines are sorted first. `masking_version` (0: not stated) is stored with the
-        set so that a reader can refuse text masked otherwise. Costs about 0.15 ms a distinct line.
+        The order of lines does not matter, since distinct lines are sorted first. `masking_version` (0: not stated) is
+        stored with the set, so that it is not used on text masked otherwise. Costs about 0.15 ms a distinct line.
         """
         settings = settings or DrainSettings()
         lines = Counter(_canonical(text) for text in key_texts)
@@ -118,35 +121,35 @@ class Templates:
         counts: Counter[int] = Counter()
         for line, count in lines.items():
             counts[index.find(line)] += count
-        used = [i for i in range(len(mined)) if counts[i]]  # the rest are shadowed by more special ones
+        used = [i for i in range(len(mined)) if counts[i]]  # other templates match nothing before these do
         return cls([mined[i] for i in used], [counts[i] for i in used], settings, masking_version)
 
     def match(self, key_text: str) -> int:
-        """The position of the line's template in `templates`, or -1.
+        """The index of the line's template in `templates`, or -1.
 
-        A template matches if it has the line's separators and every word is equal or `<*>`. Of several the one with the
-        fewest `<*>` wins, then the one whose `<*>` begin further right.
+        A template matches if it has the separators of the line, and each of its words is equal or `<*>`. Of several, the one
+        with the fewest `<*>` wins, then the one whose `<*>` begin further right.
         """
         return self._index.find(_canonical(key_text))
 
     def match_many(self, key_texts: Iterable[str]) -> list[int]:
-        """`match` of each, in order; an equal text is looked up once."""
+        """`match` of each text, in order; equal texts are looked up once."""
         memo: dict[str, int] = {}
-        found = []
+        indexes = []
         for text in key_texts:
-            position = memo.get(text)
-            if position is None:
-                position = memo[text] = self.match(text)
-            found.append(position)
-        return found
+            index = memo.get(text)
+            if index is None:
+                index = memo[text] = self.match(text)
+            indexes.append(index)
+        return indexes
 
     def new_key(self, key_text: str) -> str:
-        """The key of a line that matches nothing: "new:" and the hash of its masked words."""
+        """The key of a line that matches no template: "new:" and the hash of its words."""
         separators, words = _cut(_canonical(key_text), self.settings.max_words)
         return NEW_PREFIX + template_key(_joined(separators, words))
 
     def to_json(self) -> str:
-        """Our own format, readable and diffable: one template a line with its key and count of training lines."""
+        """As JSON with one template a line, so that versions can be compared as text."""
         head = {
             "format_version": FORMAT_VERSION,
             "masking_version": self.masking_version,
@@ -160,17 +163,18 @@ class Templates:
 
     @classmethod
     def from_json(cls, text: str, masking_version: int | None = None) -> Templates:
-        """Read what `to_json` wrote.
+        """Reads what `to_json` wrote.
 
-        Raises `BundleError` if it is damaged, of another format, if a key is not the hash of its template, or if
-        `masking_version` is given and differs.
+        Raises:
+            BundleError: The text is damaged or of another format, a key is not the hash of its template, or
+                `masking_version` is given and differs.
         """
         try:
             return cls._read(json.loads(text), masking_version)
         except (ValueError, KeyError, TypeError) as error:
             raise BundleError(
                 f"templates.json cannot be read ({error!r}); restore it from the bundle's source "
-                "or write it anew with training/fit/templates.py"
+                "or write it again with training/fit/templates.py"
             ) from error
 
     @classmethod
@@ -178,7 +182,7 @@ class Templates:
         if data["format_version"] != FORMAT_VERSION:
             raise BundleError(
                 f"templates.json has format {data['format_version']}, this version reads {FORMAT_VERSION}; "
-                "install the matching version or write it anew with training/fit/templates.py"
+                "install the matching version or write it again with training/fit/templates.py"
             )
         if masking_version is not None and data["masking_version"] != masking_version:
             raise BundleError(
@@ -189,8 +193,8 @@ class Templates:
         for row in rows:
             if row["key"] != template_key(row["template"]):
                 raise BundleError(
-                    f"templates.json: key {row['key']} is not the hash of its template {row['template']!r}; the file was "
-                    "changed, restore it from the bundle's source"
+                    f"templates.json was changed: key {row['key']} is not the hash of its template {row['template']!r}; "
+                    "restore the file from the bundle's source"
                 )
         return cls(
             [str(row["template"]) for row in rows],
@@ -213,7 +217,7 @@ def _canonical(text: str) -> str:
 
 
 def _cut(text: str, max_words: int) -> tuple[Separators, Words]:
-    """Words and the separators between them; joined in turn they give the text again, up to `max_words`."""
+    """The separators and the words between them; joined in turn they are the text again, up to `max_words`."""
     parts = _SEPARATOR.split(text, max_words)
     if len(parts) > 2 * max_words:
         parts[-1] = REST
@@ -228,18 +232,18 @@ def _joined(separators: Separators, words: Words) -> str:
 
 
 class _Index:
-    """Templates by separators, then by the positions of their wildcards, then by their constant words."""
+    """Templates by separators, then by the positions of their constant words, then by these words."""
 
     def __init__(self, templates: Sequence[str], max_words: int) -> None:
         self._max_words = max_words
         self._groups: dict[Separators, list[tuple[tuple[int, ...], dict[Words, int]]]] = {}
-        found: dict[Separators, dict[tuple[int, ...], dict[Words, int]]] = defaultdict(lambda: defaultdict(dict))
+        grouped: dict[Separators, dict[tuple[int, ...], dict[Words, int]]] = defaultdict(lambda: defaultdict(dict))
         for number, template in enumerate(templates):
             separators, words = _cut(template, max_words)
             constants = tuple(i for i, word in enumerate(words) if word != WILDCARD)
-            found[separators][constants][tuple(words[i] for i in constants)] = number
-        for separators, by_constants in found.items():
-            # Most constants first; of equally many, those that lie further left.
+            grouped[separators][constants][tuple(words[i] for i in constants)] = number
+        for separators, by_constants in grouped.items():
+            # Most constants first; of equally many, those further left.
             self._groups[separators] = sorted(by_constants.items(), key=lambda item: (-len(item[0]), item[0]))
 
     def find(self, text: str) -> int:
@@ -255,13 +259,14 @@ class _Index:
 
 
 class _GroupDrain(Drain):  # type: ignore[misc]  # drain3 has no annotations
-    """Drain over lines that are words already, given joined by a character no word holds."""
+    """Drain over lines that are cut into words already, joined by a character that no word contains."""
 
     def get_content_as_tokens(self, content: str) -> list[str]:
+        """The words, as they were cut."""
         return content.split("\n")
 
     def get_seq_distance(self, seq1: Words, seq2: Words, include_params: bool) -> tuple[float, int]:
-        """Drain's similarity over the words that tell something: equal markers and empty words are left out."""
+        """Drain's similarity, over words that say something: equal markers and empty words are left out."""
         equal = compared = wildcards = 0
         for word, other in zip(seq1, seq2, strict=True):
             if word == WILDCARD:
@@ -300,15 +305,18 @@ class _Group:
     def clusters(self, members: Sequence[Words]) -> list[Cluster]:
         """Drain's clusters; the values of `key=value` do not take part in the comparison."""
         drain = _GroupDrain(depth=self._settings.depth, sim_th=self._settings.similarity, max_children=10_000)
-        found: dict[int, Cluster] = defaultdict(list)
+        clusters: dict[int, Cluster] = defaultdict(list)
         for words in members:
             seen = ["<value>" if self._kind(words, i) == "value" else word for i, word in enumerate(words)]
             cluster, _ = drain.add_log_message("\n".join(seen))
-            found[cluster.cluster_id].append(words)
-        return list(found.values())
+            clusters[cluster.cluster_id].append(words)
+        return list(clusters.values())
 
     def split(self, cluster: Cluster) -> list[Cluster]:
-        """Undo generalisation over few names: `slot <num> is UPLINK` and `… DOWNLINK` are two messages."""
+        """Undoes generalisation over few names: `slot <num> is UPLINK` and `… DOWNLINK` are two messages.
+
+        Splits at the position with the fewest constants first, and each part again.
+        """
         values = [set(column) for column in zip(*cluster, strict=True)]
         mute = not any(len(seen) == 1 and _tells(*seen) for seen in values)
         candidates = []
@@ -325,7 +333,7 @@ class _Group:
         return [piece for part in parts.values() for piece in self.split(part)]
 
     def merged(self, clusters: list[Cluster]) -> list[Cluster]:
-        """Join clusters that differ in one position only, except those whose word there is a constant."""
+        """Joins clusters that differ in one position only, except those whose word there is a constant."""
         for position in range(len(self._separators) + 1):
             by_others: dict[Words, list[Cluster]] = defaultdict(list)
             for cluster in clusters:
@@ -349,7 +357,7 @@ class _Group:
         return [*kept, pool] if pool else kept
 
     def _apart(self, words: Words, position: int, values: set[str], mute: bool) -> set[str]:
-        """Which of the values seen at a position are constants; `mute`: nothing else in the line tells what it is about."""
+        """Which of the values of a position are constants. `mute`: no other word of the line says what it is about."""
         settings = self._settings
         kind = self._kind(words, position)
         few = len(values) <= settings.reason_values
@@ -372,7 +380,7 @@ class _Group:
         if all(_CAPITALS.fullmatch(value) for value in values):
             return values if len(values) <= settings.capital_values else set()
         if len(names) < len(values):
-            # Beside addresses and ids, a dotted name is a host and LOCAL(<num>) is one of them too.
+            # Among addresses and ids, a dotted name is a host, and LOCAL(<num>) is an address too.
             names = {name for name in names if not name.endswith(")") and ("." not in name or _SOURCE_FILE.fullmatch(name))}
             limit = settings.mixed_values
         elif any(instances := [_INSTANCE.fullmatch(name) for name in names]):
@@ -381,7 +389,7 @@ class _Group:
         return names if len(names) <= limit else set()
 
     def _kind(self, words: Words, position: int) -> str:
-        """What a word is by its neighbours: a "name" (function, key), a "reason", a "value", or just a "word"."""
+        """What a word is, by its neighbours: a "name" (function, key), a "reason", a "value", or a plain "word"."""
         after = self._separators[position] if position < len(self._separators) else ""
         if after in ("=", "("):
             return "name"
@@ -404,5 +412,5 @@ def _is_host(word: str) -> bool:
 
 
 def _tells(word: str) -> bool:
-    """Whether the word is a name, not a number, id, marker or punctuation."""
+    """Whether the word is a name, and no number, id, marker or punctuation."""
     return word[:1].isalpha() and _NAME.fullmatch(word) is not None

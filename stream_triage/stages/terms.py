@@ -1,19 +1,20 @@
-"""Words of folded lines in, label scores out, with the exact share of every line in them.
+"""Words of folded lines in, label scores with the exact share of every line in them out.
 
-The model is binary TF-IDF with multinomial logistic regression: a run has a term (a word, or two neighbouring words of one
-line) or has it not, and the score of a label is its bias plus the weights of the terms the run has; the inverse document
-frequency is folded into the weights when training. Presence instead of counts makes the score additive over lines, so a
-line's share is exact, the state is small, and the length of a run does not matter by itself.
+The model is binary TF-IDF with multinomial logistic regression. A run has a term (a word, or two neighbouring words of one
+line) or does not have it, and the score of a label is its bias plus the weights of the terms that the run has. Training
+multiplies the inverse document frequency into the weights. Presence, unlike counts, makes the score additive over lines: the
+share of a line is exact, the state is small, and the length of a run does not count by itself. Counts gave no better
+macro-F1 (training/LOG.md, 2026-11-22).
 
-Shares are told against a run of the rival label (the passing label, or the runner-up where the run passed): with p the
-share of the rival's training runs that have a term, a term that came counts (1 - p) times its weight and one that did not
-come counts -p times. What all runs print thus weighs nothing, and an expected line that never came weighs.
+Evidence compares a run with runs of the rival label (the passing label, or the runner-up if the run passed). With p the
+share of the rival's training runs that have a term, a term that came counts (1 - p) times its weight, and one that did not
+come counts -p times. So what all runs print weighs nothing, and an expected line that never came weighs something.
 """
 
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from stream_triage.records import Explanation, LineShare
 
 __all__ = ["TermClassifier", "TermState", "line_terms"]
 
-# Words of a line beyond this are not looked at; a 64 KiB line has about ten thousand and says no more for it.
-MAX_WORDS = 512
+# Words of a line beyond this are ignored: a line of 64 KiB has about ten thousand, and they say no more.
+MAX_WORDS: Final = 512
 
 
 def line_terms(words: Sequence[str]) -> list[str]:
@@ -38,7 +39,7 @@ def line_terms(words: Sequence[str]) -> list[str]:
 
 
 class TermState:
-    """Of one source: which terms came, and in which line first."""
+    """Of one source: a flag for each term of the vocabulary, and each term that came with its first line."""
 
     __slots__ = ("lines", "seen", "terms")
 
@@ -49,16 +50,26 @@ class TermState:
 
 
 class TermClassifier:
-    """Weights of one bundle, V terms and L labels.
+    """Weights of one bundle, for V terms and L labels.
 
-    `weights` and `frequencies` have shape (L, V), `bias` (L,); `frequencies` holds the share of each label's training runs
-    that have the term; `expected_terms` maps the keys every passing run shows to the terms of their lines.
+    Args:
+        labels: Names of the labels.
+        terms: The vocabulary.
+        weights: Of each label and term, shape (L, V).
+        bias: Of each label, shape (L,).
+        frequencies: Share of each label's training runs that have the term, shape (L, V).
+        expected_terms: Key that every passing run shows, to the terms (indexes) of its lines.
+        temperature: Divides the scores, to calibrate them.
+
+    Raises:
+        BundleError: The shapes do not fit the labels and terms.
     """
 
     def __init__(
         self,
         labels: Sequence[str],
         terms: Sequence[str],
+        *,
         weights: NDArray[np.float32],
         bias: NDArray[np.float32],
         frequencies: NDArray[np.float32],
@@ -83,11 +94,11 @@ class TermClassifier:
             return cls(
                 labels,
                 vocabulary["terms"],
-                arrays["weights"],
-                arrays["bias"],
-                arrays["frequencies"],
-                vocabulary["expected_terms"],
-                vocabulary["temperature"],
+                weights=arrays["weights"],
+                bias=arrays["bias"],
+                frequencies=arrays["frequencies"],
+                expected_terms=vocabulary["expected_terms"],
+                temperature=vocabulary["temperature"],
             )
         except (KeyError, TypeError) as error:
             raise BundleError(f"the term classifier of this bundle is incomplete ({error}); rebuild the bundle") from None
@@ -98,14 +109,15 @@ class TermClassifier:
         return tuple(index[term] for term in line_terms(words) if term in index)
 
     def read(self, masked: Sequence[str], words: Sequence[Sequence[str]]) -> list[tuple[int, ...]]:
-        """Known terms of each line."""
+        """Known terms of each line, as indexes; only `words` are used."""
         return [self.term_indexes(of_line) for of_line in words]
 
     def start(self) -> TermState:
+        """The state of a source before its first line."""
         return TermState(len(self._term_index))
 
     def update(self, state: TermState, terms: Iterable[Sequence[int]], numbers: Iterable[int]) -> None:
-        """Takes folded lines, in order: the term indexes of each, and its number."""
+        """Takes the next folded lines of a source: the term indexes of each, and its number."""
         seen = state.seen
         for line, number in zip(terms, numbers, strict=True):
             for term in line:
@@ -141,12 +153,12 @@ class TermClassifier:
         return total
 
     def _line_shares(self, states: Mapping[str, TermState], shares: NDArray[np.float64]) -> list[LineShare]:
-        found = []
+        lines = []
         for source, state in sorted(states.items()):
             numbers, position = np.unique(np.asarray(state.lines, dtype=np.int64), return_inverse=True)
             weights = np.bincount(position, weights=shares[np.asarray(state.terms, dtype=np.intp)], minlength=len(numbers))
-            found += [LineShare(source, int(n), float(w)) for n, w in zip(numbers, weights, strict=True)]
-        return found
+            lines += [LineShare(source, int(n), float(w)) for n, w in zip(numbers, weights, strict=True)]
+        return lines
 
     def _missing_shares(self, stayed_away: NDArray[np.float64], missing: Collection[str]) -> dict[str, float]:
         """A term that several missing keys would have brought is shared among them evenly."""

@@ -1,7 +1,10 @@
-"""Scores, rule hits and what is known of the input in; label, probabilities and doubts out."""
+"""Scores, matches of rules and what is known about the input in; label, probabilities and doubts out.
+
+Every doubt is a reason why a verdict needs a review.
+"""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +13,12 @@ from stream_triage.records import Repairs
 
 __all__ = ["Decision", "RuleVote", "decide", "input_doubts", "softmax"]
 
-# Share of lines with characters that had to be replaced above which the text itself is in doubt.
-DAMAGED_LINE_SHARE = 0.01
+# The text itself is in doubt if more characters than this share of the lines had to be replaced.
+DAMAGED_LINE_SHARE: Final = 0.01
 
 
 class RuleVote(NamedTuple):
-    """What one hand-written rule that matched says."""
+    """A hand-written rule that matched: its label (an index), and what it does to it."""
 
     name: str
     label: int
@@ -25,15 +28,19 @@ class RuleVote(NamedTuple):
 
 
 class Decision(NamedTuple):
+    """The label of a run and its rival, the label that evidence is weighed against (indexes of labels)."""
+
     label: int
     rival: int
     confidence: float
     probabilities: NDArray[np.float64]
+    """Of all labels, shape (L,)."""
     doubts: list[str]
     cause: Literal["product", "environment", "script"] | None
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities, shape (L,), from log-odds; exact for scores of any size."""
     exponentials = np.exp(scores - scores.max())
     return np.asarray(exponentials / exponentials.sum())
 
@@ -41,8 +48,9 @@ def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int, review_below: float) -> Decision:
     """Label from calibrated log-odds `scores`, shape (L,), and the rules that matched.
 
-    A veto sets the label, with confidence 1; where vetoes disagree, the first in the file wins and the run needs a review.
-    The rival is the label that evidence speaks against: the passing one, or the runner-up of a passing run.
+    A veto sets the label, with confidence 1. If vetoes disagree, the first one in the rules wins, and that is a doubt. The
+    rival is the passing label, or the runner-up of a passing run. The cause is that of the first rule which has the label of
+    the decision and states one.
     """
     scores = scores.copy()
     for vote in votes:
@@ -61,7 +69,7 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
 
 
 def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], review_below_known: float) -> list[str]:
-    """Reasons in the input, not in the model, why a verdict needs a review; `lines` counts lines with text."""
+    """Doubts that lie in the input, not in the model; `lines` is the number of lines with text."""
     if not lines:
         return ["the run has no text"]
     doubts = []

@@ -1,13 +1,13 @@
-"""A run that is sent through the whole path to prove it alive: topic, worker, sinks.
+"""A run that is sent through the whole path to check it: topic, worker, sinks.
 
-What its verdict must be is known, since the same text is judged here. Statistics and alerts leave it out, by the name of its
+Its verdict is known in advance, since the same text is judged here. Statistics and alerts leave it out, by the name of its
 test case.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from stream_triage.clients.kafka import Broker, Outgoing
+from stream_triage.clients.broker import Broker, Outgoing
 from stream_triage.clock import Clock
 from stream_triage.errors import StoreError
 from stream_triage.records import CANARY, Verdict
@@ -15,7 +15,7 @@ from stream_triage.records import CANARY, Verdict
 __all__ = ["TEXT", "Look", "Sighting", "looked_for", "same", "send"]
 
 POLL_SECONDS: Final = 0.5
-# Some lines of which any bundle says something.
+# Lines of a TM500 log; every bundle gives some verdict on them.
 TEXT: Final = b"""\
 01/01/26 00:00:00:000\t#$$CONNECT
 01/01/26 00:00:00:020\tC: CONNECT 0x00 ok
@@ -26,11 +26,11 @@ TEXT: Final = b"""\
 """
 
 Look = Callable[[], Verdict | None]
-"""The verdict of the run, once it is there."""
+"""Looks for the verdict of the run in one sink; None if it is not there yet."""
 
 
 class Sighting(NamedTuple):
-    """In one place: the verdict and how long it took, or none in all that time."""
+    """The verdict in one sink and how long it took; no verdict if it did not come in time."""
 
     place: str
     seconds: float
@@ -38,13 +38,14 @@ class Sighting(NamedTuple):
 
 
 def send(broker: Broker, topic: str, run_id: str) -> None:
+    """Sends the run, as one message. Raises `StoreError` when the topic does not take it."""
     headers = (("test.case.name", CANARY.encode()), ("seq", b"0"), ("end", b"1"))
     if broker.send([Outgoing(topic, run_id.encode(), TEXT, headers)]):
         raise StoreError(f"the topic {topic} takes no message of {len(TEXT)} bytes; raise its max.message.bytes")
 
 
 def looked_for(places: Mapping[str, Look], patience_seconds: float, clock: Clock) -> Iterator[Sighting]:
-    """Each place once, when the verdict is there or patience ends."""
+    """Looks in all sinks, named by the keys, until each has the verdict or `patience_seconds` are over; yields each once."""
     began, left = clock.monotonic(), dict(places)
     while left:
         for place, look in list(left.items()):
@@ -56,11 +57,14 @@ def looked_for(places: Mapping[str, Look], patience_seconds: float, clock: Clock
             clock.sleep(POLL_SECONDS)
 
 
-def same(found: Verdict, expected: Verdict) -> bool:
-    """In label and evidence, by the same bundle; numbers differ in their last digits between machines."""
+def same(seen: Verdict, expected: Verdict) -> bool:
+    """Whether label and evidence are equal, and come from the same bundle.
 
-    def told(verdict: Verdict) -> tuple[object, ...]:
+    Numbers are not compared: their last digits differ between machines.
+    """
+
+    def statement(verdict: Verdict) -> tuple[object, ...]:
         evidence = [(item.kind, item.source, item.number, item.key, item.rule) for item in verdict.evidence]
         return verdict.label, verdict.needs_review, verdict.bundle, verdict.bundle_version, evidence
 
-    return told(found) == told(expected)
+    return statement(seen) == statement(expected)

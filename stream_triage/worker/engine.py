@@ -2,9 +2,15 @@
 
     records → runs of each partition → intake (open runs, models, verdicts) → sinks → positions that may be committed
 
-The order of `flush` is the guarantee: first what was refused, then which runs are over, then their verdicts, and only then
-does the position move that a worker starts from after a crash. It always lies before the first message of every run without
-a durable verdict, so the log itself is the state of open runs, and nothing of it is written anywhere else.
+The order of `flush` is the guarantee that each run gets one final verdict, whatever dies in between:
+
+1. Dead letters. Once the position has passed a rejected message, its dead letter is all that is left of it.
+2. Run log: which runs have ended, and where. A worker that reads a run again ends it there, so the log must have the end of
+   a run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would
+   get a second, different verdict.
+3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
+4. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
+   verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
 """
 
 import threading
@@ -19,17 +25,23 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
-from stream_triage.worker.runs import Item, PartitionRuns, RunRules, refused
+from stream_triage.worker.messages import as_dead_letter
+from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
 _HOUR_SECONDS = 3600.0
-# Stands for no run in the run log: what was refused before its offset is kept and was counted. No message has this key.
+# Key of an entry of the run log that is not a run: up to its offset, rejected messages of the partition were counted. No
+# message has this key.
 _COUNTED = ""
 
 
 class Engine:
-    """Takes the messages of the partitions it is given. For one thread, but for `interrupt`."""
+    """Takes the messages of the partitions that it is given, and judges their runs.
+
+    For one thread, except `interrupt`, `positions` and `errors`. `dead_per_hour` is how many messages may be rejected within
+    an hour before `flush` raises: a sender that is set up wrongly must not fill the topic of dead letters unnoticed.
+    """
 
     def __init__(
         self,
@@ -38,6 +50,7 @@ class Engine:
         *,
         run_log: RunLog,
         dead_letters: DeadLetters,
+        rejected: deque[DeadLetter] | None = None,
         rules: RunRules | None = None,
         dead_per_hour: int = 1000,
         clock: Clock | None = None,
@@ -46,21 +59,31 @@ class Engine:
         owner: Callable[[Verdict], str | None] = lambda verdict: None,
         live: Live | None = None,
     ) -> None:
+        """See `Intake` for `on_verdict`, `on_problem`, `owner` and `live`.
+
+        `rejected` is where sinks, which exist before the engine, put documents that their server rejects during a flush.
+        """
         self._run_log = run_log
         self._dead_letters = dead_letters
+        self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
         self._partitions: dict[int, PartitionRuns] = {}
-        self._counted_before: dict[int, int] = {}
-        self._refusing: set[int] = set()
-        self._refused: deque[float] = deque()
-        self._last_refused = ""
-        self._texts: dict[str, dict[str, list[bytes]]] = {}
-        self._ends: deque[tuple[int, RunEnd]] = deque()
+        self._counted_up_to: dict[int, int] = {}
+        """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
+        self._newly_rejecting: set[int] = set()
+        """Partitions of which messages were rejected since the last flush."""
+        self._rejection_times: deque[float] = deque()
+        self._last_rejection = ""
+        self._unfed: dict[str, dict[str, list[bytes]]] = {}
+        """By run and source, text that the intake has not got yet."""
+        self._unjudged: deque[tuple[int, RunEnd]] = deque()
+        """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
         self._unflushed = False
+        """Something was put into the run log or the dead letters."""
         self._failure = ""
-        self._safe: dict[int, int] = {}
+        self._durable_positions: dict[int, int] = {}
         self._interrupted = threading.Event()
         self._intake = Intake(
             triage,
@@ -69,38 +92,41 @@ class Engine:
             on_verdict=on_verdict,
             on_problem=on_problem,
             on_given_up=self._give_up,
-            flushes=False,
-            # A full disk passes and is no reason to lose a run; the worker stops and reads it again.
+            flushes=False,  # when verdicts may be written is decided here, see above
+            # A full disk passes and is no reason to lose a run: the worker stops, and the next one reads the run again. An
+            # internal error would come again each time, so it costs the run.
             costs_run=lambda error: not isinstance(error, StoreError),
             owner=owner,
             live=live,
         )
         self.errors: list[str] = []
-        """What kept the last `flush` from succeeding."""
+        """Why the last `flush` did not succeed."""
 
     @property
     def positions(self) -> dict[int, int]:
-        """By partition, the offset to commit."""
-        return dict(self._safe)
+        """By partition, the offset that may be committed."""
+        return dict(self._durable_positions)
 
     @property
     def taken(self) -> dict[int, int]:
-        """By partition, the offset behind the last message taken."""
+        """By partition, the offset after the last message taken."""
         return {number: runs.next_offset for number, runs in self._partitions.items()}
 
     @property
     def open_runs(self) -> int:
+        """How many runs are open, over all partitions."""
         return sum(len(runs.run_ids) for runs in self._partitions.values())
 
     def interrupt(self) -> None:
-        """Makes `handle` return before its next message; from any thread, until `revoke`."""
+        """Makes `handle` return before its next message; from any thread, in force until `revoke`."""
         self._interrupted.set()
 
     def handle(self, records: Iterable[Record]) -> None:
-        """Takes messages, each partition's in order, and runs the models.
+        """Takes messages, those of one partition in order, and runs the models.
 
-        Raises `StoreError` when a run's text cannot be kept, or the memory of closed runs not be read. Nothing is made
-        durable after that: the messages must be read again.
+        Raises:
+            StoreError: the text of a run cannot be kept, or the run log cannot be read. Nothing is made durable after that:
+                the messages must be read again, by a new engine.
         """
         with self._failing_for_good():
             for record in records:
@@ -111,57 +137,63 @@ class Engine:
             self._intake.handle(Tick())
 
     def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
-        """Where a partition ended at a time, by `clock.monotonic`: needed to tell silence from messages not read yet."""
+        """The partition ended at `end_offset` at the time `asked`, by `clock.monotonic`: tells silence from a backlog."""
         if partition in self._partitions:
             self._partitions[partition].read_up_to(end_offset, asked)
 
     def tick(self) -> None:
-        """Ends runs that have been silent or open too long. Raises as `handle` does."""
+        """Ends runs that have been silent or open for too long. Raises as `handle` does."""
         with self._failing_for_good():
             for number, runs in self._partitions.items():
-                self._pass_on(number, runs.idle(self._clock.monotonic()))
+                self._dispatch(number, runs.idle(self._clock.monotonic()))
             self._feed()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
-        """Makes everything so far durable and moves the positions; false when something could not be written yet.
+        """Makes everything so far durable and moves the positions; false if that must be tried again, see `errors`.
 
-        Raises `InputError` when too much was refused, all of that is durable then; `StoreError` as `handle` does.
+        Raises:
+            InputError: too many messages were rejected within an hour. All of them are durable then.
+            StoreError: as `handle` does.
         """
         if self._failure:
             self.errors = [self._failure]
             return False
         if self._unflushed or self._intake.unflushed:
             self._intake.tally.store_errors.clear()
-            if not self._made_durable():
+            if not self._make_durable():
                 self.errors = list(self._intake.tally.store_errors)
                 return False
             self._unflushed = False
         self.errors = []
         for number, runs in self._partitions.items():
-            self._safe[number] = runs.position
-        self._check_refused()
+            self._durable_positions[number] = runs.position
+        self._check_rejections()
         return True
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        """Forgets partitions that others read from now on; their open runs begin there anew."""
+        """Forgets partitions that other workers read from now on; their open runs are read again there, from the start."""
         for number in partitions:
-            self._safe.pop(number, None)
-            self._refusing.discard(number)
+            self._durable_positions.pop(number, None)
+            self._newly_rejecting.discard(number)
             if runs := self._partitions.pop(number, None):
-                ended = [end.run_id for of_partition, end in self._ends if of_partition == number]
-                self._intake.discard_open([*runs.run_ids, *ended])
-            self._ends = deque(end for end in self._ends if end[0] != number)
+                # Ended runs go too: their verdicts were not flushed, and the other worker gives them.
+                unjudged = [end.run_id for of_partition, end in self._unjudged if of_partition == number]
+                self._intake.discard_open([*runs.run_ids, *unjudged])
+            self._unjudged = deque(end for end in self._unjudged if end[0] != number)
         self._interrupted.clear()
 
     def close(self) -> None:
-        """Lets go of open runs and closes the sinks."""
+        """Discards open runs and closes the sinks."""
         self._intake.discard_open()
         self._intake.close()
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
-        """What a message brought may be half done when a step raises, and must not count as done."""
+        """Stops all later flushes when a step raises.
+
+        The step may have taken a message in part. Were its runs flushed, the position would move past the other part.
+        """
         try:
             yield
         except BaseException as error:
@@ -172,81 +204,75 @@ class Engine:
         runs = self._partition(record.partition)
         try:
             items = runs.take(record, self._clock.monotonic())
-        except Exception as error:  # a fault of ours, at this message: the others must not suffer
-            items = [refused(record, fault_place(error))]
-        self._pass_on(record.partition, items, again=record.offset < self._counted_before[record.partition])
+        except Exception as error:  # an internal error at this message: the other messages must not suffer
+            items = [as_dead_letter(record, fault_place(error))]
+        self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
 
     def _partition(self, number: int) -> PartitionRuns:
+        """The runs of a partition; the first message of a partition reads the run log."""
         runs = self._partitions.get(number)
         if runs is None:
             closed = self._run_log.closed(number)
-            self._counted_before[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
+            self._counted_up_to[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
             runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED])
             self._partitions[number] = runs
         return runs
 
-    def _pass_on(self, partition: int, items: Iterable[Item], *, again: bool = False) -> None:
-        """`again`: what is refused was refused before, in an earlier life."""
+    def _dispatch(self, partition: int, items: Iterable[Item], *, counted: bool = False) -> None:
+        """Hands each item on to where it belongs. `counted`: what is rejected now was counted when it was first read."""
         for item in items:
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
                 self._unflushed = True
-            elif isinstance(item, RunEnd):  # judged in `flush`: no sink may have its verdict before the run log has its end
-                self._ends.append((partition, item))
+            elif isinstance(item, RunEnd):
+                # Judged in `flush`, not here: some sinks write at once, and none may have the verdict before the run log
+                # has the end.
+                self._unjudged.append((partition, item))
                 self._unflushed = True
             elif isinstance(item, DeadLetter):
                 self._keep(item)
-                if not again:
+                if not counted:
                     self._count(item)
-                    self._refusing.add(partition)
+                    self._newly_rejecting.add(partition)
             elif isinstance(item, Chunk) and not item.headers:
-                self._texts.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
-            else:  # what rules see of a source's headers depends on what came before them
+                self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
+            else:  # rules see the headers that a source had when its text came, so the order counts
                 self._feed()
                 self._intake.handle(item)
 
     def _feed(self) -> None:
-        """What came for a source goes on in one piece: steps for each message would cost more than its lines."""
-        texts, self._texts = self._texts, {}
-        for run_id, sources in texts.items():
+        """Feeds the text of each source in one piece: steps for each message would cost more than its lines."""
+        unfed, self._unfed = self._unfed, {}
+        for run_id, sources in unfed.items():
             for source, parts in sources.items():
                 self._intake.handle(Chunk(run_id, b"".join(parts), source))
 
-    def _made_durable(self) -> bool:
+    def _make_durable(self) -> bool:
+        """In the order that the module describes; false as soon as one step fails, and all is tried again."""
         if not self._flushed(self._dead_letters):
             return False
-        for number in self._refusing:
+        for number in self._newly_rejecting:
+            # A worker that is started again after too many rejections reads the same messages; it must not count them
+            # again, or it would stop again.
             offset = self._partitions[number].next_offset
             self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
-        self._refusing.clear()
-        # Runs that could not be judged, and documents that a sink refused, are further letters.
-        return self._flushed(self._run_log) and self._judged() and self._intake.flush() and self._flushed(self._dead_letters)
+        self._newly_rejecting.clear()
+        if not (self._flushed(self._run_log) and self._judge()):
+            return False
+        written = self._intake.flush()
+        # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
+        while self._rejected:
+            self._reject(self._rejected.popleft())
+        return written and self._flushed(self._dead_letters)
 
-    def _judged(self) -> bool:
-        """Gives the verdicts of the runs that are over; false when interrupted."""
+    def _judge(self) -> bool:
+        """Gives the verdicts of the runs that have ended; false when interrupted, the rest belongs to another worker."""
         with self._failing_for_good():
-            while self._ends:
+            while self._unjudged:
                 if self._interrupted.is_set():
                     return False
-                self._intake.handle(self._ends.popleft()[1])
+                self._intake.handle(self._unjudged.popleft()[1])
         return True
-
-    def refuse(self, letter: DeadLetter) -> None:
-        """Keeps what cannot be used; sinks hand over what their server will not take."""
-        self._keep(letter)
-        self._count(letter)
-
-    def _keep(self, letter: DeadLetter) -> None:
-        self._dead_letters.put(letter)
-        self._unflushed = True
-
-    def _count(self, letter: DeadLetter) -> None:
-        # The id of a run that was not judged may hold an identity.
-        self._last_refused = letter.reason if letter.kind == "run" else f"{letter.reason} ({letter.origin})"
-        self._refused.append(self._clock.monotonic())
-
-    def _give_up(self, run_id: str, reason: str) -> None:
-        self.refuse(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:
@@ -256,14 +282,30 @@ class Engine:
             return False
         return True
 
-    def _check_refused(self) -> None:
-        """After a flush, so that nothing of what stopped the worker is lost."""
+    def _reject(self, letter: DeadLetter) -> None:
+        self._keep(letter)
+        self._count(letter)
+
+    def _keep(self, letter: DeadLetter) -> None:
+        self._dead_letters.put(letter)
+        self._unflushed = True
+
+    def _count(self, letter: DeadLetter) -> None:
+        # The id of a run that was not judged may contain an identity: it is not shown.
+        self._last_rejection = letter.reason if letter.kind == "run" else f"{letter.reason} ({letter.origin})"
+        self._rejection_times.append(self._clock.monotonic())
+
+    def _give_up(self, run_id: str, reason: str) -> None:
+        self._reject(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
+
+    def _check_rejections(self) -> None:
+        """After a flush, so that nothing of what stops the worker is lost."""
         now = self._clock.monotonic()
-        while self._refused and now - self._refused[0] > _HOUR_SECONDS:
-            self._refused.popleft()
-        if len(self._refused) > self._dead_per_hour:
+        while self._rejection_times and now - self._rejection_times[0] > _HOUR_SECONDS:
+            self._rejection_times.popleft()
+        if len(self._rejection_times) > self._dead_per_hour:
             raise InputError(
-                f"{len(self._refused)} messages were refused within an hour, more than kafka.dead_per_hour = "
-                f"{self._dead_per_hour}; the last one: {self._last_refused}. They lie in the topic of dead letters: mend "
-                "what sends them, start the worker again, then `stream-triage replay-dead`"
+                f"{len(self._rejection_times)} messages were rejected within an hour, more than kafka.dead_per_hour = "
+                f"{self._dead_per_hour}; the last one: {self._last_rejection}. They are in the topic of dead letters: fix "
+                "what sends them, start the worker again, then run `stream-triage replay-dead`"
             )

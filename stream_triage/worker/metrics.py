@@ -1,7 +1,7 @@
 """What a worker does, as numbers for Prometheus, and whether it is alive and ready; served over HTTP.
 
-`/metrics`, `/health` (the process makes progress) and `/ready` (verdicts become durable). The worker itself knows nothing of
-it: what it is given is wrapped. docs/operations.md lists the names; a test holds the two together.
+`/metrics`, `/health` (the worker makes progress) and `/ready` (verdicts become durable). The worker itself knows nothing of
+this: `MeteredWorker` and `MeteredLetters` wrap it and what it gets. docs/operations.md lists the metrics; a test compares.
 """
 
 import threading
@@ -17,23 +17,30 @@ from stream_triage.records import DeadLetter, Record, Verdict
 
 __all__ = ["MeteredLetters", "MeteredWorker", "Metrics", "serving"]
 
-# Without a step for so long, a worker hangs: it steps every second, also while servers are away.
+# A worker without a step for so long hangs: it has one every second, also while servers are away.
 HANGS_SECONDS: Final = 300.0
+# Without a step for so long, no verdict becomes durable, but a long run may be the reason.
 SLOW_SECONDS: Final = 60.0
 FLUSH_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
 class Worker(RecordHandler, Protocol):
-    """What it takes to tell how far a worker is; `Engine` is one."""
+    """A handler that shows how far it is; `Engine` is one."""
 
     @property
-    def taken(self) -> dict[int, int]: ...
+    def taken(self) -> dict[int, int]:
+        """By partition, the offset after the last message taken."""
+
     @property
-    def open_runs(self) -> int: ...
+    def open_runs(self) -> int:
+        """How many runs are open."""
 
 
 class Metrics:
-    """One worker's numbers, in a registry of their own."""
+    """The numbers of one worker, in a registry of their own.
+
+    `about` has the labels of the metric `worker_info`. Raises `SettingsError` if prometheus-client is not installed.
+    """
 
     def __init__(self, about: Mapping[str, str], *, clock: Clock | None = None) -> None:
         try:
@@ -46,30 +53,31 @@ class Metrics:
         self.exposition = prometheus.make_wsgi_app(self.registry)
         own: dict[str, Any] = {"registry": self.registry, "namespace": "stream_triage"}
         prometheus.Info("worker", "Version of the product, name and version of the bundle", **own).info(self.about)
-        self.messages = prometheus.Counter("messages", "Messages handed to the worker, those read again included", **own)
-        self.message_bytes = prometheus.Counter("message_bytes", "Bytes of their values", **own)
+        self.messages = prometheus.Counter("messages", "Messages taken, including those that were read again", **own)
+        self.message_bytes = prometheus.Counter("message_bytes", "Bytes of the values of these messages", **own)
         self.verdicts = prometheus.Counter("verdicts", "Final verdicts given", ["label", "outcome"], **own)
-        self.anomalous = prometheus.Counter("anomalous_verdicts", "Of these, anomalous ones", **own)
+        self.anomalous = prometheus.Counter("anomalous_verdicts", "Final verdicts that are anomalous", **own)
         self.lines = prometheus.Counter("lines", "Lines of the judged runs", **own)
-        self.refused = prometheus.Counter("refused", "What became a dead letter", ["kind"], **own)
-        self.refused_bytes = prometheus.Counter("refused_bytes", "Bytes of it", ["kind"], **own)
+        self.refused = prometheus.Counter("refused", "Dead letters", ["kind"], **own)
+        self.refused_bytes = prometheus.Counter("refused_bytes", "Bytes of the values of dead letters", ["kind"], **own)
         self.dropped_bytes = prometheus.Counter("dropped_bytes", "Bytes of judged runs that were cut off", ["reason"], **own)
-        self.open_runs = prometheus.Gauge("open_runs", "Runs whose end has not come", **own)
+        self.open_runs = prometheus.Gauge("open_runs", "Runs that have not ended", **own)
         self.behind = prometheus.Gauge(
-            "messages_behind", "Messages of a partition that wait to be read", ["partition"], **own
+            "messages_behind", "Messages of a partition that were not read yet", ["partition"], **own
         )
-        self.flush_seconds = prometheus.Histogram(
-            "flush_seconds", "How long it took to make verdicts durable", buckets=FLUSH_BUCKETS, **own
-        )
-        self.flush_failures = prometheus.Counter("flush_failures", "Flushes that must be tried again", **own)
-        self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "When the last verdict was given", **own)
+        self.flush_seconds = prometheus.Histogram("flush_seconds", "Time that a flush took", buckets=FLUSH_BUCKETS, **own)
+        self.flush_failures = prometheus.Counter("flush_failures", "Flushes that did not succeed and are tried again", **own)
+        self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "Time of the last final verdict", **own)
         self._last_step = self.clock.monotonic()
-        self.trouble = "no messages were asked for yet"
+        self.trouble = "nothing was fetched yet"
+        """Why verdicts do not become durable; empty after a flush that succeeded."""
 
     def step(self) -> None:
+        """The worker made progress."""
         self._last_step = self.clock.monotonic()
 
     def count(self, verdict: Verdict) -> None:
+        """Counts a final verdict."""
         outcome = "review" if verdict.needs_review else "passed" if verdict.passed else "failed"
         self.verdicts.labels(verdict.label, outcome).inc()
         self.anomalous.inc(verdict.anomalous)
@@ -78,33 +86,34 @@ class Metrics:
         self.last_verdict.set(self.clock.now().timestamp())
 
     def totals(self) -> dict[str, float]:
-        """By metric, the sum over its labels; 0 where it has none yet."""
+        """By metric, without its prefix, the sum over its labels; 0 where it has no value yet."""
         families = list(self.registry.collect())
-        found = {family.name.removeprefix("stream_triage_"): 0.0 for family in families}
+        sums = {family.name.removeprefix("stream_triage_"): 0.0 for family in families}
         for sample in (sample for family in families for sample in family.samples):
             name = sample.name.removeprefix("stream_triage_").removesuffix("_total")
-            if name in found:
-                found[name] += sample.value
-        return found
+            if name in sums:
+                sums[name] += sample.value
+        return sums
 
     def hangs(self) -> str:
-        """Why the worker should be started anew; empty while it should not."""
+        """Why the worker should be restarted; empty if it should not."""
         idle = self.clock.monotonic() - self._last_step
         return f"no step for {idle:.0f} s" if idle > HANGS_SECONDS else ""
 
     def unready(self) -> str:
-        """Why verdicts do not become durable now; empty while they do."""
+        """Why verdicts do not become durable now; empty if they do."""
         idle = self.clock.monotonic() - self._last_step
         return f"no step for {idle:.0f} s" if idle > SLOW_SECONDS else self.trouble
 
 
 class MeteredWorker:
-    """A worker, with every step counted."""
+    """A worker that counts its steps: a `RecordHandler` around another one."""
 
     def __init__(self, worker: Worker, metrics: Metrics) -> None:
         self._worker, self._metrics = worker, metrics
 
     def handle(self, records: Iterable[Record]) -> None:
+        """Takes messages and counts them."""
         self._metrics.step()
         records = list(records)
         self._worker.handle(records)
@@ -112,16 +121,19 @@ class MeteredWorker:
         self._metrics.message_bytes.inc(sum(len(record.value or b"") for record in records))
 
     def read_up_to(self, partition: int, end_offset: int, asked: float) -> None:
+        """Passes the end on and notes how many messages wait."""
         self._worker.read_up_to(partition, end_offset, asked)
         behind = max(0, end_offset - self._worker.taken.get(partition, end_offset))
         self._metrics.behind.labels(str(partition)).set(behind)
 
     def tick(self) -> None:
+        """Ticks and notes how many runs are open."""
         self._metrics.step()
         self._worker.tick()
         self._metrics.open_runs.set(self._worker.open_runs)
 
     def flush(self) -> bool:
+        """Flushes, measures how long that takes, and notes why it failed."""
         metrics = self._metrics
         metrics.step()
         began = metrics.clock.monotonic()
@@ -132,41 +144,51 @@ class MeteredWorker:
         return done
 
     def revoke(self, partitions: Iterable[int]) -> None:
+        """Forgets partitions; no message of theirs waits here."""
         partitions = list(partitions)
         self._worker.revoke(partitions)
         for partition in partitions:
             self._metrics.behind.labels(str(partition)).set(0)
 
     def interrupt(self) -> None:
+        """Interrupts the worker."""
         self._worker.interrupt()
 
     @property
     def positions(self) -> dict[int, int]:
+        """Positions of the worker."""
         return self._worker.positions
 
     @property
     def errors(self) -> list[str]:
+        """Errors of the worker's last flush."""
         return self._worker.errors
 
 
 class MeteredLetters:
-    """Dead letters, counted by kind."""
+    """Dead letters, counted by kind: a `DeadLetters` around another one."""
 
     def __init__(self, letters: DeadLetters, metrics: Metrics) -> None:
         self._letters, self._metrics = letters, metrics
 
     def put(self, letter: DeadLetter) -> None:
+        """Takes one letter and counts it."""
         self._letters.put(letter)
         self._metrics.refused.labels(letter.kind).inc()
         self._metrics.refused_bytes.labels(letter.kind).inc(len(letter.value or b""))
 
     def flush(self) -> None:
+        """Flushes the letters."""
         self._letters.flush()
 
 
 @contextmanager
 def serving(metrics: Metrics, listen: str) -> Iterator[int]:
-    """Answers on `listen` (host:port) in threads of its own; gives the port. Raises `SettingsError` where it cannot."""
+    """Serves HTTP on `listen` (host:port) in threads of its own, and yields the port.
+
+    Raises:
+        SettingsError: the address cannot be used.
+    """
     host, _, port = listen.rpartition(":")
     from prometheus_client.exposition import ThreadingWSGIServer
 
@@ -186,20 +208,20 @@ def serving(metrics: Metrics, listen: str) -> Iterator[int]:
 
 
 class _Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is theirs
-        """Nobody wants a line a scrape."""
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name in the overridden method
+        """Logs nothing: a line for each scrape would hide what matters."""
 
 
 def _app(metrics: Metrics) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    def respond(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            found: Iterable[bytes] = metrics.exposition(environ, start)
-            return found
-        asked = {"/health": metrics.hangs, "/ready": metrics.unready}.get(path)
-        trouble = asked() if asked else "there are /metrics, /health and /ready"
-        status = "200 OK" if not trouble else "503 Service Unavailable" if asked else "404 Not Found"
+            page: Iterable[bytes] = metrics.exposition(environ, start)
+            return page
+        check = {"/health": metrics.hangs, "/ready": metrics.unready}.get(path)
+        trouble = check() if check else "there are /metrics, /health and /ready"
+        status = "200 OK" if not trouble else "503 Service Unavailable" if check else "404 Not Found"
         start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
         return [(trouble or "ok").encode() + b"\n"]
 
-    return answer
+    return respond

@@ -1,5 +1,6 @@
-"""Alerts: which rules speak, what is alike, what leaves the outbox when, and what a receiver gets."""
+"""Alerts: which rules fire, which failures are similar, when messages are sent, and what a receiver gets."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from stream_triage import Triage
 from stream_triage.alerting.notify import Notifier, open_targets
 from stream_triage.alerting.outbox import Outbox
-from stream_triage.alerting.rules import History, Message, Outcomes, alerts_of, keys_of, message, team_of
+from stream_triage.alerting.rules import Alert, History, Message, Outcomes, alerts_of, keys_of, message, similar, team_of
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError
 from stream_triage.records import Anomaly, Evidence, Verdict
 from stream_triage.settings import AlertSettings, Route, Settings
 from tests.commands import call
+from tests.corpus import make_run
 from tests.receiver import Receiver
 from tests.verdicts import make_verdict
 
@@ -24,9 +27,11 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def failing(run_id: str = "a", text: str = "UE Id: 3 registration reject, cause #12", **more: Any) -> Verdict:
-    evidence = (Evidence(kind="line", weight=2.0, source="tm500", number=7, text=text),)
-    told = {"label": "L3", "passed": False, "confidence": 0.97, "evidence": evidence, "time": NOON, "team": "core"}
-    return make_verdict(run_id, **{**told, **more})
+    """A failed run shown by one line, whose template has no numbers."""
+    key = re.sub(r"\d+", "<*>", text)
+    evidence = (Evidence(kind="line", weight=2.0, source="tm500", number=7, text=text, key=key),)
+    fields = {"label": "L3", "passed": False, "confidence": 0.97, "evidence": evidence, "time": NOON, "team": "core"}
+    return make_verdict(run_id, **{**fields, **more})
 
 
 class FakeTarget:
@@ -34,10 +39,10 @@ class FakeTarget:
         self.name, self.takes, self.got = name, takes, list[Message]()
         self.asked = 0
 
-    def send(self, told: Message) -> bool:
+    def send(self, message: Message) -> bool:
         self.asked += 1
         if self.takes:
-            self.got.append(told)
+            self.got.append(message)
         return self.takes
 
 
@@ -47,7 +52,7 @@ class Post:
     def __init__(self, folder: Path, target: FakeTarget | None = None, **settings: Any) -> None:
         self.clock, self.target, self.troubles = FakeClock(NOON), target or FakeTarget(), list[str]()
         self.settings = AlertSettings(path=folder / "alerts.sqlite", **settings)
-        self.outbox = Outbox(self.settings, clock=self.clock, on_trouble=self.troubles.append)
+        self.outbox = Outbox(self.settings, clock=self.clock, on_trouble=self.troubles.append, busy_seconds=0.05)
         self.targets: dict[str, list[FakeTarget]] = {"default": [self.target]}
         self.notifier = Notifier(self.outbox, self.settings, self.targets, clock=self.clock, on_trouble=self.troubles.append)
 
@@ -68,7 +73,7 @@ def post(tmp_path: Path) -> Iterator[Post]:
     made.outbox.close()
 
 
-def spoken(verdict: Verdict, history: History = History()) -> list[str]:  # noqa: B008 - a constant
+def firing(verdict: Verdict, history: History = History()) -> list[str]:  # noqa: B008 - a constant
     return [alert.rule for alert in alerts_of(verdict, history, ALL)]
 
 
@@ -85,26 +90,26 @@ class TestRules:
             (failing(headers={"test.case.result.status": "skipped"}), ["failed"]),
         ],
     )
-    def test_of_the_verdict_alone(self, verdict: Verdict, rules: list[str]) -> None:
-        assert spoken(verdict) == rules
+    def test_rules_of_one_verdict(self, verdict: Verdict, rules: list[str]) -> None:
+        assert firing(verdict) == rules
 
     @pytest.mark.parametrize(
-        ("recent", "earlier", "speaks"),
+        ("recent", "earlier", "fires"),
         [((10, 6), (100, 5), True), ((10, 2), (100, 5), False), ((10, 10), (19, 0), False), ((9, 9), (100, 0), False)],
     )
-    def test_failure_rate(self, recent: tuple[int, int], earlier: tuple[int, int], speaks: bool) -> None:
-        """Far above the usual, and only where enough is known of it."""
-        found = spoken(failing(), History(recent=Outcomes(*recent), earlier=Outcomes(*earlier)))
-        assert ("failure_rate" in found) == speaks
+    def test_failure_rate(self, recent: tuple[int, int], earlier: tuple[int, int], fires: bool) -> None:
+        """It fires far above the usual rate, and only if there were enough runs before."""
+        fired = firing(failing(), History(recent=Outcomes(*recent), earlier=Outcomes(*earlier)))
+        assert ("failure_rate" in fired) == fires
 
-    def test_canary_runs_are_silent(self) -> None:
-        assert spoken(failing(headers={"test.case.name": "canary"})) == []
+    def test_canary_runs_fire_no_rule(self) -> None:
+        assert firing(failing(headers={"test.case.name": "canary"})) == []
 
     def test_new_template(self) -> None:
-        assert spoken(make_verdict(), History(frozenset(("k",)))) == ["new_template"]
+        assert firing(make_verdict(), History(frozenset(("k",)))) == ["new_template"]
 
     def test_history_is_that_of_the_test_case(self, post: Post) -> None:
-        """Runs that are given again count once; what is new, is new once."""
+        """A run that is written again counts once, and a key is new once."""
         new = (Anomaly(kind="new", score=0.5, source="", number=1, key="new:k", text="x"),)
         case = {"headers": {"test.case.name": "attach"}}
         for number in range(25):
@@ -136,61 +141,60 @@ class TestRoutes:
             (make_verdict(), None),
         ],
     )
-    def test_first_that_fits(self, verdict: Verdict, team: str | None) -> None:
+    def test_first_match(self, verdict: Verdict, team: str | None) -> None:
         assert team_of(self.ROUTES, verdict) == team
 
-    def test_none_fits(self) -> None:
+    def test_no_match(self) -> None:
         assert team_of(self.ROUTES[:2], failing()) is None
 
 
 class TestOutbox:
-    def test_a_hundred_alike_runs_make_one_message(self, post: Post) -> None:
-        """Other numbers, UEs and times are no difference; the count is that of the moment it leaves."""
+    def test_a_hundred_similar_runs_make_one_message(self, post: Post) -> None:
+        """Other numbers, UEs and times make no difference; the message has the count at the time it is sent."""
         post.give(*(failing(f"r{n}", f"UE Id: {n} registration reject, cause #12") for n in range(60)))
         assert post.after(29) == 0
         post.give(*(failing(f"s{n}", f"UE Id: {n} registration reject, cause #12") for n in range(40)))
         assert post.after(2) == 1
         assert post.after(3600) == 0
-        (told,) = post.target.got
-        assert told.title == "L3: 100 runs, first r0"
-        assert "rule failed: label L3 at confidence 0.97" in told.body
+        (message,) = post.target.got
+        assert message.title == "L3: 100 runs, first r0"
+        assert "rule failed: label L3 with confidence 0.97" in message.body
 
-    def test_what_follows_is_told_later(self, post: Post) -> None:
-        """After `repeat_hours`, and only if more runs failed so."""
+    def test_further_runs_are_reported_later(self, post: Post) -> None:
+        """After `repeat_hours`, and only if there are further similar runs."""
         post.give(failing("a"))
         assert post.after(31) == 1
         post.give(failing("b"))
         assert post.after(3 * 3600) == 0
         assert post.after(3600) == 1
         assert post.after(24 * 3600) == 0
-        assert [told.title for told in post.target.got] == ["L3: a", "L3: 2 runs, first a"]
+        assert [message.title for message in post.target.got] == ["L3: a", "L3: 2 runs, first a"]
 
-    def test_other_failures_have_messages_of_their_own(self, post: Post) -> None:
+    def test_different_failures_have_separate_messages(self, post: Post) -> None:
         post.give(failing("a"), failing("b", "RLC maximum reached"), failing("c", label="L2"), failing("d", team="other"))
         assert post.after(31) == 4
 
-    def test_a_verdict_given_again_is_not_told_again(self, post: Post) -> None:
+    def test_a_verdict_that_is_written_again_is_not_reported_again(self, post: Post) -> None:
         post.give(failing("a"))
         assert post.after(31) == 1
         post.give(failing("a"), failing("a", version=401))
         assert post.after(24 * 3600) == 0
         assert post.outbox.explain("a")[0].runs == 1
 
-    def test_provisional_verdicts_and_passes_make_none(self, post: Post) -> None:
+    def test_provisional_verdicts_and_passes_make_no_message(self, post: Post) -> None:
         post.give(failing("a", final=False), make_verdict("b"))
         assert post.after(31) == 0
 
-    def test_it_outlives_a_restart(self, post: Post, tmp_path: Path) -> None:
+    def test_alerts_survive_a_restart(self, post: Post, tmp_path: Path) -> None:
         post.give(failing("a"))
         post.outbox.close()
         again = Post(tmp_path)
         assert again.after(31) == 1
         again.outbox.close()
 
-    def test_a_file_that_cannot_be_written_holds_nothing_up(self, post: Post) -> None:
-        """It is told, kept, and written once that is possible."""
+    def test_a_locked_file_delays_no_verdict(self, post: Post) -> None:
+        """It is reported once; the alerts wait and are written when the file is free."""
         other = sqlite3.connect(post.settings.path, isolation_level=None)
-        post.outbox._db.execute("PRAGMA busy_timeout = 10")
         other.execute("BEGIN EXCLUSIVE")
         post.give(failing("a"), failing("b"))
         post.outbox.flush()
@@ -201,7 +205,7 @@ class TestOutbox:
         post.outbox.flush()
         assert post.after(31) == 1
 
-    def test_forgotten_runs_are_not_told(self, post: Post) -> None:
+    def test_forgotten_runs_are_not_reported(self, post: Post) -> None:
         post.give(failing("a", "a word of its own"))
         assert post.outbox.forget("a")
         files = list(post.settings.path.parent.glob("alerts.sqlite*"))
@@ -212,7 +216,7 @@ class TestOutbox:
 
 
 class TestNotifier:
-    def test_a_target_that_refuses_is_asked_again_and_the_others_are_not(self, tmp_path: Path) -> None:
+    def test_only_targets_that_rejected_a_message_get_it_again(self, tmp_path: Path) -> None:
         post = Post(tmp_path, FakeTarget("bad", takes=False))
         good = FakeTarget("good")
         post.targets["default"].append(good)
@@ -226,7 +230,7 @@ class TestNotifier:
         post.outbox.close()
 
     def test_workers_with_one_outbox_send_once(self, tmp_path: Path) -> None:
-        """Each found the same group due; one sends it. One that dies while it sends is stood in for, minutes later."""
+        """The same group is due for both, and one sends it. If that one dies meanwhile, the other sends it minutes later."""
         posts = [Post(tmp_path) for _ in range(2)]
         posts[0].give(failing("a"))
         posts[1].give(failing("b"))
@@ -245,17 +249,20 @@ class TestNotifier:
         post.targets["core"] = [core]
         post.give(failing("a"), failing("b", team="none"))
         assert post.after(31) == 2
-        assert ([told.title for told in core.got], [told.title for told in post.target.got]) == (["L3: a"], ["L3: b"])
+        assert ([message.title for message in core.got], [message.title for message in post.target.got]) == (
+            ["L3: a"],
+            ["L3: b"],
+        )
 
     def test_link(self, tmp_path: Path) -> None:
-        """To the run, whatever its id holds."""
+        """It leads to the run, whatever characters its id has."""
         post = Post(tmp_path, link="https://triage/{run_id}", gather_seconds=0)
         post.give(failing("runs/a.log#0123 x"))
         assert post.notifier.send_due() == 1
         assert post.target.got[0].body.endswith("\nhttps://triage/runs%2Fa.log%230123%20x")
         post.outbox.close()
 
-    def test_no_target_is_told_once(self, post: Post) -> None:
+    def test_a_missing_target_is_reported_once(self, post: Post) -> None:
         post.targets.clear()
         post.give(failing("a"))
         assert (post.after(31), post.after(31)) == (0, 0)
@@ -266,7 +273,7 @@ class TestNotifier:
         ("12:30-14:00", "Europe/Berlin", True), ("11:00-12:30", "Europe/Berlin", False),
     ])  # fmt: skip
     def test_quiet_hours(self, tmp_path: Path, hours: str, zone: str, quiet: bool) -> None:
-        """By the clock of the zone, over midnight too; what waits leaves afterwards."""
+        """By the clock of the time zone, over midnight too; what waits is sent afterwards."""
         post = Post(tmp_path, quiet_hours=hours, timezone=zone, gather_seconds=0)
         post.give(failing("a"))
         assert (post.notifier.quiet(), post.notifier.send_due()) == (quiet, int(not quiet))
@@ -274,7 +281,7 @@ class TestNotifier:
         assert sum(post.after(3600) for _ in range(24)) == int(quiet)
         post.outbox.close()
 
-    def test_a_team_gets_so_many_in_an_hour(self, tmp_path: Path) -> None:
+    def test_a_team_gets_at_most_so_many_messages_in_an_hour(self, tmp_path: Path) -> None:
         post = Post(tmp_path, per_hour=2, gather_seconds=0)
         words = ("alpha", "beta", "gamma", "delta", "epsilon")
         post.give(*(failing(word, f"{word} went wrong") for word in words))
@@ -282,9 +289,9 @@ class TestNotifier:
         post.outbox.close()
 
     def test_silence(self, tmp_path: Path) -> None:
-        """Told once, after the time that is set; again when it came back and is silent anew."""
+        """Reported once after the configured time, and again when verdicts came and stopped again."""
         post = Post(tmp_path, rules=("silence",), silence_minutes=30, gather_seconds=0)
-        assert post.after(3600) == 0  # nobody ever spoke
+        assert post.after(3600) == 0  # there never was a verdict
         post.give(make_verdict("a", time=post.clock.now()))
         assert [post.after(minutes * 60) for minutes in (29, 2, 60)] == [0, 1, 0]
         post.give(make_verdict("b", time=post.clock.now()))
@@ -297,10 +304,12 @@ HOSTILE = "\x1b[31m<script>alert(1)</script> @channel <!here> \u202egnp.exe\x00 
 
 
 def test_hostile_text_is_only_text() -> None:
-    """In every field that a message shows."""
+    """Control characters, mentions and tags are disarmed in every field that a message shows."""
     headers = {"test.case.name": HOSTILE, "testbed": HOSTILE, "service.version": HOSTILE}
-    told = message(failing(HOSTILE, HOSTILE, label="L3", headers=headers), "failed", HOSTILE, 3, "https://x/" + HOSTILE)
-    for text in (told.title, *told.body.split("\n")):
+    made = message(
+        failing(HOSTILE, HOSTILE, label="L3", headers=headers), Alert("failed", HOSTILE), 3, "https://x/" + HOSTILE
+    )
+    for text in (made.title, *made.body.split("\n")):
         assert text.isprintable() or "\u2060" in text
         assert not set(text) & set("\x1b\x00\u202e\r\n\t")
         assert "<s" not in text
@@ -309,15 +318,65 @@ def test_hostile_text_is_only_text() -> None:
         assert len(text) < 600
 
 
-def test_numbers_and_times_are_no_part_of_the_signature() -> None:
-    one = failing("a", "31/08/25 15:33:49:609 I: REJECT:UE Id:2")
-    other = failing("b", "01/09/25 01:00:00:001 I: REJECT:UE Id:17")
-    assert keys_of(one) == keys_of(other) != keys_of(failing("c", "I: ACCEPT"))
+class TestSignature:
+    def line(self, text: str, key: str = "", weight: float = 1.0) -> Evidence:
+        return Evidence(kind="line", weight=weight, source="tm500", number=7, text=text, key=key)
+
+    def keys(self, *evidence: Evidence, **more: Any) -> frozenset[str]:
+        return keys_of(make_verdict(passed=False, label="L3", evidence=evidence, **more))
+
+    def test_lines_count_by_their_template(self) -> None:
+        """Numbers, times and UEs of a line make no difference, since its template key has none of them."""
+        one = self.keys(self.line("31/08/25 15:33:49:609 I: REJECT:UE Id:2", "k1"))
+        other = self.keys(self.line("01/09/25 01:00:00:001 I: REJECT:UE Id:17", "k1"))
+        assert one == other == frozenset(("k1",))
+        assert one != self.keys(self.line("31/08/25 15:33:49:609 I: REJECT:UE Id:2", "k2"))
+
+    def test_lines_without_a_key_count_by_their_text(self) -> None:
+        """Verdicts of an older release have none: different failures must not look the same."""
+        stored = Verdict.model_validate_json(make_verdict(evidence=(self.line("REJECT"),)).model_dump_json())
+        assert keys_of(stored) == frozenset(("REJECT",)) != self.keys(self.line("RLC maximum reached"))
+
+    def test_lines_of_a_run_have_the_keys_of_its_bundle(self, triage: Triage) -> None:
+        """Two runs that are rejected for the same cause have the same signature, though their numbers differ."""
+        signatures = []
+        for number in (0, 1):
+            session = triage.session(f"r{number}")
+            for source, text in make_run("L3", number).sources.items():
+                session.feed(text, source)
+            verdict = session.close()
+            session.text.close()
+            assert {bool(item.key) for item in verdict.evidence if item.kind == "line"} == {True}
+            signatures.append(keys_of(verdict))
+        assert similar(*signatures)
+
+    def test_weak_and_late_evidence_is_left_out(self) -> None:
+        """Below a fifth of the strongest weight, or beyond the first eight items."""
+        strong = [self.line("x", f"k{number}") for number in range(9)]
+        assert self.keys(*strong) == frozenset(f"k{number}" for number in range(8))
+        assert self.keys(strong[0], self.line("x", "at the limit", 0.2), self.line("x", "weak", 0.19)) == {
+            "k0",
+            "at the limit",
+        }
+
+    def test_rules_missing_lines_and_anomalies_count(self) -> None:
+        """A rule counts whatever its weight, and so do the first four anomalies that have a key."""
+        rule = Evidence(kind="rule", weight=-3.0, rule="odd", label="L2")
+        missing = Evidence(kind="missing", weight=1.0, key="m", text="session up")
+        anomalies = tuple(
+            Anomaly(kind="new", score=1, source="", number=1, key=key, text="x") for key in ("a", "", "b", "c", "d")
+        )
+        assert self.keys(rule, missing, anomalies=anomalies) == {"rule odd", "m", "new a", "new b", "new c"}
+
+    @pytest.mark.parametrize(("common", "own", "expected"), [(3, 2, True), (1, 1, False), (5, 4, False), (0, 0, True)])
+    def test_similar_from_60_percent_on(self, common: int, own: int, expected: bool) -> None:
+        one = {str(number) for number in range(common)}
+        assert similar(one | {f"own {number}" for number in range(own)}, one) == expected
 
 
 @pytest.mark.parametrize(("answer", "taken"), [(200, True), (500, False), (403, False), (302, False), (0, False)])
 def test_webhooks(receiver: tuple[type[Receiver], str], answer: int, taken: bool) -> None:
-    """One that refuses, redirects or hangs has not taken the message; a redirect is not followed."""
+    """A target that rejects, redirects or does not respond has not accepted the message; a redirect is not followed."""
     handler, address = receiver
     handler.answer = answer
     ((target,),) = open_targets(AlertSettings(targets={"default": (address + "?rto=1&cto=1",)})).values()
@@ -325,11 +384,11 @@ def test_webhooks(receiver: tuple[type[Receiver], str], answer: int, taken: bool
     assert [(got["title"], got["message"]) for got in handler.got] == [("title", "one\ntwo <b>three</b>")]
 
 
-def test_addresses_that_cannot_be_used_are_not_shown() -> None:
-    with pytest.raises(SettingsError) as told:
+def test_invalid_addresses_are_not_shown() -> None:
+    with pytest.raises(SettingsError) as raised:
         open_targets(AlertSettings(targets={"default": ("nosuch://user:hunter2@host",)}))
-    assert "'nosuch'" in str(told.value)
-    assert "hunter2" not in str(told.value)
+    assert "'nosuch'" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
     assert "hunter2" not in repr(Settings(alerts=AlertSettings(targets={"default": ("json://hunter2@host",)})))
 
 
@@ -341,24 +400,22 @@ def test_addresses_that_cannot_be_used_are_not_shown() -> None:
         ({"rules": ("silence",)}, "needs silence_minutes"),
     ],
 )
-def test_settings_that_say_nothing(settings: dict[str, Any], reason: str) -> None:
+def test_invalid_settings(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         AlertSettings(**settings)
 
 
 class TestCommands:
-    """`run`, then one message at a real receiver, then why."""
+    """`run`, then one message at a real receiver, then its explanation."""
 
     @pytest.fixture
     def config(self, workplace: Path, receiver: tuple[type[Receiver], str]) -> Path:
-        from tests.corpus import make_run
-
         for number in (0, 1, 4):  # rejected for cause 7, all of them
             run = make_run("L3", number)
-            place = workplace / "runs" / f"r{number}"
-            place.mkdir(parents=True)
+            folder = workplace / "runs" / f"r{number}"
+            folder.mkdir(parents=True)
             for source, text in run.sources.items():
-                (place / f"{source}.log").write_bytes(text)
+                (folder / f"{source}.log").write_bytes(text)
         path = workplace / "settings.toml"
         path.write_text(
             'sinks = ["store", "alerts"]\n[alerts]\nrules = ["failed"]\n[alerts.targets]\n'
@@ -370,34 +427,34 @@ class TestCommands:
         assert call("run", "-c", config, "--run-by", "folder", "runs").code == 1
         (got,) = receiver[0].got
         assert got["title"].startswith("L3: 3 runs, first ")
-        told = call("alerts", "explain", "-c", config, "r4").out
-        assert "team core: by the routes" in told
-        assert "3 runs alike; sent " in told
+        explained = call("alerts", "explain", "-c", config, "r4").out
+        assert "team core: by the routes" in explained
+        assert "3 similar runs; sent " in explained
         assert "team" in call("show", "-c", config, "r4").out
         assert call("alerts", "send", "-c", config).out == "0 messages sent\n"
         assert len(receiver[0].got) == 1
 
-    def test_wrong_addresses_are_told_first(self, config: Path) -> None:
+    def test_invalid_addresses_are_reported_first(self, config: Path) -> None:
         """By `check`, and by `run` before anything is judged."""
-        told = call("check", "-c", config)
-        assert (told.code, "ok     alerts: targets of core (1)" in told.out) == (0, True)
+        result = call("check", "-c", config)
+        assert (result.code, "ok     alerts: targets of core (1)" in result.out) == (0, True)
         good = config.read_text()
         config.write_text(good.replace('label = "L3"', 'label = "L3"\n[[routes]]\nteam = "lab"'))
         assert "wrong  alerts: no target for team 'lab' of the routes" in call("check", "-c", config).out
         config.write_text(good.replace("json://", "nosuch://"))
         assert "wrong  alerts: alerts.targets has an address of kind 'nosuch'" in call("check", "-c", config).out
-        told = call("run", "-c", config, "--run-by", "folder", "runs")
-        assert (told.code, told.out) == (2, "")
+        result = call("run", "-c", config, "--run-by", "folder", "runs")
+        assert (result.code, result.out) == (2, "")
 
     def test_test(self, config: Path, receiver: tuple[type[Receiver], str]) -> None:
-        told = call("alerts", "test", "-c", config)
-        assert told.code == 0
-        assert told.out.startswith("taken   core  json ")
+        result = call("alerts", "test", "-c", config)
+        assert result.code == 0
+        assert result.out.startswith("sent    core  json ")
         receiver[0].answer = 500
         assert call("alerts", "test", "-c", config).code == 2
         assert call("alerts", "test", "-c", config, "--team", "none").code == 2
 
-    def test_explain_without_an_outbox(self, config: Path, workplace: Path) -> None:
+    def test_explain_a_run_without_alerts(self, config: Path, workplace: Path) -> None:
         """A run that was judged while `alerts` was not among the sinks."""
         config.write_text(config.read_text().replace('"store", "alerts"', '"store"'))
         assert call("run", "-c", config, "--run-by", "folder", "runs/r1").code == 1

@@ -1,4 +1,4 @@
-"""Verdicts in the tools that people use already: JUnit files, and a ReportPortal that takes what its API takes."""
+"""Verdicts are written into JUnit files, and set as defect types in a ReportPortal that accepts what its API documents."""
 
 import io
 import json
@@ -35,19 +35,20 @@ def properties(data: bytes, name: str) -> dict[str, str]:
 
 class TestJunit:
     def test_properties(self):
-        """Beside what was there, which stays; hostile text is text, and the file is XML still."""
-        data, told = with_verdicts(JUNIT, {"attach": FAILED}.get)
-        assert told == 1
-        found = properties(data, "attach")
-        assert found["triage.label"] == "L3"
-        assert found["triage.team"] == "core"
-        assert found["triage.evidence.1"] == "du:7  \\x1b[31mreject <b>&\\x00\u202e"
+        """They are added, what was there stays, and control characters in log text do not break the XML."""
+        data, count = with_verdicts(JUNIT, {"attach": FAILED}.get)
+        assert count == 1
+        added = properties(data, "attach")
+        assert added["triage.label"] == "L3"
+        assert added["triage.team"] == "core"
+        assert added["triage.evidence.1"] == "du:7  \\x1b[31mreject <b>&\\x00\u202e"
         assert properties(data, "other") == {}
         (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
         assert case.find("failure").text == "text"
         assert case.get("time") == "1.5"
 
-    def test_twice_is_once(self):
+    def test_repeating_replaces(self):
+        """A second verdict takes the place of the first one."""
         once, _ = with_verdicts(JUNIT, {"attach": FAILED}.get)
         twice, _ = with_verdicts(once, {"lab.attach": FAILED.model_copy(update={"label": "L2"})}.get)
         assert properties(twice, "attach")["triage.label"] == "L2"
@@ -57,12 +58,13 @@ class TestJunit:
         (b"<a", "is not XML"), (b"<a/>", "no test case"), (b"", "is not XML"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
     ])  # fmt: skip
-    def test_unusable(self, data: bytes, reason: str):
+    def test_unusable_file(self, data: bytes, reason: str):
+        """The error says why."""
         with pytest.raises(InputError, match=reason):
             with_verdicts(data, lambda name: None)
 
     def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        """From the store, by the header that the runs were given."""
+        """`stream-triage junit` takes verdicts from the store, by the header of their runs; without --out it overwrites."""
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         log = ROOT / "samples" / "tm500" / "rejected.log"
         assert call("run", "-q", "--header", "test.case.name=attach", log).code == 1
@@ -77,36 +79,36 @@ class TestJunit:
 
 
 class Portal:
-    """Takes what ReportPortal's API description has, and nothing else."""
+    """Accepts the requests that ReportPortal's API documents, and no others."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self.items, self.defined = items, list[dict[str, Any]]()
 
     def answer(self, method: str, path: str, body: bytes, headers: Any) -> tuple[int, Any]:
-        place, _, query = path.partition("?")
+        address, _, query = path.partition("?")
         if headers["Authorization"] != "Bearer key-1":
             return 401, {"error": "unauthorized"}
-        assert place == "/api/v1/my%20lab/item"
+        assert address == "/api/v1/my%20lab/item"
         if method == "GET":
-            told = dict(urllib.parse.parse_qsl(query))
-            assert (told["filter.eq.launchId"], told["filter.in.status"]) == ("17", "FAILED")
-            size, page = int(told["page.size"]), int(told["page.page"])
+            parameters = dict(urllib.parse.parse_qsl(query))
+            assert (parameters["filter.eq.launchId"], parameters["filter.in.status"]) == ("17", "FAILED")
+            size, page = int(parameters["page.size"]), int(parameters["page.page"])
             return 200, {"content": self.items[(page - 1) * size : page * size],
                          "page": {"number": page, "size": size, "totalPages": -(-len(self.items) // size)}}  # fmt: skip
         assert method == "PUT"
-        asked = json.loads(body)
-        assert asked.keys() == {"issues"}
-        assert 0 < len(asked["issues"]) <= 300
-        for each in asked["issues"]:
+        request = json.loads(body)
+        assert request.keys() == {"issues"}
+        assert 0 < len(request["issues"]) <= 300
+        for each in request["issues"]:
             assert each.keys() == {"testItemId", "issue"}
             assert isinstance(each["testItemId"], int)
             assert each["issue"].keys() <= {"issueType", "comment", "autoAnalyzed", "ignoreAnalyzer", "externalSystemIssues"}
             assert each["issue"]["issueType"]
-        self.defined += asked["issues"]
-        return 200, asked["issues"]
+        self.defined += request["issues"]
+        return 200, request["issues"]
 
 
-def told(
+def send(
     monkeypatch: pytest.MonkeyPatch, portal: Portal, *verdicts: Any, more: tuple[str, ...] = (), token: str = "key-1"
 ) -> int:
     monkeypatch.setenv("RP_TOKEN", token)
@@ -117,7 +119,7 @@ def told(
 
 class TestReportPortal:
     def test_defect_types(self, monkeypatch: pytest.MonkeyPatch):
-        """By label and cause; passes and doubtful verdicts leave an item alone."""
+        """By label and cause; passes and verdicts to review do not change an item."""
         names = ("attach", "bed", "flaky", "passed", "unknown")
         portal = Portal([{"id": number, "name": name} for number, name in enumerate(names)])
         verdicts = [
@@ -126,19 +128,21 @@ class TestReportPortal:
             FAILED.model_copy(update={"headers": {"test.case.name": "flaky"}, "needs_review": True}),
             make_verdict(headers={"test.case.name": "passed"}),
         ]
-        assert told(monkeypatch, portal, *verdicts, more=("--type", "L3=pb_l3")) == 0
+        assert send(monkeypatch, portal, *verdicts, more=("--type", "L3=pb_l3")) == 0
         assert {each["testItemId"]: each["issue"]["issueType"] for each in portal.defined} == {0: "pb_l3", 1: "si001"}
         comment = portal.defined[0]["issue"]["comment"]
         assert "\x1b" not in comment
         assert all(line.startswith("    ") for line in comment.split("\n"))
 
     def test_many_items(self, monkeypatch: pytest.MonkeyPatch):
+        """All pages are read, and no request has more issues than the API accepts."""
         portal = Portal([{"id": number, "name": "attach"} for number in range(700)])
-        assert told(monkeypatch, portal, FAILED) == 0
+        assert send(monkeypatch, portal, FAILED) == 0
         assert len(portal.defined) == 700
 
     def test_wrong_token(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-        assert told(monkeypatch, Portal([]), FAILED, token="secret-2") == 2
+        """Status 2, and a message that names the variable."""
+        assert send(monkeypatch, Portal([]), FAILED, token="secret-2") == 2
         assert "RP_TOKEN" in capsys.readouterr().err
 
 
@@ -151,6 +155,6 @@ class TestReportPortal:
         Evidence(kind="rule", weight=1.0, source="du", number=7, text="x", rule="r", label="L2", note="n"),
     ],
 )
-def test_evidence_is_told_as_everywhere(item: Evidence) -> None:
-    """ReportPortal's script stands alone, and says the same nevertheless."""
-    assert reportportal.words(item.model_dump(mode="json")) == item.words()
+def test_evidence_text(item: Evidence) -> None:
+    """The script cannot import the product, and words evidence in the same way."""
+    assert reportportal.evidence_text(item.model_dump(mode="json")) == item.words()

@@ -1,45 +1,35 @@
-"""The shipper without a broker: what is cut, kept, read again, and read from files that are turned about."""
+"""The shipper without a broker: its loop, what it cuts, the results and headers it reads, and its command."""
 
-import os
-import random
+import argparse
+import ast
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import triage_ship
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.errors import KafkaTimeoutError
+from triage_ship import cli
 from triage_ship.cutter import Cutter
 from triage_ship.errors import ShipError
-from triage_ship.files import Chunk, Files, Follow
+from triage_ship.files import Chunk, Files, FollowOptions
+from triage_ship.headers import PathPattern, from_environment, parse_header
 from triage_ship.junit import read_status
-from triage_ship.labels import PathNames, from_environment, parse_header
-from triage_ship.sender import Away, Broker, Sender
+from triage_ship.options import parser
+from triage_ship.sender import TooLarge, Unavailable
 from triage_ship.ship import Shipper
-from triage_ship.spool import Place, Record, Spool
-
-OPEN: list[Any] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    """What a test leaves as a crash would: processes end, and files are closed then."""
-    yield
-    while OPEN:
-        OPEN.pop().close()
-
-
-def fail(text: str) -> None:
-    raise AssertionError(text)
+from triage_ship.spool import Cursor, Record, Spool
 
 
 class TestCutter:
     @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6), st.integers(8, 60))
-    def test_nothing_is_lost_however_it_comes(self, data: bytes, cuts: list[int], size: int):
-        """Chunks hold all bytes in order, none is too large, and only a line that is too long is cut within."""
+    def test_nothing_is_lost_however_bytes_arrive(self, data: bytes, cuts: list[int], size: int):
+        """Chunks hold all bytes in order, none is too large, and only lines that are too long are cut."""
         cutter, chunks, start = Cutter(size), [], 0
         for end in [*sorted(cuts), len(data)]:
             chunks += cutter.add(data[start:end], 0.0)
@@ -49,7 +39,8 @@ class TestCutter:
         assert all(0 < len(chunk) <= size for chunk in chunks)
         assert all(chunk.endswith(b"\n") or b"\n" not in chunk for chunk in chunks)
 
-    def test_whole_lines_wait_for_a_while_and_half_ones_for_their_end(self):
+    def test_whole_lines_wait_for_more_lines(self):
+        """For the linger time; an unfinished line waits for its end, however long that takes."""
         cutter = Cutter(100)
         assert cutter.add(b"one\ntw", 10.0) == []
         assert cutter.due(10.4, 0.5) == b""
@@ -59,162 +50,63 @@ class TestCutter:
         assert cutter.due(100.6, 0.5) == b"two\n"
 
 
-class Kept:
-    """A spool with what reading would remember."""
+class FakeSender:
+    """Takes records and acknowledges them at once, unless the broker is away or rejects them for their size."""
 
-    def __init__(self, folder: Path, on_trouble: Callable[[str], None] = fail) -> None:
-        self.heads: list[Any] = []
-        self.spool = Spool(folder, on_trouble)
-        OPEN.append(self.spool)
-        self.spool.recover(self.heads.append, lambda head: self.heads.extend(head["snapshot"]["heads"]))
+    def __init__(self, *_: Any) -> None:
+        self.records: list[Record] = []
+        self.drops = 0
+        self.error: Exception | None = None
+        self.cursor: Cursor | None = None
 
-    def put(self, number: int, text: bytes = b"text\n") -> None:
-        self.spool.append({"n": number}, text, lambda: {"heads": self.heads})
-        self.heads.append({"n": number})
-        self.spool.sync()
+    full = False
 
-    def unsent(self) -> list[int]:
-        return [record.head["n"] for record in self.spool.unsent()]
+    def send(self, record: Record) -> None:
+        self.records.append(record)
+        self.cursor = record.end
 
+    def skip(self, record: Record) -> None:
+        self.cursor = record.end
 
-class TestSpool:
-    def test_goes_on_where_it_stopped(self, tmp_path: Path):
-        kept = Kept(tmp_path)
-        for number in range(5):
-            kept.put(number)
-        records = list(kept.spool.unsent())
-        kept.spool.acknowledge(records[2].end)
-        kept.spool.close()
-        again = Kept(tmp_path)
-        assert again.heads == kept.heads
-        assert again.unsent() == [3, 4]
-        again.put(5)
-        assert again.unsent() == [5]
-        assert not again.spool.empty
+    def acknowledged(self) -> Cursor | None:
+        if self.error is not None:
+            raise self.error
+        cursor, self.cursor = self.cursor, None
+        return cursor
 
-    def test_torn_at_any_byte(self, tmp_path: Path):
-        """What a crash left unfinished is cut off, and all before it is there."""
-        (tmp_path / "a").mkdir()
-        kept = Kept(tmp_path / "a")
-        ends = []
-        for number in range(3):
-            kept.put(number, b"x" * 20)
-            ends.append(kept.spool.synced.offset)
-        kept.spool.close()
-        whole = (tmp_path / "a" / "00000001.spool").read_bytes()
-        for length in range(len(whole)):
-            place = tmp_path / str(length)
-            place.mkdir()
-            (place / "00000001.spool").write_bytes(whole[:length])
-            torn = Kept(place)
-            there = [{"n": number} for number, end in enumerate(ends) if end <= length]
-            assert torn.heads == there
-            assert torn.unsent() == [head["n"] for head in there]
-            torn.put(9)
-            assert torn.unsent() == [9]
-            torn.spool.close()
+    def drop(self) -> None:
+        self.drops += 1
+        self.records.clear()
+        self.cursor = None
 
-    def test_segments_that_were_sent_go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        """And the newest one begins with all that reading needs."""
-        monkeypatch.setattr("triage_ship.spool.SEGMENT_BYTES", 500)
-        kept = Kept(tmp_path)
-        for number in range(40):
-            kept.put(number, b"x" * 50)
-        assert len(list(tmp_path.glob("*.spool"))) > 5
-        records = list(kept.spool.unsent())
-        assert [record.head["n"] for record in records] == list(range(40))
-        kept.spool.acknowledge(records[-2].end)
-        assert len(list(tmp_path.glob("*.spool"))) <= 2
-        assert kept.spool.bytes == sum(path.stat().st_size for path in tmp_path.glob("*.spool"))
-        kept.spool.close()
-        again = Kept(tmp_path)
-        assert again.heads == kept.heads
-        assert again.unsent() == [39]
-
-    def test_sent_again_after_an_outage(self, tmp_path: Path):
-        kept = Kept(tmp_path)
-        for number in range(4):
-            kept.put(number)
-        first = next(iter(kept.spool.unsent()))
-        kept.spool.acknowledge(first.end)
-        assert kept.unsent() == [1, 2, 3]
-        kept.spool.rewind()
-        assert kept.unsent() == [1, 2, 3]
-
-    @pytest.mark.parametrize("within", range(3, 190, 7))
-    def test_damage_is_found_and_passed(self, within: int, tmp_path: Path):
-        """A byte is flipped: it is told, or shows in the checksum of the text, and what comes behind is read."""
-        told: list[str] = []
-        kept = Kept(tmp_path)
-        for number in range(6):
-            kept.put(number, b"y" * 40)
-        kept.spool.close()
-        path = tmp_path / "00000001.spool"
-        raw = bytearray(path.read_bytes())
-        raw[len(raw) - 200 + within] ^= 0xFF
-        path.write_bytes(raw)
-        again = Kept(tmp_path, told.append)
-        records = list(again.spool.unsent())
-        good = [record.head["n"] for record in records if not record.damaged]
-        assert good == sorted(good)
-        assert len(good) >= 4 or (told == [] and good == list(range(len(good))))
-        assert len(good) == 6 or told or any(record.damaged for record in records) or good == list(range(len(good)))
-
-    def test_lost_segment_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("triage_ship.spool.SEGMENT_BYTES", 300)
-        told: list[str] = []
-        kept = Kept(tmp_path)
-        for number in range(20):
-            kept.put(number, b"x" * 50)
-        kept.spool.close()
-        (tmp_path / "00000002.spool").unlink()
-        again = Kept(tmp_path, told.append)
-        found = again.unsent()
-        assert found[0] == 0
-        assert found[-1] == 19
-        assert "00000002.spool is gone" in told[0]
-
-
-class Reading:
-    """Files that are followed, and the chunks that came; a restart forgets all but the positions."""
-
-    def __init__(self, *paths: Path, **follow: Any) -> None:
-        self.told: list[str] = []
-        self.chunks: list[Chunk] = []
-        self.positions: dict[str, Any] = {}
-        self.now = 100.0
-        told = {"chunk_bytes": 64, "linger_seconds": 0.0, "names": PathNames(None)} | follow
-        self.follow = Follow(tuple(map(str, paths)), **told)
-        self.files = Files(self.follow, self.positions, self.told.append)
-        OPEN.append(self)
-
-    def close(self) -> None:
-        self.files.close()
-
-    def turn(self, seconds: float = 1.0, turns: int = 1) -> "Reading":
-        for _ in range(turns):
-            self.now += seconds
-            self.files.scan(self.now)
-            for chunk in self.files.read(self.now):
-                self.chunks.append(chunk)
-                self.positions[chunk.file["id"]] = dict(chunk.file)
-        return self
-
-    def restart(self) -> "Reading":
-        self.files.close()
-        self.files = Files(self.follow, self.positions, self.told.append)
-        return self
-
-    def texts(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for chunk in self.chunks:
-            found[chunk.key] = found.get(chunk.key, b"") + chunk.text
-        return found
+    def close(self) -> None: ...
 
     @property
     def text(self) -> bytes:
-        (text,) = self.texts().values()
-        return text
+        return b"".join(record.text for record in self.records)
+
+
+class FakeTime:
+    """Takes the place of the module `time`: sleeping moves the clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    clock = FakeTime()
+    monkeypatch.setattr("triage_ship.ship.time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -223,284 +115,277 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "logs" / "tm500.log"
 
 
-def append(path: Path, text: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(text)
+@pytest.fixture
+def sender() -> FakeSender:
+    return FakeSender()
 
 
-class TestFiles:
-    def test_what_grows_comes_once(self, log: Path):
-        append(log, b"one\ntwo\nthr")
-        reading = Reading(log, run_id="r").turn()
-        assert reading.text == b"one\ntwo\n"
-        append(log, b"ee\n")
-        assert reading.turn().restart().turn(turns=3).text == b"one\ntwo\nthree\n"
-        assert [chunk.source for chunk in reading.chunks] == ["tm500.log"] * 2
-
-    def test_renamed_and_made_again(self, log: Path):
-        """A late line of the old one comes before the lines of the new one, which wait for it."""
-        append(log, b"1\n")
-        reading = Reading(log, run_id="r").turn()
-        log.rename(log.with_name("tm500.log.1"))
-        append(log, b"3\n")
-        append(log.with_name("tm500.log.1"), b"2\n")
-        reading.turn().turn(4.0).turn(4.0)
-        assert reading.text == b"1\n2\n3\n"
-
-    def test_rotated_twice_while_nobody_looked(self, log: Path):
-        """Also what was never seen under its own name; a compressed one is told, since nobody can go on in it."""
-        append(log, b"1\n")
-        reading = Reading(log, run_id="r").turn()
-        reading.files.close()
-        append(log, b"2\n")
-        log.rename(log.with_name("tm500.log.2"))
-        append(log.with_name("tm500.log.1"), b"3\n")
-        append(log, b"4\n")
-        append(log.with_name("tm500.log.3.gz"), b"\x1f\x8b")
-        times = (("tm500.log.2", 10), ("tm500.log.1", 20), ("tm500.log", 30))
-        for name, seconds in times:
-            os.utime(log.with_name(name), (time.time() + seconds, time.time() + seconds))
-        reading.restart().turn(4.0, turns=8)
-        assert reading.text == b"1\n2\n3\n4\n"
-        assert "compressed" in reading.told[0]
-
-    def test_cut_off_in_place(self, log: Path):
-        """As logrotate does with copytruncate."""
-        append(log, b"1\n2\n")
-        reading = Reading(log, run_id="r").turn()
-        log.write_bytes(b"3\n")
-        assert reading.turn(turns=2).text == b"1\n2\n3\n"
-        assert "read from its beginning" in reading.told[0]
-
-    def test_replaced_in_place_by_something_longer(self, log: Path):
-        append(log, b"1\n2\n")
-        reading = Reading(log, run_id="r").turn()
-        log.write_bytes(b"3 quite another text\n4\n5\n")
-        assert reading.turn(turns=2).text == b"1\n2\n3 quite another text\n4\n5\n"
-
-    def test_each_file_is_a_run(self, log: Path):
-        """One that is replaced begins another, and the first ends."""
-        append(log, b"1\n")
-        reading = Reading(log).turn()
-        log.unlink()
-        append(log, b"2\n")
-        reading.turn(1.0).turn(4.0, turns=2)
-        assert list(reading.texts().values()) == [b"1\n", b"2\n"]
-        assert [chunk.end for chunk in reading.chunks] in ([False, True, False], [False, False, True])
-
-    def test_names_of_the_path(self, log: Path):
-        names = PathNames(r"/(?P<testbed>logs)/(?P<source>\w+)\.log")
-        append(log, b"1\n")
-        reading = Reading(log.parent, names=names, headers={"a": "b"}).turn()
-        (chunk,) = reading.chunks
-        assert (chunk.source, chunk.headers) == ("tm500", {"a": "b", "testbed": "logs"})
-        run = Reading(log.parent.parent / "logs", names=PathNames(r"(?P<run>logs)/")).turn()
-        assert [chunk.key for chunk in run.chunks] == []  # another follows it already
-        assert "read by another triage-ship" in run.told[0]
-
-    def test_a_folder_is_a_run(self, tmp_path: Path):
-        """All its sources are seen before the first of them ends."""
-        for name, text in (("du.log", b"du\n"), ("ue.log", b"ue\nlast line without end"), ("empty.log", b"")):
-            append(tmp_path / name, text)
-        reading = Reading(tmp_path, run_by="folder", once=True).turn(turns=3)
-        assert len({chunk.key for chunk in reading.chunks}) == 1
-        first_end = [chunk.end for chunk in reading.chunks].index(True)
-        assert {chunk.source for chunk in reading.chunks[: first_end + 1]} == {"du.log", "ue.log", "empty.log"}
-        assert all(chunk.end for chunk in reading.chunks[first_end:])
-        assert reading.files.idle
-        assert b"last line without end" in reading.text
-        assert reading.turn(turns=2).restart().turn().files.idle
-
-    def test_a_quiet_run_ends_and_goes_on_as_another(self, log: Path):
-        append(log, b"1\n")
-        reading = Reading(log, idle_end_seconds=10.0).turn().turn(11.0)
-        assert [chunk.end for chunk in reading.chunks] == [False, True]
-        append(log, b"2\n")
-        assert list(reading.turn().texts().values()) == [b"1\n", b"2\n"]
-
-    def test_files_that_are_done_are_closed(self, tmp_path: Path):
-        """A farm leaves thousands of them; one that grows again is another run."""
-        for number in range(50):
-            append(tmp_path / f"{number}.log", b"1\n")
-        reading = Reading(tmp_path, idle_end_seconds=5.0).turn().turn(6.0)
-        assert reading.files._open == {}
-        assert len(reading.texts()) == 50
-        append(tmp_path / "7.log", b"2\n")
-        assert len(reading.turn().texts()) == 51
-        assert len(reading.restart().turn(turns=2).texts()) == 51
-
-    def test_a_number_at_the_end_is_a_name(self, tmp_path: Path):
-        """Where nothing was rotated."""
-        append(tmp_path / "night.1", b"1\n")
-        append(tmp_path / "night.2", b"2\n")
-        reading = Reading(tmp_path).turn().turn(9.0)
-        append(tmp_path / "night.1", b"3\n")
-        assert sorted(reading.turn().texts().values()) == [b"1\n3\n", b"2\n"]
-        assert {chunk.source for chunk in reading.chunks} == {"night.1", "night.2"}
-
-    def test_a_clock_in_the_future_changes_nothing(self, log: Path):
-        append(log, b"1\n")
-        os.utime(log, (4e9, 4e9))
-        reading = Reading(log, run_id="r", idle_end_seconds=5.0).turn()
-        append(log, b"2\n")
-        os.utime(log, (1e6, 1e6))
-        assert reading.turn(4.0).text == b"1\n2\n"
-        assert not any(chunk.end for chunk in reading.chunks)
-        assert reading.turn(6.0).chunks[-1].end
-
-    def test_a_file_that_cannot_be_read_is_tried_again(self, log: Path, monkeypatch: pytest.MonkeyPatch):
-        append(log, b"1\n")
-        opened = os.open
-        monkeypatch.setattr(os, "open", lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-        reading = Reading(log, run_id="r").turn(turns=3)
-        assert reading.told == [f"{log} cannot be read: Permission denied; it is tried again"]
-        monkeypatch.setattr(os, "open", opened)
-        assert reading.turn().text == b"1\n"
-
-    @pytest.mark.parametrize("seed", range(12))
-    def test_anything_may_happen(self, log: Path, seed: int):
-        """Growth, renames, restarts and pauses at random: every line once, in order."""
-        rng, written = random.Random(seed), 0
-        reading = Reading(log, run_id="r")
-        file, rotations = log.open("ab"), 0
-
-        def write() -> None:
-            nonlocal written
-            for _ in range(rng.randrange(6)):
-                file.write(b"%d %s\n" % (written, b"x" * rng.randrange(90)))
-                written += 1
-            file.flush()
-
-        for _ in range(150):
-            what = rng.random()
-            write()
-            if what < 0.5:
-                reading.turn(rng.choice((0.1, 1.0, 4.0)))
-            elif what < 0.65:
-                reading.restart()
-            elif what < 0.75 and log.stat().st_size:
-                for number in range(rotations, 0, -1):
-                    log.with_name(f"tm500.log.{number}").rename(log.with_name(f"tm500.log.{number + 1}"))
-                log.rename(log.with_name("tm500.log.1"))
-                write()
-                file.close()
-                file, rotations = log.open("ab"), rotations + 1
-        file.close()
-        reading.turn(4.0, turns=2 * rotations + 4)
-        assert [int(line.split()[0]) for line in reading.text.splitlines()] == list(range(written))
+@pytest.fixture
+def problems() -> list[str]:
+    return []
 
 
-class FakeSender:
-    """Takes records; what it acknowledges and when is the test's choice."""
+StartShipper = Callable[..., Shipper]
 
-    def __init__(self) -> None:
-        self.got: list[Record] = []
-        self.away = False
-        self.place: Place | None = None
 
-    full = False
+@pytest.fixture
+def start(tmp_path: Path, log: Path, sender: FakeSender, problems: list[str], clock: FakeTime) -> Iterator[StartShipper]:
+    """Starts shippers of the log, one after the other, on one spool."""
+    started: list[Shipper] = []
 
-    def send(self, record: Record) -> None:
-        if self.away:
-            raise Away("no broker")
-        self.got.append(record)
-        self.place = record.end
+    def start_shipper(*, spool_bytes: int = 1 << 20, chunk_bytes: int = 64, **options: Any) -> Shipper:
+        follow = FollowOptions((str(log),), chunk_bytes, 0.0, PathPattern(None), {}, "r", **options)
+        started.append(
+            Shipper(
+                Spool(tmp_path, problems.append),
+                sender,
+                lambda positions: Files(follow, positions, problems.append),
+                spool_bytes=spool_bytes,
+                on_problem=problems.append,
+            )
+        )
+        return started[-1]
 
-    def skip(self, record: Record) -> None:
-        self.place = record.end
+    yield start_shipper
+    for shipper in started:
+        shipper.close()
 
-    def acknowledged(self) -> Place | None:
-        place, self.place = self.place, None
-        return place
 
-    def drop(self) -> None: ...
+def lines(count: int) -> bytes:
+    return b"".join(b"%030d\n" % number for number in range(count))
+
+
+class FakeSource:
+    """Yields chunks of files, one text at a time, and keeps the positions that it was opened with."""
+
+    finished = False
+
+    def __init__(self, positions: dict[str, Any]) -> None:
+        self.positions = positions
+        self.texts: list[tuple[str, bytes]] = []
+
+    def scan(self, now: float) -> None: ...
+
+    def read(self, now: float) -> Iterator[Chunk]:
+        while self.texts:
+            name, text = self.texts.pop(0)
+            yield Chunk("run", name, {}, text, False, {"id": name, "offset": len(text)})
+
     def close(self) -> None: ...
 
 
-def shipping(folder: Path, log: Path, sender: FakeSender, told: list[str], **how: Any) -> Shipper:
-    follow = Follow((str(log),), 64, 0.0, PathNames(None), {}, "r", **how)
-    spool = Spool(folder, told.append)
-    shipper = Shipper(
-        spool,
-        sender,
-        lambda positions: Files(follow, positions, told.append),
-        spool_bytes=1 << 20,
-        on_trouble=told.append,
-    )
-    OPEN.append(shipper)
-    return shipper
-
-
-def with_damage(folder: Path, log: Path) -> FakeSender:
-    """A spool whose one line was changed on the disk while no broker was there; now it is."""
-    append(log, b"first line\n")
-    sender = FakeSender()
-    sender.away = True
-    shipper = shipping(folder, log, sender, [])
-    shipper.step()
-    shipper.close()
-    (path,) = folder.glob("*.spool")
-    path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
-    sender.away = False
-    return sender
-
-
 class TestShipper:
-    def test_a_full_disk_is_waited_for(self, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        """Nothing is lost, and what is on disk is sent meanwhile."""
-        append(log, b"1\n2\n")
-        sender, told = FakeSender(), []
-        shipper = shipping(tmp_path, log, sender, told)
-        put, left = shipper._spool.append, [3]
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_full_disk(
+        self,
+        times: int,
+        start: StartShipper,
+        log: Path,
+        sender: FakeSender,
+        problems: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        """Reading pauses until there is room; it is reported once, and nothing is lost."""
+        log.write_bytes(b"1\n2\n")
+        shipper = start()
+        append, failures = shipper._spool.append, [OSError(28, "No space left on device")] * times
 
-        def full(*arguments: Any) -> None:
-            left[0] -= 1
-            if left[0] > 0:
-                raise OSError(28, "No space left on device")
-            put(*arguments)
+        def fails(*arguments: Any) -> None:
+            if failures:
+                raise failures.pop()
+            append(*arguments)
 
-        monkeypatch.setattr(shipper._spool, "append", full)
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(shipper._spool, "append", fails)
         shipper.step()
-        shipper.step()
-        assert b"".join(record.text for record in sender.got) == b"1\n2\n"
-        assert told == ["the spool cannot be written: No space left on device; reading waits until it can"]
+        assert sender.text == b"1\n2\n"
+        (problem,) = problems
+        assert "the spool cannot be written (No space left on device)" in problem
 
-    def test_reading_waits_when_the_spool_is_full(self, log: Path, tmp_path: Path):
-        append(log, b"".join(b"%030d\n" % number for number in range(3000)))
-        sender, told = FakeSender(), []
-        sender.away = True
-        shipper = shipping(tmp_path, log, sender, told)
-        shipper._spool_bytes = 2000
+    def test_full_spool(self, start: StartShipper, log: Path, sender: FakeSender, problems: list[str], clock: FakeTime):
+        """Reading pauses while the broker is away, which is reported once, and goes on afterwards."""
+        log.write_bytes(lines(3000))
+        sender.error = Unavailable("no broker")
+        shipper = start(spool_bytes=2000)
         for _ in range(5):
             shipper.step()
-        assert any("as much as it may" in text for text in told)
-        assert any("Kafka is away" in text for text in told)
-        sender.away, shipper._resume = False, 0.0
+            log.write_bytes(log.read_bytes() + b"more\n")
+            clock.now += 20
+        stored = shipper._spool.bytes
+        assert sum("the spool has reached its limit" in text for text in problems) == 1
+        assert sum("Kafka is not available (no broker)" in text for text in problems) == 1
+        sender.error = None
+        shipper.step()
+        assert problems[-1] == "Kafka is available again"
+        assert shipper._spool.bytes == stored
         for _ in range(5):
             shipper.step()
-        assert told[-1] == "Kafka is back"
+        assert sender.text == log.read_bytes()
 
-    def test_a_damaged_chunk_is_read_again_from_its_file(self, log: Path, tmp_path: Path):
-        sender, told = with_damage(tmp_path, log), []
-        again = shipping(tmp_path, log, sender, told)
-        again.step()
-        assert [record.text for record in sender.got] == [b"first line\n"]
+    def test_spool_limit_below_the_size_of_a_segment(self, start: StartShipper, log: Path, sender: FakeSender):
+        """The newest segment is never deleted, and alone exceeds the limit: reading goes on when everything is sent."""
+        shipper = start(spool_bytes=1)
+        for count in range(1, 6):
+            log.write_bytes(lines(count))
+            shipper.step()
+            shipper.step()
+        assert sender.text == lines(5)
 
-    def test_a_damaged_chunk_whose_file_is_gone_is_told_and_not_waited_for(self, log: Path, tmp_path: Path):
-        sender, told = with_damage(tmp_path, log), []
+    @pytest.mark.parametrize("error", [Unavailable("no broker"), TooLarge("too large")])
+    def test_unacknowledged_records_are_sent_again(
+        self, error: Exception, start: StartShipper, log: Path, sender: FakeSender, clock: FakeTime
+    ):
+        """All of them, in order, and on a new connection; those that were acknowledged before are not."""
+        shipper = start()
+        log.write_bytes(b"acknowledged\n")
+        shipper.step()
+        log.write_bytes(b"acknowledged\n" + lines(9))
+        sender.error = error
+        shipper.step()
+        assert sender.drops == 1
+        sender.error = None
+        clock.now += 1
+        shipper.step()
+        assert sender.text == lines(9)
+        assert shipper._spool.empty
+
+    def test_waits_longer_after_each_failure(self, start: StartShipper, log: Path, sender: FakeSender, clock: FakeTime):
+        """From half a second up to 15 s; an acknowledgement sets it back."""
+        log.write_bytes(b"1\n")
+        sender.error = Unavailable("no broker")
+        shipper, began, attempts = start(), clock.now, []
+        while clock.now < began + 60:
+            drops = sender.drops
+            shipper.step()
+            if sender.drops > drops:
+                attempts.append(clock.now - began)
+                assert shipper.send() is False
+            clock.now += 0.5
+        assert attempts == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 30.5, 45.5]
+        sender.error = None
+        clock.now += 15
+        shipper.step()
+        assert (shipper._retry_seconds, shipper._spool.empty) == (0.5, True)
+
+    def test_too_large_is_tried_again_at_once(self, start: StartShipper, log: Path, sender: FakeSender, problems: list[str]):
+        """The broker is there, so there is nothing to wait for."""
+        log.write_bytes(b"1\n")
+        shipper = start()
+        assert shipper.send() is False  # nothing is read yet
+        sender.error = TooLarge("Kafka rejects messages above its limit")
+        shipper.step()
+        sender.error = None
+        shipper.send()
+        assert sender.text == b"1\n"
+        assert problems[-1] == "Kafka rejects messages above its limit; smaller messages are sent from now on"
+
+    @pytest.mark.parametrize(("error", "sent", "waits"), [(None, True, 3), (Unavailable("no broker"), False, 12)])
+    def test_run_ends_when_the_source_is_finished(
+        self, error: Exception | None, sent: bool, waits: float, start: StartShipper, log: Path, sender: FakeSender,
+        clock: FakeTime,
+    ):  # fmt: skip
+        """And everything is sent, or the broker was waited for as long as asked."""
+        log.write_bytes(b"1\n")
+        sender.error = error
+        began = clock.now
+        assert start(once=True).run(lambda: False, finish_seconds=10) is sent
+        assert waits - 3 <= clock.now - began <= waits
+
+    def test_run_ends_when_it_is_stopped(self, start: StartShipper, log: Path, sender: FakeSender):
+        """What is not sent stays in the spool, and the next start sends it."""
+        log.write_bytes(b"1\n")
+        sender.error = Unavailable("no broker")
+        stops = iter([False, True])
+        shipper = start()
+        assert shipper.run(lambda: next(stops)) is False
+        shipper.close()
+        sender.error = None
+        stops = iter([False, True])
+        assert start().run(lambda: next(stops)) is True
+        assert sender.text == b"1\n"
+
+    def test_numbers_go_on_after_a_restart(self, start: StartShipper, log: Path, sender: FakeSender):
+        """And start again when a run has ended: each chunk of a source has the next number, whatever happens between."""
+        for count in (1, 2, 3):
+            log.write_bytes(lines(count))
+            shipper = start()
+            shipper.step()
+            shipper.close()
+        assert [record.head["q"] for record in sender.records] == [0, 1, 2]
+        shipper = start(once=True)
+        shipper.run(lambda: False)
+        shipper.close()
+        log.write_bytes(lines(4))
+        start().step()
+        assert [(record.head["q"], record.head.get("e")) for record in sender.records[3:]] == [(3, 1), (0, None)]
+
+
+class TestState:
+    @pytest.fixture
+    def open_source(self, tmp_path: Path, sender: FakeSender, problems: list[str]) -> Iterator[Callable[[], Any]]:
+        """Starts shippers of a fake source on one spool; each call closes the one before."""
+        shippers: list[Shipper] = []
+
+        def start_shipper() -> tuple[Shipper, FakeSource]:
+            if shippers:
+                shippers[-1].close()
+            spool = Spool(tmp_path, problems.append)
+            shippers.append(Shipper(spool, sender, FakeSource, spool_bytes=1 << 20, on_problem=problems.append))
+            return shippers[-1], shippers[-1]._source
+
+        yield start_shipper
+        shippers[-1].close()
+
+    @pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+    def test_positions_survive(
+        self, segment_bytes: int, open_source: Callable[[], Any], sender: FakeSender, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Those of all files, whether they are in a snapshot or in the records after it, and so do the chunk numbers."""
+        monkeypatch.setattr("triage_ship.spool.SEGMENT_BYTES", segment_bytes)
+        shipper, source = open_source()
+        source.texts = [("a", b"1\n"), ("b", b"1\n"), ("a", b"1\n2\n"), ("c", b"1\n")]
+        shipper.step()
+        shipper, source = open_source()
+        assert {name: position["offset"] for name, position in source.positions.items()} == {"a": 4, "b": 2, "c": 2}
+        source.texts = [("a", b"3\n"), ("b", b"2\n")]
+        shipper.step()
+        assert [record.head["q"] for record in sender.records[-2:]] == [2, 1]
+
+    def test_oldest_positions_are_forgotten(self, open_source: Callable[[], Any], monkeypatch: pytest.MonkeyPatch):
+        """A position is as old as the last chunk of its file; otherwise the state would grow for ever."""
+        monkeypatch.setattr("triage_ship.ship.MAX_POSITIONS", 2)
+        shipper, source = open_source()
+        source.texts = [("a", b"1\n"), ("b", b"1\n"), ("a", b"2\n"), ("c", b"1\n")]
+        shipper.step()
+        assert list(source.positions) == ["a", "c"]
+
+
+class TestDamagedChunk:
+    @pytest.fixture(autouse=True)
+    def _damage(self, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path, clock: FakeTime):
+        """A spool whose only line was changed on disk before it was sent."""
+        log.write_bytes(b"first line\n")
+        sender.error = Unavailable("no broker")
+        shipper = start()
+        shipper.step()
+        shipper.close()
+        (path,) = tmp_path.glob("*.spool")
+        path.write_bytes(path.read_bytes().replace(b"first line", b"fIrst line"))
+        sender.error = None
+        sender.records.clear()
+
+    def test_is_read_again_from_its_file(self, start: StartShipper, sender: FakeSender):
+        """The broker gets the line as it was written."""
+        start().step()
+        assert sender.text == b"first line\n"
+
+    def test_is_skipped_if_its_file_is_gone(self, start: StartShipper, log: Path, sender: FakeSender, problems: list[str]):
+        """It is reported, nothing wrong is sent, and nothing waits for it."""
         log.unlink()
-        again = shipping(tmp_path, log, sender, told)
-        again.step()
-        assert again._spool.empty
-        assert "damaged on disk and cannot be read again; it is lost" in told[-1]
-
-    def test_what_is_skipped_is_acknowledged_in_its_turn(self):
-        sender = Sender(Broker(("nowhere:1",), "t"))
-        record = Record({"k": "r", "s": "", "q": 0}, b"x\n", Place(1, 90), 0)
-        sender.skip(record)
-        assert sender.acknowledged() == Place(1, 90)
-        assert sender.acknowledged() is None
+        shipper = start()
+        shipper.step()
+        assert sender.text == b""
+        assert shipper._spool.empty
+        assert "its lines are lost" in problems[-1]
 
 
 JUNIT = """<testsuite><testcase classname="t.A" name="one"/><testcase name="two"><failure>&lt;b&gt;</failure></testcase>
@@ -513,6 +398,7 @@ class TestJunit:
         [("one", "pass"), ("t.A.one", "pass"), ("two", "fail"), ("three", "skipped"), (None, "fail"), ("x", "fail")],
     )
     def test_result(self, case: str | None, status: str, tmp_path: Path):
+        """That of the test case, by its name or with its class; the worst one if the file does not have it."""
         (tmp_path / "r.xml").write_text(JUNIT)
         assert read_status(tmp_path / "r.xml", case) == status
 
@@ -520,61 +406,160 @@ class TestJunit:
         ("<a", "is not XML"), ("<a/>", "has no test case"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"), (None, "cannot be read"),
     ])  # fmt: skip
-    def test_unusable(self, text: str | None, reason: str, tmp_path: Path):
+    def test_unusable_file(self, text: str | None, reason: str, tmp_path: Path):
+        """The error says why."""
         if text is not None:
             (tmp_path / "r.xml").write_text(text)
         with pytest.raises(ShipError, match=reason):
             read_status(tmp_path / "r.xml", None)
 
 
-class TestLabels:
-    def test_ci(self):
+class TestHeaders:
+    def test_of_a_ci_job(self):
+        """By the variables of the system whose job it is; none outside of CI."""
         assert from_environment({"GITLAB_CI": "true", "CI_JOB_ID": "7", "CI_JOB_NAME": "night"}) == {
             "cicd.pipeline.task.run.id": "7", "cicd.pipeline.task.name": "night"}  # fmt: skip
         assert from_environment({"GITHUB_ACTIONS": "true", "GITHUB_SHA": "abc"}) == {"vcs.ref.head.revision": "abc"}
         assert from_environment({"CI_JOB_ID": "7"}) == {}
 
     @pytest.mark.parametrize(("make", "reason"), [
-        (lambda: parse_header("x"), "name=value"), (lambda: PathNames("("), "no regular expression"),
-        (lambda: PathNames("x"), "names no group"),
+        (lambda: parse_header("x"), "NAME=VALUE"), (lambda: parse_header(" =x"), "NAME=VALUE"),
+        (lambda: PathPattern("("), "not a valid regular expression"), (lambda: PathPattern("x"), "no named group"),
     ])  # fmt: skip
-    def test_wrong(self, make: Callable[[], object], reason: str):
+    def test_wrong_options(self, make: Callable[[], object], reason: str):
+        """The error names the form that is expected."""
         with pytest.raises(ShipError, match=reason):
             make()
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "triage_ship.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=os.environ | environment)
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[..., None]]:
+    """For running the command in this process: its signal handlers are kept here, limits of this process stay."""
+    handlers: dict[int, Callable[..., None]] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(cli, "_raise_open_files_limit", lambda: None)
+    return handlers
 
 
 class TestCommand:
     @pytest.mark.parametrize(("arguments", "reason"), [
-        ((), "name files"), (("-", "a"), "name files"), (("--tcp", "x:1", "a"), "takes the place"),
-        (("--tcp", "x"), "host:port"), (("--ca-file", "none.pem", "--security", "SSL", "a"), "--ca-file"),
-        (("--once", "nowhere.log"), "nowhere.log is not there"), (("--header", "x", "a"), "name=value"),
+        ((), "name the files"), (("-", "a"), "name the files"), (("--tcp", "x:1", "a"), "leave out the paths"),
+        (("--tcp", "x"), "HOST:PORT"), (("--ca-file", "none.pem", "--security", "SSL", "a"), "--ca-file"),
+        (("--once", "nowhere.log"), "nowhere.log does not exist"), (("--header", "x", "a"), "NAME=VALUE"),
         (("--security", "SASL_SSL", "a"), "--password-file"),
         (("--password-file", "none", "a"), "cannot be read"),
     ])  # fmt: skip
-    def test_what_cannot_be_done_is_said(self, arguments: tuple[str, ...], reason: str, tmp_path: Path):
-        done = run("--state", tmp_path / "s", *arguments)
-        assert done.returncode == 2
-        assert reason in done.stderr
+    def test_wrong_options(
+        self, arguments: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], in_process: object
+    ):
+        """Status 2 and a message that names the option."""
+        assert cli.main(["--state", str(tmp_path / "s"), *arguments]) == 2
+        assert reason in capsys.readouterr().err
 
-    def test_two_with_one_spool(self, tmp_path: Path, log: Path):
+    def test_state_folder_in_use(self, tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]):
+        """Two shippers with one spool would write into each other's records."""
         from fcntl import LOCK_EX, flock
 
         (tmp_path / "s").mkdir()
         with (tmp_path / "s" / "lock").open("w") as lock:
             flock(lock, LOCK_EX)
-            done = run("--state", tmp_path / "s", log)
-        assert done.returncode == 2
-        assert "another triage-ship uses" in done.stderr
+            assert cli.main(["--state", str(tmp_path / "s"), str(log)]) == 2
+        assert "is in use by another triage-ship; give each its own --state" in capsys.readouterr().err
 
-    def test_nobody_there(self, tmp_path: Path, log: Path):
+    def test_state_folder_that_cannot_be_created(self, tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]):
+        """Status 2, and the reason of the system."""
+        log.write_bytes(b"")
+        assert cli.main(["--state", str(log / "s"), str(log)]) == 2
+        assert f"--state {log / 's'} cannot be used: Not a directory" in capsys.readouterr().err
+
+    def test_broker_away(
+        self,
+        tmp_path: Path,
+        log: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        in_process: object,
+    ):
         """What cannot be sent waits on disk, and the exit status says so."""
-        append(log, b"1\n")
-        done = run("--state", tmp_path / "s", "--bootstrap", "127.0.0.1:9", "--once", "--finish-seconds", "1", log)
+
+        def fails(**_: Any) -> None:
+            raise KafkaTimeoutError
+
+        monkeypatch.setattr("kafka.KafkaProducer", fails)
+        log.write_bytes(b"1\n")
+        options = ["--state", str(tmp_path / "s"), "--bootstrap", "127.0.0.1:9", "--once", "--finish-seconds", "0", str(log)]
+        assert cli.main(options) == 1
+        errors = capsys.readouterr().err
+        assert "Kafka is not available" in errors
+        assert f"the rest is in {tmp_path / 's'}" in errors
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_signal(
+        self, number: int, tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+        in_process: dict[int, Callable[..., None]],
+    ):  # fmt: skip
+        """Status 0 although lines wait on disk, as the help says: a service that is stopped has not failed."""
+
+        class StoppedWhileAway(FakeSender):
+            def acknowledged(self) -> None:
+                in_process[number](number, None)
+                raise Unavailable("no broker")
+
+        monkeypatch.setattr(cli, "Sender", StoppedWhileAway)
+        log.write_bytes(b"1\n")
+        assert cli.main(["--state", str(tmp_path / "s"), "--linger", "0", str(log)]) == 0
+        assert "not all lines were sent" in capsys.readouterr().err
+
+    def test_everything_sent(
+        self,
+        tmp_path: Path,
+        log: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        in_process: object,
+    ):
+        """Status 0 and no message; the end of the run carries the result of the harness."""
+        sender = FakeSender()
+        monkeypatch.setattr(cli, "Sender", lambda broker: sender)
+        log.write_bytes(b"1\n")
+        (tmp_path / "r.xml").write_text(JUNIT)
+        options = ["--state", str(tmp_path / "s"), "--once", "--junit", str(tmp_path / "r.xml"), "--test-case", "two"]
+        assert cli.main([*options, "--testbed", "rack-1", "--header", "testbed=other", str(log)]) == 0
+        assert capsys.readouterr().err == ""
+        assert sender.text == b"1\n"
+        headers = [record.head["h"] for record in sender.records]
+        assert headers[0] == {"test.case.name": "two", "testbed": "rack-1"}
+        assert headers[-1] == {**headers[0], "test.case.result.status": "fail"}
+
+    @pytest.mark.slow
+    def test_broker_away_in_a_process_of_its_own(self, tmp_path: Path, log: Path):
+        """The same with a real client and its time limits."""
+        log.write_bytes(b"1\n")
+        command = [sys.executable, "-m", "triage_ship.cli", "--state", tmp_path / "s", "--bootstrap", "127.0.0.1:9"]
+        done = subprocess.run([*command, "--once", "--finish-seconds", "1", log], capture_output=True, text=True, timeout=30)
         assert done.returncode == 1
-        assert "Kafka is away" in done.stderr
-        assert "the next start sends them" in done.stderr
+        assert "Kafka is not available" in done.stderr
+        assert "the next start with this folder sends it" in done.stderr
+
+    def test_help(self):
+        """Each option has a description that names its default."""
+        for action in parser()._actions:
+            assert action.help, action.dest
+            if action.option_strings and not isinstance(action, argparse._HelpAction | argparse._VersionAction):
+                assert "default" in action.help, action.dest
+        assert "a signal stopped triage-ship" in parser().format_help()
+
+
+def test_imports_nothing_of_the_product():
+    """The package is installed alone, with kafka-python, and with pytest where its plugin is used."""
+    allowed = {"triage_ship", "kafka", *sys.stdlib_module_names}
+    for path in Path(triage_ship.__file__).parent.glob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        names |= {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        foreign = {name.partition(".")[0] for name in names} - allowed
+        assert foreign <= ({"pytest"} if path.name == "pytest_plugin.py" else set()), path

@@ -1,6 +1,10 @@
-"""What every sink and every store owes, as test classes: subclass one, say how to open the sink and how to look."""
+"""The behaviour that every sink and store owes, as test classes.
+
+A subclass says how to open the sink and how to look at its target.
+"""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,22 +16,22 @@ from stream_triage.records import Verdict, verdict_version
 from stream_triage.spool import SpillSpool
 from tests.verdicts import kept, make_verdict
 
-__all__ = ["SinkContract", "StoreContract"]
+__all__ = ["DeliveryContract", "FailureContract", "SinkContract", "StoreContract"]
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class SinkContract:
-    """The clock moves one second with each `give`, so that time tells the order."""
+class DeliveryContract:
+    """What is written arrives, in order and once. The clock advances one second with each `give`, so that times differ."""
 
     clock: FakeClock
 
     def open_sink(self) -> Sink:
-        """A sink on the same place each time it is called within one test."""
+        """A sink on the same target each time it is called within one test."""
         raise NotImplementedError
 
-    def counting(self) -> list[tuple[str, int]]:
-        """Run and version of what counts for a reader, oldest first."""
+    def runs(self) -> list[str]:
+        """The runs that a reader of the target sees, oldest first."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -44,11 +48,11 @@ class SinkContract:
                 sink.write(verdict, text)
 
     def test_keeps_order(self, sink: Sink) -> None:
-        """Verdicts come out in the order they went in."""
+        """Verdicts arrive in the order in which they were written."""
         names = ["b", "c", "a"]
         self.give(sink, *map(make_verdict, names))
         sink.flush()
-        assert [run_id for run_id, _ in self.counting()] == names
+        assert self.runs() == names
 
     def test_flushes_twice(self, sink: Sink) -> None:
         """A flush with nothing new changes nothing, nor does one before the first write."""
@@ -56,15 +60,51 @@ class SinkContract:
         self.give(sink, make_verdict("a"))
         sink.flush()
         sink.flush()
-        assert self.counting() == [("a", 201)]
+        assert self.runs() == ["a"]
 
     def test_retry_makes_no_duplicate(self, sink: Sink) -> None:
-        """A verdict delivered again, within a flush and after it, counts once and raises nothing."""
+        """A verdict that is written again, before and after a flush, counts once and raises nothing."""
         self.give(sink, make_verdict("a"), make_verdict("a"))
         sink.flush()
         self.give(sink, make_verdict("a"))
         sink.flush()
-        assert self.counting() == [("a", 201)]
+        assert self.runs() == ["a"]
+
+    def test_survives_reopening(self) -> None:
+        """What was flushed is there for the next process; closing flushes, and closing twice is allowed."""
+        sink = self.open_sink()
+        self.give(sink, make_verdict("a"))
+        sink.close()
+        sink.close()
+        again = self.open_sink()
+        self.give(again, make_verdict("b"))
+        again.close()
+        assert self.runs() == ["a", "b"]
+
+    def test_takes_a_verdict_without_text(self, sink: Sink) -> None:
+        """A verdict may come without its text."""
+        sink.write(make_verdict("a"))
+        sink.flush()
+
+    def test_takes_nothing_after_close(self) -> None:
+        """A closed sink raises an error for each call."""
+        sink = self.open_sink()
+        sink.close()
+        with pytest.raises(StoreError, match="closed"):
+            sink.write(make_verdict("a"))
+        with pytest.raises(StoreError, match="closed"):
+            sink.flush()
+
+
+class SinkContract(DeliveryContract):
+    """Of several verdicts of one run, the one with the highest version counts."""
+
+    def counting(self) -> list[tuple[str, int]]:
+        """Run and version of the verdicts that count for a reader, oldest first."""
+        raise NotImplementedError
+
+    def runs(self) -> list[str]:
+        return [run_id for run_id, _ in self.counting()]
 
     def test_higher_version_replaces(self, sink: Sink) -> None:
         """A verdict with a higher version takes the place of a lower one."""
@@ -75,49 +115,57 @@ class SinkContract:
         assert self.counting() == [("a", 41)]
 
     def test_lower_version_never_replaces(self, sink: Sink) -> None:
-        """A late verdict of a lower version is passed over without an error."""
+        """A late verdict with a lower version is skipped without an error, in another flush and in the same one."""
         self.give(sink, make_verdict("a", version=41))
         sink.flush()
-        self.give(sink, make_verdict("a", version=21))
+        self.give(sink, make_verdict("a", version=21), make_verdict("b", version=41), make_verdict("b", version=21))
         sink.flush()
-        assert self.counting() == [("a", 41)]
+        assert self.counting() == [("a", 41), ("b", 41)]
 
     def test_final_replaces_provisional_of_the_same_text(self, sink: Sink) -> None:
-        """The final verdict wins over the provisional one that saw as many bytes, and not the other way round."""
+        """The final verdict replaces the provisional one of as many bytes, and not the other way round."""
         provisional = make_verdict("a", version=verdict_version(10, final=False), final=False)
         final = make_verdict("a", version=verdict_version(10, final=True))
         self.give(sink, provisional, final, provisional)
         sink.flush()
         assert self.counting() == [("a", final.version)]
 
-    def test_survives_reopening(self) -> None:
-        """What was flushed is there for the next process; closing flushes, and closing twice is fine."""
+
+class FailureContract(DeliveryContract):
+    """A target that fails for a while costs nothing."""
+
+    def failing(self) -> AbstractContextManager[object]:
+        """While it lasts, the target takes nothing."""
+        raise NotImplementedError
+
+    def test_keeps_what_it_could_not_write(self, sink: Sink) -> None:
+        """Each flush raises an error while the target fails; the first one afterwards writes everything, in order."""
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        with self.failing():
+            self.give(sink, make_verdict("b"))
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    sink.flush()
+            self.give(sink, make_verdict("c"))
+        assert self.runs() == ["a"]
+        sink.flush()
+        assert self.runs() == ["a", "b", "c"]
+
+    def test_closes_while_the_target_fails(self) -> None:
+        """Closing raises the error of its flush and closes all the same."""
         sink = self.open_sink()
         self.give(sink, make_verdict("a"))
-        sink.close()
-        sink.close()
-        again = self.open_sink()
-        self.give(again, make_verdict("b"))
-        again.close()
-        assert self.counting() == [("a", 201), ("b", 201)]
-
-    def test_takes_a_verdict_without_text(self, sink: Sink) -> None:
-        """A verdict may come without its text."""
-        sink.write(make_verdict("a"))
-        sink.flush()
-
-    def test_refuses_after_close(self) -> None:
-        """A closed sink takes nothing."""
-        sink = self.open_sink()
-        sink.close()
-        with pytest.raises(StoreError, match="closed"):
-            sink.write(make_verdict("a"))
+        with self.failing():
+            with pytest.raises(StoreError):
+                sink.close()
+            sink.close()
         with pytest.raises(StoreError, match="closed"):
             sink.flush()
 
 
 class StoreContract(SinkContract):
-    """Stores see what was flushed."""
+    """A store can be searched for what was flushed."""
 
     def open_sink(self) -> Store:
         raise NotImplementedError
@@ -140,7 +188,7 @@ class StoreContract(SinkContract):
         store.flush()
 
     def test_finds_by_the_very_id_only(self, store: Store) -> None:
-        """`find` answers to the whole id and to nothing that resembles it."""
+        """`find` takes the whole id and no part of it."""
         self.put(store, make_verdict("night/a.log#1"))
         assert [store.find("night/a.log#1")] == store.runs()
         assert store.full_id("a.log") == "night/a.log#1"
@@ -162,13 +210,13 @@ class StoreContract(SinkContract):
         assert store.get("%").run_id == "night/detach%"
 
     def test_names_candidates(self, store: Store) -> None:
-        """A part that several runs contain is refused with at most five of them."""
+        """A part that several ids contain raises an error that names at most five of them."""
         self.put(store, *(make_verdict(f"night/{number}") for number in range(7)))
         with pytest.raises(RunNotFound, match=r"^[^/]*(night/\d[^/]*){5}$"):
             store.get("night")
 
     def test_says_when_there_is_no_such_run(self, store: Store) -> None:
-        """An unknown id is refused with a way to find the known ones."""
+        """An unknown id raises an error that says how to list the known ones."""
         with pytest.raises(RunNotFound, match="runs"):
             store.get("nowhere")
 
@@ -202,7 +250,7 @@ class StoreContract(SinkContract):
         assert store.runs(label="L2", unclean=True, limit=5) == store.runs(label="L2")
 
     @pytest.mark.parametrize(
-        ("search", "found"),
+        ("search", "runs"),
         [
             ("timer", {"a"}),
             ("TIM", {"a"}),
@@ -219,24 +267,24 @@ class StoreContract(SinkContract):
             ("\udcff\0", set()),
         ],
     )
-    def test_searches_words(self, store: Store, search: str, found: set[str]) -> None:
-        """All words, or beginnings of words, must be on one kept line; nothing typed is a command."""
+    def test_searches_words(self, store: Store, search: str, runs: set[str]) -> None:
+        """All words, or words that begin so, must be on one kept line; nothing in a search is a command."""
         self.put(
             store,
             make_verdict("a", reduction=kept("RRC: timer T310 expired", "setup")),
             make_verdict("b", reduction=kept("RRC_REJECT from gNB-DU 7")),
         )
-        assert {run.run_id for run in store.runs(search=search)} == found
+        assert {run.run_id for run in store.runs(search=search)} == runs
 
     def test_replacing_replaces_the_lines_too(self, store: Store) -> None:
-        """A search finds the lines of the verdict that counts only."""
+        """A search finds only lines of the verdict with the highest version."""
         self.put(store, make_verdict("a", version=21, reduction=kept("before")))
         self.put(store, make_verdict("a", version=41, reduction=kept("after")))
         self.put(store, make_verdict("a", version=31, reduction=kept("late")))
         assert [bool(store.runs(search=word)) for word in ("before", "after", "late")] == [False, True, False]
 
     def test_forgets_one_run(self, store: Store) -> None:
-        """Nothing of the run is left, waiting verdicts included; other runs stay."""
+        """Nothing of the run is left, not even a buffered verdict; other runs stay."""
         self.put(store, make_verdict("a", reduction=kept("secret")), make_verdict("ab", reduction=kept("other")))
         self.give(store, make_verdict("a", version=301))
         assert store.forget("a")
@@ -253,7 +301,7 @@ class StoreContract(SinkContract):
         assert len(store.runs()) == 1
 
     def test_prunes_by_age_and_number(self, store: Store) -> None:
-        """What is older than a moment goes, and all but the newest; the oldest is named first."""
+        """Runs older than a date are removed, or all but the newest; their ids come oldest first."""
         self.put(store, *(make_verdict(str(day), time=NOON + timedelta(days=day)) for day in range(5)))
         assert store.prune() == []
         assert store.prune(before=NOON + timedelta(days=1)) == ["0"]

@@ -1,4 +1,4 @@
-"""The behaviour every Source owes."""
+"""The behaviour that every source owes."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 
 
 def collect(source: Source, contiguous: bool = True) -> list[Event]:
-    """Runs a source to its end and holds its events to the rules."""
+    """Runs a source to its end, checks its events and returns them."""
     events: list[Event] = []
     source.run(events.append)
     check_events(events, contiguous)
@@ -18,7 +18,7 @@ def collect(source: Source, contiguous: bool = True) -> list[Event]:
 
 
 def check_events(events: list[Event], contiguous: bool = True) -> None:
-    """One end per run, after everything else of it; with `contiguous`, no other run in between."""
+    """Each run has one end, after all its other events; with `contiguous`, no other run is in between."""
     ended: set[str] = set()
     current = None
     for event in events:
@@ -41,7 +41,7 @@ def check_events(events: list[Event], contiguous: bool = True) -> None:
 
 
 def texts(events: list[Event]) -> dict[tuple[str, str], bytes]:
-    """All text by run path (the id without its hash) and source."""
+    """The text by path of the run (the id without its hash) and source."""
     joined: dict[tuple[str, str], bytes] = {}
     for event in events:
         if isinstance(event, Chunk):
@@ -55,7 +55,7 @@ def problems(events: list[Event]) -> list[Problem]:
 
 
 class SourceContract:
-    """Subclasses say how to make a source that reads the given contents, each one run."""
+    """A subclass says how to make a source that reads the given contents, one run each."""
 
     most_runs = 3
 
@@ -63,13 +63,13 @@ class SourceContract:
         raise NotImplementedError
 
     def unreadable(self, tmp_path: Path) -> Source:
-        """A source of which nothing can be read."""
+        """A source from which nothing can be read."""
         raise NotImplementedError
 
     @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 256 * 1024, 256 * 1024 + 1, 700_000])
     def test_text_is_complete(self, size: int, tmp_path: Path) -> None:
         """Whatever the length, the chunks of a run join to its text."""
-        contents = [bytes(32 + (place * 7 + run) % 90 for place in range(size)) for run in range(self.most_runs)]
+        contents = [bytes(32 + (number * 7 + run) % 90 for number in range(size)) for run in range(self.most_runs)]
         joined = texts(collect(self.source(contents, tmp_path)))
         assert list(joined.values()) == contents
 
@@ -81,7 +81,7 @@ class SourceContract:
         assert list(ends.values()) == [1] * len(contents)
 
     def test_chunks_are_bounded(self, tmp_path: Path) -> None:
-        """No chunk holds a whole large file."""
+        """No chunk contains a whole large file."""
         events = collect(self.source([b"line\n" * 200_000], tmp_path))
         assert max(len(event.data) for event in events if isinstance(event, Chunk)) <= 256 * 1024
 
@@ -93,7 +93,7 @@ class SourceContract:
 
     @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("bug"), KeyboardInterrupt()])
     def test_errors_of_the_handler_pass(self, error: BaseException, tmp_path: Path) -> None:
-        """What the handler raises is not mistaken for trouble with the input."""
+        """An error of the handler is raised, and not reported as a problem of the input."""
         events: list[Event] = []
 
         def handle(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The archive: the contract, its limits, and that nothing half-written is left."""
+"""The archive of texts: the contract, its limits, and that no partial file is left."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from stream_triage.clock import FakeClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import Sink
 from stream_triage.settings import ArchiveSettings
-from stream_triage.sinks.archive import Archive
+from stream_triage.sinks.archive import TextArchive
 from stream_triage.spool import RunFile, SpillSpool
 from tests.edges.contract import SinkContract
 from tests.limits import file_size_limit
@@ -21,12 +21,12 @@ DAY_SECONDS = 86_400
 
 class TestArchive(SinkContract):
     @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
+    def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()
         self.settings = ArchiveSettings(folder=tmp_path / "archive")
 
     def open_sink(self) -> Sink:
-        return Archive(self.settings, self.clock)
+        return TextArchive(self.settings, self.clock)
 
     def counting(self) -> list[tuple[str, int]]:
         paths = sorted(self.settings.folder.glob("*/*"), key=lambda path: path.stat().st_mtime)
@@ -48,11 +48,11 @@ def settings(tmp_path: Path) -> ArchiveSettings:
 
 
 @pytest.fixture
-def archive(settings: ArchiveSettings, clock: FakeClock) -> Archive:
-    return Archive(settings, clock)
+def archive(settings: ArchiveSettings, clock: FakeClock) -> TextArchive:
+    return TextArchive(settings, clock)
 
 
-def _keep(archive: Archive, run_id: str, lines: list[str], version: int = 201) -> None:
+def _keep(archive: TextArchive, run_id: str, lines: list[str], version: int = 201) -> None:
     with SpillSpool(run_id) as text:
         text.append("gnb", lines)
         archive.write(make_verdict(run_id, version=version), text)
@@ -62,8 +62,8 @@ def _files(settings: ArchiveSettings) -> list[Path]:
     return [path for path in settings.folder.rglob("*") if path.is_file()]
 
 
-def test_gives_back_the_text(archive: Archive) -> None:
-    """By the full run id, slashes and all."""
+def test_gives_back_the_text(archive: TextArchive) -> None:
+    """By the full run id, which may contain slashes."""
     _keep(archive, "../night/ü 1", ["one", "", "three"])
     with archive.open("../night/ü 1") as text:
         assert text.run_id == "../night/ü 1"
@@ -71,8 +71,8 @@ def test_gives_back_the_text(archive: Archive) -> None:
         assert text.read("gnb", 1, 9) == ["one", "", "three"]
 
 
-def test_is_for_its_owner_only(archive: Archive, settings: ArchiveSettings) -> None:
-    """Folders 0700, files 0600, named by hash."""
+def test_is_for_its_owner_only(archive: TextArchive, settings: ArchiveSettings) -> None:
+    """Folders have mode 0700 and files 0600; their names are hashes."""
     _keep(archive, "a", ["one"])
     (file,) = _files(settings)
     assert file.relative_to(settings.folder).as_posix() == f"ca/ca{file.name[2:]}"
@@ -80,8 +80,8 @@ def test_is_for_its_owner_only(archive: Archive, settings: ArchiveSettings) -> N
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (settings.folder, file.parent)} == {0o700}
 
 
-def test_leaves_the_spool_readable(archive: Archive) -> None:
-    """Other sinks may read, and the run may even go on, after the archive took the text."""
+def test_leaves_the_spool_readable(archive: TextArchive) -> None:
+    """Other sinks can read the text, and the run can go on, after the archive has stored it."""
     with SpillSpool("a") as text:
         text.append("", ["one"])
         archive.write(make_verdict("a"), text)
@@ -89,8 +89,8 @@ def test_leaves_the_spool_readable(archive: Archive) -> None:
         assert text.read("", 1, 9) == ["one", "two"]
 
 
-def test_replaces_the_text_with_the_version(archive: Archive) -> None:
-    """A reader that has the old file open reads on undisturbed."""
+def test_replaces_the_text_with_the_version(archive: TextArchive) -> None:
+    """A reader that has the old file open can go on reading it."""
     _keep(archive, "a", ["old"], version=21)
     with archive.open("a") as before:
         _keep(archive, "a", ["new"], version=41)
@@ -100,31 +100,31 @@ def test_replaces_the_text_with_the_version(archive: Archive) -> None:
         assert text.read("gnb", 1, 1) == ["new"]
 
 
-def test_keeps_no_provisional_text(archive: Archive, settings: ArchiveSettings) -> None:
+def test_keeps_no_provisional_text(archive: TextArchive, settings: ArchiveSettings) -> None:
     """Only finished runs are kept."""
     with SpillSpool("a") as text:
         archive.write(make_verdict("a", version=20, final=False), text)
     assert _files(settings) == []
 
 
-def test_archives_any_run_text(archive: Archive, tmp_path: Path, clock: FakeClock) -> None:
-    """A text from another archive is packed anew."""
+def test_archives_any_run_text(archive: TextArchive, tmp_path: Path, clock: FakeClock) -> None:
+    """A text from another archive is compressed again."""
     _keep(archive, "a", [str(number) for number in range(2_500)])
-    other = Archive(ArchiveSettings(folder=tmp_path / "other"), clock)
+    other = TextArchive(ArchiveSettings(folder=tmp_path / "other"), clock)
     with archive.open("a") as text:
         other.write(make_verdict("a"), text)
     with other.open("a") as text:
         assert text.read("gnb", 1, 9_999) == [str(number) for number in range(2_500)]
 
 
-def test_says_when_there_is_no_text(archive: Archive) -> None:
-    """A run that was never archived is told from a damaged file."""
+def test_says_when_there_is_no_text(archive: TextArchive) -> None:
+    """The error for a run that was never archived is another one than for a damaged file."""
     with pytest.raises(RunNotFound, match=r"no text of run 'a' in .*pruned"):
         archive.open("a")
 
 
-def test_damaged_file(archive: Archive, settings: ArchiveSettings) -> None:
-    """The file is named; a verdict of the same version writes it anew."""
+def test_damaged_file(archive: TextArchive, settings: ArchiveSettings) -> None:
+    """The error names the file; a verdict of the same version writes it again."""
     _keep(archive, "a", ["one"])
     (file,) = _files(settings)
     os.truncate(file, 20)
@@ -134,8 +134,8 @@ def test_damaged_file(archive: Archive, settings: ArchiveSettings) -> None:
     archive.open("a").close()
 
 
-def test_forgets(archive: Archive, settings: ArchiveSettings) -> None:
-    """One run's text goes, the others stay."""
+def test_forgets(archive: TextArchive, settings: ArchiveSettings) -> None:
+    """The text of one run is removed, the others stay."""
     _keep(archive, "a", ["one"])
     _keep(archive, "b", ["one"])
     assert archive.forget("a")
@@ -145,8 +145,8 @@ def test_forgets(archive: Archive, settings: ArchiveSettings) -> None:
 
 
 def test_prunes_by_age(tmp_path: Path, clock: FakeClock) -> None:
-    """What was sealed more than `max_age_days` ago goes."""
-    archive = Archive(ArchiveSettings(folder=tmp_path, max_age_days=2, max_bytes=None), clock)
+    """Texts that were stored more than `max_age_days` ago are removed."""
+    archive = TextArchive(ArchiveSettings(folder=tmp_path, max_age_days=2, max_bytes=None), clock)
     for run_id in "abc":
         _keep(archive, run_id, ["one"])
         clock.advance(DAY_SECONDS)
@@ -156,8 +156,8 @@ def test_prunes_by_age(tmp_path: Path, clock: FakeClock) -> None:
 
 
 def test_prunes_by_size(tmp_path: Path, clock: FakeClock) -> None:
-    """The oldest go until the rest fits; damaged files go in their turn, named by their path."""
-    archive = Archive(ArchiveSettings(folder=tmp_path, max_age_days=None), clock)
+    """The oldest are removed until the size fits, damaged files in their turn, which are named by their path."""
+    archive = TextArchive(ArchiveSettings(folder=tmp_path, max_age_days=None), clock)
     for run_id in "cab":
         _keep(archive, run_id, ["one"])
         clock.advance(1)
@@ -165,18 +165,18 @@ def test_prunes_by_size(tmp_path: Path, clock: FakeClock) -> None:
     damaged, size = sizes[0][1], sizes[0][2]
     os.truncate(damaged, size - 1)
     os.utime(damaged, (sizes[0][0], sizes[0][0]))
-    small = Archive(ArchiveSettings(folder=tmp_path, max_age_days=None, max_bytes=size), clock)
+    small = TextArchive(ArchiveSettings(folder=tmp_path, max_age_days=None, max_bytes=size), clock)
     assert small.prune() == [str(damaged), "a"]
     small.open("b").close()
 
 
-def test_prunes_nothing_where_nothing_is(archive: Archive) -> None:
-    """Before the first run there is not even a folder."""
+def test_prunes_nothing_where_nothing_is(archive: TextArchive) -> None:
+    """Before the first run there is no folder."""
     assert archive.prune() == []
 
 
-def test_prunes_what_a_killed_process_left(archive: Archive, settings: ArchiveSettings, clock: FakeClock) -> None:
-    """Half-written files go after a day, when nobody can still be writing them."""
+def test_prunes_what_a_killed_process_left(archive: TextArchive, settings: ArchiveSettings, clock: FakeClock) -> None:
+    """Partial files are removed after a day, when no process can still be writing them."""
     folder = settings.folder / "ab"
     folder.mkdir(parents=True)
     for name, age_seconds in (("old", DAY_SECONDS + 1), ("young", 60)):
@@ -187,8 +187,8 @@ def test_prunes_what_a_killed_process_left(archive: Archive, settings: ArchiveSe
     assert [path.name for path in _files(settings)] == ["young.partial"]
 
 
-def test_full_disk(archive: Archive, settings: ArchiveSettings) -> None:
-    """No half file is left, the error says what to do, the old version stays, and a retry succeeds."""
+def test_full_disk(archive: TextArchive, settings: ArchiveSettings) -> None:
+    """No partial file is left, the error names the remedy, the old version stays, and a retry succeeds."""
     _keep(archive, "a", ["old"], version=1)
     lines = [os.urandom(50).hex() for _ in range(2_000)]
     with SpillSpool("a") as text:
@@ -207,8 +207,8 @@ def test_full_disk(archive: Archive, settings: ArchiveSettings) -> None:
 
 
 def test_folder_that_cannot_be(tmp_path: Path) -> None:
-    """A file in place of the folder is named."""
+    """The error names a file where the folder should be."""
     (tmp_path / "archive").write_text("")
-    archive = Archive(ArchiveSettings(folder=tmp_path / "archive"))
+    archive = TextArchive(ArchiveSettings(folder=tmp_path / "archive"))
     with pytest.raises(StoreError, match=r"archive cannot be changed: .* set archive.folder"):
         _keep(archive, "a", ["one"])

@@ -1,4 +1,4 @@
-"""Files, folders, patterns and archives as sources: what is a run, what is passed over, and what damage does."""
+"""Files, folders, patterns and archives as sources: what is a run, what is skipped, and what damage does."""
 
 import bz2
 import gzip
@@ -121,13 +121,68 @@ class TestWhatIsRead:
             ("**/c.log", ["logs/deep/er/c.log"]),
             ("logs/**", ["logs/a.log", "logs/b.log", "logs/deep/er/c.log", "logs/note.txt"]),
             ("logs/[b-z].log", ["logs/b.log"]),
+            ("logs/[!b].log", ["logs/a.log"]),
             ("l*s/d?ep", ["logs/deep/er/c.log"]),
+            ("./logs//deep/../*.txt", ["logs/deep/../note.txt"]),
+            ("*/deep/er/c.log", ["logs/deep/er/c.log"]),
+            ("**/**", ["logs/a.log", "logs/b.log", "logs/deep/er/c.log", "logs/note.txt"]),
         ],
     )
     def test_patterns(self, pattern: str, expected: list[str]) -> None:
-        """A pattern the shell did not expand means what the shell would make of it."""
+        """A pattern that the shell did not expand means what the shell would make of it."""
         put(dict.fromkeys(("logs/a.log", "logs/b.log", "logs/deep/er/c.log", "logs/note.txt"), b"x"))
+        events = read(pattern)
+        assert list(runs(events)) == expected
+        assert not problems(events)
+
+    def test_patterns_in_natural_order(self) -> None:
+        """Numbers are ordered by value, and the files of a folder come before those of its folders."""
+        put({f"logs/{name}.log": b"x" for name in ("10", "9", "a/1", "a/b/1", "b/1")})
+        expected = ["logs/9.log", "logs/10.log", "logs/a/1.log", "logs/a/b/1.log", "logs/b/1.log"]
+        assert list(runs(read("logs/**/*.log"))) == expected
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("*", ["a.log"]),
+            ("**/*.log", ["a.log"]),
+            (".*", [".b.log", ".git/c.log"]),
+            (".*/*", [".git/c.log"]),
+            ("[.]*", []),
+        ],
+    )
+    def test_only_a_dot_matches_a_hidden_name(self, pattern: str, expected: list[str]) -> None:
+        put(dict.fromkeys(("a.log", ".b.log", ".git/c.log"), b"x"))
         assert list(runs(read(pattern))) == expected
+
+    @pytest.mark.parametrize("pattern", ["{a,b}.log", "@(a|b).log", "!a.log", "a\\.lo?", "~/a.lo?"])
+    def test_what_is_no_pattern(self, pattern: str) -> None:
+        """Braces, groups, negation, escapes and the home folder have no meaning; only a file of that name is read."""
+        put({"a.log": b"x", "b.log": b"x"})
+        assert not runs(read(pattern))
+        put({pattern.replace("?", "g"): b"x"})
+        assert list(runs(read(pattern))) == [shown_name(pattern.replace("?", "g"))]
+
+    def test_stars_do_not_follow_links_to_folders(self) -> None:
+        """`**` does not, so that it ends; `*` does."""
+        put({"logs/a/x.log": b"x", "other/y.log": b"y"})
+        Path("logs/link").symlink_to("../other")
+        assert list(runs(read("logs/**/*.log"))) == ["logs/a/x.log"]
+        assert list(runs(read("logs/*/*.log"))) == ["logs/a/x.log", "logs/link/y.log"]
+
+    def test_folders_named_in_a_pattern_need_not_be_listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only folders at and below the first wildcard are read: the others may be large, or closed to this user."""
+        put({"farm/logs/a.log": b"x"})
+        scanned: list[str] = []
+        scan = os.scandir
+
+        def watched(path: Any) -> Any:
+            scanned.append(str(path))
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", watched)
+        assert list(runs(read("farm/logs/*.log"))) == ["farm/logs/a.log"]
+        assert scanned == ["farm/logs"]
 
     def test_a_file_may_look_like_a_pattern(self) -> None:
         """What exists is read, whatever its name."""
@@ -143,7 +198,7 @@ class TestWhatIsRead:
         assert not problems(events)
 
     def test_hard_links_are_runs_of_their_own(self) -> None:
-        """Backups by hard link keep equal logs of different runs in one place."""
+        """Backups by hard link keep equal logs of different runs in one folder."""
         put({"logs/a.log": b"a"})
         os.link("logs/a.log", "logs/b.log")
         assert list(runs(read("logs"))) == ["logs/a.log", "logs/b.log"]
@@ -234,7 +289,7 @@ class TestEncodings:
         assert runs(read("a.log")) == {"a.log": text.encode()}
 
     def test_what_cannot_be_transcoded_stays_visible(self) -> None:
-        """A half character and a lone surrogate become a byte that is no UTF-8, to be counted further on."""
+        """An incomplete character and a lone surrogate become an invalid byte, which is counted later."""
         put({"a.log": b"\xff\xfe" + "ab".encode("utf-16-le") + b"\x00\xd8" + "c".encode("utf-16-le") + b"\x41"})
         assert runs(read("a.log")) == {"a.log": b"ab\xffc\xff"}
 
@@ -275,20 +330,20 @@ BINARIES = {
 }
 
 
-class TestPassedOver:
+class TestSkipped:
     @pytest.mark.parametrize("kind", BINARIES)
     def test_binary_files(self, kind: str) -> None:
-        """What is no log is passed over with a note when found, and an error when named."""
+        """What is not a log is skipped: with a note below a folder, with an error if the file itself was given."""
         put({"logs/a.log": b"a", "logs/b": BINARIES[kind]})
-        found = read("logs")
-        assert runs(found) == {"logs/a.log": b"a"}
-        assert [(p.path, p.error, p.run_id) for p in problems(found)] == [("logs/b", False, None)]
-        named = read("logs/b", "logs/a.log")
-        assert runs(named) == {"logs/a.log": b"a"}
-        assert [(p.path, p.error, p.run_id) for p in problems(named)] == [("logs/b", True, None)]
+        events = read("logs")
+        assert runs(events) == {"logs/a.log": b"a"}
+        assert [(p.path, p.error, p.run_id) for p in problems(events)] == [("logs/b", False, None)]
+        events = read("logs/b", "logs/a.log")
+        assert runs(events) == {"logs/a.log": b"a"}
+        assert [(p.path, p.error, p.run_id) for p in problems(events)] == [("logs/b", True, None)]
 
     def test_hidden_files_and_folders(self) -> None:
-        """Hidden ones are passed over when found and read when named."""
+        """Hidden ones are skipped below a folder, and read if they are given."""
         put({"logs/a.log": b"a", "logs/.b.log": b"b", "logs/.git/c.log": b"c"})
         events = read("logs")
         assert list(runs(events)) == ["logs/a.log"]
@@ -310,7 +365,7 @@ class TestPassedOver:
         }
 
     def test_dangling_links(self) -> None:
-        """A link to nothing is a note when found and an error when named."""
+        """A link to nothing is a note below a folder, and an error if it is given."""
         put({"logs/a.log": b"a"})
         Path("logs/gone.log").symlink_to("nowhere")
         assert [(p.reason, p.error) for p in problems(read("logs"))] == [("is a link to nothing", False)]
@@ -325,7 +380,7 @@ class TestPassedOver:
         make_zip("p.zip", [("a.png", PNG)])
         put({"e.tar": tar_bytes([])})
         errors = [p for p in problems(read(path)) if p.error]
-        assert [(p.path, p.reason) for p in errors] == [(path, "holds no logs")]
+        assert [(p.path, p.reason) for p in errors] == [(path, "contains no logs")]
 
     @pytest.mark.parametrize("path", ["missing.log", "a.log/below", "nul\0byte", ""])
     def test_missing_paths(self, path: str) -> None:
@@ -336,7 +391,7 @@ class TestPassedOver:
         assert [(p.error, p.run_id) for p in problems(events)] == [(True, None)]
 
     def test_no_permission(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Files and folders that may not be read are errors even when found; the others are read."""
+        """Files and folders that may not be read are errors, also below a folder; the others are read."""
         put({"logs/a.log": b"a", "logs/b.log": b"b", "logs/sub/c.log": b"c"})
         scan = os.scandir
 
@@ -430,7 +485,7 @@ class TestCompressed:
 
     @pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08", b"\x00garbage\xff" * 90])
     def test_nothing_readable(self, content: bytes) -> None:
-        """A packed file of which nothing can be read is an error without a run, named or found."""
+        """A packed file of which nothing can be read is an error without a run, given itself or below a folder."""
         put({"logs/a.log.gz": content})
         for path in ("logs/a.log.gz", "logs"):
             events = read(path)
@@ -527,8 +582,8 @@ class TestArchives:
         assert "method 14" in problems(events)[0].reason
 
     @pytest.mark.parametrize("suffix", [".zip", ".tar"])
-    def test_passed_over(self, suffix: str) -> None:
-        """Pictures, hidden files and archives inside are noted, once each."""
+    def test_skipped(self, suffix: str) -> None:
+        """Pictures, hidden files and archives inside are reported as notes, once each."""
         members = [("a.png", PNG), (".b.log", b"b"), ("c.tar.gz", b"c"), ("d.zip", b"d"), ("e.log", b"e")]
         if suffix == ".zip":
             make_zip("a.zip", members)
@@ -567,8 +622,7 @@ class TestArchives:
         """A wrong check sum marks the run of that member, whose text is all there."""
         make_zip("a.zip", [("x.log", TEXT[:length]), ("y.log", b"y")], zipfile.ZIP_STORED)
         data = bytearray(Path("a.zip").read_bytes())
-        place = data.index(TEXT[:20])
-        data[place] ^= 1
+        data[data.index(TEXT[:20])] ^= 1
         put({"a.zip": bytes(data)})
         events = read("a.zip")
         assert runs(events) == {"a.zip!/x.log": bytes([TEXT[0] ^ 1]) + TEXT[1:length], "a.zip!/y.log": b"y"}
@@ -663,8 +717,8 @@ class TestArchives:
         """The real size counts: reading stops where a member exceeds what the directory declares."""
         make_zip("a.zip", [("x.log", b"a" * 3_000_000), ("y.log", b"y")])
         data = bytearray(Path("a.zip").read_bytes())
-        place = data.index(b"PK\x01\x02")
-        data[place + 24 : place + 28] = (1000).to_bytes(4, "little")
+        entry = data.index(b"PK\x01\x02")
+        data[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
         put({"a.zip": bytes(data)})
         events = read("a.zip", settings=settings)
         problem = problems(events)[0]
@@ -684,8 +738,7 @@ class TestArchives:
         """Members that are harmless one by one are counted together."""
         make_zip("a.zip", [(f"{number}.log", b"a" * 90_000) for number in range(30)])
         events = read("a.zip", settings=STRICT)
-        refused = [p for p in problems(events) if "input.max_expansion" in p.reason]
-        assert len(refused) == 1
+        assert len([p for p in problems(events) if "input.max_expansion" in p.reason]) == 1
         assert len(runs(events)) < 30
 
     @pytest.mark.parametrize("settings", [STRICT, STRICT.model_copy(update={"run_by": "folder"})], ids=["file", "folder"])
@@ -791,9 +844,9 @@ class TestByFolder:
         put({"r/a.log.gz": b"\x1f\x8b\x08", "r/b.log": b"b", "r/c.png": PNG})
         events = read("r", settings=BY_FOLDER)
         assert texts(events) == {("r", "b"): b"b"}
-        marked, passed = sorted(problems(events), key=lambda p: p.path)
+        marked, skipped = sorted(problems(events), key=lambda p: p.path)
         assert (marked.run_id, marked.source, marked.error) == (run_id("r", b"b"), "a", True)
-        assert (passed.run_id, passed.error) == (None, False)
+        assert (skipped.run_id, skipped.error) == (None, False)
 
     def test_nothing_readable(self) -> None:
         """When no source can be read there is no run."""

@@ -137,7 +137,7 @@ def test_growth_after_idle_reads_the_run_again() -> None:
 def test_end_pattern(cut: int) -> None:
     """A run ends behind a line that matches, also one that came in pieces; the next run is named by where it starts."""
     text = b"start\nVERDICT: pass\r\nstart again\nVERDICT: fail\n"
-    pieces = [text[place : place + cut] for place in range(0, len(text), cut)]
+    pieces = [text[start : start + cut] for start in range(0, len(text), cut)]
     events = follow("a.log", steps=[put("a.log", piece) for piece in pieces], end=r"^VERDICT: \w+$")
     first, second = text[:21], text[21:]
     assert texts(events) == {("a.log", ""): first, ("a.log@21", ""): second}
@@ -146,7 +146,7 @@ def test_end_pattern(cut: int) -> None:
 
 
 def test_end_pattern_across_large_chunks() -> None:
-    """An end line that lies across two reads is found."""
+    """An end line of which two reads have a part ends the run."""
     text = b"x" * 99 + b"\n"
     before = text * 2621 + b"THE " + b"END\n"  # 2621 lines are 44 bytes short of 256 KiB
     put("a.log", b"y" * 40 + before + b"next\n")()
@@ -179,7 +179,7 @@ def test_growth_after_idle_behind_an_end_line() -> None:
 
 
 @pytest.mark.parametrize("path", ["logs", "logs/*.log", "logs/**"])
-def test_new_files_are_found(path: str) -> None:
+def test_new_files_are_followed(path: str) -> None:
     """Files that appear later, and a folder that does, are followed like those of the beginning."""
     put("logs/a.log", b"a\n")()
     events = follow(path, steps=[put("logs/b.log", b"b\n"), put("logs/a.log", b"A\n"), put("logs/b.log", b"B\n")])
@@ -399,7 +399,7 @@ def test_what_is_gone_is_forgotten(settings: InputSettings, end: str | None, mon
     assert set(seen) == {"logs"}
     follower = source._follow
     assert follower
-    assert len(follower._places) == len(follower._tails) == len(follower._by_path) == 1
+    assert len(follower._followed) == len(follower._tails) == len(follower._by_path) == 1
     assert not follower._finished
     check_events(events, contiguous=False)
     assert len([event for event in events if isinstance(event, RunEnd)]) == (3 if settings is not BY_FOLDER else 2)
@@ -471,7 +471,7 @@ def test_damaged_packed_part_marks_the_folder_run() -> None:
     assert (problem.run_id, problem.source) == (run_id("r", b"one\n" * 1000 + b"two\n"), "du")
 
 
-def test_binary_files_are_told_once() -> None:
+def test_binary_files_are_reported_once() -> None:
     """A picture that appears is noted and left alone, however often it grows."""
     events = follow("logs", steps=[put("logs/a.png", b"\x89PNG\r\n\x1a\n"), put("logs/a.png", bytes(50)), wait])
     assert [(problem.path, problem.error) for problem in problems(events)] == [
@@ -484,7 +484,7 @@ def test_binary_files_are_told_once() -> None:
 def test_utf16_that_grows() -> None:
     """Half characters wait for their other half; a run is read again from its start."""
     text = "é\nEND\nß\n".encode("utf-16")
-    steps: list[Step] = [put("a.log", text[place : place + 1]) for place in range(len(text))]
+    steps: list[Step] = [put("a.log", text[start : start + 1]) for start in range(len(text))]
     more = put("a.log", "ü\n".encode("utf-16-le"))
     events = follow("a.log", steps=[*steps, idle, wait, more], end="END", checked=False)
     run = run_id("a.log@7", "ß\n".encode())

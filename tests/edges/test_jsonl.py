@@ -1,10 +1,12 @@
-"""One verdict a line, to a stream and to a file."""
+"""Verdicts as lines of JSON, to a stream and to a file."""
 
 import errno
 import io
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.records import Verdict
 from stream_triage.sinks.jsonl import JsonlSink
-from tests.edges.contract import SinkContract
+from tests.edges.contract import FailureContract, SinkContract
 from tests.limits import file_size_limit
 from tests.verdicts import kept, make_verdict
 
@@ -27,9 +29,19 @@ def _counting(lines: str) -> list[tuple[str, int]]:
     return list(versions.items())
 
 
-class TestFile(SinkContract):
+class FullStream(io.StringIO):
+    """A text stream on a disk that can be full."""
+
+    full = False
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class TestFile(SinkContract, FailureContract):
     @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
+    def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()
         self.path = tmp_path / "verdicts.jsonl"
 
@@ -39,12 +51,17 @@ class TestFile(SinkContract):
     def counting(self) -> list[tuple[str, int]]:
         return _counting(self.path.read_text())
 
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        with file_size_limit(self.path.stat().st_size):
+            yield
 
-class TestStream(SinkContract):
+
+class TestStream(SinkContract, FailureContract):
     @pytest.fixture(autouse=True)
-    def _place(self) -> None:
+    def _target(self) -> None:
         self.clock = FakeClock()
-        self.stream = io.StringIO()
+        self.stream = FullStream()
 
     def open_sink(self) -> JsonlSink:
         return JsonlSink(self.stream)
@@ -52,9 +69,24 @@ class TestStream(SinkContract):
     def counting(self) -> list[tuple[str, int]]:
         return _counting(self.stream.getvalue())
 
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        self.stream.full = True
+        yield
+        self.stream.full = False
+
+    def test_keeps_what_it_could_not_write(self, sink: JsonlSink) -> None:
+        """How much of a line got out is unknown: it is written again whole, and readers skip the repeat."""
+        with self.failing():
+            self.give(sink, make_verdict("a"))
+            with pytest.raises(StoreError, match="No space left"):
+                sink.flush()
+        sink.flush()
+        assert self.counting() == [("a", 201)]
+
 
 def test_a_line_is_the_whole_verdict() -> None:
-    """The line reads back as the same verdict, and has all fields, empty ones too."""
+    """A line can be read back as the same verdict, and has all fields, also empty ones."""
     stream = io.StringIO()
     verdict = make_verdict(reduction=kept("line\u2028with\x85breaks"))
     with JsonlSink(stream) as sink:
@@ -66,7 +98,7 @@ def test_a_line_is_the_whole_verdict() -> None:
 
 
 def test_nothing_before_flush(tmp_path: Path) -> None:
-    """A file shows what was flushed, and is its owner's only."""
+    """A file contains what was flushed, and only its owner can read it."""
     path = tmp_path / "v.jsonl"
     with JsonlSink(path) as sink:
         sink.write(make_verdict())
@@ -77,7 +109,7 @@ def test_nothing_before_flush(tmp_path: Path) -> None:
 
 
 def test_full_device() -> None:
-    """No room raises an error that says what to do; closing says it again and lets go."""
+    """A full device raises an error with the remedy; closing raises it again and closes."""
     sink = JsonlSink(Path("/dev/full"))
     sink.write(make_verdict())
     with pytest.raises(StoreError, match=r"/dev/full: No space left .* free space"):
@@ -87,27 +119,8 @@ def test_full_device() -> None:
     sink.close()
 
 
-def test_full_stream() -> None:
-    """A stream without room raises the same error, and the verdict is written once there is room."""
-    room = False
-
-    class Stream(io.StringIO):
-        def flush(self) -> None:
-            if not room:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    stream = Stream()
-    sink = JsonlSink(stream)
-    sink.write(make_verdict("a"))
-    with pytest.raises(StoreError, match="No space left"):
-        sink.flush()
-    room = True
-    sink.close()
-    assert _counting(stream.getvalue()) == [("a", 201)]
-
-
-def test_goes_on_where_a_full_disk_stopped_it(tmp_path: Path) -> None:
-    """When there is room again, the next flush completes the line that was cut."""
+def test_continues_where_a_full_disk_stopped_it(tmp_path: Path) -> None:
+    """When there is space again, the next flush completes the line that was cut."""
     path = tmp_path / "v.jsonl"
     verdicts = [make_verdict(str(number)) for number in range(10)]
     with JsonlSink(path) as sink:
@@ -120,8 +133,8 @@ def test_goes_on_where_a_full_disk_stopped_it(tmp_path: Path) -> None:
     assert [Verdict.model_validate_json(line) for line in path.read_text().splitlines()] == verdicts
 
 
-def test_reader_that_left() -> None:
-    """A broken pipe passes through once; after that there is nothing left to say."""
+def test_reader_that_has_gone() -> None:
+    """A broken pipe is raised once; closing then has nothing to write."""
     reading, writing = os.pipe()
     os.close(reading)
     sink = JsonlSink(Path(f"/dev/fd/{writing}"))
@@ -132,8 +145,8 @@ def test_reader_that_left() -> None:
     os.close(writing)
 
 
-def test_half_a_line_from_a_crash(tmp_path: Path) -> None:
-    """The next verdict starts on a line of its own."""
+def test_incomplete_line_of_a_crash(tmp_path: Path) -> None:
+    """The next verdict starts a new line."""
     path = tmp_path / "v.jsonl"
     path.write_text('{"run_id": "cut')
     with JsonlSink(path) as sink:
@@ -141,7 +154,7 @@ def test_half_a_line_from_a_crash(tmp_path: Path) -> None:
     assert Verdict.model_validate_json(path.read_text().splitlines()[1]).run_id == "whole"
 
 
-def test_place_that_cannot_be_opened(tmp_path: Path) -> None:
-    """A folder in place of the file is named."""
+def test_path_that_cannot_be_opened(tmp_path: Path) -> None:
+    """The error names a path that is a folder."""
     with pytest.raises(StoreError, match=f"{tmp_path} cannot be opened: Is a directory"):
         JsonlSink(tmp_path)

@@ -1,4 +1,4 @@
-"""The shipped fake behaves like the stores it stands for."""
+"""The store in memory behaves like the other stores."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from tests.verdicts import make_verdict
 
 class TestMemorySink(StoreContract):
     @pytest.fixture(autouse=True)
-    def _place(self) -> None:
+    def _target(self) -> None:
         self.clock = FakeClock()
         self.opened: MemorySink | None = None
 
     def open_sink(self) -> MemorySink:
-        """Memory ends with its sink, so within a test each opening goes on with what the one before held."""
+        """Memory ends with its sink, so within a test each sink continues with what the one before has."""
         sink = MemorySink(self.clock)
         if self.opened is not None:
             sink.verdicts, sink._times = self.opened.verdicts, self.opened._times
@@ -24,7 +24,7 @@ class TestMemorySink(StoreContract):
 
 
 def test_shows_every_verdict_in_order() -> None:
-    """`written` has the replaced ones too, from the flush on."""
+    """`written` contains the replaced verdicts too, from the flush on."""
     sink = MemorySink()
     verdicts = [make_verdict("a", version=2, final=False), make_verdict("b"), make_verdict("a", version=3)]
     for verdict in verdicts:

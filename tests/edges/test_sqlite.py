@@ -1,10 +1,10 @@
-"""The embedded store: the contract, then what only a file shared by processes can get wrong."""
+"""The SQLite store: the contract, then what can go wrong with a file that processes share."""
 
 import multiprocessing
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,19 +12,26 @@ import pytest
 from stream_triage.clock import FakeClock, SystemClock
 from stream_triage.errors import StoreError
 from stream_triage.sinks.sqlite import MIGRATIONS, SqliteStore
-from tests.edges.contract import StoreContract
+from tests.edges.contract import FailureContract, StoreContract
 from tests.limits import file_size_limit
 from tests.verdicts import kept, make_verdict
 
 
-class TestSqliteStore(StoreContract):
+class TestSqliteStore(StoreContract, FailureContract):
     @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
+    def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()
         self.path = tmp_path / "store" / "v.sqlite"
 
     def open_sink(self) -> SqliteStore:
-        return SqliteStore(self.path, self.clock)
+        return SqliteStore(self.path, self.clock, busy_seconds=0.1)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Another process is writing."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
 
 
 @pytest.fixture
@@ -103,7 +110,7 @@ class TestFullDisk:
 
     def test_keeps_all_or_nothing(self, store: SqliteStore) -> None:
         """A flush that does not fit writes none of its verdicts, keeps them, and succeeds when there is room."""
-        connection = store._open_connection()
+        connection = store._database.connection
         connection.execute("PRAGMA max_page_count = 40")  # what SQLite does at the limit is what it does at ENOSPC
         for number in range(200):
             store.write(make_verdict(str(number), reduction=kept("word " * 200)))
@@ -128,7 +135,7 @@ class TestFullDisk:
     def test_closing_lets_go(self, path: Path) -> None:
         """A last flush that fails raises, and the store is closed all the same."""
         store = SqliteStore(path)
-        store._open_connection().execute("PRAGMA max_page_count = 10")
+        store._database.connection.execute("PRAGMA max_page_count = 10")
         store.write(make_verdict(reduction=kept("word " * 20_000)))
         with pytest.raises(StoreError, match="full"):
             store.close()
@@ -173,11 +180,11 @@ class TestRefusals:
     def test_a_read_only_database(self, path: Path) -> None:
         """Verdicts that cannot be written stay, and the remedy is named."""
         store = SqliteStore(path)
-        store._open_connection().execute("PRAGMA query_only = ON")  # file permissions do not stop root
+        store._database.connection.execute("PRAGMA query_only = ON")  # file permissions do not stop root
         store.write(make_verdict())
         with pytest.raises(StoreError, match="readonly database; make the file and its folder writable"):
             store.flush()
-        store._open_connection().execute("PRAGMA query_only = OFF")
+        store._database.connection.execute("PRAGMA query_only = OFF")
         store.close()
         with SqliteStore(path) as again:
             assert len(again.runs()) == 1
@@ -205,12 +212,12 @@ class TestRefusals:
         with SqliteStore(path) as store:
             store.write(make_verdict("a"))
             store.flush()
-            store._open_connection().execute("UPDATE runs SET verdict = '{}'")
+            store._database.connection.execute("UPDATE runs SET verdict = '{}'")
             with pytest.raises(StoreError, match=r"verdict of run 'a' .* judge the run again with --again"):
                 store.get("a")
 
     def test_a_verdict_that_cannot_be_written(self, path: Path) -> None:
-        """Text that is no Unicode is refused at once and does not hold up the other verdicts."""
+        """Text that is not valid Unicode raises an error in `write`, and does not hold up the other verdicts."""
         with SqliteStore(path) as store:
             with pytest.raises(ValueError, match="surrogates"):
                 store.write(make_verdict("a\udcff"))
@@ -277,6 +284,7 @@ def _write_many(path: Path, writer: int, count: int) -> None:
             store.flush()
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_nothing(path: Path) -> None:
     """Several processes make the database together and write to it at the same time."""
     context = multiprocessing.get_context("spawn")

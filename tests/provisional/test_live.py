@@ -1,4 +1,4 @@
-"""Verdicts of runs that go on: when one is given, what it costs, and who is told of a run that is lost."""
+"""Verdicts on open runs: when one is given, what it costs, and how a run that is certain to fail is reported."""
 
 import socket
 import time
@@ -25,12 +25,12 @@ from tests.verdicts import make_verdict
 
 
 class Watched:
-    """An intake whose open runs are looked at."""
+    """An intake whose open runs get provisional verdicts."""
 
     def __init__(self, every: float = 10.0) -> None:
-        self.clock, self.given, self.stopped = FakeClock(), list[list[Verdict]](), list[Verdict]()
+        self.clock, self.published, self.stopped = FakeClock(), list[list[Verdict]](), list[Verdict]()
         self.triage = Triage(tiny_bundle())
-        self.live = Live(every, lambda some: self.given.append(list(some)), self.clock, self.stopped.append)
+        self.live = Live(every, lambda verdicts: self.published.append(list(verdicts)), self.clock, self.stopped.append)
         self.sink = MemorySink()
         self.intake = Intake(self.triage, [self.sink], clock=self.clock, owner=lambda verdict: "radio", live=self.live)
 
@@ -41,27 +41,28 @@ class Watched:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        return [verdict for some in self.given for verdict in some]
+        return [verdict for verdicts in self.published for verdict in verdicts]
 
 
-def test_at_most_so_often_unless_the_label_changes() -> None:
+def test_every_ten_seconds_unless_the_label_changes() -> None:
+    """A changed label is published at once."""
     watched, lines = Watched(), whole_run("L3").splitlines(keepends=True)
     for line in lines:
         watched.feed("a", line)
-    given = watched.verdicts
-    labels = [verdict.label for verdict in given]
-    assert len(given) < len(lines)
-    times = [verdict.time.timestamp() for verdict in given]
+    published = watched.verdicts
+    labels = [verdict.label for verdict in published]
+    assert len(published) < len(lines)
+    times = [verdict.time.timestamp() for verdict in published]
     for (label, at), (before, was) in zip(
         list(zip(labels, times, strict=True))[1:], zip(labels, times, strict=True), strict=False
     ):
         assert label != before or at - was >= 10
-    assert all(not verdict.final and verdict.team == "radio" and verdict.reduction == () for verdict in given)
-    assert [verdict.version for verdict in given] == sorted({verdict.version for verdict in given})
+    assert all(not verdict.final and verdict.team == "radio" and verdict.reduction == () for verdict in published)
+    assert [verdict.version for verdict in published] == sorted({verdict.version for verdict in published})
 
 
 def test_it_is_the_verdict_of_the_text_so_far() -> None:
-    """And the final one is what it would have been without."""
+    """And the final verdict is the same as without provisional ones."""
     watched = Watched(1.0)
     text = whole_run("L3")
     for line in text.splitlines(keepends=True):
@@ -77,7 +78,8 @@ def test_it_is_the_verdict_of_the_text_so_far() -> None:
     assert (final.label, final.confidence) == (session.close().label, session.close().confidence)
 
 
-def test_silent_and_finished_runs_are_left_alone() -> None:
+def test_nothing_is_published_for_silent_and_ended_runs() -> None:
+    """Nor is anything of them remembered."""
     watched = Watched(1.0)
     watched.feed("a", b"uesim starting\n")
     count = len(watched.verdicts)
@@ -90,11 +92,11 @@ def test_silent_and_finished_runs_are_left_alone() -> None:
     watched.clock.advance(60)
     watched.intake.handle(Tick())
     assert all(verdict.run_id == "a" for verdict in watched.verdicts)
-    assert watched.live._known == {}
+    assert watched.live._runs == {}
 
 
-def test_the_last_lines_are_told_when_it_is_time() -> None:
-    """Nothing more comes, and the verdict on all of it is given all the same; once."""
+def test_the_last_lines_are_published_when_it_is_time() -> None:
+    """The verdict that was too early is published later, once, though nothing more comes."""
     watched = Watched(10.0)
     watched.feed("a", b"uesim starting\n")
     watched.feed("a", b"found cell 7 at 3 kHz\n")
@@ -119,10 +121,11 @@ def test_looks_take_a_third_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(2):
         watched.feed("a", b"a line\n")
         watched.feed("b", b"a line\n")
-    assert len(watched.given) == 1
+    assert len(watched.published) == 1
 
 
-def test_a_run_that_cannot_be_looked_at_keeps_nobody_else_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_be_judged_does_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped."""
     watched = Watched(1.0)
     watched.intake.handle(Chunk("bad", b"x\n"))
     monkeypatch.setattr(watched.intake._open["bad"], "peek", lambda: 1 / 0)
@@ -130,8 +133,8 @@ def test_a_run_that_cannot_be_looked_at_keeps_nobody_else_from_it(monkeypatch: p
     assert [verdict.run_id for verdict in watched.verdicts] == ["good"]
 
 
-def test_a_lost_run_is_told_once() -> None:
-    """When the line comes, and from then on each provisional verdict says so."""
+def test_a_run_that_is_certain_to_fail_is_reported_once() -> None:
+    """When the line comes; from then on each provisional verdict says so, and the final one does not."""
     watched = Watched(1.0)
     for model in watched.triage.models.values():
         terms = model.classifier.classifiers["terms"]._term_index
@@ -142,18 +145,42 @@ def test_a_lost_run_is_told_once() -> None:
     lost = [verdict.lost for verdict in watched.verdicts]
     assert lost == sorted(lost)
     assert (lost[0], lost[-1]) == (False, True)
-    (told,) = watched.stopped
-    assert any("reject" in item.text for item in told.evidence)
+    (reported,) = watched.stopped
+    assert any("reject" in item.text for item in reported.evidence)
     watched.intake.handle(RunEnd("a"))
     watched.intake.flush()
     assert not watched.sink.verdicts["a"].lost
 
 
-def test_without_limits_nobody_is_told() -> None:
+def test_without_a_limit_no_run_is_certain_to_fail() -> None:
+    """Most bundles have none."""
     watched = Watched(1.0)
     for line in whole_run("L3").splitlines(keepends=True):
         watched.feed("a", line)
     assert watched.stopped == []
+
+
+def test_an_error_in_the_early_stop_costs_no_verdict(caplog: pytest.LogCaptureFixture) -> None:
+    """A limit that cannot be evaluated stops no run and is logged once; provisional and final verdicts go on."""
+    watched = Watched(1.0)
+    for model in watched.triage.models.values():
+        model.early_stop = Broken()
+    for line in whole_run("L3").splitlines(keepends=True):
+        watched.feed("a", line)
+    watched.intake.handle(RunEnd("a"))
+    watched.intake.flush()
+    assert watched.stopped == []
+    assert sum(not verdict.passed for verdict in watched.verdicts) > 1
+    assert list(watched.sink.verdicts) == ["a"]
+    (logged,) = caplog.messages
+    assert "internal error: ZeroDivisionError at test_live.py" in logged
+
+
+class Broken:
+    """An early stop with a bug."""
+
+    def certain_to_fail(self, seen: object) -> bool:
+        return bool(1 / 0)
 
 
 def test_only_what_came_counts() -> None:
@@ -161,12 +188,13 @@ def test_only_what_came_counts() -> None:
     stop = EarlyStop(Limit(limit=1.5, false_stops=0, passing_runs=10), np.array([1.0, 0.0, 2.0], dtype=np.float32))
     assert stop.score([]) == 0.0
     assert stop.score([b"\1\1\0", b"\1\0\0"]) == 1.0
-    assert not stop.lost([b"\1\1\0"])
-    assert stop.lost([b"\1\1\0", b"\0\0\1"])
+    assert not stop.certain_to_fail([b"\1\1\0"])
+    assert stop.certain_to_fail([b"\1\1\0", b"\0\0\1"])
 
 
 @pytest.mark.parametrize("weights", [[-1.0], [float("nan")], [[1.0]]])
-def test_weights_that_could_let_a_score_fall_are_refused(weights: list[float]) -> None:
+def test_weights_that_could_let_a_score_fall_are_rejected(weights: list[float]) -> None:
+    """Then a run that is certain to fail might not be so any more."""
     with pytest.raises(BundleError, match="rebuild the bundle"):
         EarlyStop(Limit(limit=1.0, false_stops=0, passing_runs=1), np.array(weights, dtype=np.float32))
 
@@ -177,49 +205,61 @@ def address() -> Iterator[tuple[type[Receiver], str]]:
         yield handler, url.replace("json://", "http://")
 
 
-LOST = make_verdict("night/1", passed=False, label="L3", lost=True, headers={"testbed": "<b>rack"},
-                    evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text="\x1b[31mreject"),))  # fmt: skip
+FAILING = make_verdict(
+    "night/1",
+    passed=False,
+    label="L3",
+    lost=True,
+    headers={"testbed": "<b>rack"},
+    evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text="\x1b[31mreject"),),
+)
 
 
 class TestCallback:
     def test_says_which_run_and_why(self, address: tuple[type[Receiver], str]) -> None:
+        """JSON with the labels and evidence as they are: who reads it escapes them."""
         handler, url = address
         with calling(url, FakeClock(), pytest.fail) as call:
-            call(LOST)
+            call(FAILING)
         (got,) = handler.got
         assert (got["run_id"], got["label"], got["labels"]) == ("night/1", "L3", {"testbed": "<b>rack"})
         assert got["evidence"] == [{"source": "du", "number": 7, "text": "\x1b[31mreject"}]
 
     @pytest.mark.parametrize(("status", "times"), [(500, 4), (302, 4), (404, 4)])
-    def test_what_refuses_is_told(self, status: int, times: int, address: tuple[type[Receiver], str]) -> None:
-        """And not followed elsewhere; the address, which may hold a secret, is not shown."""
+    def test_a_request_that_fails_four_times_is_given_up(
+        self, status: int, times: int, address: tuple[type[Receiver], str]
+    ) -> None:
+        """Redirects are not followed. The message does not contain the address, which may contain a secret."""
         handler, url = address
-        handler.answer, told = status, list[str]()
-        with calling(f"{url}/token-1", FakeClock(), told.append) as call:
-            call(LOST)
+        handler.answer, troubles = status, list[str]()
+        with calling(f"{url}/token-1", FakeClock(), troubles.append) as call:
+            call(FAILING)
         assert len(handler.got) == times
-        assert told == [f"nobody was told that run night/1 is lost: status {status}; check provisional.callback"]
+        assert troubles == [
+            f"run night/1 is certain to fail, which was not sent: status {status}; check provisional.callback"
+        ]
 
-    def test_nobody_there_holds_nothing_up(self) -> None:
-        told = list[str]()
+    def test_an_address_without_a_server_does_not_hold_the_worker(self) -> None:
+        """The call returns at once, and the failure is reported."""
+        troubles = list[str]()
         began = time.monotonic()
-        with calling("http://127.0.0.1:9", FakeClock(), told.append) as call:
-            call(LOST)
+        with calling("http://127.0.0.1:9", FakeClock(), troubles.append) as call:
+            call(FAILING)
             assert time.monotonic() - began < 1
-        assert "check provisional.callback" in told[0]
+        assert "check provisional.callback" in troubles[0]
 
-    def test_one_who_never_answers_does_not_hold_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its end comes in time, though the queue is full."""
-        monkeypatch.setattr("stream_triage.provisional.callback.MOST_WAITING", 1)
+    def test_a_server_that_never_responds_does_not_hold_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The worker ends in time, though the queue is full."""
+        monkeypatch.setattr("stream_triage.provisional.callback.MAX_QUEUED", 1)
         monkeypatch.setattr("stream_triage.provisional.callback.CLOSE_SECONDS", 0.1)
-        told = list[str]()
+        troubles = list[str]()
         with socket.create_server(("127.0.0.1", 0)) as silent:
             began = time.monotonic()
-            with calling(f"http://127.0.0.1:{silent.getsockname()[1]}", FakeClock(), told.append) as call:
+            with calling(f"http://127.0.0.1:{silent.getsockname()[1]}", FakeClock(), troubles.append) as call:
                 for _ in range(5):
-                    call(LOST)
+                    call(FAILING)
             assert time.monotonic() - began < 3
-        assert "1 others wait" in told[0]
+        assert "1 others are waiting" in troubles[0]
 
 
 class Full:
@@ -230,17 +270,19 @@ class Full:
     def close(self) -> None: ...
 
 
-def test_what_cannot_be_written_is_told_once() -> None:
-    told = list[str]()
-    publish = provisional_to(None, "t", Full(), told.append)
+def test_what_cannot_be_written_is_reported_once() -> None:
+    """The next provisional verdicts come soon, and would all say the same."""
+    troubles = list[str]()
+    publish = provisional_to(None, "t", Full(), troubles.append)
     for _ in range(3):
-        publish([LOST])
-    assert told == ["provisional verdicts are left out: the disk is full"]
+        publish([FAILING])
+    assert troubles == ["provisional verdicts are not written: the disk is full"]
 
 
 @pytest.mark.parametrize(
     "settings", [{"callback": "http://x"}, {"callback": "ftp://x", "every_seconds": 2}, {"every_seconds": 0}]
 )
-def test_settings_that_say_nothing(settings: dict[str, Any]) -> None:
+def test_settings_that_cannot_work(settings: dict[str, Any]) -> None:
+    """A callback without provisional verdicts, another scheme than HTTP, no time between verdicts."""
     with pytest.raises(SettingsError, match="provisional"):
         load_settings(provisional=settings)

@@ -1,4 +1,4 @@
-"""What a person sees of a verdict: each anomaly with what was expected instead, and nothing that log text could do."""
+"""Pages and tables of verdicts: anomalies with what was expected instead, and log text that cannot control the terminal."""
 
 import pytest
 from rich.console import Console
@@ -21,6 +21,7 @@ def anomalous(**fields: object) -> Verdict:
 
 
 def test_a_line_out_of_order_has_what_was_expected_below_it() -> None:
+    """The anomaly has a row, and the template that passing runs have there has the next one."""
     page = shown(anomalous(source="ue", number=7, text="attach done", expected="attach <num>", expected_keys=("k",), rank=4))
     lines = [line.rstrip() for line in page.split("\n")]
     row = next(i for i, line in enumerate(lines) if "attach done" in line)
@@ -29,7 +30,7 @@ def test_a_line_out_of_order_has_what_was_expected_below_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("31/08/25 15:33:49:609\tI: CMPI MTE 0 REJECT", "I: CMPI MTE 0 REJECT"),
         ("2026-11-25T10:00:00.123Z error: gone", "error: gone"),
@@ -39,16 +40,18 @@ def test_a_line_out_of_order_has_what_was_expected_below_it() -> None:
         ("took 10:00:00 to attach", "took 10:00:00 to attach"),
     ],
 )
-def test_the_table_of_runs_leaves_the_time_of_a_line_out(text: str, told: str) -> None:
-    """It is narrow; the page of the run shows the line as it is."""
+def test_the_table_of_runs_shows_lines_without_their_time(text: str, expected: str) -> None:
+    """The column is narrow; the page of the run shows the whole line."""
     verdict = make_verdict(
         passed=False, label="L3", evidence=(Evidence(kind="line", weight=1, source="", number=7, text=text),)
     )
     console = Console(width=100)
     with console.capture() as captured:
         console.print(run_table([verdict]))
-    assert captured.get().rstrip().endswith(f"  7  {told}")
-    assert text.replace("\t", " ").split() == next(line for line in shown(verdict).split("\n") if told in line).split()[2:]
+    assert captured.get().rstrip().endswith(f"  7  {expected}")
+    assert (
+        text.replace("\t", " ").split() == next(line for line in shown(verdict).split("\n") if expected in line).split()[2:]
+    )
 
 
 def test_a_run_whose_lines_surprise_as_a_whole_says_how_many() -> None:
@@ -59,8 +62,8 @@ def test_other_anomalies_have_no_second_row() -> None:
     assert "expected:" not in shown(anomalous(kind="new", source="ue", number=7, text="oops"))
 
 
-def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
-    """A template is log text too."""
+def test_escapes_in_expected_templates_are_shown_as_codes() -> None:
+    """A template is log text too, and must not control the terminal."""
     page = shown(anomalous(kind="end", source="ue", number=7, text="\x1b[2Jx", expected="\x1b[31mred", expected_keys=("k",)))
     assert "\x1b[2J" not in page
     assert "\x1b[31mred" not in page
@@ -68,7 +71,7 @@ def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "words"),
     [
         ({"kind": "line", "source": "du", "number": 7, "text": "x"}, "du:7  x"),
         ({"kind": "line", "number": 7, "text": "x"}, "7  x"),
@@ -78,10 +81,10 @@ def test_escapes_in_what_was_expected_are_shown_not_obeyed() -> None:
         ({"kind": "rule", "rule": "r", "label": "L2"}, "rule r for L2:"),
     ],
 )
-def test_evidence_in_words(item: dict[str, object], told: str) -> None:
-    """Page, alerts and JUnit files say the same of it, with the note that docs/rules.md promises."""
+def test_evidence_in_words(item: dict[str, object], words: str) -> None:
+    """Pages, alerts and JUnit files use the same words, with the note of a rule."""
     evidence = Evidence.model_validate({"weight": 0.5, **item})
-    assert evidence.words() == told
+    assert evidence.words() == words
     page = shown(make_verdict(passed=False, label="L2", evidence=(evidence,)))
-    assert told.removesuffix(" (n)") in page
+    assert words.removesuffix(" (n)") in page
     assert ("note: n" in page) == bool(evidence.note)

@@ -1,8 +1,8 @@
-"""Kills workers over and over while runs come in, then compares every sink with what the same text says undisturbed.
+"""Kills workers while runs come in, then compares the verdicts in every sink with those of the same text without a stream.
 
     python -m tests.services.chaos --kills 300
 
-Every named step of dying_worker.py has its turns, and moments at random between them. Prints runs lost, doubled, different.
+Workers die at every named step of dying_worker.py, and at random moments. Prints runs lost, doubled and different.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Chaos:
         self._sent = 0
 
     def run(self) -> dict[str, list[str]]:
-        """All the kills, then a worker that lives; what is lost, doubled or different."""
+        """All the kills, then a worker that lives; returns runs that are lost, doubled or different."""
         share = len(self._messages) // len(self._planned) + 1
         for number, step in enumerate(self._planned, 1):
             self._send(share // 2)
@@ -81,7 +81,7 @@ class Chaos:
             self.kills[step if worker.code == -9 or not at else f"{step}, not reached: killed later"] += 1
 
     def _wait_for_death(self, worker: Worker, seconds: float) -> None:
-        """A step may not be reached as often as it takes; then the worker is killed all the same."""
+        """A step may not be reached often enough; then the worker is killed all the same."""
         ends = time.monotonic() + seconds
         while worker.code is None and time.monotonic() < ends:
             time.sleep(0.05)
@@ -101,14 +101,14 @@ def main() -> None:
         farm.use_opensearch(search)
         chaos = Chaos(farm, chosen.kills, chosen.seed)
         began = time.monotonic()
-        found = chaos.run()
+        differences = chaos.run()
     print(f"{chosen.kills} kills, {len(chaos.runs)} runs, {time.monotonic() - began:.0f} s, sinks {', '.join(farm.sinks)}")
     for step, count in sorted(chaos.kills.items()):
         print(f"{count:5d}  {step}")
-    print(", ".join(f"{name} {len(runs)}" for name, runs in found.items()))
-    for runs in found.values():
+    print(", ".join(f"{name} {len(runs)}" for name, runs in differences.items()))
+    for runs in differences.values():
         print("\n".join(run[:300] for run in runs[:5]))
-    sys.exit(any(found.values()))
+    sys.exit(any(differences.values()))
 
 
 if __name__ == "__main__":

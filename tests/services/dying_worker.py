@@ -1,4 +1,4 @@
-"""`stream-triage worker` that kills itself: the first argument names a step and which of its calls is the last.
+"""`stream-triage worker` that kills itself at a step; the first argument names the step and the call of it that is the last.
 
 python -m tests.services.dying_worker "before run log:3" worker -c settings.toml
 """
@@ -22,7 +22,7 @@ from stream_triage.worker import engine
 
 __all__ = ["STEPS"]
 
-# Name, where, method, before or after it.
+# By name: class and method, and whether it dies before the call or after it.
 STEPS: dict[str, tuple[type[Any], str, bool]] = {
     "in a batch": (engine.Engine, "_take", False),
     "run ended": (intake.Intake, "_end", True),
@@ -57,18 +57,18 @@ def die_at(step: str, call: int) -> None:
     async def later(*arguments: Any) -> Any:
         if before:
             count()
-        answer = await original(*arguments)
+        result = await original(*arguments)
         if not before:
             count()
-        return answer
+        return result
 
     def dying(*arguments: Any) -> Any:
         if before:
             count()
-        answer = original(*arguments)
+        result = original(*arguments)
         if not before:
             count()
-        return answer
+        return result
 
     setattr(where, method, later if method == "_commit" else dying)
 

@@ -1,4 +1,4 @@
-"""A small test farm: runs sent to a real topic, workers as real processes, and what the sinks hold in the end."""
+"""A small test farm: runs sent to a real topic, workers as real processes, and what the sinks have in the end."""
 
 import asyncio
 import json
@@ -18,7 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
-from stream_triage.clients.kafka import Broker, Topic, connection
+from stream_triage.clients.broker import Topic
+from stream_triage.clients.kafka import KafkaBroker, connection
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.opensearch import set_up
 from stream_triage.sinks.sqlite import SqliteStore
@@ -66,27 +67,27 @@ class Message:
 def sample_runs(count: int, seed: int = 0, bundle: str = BUNDLE) -> list[TestRun]:
     """The invented sample runs again and again, each cut off elsewhere, so that hardly two have the same verdict."""
     randomness = random.Random(seed)
-    places = sorted((ROOT / "samples" / bundle).iterdir())
+    paths = sorted((ROOT / "samples" / bundle).iterdir())
     runs = []
     for number in range(count):
-        place = places[number % len(places)]
+        path = paths[number % len(paths)]
         keep = randomness.uniform(0.3, 1.0)
         sources = {}
-        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             lines = file.read_bytes().splitlines(keepends=True)
             sources[file.stem] = b"".join(lines[: max(1, int(len(lines) * keep))])
-        runs.append(TestRun(f"{place.stem}/{number}", sources))
+        runs.append(TestRun(f"{path.stem}/{number}", sources))
     return runs
 
 
 def messages_of(run: TestRun, lines: int = 20, *, end: bool = True, seq: bool = True) -> list[list[Message]]:
-    """The messages of each source, in order; the last one says that the source ends."""
+    """The messages of each source, in order; the last one ends the source."""
     streams = []
     for source, text in run.sources.items():
         cut = text.splitlines(keepends=True)
         values = [b"".join(cut[start : start + lines]) for start in range(0, len(cut), lines)]
         headers = [{"source": source, **({"seq": str(number)} if seq else {})} for number in range(len(values) + 1)]
-        stream = [Message(run.run_id.encode(), value, told) for value, told in zip(values, headers, strict=False)]
+        stream = [Message(run.run_id.encode(), value, pairs) for value, pairs in zip(values, headers, strict=False)]
         if end:
             stream.append(Message(run.run_id.encode(), b"", {**headers[-1], "end": "1"}))
         streams.append(stream)
@@ -127,7 +128,7 @@ def until(condition: Callable[[], bool], seconds: float, what: str = "") -> floa
 
 
 class Farm:
-    """Topics of its own on a broker, settings for its workers, and eyes on what comes out."""
+    """Topics on a broker, settings for workers that read them, and access to what comes out."""
 
     def __init__(self, folder: Path, bootstrap: str, prefix: str, **kafka: Any) -> None:
         self.folder = folder
@@ -153,7 +154,7 @@ class Farm:
         self._search: OpenSearchServer | None = None
         self.store_path = folder / "verdicts.sqlite"
         self.jsonl_path = folder / "verdicts.jsonl"
-        with Broker(self.admin) as broker:
+        with KafkaBroker(self.admin) as broker:
             broker.create([Topic(name, 1 if name == names["dead"] else PARTITIONS, {}) for name in names.values()])
 
     def settings(self) -> Path:
@@ -188,8 +189,8 @@ class Farm:
             sent = []
             for message in messages:
                 headers = [(name, value.encode()) for name, value in message.headers.items()]
-                told = {"headers": headers, "timestamp_ms": message.timestamp_ms}
-                sent.append(await producer.send(self.kafka.topic, message.value, message.key, **told))
+                more = {"headers": headers, "timestamp_ms": message.timestamp_ms}
+                sent.append(await producer.send(self.kafka.topic, message.value, message.key, **more))
             await asyncio.gather(*sent)
             if transaction:
                 await producer.commit_transaction()
@@ -221,35 +222,35 @@ class Farm:
             return len(store.runs(limit=100_000))
 
     def read(self, topic: str) -> list[Any]:
-        with Broker(self.admin) as broker:
+        with KafkaBroker(self.admin) as broker:
             number = broker.partitions([topic])[topic]
             return [record for partition in range(number) for record in broker.read(topic, partition)]
 
     def topic_verdicts(self) -> dict[str, list[Verdict]]:
         """By run, all final verdicts in the topic, in their order."""
-        found: dict[str, list[Verdict]] = {}
+        verdicts: dict[str, list[Verdict]] = {}
         for record in self.read(self.kafka.verdicts_topic):
             verdict = Verdict.model_validate_json(record.value)
-            found.setdefault(verdict.run_id, []).append(verdict)
-        return found
+            verdicts.setdefault(verdict.run_id, []).append(verdict)
+        return verdicts
 
     def jsonl_verdicts(self) -> dict[str, list[Verdict]]:
-        found: dict[str, list[Verdict]] = {}
+        verdicts: dict[str, list[Verdict]] = {}
         for line in self.jsonl_path.read_text().split("\n") if self.jsonl_path.exists() else []:
             if line:
                 verdict = Verdict.model_validate_json(line)
-                found.setdefault(verdict.run_id, []).append(verdict)
-        return found
+                verdicts.setdefault(verdict.run_id, []).append(verdict)
+        return verdicts
 
     def use_opensearch(self, server: OpenSearchServer, **settings: Any) -> None:
-        """One sink more, set up."""
+        """Adds OpenSearch to the sinks and sets it up."""
         self.sinks.append("opensearch")
         self._search = server
-        told = {"hosts": [server.url], "index_prefix": self.kafka.group, **settings}
+        options = {"hosts": [server.url], "index_prefix": self.kafka.group, **settings}
         if server.secure:
-            told |= {"user": "admin", "password": PASSWORD, "ca_file": str(server.certificates / "ca.pem")}
-        self.more_settings["opensearch"] = told
-        set_up(OpenSearchSettings.model_validate(told), ("none", "0"), [])
+            options |= {"user": "admin", "password": PASSWORD, "ca_file": str(server.certificates / "ca.pem")}
+        self.more_settings["opensearch"] = options
+        set_up(OpenSearchSettings.model_validate(options), ("none", "0"), [])
 
     def indexed(self) -> dict[str, list[Verdict]]:
         """By run, the verdicts in all months."""
@@ -258,13 +259,13 @@ class Farm:
         index = f"{self.kafka.group}-verdicts-*"
         self._search.ask(f"{index}/_refresh", method="POST")
         body: dict[str, Any] = {"size": 200, "_source": ["triage.verdict"], "sort": ["triage.run.key", "_index"]}
-        found: dict[str, list[Verdict]] = {}
+        verdicts: dict[str, list[Verdict]] = {}
         while hits := self._search.ask(f"{index}/_search", body)["hits"]["hits"]:
             for hit in hits:
                 verdict = Verdict.model_validate_json(hit["_source"]["triage"]["verdict"])
-                found.setdefault(verdict.run_id, []).append(verdict)
+                verdicts.setdefault(verdict.run_id, []).append(verdict)
             body["search_after"] = hits[-1]["sort"]
-        return found
+        return verdicts
 
     def committed(self) -> dict[int, int]:
         return asyncio.run(self._committed())
@@ -274,14 +275,14 @@ class Farm:
         await admin.start()
         try:
             offsets = await admin.list_consumer_group_offsets(self.kafka.group)
-            return {place.partition: about.offset for place, about in offsets.items()}
-        except GroupCoordinatorNotAvailableError:  # a new broker, which nobody has asked for a group yet
+            return {tp.partition: about.offset for tp, about in offsets.items()}
+        except GroupCoordinatorNotAvailableError:  # a new broker, which knows no group yet
             return {}
         finally:
             await admin.close()
 
     def ends(self) -> dict[int, int]:
-        """Of the partitions that hold something."""
+        """By partition, the offset after its last message; only partitions with messages."""
         return asyncio.run(self._ends())
 
     async def _ends(self) -> dict[int, int]:
@@ -289,27 +290,27 @@ class Farm:
         await consumer.start()
         try:
             ends = await consumer.end_offsets([TopicPartition(self.kafka.topic, number) for number in range(PARTITIONS)])
-            return {place.partition: offset for place, offset in ends.items() if offset}
+            return {tp.partition: offset for tp, offset in ends.items() if offset}
         finally:
             await consumer.stop()
 
     def differences(self, wanted: Mapping[str, Verdict]) -> dict[str, list[str]]:
-        """Runs lost, doubled or different, over all sinks. Append-only ones may repeat an equal final."""
+        """Runs with no verdict, two, or another than expected, by sink. Sinks that append may repeat an equal one."""
         from tests.verdicts import assert_same
 
         lost, doubled, different = [], [], []
         stored = {run: [verdict] for run, verdict in self.stored().items()}
-        places = {"store": stored, "jsonl": self.jsonl_verdicts(), "kafka": self.topic_verdicts()}
-        places["opensearch"] = self.indexed()
-        doubled += [f"opensearch:{run}" for run, found in places["opensearch"].items() if len(found) > 1]
-        for sink, found in places.items():
+        written = {"store": stored, "jsonl": self.jsonl_verdicts(), "kafka": self.topic_verdicts()}
+        written["opensearch"] = self.indexed()
+        doubled += [f"opensearch:{run}" for run, verdicts in written["opensearch"].items() if len(verdicts) > 1]
+        for sink, by_run in written.items():
             if sink not in self.sinks:
                 continue
-            doubled += [f"{sink}:{run}" for run in found if run not in wanted]
+            doubled += [f"{sink}:{run}" for run in by_run if run not in wanted]
             for run, verdict in wanted.items():
-                if run not in found:
+                if run not in by_run:
                     lost.append(f"{sink}:{run}")
-                for one in found.get(run, []):
+                for one in by_run.get(run, []):
                     try:
                         assert_same(undated(one), undated(verdict))
                     except AssertionError as difference:

@@ -1,7 +1,7 @@
-"""What a visualisation of Dashboards asks a server, and what it should be told: by the rows themselves, without a server.
+"""The requests of visualisations of Dashboards, and their numbers computed from rows without a server.
 
-`request_of` turns saved visualisations into requests as Dashboards does; `answer_of` puts what comes back into nested
-dictionaries by bucket key, and `direct` computes the same from rows.
+`request_of` turns a saved visualisation into a request as Dashboards does, `numbers_of` reads its response into nested
+dictionaries by bucket key, and `direct` computes the same numbers from rows.
 """
 
 import json
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Row", "answer_of", "direct", "request_of"]
+__all__ = ["Row", "direct", "numbers_of", "request_of"]
 
-# Of one document, by field: its values.
+# A document: the values of each field.
 Row = Mapping[str, list[Any]]
 DAY_MS = 86_400_000
 METRICS = ("count", "avg", "sum", "min", "max", "cardinality")
@@ -44,29 +44,29 @@ def _metric(agg: Mapping[str, Any]) -> dict[str, Any]:
 def _bucket(agg: Mapping[str, Any], counts: set[str]) -> dict[str, Any]:
     params = agg["params"]
     if agg["type"] == "date_histogram":
-        told = {"field": params["field"], "fixed_interval": "1d", "time_zone": "UTC", "min_doc_count": 1}
-        return {"date_histogram": told}
+        days = {"field": params["field"], "fixed_interval": "1d", "time_zone": "UTC", "min_doc_count": 1}
+        return {"date_histogram": days}
     if agg["type"] == "histogram":
         return {"histogram": {"field": params["field"], "interval": params["interval"], "min_doc_count": 1}}
     assert agg["type"] == "terms"
     order = "_count" if params["orderBy"] in counts else params["orderBy"]
-    told = {"field": params["field"], "size": params["size"], "order": {order: params["order"]}}
-    told |= {"missing": MISSING} if params["missingBucket"] else {}
-    return {"terms": told | {name: params[name] for name in ("include", "exclude") if name in params}}
+    terms = {"field": params["field"], "size": params["size"], "order": {order: params["order"]}}
+    terms |= {"missing": MISSING} if params["missingBucket"] else {}
+    return {"terms": terms | {name: params[name] for name in ("include", "exclude") if name in params}}
 
 
-def answer_of(state: Mapping[str, Any], answer: Mapping[str, Any]) -> Any:
+def numbers_of(state: Mapping[str, Any], response: Mapping[str, Any]) -> Any:
     buckets = [agg for agg in state["aggs"] if agg["type"] not in METRICS]
     metrics = [agg for agg in state["aggs"] if agg["type"] in METRICS]
 
-    def told(place: Mapping[str, Any], count: int, left: Sequence[Mapping[str, Any]]) -> Any:
+    def nested(level: Mapping[str, Any], count: int, left: Sequence[Mapping[str, Any]]) -> Any:
         if not left:
-            return {agg["id"]: count if agg["type"] == "count" else place[agg["id"]]["value"] for agg in metrics}
-        here = place[left[0]["id"]]
-        assert here.get("sum_other_doc_count", 0) == 0, f"{left[0]['params']['field']} has more values than are shown"
-        return {_key(bucket["key"]): told(bucket, bucket["doc_count"], left[1:]) for bucket in here["buckets"]}
+            return {agg["id"]: count if agg["type"] == "count" else level[agg["id"]]["value"] for agg in metrics}
+        aggregation = level[left[0]["id"]]
+        assert aggregation.get("sum_other_doc_count", 0) == 0, f"{left[0]['params']['field']} has more values than are shown"
+        return {_key(bucket["key"]): nested(bucket, bucket["doc_count"], left[1:]) for bucket in aggregation["buckets"]}
 
-    return told(answer.get("aggregations", {}), answer["hits"]["total"]["value"], buckets)
+    return nested(response.get("aggregations", {}), response["hits"]["total"]["value"], buckets)
 
 
 def _key(value: Any) -> Any:
@@ -77,16 +77,16 @@ def direct(state: Mapping[str, Any], rows: Sequence[Row]) -> Any:
     buckets = [agg for agg in state["aggs"] if agg["type"] not in METRICS]
     metrics = [agg for agg in state["aggs"] if agg["type"] in METRICS]
 
-    def told(some: Sequence[Row], left: Sequence[Mapping[str, Any]]) -> Any:
+    def nested(some: Sequence[Row], left: Sequence[Mapping[str, Any]]) -> Any:
         if not left:
             return {agg["id"]: _value(agg, some) for agg in metrics}
         groups: dict[Any, list[Row]] = {}
         for row in some:
             for key in _keys(left[0], row):
                 groups.setdefault(key, []).append(row)
-        return {key: told(group, left[1:]) for key, group in groups.items()}
+        return {key: nested(group, left[1:]) for key, group in groups.items()}
 
-    return told(rows, buckets)
+    return nested(rows, buckets)
 
 
 def _value(agg: Mapping[str, Any], rows: Sequence[Row]) -> Any:
@@ -114,21 +114,21 @@ def _keys(agg: Mapping[str, Any], row: Row) -> set[Any]:
         return {int(_number(value)) // DAY_MS * DAY_MS for value in values}
     if agg["type"] == "histogram":
         return {round(int(value / params["interval"] + 1e-9) * params["interval"], 4) for value in values}
-    found = set(values)
+    keys = set(values)
     if pattern := params.get("include") or params.get("exclude"):
         start = pattern.removesuffix(".*")
-        found = {value for value in found if value.startswith(start) == ("include" in params)}
-    return found or ({MISSING} if params["missingBucket"] and not values else set())
+        keys = {value for value in keys if value.startswith(start) == ("include" in params)}
+    return keys or ({MISSING} if params["missingBucket"] and not values else set())
 
 
 def decoded(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """With the JSON inside of it read."""
-    told = {
+    """The attributes of a saved object, with the JSON inside of them parsed."""
+    parsed = {
         name: json.loads(value) if name.endswith("JSON") or name == "visState" else value
         for name, value in attributes.items()
     }
-    told["source"] = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])
-    return told
+    parsed["source"] = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])
+    return parsed
 
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""Stand-ins for what no package registry has: the plugins for retention and alerting, and OpenSearch Dashboards.
+"""Stand-ins for the plugins for retention and alerting and for OpenSearch Dashboards, which no package registry has.
 
-They answer as their published API descriptions say, refuse what those would refuse, and keep what they are given; all else
-goes to a real OpenSearch. Saved objects are kept there, under the strict mappings of Dashboards.
+They respond as their published API descriptions say, reject invalid requests, and keep what they receive. All other requests
+are passed on to a real OpenSearch, which also stores saved objects, under the strict mappings of Dashboards.
 """
 
 import base64
@@ -21,6 +21,7 @@ from tests.services.servers import OpenSearchServer
 
 __all__ = ["Dashboards", "Plugins", "serving"]
 
+# HTTP status and body.
 Answer = tuple[int, Any]
 _META = {"properties": {"searchSourceJSON": {"type": "text", "index": False}}}
 _TEXT, _SILENT, _WORD = {"type": "text"}, {"type": "text", "index": False}, {"type": "keyword"}
@@ -52,7 +53,7 @@ SAVED_OBJECTS = {
 
 
 class Plugins:
-    """ISM and Alerting before a server. `missing` names those that are not installed."""
+    """The plugins ISM and Alerting, in front of a server. `missing` names those that are not installed."""
 
     def __init__(self, server: OpenSearchServer, missing: tuple[str, ...] = ()) -> None:
         self.server = server
@@ -63,24 +64,24 @@ class Plugins:
         self._numbers = count(1)
 
     def answer(self, method: str, path: str, body: bytes, headers: Any) -> Answer:
-        place, _, query = path.lstrip("/").partition("?")
-        for name, there in (("ism", self._ism), ("alerting", self._alerting)):
-            if place.startswith(f"_plugins/_{name}/"):
+        address, _, query = path.lstrip("/").partition("?")
+        for name, plugin in (("ism", self._ism), ("alerting", self._alerting)):
+            if address.startswith(f"_plugins/_{name}/"):
                 if name in self.missing:
                     return 400, {"error": f"no handler found for uri [{path}] and method [{method}]"}
-                told = json.loads(body) if body else {}
-                return there(method, place.split("/")[2:], told, dict(re.findall(r"(\w+)=(\w+)", query)))
+                content = json.loads(body) if body else {}
+                return plugin(method, address.split("/")[2:], content, dict(re.findall(r"(\w+)=(\w+)", query)))
         return self._pass_on(method, path, body, headers)
 
-    def _ism(self, method: str, place: list[str], told: dict[str, Any], query: dict[str, str]) -> Answer:
-        what, name = place
+    def _ism(self, method: str, segments: list[str], content: dict[str, Any], query: dict[str, str]) -> Answer:
+        what, name = segments
         if what == "policies" and method == "GET":
             return (200, self.policies[name]) if name in self.policies else (404, {"error": "Policy not found"})
         if what == "policies" and method == "PUT":
             known = self.policies.get(name)
             if known and query != {"if_seq_no": str(known["_seq_no"]), "if_primary_term": "1"}:
                 return 409, {"error": {"type": "version_conflict_engine_exception", "reason": "document already exists"}}
-            policy = told["policy"]
+            policy = content["policy"]
             states = {state["name"] for state in policy["states"]}
             assert policy["default_state"] in states
             assert {move["state_name"] for state in policy["states"] for move in state["transitions"]} <= states
@@ -97,41 +98,41 @@ class Plugins:
             if what == "remove":
                 self.managed.pop(index, None)
             elif what == "add" or index in self.managed:
-                assert told["policy_id"] in self.policies
-                self.managed[index] = told["policy_id"]
+                assert content["policy_id"] in self.policies
+                self.managed[index] = content["policy_id"]
         return 200, {"updated_indices": len(indices), "failures": False, "failed_indices": []}
 
     def _indices(self, names: str) -> list[str]:
         return sorted(self.server.ask(f"{names}/_settings?ignore_unavailable=true"))
 
-    def _alerting(self, method: str, place: list[str], told: dict[str, Any], query: dict[str, str]) -> Answer:
-        assert place[0] == "monitors"
-        if place[1:] == ["_search"]:
-            (asked,) = told["query"]["term"].items()
+    def _alerting(self, method: str, segments: list[str], content: dict[str, Any], query: dict[str, str]) -> Answer:
+        assert segments[0] == "monitors"
+        if segments[1:] == ["_search"]:
+            (asked,) = content["query"]["term"].items()
             assert asked[0] == "monitor.name.keyword"
-            found = [{"_id": name, "_source": each} for name, each in self.monitors.items() if each["name"] == asked[1]]
-            return 200, {"hits": {"total": {"value": len(found)}, "hits": found}}
-        missing = {"type", "name", "monitor_type", "enabled", "schedule", "inputs", "triggers"} - set(told)
+            hits = [{"_id": name, "_source": each} for name, each in self.monitors.items() if each["name"] == asked[1]]
+            return 200, {"hits": {"total": {"value": len(hits)}, "hits": hits}}
+        missing = {"type", "name", "monitor_type", "enabled", "schedule", "inputs", "triggers"} - set(content)
         if missing:
             return 400, {"error": {"reason": f"missing {missing}"}}
-        name = place[1] if len(place) > 1 else f"m{next(self._numbers)}"
+        name = segments[1] if len(segments) > 1 else f"m{next(self._numbers)}"
         if method == "PUT" and name not in self.monitors:
             return 404, {"error": "not found"}
-        self.monitors[name] = told
-        return 201, {"_id": name, "_version": 1, "monitor": told}
+        self.monitors[name] = content
+        return 201, {"_id": name, "_version": 1, "monitor": content}
 
     def _pass_on(self, method: str, path: str, body: bytes, headers: Any) -> Answer:
         shown = {"Content-Type": headers.get("Content-Type", "application/json")}
         request = urllib.request.Request(self.server.url + path, body or None, shown, method=method)
         try:
-            with urllib.request.urlopen(request) as told:
-                return told.status, told.read()
+            with urllib.request.urlopen(request) as response:
+                return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
 
 class Dashboards:
-    """Its API of saved objects."""
+    """The API of saved objects of OpenSearch Dashboards."""
 
     def __init__(self, server: OpenSearchServer, index: str, users: dict[str, str] | None = None) -> None:
         self.server = server
@@ -143,7 +144,7 @@ class Dashboards:
     def objects(self) -> list[dict[str, Any]]:
         self.server.ask(f"{self.index}/_refresh", method="POST")
         hits = self.server.ask(f"{self.index}/_search", {"size": 1000})["hits"]["hits"]
-        return [_told(hit) for hit in hits]
+        return [_saved_object(hit) for hit in hits]
 
     def answer(self, method: str, path: str, body: bytes, headers: Any) -> Answer:
         if self.users is not None:
@@ -181,7 +182,7 @@ class Dashboards:
         return 200, {"success": not wrong, "successCount": len(objects) - len(wrong), **({"errors": wrong} if wrong else {})}
 
 
-def _told(hit: dict[str, Any]) -> dict[str, Any]:
+def _saved_object(hit: dict[str, Any]) -> dict[str, Any]:
     kind, _, name = hit["_id"].partition(":")
     source = hit["_source"]
     return {"id": name, "type": kind, "attributes": source[kind], "references": source["references"]}
@@ -189,13 +190,13 @@ def _told(hit: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def serving(answer: Callable[[str, str, bytes, Any], Answer]) -> Iterator[str]:
-    """Its address."""
+    """A server that responds with what `answer` returns for method, path, body and headers; gives its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, told = answer(self.command, self.path, body, self.headers)
-            content = told if isinstance(told, bytes) else json.dumps(told).encode()
+            status, answered = answer(self.command, self.path, body, self.headers)
+            content = answered if isinstance(answered, bytes) else json.dumps(answered).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             if status in (302, 307):
@@ -209,7 +210,7 @@ def serving(answer: Callable[[str, str, bytes, Any], Answer]) -> Iterator[str]:
         def log_message(self, *_: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # seconds that shutdown may wait
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -294,8 +294,7 @@ class OpenSearchServer(Server):
                 self._add_plugin(next(zips.glob(f"opensearch-{plugin}-*.zip")))
 
     def _add_plugin(self, archive: Path) -> None:
-        """As the server's own tool does it, for a plugin that claims an older server: it must name this one, and its jars
-        must not be there twice."""
+        """Installs a plugin for an older server: it must name this one, and no jar may be there twice."""
         name = re.sub(r"-[\d.]+\.zip$", "", archive.name)
         target = self._home / "plugins" / name
         with zipfile.ZipFile(archive) as packed:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stream_triage.clients.kafka import Broker
+from stream_triage.clients.kafka import KafkaBroker
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.records import DeadLetter
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.sinks.dead_letters import DeadLetterTopic
@@ -35,8 +36,8 @@ class TestSetUp:
         assert sorted(planned.out.split()[3::4]) == sorted(names.values())
         assert call("check", "-c", settings).code == 2
         assert call("setup", "kafka", "-c", settings, "--partitions", "3").code == 0
-        assert call("setup", "kafka", "-c", settings) == (0, "all topics are there\n", "")
-        with Broker(farm.admin) as broker:
+        assert call("setup", "kafka", "-c", settings) == (0, "all topics exist\n", "")
+        with KafkaBroker(farm.admin) as broker:
             assert broker.partitions(list(names.values()))[names["topic"]] == 3
         assert call("check", "-c", settings).code == 0
 
@@ -88,7 +89,7 @@ class TestReplay:
         with farm.worker() as worker:
             until(lambda: worker.code is not None, 30, "the worker has ended")
         assert call("replay-dead", "-c", farm.settings()).out.startswith("     8  sent: no key")
-        assert call("replay-dead", "-c", farm.settings()).out == "nothing was refused that was not looked at before\n"
+        assert call("replay-dead", "-c", farm.settings()).out == "there are no new dead letters\n"
         assert sum(farm.ends().values()) == 16
 
     def test_documents_go_to_their_index(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
@@ -99,9 +100,12 @@ class TestReplay:
         wrong = {"mappings": {"properties": {"triage": {"properties": {"label": {"type": "integer"}}}}}}
         index = f"{farm.kafka.group}-verdicts-{time.strftime('%Y.%m')}"
         opensearch.ask(index, wrong, "PUT")
-        with OpenSearchSink(settings, refuse=letters.append) as sink:
+        with (
+            OpenSearchClient(settings) as server,
+            OpenSearchSink(server, settings, on_rejected=letters.append) as sink,
+        ):
             sink.write(make_verdict("night/1"))
-        with Broker(farm.admin) as broker:
+        with KafkaBroker(farm.admin) as broker:
             topic = DeadLetterTopic(broker, farm.kafka.dead_topic)
             for letter in (*letters, DeadLetter("run", "not judged: x", "r", b"r", None)):
                 topic.put(letter)
@@ -137,7 +141,8 @@ class TestForget:
         farm = make_farm()
         farm.sinks = []
         farm.use_opensearch(opensearch)
-        with OpenSearchSink(OpenSearchSettings.model_validate(farm.more_settings["opensearch"])) as sink:
+        settings = OpenSearchSettings.model_validate(farm.more_settings["opensearch"])
+        with OpenSearchClient(settings) as server, OpenSearchSink(server, settings) as sink:
             sink.write(make_verdict("a", reduction=kept("x")))
         assert call("forget", "-c", farm.settings(), "a") == (0, "", "forgot a\n")
         assert call("forget", "-c", farm.settings(), "a").code == 2

@@ -23,7 +23,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream_triage import Verdict
 from stream_triage.clients.kafka import connection
-from stream_triage.clients.opensearch import SearchServer
+from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.errors import StoreError
 from stream_triage.settings import KafkaSettings, OpenSearchSettings
 from stream_triage.setup.dashboards import BOARDS
@@ -151,9 +151,10 @@ class Deployment:
         }
         environment = {"PATH": os.environ["PATH"], "HOME": str(place), "XDG_DATA_HOME": str(place)}
         for variable, value in service["environment"].items():
+            changed = value
             for before, after in changes.items():
-                value = value.replace(before, after)
-            environment[variable] = value
+                changed = changed.replace(before, after)
+            environment[variable] = changed
         return [sys.executable, "-m", "stream_triage", *service["command"]], environment
 
     def run(self, name: str, *arguments: str) -> str:
@@ -197,8 +198,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 def test_lines_in_verdicts_out(deployment: Deployment):
     """Set up, sent to by the sender, judged by the worker with no more rights than it needs, read by the reader."""
-    assert deployment.run("kafka-setup").count("made topic") == 5
-    assert "make index template" in deployment.run("opensearch-setup")
+    assert deployment.run("kafka-setup").count("created topic") == 5
+    assert "create index template" in deployment.run("opensearch-setup")
     runs = sample_runs(4, bundle="tm500")
 
     async def send() -> None:
@@ -227,10 +228,10 @@ def test_lines_in_verdicts_out(deployment: Deployment):
         user="reader",
         password=deployment.password("opensearch-reader"),
     )
-    with SearchServer(reader) as server:
-        hits = server.ask("POST", "triage-verdicts-*/_search", {"size": 100})["hits"]["hits"]
+    with OpenSearchClient(reader) as server:
+        hits = server.request("POST", "triage-verdicts-*/_search", {"size": 100})["hits"]["hits"]
         with pytest.raises(StoreError, match=r"docs/opensearch\.md"):
-            server.ask("POST", "triage-verdicts-*/_delete_by_query", {"query": {"match_all": {}}})
+            server.request("POST", "triage-verdicts-*/_delete_by_query", {"query": {"match_all": {}}})
     found = [Verdict.model_validate_json(hit["_source"]["triage"]["verdict"]) for hit in hits]
     wanted = expected(runs, "tm500")
     assert {verdict.run_id for verdict in found} == set(wanted)

@@ -1,4 +1,4 @@
-"""connectors/recipes and the commands of docs/lab.md: what other shippers send is judged as the files are."""
+"""The recipes in connectors/recipes and the commands of docs/lab.md: other shippers give the same verdicts as files."""
 
 import json
 import re
@@ -29,27 +29,28 @@ def needs(program: str, package: str) -> None:
 
 
 def assert_judged(farm: Farm, runs: Mapping[str, Run]) -> None:
-    until(lambda: farm.count_stored() == len(runs), 60, "all runs are judged")
+    until(lambda: farm.count_stored() == len(runs), 60, "all runs have a verdict")
     stored, wanted = farm.stored(), expected(list(runs.values()))
     for name in runs:
-        told = {"time": None, "started": None, "headers": {}, "version": 1, "sources": ()}
-        assert_same(stored[name].model_copy(update=told), wanted[name].model_copy(update=told))
+        varying = {"time": None, "started": None, "headers": {}, "version": 1, "sources": ()}
+        assert_same(stored[name].model_copy(update=varying), wanted[name].model_copy(update=varying))
 
 
 def some_runs(count: int, *, empty_lines: bool = True) -> dict[str, Run]:
-    """By name of their folder. Some shippers pass over empty lines."""
-    found = {}
+    """Runs by the names of their folders; without empty lines for shippers that skip them."""
+    runs = {}
     for run in sample_runs(count):
         name = run.run_id.replace("/", "-")
         sources = {
             source: b"".join(line for line in text.splitlines(keepends=True) if empty_lines or line.strip(b"\n"))
             for source, text in run.sources.items()
         }
-        found[name] = Run(name, sources)
-    return found
+        runs[name] = Run(name, sources)
+    return runs
 
 
 def test_rsyslog(make_farm: MakeFarm, tmp_path: Path):
+    """The recipe, with other paths, broker and topic."""
     needs("rsyslogd", "rsyslog rsyslog-kafka")
     farm, runs = make_farm(format="json", idle_seconds=4), some_runs(3, empty_lines=False)
     (tmp_path / "work").mkdir()
@@ -87,29 +88,29 @@ def test_kcat(make_farm: MakeFarm, tmp_path: Path):
         for source, lines in run.sources.items():
             log = tmp_path / f"{name}-{source}.log"
             log.write_bytes(lines)
-            told = command.replace("kafka:9092", farm.kafka.servers[0]).replace("triage.logs", farm.kafka.topic)
-            told = told.replace("attach-17", name).replace("source=tm500", f"source={source}").replace("tm500.log", str(log))
-            subprocess.run(shlex.split(told), check=True, timeout=30)
+            adapted = command.replace("kafka:9092", farm.kafka.servers[0]).replace("triage.logs", farm.kafka.topic)
+            adapted = adapted.replace("attach-17", name).replace("source=tm500", f"source={source}")
+            subprocess.run(shlex.split(adapted.replace("tm500.log", str(log))), check=True, timeout=30)
     with farm.worker():
         assert_judged(farm, runs)
 
 
 @pytest.mark.parametrize("recipe", ["fluent-bit.yaml", "vector.yaml"])
 def test_messages_of_other_shippers(recipe: str, make_farm: MakeFarm):
-    """Neither runs here: their configuration is read, and just such messages as it makes are sent."""
-    told = yaml.safe_load((RECIPES / recipe).read_text())
+    """These shippers are not installed: messages with the fields that their recipes configure are sent instead."""
+    config = yaml.safe_load((RECIPES / recipe).read_text())
     if recipe == "vector.yaml":
-        sink = told["sinks"]["kafka"]
+        sink = config["sinks"]["kafka"]
         assert (sink["encoding"], sink["key_field"], sink["topic"]) == ({"codec": "json"}, "run", "triage.logs")
-        fields = re.findall(r'"(\S+?)":', told["transforms"]["named"]["source"])
+        fields = re.findall(r'"(\S+?)":', config["transforms"]["named"]["source"])
         assert fields == ["@timestamp", "message", "run", "source"]
     else:
-        (sink,), (source,) = told["pipeline"]["outputs"], told["pipeline"]["inputs"]
+        (sink,), (source,) = config["pipeline"]["outputs"], config["pipeline"]["inputs"]
         assert (sink["format"], sink["message_key_field"], sink["topics"]) == ("json", "run", "triage.logs")
         fields = [
             sink["timestamp_key"],
             source["key"],
-            *re.findall(r"\?<(\w+)>", told["parsers"][0]["regex"]),
+            *re.findall(r"\?<(\w+)>", config["parsers"][0]["regex"]),
             source["path_key"],
         ]
         assert fields == ["@timestamp", "message", "run", "source", "path"]
@@ -127,6 +128,7 @@ def test_messages_of_other_shippers(recipe: str, make_farm: MakeFarm):
 
 
 def test_rsyslog_configuration_is_valid(tmp_path: Path):
+    """By rsyslog's own check."""
     needs("rsyslogd", "rsyslog rsyslog-kafka")
     done = subprocess.run(
         ["rsyslogd", "-N1", "-f", RECIPES / "rsyslog.conf"], capture_output=True, text=True, timeout=20, check=False

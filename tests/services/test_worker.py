@@ -11,6 +11,7 @@ import pytest
 from stream_triage.records import Verdict
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
+from tests.edges.proxy import behind_proxy
 from tests.receiver import Receiver
 from tests.services.chaos import Chaos
 from tests.services.farm import (
@@ -26,7 +27,6 @@ from tests.services.farm import (
     shifted,
     until,
 )
-from tests.services.proxy import standing_before
 from tests.services.servers import PASSWORD, USER, KafkaServer, OpenSearchServer, free_port
 
 pytestmark = pytest.mark.service
@@ -42,7 +42,7 @@ def all_stored(farm: Farm, count: int) -> Callable[[], bool]:
 
 
 def settle(farm: Farm, runs: list[TestRun], seconds: float = 60.0) -> None:
-    """Waits for all verdicts and holds them to those of the same text without a stream."""
+    """Waits until the store has a verdict on each run."""
     until(all_stored(farm, len(runs)), seconds, "all runs have verdicts")
 
 
@@ -82,9 +82,9 @@ class TestUndisturbed:
         farm.send(messages)
         with farm.worker():
             settle(farm, runs)
-        found, wanted = farm.stored(), expected(runs)
-        assert {run: verdict.label for run, verdict in found.items()} == {run: wanted[run].label for run in wanted}
-        assert [found[run].evidence for run in wanted] == [wanted[run].evidence for run in wanted]
+        stored, wanted = farm.stored(), expected(runs)
+        assert {run: verdict.label for run, verdict in stored.items()} == {run: wanted[run].label for run in wanted}
+        assert [stored[run].evidence for run in wanted] == [wanted[run].evidence for run in wanted]
 
     def test_idle_runs_end(self, make_farm: MakeFarm):
         """Without an end message a run is over when nothing came for the idle time; senders' clocks do not matter."""
@@ -97,7 +97,7 @@ class TestUndisturbed:
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_transactions(self, make_farm: MakeFarm):
-        """What a transaction writes at its end is no message; runs end by silence all the same."""
+        """What a transaction writes at its end is not a message; runs end by silence all the same."""
         farm, runs = make_farm(idle_seconds=3), sample_runs(3)
         farm.send(interleaved(runs, end=False), transaction=True)
         with farm.worker():
@@ -114,8 +114,8 @@ class TestAlerts:
         farm.more_settings["alerts"] = {
             "path": str(farm.folder / "alerts.sqlite"), "gather_seconds": 15, "targets.default": [address]
         }  # fmt: skip
-        place = ROOT / "samples" / BUNDLE / "attach-rejected"
-        sources = {file.stem: file.read_bytes() for file in place.iterdir()}
+        folder = ROOT / "samples" / BUNDLE / "attach-rejected"
+        sources = {file.stem: file.read_bytes() for file in folder.iterdir()}
         runs = [TestRun(f"night/{number}", sources) for number in range(100)]
         port = free_port()
         farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{port}"}
@@ -125,11 +125,11 @@ class TestAlerts:
             until(lambda: bool(handler.got), 30, "the message has come")
             time.sleep(3)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                told = answer.read().decode()
+                metrics = answer.read().decode()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready") as answer:
                 assert answer.status == 200
-        assert 'stream_triage_verdicts_total{label="L3",outcome="failed"} 100.0' in told
-        assert "stream_triage_open_runs 0.0" in told
+        assert 'stream_triage_verdicts_total{label="L3",outcome="failed"} 100.0' in metrics
+        assert "stream_triage_open_runs 0.0" in metrics
         (got,) = handler.got
         assert got["title"].startswith("L3: 100 runs, first night/")
         assert "registration reject" in got["message"].lower()
@@ -144,8 +144,8 @@ class TestLive:
         with farm.worker():
             farm.send([stream[0] for stream in streams])
             until(lambda: farm.count_stored() == len(runs), 40, "the store has provisional verdicts")
-            for place in range(1, max(map(len, streams)) - 1):
-                farm.send([stream[place] for stream in streams if place < len(stream) - 1])
+            for number in range(1, max(map(len, streams)) - 1):
+                farm.send([stream[number] for stream in streams if number < len(stream) - 1])
                 time.sleep(0.3)
             time.sleep(1.5)
             so_far = farm.stored()
@@ -162,7 +162,7 @@ class TestLive:
             assert versions == sorted(set(versions))
             assert len(versions) >= 2
 
-    def test_a_lost_run_is_told_while_it_goes_on(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
+    def test_a_run_that_is_certain_to_fail_is_reported(self, make_farm: MakeFarm, receiver: tuple[type[Receiver], str]):
         """By HTTP, once, with the lines that show it; the bundle's limits decide."""
         handler, url = receiver
         farm = make_farm()
@@ -184,8 +184,8 @@ class TestLive:
                         )
                 farm.send(messages)
                 time.sleep(1.3)
-            until(lambda: handler.got != [], 20, "the lost run was told")
-        assert [(told["run_id"], told["labels"]) for told in handler.got] == [("prach-assert", {"testbed": "rack-1"})]
+            until(lambda: handler.got != [], 20, "the failing run was reported")
+        assert [(got["run_id"], got["labels"]) for got in handler.got] == [("prach-assert", {"testbed": "rack-1"})]
         assert handler.got[0]["evidence"]
         given = [Verdict.model_validate_json(record.value) for record in farm.read(farm.kafka.provisional_topic)]
         assert {verdict.run_id for verdict in given if verdict.lost} == {"prach-assert"}
@@ -229,26 +229,26 @@ class TestDisturbed:
             settle(farm, runs)
         assert farm.differences(expected(runs)) == NOTHING
 
-    def test_repeats_holes_and_disorder(self, make_farm: MakeFarm):
-        """Repeats and disorder change nothing; a hole is counted in the one verdict of its run."""
+    def test_repeats_gaps_and_disorder(self, make_farm: MakeFarm):
+        """Repeats and disorder change nothing; a gap is reported in the one verdict of its run."""
         farm, runs = make_farm(idle_seconds=3), sample_runs(9)
         messages = interleaved(runs, lines=10)
-        lost = next(number for number, message in enumerate(messages) if message.headers["seq"] == "2")
-        damaged = messages.pop(lost).key
-        for place in range(0, len(messages) - 1, 7):
-            messages[place], messages[place + 1] = messages[place + 1], messages[place]
-            messages.insert(place, messages[place])
+        missing = next(number for number, message in enumerate(messages) if message.headers["seq"] == "2")
+        damaged = messages.pop(missing).key
+        for index in range(0, len(messages) - 1, 7):
+            messages[index], messages[index + 1] = messages[index + 1], messages[index]
+            messages.insert(index, messages[index])
         farm.send(messages)
         with farm.worker():
             settle(farm, runs)
         wanted = expected(runs)
-        holed = farm.stored()[damaged.decode()]
-        assert holed.needs_review
-        assert [p for s in holed.sources for p in s.repairs.problems] == ["message 2 never came"]
-        assert {key: len(found) for key, found in farm.topic_verdicts().items()} == {run.run_id: 1 for run in runs}
+        verdict = farm.stored()[damaged.decode()]
+        assert verdict.needs_review
+        assert [p for s in verdict.sources for p in s.repairs.problems] == ["message 2 never came"]
+        assert {key: len(verdicts) for key, verdicts in farm.topic_verdicts().items()} == {run.run_id: 1 for run in runs}
         del wanted[damaged.decode()]
-        found = farm.differences(wanted)
-        assert (found["lost"], found["different"]) == ([], [])
+        differences = farm.differences(wanted)
+        assert (differences["lost"], differences["different"]) == ([], [])
 
     def test_broker_away(self, tmp_path, own_kafka: KafkaServer, prefix: str):
         """Stopped for a while, then killed: the worker goes on by itself when the broker is back."""
@@ -289,11 +289,11 @@ class TestDisturbed:
             assert worker.code is None
         assert farm.differences(expected(runs)) == NOTHING
 
-    def test_opensearch_answers_badly(self, make_farm: MakeFarm, opensearch: OpenSearchServer, prefix: str):
-        """Too busy, out of order, no JSON, no answer to what was asked: the worker tries again until it is right."""
+    def test_opensearch_responds_badly(self, make_farm: MakeFarm, opensearch: OpenSearchServer, prefix: str):
+        """Too busy, out of order, not JSON, not a response to the request: the worker tries again until one is right."""
         farm, runs = make_farm(), sample_runs(12)
         answers: list[object] = [429, 503, b"<html>Welcome</html>", b"{", b'{"items": []}', 429, b"[]", 502]
-        with standing_before(opensearch, prefix, answers) as proxy:
+        with behind_proxy(opensearch.url, prefix, answers) as proxy:
             farm.use_opensearch(opensearch, hosts=list(proxy.hosts))
             farm.send(interleaved(runs))
             with farm.worker() as worker:
@@ -321,13 +321,13 @@ class TestSecurity:
         """By password and by certificate, and with TLS and a user to OpenSearch: all as without."""
         farm, runs = make_farm(), sample_runs(6)
         certificates = kafka.certificates
-        told: dict[str, object] = {"security": way, "ca_file": certificates / "ca.pem"}
+        options: dict[str, object] = {"security": way, "ca_file": certificates / "ca.pem"}
         if way == "SSL":
-            told |= {"cert_file": certificates / "client.pem", "key_file": certificates / "client.key"}
-            told |= {"servers": (kafka.tls_bootstrap,)}
+            options |= {"cert_file": certificates / "client.pem", "key_file": certificates / "client.key"}
+            options |= {"servers": (kafka.tls_bootstrap,)}
         else:
-            told |= {"user": USER, "password": PASSWORD, "servers": (kafka.sasl_bootstrap,)}
-        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **told})
+            options |= {"user": USER, "password": PASSWORD, "servers": (kafka.sasl_bootstrap,)}
+        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **options})
         farm.use_opensearch(secure_opensearch)
         farm.send(interleaved(runs))
         with farm.worker() as worker:
@@ -339,8 +339,8 @@ class TestSecurity:
     def test_wrong_password(self, make_farm: MakeFarm, kafka: KafkaServer):
         """Says what to check, and shows no password."""
         farm = make_farm()
-        told = {"security": "SASL_SSL", "ca_file": kafka.certificates / "ca.pem", "servers": (kafka.sasl_bootstrap,)}
-        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **told, "user": USER, "password": "Wrong-Secret-1"})
+        options = {"security": "SASL_SSL", "ca_file": kafka.certificates / "ca.pem", "servers": (kafka.sasl_bootstrap,)}
+        farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **options, "user": USER, "password": "Wrong-Secret-1"})
         with farm.worker() as worker:
             until(lambda: worker.code is not None, 60)
             assert worker.code == 2
@@ -348,7 +348,7 @@ class TestSecurity:
             assert "Secret" not in worker.text()
 
 
-class TestRefused:
+class TestRejected:
     def test_dead_letters_keep_what_came(self, make_farm: MakeFarm):
         """No key, an identity in the key, a bad number, late lines: each is kept with its reason, and other runs go on."""
         farm, runs = make_farm(), sample_runs(3)
@@ -371,11 +371,11 @@ class TestRefused:
             [b"whose am I\n", b"attach\n", b"text\n", b"text\n", b"too late\n"]
         )
         (after,) = [letter for letter in letters if letter.value == b"too late\n"]
-        assert (after.key, after.reason, after.headers) == (late.key, "its run is over", (("source", b"ue"),))
+        assert (after.key, after.reason, after.headers) == (late.key, "its run has ended", (("source", b"ue"),))
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_too_many_stop_the_worker(self, make_farm: MakeFarm):
-        """Above the limit the worker ends, says why and what to do, and has lost none of them."""
+        """Above the limit the worker ends, names the remedy, and has kept all of them."""
         farm = make_farm(dead_per_hour=5)
         farm.send([Message(None, b"%d\n" % number) for number in range(8)])
         with farm.worker() as worker:
@@ -385,6 +385,7 @@ class TestRefused:
         assert len(farm.read(farm.kafka.dead_topic)) == 8
 
     def test_topics_missing(self, make_farm: MakeFarm):
+        """The worker ends and names the command that makes them."""
         farm = make_farm()
         farm.kafka = farm.kafka.model_copy(update={"runs_topic": "never-made"})
         with farm.worker() as worker:

@@ -1,4 +1,4 @@
-"""Cutting lines: what is a line, what is mended, and that the cutting of the bytes does not show."""
+"""Cutting lines: what a line is, what is repaired, and that the cutting of the bytes changes nothing."""
 
 import tracemalloc
 

@@ -63,6 +63,26 @@ def test_evidence_is_weighted_alike(pool: Pool) -> None:
     assert found.rest == pytest.approx((0.75 * 0.5 + 0.25 * 9.5) / 2)
 
 
+def test_stages_beside_the_pool_decide_and_are_not_fed() -> None:
+    """They have a state and a share; the pool feeds them no lines, and the order of the shares is kept."""
+    other = Counting(10.0)
+    pool = Pool({"one": Counting(1.0)}, {"other": 0.25, "one": 0.75}, beside={"other": other})
+    state = pool.start()
+    pool.update(state, pool.read(["a b"], [["a", "b"]]), [1])
+    pool.advance([state])
+    assert (list(state), state["other"], other.advanced) == (["other", "one"], [], [])
+    state["other"].append((3.0, 7))
+    assert pool.scores({"ue": state}).tolist() == [0.0, 0.25 * 3 + 0.75 * 2]
+    assert pool.explain({"ue": state}, 1, 0, []).lines == [LineShare("ue", 7, 0.75), LineShare("ue", 1, 1.5)]
+
+
+def test_a_pool_without_classifiers() -> None:
+    """Lines have no features then, but there are as many as lines."""
+    pool = Pool({}, {"other": 1.0}, beside={"other": Counting(1.0)})
+    assert pool.read(["a", "b"], [["a"], ["b"]]) == [(), ()]
+    assert pool.scores({"ue": pool.start()}).tolist() == [0.0, 0.0]
+
+
 def test_all_states_are_advanced_together(pool: Pool) -> None:
     pool.advance(fed(pool).values())
     assert [one.advanced for one in pool.classifiers.values()] == [[2], [2]]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from stream_triage.stages.fold import SLOTS, FoldState, fold, fold_hash
 
-# Few slots and several values a slot, so that lines push each other out; 0 says nothing.
+# Few slots and several values for each, so that lines replace each other; 0 is a line without a word.
 hashes = st.lists(
     st.one_of(st.just(0), st.builds(lambda slot, turn: slot + turn * SLOTS, st.integers(1, 5), st.integers(0, 3)))
 )
@@ -54,7 +54,7 @@ def test_state_does_not_grow():
 
 @given(masked=st.text(), words=st.lists(st.text(st.characters(categories=["L", "N", "P"]), min_size=1)))
 def test_hash_is_zero_only_for_lines_without_a_letter(masked, words):
-    """Rulers, dumps of digits and empty lines say nothing; all else has a 32-bit hash of its masked text."""
+    """Rulers, dumps of digits and empty lines have none; all other lines have a 32-bit hash of their masked text."""
     value = fold_hash(masked, words)
     assert (value == 0) == (not any(c.isalpha() for word in words for c in word))
     assert 0 <= value < 2**32

@@ -89,13 +89,13 @@ def test_which_ues_failed(lines: list[str], reason: str | None) -> None:
 
 
 def test_the_line_that_shows_it() -> None:
-    """A failure is told with the line where the UE was last seen on its way."""
+    """A failure is shown by the last line of the UE's unfinished procedure."""
     state = follow([ACTIVATE, *attached(1), *attached(2, "connected"), *attached(5)])
     assert failed_ues(state) == [Outcome(2, 9, "connected, never registered")]
 
 
 def test_a_lost_line_is_no_failure() -> None:
-    """A tester loses records: what can only come later says that the step was there."""
+    """Testers lose records: a later step proves that the earlier one was there."""
     whole = attached(4)
     for lost in range(1, len(whole) - 1):
         assert failed_ues(follow([ACTIVATE, *whole[:lost], *whole[lost + 1 :]])) == []
@@ -176,7 +176,7 @@ SOME = st.lists(
 
 @given(SOME, st.integers(0, 30))
 def test_cutting_changes_nothing(lines: list[str], cut: int) -> None:
-    """Lines taken at once or in two parts give the same features; any text is bearable."""
+    """Lines taken at once or in two parts give the same features, whatever their text."""
     lines = [ACTIVATE, *lines]
     signals = [read_signal(line, USUAL) for line in mask("\n".join(lines)).split("\n")]
     whole, parts = ProcedureState(), ProcedureState()

@@ -70,7 +70,7 @@ def test_order_is_by_source_and_number():
     budget=st.integers(0, 30),
 )
 def test_what_holds_for_every_reduction(marks, context, budget):
-    """Within the budget, sorted, each place once, in its source; nothing left out is stronger than what is there."""
+    """Within the limit, sorted, each line once; nothing that is left out is more important than what is there."""
     lines = {"a": 20, "b": 20}
     found = Reducer(PROFILE, context, budget).reduce(marks, lines)
     places = [(m.source, m.number) for m in found]
@@ -93,6 +93,6 @@ def test_why_a_template_is_read(key, why):
     assert Reducer(PROFILE).why(key) == why
 
 
-def test_incomplete_profile_is_refused():
-    with pytest.raises(BundleError, match=r"reducer .* not complete"):
+def test_incomplete_profile_is_rejected():
+    with pytest.raises(BundleError, match=r"reducer.json .* invalid field"):
         Reducer.from_file({"rare": []})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage import SettingsError
-from stream_triage.stages.rules import Rule, Rules
+from stream_triage.stages.rules import HandRule, Rules
 
 WHOLE = """
 [[rule]]
@@ -26,8 +26,8 @@ test_case = "attach*"
 """
 
 
-def rule(name="r", pattern="x", label="L2", **changes) -> Rule:
-    return Rule.model_validate({"name": name, "pattern": pattern, "label": label, "weight": 1.0} | changes)
+def rule(name="r", pattern="x", label="L2", **changes) -> HandRule:
+    return HandRule.model_validate({"name": name, "pattern": pattern, "label": label, "weight": 1.0} | changes)
 
 
 def hits(rules: Rules, sources: dict[str, list[str]], headers=None) -> list[tuple[str, str, int, int]]:
@@ -71,7 +71,7 @@ FAULTS = {
     ),
     "says nothing": (ENTRY.encode(), "rule a: .*needs a weight, veto = true or a cause"),
     "matches never": (f"{ENTRY}veto = true\ntimes = 0\n".encode(), "rule a: times: "),
-    "weight and veto": (f"{ENTRY}weight = 1\nveto = true\n".encode(), "rule a: .*either a weight or veto"),
+    "weight and veto": (f"{ENTRY}weight = 1\nveto = true\n".encode(), "rule a: .*both a weight and veto"),
     "weight is no number": (f'{ENTRY}weight = "much"\n'.encode(), "rule a: weight: "),
     "unknown cause": (f'{ENTRY}veto = true\ncause = "moon"\n'.encode(), "rule a: cause: "),
     "unknown field": (f"{ENTRY}veto = true\nscope = 1\n".encode(), "rule a: scope: "),
@@ -80,7 +80,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faulty_file_is_refused(write, fault):
+def test_faulty_file_is_rejected(write, fault):
     """The message names the file, the rule, the field and the fault."""
     content, message = FAULTS[fault]
     path = write("my rules.toml", content)
@@ -88,26 +88,26 @@ def test_faulty_file_is_refused(write, fault):
         Rules.read(path)
 
 
-def test_absent_file_is_refused(tmp_path):
+def test_absent_file_is_rejected(tmp_path):
     with pytest.raises(SettingsError, match=r"rules file .*none\.toml cannot be read: No such file"):
         Rules.read(tmp_path / "none.toml")
 
 
-def test_label_the_bundle_lacks_is_refused():
+def test_label_the_bundle_lacks_is_rejected():
     Rules([rule(label="L2")]).check_labels(["Pass", "L2"])
     with pytest.raises(SettingsError, match="rule 'r' has label 'L9'; the bundle has Pass, L2"):
         Rules([rule(label="L9")]).check_labels(["Pass", "L2"])
 
 
 def test_rule_counts_once_at_its_first_source_by_name():
-    """Lines of all sources are counted; the place is the first line of the first source."""
+    """Lines of all sources are counted; the first line of the first source is quoted."""
     found = hits(Rules([rule(pattern="boom")]), {"b": ["boom"], "a": ["", "boom", "big boom"]})
     assert found == [("r", "a", 2, 3)]
 
 
 @pytest.mark.parametrize(("times", "counts"), [(1, True), (3, True), (4, False)])
 def test_rule_that_must_match_several_lines(times, counts):
-    """Lines of all sources count; the place is still the first."""
+    """Lines of all sources count; the first one is still quoted."""
     found = hits(Rules([rule(pattern="boom", times=times)]), {"b": ["boom"], "a": ["", "boom", "big boom"]})
     assert found == ([("r", "a", 2, 3)] if counts else [])
 

@@ -141,7 +141,7 @@ def test_counts_are_training_lines() -> None:
 
 
 def test_match_many_equals_match() -> None:
-    """The batch form gives what the single form gives."""
+    """`match_many` returns what `match` does for each text."""
     mined = Templates.fit(LINES)
     asked = [*LINES, "unheard of", *LINES[:3]]
     assert mined.match_many(asked) == [mined.match(line) for line in asked]
@@ -236,7 +236,7 @@ def _changed(**changes: object) -> str:
         (_changed(masking_version=2), "masking version 2"),
     ],
 )
-def test_untrusted_files_are_refused(text: str, says: str) -> None:
-    """Damage, a changed key, another format or masking is refused with the remedy."""
+def test_untrusted_files_are_rejected(text: str, says: str) -> None:
+    """Damage, a changed key, another format or masking is rejected, with the remedy."""
     with pytest.raises(BundleError, match=says):
         Templates.from_json(text, masking_version=1)

@@ -19,11 +19,11 @@ def make(weights, bias=None, frequencies=None, expected=None, temperature=1.0) -
     return TermClassifier(
         LABELS[:labels],
         [f"t{i}" for i in range(terms)],
-        weights,
-        np.zeros(labels, np.float32) if bias is None else np.asarray(bias, np.float32),
-        np.zeros_like(weights) if frequencies is None else np.asarray(frequencies, np.float32),
-        expected or {},
-        temperature,
+        weights=weights,
+        bias=np.zeros(labels, np.float32) if bias is None else np.asarray(bias, np.float32),
+        frequencies=np.zeros_like(weights) if frequencies is None else np.asarray(frequencies, np.float32),
+        expected_terms=expected or {},
+        temperature=temperature,
     )
 
 
@@ -106,7 +106,7 @@ def test_share_of_a_term_goes_to_its_first_line_in_each_source():
 
 
 def test_what_all_runs_of_the_rival_print_weighs_nothing():
-    """A term every passing run has tells a failing run from none of them."""
+    """A term that every passing run has is no evidence for a failing run."""
     classifier = make([[0, 0], [5, 5]], frequencies=[[1, 0.25], [0, 0]])
     shares = classifier.explain(states_of(classifier, {"": [[0], [1]]}), 1, 0, [])
     assert [share.weight for share in shares.lines] == pytest.approx([0.0, 3.75])
@@ -136,7 +136,7 @@ def test_unknown_terms_have_no_index():
 
 
 @pytest.mark.parametrize("broken", ["weights", "bias", "frequencies"])
-def test_arrays_of_another_shape_are_refused(broken):
+def test_arrays_of_another_shape_are_rejected(broken):
     """Arrays that do not fit labels and terms would judge silently wrong."""
     arrays = {"weights": np.zeros((2, 3)), "bias": np.zeros(2), "frequencies": np.zeros((2, 3))}
     arrays[broken] = arrays[broken][:1]
@@ -146,7 +146,7 @@ def test_arrays_of_another_shape_are_refused(broken):
 
 
 @pytest.mark.parametrize("vocabulary", [{}, {"terms": ["a"]}, [], None])
-def test_incomplete_vocabulary_is_refused(vocabulary):
+def test_incomplete_vocabulary_is_rejected(vocabulary):
     arrays = {"weights": np.zeros((2, 1)), "bias": np.zeros(2), "frequencies": np.zeros((2, 1))}
     with pytest.raises(BundleError, match="incomplete"):
         TermClassifier.from_files(["Pass", "L3"], vocabulary, arrays)

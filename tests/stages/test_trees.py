@@ -1,4 +1,4 @@
-"""Boosted trees from arrays: their scores, what adds up to them, and what is refused."""
+"""Boosted trees from arrays: their scores, the shares that add up to them, and arrays that are rejected."""
 
 from typing import Any
 
@@ -52,9 +52,9 @@ def test_shares_add_up_to_the_scores(vector: tuple[float, float]) -> None:
         ("value", [0.0]),
     ],
 )
-def test_trees_that_do_not_hold_together_are_refused(name: str, values: list[float]) -> None:
+def test_trees_that_contradict_each_other_are_rejected(name: str, values: list[float]) -> None:
     """A damaged or hostile file can neither loop for ever nor read outside its arrays."""
-    with pytest.raises(BundleError, match="do not hold together"):
+    with pytest.raises(BundleError, match="contradict each other"):
         Trees({**arrays(), name: np.array(values)})
 
 

@@ -51,7 +51,7 @@ def test_label_is_the_most_probable(values):
 
 @given(values=scores, weight=st.floats(-20, 20))
 def test_weight_moves_the_log_odds(values, weight):
-    """By as much as it says, and the scores given in stay as they were."""
+    """By as much as it says; the scores that were passed in stay as they are."""
     before = values.copy()
     found = decide(values, [vote(1, weight)], PASS, 0.0).probabilities
     assert (values == before).all()

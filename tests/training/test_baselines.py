@@ -1,4 +1,4 @@
-"""The simplest models on a settled split."""
+"""The simplest models on a predefined split."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 from tests.corpus import runs, write_logs
 from training.paper.baselines import main
+
+pytestmark = pytest.mark.slow  # XGBoost comes with training
 
 
 @pytest.fixture
@@ -22,6 +24,7 @@ def call(corpus: Path) -> int:
     return main(names)
 
 
+@pytest.mark.slow  # xgboost
 def test_rows_of_all_models(corpus: Path) -> None:
     """The commonest label and the keyword rule once, TF-IDF for each way to mask numbers; words tell these runs apart."""
     assert call(corpus) == 0
@@ -40,7 +43,8 @@ def test_rows_of_all_models(corpus: Path) -> None:
 
 
 def test_a_labels_file_without_splits_is_named(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the column that is missing."""
     text = (corpus / "labels.csv").read_text().replace("split_new", "part")
     (corpus / "labels.csv").write_text(text)
     assert call(corpus) == 2
-    assert "settles no split; add a column split_NAME" in capsys.readouterr().err
+    assert "defines no split; add a column split_NAME" in capsys.readouterr().err

@@ -10,27 +10,29 @@ TARGETS = RNG.integers(0, 3, 4000)
 
 
 def knowing(share: float, seed: int) -> np.ndarray:
-    """Log-odds of a model that is told the right label of so many runs, and guesses the others'."""
+    """Log-odds of a model that knows the true label of this share of the runs and guesses the others."""
     rng = np.random.default_rng(seed)
-    said = np.where(rng.random(len(TARGETS)) < share, TARGETS, rng.integers(0, 3, len(TARGETS)))
+    predicted = np.where(rng.random(len(TARGETS)) < share, TARGETS, rng.integers(0, 3, len(TARGETS)))
     right = share + (1 - share) / 3
     probabilities = np.full((len(TARGETS), 3), (1 - right) / 2)
-    probabilities[np.arange(len(TARGETS)), said] = right
+    probabilities[np.arange(len(TARGETS)), predicted] = right
     return np.log(probabilities)
 
 
 def test_temperature_undoes_a_scale() -> None:
-    """Calibrated scores made four times too sure are divided by four."""
+    """Calibrated scores that were multiplied by four are divided by four."""
     assert temperature(knowing(0.7, 1) * 4, TARGETS) == pytest.approx(4, rel=0.1)
 
 
 def test_a_model_that_knows_nothing_gets_no_share() -> None:
+    """Noise beside a good model has no weight in the pool."""
     pool = fit_pool({"one": knowing(0.8, 1), "noise": RNG.normal(size=(len(TARGETS), 3))}, TARGETS)
     assert pool.shares == {"one": 1.0}
     assert pool.losses["pool"] == pytest.approx(pool.losses["one"])
 
 
 def test_two_models_that_err_apart_are_better_together() -> None:
+    """Two equally good models with independent errors share the pool, which is better than either."""
     pool = fit_pool({"one": knowing(0.7, 1), "other": knowing(0.7, 2)}, TARGETS)
     assert pool.shares == pytest.approx({"one": 0.5, "other": 0.5}, abs=0.11)
     assert sum(pool.shares.values()) == pytest.approx(1)
@@ -39,19 +41,58 @@ def test_two_models_that_err_apart_are_better_together() -> None:
 
 
 def test_of_equals_the_first_decides() -> None:
-    """A second model that says the very same is not worth its cost."""
+    """A second model with the same scores is not worth its cost."""
     assert fit_pool({"first": knowing(0.7, 1), "second": knowing(0.7, 1)}, TARGETS).shares == {"first": 1.0}
 
 
 def test_one_model_has_all() -> None:
+    """A single model has the whole share."""
     assert fit_pool({"terms": knowing(0.7, 1)}, TARGETS).shares == {"terms": 1.0}
 
 
-def test_review_limit_leaves_one_error_in_a_hundred() -> None:
-    """Half of the runs are sure and right, half are guessed wrongly at .62: the limit lies between."""
-    scores = np.log(np.where(np.eye(3)[TARGETS] == 1, 0.98, 0.01))
-    guessed = np.arange(len(TARGETS)) % 2 == 0
-    wrong = (TARGETS + 1) % 3
-    scores[guessed] = np.log(np.where(np.eye(3)[wrong[guessed]] == 1, 0.62, 0.19))
-    assert 0.62 < review_limit(scores, TARGETS) < 0.98
-    assert review_limit(scores[~guessed], TARGETS[~guessed]) == 0.5
+def verdicts(*kinds: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and targets of verdicts on three labels, by confidence, number, and number of wrong ones."""
+    scores, targets = [], []
+    for confidence, count, wrong in kinds:
+        row = np.log([confidence, (1 - confidence) / 2, (1 - confidence) / 2])
+        scores += [row] * count
+        targets += [1] * wrong + [0] * (count - wrong)
+    return np.array(scores), np.array(targets)
+
+
+def error_rate(scores: np.ndarray, targets: np.ndarray, limit: float) -> float:
+    """Share of wrong verdicts among those with at least this confidence."""
+    confidence = np.exp(scores).max(axis=1)
+    return float((scores.argmax(axis=1) != targets)[confidence >= limit].mean())
+
+
+def test_review_limit_separates_guesses() -> None:
+    """Half of the verdicts are sure and right, the others are wrong at .62: the limit is between."""
+    scores, targets = verdicts((0.98, 2000, 0), (0.62, 2000, 2000))
+    assert 0.62 < review_limit(scores, targets) < 0.98
+    assert review_limit(*verdicts((0.98, 2000, 0))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [(0, 0.5), (10, 0.5), (11, 0.7), (50, 0.7), (100, 0.7)],
+)
+def test_at_most_one_decided_verdict_in_a_hundred_is_wrong(wrong: int, expected: float) -> None:
+    """With 1,000 verdicts, 10 wrong ones at a confidence of .67 are accepted; of more, all at .67 need a review."""
+    assert review_limit(*verdicts((0.97, 500, 0), (0.67, 500, wrong))) == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_limit_keeps_to_the_accepted_error(seed: int) -> None:
+    """Whatever the errors by confidence: above the limit at most 1 % are wrong, and a limit .05 lower would accept more."""
+    rng = np.random.default_rng(seed)
+    kinds = [(confidence, 400, int(rng.integers(0, 60))) for confidence in np.arange(0.52, 0.9, 0.05)]
+    scores, targets = verdicts(*kinds, (0.97, 2000, 5))
+    limit = review_limit(scores, targets)
+    assert error_rate(scores, targets, limit) <= 0.01
+    assert limit == 0.5 or error_rate(scores, targets, limit - 0.05) > 0.01
+
+
+def test_no_limit_is_low_enough_for_a_model_that_is_surely_wrong() -> None:
+    """If even the most confident verdicts are often wrong, the highest limit is used."""
+    assert review_limit(*verdicts((0.99, 100, 30))) == 0.95

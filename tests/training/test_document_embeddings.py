@@ -8,20 +8,16 @@ import pytest
 
 from training.corpus.__main__ import main as make_corpus
 from training.data import CorpusError
+from training.paper import document_embeddings
+from training.paper.document_embeddings import Encoder, main, window_starts
 
-torch = pytest.importorskip("torch")
-
-from training.networks.loop import LoopSettings, fit  # noqa: E402
-from training.paper import document_embeddings  # noqa: E402
-from training.paper.document_embeddings import Encoder, WindowTask, main, window_starts  # noqa: E402
-
-pytestmark = pytest.mark.slow  # transformers takes seconds to import
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rrc", "rlc", "ue", "id", "setup", "reject", "cause", ":"]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as Hugging Face's models have it, with a tiny encoder that knows nothing."""
+    """A Hugging Face folder with a tiny, untrained encoder."""
+    import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("models") / "tiny-encoder"
@@ -45,13 +41,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_windows_cover_a_log_and_overlap_by_half(tokens: int) -> None:
     """Their number is the paper's M, rounded up."""
     starts = window_starts(tokens, 8)
-    covered = {place for start in starts for place in range(start, start + 8)}
+    covered = {token for start in starts for token in range(start, start + 8)}
     assert covered >= set(range(tokens))
     assert len(starts) == max(1, -(-(tokens - 4) // 4))
 
 
+@pytest.mark.slow
 def test_an_embedding_is_the_mean_over_the_tokens_of_a_window(model: Path) -> None:
-    """Padding and marks left out; a window alone and beside longer ones gets the same."""
+    """Padding and marks are left out; a window has the same embedding alone and beside longer ones."""
+    import torch
+
     encoder = Encoder(model)
     assert encoder.context == 16
     text = "rrc setup ue id : " * 8  # 40 tokens: windows at 0, 8, 16, 24, of 16 each
@@ -64,19 +63,24 @@ def test_an_embedding_is_the_mean_over_the_tokens_of_a_window(model: Path) -> No
     assert np.allclose(encoder.windows("rrc reject")[0], states.mean(0).numpy(), atol=1e-5)
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One sentence that names the folder, before any time is spent; weights as pickles, which can execute code, too."""
-    with pytest.raises(CorpusError, match="no folder of a Hugging Face encoder with safetensors"):
+@pytest.mark.slow
+def test_a_folder_without_a_model_is_rejected(tmp_path: Path) -> None:
+    """One sentence that names the folder; so for weights as pickles, which can execute code."""
+    with pytest.raises(CorpusError, match="does not hold a Hugging Face encoder with safetensors"):
         Encoder(tmp_path)
-    assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "60"]) == 0
+
+
+def test_an_unknown_split_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the encoder is loaded."""
+    assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "30"]) == 0
     flags = [f"--logs={tmp_path / 'corpus/runs'}", f"--labels={tmp_path / 'corpus/labels.csv'}", f"--model={tmp_path}"]
-    assert main(flags) == 2
     assert main([*flags, "--split", "other"]) == 2
-    assert "settles easy, hard; add a column split_other" in capsys.readouterr().err
+    assert "defines easy, hard; add a column split_other" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_of_every_classifier(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four a split; called again, no window is worked out anew."""
+    """Four rows for a split; called again, all windows come from the cache."""
     assert make_corpus(["--out", str(tmp_path / "corpus"), "--runs", "60"]) == 0
     flags = [f"--logs={tmp_path / 'corpus/runs'}", f"--labels={tmp_path / 'corpus/labels.csv'}", f"--model={model}"]
     flags += [f"--cache={tmp_path / 'kept'}", f"--out={tmp_path / 'out.json'}", "--split=easy"]
@@ -91,13 +95,17 @@ def test_rows_of_every_classifier(model: Path, tmp_path: Path, monkeypatch: pyte
     assert all(sum(label["runs"] for label in row["per_label"].values()) == np.sum(row["confusion"]) for row in first)
 
 
+@pytest.mark.slow
 def test_the_network_on_windows_learns() -> None:
-    """Which of two directions one of the windows has, wherever it stands."""
+    """It learns which of two directions one of the windows has, whatever its position."""
+    from training.networks.loop import LoopSettings, fit
+    from training.paper.window_cnn import WindowTask
+
     rng = np.random.default_rng(0)
     targets = np.arange(60) % 2
     logs = [rng.normal(0, 0.3, (rng.integers(2, 9), 8)).astype(np.float32) for _ in targets]
     for log, target in zip(logs, targets, strict=True):
         log[rng.integers(len(log)), target] += 4
-    task = WindowTask(logs, targets, range(40), range(40, 60), 2)
+    task = WindowTask(logs, targets, range(40), range(40, 60), labels=2)
     fit(task, LoopSettings(epochs=20, learning_rate=3e-3, patience=20))
     assert task.validate()["accuracy"] >= 0.9

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_triage import Bundle
+from tests.corpus import tiny_bundle
 from tests.verdicts import make_verdict
 from training.data import LabelledRun, read_oai
 from training.evaluate import HeldOut, expected_calibration_error, mean_and_spread, paired_bootstrap, scores_of
@@ -16,13 +18,13 @@ from training.splits import cross_folds, hold_out
 
 
 def test_scores_by_hand() -> None:
-    """25 passing and 25 failing runs, five failing ones missed, and a label of two runs that is told as k of n."""
-    truth = ["Pass"] * 25 + ["L3"] * 25 + ["L2"] * 2
-    said = ["Pass"] * 25 + ["L3"] * 20 + ["Pass"] * 5 + ["L2", "L3"]
-    runs = [LabelledRun(str(i), label, {"": b"all fine"}) for i, label in enumerate(truth)]
+    """25 passing and 25 failing runs, five failing ones missed, and a label of two runs that is reported as k of n."""
+    true = ["Pass"] * 25 + ["L3"] * 25 + ["L2"] * 2
+    predicted = ["Pass"] * 25 + ["L3"] * 20 + ["Pass"] * 5 + ["L2", "L3"]
+    runs = [LabelledRun(str(i), label, {"": b"all fine"}) for i, label in enumerate(true)]
     verdicts = [
-        make_verdict(str(i), label=label, anomaly_score=0.1 if truth[i] == "Pass" else 0.9, anomalous=truth[i] != "Pass")
-        for i, label in enumerate(said)
+        make_verdict(str(i), label=label, anomaly_score=0.1 if true[i] == "Pass" else 0.9, anomalous=true[i] != "Pass")
+        for i, label in enumerate(predicted)
     ]
     scores = scores_of(runs, verdicts, "Pass")
     # Pass: precision 25/30, recall 1; L3: precision 20/21, recall 20/25.
@@ -42,11 +44,12 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_mean_and_spread() -> None:
+    """Sample standard deviation, rounded to four digits."""
     assert mean_and_spread([0.9, 1.0]) == {"mean": 0.95, "sd": 0.0707, "values": [0.9, 1.0]}
 
 
 def test_groups_stay_on_one_side() -> None:
-    """No group of near copies is in both parts, and the folds cover every run once."""
+    """No group of near-duplicates is in both parts, and the folds cover every run once."""
     labels = ["Pass", "L3"] * 50
     groups = [str(i // 4) for i in range(100)]
     train, test = hold_out(labels, groups, 3)
@@ -97,19 +100,19 @@ def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, sh
     ]
     done = subprocess.run(command, capture_output=True, check=False, timeout=170)
     assert done.returncode == 1, done.stderr.decode()
-    said = {Path(row["run_id"].split("#")[0]).name: row for row in map(json.loads, done.stdout.splitlines())}
-    assert said.keys() == kept.keys()
+    rows = {Path(row["run_id"].split("#")[0]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows.keys() == kept.keys()
     from stream_triage import Verdict
 
-    ordered = [Verdict.model_validate(said[name]) for name in kept]
+    ordered = [Verdict.model_validate(rows[name]) for name in kept]
     table = scores_of(list(kept.values()), ordered, "Pass", shipped).table
     stated = shipped.card.scores["template_hash"]["first_seed"]
     assert table == stated
 
 
-def held_out(said: dict[str, list[str]], groups: list[str] | None = None) -> HeldOut:
-    truth = ["Pass"] * 40 + ["L3"] * 40
-    return HeldOut(truth, groups or [str(i) for i in range(80)], said)
+def held_out(predicted: dict[str, list[str]], groups: list[str] | None = None) -> HeldOut:
+    true = ["Pass"] * 40 + ["L3"] * 40
+    return HeldOut(true, groups or [str(i) for i in range(80)], predicted)
 
 
 RIGHT = ["Pass"] * 40 + ["L3"] * 40
@@ -117,33 +120,50 @@ HALF_WRONG = ["Pass"] * 40 + ["L3"] * 20 + ["Pass"] * 20
 
 
 def test_bootstrap_of_equal_models_is_zero() -> None:
+    """Two models with the same predictions differ by nothing in any resample."""
     split = held_out({"one": HALF_WRONG, "other": HALF_WRONG})
     assert paired_bootstrap([split], "one", "other") == {"difference": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_bootstrap_finds_a_difference_with_its_sign() -> None:
-    """The difference is that of the scores, its interval lies on one side of zero, and turning round turns the sign."""
+def test_bootstrap_measures_a_difference_with_its_sign() -> None:
+    """The difference is that of the scores, its interval is on one side of zero, and its sign that of the better model."""
     split = held_out({"one": RIGHT, "other": HALF_WRONG})
-    found, turned = paired_bootstrap([split], "one", "other"), paired_bootstrap([split], "other", "one")
+    figures, turned = paired_bootstrap([split], "one", "other"), paired_bootstrap([split], "other", "one")
     f1 = (2 * 40 / (40 + 60) + 2 * 20 / (40 + 20)) / 2
-    assert found["difference"] == pytest.approx(1 - f1, abs=1e-4)
-    assert 0 < found["low"] < found["difference"] < found["high"]
-    assert turned["difference"] == -found["difference"]
+    assert figures["difference"] == pytest.approx(1 - f1, abs=1e-4)
+    assert 0 < figures["low"] < figures["difference"] < figures["high"]
+    assert turned["difference"] == -figures["difference"]
 
 
-def test_bootstrap_of_near_copies_is_less_sure() -> None:
-    """Twenty errors in one group of copies count as one, not as twenty."""
-    said = {"one": RIGHT, "other": HALF_WRONG}
+def test_bootstrap_of_near_duplicates_is_less_certain() -> None:
+    """Twenty errors in one group of near-duplicates count as one, not as twenty."""
+    predicted = {"one": RIGHT, "other": HALF_WRONG}
     copies = [str(min(i, 60)) for i in range(80)]
-    apart, together = (paired_bootstrap([held_out(said, groups)], "one", "other") for groups in (None, copies))
+    apart, together = (paired_bootstrap([held_out(predicted, groups)], "one", "other") for groups in (None, copies))
     assert together["high"] - together["low"] > 2 * (apart["high"] - apart["low"])
 
 
 def test_bootstrap_without_enough_runs_says_so() -> None:
-    """No label has twenty runs, so there is no macro-F1 to compare."""
+    """Without a label of twenty runs there is no macro-F1 to compare, and all values are NaN."""
     split = HeldOut(["Pass", "L3"], ["1", "2"], {"one": ["Pass", "L3"], "other": ["L3", "L3"]})
     assert np.isnan(paired_bootstrap([split], "one", "other")["difference"])
 
 
-def test_confusion_counts_true_by_said() -> None:
+def test_confusion_counts_true_by_predicted() -> None:
+    """Rows are true labels, columns predicted ones."""
     assert held_out({"one": HALF_WRONG}).confusion("one", ["Pass", "L3"]) == [[40, 0], [20, 20]]
+
+
+@pytest.mark.parametrize(
+    ("interval", "statement"), [((0.0, 0.1), "0.0400 is within"), ((0.05, 0.1), "0.0400 is not within")]
+)
+def test_false_alarms_are_compared_with_the_stated_interval(interval: tuple[float, float], statement: str) -> None:
+    """One of 25 passing runs is anomalous, which lies in the interval of the detector or not."""
+    runs = [LabelledRun(str(i), "Pass", {"": b"all fine"}) for i in range(25)]
+    verdicts = [make_verdict(str(i), label="Pass", anomalous=i == 0) for i in range(25)]
+    stored = tiny_bundle().json("detector.json") | {"false_alarm_interval": interval}
+    files = {name: tiny_bundle().data(name) for name in tiny_bundle().card.files}
+    bundle = Bundle(tiny_bundle().card, files | {"detector.json": json.dumps(stored).encode()})
+    table = scores_of(runs, verdicts, "Pass", bundle).table
+    assert table["false_alarms"] == "1 of 25 passing runs"
+    assert table["false_alarms_in_interval"].startswith(statement)

@@ -1,4 +1,4 @@
-"""A bundle with all its networks, tiny, from runs to verdicts; and what is written of it."""
+"""A tiny bundle with all its networks, from runs to verdicts, figures and the page of results."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 from stream_triage import Bundle, Triage
 from tests.corpus import LABELS, make_run, runs
 from training.data import MaskedRuns
-from training.fit.bundle import BundleSettings, Corpus, alone
+from training.fit.bundle import Corpus, alone
+from training.fit.settings import BundleSettings, CharCNNSettings, LogGPTSettings
 from training.splits import FOLDS
 
 pytestmark = pytest.mark.slow
@@ -18,9 +19,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def masked_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, BundleSettings]:
     import torch
-
-    from training.fit.charcnn import CharCNNSettings
-    from training.fit.loggpt import LogGPTSettings
 
     torch.set_num_threads(1)
     made = runs(330)
@@ -44,7 +42,7 @@ def outcomes(masked_settings):
 
 
 def test_the_bundle_holds_all_models_and_judges(outcomes) -> None:
-    """Each classifier that has a share decides; the rest of its files lie beside."""
+    """The bundle has the files of all models, and judges new runs rightly."""
     outcome = next(iter(outcomes.values()))
     card = outcome.bundle.card
     assert card.detectors == ("profile", "next_key")
@@ -61,22 +59,22 @@ def test_the_bundle_holds_all_models_and_judges(outcomes) -> None:
 
 @pytest.mark.parametrize("classifier", ["terms", "charcnn"])
 def test_each_classifier_judges_alone(outcomes, classifier) -> None:
-    """The bundle's parts can be compared: the same files, another card."""
+    """With one classifier alone, the same files still give verdicts and scores."""
     outcome = next(iter(outcomes.values()))
     part = alone(outcome.bundle, classifier)
     assert Triage(part).run(b"".join(make_run("L3", 5000).sources.values())).label in LABELS
     assert outcome.scores[classifier].macro_f1 > 0.6
 
 
-def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> None:
-    """The summary has every comparison, the file of figures every curve, and the page is made of them."""
+def test_the_page_of_results_is_made_from_the_figures(outcomes, tmp_path: Path) -> None:
+    """The summary has every comparison, the file of figures every curve, and the page shows them."""
     from training.report import page as report
-    from training.train import _summary, _write_figures
+    from training.train import summary, write_figures
 
-    scores = _summary(list(outcomes.values()))
+    scores = summary(list(outcomes.values()))
     assert scores["served_less_terms_alone"]["low"] <= scores["served_less_terms_alone"]["high"]
     assert len(scores["macro_f1"]["values"]) == 2
-    _write_figures(tmp_path / "figures.json", outcomes, LABELS)
+    write_figures(tmp_path / "figures.json", outcomes, LABELS)
     rows = json.loads((tmp_path / "figures.json").read_text())
     assert [np.sum(row["confusion"]["served"]) for row in rows] == [330 // FOLDS] * 2
     assert {"charcnn", "next_key"} <= set(rows[0]["curves"])
@@ -94,7 +92,7 @@ def test_scores_and_figures_say_what_was_measured(outcomes, tmp_path: Path) -> N
 
 
 def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted after its networks were trained, a training goes on from the checkpoints: the same files come out."""
+    """A training that was interrupted after its networks continues from their checkpoints and gives the same files."""
     from training.networks import loop
     from training.train import fit_and_score
 
@@ -103,7 +101,7 @@ def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkey
 
     monkeypatch.setattr(loop, "_train", refuse)
     corpus, settings = masked_settings
-    split, first = list(outcomes.items())[-1]  # checkpoints of a folder are those of the last training
+    split, first = list(outcomes.items())[-1]  # the folder has the checkpoints of the last training
     again = fit_and_score(corpus, split, settings)
     assert again.bundle.data("next_key.onnx") == first.bundle.data("next_key.onnx")
     assert again.bundle.data("charcnn_run.onnx") == first.bundle.data("charcnn_run.onnx")
@@ -111,7 +109,7 @@ def test_what_was_trained_is_not_trained_again(outcomes, masked_settings, monkey
 
 
 def test_a_handful_of_runs_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Five runs of each label: what cannot be learned from so few is left out, and said."""
+    """With five runs of each label, a model that cannot be learned from so few is left out, and this is reported."""
     from training.train import main
 
     rows = ["run,label"]
@@ -126,6 +124,6 @@ def test_a_handful_of_runs_is_enough(tmp_path: Path, capsys: pytest.CaptureFixtu
     flags = {"logs": tmp_path / "logs", "labels": tmp_path / "labels.csv", "out": tmp_path / "mine", "seeds": 1}
     assert main([f"--{name}={value}" for name, value in flags.items()]) == 0
     card = Bundle.open(tmp_path / "mine").card
-    said = capsys.readouterr().err
-    assert ("no next-key network" in said) == (card.detectors == ("profile",))
+    reported = capsys.readouterr().err
+    assert ("no next-key network" in reported) == (card.detectors == ("profile",))
     assert Triage(Bundle.open(tmp_path / "mine")).run("uesim starting\n").label in LABELS

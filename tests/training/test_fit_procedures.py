@@ -13,22 +13,23 @@ from stream_triage.stages.procedures import FEATURES
 from stream_triage.stages.procedures.trees import Trees
 from training.corpus import GeneratedRun, generate
 from training.data import LabelledRun, MaskedRuns
-from training.fit.bundle import BundleSettings, Corpus, alone, fit_bundle
-from training.fit.procedures import grown, usual_kinds
+from training.fit.bundle import Corpus, alone, fit_bundle
+from training.fit.procedures import grow_trees, usual_kinds
+from training.fit.settings import BundleSettings
 
 LABELS = ("Pass", "L0_L1", "L2", "L3")
 
 
 @pytest.mark.parametrize("labels", [2, 4])
-def test_exported_trees_say_what_scikit_learn_says(labels: int) -> None:
-    """`grown` compares the two itself; here with noise, ties and a label that no run has."""
+def test_exported_trees_compute_what_scikit_learn_computes(labels: int) -> None:
+    """`grow_trees` compares the two itself, here with noise, ties and a label that no run has."""
     rng = np.random.default_rng(0)
-    found = rng.integers(0, 5, (300, len(FEATURES))).astype(float)
-    targets = (found[:, 0] + found[:, 1] > 4).astype(int) * (labels - 1)
-    trees = Trees(grown(found, targets, labels, seed=0))
-    said = [int(trees.scores(row).argmax()) for row in found]
-    assert np.mean(np.array(said) == targets) > 0.95
-    assert set(said) == {0, labels - 1}
+    rows = rng.integers(0, 5, (300, len(FEATURES))).astype(float)
+    targets = (rows[:, 0] + rows[:, 1] > 4).astype(int) * (labels - 1)
+    trees = Trees(grow_trees(rows, targets, labels, seed=0))
+    predicted = [int(trees.scores(row).argmax()) for row in rows]
+    assert np.mean(np.array(predicted) == targets) > 0.95
+    assert set(predicted) == {0, labels - 1}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ class TestBundle:
         assert right["served"] > right["terms"]
 
     def test_cutting_changes_nothing(self, bundle: Bundle, some: list[GeneratedRun]) -> None:
-        """Label, scores, evidence and failed UEs are the same however the bytes come."""
+        """Label, scores, evidence and failed UEs are the same however the bytes are cut into chunks."""
         triage, rng = Triage(bundle), random.Random(1)
         for run in some[150:158]:
             whole = judge(triage, run.text, [])
@@ -74,7 +75,7 @@ class TestBundle:
             assert cut == whole
 
     def test_failed_ues_are_named(self, bundle: Bundle, some: list[GeneratedRun]) -> None:
-        """A run whose UEs never get a connection names them, with the line; the page says how many of how many."""
+        """A verdict names the UEs that never get a connection, with a line for each; the page counts them."""
         run = next(run for run in some if run.cause.startswith("ra-") and run.evidence == "records" and run.ues > 3)
         verdict = Triage(bundle).run(run.text.decode(errors="replace"))
         assert verdict.ues
@@ -90,7 +91,7 @@ class TestBundle:
         assert f"{verdict.ues.failed} of {run.ues} UEs failed: " in captured.get()
 
     def test_usual_kinds_come_from_passing_runs(self, some: list[GeneratedRun]) -> None:
-        """What only failing runs show is not usual, whatever their number."""
+        """Kinds that only failing runs show are not usual, whatever their number."""
         runs = [LabelledRun(run.run_id, run.label, {"": run.text}) for run in some[:100]]
         masked = MaskedRuns(runs)
         passing = [i for i, run in enumerate(runs) if run.label == "Pass"]

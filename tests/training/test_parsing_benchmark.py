@@ -16,19 +16,19 @@ from training.experiments.parsing import (
     ours,
     rare_templates,
     report,
-    run_peer,
 )
+from training.experiments.parsing_peers import run_peer
 
-TRUTH = ["a <*>", "a <*>", "a <*>", "b", "b", "c <*>"]
+TRUE = ["a <*>", "a <*>", "a <*>", "b", "b", "c <*>"]
 
 
-def _system(truth: list[str]) -> System:
-    return System("tiny", [f"line {i}" for i in range(len(truth))], truth, truth)
+def _system(true: list[str]) -> System:
+    return System("tiny", [f"line {i}" for i in range(len(true))], true, true)
 
 
 def test_perfect_parse_scores_one() -> None:
-    """The truth itself scores 1 everywhere."""
-    scores = measure(TRUTH, _system(TRUTH))
+    """The true templates themselves score 1 everywhere."""
+    scores = measure(TRUE, _system(TRUE))
     assert (scores.ga, scores.pa, scores.fga, scores.fta) == (1, 1, 1, 1)
     assert (scores.rare_groups, scores.rare_templates, scores.ga_published) == (1, 1, 1)
 
@@ -36,7 +36,7 @@ def test_perfect_parse_scores_one() -> None:
 def test_one_split_group() -> None:
     """One of three groups cut in two: 3 of 6 lines grouped right, 2 right groups of 4 parsed and 3 true ones."""
     parsed = ["a <num>", "a <num>", "a x", "b", "b", "c <hex>"]
-    scores = measure(parsed, _system(TRUTH))
+    scores = measure(parsed, _system(TRUE))
     assert scores.ga == 3 / 6
     assert scores.pa == 5 / 6
     assert math.isclose(scores.fga, 2 * 2 / (4 + 3))
@@ -45,22 +45,22 @@ def test_one_split_group() -> None:
 
 
 def test_merged_groups() -> None:
-    """Two groups in one: neither is right, and a template with lines of two truths is wrong whatever its text."""
+    """Two groups in one: neither is right, and a template with lines of two true ones is wrong whatever its text."""
     parsed = ["a <*>"] * 5 + ["c y"]
-    scores = measure(parsed, _system(TRUTH))
+    scores = measure(parsed, _system(TRUE))
     assert scores.ga == 1 / 6
     assert scores.pa == 3 / 6
     assert math.isclose(scores.fga, 2 * 1 / (2 + 3))
     assert scores.fta == 0
 
 
-def test_a_template_of_two_truths_is_wrong_though_the_texts_agree() -> None:
+def test_a_template_of_two_true_ones_is_wrong_though_the_texts_agree() -> None:
     """Lines of two true templates whose texts compare equal do not make one right template."""
     assert measure(["a <*>"] * 2, _system(["a <*>", "a <num>"])).fta == 0
 
 
-def test_grouping_asks_for_lines_not_names() -> None:
-    """Group names are free."""
+def test_names_of_groups_do_not_matter() -> None:
+    """Grouping accuracy compares sets of lines."""
     assert grouping_accuracy(["x", "x", "y"], ["E1", "E1", "E2"]) == 1
 
 
@@ -75,7 +75,7 @@ def test_grouping_asks_for_lines_not_names() -> None:
     ],
 )
 def test_texts_that_count_as_equal(one: str, other: str) -> None:
-    """Markers are wildcards, joined wildcards one, layout nothing."""
+    """Markers are wildcards, joined wildcards are one, and blanks do not count."""
     assert comparable(one) == comparable(other)
 
 
@@ -87,42 +87,42 @@ def test_texts_that_differ(one: str, other: str) -> None:
 
 def test_rare_templates_are_the_quarter_with_fewest_lines() -> None:
     """Of eight templates two, by count, then by text; never none."""
-    truth = [name for name, count in zip("abcdefgh", (9, 2, 5, 1, 7, 2, 4, 3), strict=True) for _ in range(count)]
-    assert rare_templates(truth) == ["d", "b"]
+    true = [name for name, count in zip("abcdefgh", (9, 2, 5, 1, 7, 2, 4, 3), strict=True) for _ in range(count)]
+    assert rare_templates(true) == ["d", "b"]
     assert rare_templates(["only", "only"]) == ["only"]
 
 
 def test_rare_scores_count_templates() -> None:
-    """Rare rows are shares of templates: one of one missed is 0 although most lines are right."""
-    scores = measure(["a <*>"] * 3 + ["b"] * 2 + ["b"], _system(TRUTH))
+    """Scores of rare templates are shares of templates: one of one missed is 0 although most lines are right."""
+    scores = measure(["a <*>"] * 3 + ["b"] * 2 + ["b"], _system(TRUE))
     assert (scores.rare_groups, scores.rare_templates) == (0, 0)
 
 
-def test_ours_gives_one_template_a_line() -> None:
-    """Our row goes through masking, mining and matching as serving does."""
+def test_ours_gives_one_template_for_each_line() -> None:
+    """Our row goes through masking, mining and matching as in serving."""
     system = System("s", ["took 5 ms", "took 700 ms", "link up"], ["t", "t", "l"], ["1", "1", "2"])
     assert ours(system) == ["took <num>", "took <num>", "link up"]
 
 
 def test_plain_drain3_runs_apart() -> None:
-    """The drain3 rows come from a process of their own, with and without masks."""
-    system = System("s", ["took 5 ms now", "took 700 ms now"], ["t", "t"], ["1", "1"])
+    """drain3 runs in a process of its own, with and without masks."""
+    systems = {"s": ["took 5 ms now", "took 700 ms now"]}
     here = Path(sys.executable)
-    assert run_peer(here, "drain3", False, [system])["s"][0] == ["took <*> ms now"] * 2
-    assert run_peer(here, "drain3", True, [system])["s"][0] == ["took <num> ms now"] * 2
+    assert run_peer(here, "drain3", generic=False, systems=systems)["s"][0] == ["took <*> ms now"] * 2
+    assert run_peer(here, "drain3", generic=True, systems=systems)["s"][0] == ["took <num> ms now"] * 2
 
 
-def test_missing_peer_says_what_to_do(tmp_path: Path) -> None:
-    """Without logparser3 the message names the requirements and the flag."""
+def test_a_missing_peer_names_the_remedy(tmp_path: Path) -> None:
+    """Without logparser3 the message names the requirements file and the option."""
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'no module named logparser' >&2\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(SystemExit, match=r"requirements/peers\.txt"):
-        run_peer(broken, "Brain", False, [_system(TRUTH)])
+        run_peer(broken, "Brain", generic=False, systems={"tiny": ["line"]})
 
 
 def test_report_averages_the_small_systems_only() -> None:
-    """Means leave the untouched full systems out; they have tables of their own."""
+    """Means leave out the untouched full systems, which have tables of their own."""
     low, high = (Scores(*[value] * 8) for value in (0.25, 0.75))
     text = report({"ours": {"A": low, "B": high, "Linux (full)": Scores(*[0.0] * 8)}})
     assert "Mean over 2 systems" in text
@@ -131,7 +131,7 @@ def test_report_averages_the_small_systems_only() -> None:
 
 
 def test_missing_data_folder_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder without the data ends with exit 2 and names flag and variable."""
+    """A folder without the data ends with exit 2 and names the option and the variable."""
     with pytest.raises(SystemExit) as stop:
         main(["--data", str(tmp_path)])
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""The pre-processing unit: what is selected, what is removed from a text, and that a test part is left whole."""
+"""The pre-processing unit: which runs are selected, what is removed from a text, and that a test part stays whole."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ def run(number: int, lines: int, part: str = "train", category: str = "single-UE
 
 
 def test_numbers_long_words_and_long_lines_go() -> None:
-    """Times, numbers and dumps leave the text; what is left is masked as serving masks it."""
+    """Times, numbers and dumps are removed; the text is masked as in serving."""
     text = clean(LINE + b"dump " + b"ab12" * 40 + b" end\n" + b"word " * 900 + b"\n   Cause: T310\n")
     assert text == "I: CMPI L1 CSI report: UE Id: : CQI , RI , PMI\ndump end\nCause: T310"
 
 
 def test_blocks_keep_their_continuation_lines() -> None:
-    """A block is a confirmation or an indication with what continues it, and ends at the next command."""
+    """A block is a confirmation or an indication with its continuation lines, and ends at the next command."""
     assert block_lengths("GSTS\nC: GSTS 0x00 Ok Reset\nI: CMPI RRC Cell Selection\nCell Info:\nforw mte Activate\nmore") == [
         21,
         37,
@@ -36,7 +36,7 @@ def test_tukey_fences() -> None:
 
 
 def test_outliers_go_from_training_and_stay_in_the_test_part() -> None:
-    """Fences and the size limit are no filters for what is served."""
+    """Fences and the size limit do not drop runs of the test part."""
     runs = [*(run(i, 100 + i) for i in range(20)), run(20, 900), run(21, 900, "test"), run(22, 5000), run(23, 5000, "test")]
     selection = select(runs, PreprocessSettings(split="new"))
     assert selection.dropped == {20: "outside the fences", 22: "above the size limit"}
@@ -59,13 +59,15 @@ def test_categories_are_selected() -> None:
     ],
 )
 def test_what_cannot_be_selected_is_named(settings: PreprocessSettings, message: str) -> None:
+    """An unknown category or split, and a label without a run that is left, raise an error."""
     runs = [run(0, 100, label="L2"), run(1, 100, category="multi-UE")]
     with pytest.raises(CorpusError, match=message):
         select(runs, settings)
 
 
+@pytest.mark.slow  # matplotlib
 def test_command_writes_figures_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Table, fences and share below the context on the terminal and as JSON; two pictures."""
+    """The command prints and writes the table, the fences and the share below the context, and draws two pictures."""
     rows = ["run,label,category"]
     (tmp_path / "logs").mkdir()
     for i in range(12):

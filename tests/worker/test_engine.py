@@ -1,6 +1,7 @@
 """What a worker does, without Kafka: crashes at every step, sinks that fail, limits."""
 
 import random
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -72,11 +73,11 @@ class Topic:
         return engine
 
     def _check_positions(self) -> None:
-        """Nothing is committed past the first message of a run without a verdict in every sink."""
+        """No position is committed beyond the first message of a run without a verdict in every sink."""
         for record in self.records[: self.committed]:
             run_id = (record.key or b"").decode()
             for sink in (self.sink, self.other):
-                assert run_id in sink.verdicts or run_id == "refused"
+                assert run_id in sink.verdicts or run_id == "rejected"
 
 
 class _Stepping:
@@ -95,7 +96,7 @@ class _Stepping:
 
 
 def records_of(names: list[str], seed: int, end: bool = True) -> tuple[list[Record], dict[str, Verdict]]:
-    """Interleaved messages of invented runs, and what the pipeline says of each run alone."""
+    """Interleaved messages of invented runs, and the verdict on each run alone."""
     randomness, triage = random.Random(seed), Triage(tiny_bundle())
     streams, wanted = [], {}
     for number, name in enumerate(names):
@@ -106,11 +107,11 @@ def records_of(names: list[str], seed: int, end: bool = True) -> tuple[list[Reco
             lines = text.splitlines(keepends=True)
             width = randomness.randint(1, 9)
             values = [b"".join(lines[start : start + width]) for start in range(0, len(lines), width)]
-            values = [value[:-1] if place < len(values) - 1 and randomness.random() < 0.3 else value
-                      for place, value in enumerate(values)]  # fmt: skip
-            told = [(("source", source.encode()), ("seq", b"%d" % place)) for place in range(len(values) + 1)]
-            stream = [(name, value, headers) for value, headers in zip(values, told, strict=False)]
-            streams.append([*stream, *([(name, b"", (*told[-1], ("end", b"1")))] if end else [])])
+            values = [value[:-1] if seq < len(values) - 1 and randomness.random() < 0.3 else value
+                      for seq, value in enumerate(values)]  # fmt: skip
+            headers = [(("source", source.encode()), ("seq", b"%d" % seq)) for seq in range(len(values) + 1)]
+            stream = [(name, value, pairs) for value, pairs in zip(values, headers, strict=False)]
+            streams.append([*stream, *([(name, b"", (*headers[-1], ("end", b"1")))] if end else [])])
         wanted[name] = session.close()
         session.text.close()
     mixed = [stream.pop(0) for stream in streams]
@@ -157,6 +158,7 @@ def test_crashes_change_nothing(seed: int, crashes: list[int], end: bool, batch:
 
 @pytest.mark.parametrize("step", range(1, 39))
 def test_crash_at_each_step(step: int):
+    """The next life gives the verdicts that an undisturbed one would have given."""
     records, wanted = records_of(["a", "b"], 5)
     topic = Topic(records)
     with pytest.raises(Crash):
@@ -165,12 +167,48 @@ def test_crash_at_each_step(step: int):
     check(topic, wanted)
 
 
+class WriteThroughSink(MemorySink):
+    """Verdicts are durable as soon as they are written, as lines of a file may be."""
+
+    def write(self, verdict, text=None) -> None:
+        super().write(verdict, text)
+        self.flush()
+
+
+@pytest.mark.parametrize("sink", [MemorySink, WriteThroughSink])
+def test_late_line_never_gives_a_second_verdict(sink: type[MemorySink]):
+    """A run ends by silence, the worker dies while it writes it, and a late line comes: one final verdict all the same.
+
+    The line is part of that verdict or a dead letter. With the verdict written before the run log, the next worker would
+    not know that the run has ended and would judge it again, with the line.
+    """
+    records = [Record("logs", 0, offset, YEAR_2026, b"a", b"line %d\n" % offset) for offset in range(3)]
+    late = Record("logs", 0, 3, YEAR_2026, b"a", b"a late line\n")
+    deaths = set()
+    for step in count(1):
+        topic = Topic(records)
+        topic.sink, topic.other = sink(), sink()
+        try:
+            topic.work(crash_at=step)
+            break
+        except Crash:
+            topic.records = [*records, late]
+            topic.work()
+        finals = {(verdict.lines, verdict.version) for written in (topic.sink, topic.other) for verdict in written.written}
+        outcome = finals.pop()[0], [letter.value for letter in topic.dead.letters]
+        assert not finals, f"two verdicts, after a death at step {step}"
+        assert outcome in ((4, []), (3, [late.value]))
+        deaths.add(outcome[0])
+    assert deaths == {3, 4}, "it died before and after the end was recorded"
+
+
 def test_repeats_and_disorder_change_nothing():
+    """Messages that come twice, or in another order, give the same verdicts."""
     records, wanted = records_of(["a", "b", "c"], 3)
     randomness = random.Random(1)
     mixed = list(records)
-    for place in range(0, len(mixed) - 2, 3):
-        mixed[place], mixed[place + 1] = mixed[place + 1], mixed[place]
+    for index in range(0, len(mixed) - 2, 3):
+        mixed[index], mixed[index + 1] = mixed[index + 1], mixed[index]
     mixed = [record for record in mixed for _ in range(randomness.randint(1, 2))]
     topic = Topic([record._replace(offset=offset) for offset, record in enumerate(mixed)])
     topic.work()
@@ -217,8 +255,8 @@ def test_write_that_fails_is_done_again(bundle: Bundle):
     assert engine.positions == {0: len(records)}
 
 
-def test_fault_of_ours_costs_only_its_run(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
-    """The run is named among the dead letters, with the place of the fault and none of its text."""
+def test_internal_error_costs_only_its_run(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    """The run is named in a dead letter, with file and line of the error and none of its text."""
     records, wanted = records_of(["a", "b"], 1)
     topic = Topic(records, bundle)
     engine = topic.engine()
@@ -231,8 +269,8 @@ def test_fault_of_ours_costs_only_its_run(bundle: Bundle, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(engine._intake._triage.redactor, "lines", faulty)
     poisoned = Record("logs", 0, 0, 0, b"c", b"poison\n", ())
-    rest = [record._replace(offset=record.offset + 1) for record in records]
-    engine.handle([poisoned, *rest, poisoned._replace(offset=len(records) + 1, headers=(("end", b"1"),))])
+    others = [record._replace(offset=record.offset + 1) for record in records]
+    engine.handle([poisoned, *others, poisoned._replace(offset=len(records) + 1, headers=(("end", b"1"),))])
     assert engine.flush()
     (letter,) = topic.dead.letters
     assert (letter.kind, letter.key) == ("run", b"c")
@@ -242,7 +280,7 @@ def test_fault_of_ours_costs_only_its_run(bundle: Bundle, monkeypatch: pytest.Mo
 
 
 def test_full_spool_stops_the_worker(bundle: Bundle):
-    """A disk fills and is freed; the run is read again instead of being lost."""
+    """The disk will have space again: the run is read again then, instead of getting no verdict."""
     records, _ = records_of(["a"], 1)
     topic = Topic(records, bundle)
     engine = topic.engine()
@@ -258,7 +296,7 @@ def test_full_spool_stops_the_worker(bundle: Bundle):
         engine.handle(records)
 
 
-def test_too_many_refused_within_an_hour(bundle: Bundle):
+def test_too_many_rejected_within_an_hour(bundle: Bundle):
     """All of them are kept before the worker stops; what is older than an hour does not count."""
     topic = Topic([], bundle)
     engine = topic.engine(dead_per_hour=2)
@@ -276,7 +314,7 @@ def test_too_many_refused_within_an_hour(bundle: Bundle):
 
 
 def test_revoked_partitions_leave_nothing_behind(bundle: Bundle):
-    """Open runs of the partition are let go of; those of others stay."""
+    """Open runs of the partition are discarded; those of others stay."""
     records, wanted = records_of(["a"], 1)
     topic = Topic(records, bundle)
     engine = topic.engine()

@@ -1,4 +1,4 @@
-"""What a worker says of itself over HTTP, and that docs/operations.md says what each number means."""
+"""What a worker reports over HTTP, and that docs/operations.md says what each number means."""
 
 import re
 import urllib.error
@@ -71,6 +71,7 @@ def test_every_metric_is_documented(metrics: Metrics) -> None:
 
 
 def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
+    """Steps, verdicts and dead letters; revoked partitions have no waiting messages."""
     worker = FakeWorker()
     metered = MeteredWorker(worker, metrics)
     metered.handle([Record("t", 0, 6, 0, b"k", b"four"), Record("t", 0, 7, 0, b"k", None)])
@@ -83,14 +84,14 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     metrics.count(make_verdict("b", passed=False, label="L2"))
     metrics.count(make_verdict("c", needs_review=True))
     MeteredLetters(FakeLetters(), metrics).put(DeadLetter("message", "why", "t/0/1", None, b"12345"))
-    told = values(metrics)
+    counted = values(metrics)
     expected = {
         "messages_total": 2, "message_bytes_total": 4, "messages_behind 0": 10, "open_runs": 3, "flush_seconds_count": 1,
         "verdicts_total Pass passed": 1, "verdicts_total L2 failed": 1, "verdicts_total Pass review": 1,
         "anomalous_verdicts_total": 1, "lines_total": 30, "dropped_bytes_total line too long": 40,
         "refused_total message": 1, "refused_bytes_total message": 5, "flush_failures_total": 0,
     }  # fmt: skip
-    assert {name: told[name] for name in expected} == expected
+    assert {name: counted[name] for name in expected} == expected
     metered.read_up_to(0, 0, 0.0)  # all was read
     assert values(metrics)["messages_behind 0"] == 0
     metered.read_up_to(0, 17, 0.0)
@@ -107,13 +108,13 @@ def ask(port: int, path: str) -> tuple[int, str]:
 
 
 def test_health_and_readiness(metrics: Metrics) -> None:
-    """Not ready before the first flush, nor while one fails; a server that is away is no reason to be started anew."""
+    """Not ready before the first flush, nor while one fails; a server that is away is no reason for a restart."""
     worker, clock = FakeWorker(), metrics.clock
     assert isinstance(clock, FakeClock)
     metered = MeteredWorker(worker, metrics)
     with serving(metrics, "127.0.0.1:0") as port:
         assert ask(port, "/health") == (200, "ok\n")
-        assert ask(port, "/ready") == (503, "no messages were asked for yet\n")
+        assert ask(port, "/ready") == (503, "nothing was fetched yet\n")
         metered.flush()
         assert ask(port, "/ready") == (200, "ok\n")
         worker.done, worker.errors = False, ["OpenSearch is away"]
@@ -134,6 +135,7 @@ def test_health_and_readiness(metrics: Metrics) -> None:
 
 
 def test_an_address_in_use_is_named(metrics: Metrics) -> None:
+    """With the setting and the remedy."""
     with (
         serving(metrics, "127.0.0.1:0") as port,
         pytest.raises(SettingsError, match=rf"metrics\.listen 127\.0\.0\.1:{port} cannot be used: .*free address"),

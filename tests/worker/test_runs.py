@@ -1,18 +1,18 @@
-"""Messages of a partition in, chunks and ends of runs out."""
+"""Messages of a partition in; chunks, ends of runs and dead letters out."""
 
 import json
 
 import pytest
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
-from stream_triage.worker import runs as stage
+from stream_triage.worker import messages, sequence
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000
 
 
 class Partition:
-    """Feeds a `PartitionRuns` as a topic does: offsets count up, the clock moves when told."""
+    """Feeds a `PartitionRuns` as a topic does: offsets count up, the clock moves when a test says so."""
 
     def __init__(self, closed: list[ClosedRun] | None = None, first: int = 0, **rules: object) -> None:
         self.runs = PartitionRuns(RunRules(**rules), closed or [])
@@ -23,8 +23,8 @@ class Partition:
         self, key: str | bytes | None, value: bytes | None = b"x\n", timestamp_ms: int = YEAR_2026, **headers: str
     ) -> list[Item]:
         raw = key.encode() if isinstance(key, str) else key
-        told = tuple((name.replace("_", "."), text.encode()) for name, text in headers.items())
-        record = Record("logs", 0, self.offset, timestamp_ms, raw, value, told)
+        pairs = tuple((name.replace("_", "."), text.encode()) for name, text in headers.items())
+        record = Record("logs", 0, self.offset, timestamp_ms, raw, value, pairs)
         self.offset += 1
         return self.runs.take(record, self.now)
 
@@ -47,7 +47,7 @@ def closed(items: list[Item]) -> list[ClosedRun]:
     return [item for item in items if isinstance(item, ClosedRun)]
 
 
-def refused(items: list[Item]) -> list[str]:
+def rejected(items: list[Item]) -> list[str]:
     return [item.reason for item in items if isinstance(item, DeadLetter)]
 
 
@@ -57,7 +57,7 @@ def problems(items: list[Item]) -> list[str]:
 
 class TestBoundaries:
     def test_ends_when_all_seen_sources_ended(self):
-        """Each source says so for itself, with text or without; how a run ended is told before its end."""
+        """Each source ends by itself, with text or without; the record of the end comes before the end."""
         topic = Partition()
         topic.put("a", source="ue")
         topic.put("a", source="du")
@@ -75,7 +75,7 @@ class TestBoundaries:
         items = topic.put("a", b"one\nDONE\nlate\n")
         assert (text(items), ended(items)) == (b"one\nDONE\n", ["a"])
         (letter,) = [item for item in items if isinstance(item, DeadLetter)]
-        assert (letter.value, letter.reason) == (b"late\n", "its run is over")
+        assert (letter.value, letter.reason) == (b"late\n", "its run has ended")
 
     def test_start_pattern_opens_the_next_run(self):
         """Under a used key the id gets the offset, two starts in a message a number; ends the run that was open."""
@@ -86,12 +86,13 @@ class TestBoundaries:
         assert (text(items, "a"), text(items, "a@1"), text(items, "a@1.1")) == (b"more\n", b"START 2\nb\n", b"START 3\nc\n")
         assert topic.runs.run_ids == ["a@1.1"]
 
-    def test_late_lines_are_refused_as_they_came(self):
+    def test_late_lines_are_rejected_as_they_came(self):
+        """Key, headers and value; an end without text is ignored."""
         topic = Partition()
         topic.put("a", end="1")
         (letter,) = topic.put("a", b"late\n", source="ue")
-        assert letter == DeadLetter("message", "its run is over", "logs/0/1", b"a", b"late\n", (("source", b"ue"),))
-        assert topic.put("a", b"", end="1") == []  # its end once more says nothing new
+        assert letter == DeadLetter("message", "its run has ended", "logs/0/1", b"a", b"late\n", (("source", b"ue"),))
+        assert topic.put("a", b"", end="1") == []
 
     def test_idle_needs_proven_silence(self):
         """Time alone ends nothing: the messages may be waiting in the topic while a sink is slow."""
@@ -107,23 +108,24 @@ class TestBoundaries:
         assert ended(topic.silence(2)) == ["a"]
 
     def test_limits_cut_a_run_that_never_ends(self):
-        """By bytes and by time; what comes then is a run of its own, and the partition is not held."""
+        """By bytes and by time; what comes then is another run, and the position moves on."""
         topic = Partition(max_run_bytes=6, max_run_seconds=100)
         items = topic.put("a", b"12345\n")
-        assert (ended(items), problems(items)) == (["a"], ["cut after 6 bytes; its rest is a run of its own"])
+        assert (ended(items), problems(items)) == (["a"], ["cut after 6 bytes; what follows is another run"])
         topic.put("a", b"more\n")
         assert topic.runs.run_ids == ["a@1"]
         topic.now = 101.0
         assert ended(topic.runs.idle(topic.now)) == ["a@1"]
         assert topic.runs.position == 2
 
-    def test_messages_hold_whole_lines(self):
+    def test_messages_contain_whole_lines(self):
         """The line end that a message lacks comes before the next one; an empty message is an empty line."""
         topic = Partition()
         items = [*topic.put("a", b"one"), *topic.put("a", b"two\n"), *topic.put("a", b""), *topic.put("a", b"end", end="1")]
         assert text(items) == b"one\ntwo\n\nend"
 
-    def test_tombstones_say_nothing(self):
+    def test_tombstones_are_ignored(self):
+        """They begin no run."""
         topic = Partition()
         assert topic.put("a", None) == []
         assert topic.runs.run_ids == []
@@ -133,6 +135,7 @@ class TestBoundaries:
         assert ended(Partition().put("a", b"", end="1")) == ["a"]
 
     def test_start_time_is_the_lowest_that_makes_sense(self):
+        """Timestamps before 2000 and after 2100 do not count."""
         topic = Partition()
         for stamp in (YEAR_2026 + 5000, -1, 0, YEAR_2026, 9_999_999_999_999):
             topic.put("a", timestamp_ms=stamp)
@@ -140,46 +143,51 @@ class TestBoundaries:
 
 
 class TestSequence:
-    def test_repeats_are_dropped_and_disorder_is_mended(self):
+    def test_repeats_are_dropped_and_the_order_is_restored(self):
+        """The run is as if each message had come once and in order."""
         topic = Partition()
         items = []
         for number in (0, 0, 2, 1, 1, 4, 3):
             items += topic.put("a", b"%d\n" % number, seq=str(number))
         items += topic.put("a", b"", seq="5", end="1")
-        assert (text(items), ended(items), problems(items), refused(items)) == (b"0\n1\n2\n3\n4\n", ["a"], [], [])
+        assert (text(items), ended(items), problems(items), rejected(items)) == (b"0\n1\n2\n3\n4\n", ["a"], [], [])
 
     def test_first_message_may_be_early(self):
+        """It waits for number 0."""
         topic = Partition()
         items = topic.put("a", b"1\n", seq="1") + topic.put("a", b"0\n", seq="0")
         assert text(items) == b"0\n1\n"
 
     def test_end_that_is_early_waits(self):
+        """The run ends when all before the end has come."""
         topic = Partition()
         topic.put("a", b"0\n", seq="0")
         assert ended(topic.put("a", b"", seq="2", end="1")) == []
         assert ended(topic.put("a", b"1\n", seq="1")) == ["a"]
 
-    def test_holes_are_counted_when_the_run_ends(self):
-        """However long it takes: by time, messages that are read again could not be told the same."""
+    def test_gaps_are_reported_when_the_run_ends(self):
+        """However long that takes: messages that are read again come faster, and the gap might be filled then."""
         topic = Partition(idle_seconds=1000)
         topic.put("a", b"0\n", seq="0")
         topic.put("a", b"3\n", seq="3")
         assert topic.silence(999) == []
         items = topic.silence(1)
         assert (problems(items), text(items)) == (["messages 1 to 2 never came"], b"3\n")
-        assert refused(topic.put("a", b"1\n", seq="1")) == ["its run is over"]
+        assert rejected(topic.put("a", b"1\n", seq="1")) == ["its run has ended"]
 
     def test_too_many_early_messages(self):
+        """The gap before them is given up, and what comes late is rejected."""
         topic = Partition()
         topic.put("a", b"0\n", seq="0")
         items = [
-            item for number in range(2, 3 + stage.MAX_EARLY) for item in topic.put("a", b"%d\n" % number, seq=str(number))
+            item for number in range(2, 3 + sequence.MAX_EARLY) for item in topic.put("a", b"%d\n" % number, seq=str(number))
         ]
         assert problems(items) == ["message 1 never came"]
-        assert text(items).count(b"\n") == stage.MAX_EARLY + 1
-        assert refused(topic.put("a", b"1\n", seq="1")) == ["it came after its place in the run was given up"]
+        assert text(items).count(b"\n") == sequence.MAX_EARLY + 1
+        assert rejected(topic.put("a", b"1\n", seq="1")) == ["it came too late: the gap at its sequence number was given up"]
 
-    def test_what_waits_is_taken_at_the_end(self):
+    def test_held_messages_are_passed_on_at_the_end(self):
+        """What came is judged, and the gap before it is reported."""
         topic = Partition(idle_seconds=10)
         topic.put("a", b"0\n", seq="0")
         topic.put("a", b"2\n", seq="2")
@@ -187,11 +195,12 @@ class TestSequence:
         assert (text(items), problems(items), ended(items)) == (b"2\n", ["message 1 never came"], ["a"])
 
     @pytest.mark.parametrize("seq", ["-1", "x", "", "1.5", "9" * 30])
-    def test_wrong_numbers_are_refused(self, seq: str):
-        assert refused(Partition().put("a", seq=seq)) == ["the header seq is no number from 0 on"]
+    def test_wrong_numbers_are_rejected(self, seq: str):
+        """A sender that numbers wrongly must learn of it."""
+        assert rejected(Partition().put("a", seq=seq)) == ["the header seq is not a whole number from 0 on"]
 
 
-class TestRefused:
+class TestRejected:
     @pytest.mark.parametrize(
         ("key", "reason"),
         [
@@ -204,36 +213,41 @@ class TestRefused:
         ],
     )
     def test_keys(self, key: bytes | None, reason: str):
-        (why,) = refused(Partition().put(key))
+        """A key that cannot be the id of a run is rejected with the reason."""
+        (why,) = rejected(Partition().put(key))
         assert reason in why
 
-    def test_keys_that_the_rules_refuse(self):
+    def test_keys_that_the_rules_reject(self):
+        """With the reason that the rules give."""
         topic = Partition(refuse_key=lambda key: "no" if key == "b" else None)
-        assert (refused(topic.put("a")), refused(topic.put("b"))) == ([], ["no"])
+        assert (rejected(topic.put("a")), rejected(topic.put("b"))) == ([], ["no"])
 
-    def test_sources_without_end(self):
+    def test_too_many_sources(self):
+        """Messages of the 257th source are rejected, those of the others are not."""
         topic = Partition()
         items = [item for number in range(300) for item in topic.put("a", source=str(number))]
-        assert set(refused(items)) == {"the run has more than 256 sources"}
-        assert len(refused(items)) == 44
+        assert set(rejected(items)) == {"the run has more than 256 sources"}
+        assert len(rejected(items)) == 44
 
     @pytest.mark.parametrize(
         ("value", "reason"),
         [
             (b"plain text", "not JSON"),
-            (b"[1]", "no JSON object"),
+            (b"[1]", "not a JSON object"),
             (b'{"other": 1}', "no field message"),
-            (b'{"message": 5}', "is no text"),
+            (b'{"message": 5}', "is not a string"),
             (b"[" * 100_000, "not JSON"),
         ],
     )
     def test_json_that_cannot_be_used(self, value: bytes, reason: str):
-        (why,) = refused(Partition(format="json").put("a", value))
+        """It is rejected, and the reason names the setting where that may help."""
+        (why,) = rejected(Partition(format="json").put("a", value))
         assert reason in why
 
 
 class TestJson:
     def test_fields(self):
+        """Text, source, end and labels come from the fields that the settings name, nested or not."""
         topic = Partition(format="json", json_text="log.text", json_source="host", json_end="done")
         value = {"log": {"text": "one"}, "host": "ue", "testbed": "rack 3"}
         items = topic.put("a", json.dumps(value).encode())
@@ -242,7 +256,7 @@ class TestJson:
         assert ended(items) == ["a"]
 
 
-def test_labels_are_told_once_and_late_ones_too():
+def test_labels_are_passed_on_once_and_late_ones_too():
     """The first value of a name counts; the harness's result comes with the end."""
     topic = Partition()
     first = topic.put("a", test_case_name="attach")
@@ -253,14 +267,16 @@ def test_labels_are_told_once_and_late_ones_too():
     ]  # fmt: skip
 
 
-def test_labels_without_end_are_cut_visibly():
+def test_too_many_labels_are_reported():
+    """The first 64 are kept."""
     items = Partition().put("a", **{f"label{number}": "v" for number in range(70)})
-    assert len(items[0].headers) == stage.MAX_LABELS
-    assert problems(items) == ["labels beyond 64, or longer ones, were cut off"]
+    assert len(items[0].headers) == messages.MAX_LABELS
+    assert problems(items) == ["more than 64 labels of 1024 characters: the rest was cut off"]
 
 
 class TestReadAgain:
     def test_position_is_held_by_the_oldest_open_run(self):
+        """It moves when that run ends."""
         topic = Partition()
         topic.put("a")
         topic.put("b")
@@ -269,12 +285,12 @@ class TestReadAgain:
         topic.put("a", end="1")
         assert topic.runs.position == topic.offset
 
-    def test_durable_run_is_passed_over(self):
-        """Its first message lies before the place where reading began: its verdict was durable."""
+    def test_durable_run_is_skipped(self):
+        """Its first message lies before the first offset read: its verdict was durable."""
         topic = Partition([ClosedRun("a", "a", 2, 6)], first=5)
         assert topic.put("a") == []
         assert topic.put("a", end="1") == []
-        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+        assert rejected(topic.put("a", b"late\n")) == ["its run has ended"]
         assert topic.runs.position == 8
 
     def test_other_runs_end_where_they_ended(self):
@@ -282,9 +298,20 @@ class TestReadAgain:
         topic = Partition([ClosedRun("a", "a", 0, 1)])
         items = topic.put("a", b"one\n") + topic.put("a", b"two\n")
         assert (text(items), ended(items)) == (b"one\ntwo\n", ["a"])
-        assert refused(topic.put("a", b"late\n")) == ["its run is over"]
+        assert rejected(topic.put("a", b"late\n")) == ["its run has ended"]
+
+    def test_runs_that_ended_one_after_the_other_end_again(self):
+        """The text of the second was held in the first: both ended at one silence, and nothing later joins the second."""
+        closed_runs = [ClosedRun("a", "a", 0, 2), ClosedRun("a", "a@0", 0, 2)]
+        topic = Partition(closed_runs, start_pattern="^START")
+        topic.put("a", b"one\nSTART\ntwo\n", source="s", seq="1")
+        topic.put("a", b"x\n", source="t")
+        topic.put("b")  # the last message before that silence
+        items = topic.put("a", b"late\n", source="t")
+        assert (ended(items), text(items, "a@0"), rejected(items)) == (["a", "a@0"], b"START\ntwo\n", ["its run has ended"])
 
     def test_last_message_not_kept_any_more(self):
+        """Retention deleted it: the run ends once later messages are read."""
         topic = Partition([ClosedRun("a", "a", 0, 1)])
         topic.put("a", b"one\n")
         topic.offset = 5
@@ -299,6 +326,7 @@ class TestReadAgain:
         assert (text(items), ended(items)) == (b"START\nz\nw\n", ["a@3"])
 
     def test_run_that_was_cut_goes_on(self):
+        """The rest of its messages are another run, as the first time."""
         topic = Partition([ClosedRun("a", "a", 0, 1, cut=True)], first=2)
         topic.put("a")
         assert topic.runs.run_ids == ["a@2"]

@@ -1,4 +1,4 @@
-"""Whatever comes in whatever order, and wherever a worker dies: reading again gives the runs of the first time."""
+"""Whatever comes in whatever order, and wherever a worker dies: reading again gives the same runs as the first time."""
 
 import random
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ class Died(Exception):
 
 
 class Content(NamedTuple):
-    """What a verdict would be made of."""
+    """What a verdict is made of."""
 
     texts: tuple[tuple[str, bytes], ...]
     labels: tuple[tuple[str, str], ...]
@@ -42,8 +42,9 @@ class Farm:
         self._records: list[Record] = []
         self._log: dict[str, ClosedRun] = {}
         self.sinks: tuple[dict[str, set[Content]], ...] = (defaultdict(set), defaultdict(set))
-        self.refused: set[tuple[str, str]] = set()
-        self.refused_lines: Counter[bytes] = Counter()
+        self.rejected: set[str] = set()
+        """Origins of the dead letters."""
+        self.rejected_lines: set[bytes] = set()
         self.committed = [0]
         self._now = 0.0
 
@@ -64,7 +65,7 @@ class Farm:
                 self._records.append(record)
                 worker.take(worker.runs.take(record, self._now))
             worker.flush_at_times(chance)
-        for _ in range(12):  # what begins behind the end of another run ends one silence later
+        for _ in range(12):  # a run that begins at the end of another one ends one silence later
             self._now += 2 * IDLE_SECONDS
             worker.take(self._silence(worker.runs))
             worker.flush()
@@ -75,10 +76,10 @@ class Farm:
         return runs.idle(self._now)
 
     def keep(self, letters: Iterable[DeadLetter]) -> None:
+        """A message may be rejected twice, after a death, and then in another part: all of it is kept."""
         for letter in letters:
-            if (letter.origin, letter.reason) not in self.refused:
-                self.refused.add((letter.origin, letter.reason))
-                self.refused_lines.update((letter.value or b"").split())
+            self.rejected.add(letter.origin)
+            self.rejected_lines.update((letter.value or b"").split())
 
     def log(self, closed: Iterable[ClosedRun]) -> None:
         self._log.update({run.run_id: run for run in closed})
@@ -119,8 +120,8 @@ class _Worker:
         self._closed.clear()
         self._step()
         for sink in self._farm.sinks:
-            for run_id, found in self._ended:
-                sink[run_id].add(found)
+            for run_id, judged in self._ended:
+                sink[run_id].add(judged)
             self._step()
         self._ended.clear()
         if self.runs.next_offset:  # it has read something
@@ -148,7 +149,7 @@ def content(items: Iterable[Item], end: RunEnd) -> Content:
 
 
 def made(chance: random.Random, silences: bool) -> tuple[list[Record | Silence], RunRules]:
-    """Two keys, two sources each, lines that are no two alike, in a disorder that brokers and senders can make."""
+    """Two keys, two sources each, no two lines alike, in a disorder that brokers and senders can cause."""
     rules = RunRules(
         idle_seconds=IDLE_SECONDS,
         max_run_bytes=chance.choice([30, 60, 1 << 30, 1 << 30]),
@@ -171,10 +172,10 @@ def made(chance: random.Random, silences: bool) -> tuple[list[Record | Silence],
                 headers = [(b"source", source), (b"seq", b"%d" % seq)] if numbered else [(b"source", source)]
                 headers += [(b"end", b"1")] if chance.random() < 0.15 else []
                 headers += [(b"label%d" % chance.randint(0, 3), b"%d" % count)] if chance.random() < 0.2 else []
-                told = tuple((name.decode(), value) for name, value in headers)
-                messages.append(Record("logs", 0, 0, YEAR_2026 + chance.randint(0, 9), key, text, told))
+                named = tuple((name.decode(), value) for name, value in headers)
+                messages.append(Record("logs", 0, 0, YEAR_2026 + chance.randint(0, 9), key, text, named))
             if numbered and len(messages) > 1 and chance.random() < 0.6:
-                # A repeat that comes behind the end of its run is a message of the next one.
+                # A repeat that comes after the end of its run is a message of the next one.
                 _disorder(messages, chance, repeats=simple)
             streams.append(messages)
     events: list[Record | Silence] = []
@@ -211,24 +212,25 @@ def check(chance: random.Random, silences: bool) -> None:
         assert first == second
         assert all(len(contents) == 1 for contents in first.values()), "one run, two contents"
         taken = Counter(
-            line for contents in first.values() for found in contents for _, text in found.texts for line in text.split()
+            line for contents in first.values() for run in contents for _, text in run.texts for line in text.split()
         )
         assert not [line for line, times in taken.items() if times > 1], "lines taken twice"
         sent = {line for event in events if isinstance(event, Record) for line in (event.value or b"").split()}
-        assert sent == set(taken) | set(farm.refused_lines), "lines lost"
-    if not silences:  # with them, what was committed and what died decides when a silence is seen
+        assert sent == set(taken) | farm.rejected_lines, "lines lost"
+    if not silences:  # when a silence is seen depends on what was committed and when the worker died
         assert disturbed.sinks == calm.sinks
-        assert {origin for origin, _ in disturbed.refused} <= {origin for origin, _ in calm.refused}
+        assert disturbed.rejected <= calm.rejected
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_any_disorder_and_any_death(chance: random.Random, silences: bool):
+    """Each run has one content in all sinks, and each line is in one run or a dead letter."""
     check(chance, silences)
 
 
 @pytest.mark.parametrize("start", [0, *(pytest.param(start, marks=pytest.mark.slow) for start in range(1000, 8000, 1000))])
 def test_many_seeds(start: int):
-    """Hypothesis looks for small cases; this is for rare ones, of which one in thousands of farms has one."""
+    """Hypothesis looks for small cases; this is for rare ones, that one in thousands of farms has."""
     for seed in range(start, start + 1000):
         check(random.Random(seed), silences=seed % 2 == 1)

@@ -1,11 +1,10 @@
-"""Writes the TM500-style corpus: logs, labels.csv, card.json.
+"""Writes the TM500-style corpus to a folder: logs in runs/, labels.csv, and card.json with counts and a fingerprint.
 
     python -m training.corpus --out .cache/corpus/tm500
 
-The same seed gives the same files, to the byte; card.json has their fingerprint.
+The same seed gives the same files, byte for byte.
 """
 
-import argparse
 import csv
 import json
 import shutil
@@ -16,12 +15,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.arguments import command_parser
 from training.corpus import GeneratedRun, generate
 from training.corpus.plan import RUNS
 from training.data import LabelledRun, fingerprint
 
 __all__ = ["main"]
 
+# With fewer runs some part of a split has no run of the rarest label.
+MIN_RUNS = 30
 COLUMNS = ("run", "label", "category", "cause", "script", "split_easy", "split_hard", "group_easy", "group_hard")
 ABOUT = (
     "Invented. No line of it was written by a TM500: a generator made it, in the grammar that public excerpts show, with "
@@ -31,15 +33,18 @@ ABOUT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.corpus", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="new folder, or one that this command made")
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--seed", type=int, default=1)
+    """Runs the command; returns 0, or 2 if the folder contains other files."""
+    parser = command_parser("training.corpus", __doc__)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
+    )
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"number of runs, at least {MIN_RUNS} (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if arguments.runs < 20:
-        parser.error("--runs: fewer than 20 do not have every label in every part")
+    if arguments.runs < MIN_RUNS:
+        parser.error(f"--runs must be at least {MIN_RUNS}, or some part of a split has no run of some label")
     if arguments.out.exists() and not (arguments.out / "card.json").is_file() and any(arguments.out.iterdir()):
-        print(f"error: {arguments.out} holds something else; name a new folder", file=sys.stderr)
+        print(f"error: {arguments.out} contains other files; name a new folder", file=sys.stderr)
         return 2
     started = time.perf_counter()
     card = _write(arguments.out, generate(arguments.runs, arguments.seed), arguments.seed)
@@ -50,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]:
-    """Logs and labels; the card comes last, so that a folder without one is known to be unfinished."""
+    """Writes logs, labels and card; the card comes last, so that a folder without one is recognised as unfinished."""
     logs = out / "runs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)

@@ -1,12 +1,11 @@
-"""Generated runs in, figures out that show whether the corpus is honest: what it must hold, what gives no label away.
+"""Checks that the TM500-style corpus is as difficult as it should be and that nothing gives its labels away.
 
     python -m training.corpus.audit [--runs 3262] [--seed 1]
 
-Each figure stands beside the limits it has to keep; tests read the same ones. The texts are looked at, not what the
-generator says of them, wherever a text can tell.
+Prints each figure with its limits, and exits with 1 if one is outside of them. Wherever possible the texts of the logs are
+examined, not what the generator knows of them.
 """
 
-import argparse
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,20 +20,23 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_predict
 
 from stream_triage.stages.normalise import mask
+from training.arguments import command_parser
 from training.corpus.generate import GeneratedRun, generate
 from training.corpus.plan import LABELS, PUBLISHED_TEST, RUNS
 
-__all__ = ["ERROR_WORDS", "Figure", "audit", "cleaned", "failures", "giveaways", "main", "texts", "unlawful_lines"]
+__all__ = ["ERROR_WORDS", "Figure", "audit", "cleaned", "failures", "giveaways", "main", "texts", "ungrammatical_lines"]
 
 ERROR_WORDS: Final = (
     "error", "fail", "failed", "failure", "reject", "expired", "expiry", "assert", "timeout", "timed", "lost", "loss",
     "late", "warning", "discarded", "retransmission", "retransmissions", "exceeded", "refused", "cause", "max", "invalid",
     "mismatch",
 )  # fmt: skip
-# Of an error word that stands in this share of the runs of one label, the passing runs must have at least a tenth of it.
+# If this share of the runs of some label has an error word, at least a tenth of that share of the passing runs must have it.
 FREQUENT: Final = 0.1
+# Characters between the cause and its last symptom from which on they count as far apart.
 FAR: Final = 20_000
-SECTIONS_WITHOUT_LABEL: Final = "traffic"
+# The first section that may depend on the label.
+FIRST_SECTION_WITH_LABEL: Final = "traffic"
 
 _STAMPED: Final = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d:\d{3}\t(.*)", re.DOTALL)
 _PAYLOAD: Final = re.compile(
@@ -47,7 +49,7 @@ _MARKS: Final = re.compile(r"<(?:num:-?e\d+|time|date|ipaddr|id|hex)>")
 
 
 class Figure(NamedTuple):
-    """A figure with the limits it must keep, both included."""
+    """A figure with its lowest and highest accepted value."""
 
     name: str
     value: float
@@ -56,24 +58,27 @@ class Figure(NamedTuple):
 
     @property
     def kept(self) -> bool:
+        """Whether the value is within the limits."""
         return self.low <= self.value <= self.high
 
 
 def audit(runs: Sequence[GeneratedRun]) -> list[Figure]:
-    """All figures of a corpus. Tolerances of shares widen with fewer runs (three standard errors)."""
+    """All figures of a corpus. The limits of shares widen with fewer runs, by three standard errors."""
     return [*proportions(runs), *difficulty(runs), *texts(runs), *giveaways(runs)]
 
 
 def failures(figures: Sequence[Figure]) -> list[str]:
+    """One sentence for each figure outside its limits."""
     return [f"{f.name}: {f.value:.4f} is not within {f.low:.4f} to {f.high:.4f}" for f in figures if not f.kept]
 
 
 def cleaned(run: GeneratedRun) -> str:
-    """Masked text without its markers: what the published pre-processing would leave."""
+    """Masked text of a run without its markers: about what the published pre-processing would leave."""
     return _MARKS.sub("", mask("\n".join(run.text.decode(errors="replace").split("\r\n"))))
 
 
 def _slack(share: float, count: int) -> float:
+    """Three standard errors of a share of `count` runs."""
     return float(3 * np.sqrt(max(share * (1 - share), 1e-4) / max(count, 1)))
 
 
@@ -86,7 +91,7 @@ def _within(name: str, values: Sequence[bool], low: float, high: float) -> Figur
 
 
 def proportions(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
-    """Class proportions of both test parts; nothing of the hard test part may be known from training."""
+    """Proportions of the labels in both test parts; no cause and no script of the hard test part may be in training."""
     total = sum(PUBLISHED_TEST.values())
     for split in ("easy_part", "hard_part"):
         test = [run for run in runs if getattr(run, split) == "test"]
@@ -104,6 +109,7 @@ def proportions(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
 
 
 def difficulty(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
+    """How often a run has abnormal records of other layers, confusers, or no direct record of its cause."""
     failing = [run for run in runs if run.label != "Pass"]
     yield _at_least("failing runs with abnormal records of two layers", [len(run.layers) >= 2 for run in failing], 0.4)
     yield _at_least("passing runs with a confuser", [bool(run.confusers) for run in runs if run.label == "Pass"], 0.3)
@@ -117,26 +123,28 @@ def difficulty(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
 
 
 def _distance(run: GeneratedRun) -> int:
-    """Characters from the first record of the cause to the last symptom."""
+    """Characters from the first record of the cause to the last symptom; 0 if either is missing."""
     if run.root_line is None or run.last_symptom_line is None:
         return 0
     return sum(map(len, run.text.split(b"\r\n")[run.root_line - 1 : run.last_symptom_line]))
 
 
 def texts(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
+    """Lengths, grammar, times and confirmations of the logs, and what damages them."""
     sizes = np.array([len(cleaned(run)) for run in runs])
     labels = np.array([run.label for run in runs])
     yield Figure("cleaned logs below 50,000 characters", float((sizes < 50_000).mean()), 0.93, 0.97)
     yield Figure("longest cleaned log", float(sizes.max()), 60_000, 200_000)
     for label in LABELS[1:]:
-        found = ks_2samp(sizes[labels == "Pass"], sizes[labels == label])
+        difference = ks_2samp(sizes[labels == "Pass"], sizes[labels == label])
+        # The critical value of the test at 1 %, and a difference of 0.06 that is too small to matter.
         limit = 0.06 + 1.63 * np.sqrt(1 / (labels == "Pass").sum() + 1 / (labels == label).sum())
-        yield Figure(f"length of {label} beside Pass (Kolmogorov-Smirnov)", float(found.statistic), 0, float(limit))
+        yield Figure(f"length of {label} beside Pass (Kolmogorov-Smirnov)", float(difference.statistic), 0, float(limit))
     long = sorted(runs, key=lambda run: -len(run.text))[: max(1, len(runs) // 2)]
     shares = [_statistics_share(run) for run in long if run.category != "L3 tests"]
     yield Figure("long logs with 40 to 80 % statistics", float(np.mean([0.4 <= share <= 0.8 for share in shares])), 0.6, 1)
-    yield Figure("lines outside the grammar", sum(len(unlawful_lines(run.text)) for run in runs), 0, 0)
-    yield Figure("logs with bytes that are no UTF-8", float(np.mean([_damaged(run.text) for run in runs])), 0.002, 0.08)
+    yield Figure("lines outside the grammar", sum(len(ungrammatical_lines(run.text)) for run in runs), 0, 0)
+    yield Figure("logs with bytes that are not UTF-8", float(np.mean([_damaged(run.text) for run in runs])), 0.002, 0.08)
     yield Figure("logs whose times go back", sum(_goes_back(run.text) for run in runs), 0, 0)
     unstopped = [run for run in runs if b"#$$DISCONNECT" not in run.text]
     silent = sum(not _CRASH.search(run.text) for run in unstopped)
@@ -146,6 +154,7 @@ def texts(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
 
 
 def _statistics_share(run: GeneratedRun) -> float:
+    """Share of the characters of a log that are in statistics tables."""
     inside, size = False, 0
     for line in run.text.decode(errors="replace").split("\r\n"):
         if line[:1].isdigit():
@@ -154,8 +163,8 @@ def _statistics_share(run: GeneratedRun) -> float:
     return size / len(run.text)
 
 
-def unlawful_lines(text: bytes) -> list[str]:
-    """Lines that are neither a stamped record of a known kind nor the continuation of one."""
+def ungrammatical_lines(text: bytes) -> list[str]:
+    """Lines that are neither a stamped record of a known kind nor the continuation of such a record."""
     lines = text.decode(errors="replace").split("\r\n")
     wrong = [] if lines[-1] == "" else ["the last line has no end"]
     for line in lines[:-1]:
@@ -170,6 +179,7 @@ def _damaged(text: bytes) -> bool:
 
 
 def _times(text: bytes) -> list[tuple[str, str]]:
+    """Time, in a form that sorts, and payload of each stamped line."""
     rows = (line.partition("\t") for line in text.decode(errors="replace").split("\r\n") if line[:1].isdigit())
     return [(f"{at[6:8]}{at[3:5]}{at[:2]}{at[8:]}", payload) for at, _, payload in rows]
 
@@ -180,12 +190,12 @@ def _goes_back(text: bytes) -> bool:
 
 
 def _milliseconds(at: str) -> int:
-    hours, minutes, seconds, rest = at[7:].split(":")
-    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(rest)
+    hours, minutes, seconds, milliseconds = at[7:].split(":")
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(milliseconds)
 
 
 def _random_access_time(runs: Sequence[GeneratedRun]) -> Figure:
-    """Milliseconds from Random Access Initiated to Complete at the first try: 3 to 112, and what buffering adds."""
+    """Share of the random accesses at the first preamble that take a credible time: 3 to 112 ms, and 50 ms of buffering."""
     took = []
     for run in runs:
         begun: dict[str, int] = {}
@@ -200,30 +210,32 @@ def _random_access_time(runs: Sequence[GeneratedRun]) -> Figure:
 
 
 def _answers(runs: Sequence[GeneratedRun]) -> Figure:
-    """Share of confirmations whose command stands before them; lines are lost, so not all."""
-    found = []
+    """Share of the confirmations with a command before them; not all, since logs have missing lines."""
+    answered = []
     for run in runs:
         waiting: Counter[str] = Counter()
         for _, payload in _times(run.text):
             answer = re.match(r"C: ([A-Z]+) 0x\d\d \w+(?: MTE (\w+))?", payload)
             if answer:
                 name = answer[2] or answer[1]
-                found.append(waiting[name] > 0)
+                answered.append(waiting[name] > 0)
                 waiting[name] -= waiting[name] > 0
             elif not payload.startswith("I:"):
                 words = payload.lstrip(".# $").split()
                 name = words[2] if words[0].lower() == "forw" else words[0]
                 waiting[name.upper()] += 1
-    return Figure("confirmations that answer a command", float(np.mean(found)), 0.95, 1)
+    return Figure("confirmations that answer a command", float(np.mean(answered)), 0.95, 1)
 
 
 def giveaways(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
+    """How well labels can be predicted from what must not depend on them, and from single words."""
     labels = np.array([run.label for run in runs])
     before = [_before_traffic(run) for run in runs]
     counts = [int((labels == label).sum()) for label in LABELS]
     chance = 1 / len(LABELS)
+    # Balanced accuracy of guessing: its standard error over the labels' numbers of runs.
     error = float(np.sqrt(sum(chance * (1 - chance) / count for count in counts)) / len(LABELS))
-    yield Figure("labels told from what stands before the traffic", _told_from(before, labels), 0, chance + 3 * error)
+    yield Figure("labels predicted from the text before the traffic", _predicted_from(before, labels), 0, chance + 3 * error)
     facts: dict[str, Callable[[GeneratedRun], Any]] = {
         "script": lambda run: run.script,
         "category": lambda run: run.category,
@@ -239,12 +251,12 @@ def giveaways(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
 
 
 def _before_traffic(run: GeneratedRun) -> str:
-    end = dict(run.sections)[SECTIONS_WITHOUT_LABEL] - 1
+    end = dict(run.sections)[FIRST_SECTION_WITH_LABEL] - 1
     return "\n".join(line.partition("\t")[2] for line in run.text.decode(errors="replace").split("\r\n")[:end])
 
 
-def _told_from(texts: Sequence[str], labels: NDArray[np.str_]) -> float:
-    """Balanced accuracy of TF-IDF and logistic regression on raw words, values included, cross-validated."""
+def _predicted_from(texts: Sequence[str], labels: NDArray[np.str_]) -> float:
+    """Cross-validated balanced accuracy of TF-IDF and logistic regression on raw words, with their values."""
     features = TfidfVectorizer(analyzer=_raw_words, min_df=5, sublinear_tf=True).fit_transform(texts)
     model = LogisticRegression(class_weight="balanced", max_iter=200, C=1.0)
     return float(balanced_accuracy_score(labels, cross_val_predict(model, features, labels, cv=5)))
@@ -259,15 +271,16 @@ def _words(text: str) -> list[str]:
 
 
 def _independence(values: Sequence[Any], labels: NDArray[np.str_]) -> float:
-    names, places = np.unique(np.array([str(value) for value in values]), return_inverse=True)
+    """p-value of a chi-squared test that the values do not depend on the labels."""
+    names, rows = np.unique(np.array([str(value) for value in values]), return_inverse=True)
     table = np.zeros((len(names), len(LABELS)))
-    for place, label in zip(places, labels, strict=True):
-        table[place, LABELS.index(label)] += 1
+    for row, label in zip(rows, labels, strict=True):
+        table[row, LABELS.index(label)] += 1
     return float(chi2_contingency(table).pvalue)
 
 
 def _error_words(runs: Sequence[GeneratedRun], labels: NDArray[np.str_]) -> dict[str, dict[str, float]]:
-    """Words that are frequent under some label, and that less than a tenth as many passing runs have."""
+    """Error words that are frequent in runs of some label but not in passing runs, with their share in each label."""
     holders: dict[str, list[bool]] = defaultdict(list)
     for run in runs:
         words = set(re.findall(r"[a-z]+", run.text.decode(errors="replace").lower()))
@@ -284,29 +297,30 @@ def _error_words(runs: Sequence[GeneratedRun], labels: NDArray[np.str_]) -> dict
 
 
 def _best_word(runs: Sequence[GeneratedRun], labels: NDArray[np.str_], top: int = 20) -> list[tuple[str, float]]:
-    """Words by the macro-F1 of the best rule "has it: one label, has it not: another"."""
+    """The words with the best macro-F1 of a rule "with the word one label, without it another", best first."""
     counter = CountVectorizer(analyzer=_words, binary=True, min_df=0.005)
     presence = counter.fit_transform(run.text.decode(errors="replace") for run in runs).tocsc()
     words = counter.get_feature_names_out()
     totals = np.array([(labels == label).sum() for label in LABELS])
     having = np.stack([np.asarray(presence[labels == label].sum(axis=0)).ravel() for label in LABELS], axis=1)
     best = np.zeros(len(words))
-    for some in (having, totals - having):  # (words, labels): runs that the rule calls `one`; the others are called `other`
-        rest = totals - some
+    for some in (having, totals - having):  # (words, labels): the runs for which the rule predicts `one`
+        others = totals - some
         for one in range(len(LABELS)):
             for other in range(len(LABELS)):
                 if one != other:
                     first = 2 * some[:, one] / np.maximum(some.sum(axis=1) + totals[one], 1)
-                    second = 2 * rest[:, other] / np.maximum(rest.sum(axis=1) + totals[other], 1)
+                    second = 2 * others[:, other] / np.maximum(others.sum(axis=1) + totals[other], 1)
                     best = np.maximum(best, (first + second) / len(LABELS))
     order = np.argsort(-best)[:top]
     return [(str(words[i]), float(best[i])) for i in order.tolist()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.corpus.audit", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--seed", type=int, default=1)
+    """Runs the command; returns 0, or 1 if a figure is outside its limits."""
+    parser = command_parser("training.corpus.audit", __doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help="number of runs to generate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the corpus (default: %(default)s)")
     arguments = parser.parse_args(argv)
     runs = list(generate(arguments.runs, arguments.seed))
     figures = audit(runs)

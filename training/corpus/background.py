@@ -1,13 +1,17 @@
-"""What a tester reports in runs of every label: warnings, survived asserts, refused optional commands, gaps in coverage."""
+"""Records that runs of every label may have: warnings, asserts that the tester survives, rejected commands, coverage gaps.
+
+Without them every warning would be a symptom, and a model would only have to learn the word.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from training.corpus.consequences import cass
+from training.corpus.environment import cass
 from training.corpus.run import Run
 
 __all__ = ["background"]
 
+# Probability of each kind in a run.
 SHARE: Final = 0.07
 WARNINGS: Final = (
     "Statistics queue is above 80 %.",
@@ -18,11 +22,11 @@ OPTIONAL_COMMANDS: Final = ("SetMueMeasurementFilter 0 3", "PhyConfigUlInterfere
 
 
 def background(run: Run, begin_ms: float, end_ms: float) -> list[str]:
-    """Puts each kind in with a small probability; returns the names of those that came."""
+    """Adds each kind with a small probability; returns the names of those that were added."""
     names = []
-    for name, put in KINDS.items():
+    for name, add in KINDS.items():
         if run.rng.random() < SHARE:
-            put(run, run.rng.uniform(begin_ms + 500, end_ms))
+            add(run, run.rng.uniform(begin_ms + 500, end_ms))
             names.append(name)
     return names
 
@@ -40,29 +44,29 @@ def _assert(run: Run, at_ms: float) -> None:
 
 
 def _underflow(run: Run, at_ms: float) -> None:
-    run.say(at_ms, "underflow")
+    run.emit(at_ms, "underflow")
 
 
 def _drift(run: Run, at_ms: float) -> None:
-    run.say(at_ms, "drift", run.rng.choice(run.ues), drift=run.rng.randint(1, 6))
+    run.emit(at_ms, "drift", run.rng.choice(run.ues), drift=run.rng.randint(1, 6))
 
 
 def _late(run: Run, at_ms: float) -> None:
-    run.say(at_ms, "ru_late", late=run.rng.randint(1, 10), n=0)
+    run.emit(at_ms, "ru_late", late=run.rng.randint(1, 10), n=0)
 
 
 def _data_server(run: Run, at_ms: float) -> None:
-    run.say(at_ms, "rda_lost", n=1)
+    run.emit(at_ms, "rda_lost", n=1)
 
 
 def _coverage_gap(run: Run, at_ms: float) -> None:
-    """The network is out of sight of an idle UE for some seconds."""
+    """An idle UE does not receive the network for some seconds."""
     ue = run.rng.choice(run.ues)
-    run.say(at_ms, "plmn_loss", ue)
-    run.say(at_ms + run.rng.uniform(800, 6000), "plmn_back", ue)
+    run.emit(at_ms, "plmn_loss", ue)
+    run.emit(at_ms + run.rng.uniform(800, 6000), "plmn_back", ue)
 
 
-def _refused_command(run: Run, at_ms: float) -> None:
+def _rejected_command(run: Run, at_ms: float) -> None:
     rng = run.rng
     words = rng.choice(OPTIONAL_COMMANDS)
     run.timeline.add(at_ms, f"{run.firmware.forward} mte {words}")
@@ -79,5 +83,5 @@ KINDS: Final[Mapping[str, Callable[[Run, float], None]]] = {
     "late messages": _late,
     "data server retry": _data_server,
     "coverage gap": _coverage_gap,
-    "optional command refused": _refused_command,
+    "optional command rejected": _rejected_command,
 }

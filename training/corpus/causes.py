@@ -1,7 +1,7 @@
-"""Root causes: the direct records of each, where in a run it strikes, and what the standards force to follow.
+"""Root causes of failing runs: their direct records, the stage at which they strike, and what 3GPP procedures make follow.
 
-A cause carries the layer where the fault starts. The same direct records in small number, with recovery, are what confusers
-in passing runs are made of (`mild`), so no record gives a label away by being there.
+The label of a cause is the layer where the fault starts. The same direct records, few of them and followed by recovery, are
+also put into passing runs as confusers (`mild`), so that no record gives a label away by its mere presence.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Stage = Literal["cell", "ra", "rrc", "nas", "session", "traffic", "handover", "n
 
 
 class Step(NamedTuple):
-    """A message by name, how often it comes and how far apart, in milliseconds."""
+    """A message by name, the range of how often it is emitted, and the range of the gaps between, in milliseconds."""
 
     name: str
     low: int = 1
@@ -25,8 +25,24 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Cause:
-    """`then` are the consequences one of which is drawn; `radio` the ranges that the statistics of the UE fall into;
-    `counters` what grows at the radio unit; `hides` the ways in which the direct records may be absent from a log."""
+    """One root cause.
+
+    Attributes:
+        name: Name of the cause.
+        label: Layer where the fault starts, the label of the run.
+        family: Group of similar causes.
+        stage: Stage of a UE's course at which it strikes.
+        steps: Its direct records.
+        then: Names of the possible consequences, one of which is drawn (consequences.py).
+        radio: Ranges of the values of `Radio` that the struck UE shows from then on.
+        values: Values for the fields of the direct records.
+        rat: The technology that it is limited to, else empty.
+        hides: Kinds of evidence other than direct records with which a log may show it (`tail`, `absence`).
+        counters: Counters of the radio unit that grow.
+        environment: Which part of the test environment failed, else empty.
+        whole_run: Whether it strikes all UEs, as faults of the cell, the radio unit or the tester do.
+        mild: Whether it may also be in a run as a confuser, once or twice and with recovery.
+    """
 
     name: str
     label: str
@@ -41,9 +57,7 @@ class Cause:
     counters: tuple[str, ...] = ()
     environment: str = ""
     whole_run: bool = False
-    """Strikes all UEs, as what lies in the cell, the radio unit or the tester does."""
     mild: bool = True
-    """May come once or twice in a passing run, with recovery."""
 
 
 _BAD_DL: Final = {"dl_bler": (0.2, 0.85), "cqi": (1, 5), "rate": (0.02, 0.4), "rlc_retx": (0.05, 0.3)}

@@ -1,7 +1,7 @@
-"""The indications of a TM500-style log by name: their layer, whether they are of a healthy run, and their wordings by release.
+"""The indications of a TM500-style log by name: their layer, whether they are healthy, and their wording in each release.
 
-Forms seen in public logs are kept as they are; the others are invented in the same style around exact words of 3GPP
-(TS 38.321, 38.322, 38.323, 37.324, 38.331, 24.501 and the LTE counterparts). A `|` begins an indented continuation line.
+Forms seen in public logs are kept as they are. The others are invented in the same style around exact terms of 3GPP
+(TS 38.321, 38.322, 38.323, 37.324, 38.331, 24.501 and their LTE counterparts). A `|` begins an indented continuation line.
 `{u}` is the UE as layer 2 and the tester's own indications write it, `{r}` as RRC writes it, `{ue}` its number alone.
 """
 
@@ -12,8 +12,15 @@ __all__ = ["MESSAGES", "Message"]
 
 
 class Message(NamedTuple):
+    """One indication.
+
+    Attributes:
+        layer: L0_L1, L2, L3, or "" for the tester itself.
+        healthy: Whether it is a sign of a healthy run; all others are abnormal records.
+        wordings: Its wordings. A release uses the one of its number, modulo their count.
+    """
+
     layer: str
-    """L0_L1, L2, L3, or "" for what belongs to the tester."""
     healthy: bool
     wordings: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Firmware releases and scenario scripts: what a run looks like before anything happens in it. Neither knows of labels."""
+"""Firmware releases and scenario scripts: what a run looks like before anything happens in it. Neither depends on labels."""
 
 import random
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ __all__ = ["CATEGORIES", "FIRMWARES", "Firmware", "Rat", "Script", "scripts"]
 
 Rat = Literal["NR", "LTE"]
 
-# Shares of the categories that the paper's pre-processing unit selects (Ihalage et al., III-A); the paper gives no shares.
+# The categories that the pre-processing unit of Ihalage et al. selects (section III-A). The paper gives no shares.
 CATEGORIES: Final[Mapping[str, float]] = {
     "single-UE": 0.16,
     "single-cell": 0.14,
@@ -33,7 +33,18 @@ UE_COUNTS: Final[Mapping[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Firmware:
-    """How a release words its records; `ue` as layer 2 and the tester write a UE, `rrc` as RRC does."""
+    """How a release words its records. Logs of a farm come from several releases, so a model must not rely on one wording.
+
+    Attributes:
+        name: Name of the release.
+        wording: Which of the wordings of a message it uses.
+        ue: How layer 2 and the tester write a UE.
+        rrc: How RRC writes a UE.
+        forward: The command that forwards to the test application.
+        ok: How a confirmation says that a command succeeded.
+        indent: What continuation lines begin with.
+        stop_mark: What the tester's own records in the stop section begin with.
+    """
 
     name: str
     wording: int
@@ -55,7 +66,26 @@ FIRMWARES: Final = (
 
 @dataclass(frozen=True)
 class Script:
-    """A scenario script. `trace` names the layers whose healthy records are logged, `tables` what GETSTATS prints."""
+    """A scenario script.
+
+    Attributes:
+        name: Name of the script.
+        category: Its test category.
+        rat: Radio access technology.
+        cells: Number of cells.
+        ue_counts: Numbers of UEs that a run of it may have.
+        traffic: Kind of traffic, "none" for tests of signalling.
+        pppoe: Whether sessions use PPPoE.
+        carriers: Number of carriers; more than one is carrier aggregation.
+        trace: Layers whose healthy records are logged.
+        tables: Tables that GETSTATS prints.
+        parameters: Number of parameters that the set-up sets.
+        waits: Milestones that the script waits for.
+        stagger_ms: Milliseconds between the starts of two UEs.
+        cycles: How often each UE attaches and detaches.
+        negative: Cause of the reject that a negative test expects, else empty.
+        order: Seed of the order of commands that may come in any order.
+    """
 
     name: str
     category: str
@@ -72,17 +102,16 @@ class Script:
     stagger_ms: int
     cycles: int
     negative: str
-    """Cause of the reject that a negative test expects, else empty."""
     order: int
-    """Seeds the order of commands that may come in any."""
 
     @property
     def mobile(self) -> bool:
+        """Whether UEs move between cells."""
         return self.cells > 1
 
 
 def scripts(seed: int) -> tuple[Script, ...]:
-    """The farm's scripts; the same seed gives the same ones."""
+    """All scripts of an invented farm; the same seed gives the same scripts."""
     rng = random.Random(f"scripts {seed}")
     return tuple(_script(rng, category, i) for category in CATEGORIES for i in range(SCRIPTS_PER_CATEGORY))
 

@@ -1,15 +1,16 @@
-"""The sections of a run that say nothing of how it ends: connection, radio, logging, cell, scenario; and the stop section.
+"""The sections that do not show how a run ends: connection, radio, logging, cell and scenario; and the stop section.
 
-Sections 1 to 5 and 8 of the log's plan. Nothing here may depend on the label of a run; tests hold it to that.
+Nothing here may depend on the label of a run, or a model could read the label from the set-up. corpus/audit.py checks this.
 """
 
 import random
+from collections.abc import Sequence
 
 from training.corpus.run import Run
 
 __all__ = ["NO_LOCK", "NO_SYSTEM_INFORMATION", "set_up", "stop"]
 
-# A first cell search that fails, or a set-up that has to be repeated, is ordinary in runs of every label.
+# Shares of runs, whatever their label, whose first cell search fails and whose set-up has to be repeated.
 FIRST_SEARCH_FAILS = 0.12
 SECOND_SETUP = 0.06
 
@@ -32,7 +33,7 @@ TABLE_ITEMS = ("L1DLSTATS", "L1ULSTATS", "MACRXSTATS", "MACTXSTATS", "RLCRXSTATS
 
 
 def set_up(run: Run) -> None:
-    """From the first record to the scenario; the clock stands where traffic begins."""
+    """Adds all records up to the scenario and leaves the clock where the traffic begins."""
     _connection(run)
     _radio(run)
     _logging(run)
@@ -41,14 +42,14 @@ def set_up(run: Run) -> None:
 
 
 def stop(run: Run) -> None:
-    """The stop section. The tester's own records are marked in some releases."""
+    """Adds the stop section; some releases mark the tester's own records in it."""
     rng, mark, ok = run.rng, run.firmware.stop_mark, run.firmware.ok
     run.timeline.add(run.now, f"{run.firmware.forward} mte MtsClearMts", section="stop")
     run.timeline.add(run.now + rng.uniform(2, 50), f"C: FORW 0x00 {ok} MTE MTSCLEARMTS: RETURN CODE:0 SUCCEEDED")
-    run.say(run.now + rng.uniform(60, 400), "cleared")
+    run.emit(run.now + rng.uniform(60, 400), "cleared")
     run.now += 500
     run.forward("DeConfigRdaStopTestCase")
-    run.say(run.now, "rda_stop", n=1)
+    run.emit(run.now, "rda_stop", n=1)
     run.now += 40
     run.command("#$$STOP_LOGGING", "I: TMAE 0x0 Information - Logging stopped.")
     for command in ("#$$CONVERT_TO_TEXT", "#$$DISCONNECT"):
@@ -74,17 +75,19 @@ def _radio(run: Run) -> None:
     ):
         run.command(command, f"C: {command.split()[0]} 0x00 {ok}")
     run.command(f"CONF ORU ORU1 MtuOverride {rng.choice((1500, 9000, 9216))}", f"C: CONF 0x00 {ok}")
+    # A set-up that fails once is not a fault; tester-set-up fails several times.
     if rng.random() < SECOND_SETUP:
         run.command("SCFG MTS_MODE", "C: SCFG 0x06 Failure - Master Initialise failed.", low=1000, high=9000)
         run.command("RBOT", f"C: RBOT 0x00 {ok}", "I: REBOOT - The Test Mobile has rebooted. ", low=2000, high=9000)
     run.command("SCFG MTS_MODE", f"C: SCFG 0x00 {ok} SWL", low=1000, high=32_000)
     run.command("STRT", f"C: STRT 0x00 {ok}", low=100, high=4000)
-    run.say(run.now, "uplane")
+    run.emit(run.now, "uplane")
     run.now += rng.uniform(10, 500)
 
 
 def _logging(run: Run) -> None:
     rng, script = run.rng, run.script
+    # What belongs to the script is drawn from its own source, and is the same in each of its runs.
     own = random.Random(script.order)
     run.command(f"#$$LC_GRP {own.choice(LOG_GROUPS)} ON", section="logging")
     for group in own.sample(LOG_GROUPS, own.randint(3, 8)):
@@ -107,8 +110,9 @@ def _logging(run: Run) -> None:
 def _cell(run: Run) -> None:
     rng, name = run.rng, run.cell_command
     for context, cell in enumerate(run.cells):
-        rest = "[] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
-        words = f"{name} {context} {cell} {run.fullfreq} {rng.choice((20, 40, 100))} {rest}"
+        optional = "[] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
+        words = f"{name} {context} {cell} {run.fullfreq} {rng.choice((20, 40, 100))} {optional}"
+        # The same return codes as those of the faults of the cell search, in which several searches fail.
         if context == 0 and rng.random() < FIRST_SEARCH_FAILS:
             code, reason = rng.choice(((8030, NO_SYSTEM_INFORMATION), (15014, f"{run.rat} {NO_LOCK}")))
             run.command(
@@ -125,13 +129,13 @@ def _cell(run: Run) -> None:
         answer = f"C: FORW 0x00 {run.firmware.ok} MTE {name.upper()}: RETURN CODE:0 SUCCEEDED"
         done = run.command(f"{run.firmware.forward} mte {words}", answer, low=1000, high=6000, section=section)
         if run.traced("l1"):
-            run.say(begun + 200, "pss", cell=cell)
-            run.say(begun + 500, "mib", cell=cell)
-        run.say(done - 30, "cell_info", cell=cell, rsrp=f"{rng.uniform(-90, -50):.1f}")
+            run.emit(begun + 200, "pss", cell=cell)
+            run.emit(begun + 500, "mib", cell=cell)
+        run.emit(done - 30, "cell_info", cell=cell, rsrp=f"{rng.uniform(-90, -50):.1f}")
     calibrate = "NrPhyCalibrateUlPowerScaling" if run.rat == "NR" else "PhyCalibrateUlPowerOffset"
     run.forward(f"{calibrate} 0 {rng.randint(-20, 10)}", low=20, high=900)
     if run.traced("l1"):
-        run.say(run.now, "calibrated")
+        run.emit(run.now, "calibrated")
     run.now += 50
 
 
@@ -155,10 +159,10 @@ def _scenario(run: Run) -> None:
         run.forward(words)
     run.forward(f"MtsConfigScenario 0 {script.name} {script.cycles}")
     run.forward("DeConfigRdaStartTestCase")
-    run.say(run.now, "rda_start", n=1)
+    run.emit(run.now, "rda_start", n=1)
     run.now += 50
 
 
-def _any_order(run: Run, commands: "tuple[str, ...] | list[str]") -> list[str]:
-    """The order of a script, the same in each of its runs."""
+def _any_order(run: Run, commands: Sequence[str]) -> list[str]:
+    """Commands in an order that is drawn once for a script and is the same in each of its runs."""
     return random.Random(run.script.order + 2).sample(list(commands), len(commands))

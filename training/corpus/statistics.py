@@ -1,6 +1,6 @@
-"""Statistics tables of a run: GETSTATS by UE, GETRUSTATS of the radio unit, GetRrcStats and GetNasStats.
+"""Statistics tables of a run: GETSTATS for each UE, GETRUSTATS of the radio unit, GetRrcStats and GetNasStats.
 
-Values follow the state of each UE at the time asked, so a fault that no record names may still stand here.
+Values follow the state of each UE at the time of the command. A fault that no record names can still be seen here.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ RADIO_UNIT_COUNTERS = (
 
 
 def user_equipment(run: Run, ues: Sequence[Ue], tables: Sequence[str]) -> None:
-    """GETSTATS at the clock, for some UEs; a UE that is not connected shows zeros."""
+    """Adds GETSTATS for some UEs at the clock; a UE that is not connected shows zeros."""
     body: list[str] = []
     for ue in ues:
         body += rows(run, ue, tables)
@@ -25,14 +25,17 @@ def user_equipment(run: Run, ues: Sequence[Ue], tables: Sequence[str]) -> None:
 
 
 def rows(run: Run, ue: Ue, tables: Sequence[str]) -> list[str]:
-    """What GETSTATS prints of one UE at the clock."""
+    """What GETSTATS prints for one UE at the clock."""
     rng, radio = run.rng, ue.radio_at(run.now)
     since = ue.done.get("connected")
+    # A UE has counters only while it is connected.
     up = since is not None and since < run.now and (ue.left_ms is None or ue.left_ms > run.now)
     context = run.cells.index(ue.cell) if ue.cell in run.cells else 0
     lines = [f"UE ID: {ue.number}   (Radio Context: {context}   Cell ID: {ue.cell}   DL Freq: {run.fullfreq} MHz)"]
+    # Without traffic a little signalling is left.
     load = (rng.uniform(0.6, 1.0) if run.script.traffic != "none" else 0.002) if up else 0.0
     elapsed = max(1.0, (run.now - (since or 0)) / 1000)
+    # Counters grow with the time since the connection, up to ten minutes.
     blocks = int(min(elapsed, 600) * rng.uniform(200, 900) * (0.05 + load)) if up else 0
     if up:
         lines.append(f"   BCH CRC ok   CQI: {radio.cqi}   RI: {rng.randint(1, 4)}   RSRP: {ue.rsrp:.1f} dBm")
@@ -50,12 +53,14 @@ def rows(run: Run, ue: Ue, tables: Sequence[str]) -> list[str]:
 
 
 def _noisy(draw: float, bler: float) -> float:
+    """A block error rate as it is measured, within a fifth of the true one; `draw` is from 0 to 1."""
     return min(0.99, bler * (0.8 + 0.4 * draw))
 
 
 def _shared(run: Run, direction: str, blocks: int, bler: float, load: float) -> list[str]:
-    """One shared channel; rates in bit/s."""
+    """The table of one shared channel; rates in bit/s."""
     rate = int(run.rng.uniform(40e6, 900e6) * load)
+    # Rates are computed from the counts, so that the columns of a table agree.
     errors = int(blocks * bler)
     bits = blocks * 8448
     bit_errors = int(errors * 8448 * 0.02)
@@ -102,7 +107,7 @@ def _pdcp(run: Run, blocks: int, radio: Radio) -> list[str]:
 
 
 def radio_unit(run: Run) -> None:
-    """GETRUSTATS: stamped rows; healthy late counts are 0 to 10."""
+    """Adds GETRUSTATS, whose rows have stamps of their own. Counts of late messages up to 10 are healthy."""
     rng = run.rng
     grown = Counter[str]()
     for since, counters in run.late:
@@ -111,19 +116,21 @@ def radio_unit(run: Run) -> None:
     run.command(f"GETRUSTATS {run.ru}", f"C: GETRUSTATS 0x00 {run.firmware.ok}")
     on_time = int(run.now * rng.uniform(30, 300))
     for name in RADIO_UNIT_COUNTERS:
+        # A few late or lost messages are normal in any run.
         usual = on_time if "ON_TIME" in name or name == "TX_TOTAL" else rng.choice((0, 0, 0, rng.randint(1, 10)))
         run.timeline.add(run.now, f"[{name}]: {int(usual * rng.uniform(0.98, 1)) + grown[name]}")
+    # The latest message agrees with the counters of late ones.
     latest = rng.uniform(900, 2500) if grown["RX_LATE_C_DL"] or grown["RX_LATE(_U)"] else rng.uniform(0, 90)
     run.timeline.add(run.now, f"[RX_LATEST_C_DL]: {latest:.3f} us")
     run.now += 20
 
 
 def signalling(run: Run) -> None:
-    """GetRrcStats and GetNasStats: how often something was said until now."""
-    said = Counter(name for at, name in run.counts if at <= run.now)
+    """Adds GetRrcStats and GetNasStats: how often each procedure was tried and succeeded until now."""
+    emitted = Counter(name for at, name in run.counts if at <= run.now)
 
     def total(*names: str) -> int:
-        return sum(said[name] for name in names)
+        return sum(emitted[name] for name in names)
 
     connected, registered = total("connected_nr", "connected_lte"), total("registered_nr", "registered_lte")
     refused = total("failed_nr", "failed_lte", "t300", "reject")

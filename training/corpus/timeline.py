@@ -1,4 +1,4 @@
-"""Records of one run with their times in, the text of its log out: sorted, stamped, with the losses of a real tester."""
+"""Turns the records of one run into the text of its log: sorted, stamped, and with the gaps of a real tester's log."""
 
 import random
 from datetime import datetime, timedelta
@@ -7,17 +7,32 @@ from typing import Final, NamedTuple
 
 __all__ = ["Entry", "Timeline", "Written", "cleaned_size"]
 
-# Above this the tester drops its oldest records behind the set-up; the stop section stays.
+# Bytes of a log. Above this the tester drops the oldest records of the traffic; set-up and stop section stay.
 SIZE_LIMIT: Final = 290_000
-# Share of lines that a log lacks, as the records of a busy tester do.
-LOST_LINES: Final = (0.02, 0.04)
+# Share of the lines that are missing in a log: a busy tester drops records.
+MISSING_LINES: Final = (0.02, 0.04)
+# Share of the logs whose tester buffers its output, and of those with bytes that are not UTF-8.
 BUFFERING_SHARE: Final = 0.3
 DAMAGED_SHARE: Final = 0.03
+# Milliseconds for which a tester buffers.
+BUFFERING_MS: Final = (5, 50)
 _NO_DIGITS: Final = dict.fromkeys(map(ord, "0123456789."))
 
 
 class Entry(NamedTuple):
-    """One record; `lines` are its payload and what continues it. `kept` entries are never lost."""
+    """One record.
+
+    The first two fields are the sort key: records of one time stay in the order in which they were added.
+
+    Attributes:
+        at_ms: Time in milliseconds since the start of the log.
+        order: Number of the record in the order of adding.
+        lines: Its payload, and the lines that continue it.
+        section: Name of the section that begins with it, else empty.
+        root: Whether it is a direct record of the root cause.
+        symptom: Whether it is a record of the root cause or of a consequence.
+        kept: Whether it is never missing in the log.
+    """
 
     at_ms: float
     order: int
@@ -29,6 +44,8 @@ class Entry(NamedTuple):
 
 
 class Written(NamedTuple):
+    """The text of a log, the first line of each section, and the lines of the root cause and of the last symptom."""
+
     text: bytes
     sections: tuple[tuple[str, int], ...]
     root_line: int | None
@@ -36,7 +53,7 @@ class Written(NamedTuple):
 
 
 class Timeline:
-    """Collects the records of a run in any order."""
+    """Collects the records of a run, in any order."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -50,17 +67,27 @@ class Timeline:
         symptom: bool = False,
         kept: bool = False,
     ) -> None:
+        """Adds a record; see `Entry` for the arguments."""
         self.entries.append(Entry(at_ms, len(self.entries), lines, section, root, symptom, kept))
 
     def characters(self) -> int:
-        """Characters without numbers and times, as pre-processing counts them."""
+        """Characters so far, without numbers and times, as the published pre-processing counts them."""
         return sum(cleaned_size(line) for entry in self.entries for line in entry.lines)
 
     def write(self, rng: random.Random, start: datetime, indent: str) -> Written:
-        """CRLF text. The first record of a root cause is never lost: a run must show what it is labelled for."""
+        """Writes the log with CRLF line ends.
+
+        The first record of a root cause is never missing: a run must show what it is labelled for.
+
+        Args:
+            rng: Draws which lines are missing, how the tester buffers, and which bytes are damaged.
+            start: Time of the first record.
+            indent: What continuation lines begin with.
+        """
         entries = self._limited(sorted(self.entries))
         stamps = self._stamps(rng, [entry.at_ms for entry in entries])
-        loss = rng.uniform(*LOST_LINES)
+        # Each log has a share of missing lines of its own.
+        loss = rng.uniform(*MISSING_LINES)
         first_root = next((entry for entry in entries if entry.root), None)
         out: list[str] = []
         sections: list[tuple[str, int]] = []
@@ -68,12 +95,13 @@ class Timeline:
         for entry, at in zip(entries, stamps, strict=True):
             if entry.section:
                 sections.append((entry.section, len(out) + 1))
+            # The first record of a section is kept, too: the audit finds sections by it.
             safe = entry.kept or entry.section or entry is first_root
             stamp = _stamp(start + timedelta(milliseconds=at))
             for i, line in enumerate(entry.lines):
                 if not safe and rng.random() < loss:
                     if i == 0:
-                        break  # what would continue it would stand under another record
+                        break  # without its first line, the others would continue the record before
                     continue
                 text = f"{stamp}\t{line}" if i == 0 else indent + line
                 if i == 0 and entry.root and root is None:
@@ -84,7 +112,7 @@ class Timeline:
         return Written(_encoded(out, rng), tuple(sections), root, symptom)
 
     def _limited(self, entries: list[Entry]) -> list[Entry]:
-        """Oldest records of the traffic go until the rest fits."""
+        """Drops the oldest records of the traffic until the log fits the limit; records of the root cause stay."""
         excess = sum(map(_size, entries)) - SIZE_LIMIT
         if excess <= 0:
             return entries
@@ -94,6 +122,7 @@ class Timeline:
             if not entries[end].root:
                 excess -= _size(entries[end])
             end += 1
+        # The tester says so itself when it drops records.
         note = Entry(
             entries[end - 1].at_ms, -1, ("I: TMAE 0x0 Information - Log size limit reached, oldest records discarded.",)
         )
@@ -101,20 +130,21 @@ class Timeline:
 
     @staticmethod
     def _stamps(rng: random.Random, times: list[float]) -> list[float]:
-        """A tester that buffers its output stamps what it flushes with one time."""
+        """Times as they are stamped. A tester that buffers gives all records of one flush the time of the flush."""
         if rng.random() >= BUFFERING_SHARE or not times:
             return times
-        window = rng.uniform(5, 50)
+        window = rng.uniform(*BUFFERING_MS)
+        # The time of the flush is the end of the window, so no record is stamped before it happened.
         return [times[0] + ceil((at - times[0]) / window) * window for at in times]
 
 
 def cleaned_size(line: str) -> int:
-    """Characters of a line that are left when its numbers are removed, about."""
+    """About how many characters of a line are left when its numbers are removed."""
     return len(line.translate(_NO_DIGITS)) + 1
 
 
 def _size(entry: Entry) -> int:
-    """Characters with stamp, indents and line ends, about."""
+    """About how many bytes a record takes, with its stamp, indents and line ends."""
     return sum(map(len, entry.lines)) + 18 + 6 * len(entry.lines)
 
 
@@ -123,10 +153,10 @@ def _stamp(at: datetime) -> str:
 
 
 def _encoded(lines: list[str], rng: random.Random) -> bytes:
-    """A few logs hold bytes that are no UTF-8, such as a degree sign in Latin-1."""
+    """Bytes of the log; a few logs contain bytes that are not UTF-8, such as a degree sign in Latin-1."""
     data = [line.encode() for line in lines]
     if rng.random() < DAMAGED_SHARE:
         for _ in range(rng.randint(1, 3)):
-            place = rng.randrange(len(data))
-            data[place] += b" " + bytes([rng.randrange(0x80, 0x100)])
+            line = rng.randrange(len(data))
+            data[line] += b" " + bytes([rng.randrange(0x80, 0x100)])
     return b"\r\n".join(data) + b"\r\n"

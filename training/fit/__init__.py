@@ -1,1 +1,1 @@
-"""Labelled runs in, the parts of a bundle out: one module per part, and `bundle` which assembles them."""
+"""Fits the parts of a bundle to labelled runs: one module for each part, and `bundle`, which assembles them."""

@@ -1,10 +1,9 @@
-"""Training runs in, a bundle out: every part of it is fitted here, in the order in which serving needs them."""
+"""Fits a bundle to training runs: every part of it, in the order in which serving needs them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +13,35 @@ from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.rules import RULES_NAME
 from stream_triage.stages.terms import line_terms
 from training.data import LabelledRun, MaskedRuns, fingerprint
-from training.fit.calibration import fit_pool, review_limit
-from training.fit.detector import KeyedRuns, fit_detector, fit_reducer
+from training.fit.calibration import Pooling, fit_pool, review_limit
+from training.fit.detector import fit_detector, fit_reducer
+from training.fit.parts import FittedClassifier, FittedNetworks, TrainingPart
 from training.fit.procedures import fit_procedures
+from training.fit.settings import BundleSettings
 from training.fit.templates import fit_templates
-from training.fit.terms import fit_terms
+from training.fit.terms import TermsFit, fit_terms
+from training.keyed import KeyedRuns
+from training.networks.curve import Curve
 from training.splits import hold_out
 
-if TYPE_CHECKING:  # torch takes seconds to import and is not needed for the baseline
-    from training.fit.charcnn import CharCNNSettings
-    from training.fit.loggpt import LogGPTSettings
-    from training.networks.loop import Curve
+__all__ = ["Corpus", "Fitted", "alone", "classifiers_in", "fit_bundle"]
 
-__all__ = ["BundleSettings", "Corpus", "Fitted", "alone", "classifiers_in", "fit_bundle"]
-
+# A run with a smaller share of known lines comes from software that the bundle does not know: its verdict needs a review.
 REVIEW_BELOW_KNOWN_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Runs, their masked lines, and which kinds of groups to hold out by; the first kind makes the bundle."""
+    """Labelled runs and how they are split.
+
+    Attributes:
+        runs: All runs.
+        masked: Their masked lines.
+        labels: All labels, the passing one first; their order is that of the columns of every score.
+        passing_label: The label of runs that pass.
+        group_kinds: The groupings to hold out by, or the names of predefined splits. The first one makes the bundle.
+        source: Where the runs are from, for the card.
+    """
 
     runs: Sequence[LabelledRun]
     masked: MaskedRuns
@@ -43,86 +51,67 @@ class Corpus:
     source: str = "own logs"
 
     def split(self, kind: str, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Indexes of training and test runs: as settled beforehand, where the runs say so, else a fifth is held out."""
+        """Indexes of training and test runs: of a predefined split of that name, else a fifth of the groups is held out."""
         if kind in self.runs[0].parts:
             test = np.array([run.parts[kind] == "test" for run in self.runs])
             return np.flatnonzero(~test), np.flatnonzero(test)
         return hold_out([run.label for run in self.runs], self.groups(kind, np.arange(len(self.runs))), seed)
 
     def groups(self, kind: str, indexes: NDArray[np.intp]) -> list[str]:
+        """The group of near-duplicates of each of these runs."""
         return [self.runs[i].groups[kind] for i in indexes.tolist()]
 
 
-@dataclass(frozen=True)
-class BundleSettings:
-    """What a bundle is called and which models are trained for it; `checkpoints` is a folder for interrupted trainings.
-
-    Without `next_key` a bundle of all models has the plain detector alone. `rules` is a rules file for the bundle to carry.
-    """
-
-    name: str
-    version: str = "1"
-    models: Literal["all", "baseline"] = "all"
-    next_key: bool = True
-    charcnn: "CharCNNSettings | None" = None
-    loggpt: "LogGPTSettings | None" = None
-    checkpoints: Path | None = None
-    rules: Path | None = None
-    say: Callable[[str], None] = lambda text: None
-
-
 class Fitted(NamedTuple):
-    """A bundle, with the training curves of its networks by name."""
+    """A bundle, and the training curves of its networks by name."""
 
     bundle: Bundle
-    curves: "dict[str, Curve]"
+    curves: dict[str, Curve]
 
 
 CLASSIFIER_FILES: Final = {"terms": "terms.npz", "procedures": "procedures.npz", "charcnn": "charcnn.npz"}
 
 
 def classifiers_in(bundle: Bundle) -> list[str]:
-    """All classifiers that were fitted for a bundle, those without a share among them."""
+    """All classifiers that were fitted for a bundle, including those that got no share in its verdicts."""
     return [name for name, file in CLASSIFIER_FILES.items() if file in bundle.card.files]
 
 
 def alone(bundle: Bundle, classifier: str) -> Bundle:
-    """The bundle with one classifier, calibrated by itself, and the plain detector: what the whole one is compared with."""
+    """The bundle with a single classifier and the plain detector, for comparison with the whole bundle.
+
+    The classifier's own scores are calibrated already, so the temperature of the pool does not apply.
+    """
     changes = {"classifiers": {classifier: 1.0}, "temperature": 1.0, "detectors": ("profile",)}
     return Bundle(bundle.card.model_copy(update=changes), {name: bundle.data(name) for name in bundle.card.files})
 
 
 def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int, settings: BundleSettings) -> Fitted:
-    """Fits on the runs `training`; groups of near copies are those of `kind`."""
-    masked, groups = corpus.masked, corpus.groups(kind, training)
-    templates = fit_templates(masked, training.tolist())
-    keyed = KeyedRuns(masked, templates)
-    passing = training[masked.labels[training] == corpus.passing_label].tolist()
-    targets = np.array([corpus.labels.index(label) for label in masked.labels[training]])
-    passing_groups = corpus.groups(kind, np.asarray(passing))
-    digest = fingerprint(corpus.runs)
-    networks = None
-    if settings.models == "all":
-        from training.fit.networks import Ground, fit_networks
+    """Fits all parts of a bundle to the training runs.
 
-        about = {"fingerprint": digest, "kind": kind, "seed": seed}
-        networks = fit_networks(
-            Ground(masked, corpus.labels, training, groups, passing, passing_groups, keyed, templates), seed, settings, about
-        )
+    Args:
+        corpus: All runs; only the training runs are looked at.
+        training: Indexes of the training runs.
+        kind: The grouping or predefined split whose groups of near-duplicates stay in one fold.
+        seed: Seed of all folds and networks.
+        settings: Name and models of the bundle.
+    """
+    part = _training_part(corpus, training, kind)
+    about = {"fingerprint": fingerprint(corpus.runs), "kind": kind, "seed": seed}
+    networks = _fit_networks(part, seed, settings, about)
     orders = networks.orders if networks else None
-    detector = fit_detector(keyed, templates, passing, passing_groups, seed, orders)
-    terms = fit_terms(masked, training, groups, corpus.labels, seed)
-    term_index = {term: i for i, term in enumerate(terms.terms)}
-    terms_of_line = [[term_index[t] for t in line_terms(words) if t in term_index] for words in masked.words]
-    expected_terms = keyed.expected_terms(passing, detector.profile.expected, templates, terms_of_line)
-    procedures = fit_procedures(corpus.runs, masked, training, groups, corpus.labels, passing, seed)
-    fitted = {n: one for n, one in {"terms": terms, "procedures": procedures, "charcnn": networks}.items() if one}
-    pool = fit_pool({name: one.out_of_fold for name, one in fitted.items()}, targets)
+    detector = fit_detector(part.keyed, part.templates, part.passing, part.passing_groups, seed, orders=orders)
+    terms = fit_terms(part.masked, training, part.groups, corpus.labels, seed)
+    procedures = fit_procedures(corpus.runs, part, seed)
+    candidates = {"terms": terms, "procedures": procedures, "charcnn": networks}
+    classifiers: dict[str, FittedClassifier] = {name: one for name, one in candidates.items() if one}
+    pool = fit_pool({name: one.out_of_fold for name, one in classifiers.items()}, part.targets)
     files = {
-        "templates.json": templates.to_json().encode(),
-        "detector.json": detector.profile.model_dump_json(indent=1).encode(),
-        "reducer.json": fit_reducer(keyed, templates, passing).model_dump_json(indent=1).encode(),
-        **terms.files(expected_terms),
+        "templates.json": part.templates.to_json().encode(),
+        # By alias: stored bundles have the name `false_alarm_rate` for the target.
+        "detector.json": detector.profile.model_dump_json(indent=1, by_alias=True).encode(),
+        "reducer.json": fit_reducer(part.keyed, part.templates, part.passing).model_dump_json(indent=1).encode(),
+        **terms.files(_expected_terms(part, detector.profile.expected, terms)),
         **(procedures.files if procedures else {}),
         **(networks.files if networks else {}),
         **({RULES_NAME: settings.rules.read_bytes()} if settings.rules else {}),
@@ -134,38 +123,85 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         labels=corpus.labels,
         passing_label=corpus.passing_label,
         masking_version=MASKING_VERSION,
-        numbers=masked.numbers,
+        numbers=part.masked.numbers,
         classifiers=pool.shares,
         temperature=round(pool.temperature, 4),
         detectors=("profile", "next_key") if orders else ("profile",),
-        review_below_confidence=review_limit(pool.scores, targets),
+        review_below_confidence=review_limit(pool.scores, part.targets),
         review_below_known_share=REVIEW_BELOW_KNOWN_SHARE,
-        files=dict.fromkeys(files, ""),
-        training={
-            "source": corpus.source,
-            "fingerprint": digest,
-            "runs": len(training),
-            "runs_by_label": dict(Counter(masked.labels[training].tolist())),
-            "split": f"the test part of split_{kind} held out, seed {seed}"
-            if kind in corpus.runs[0].parts
-            else f"a fifth held out by {kind}, seed {seed}",
-            "seed": seed,
-            "templates": len(templates.keys),
-            "terms": len(terms.terms),
-            "inverse_penalty": terms.inverse_penalty,
-            "temperatures": {name: round(one.temperature, 4) for name, one in fitted.items()},
-            "out_of_fold_log_loss": pool.losses,
-            **({"charcnn_precision": networks.precision._asdict()} if networks else {}),
-        },
+        files=dict.fromkeys(files, ""),  # write_bundle fills in the digests
+        training=_provenance(corpus, part, about)
+        | _fit_figures(part, terms, classifiers, pool)
+        | ({"charcnn_precision": networks.precision._asdict()} if networks else {}),
     )
     return Fitted(Bundle(card, files), networks.curves if networks else {})
 
 
-def _description(shares: dict[str, float], with_order: bool) -> str:
-    named = {
+def _training_part(corpus: Corpus, training: NDArray[np.intp], kind: str) -> TrainingPart:
+    masked = corpus.masked
+    templates = fit_templates(masked, training.tolist())
+    passing = training[masked.labels[training] == corpus.passing_label]
+    return TrainingPart(
+        masked=masked,
+        labels=corpus.labels,
+        runs=training,
+        groups=corpus.groups(kind, training),
+        passing=passing.tolist(),
+        passing_groups=corpus.groups(kind, passing),
+        templates=templates,
+        keyed=KeyedRuns(masked, templates),
+    )
+
+
+def _fit_networks(
+    part: TrainingPart, seed: int, settings: BundleSettings, about: Mapping[str, Any]
+) -> FittedNetworks | None:
+    if settings.models != "all":
+        return None
+    from training.fit.networks import fit_networks  # torch, which the baseline does without
+
+    return fit_networks(part, seed, settings, about)
+
+
+def _expected_terms(part: TrainingPart, expected: Sequence[str], terms: TermsFit) -> dict[str, list[int]]:
+    index = {term: i for i, term in enumerate(terms.terms)}
+    of_line = [[index[term] for term in line_terms(words) if term in index] for words in part.masked.words]
+    return part.keyed.expected_terms(part.passing, expected, part.templates, of_line)
+
+
+def _provenance(corpus: Corpus, part: TrainingPart, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the bundle was trained on, for the card."""
+    kind, seed = about["kind"], about["seed"]
+    return {
+        "source": corpus.source,
+        "fingerprint": about["fingerprint"],
+        "runs": len(part.runs),
+        "runs_by_label": dict(Counter(part.masked.labels[part.runs].tolist())),
+        "split": f"the test part of split_{kind} held out, seed {seed}"
+        if kind in corpus.runs[0].parts
+        else f"a fifth held out by {kind}, seed {seed}",
+        "seed": seed,
+    }
+
+
+def _fit_figures(
+    part: TrainingPart, terms: TermsFit, classifiers: Mapping[str, FittedClassifier], pool: Pooling
+) -> dict[str, Any]:
+    """What was chosen while fitting, for the card."""
+    return {
+        "templates": len(part.templates.keys),
+        "terms": len(terms.terms),
+        "inverse_penalty": terms.inverse_penalty,
+        "temperatures": {name: round(one.temperature, 4) for name, one in classifiers.items()},
+        "out_of_fold_log_loss": pool.losses,
+    }
+
+
+def _description(shares: Mapping[str, float], with_order: bool) -> str:
+    names = {
         "terms": "TF-IDF + logistic regression",
         "procedures": "boosted trees on the procedures of the UEs",
         "charcnn": "residual char-CNN",
     }
-    classifiers = " and ".join(f"{named[name]} ({share:g})" for name, share in shares.items())
+    classifiers = " and ".join(f"{names[name]} ({share:g})" for name, share in shares.items())
     return f"{classifiers}; plain key detector{' and LogGPT next-key detector' if with_order else ''}"

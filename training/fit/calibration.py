@@ -1,4 +1,8 @@
-"""Scores of runs that a model had not seen in; temperature, shares of several models and the limit for a review out."""
+"""Calibrates scores and weights the classifiers against each other, on runs that each model had not seen.
+
+A network that has seen a run is nearly certain of it. Temperature, shares and the confidence limit are therefore fitted to
+out-of-fold scores: for each run, those of a model that was trained without it.
+"""
 
 from collections.abc import Mapping
 from itertools import combinations_with_replacement
@@ -11,62 +15,100 @@ from scipy.special import log_softmax, softmax
 
 __all__ = ["ACCEPTED_ERROR", "Pooling", "fit_pool", "log_loss", "review_limit", "temperature"]
 
-# The verdicts above the confidence limit may be wrong this often, on runs each fold had not seen.
+# Share of wrong verdicts that is accepted among the verdicts that need no review.
 ACCEPTED_ERROR = 0.01
-# Shares are tried in tenths: finer ones cannot be told apart by some thousand runs.
+# Confidence limits that are tried. The highest is also the answer if none of them keeps to the accepted error.
+LIMITS = np.arange(0.5, 1.0, 0.05)
+# Shares are tried in tenths: some thousand runs do not distinguish finer ones.
 STEPS = 10
 
 Scores = NDArray[np.float64]
 
 
 def log_loss(scores: Scores, targets: NDArray[np.intp]) -> float:
-    """Mean negative log-likelihood of the right labels, in nats; `scores` are logits, shape (runs, L)."""
+    """Mean negative log-likelihood of the true labels, in nats; `scores` are logits, shape (runs, L)."""
+    # The log-softmax is computed in one step: a softmax that rounds to 0 would give an infinite loss.
     return float(-log_softmax(scores, axis=1)[np.arange(len(targets)), targets].mean())
 
 
 def temperature(scores: Scores, targets: NDArray[np.intp]) -> float:
-    """What the scores must be divided by to be likeliest (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
-    found = minimize_scalar(lambda log_t: log_loss(scores / np.exp(log_t), targets), bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
+    """The divisor of the scores that makes the true labels likeliest, between 0.05 and 20.
+
+    One number calibrates a model without changing any of its labels (Guo et al., "On Calibration of Modern Neural
+    Networks", 2017, section 4.2).
+    """
+    # Searched on a logarithmic scale, on which halving and doubling the scores are equally far. The loss has a single
+    # minimum in it, and the bounds keep a model that is always right on few runs from a temperature of 0.
+    best = minimize_scalar(lambda log_t: log_loss(scores / np.exp(log_t), targets), bounds=(-3, 3), method="bounded")
+    return float(np.exp(best.x))
 
 
 class Pooling(NamedTuple):
-    """Shares above 0, which sum to 1, and the temperature of the shared scores; `scores` are the pool's, calibrated."""
+    """A weighted sum of the scores of several models.
+
+    Attributes:
+        shares: Weight of each model; they sum to 1, and models with weight 0 are left out.
+        temperature: The divisor of the summed scores.
+        scores: The calibrated scores of the pool, shape (runs, L).
+        losses: Log-loss of each model alone, and of the pool as `pool`, in nats a run.
+    """
 
     shares: dict[str, float]
     temperature: float
     scores: Scores
     losses: dict[str, float]
-    """Log-loss of each model alone, and of the pool as `pool`."""
 
 
 def fit_pool(scores: Mapping[str, Scores], targets: NDArray[np.intp]) -> Pooling:
-    """Shares whose pool is likeliest on runs none of the models had seen; of equal ones, those that favour the first model.
+    """Tries all shares in tenths and returns the pool with the lowest log-loss.
 
-    All models must have been fitted on the same folds, or the one that saw more would win by that.
+    Args:
+        scores: Out-of-fold scores of each model, shape (runs, L). All models must have been fitted on the same folds;
+            otherwise a model that saw more runs would win for that reason.
+        targets: Index of the true label of each run.
+
+    Returns:
+        The best pool; of equally good ones, the one with the largest share for the first model.
     """
     names, best = list(scores), None
+    # All ways to cut a bar of ten tenths into one piece for each model; a piece may be empty. With three models these are
+    # 66 trials, so nothing cleverer is needed.
     for ends in combinations_with_replacement(range(STEPS + 1), len(names) - 1):
         cuts = (0, *ends, STEPS)
-        # The first model's share falls as its cut does, so the trials begin with nothing but the last model.
+        # The first model's share is the first cut, which rises: a later trial of equal loss favours the first model.
         shares = {name: (b - a) / STEPS for name, a, b in zip(names, cuts, cuts[1:], strict=False)}
+        # Log-odds are added, not probabilities: in a sum each line keeps its share, so the evidence of a verdict stays
+        # exact.
         pooled = np.sum([share * scores[name] for name, share in shares.items()], axis=0)
+        # Models that agree make a pool that is too sure of itself or not sure enough, so each trial is calibrated anew.
         divisor = temperature(pooled, targets)
         loss = log_loss(pooled / divisor, targets)
         if best is None or loss <= best[0] + 1e-9:
             best = min(loss, best[0]) if best else loss, shares, divisor, pooled / divisor
     assert best is not None
     loss, shares, divisor, pooled = best
+    # Each model alone is calibrated, too: only then do the losses not depend on the scale of the scores.
     alone = {name: round(log_loss(of_one / temperature(of_one, targets), targets), 5) for name, of_one in scores.items()}
     return Pooling({n: s for n, s in shares.items() if s > 0}, divisor, pooled, alone | {"pool": round(loss, 5)})
 
 
 def review_limit(scores: Scores, targets: NDArray[np.intp]) -> float:
-    """Lowest confidence limit, at least one half, above which verdicts on unseen runs err no more often than accepted."""
+    """Confidence below which a verdict needs a review.
+
+    Args:
+        scores: Calibrated out-of-fold scores, shape (runs, L).
+        targets: Index of the true label of each run.
+
+    Returns:
+        The lowest limit of `LIMITS` above which at most the share `ACCEPTED_ERROR` of the verdicts is wrong; the highest
+        limit if there is none.
+    """
     probabilities = softmax(scores, axis=1)
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != targets
-    for limit in np.arange(0.5, 1.0, 0.05):
-        accepted = confidence >= limit
-        if not accepted.any() or wrong[accepted].mean() <= ACCEPTED_ERROR:
+    # From the lowest limit up: a review costs an engineer minutes, so no more verdicts are held back than the accepted
+    # error asks for.
+    for limit in LIMITS:
+        decided = confidence >= limit
+        if not decided.any() or wrong[decided].mean() <= ACCEPTED_ERROR:
             return round(float(limit), 2)
-    return 0.95
+    return round(float(LIMITS[-1]), 2)

@@ -1,65 +1,32 @@
-"""Template keys of passing runs in, the profile of the plain detector and of the reducer out.
+"""Fits the plain detector and the reducer to the template keys of passing runs.
 
-The threshold is set by cross-fitting: each passing run is scored by a profile of the other folds, and the score that only
-the stated share of them exceeds becomes the threshold.
+The detector's threshold is set by cross-fitting: each passing run is scored by a profile of the other folds, and the score
+that only the target share of them exceeds becomes the threshold. Scores of the runs that a profile was made from would be
+too low, since none of their keys is new to it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from stream_triage.stages.detect import BLANK, NEW, Detector, DetectorProfile, KeyOrder
 from stream_triage.stages.reduce import ReducerProfile
 from stream_triage.stages.template import Templates
-from training.data import MaskedRuns
+from training.keyed import KeyedRun, KeyedRuns
+from training.resampling import rate_interval
+from training.splits import group_folds
 
-__all__ = ["KeyedRun", "KeyedRuns", "fit_detector", "fit_reducer", "group_folds", "raw_score"]
+__all__ = ["TARGET_FALSE_ALARM_RATE", "fit_detector", "fit_reducer", "raw_score"]
 
+# A key is expected if this share of the passing runs shows it: a run in a hundred may lack it for a reason of its own.
 EXPECTED_SHARE = 0.99
 RARE_SHARE = 0.05
-FALSE_ALARM_RATE = 0.02
-
-KeyedRun = Mapping[str, tuple[Sequence[int], Sequence[str]]]
-"""Per source: the key index of each line, and the keys of those that match nothing."""
-
-
-class KeyedRuns:
-    """Runs as template indexes, by source."""
-
-    def __init__(self, corpus: MaskedRuns, templates: Templates) -> None:
-        keys = [templates.match(text) if text.strip() else BLANK for text in corpus.key_texts]
-        self.key_of_line = np.array(keys, dtype=np.int32)
-        self.new_key_of_line = [
-            templates.new_key(text) if key == NEW else "" for key, text in zip(keys, corpus.key_texts, strict=True)
-        ]
-        self._corpus = corpus
-
-    def run(self, index: int) -> KeyedRun:
-        found = {}
-        for source, lines in self._corpus.runs[index].items():
-            keys = self.key_of_line[lines]
-            found[source] = (keys.tolist(), [self.new_key_of_line[i] for i in lines[keys == NEW].tolist()])
-        return found
-
-    def expected_terms(
-        self,
-        passing: Sequence[int],
-        expected: Sequence[str],
-        templates: Templates,
-        terms_of_line: Sequence[Sequence[int]],
-    ) -> dict[str, list[int]]:
-        """Terms that the lines of each expected key bring in passing runs."""
-        wanted = {templates.keys.index(key): key for key in expected}
-        found: dict[str, set[int]] = {key: set() for key in expected}
-        for run in passing:
-            for line in self._corpus.distinct(run).tolist():
-                key = wanted.get(int(self.key_of_line[line]))
-                if key:
-                    found[key].update(terms_of_line[line])
-        return {key: sorted(terms) for key, terms in found.items()}
+# The share of passing runs that the threshold allows to be anomalous. It is a target; what was measured on unseen passing
+# runs is in the profile, as an interval.
+TARGET_FALSE_ALARM_RATE = 0.02
+# A threshold below this would call a run anomalous for half a finding.
+LOWEST_THRESHOLD = 0.5
 
 
 def fit_detector(
@@ -68,29 +35,39 @@ def fit_detector(
     passing: Sequence[int],
     groups: Sequence[str],
     seed: int,
+    *,
     orders: Sequence[KeyOrder] | None = None,
 ) -> Detector:
-    """Profile of the given passing runs; `groups` name near copies among them, which stay in one fold.
+    """Fits the detector to passing runs.
 
-    With `orders`, what networks of other folds say of each run, the threshold is that of the joined score.
+    Args:
+        keyed: All runs of the corpus as template keys.
+        templates: The templates of the bundle.
+        passing: Indexes of the passing training runs.
+        groups: The group of near-duplicates of each of them; a group stays in one fold.
+        seed: Seed of the folds and of the resamples for the interval.
+        orders: For each passing run, what a next-key network that has not seen it reports. The threshold is then that of
+            the joined score.
+
+    Returns:
+        The detector, with the measured false alarm rate as the 95 % interval of its profile.
     """
-    held_out = np.zeros(len(passing))
+    scores = np.zeros(len(passing))
     for fold in group_folds(groups, seed):
-        rest = [run for run, inside in zip(passing, fold, strict=True) if not inside]
-        trial = Detector(templates.keys, _profile(keyed, templates, rest, 1.0))
+        training = [run for run, inside in zip(passing, fold, strict=True) if not inside]
+        trial = Detector(templates.keys, _profile(keyed, templates, training, 1.0))
         for i in np.flatnonzero(fold).tolist():
-            held_out[i] = raw_score(trial, keyed.run(passing[i]), orders[i] if orders else None)
-    threshold = max(float(np.quantile(held_out, 1 - FALSE_ALARM_RATE, method="higher")), 0.5)
+            scores[i] = raw_score(trial, keyed.run(passing[i]), orders[i] if orders else None)
+    # `higher`: between two observed scores the quantile must not be below the upper one, or more runs exceed it than asked.
+    quantile = float(np.quantile(scores, 1 - TARGET_FALSE_ALARM_RATE, method="higher"))
+    threshold = max(quantile, LOWEST_THRESHOLD)
+    low, high = rate_interval(scores > threshold, groups, seed)
     profile = _profile(keyed, templates, passing, threshold)
-    # Clopper and Pearson: of the few runs there are, the rate itself is known no better.
-    interval = binomtest(int((held_out > threshold).sum()), len(passing)).proportion_ci(0.95, method="exact")
-    return Detector(
-        templates.keys,
-        profile.model_copy(update={"false_alarm_interval": (round(float(interval.low), 4), round(float(interval.high), 4))}),
-    )
+    return Detector(templates.keys, profile.model_copy(update={"false_alarm_interval": (round(low, 4), round(high, 4))}))
 
 
 def raw_score(detector: Detector, run: KeyedRun, order: KeyOrder | None = None) -> float:
+    """The detector's score of a whole run before it is scaled; compare it with the threshold of the profile."""
     states = {}
     for source, (keys, new_keys) in run.items():
         states[source] = detector.start()
@@ -99,26 +76,28 @@ def raw_score(detector: Detector, run: KeyedRun, order: KeyOrder | None = None) 
 
 
 def fit_reducer(keyed: KeyedRuns, templates: Templates, passing: Sequence[int]) -> ReducerProfile:
-    counts = Counter(key for run in passing for key in _first_places(keyed, run))
+    """Profile of the reducer: the keys that few of the passing runs show."""
+    counts = Counter(key for run in passing for key in _first_positions(keyed, run))
     limit = RARE_SHARE * len(passing)
     rare = sorted(key for i, key in enumerate(templates.keys) if counts[i] < limit)
     return ReducerProfile(rare=tuple(rare), rare_share=RARE_SHARE)
 
 
 def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], threshold: float) -> DetectorProfile:
+    """What the given passing runs show: their keys, the usual order of these, their lengths and last lines."""
     counts: Counter[int] = Counter()
     ends: set[int] = set()
     lengths = []
-    places: dict[int, list[int]] = defaultdict(list)
+    positions: dict[int, list[int]] = defaultdict(list)
     for run in passing:
-        first_places = _first_places(keyed, run)
-        counts.update(first_places.keys())
-        for key, place in first_places.items():
-            places[key].append(place)
+        first = _first_positions(keyed, run)
+        counts.update(first.keys())
+        for key, position in first.items():
+            positions[key].append(position)
         events = {source: [key for key in keys if key != BLANK] for source, (keys, _) in keyed.run(run).items()}
         lengths.append(sum(map(len, events.values())))
         ends.update(keys[-1] for keys in events.values() if keys and keys[-1] != NEW)
-    in_order = sorted(counts, key=lambda i: (float(np.median(places[i])), templates.keys[i]))
+    in_order = sorted(counts, key=lambda i: (float(np.median(positions[i])), templates.keys[i]))
     return DetectorProfile(
         passing_runs=len(passing),
         known=tuple(sorted(templates.keys[i] for i in counts)),
@@ -128,23 +107,15 @@ def _profile(keyed: KeyedRuns, templates: Templates, passing: Sequence[int], thr
         lines_low=min(lengths),
         lines_high=max(lengths),
         threshold=threshold,
-        false_alarm_rate=FALSE_ALARM_RATE,
+        target_false_alarm_rate=TARGET_FALSE_ALARM_RATE,
     )
 
 
-def _first_places(keyed: KeyedRuns, run: int) -> dict[int, int]:
-    """Known keys of a run, each with its first place in the source that shows it first."""
-    found: dict[int, int] = {}
+def _first_positions(keyed: KeyedRuns, run: int) -> dict[int, int]:
+    """Known keys of a run, each with the earliest position, from 0, that it has in any source."""
+    first: dict[int, int] = {}
     for keys, _ in keyed.run(run).values():
-        for place, key in enumerate(keys):
-            if key >= 0 and place < found.get(key, place + 1):
-                found[key] = place
-    return found
-
-
-def group_folds(groups: Sequence[str], seed: int, folds: int = 5) -> list[NDArray[np.bool_]]:
-    """Boolean masks over the runs, one a fold."""
-    names = sorted(set(groups))
-    fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % folds, strict=True))
-    assigned = np.array([fold_of[group] for group in groups])
-    return [assigned == fold for fold in range(folds)]
+        for position, key in enumerate(keys):
+            if key >= 0 and position < first.get(key, position + 1):
+                first[key] = position
+    return first

@@ -1,7 +1,8 @@
-"""Term presence of training runs in, weights of the term classifier out.
+"""Fits the term classifier: which terms are present in a run in, the weight of each term for each label out.
 
-Binary TF-IDF and multinomial logistic regression with balanced class weights, as `stages/terms.py` serves it. Strength
-of the penalty and temperature come from cross-fitting inside the training runs; held-out runs are never looked at.
+Binary TF-IDF and multinomial logistic regression with balanced class weights, in the form that `stages/terms.py` serves.
+The strength of the penalty and the temperature come from cross-fitting inside the training runs; held-out runs are never
+looked at.
 """
 
 import io
@@ -20,18 +21,31 @@ from training.splits import cross_folds
 
 __all__ = ["TUNING_FOLDS", "TermsFit", "fit_terms"]
 
-# A term must come in this many training runs; 3 keeps the rarest layer fault's words (18 runs in all).
+# A term must be in this many training runs; 3 keeps the words of the rarest layer fault (18 runs in all).
 MIN_RUNS = 3
-# The commonest terms are kept beyond this, so that the dense matrix of 20,000 runs still fits 2 GB.
+# The most frequent terms are kept beyond this, so that the dense matrix of 20,000 runs fits in 2 GB.
 MAX_TERMS = 25_000
-# Inverse penalties tried. The features are not normalised, so runs differ by the sum of some hundred weights.
+# Inverse penalties to choose from. They are small because the features are not normalised: the score of a run sums some
+# hundred weights.
 PENALTIES = (0.003, 0.01, 0.03, 0.1)
 TUNING_FOLDS = 3
+# Log-odds of a label that no training run has: it is never predicted, yet its score stays finite.
+NEVER = -20.0
 
 
 @dataclass(frozen=True)
 class TermsFit:
-    """What a bundle's term files hold, and how it did on runs that each fold had not seen."""
+    """The fitted classifier.
+
+    Attributes:
+        terms: The vocabulary of V terms, sorted.
+        weights: Weights with the inverse document frequency folded in, shape (L, V).
+        bias: Bias of each label, shape (L,).
+        frequencies: Share of the training runs of each label that have the term, shape (L, V).
+        temperature: Divisor of the scores.
+        inverse_penalty: The chosen one of `PENALTIES`.
+        out_of_fold: Calibrated log-odds of the training runs, shape (runs, L), each from a model that had not seen the run.
+    """
 
     terms: list[str]
     weights: NDArray[np.float64]
@@ -40,9 +54,9 @@ class TermsFit:
     temperature: float
     inverse_penalty: float
     out_of_fold: NDArray[np.float64]
-    """Calibrated log-odds scores of the training runs, shape (runs, L), each from a model that had not seen the run."""
 
     def files(self, expected_terms: Mapping[str, Sequence[int]]) -> dict[str, bytes]:
+        """The bundle's files of this classifier; `expected_terms` are the term indexes of each expected key."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -64,31 +78,44 @@ class TermsFit:
 def fit_terms(
     corpus: MaskedRuns, runs: NDArray[np.intp], groups: Sequence[str], labels: Sequence[str], seed: int
 ) -> TermsFit:
-    """Fits on the given runs; `groups` of near copies are of these runs, `labels` name the columns of the weights."""
+    """Fits the classifier.
+
+    Args:
+        corpus: All masked runs.
+        runs: Indexes of the training runs.
+        groups: The group of near-duplicates of each training run; a group stays in one fold.
+        labels: All labels, in the order of the score columns.
+        seed: Seed of the folds.
+    """
+    # Presence, not counts: a term says the same however often a loop repeats it, and the score is a sum in which each line
+    # has an exact share.
     terms, presence = _presence(corpus, runs)
     targets = np.array([labels.index(label) for label in corpus.labels[runs]])
+    # The smoothed inverse document frequency of scikit-learn's TfidfTransformer.
     idf = np.log((1 + len(runs)) / (1 + presence.sum(axis=0, dtype=np.float64))) + 1
     features = presence * idf.astype(np.float32)
     folds = list(cross_folds(corpus.labels[runs].tolist(), groups, seed, TUNING_FOLDS))
     trials = {c: _out_of_fold(features, targets, folds, c, len(labels)) for c in PENALTIES}
+    # Penalties are compared after calibration: a strong penalty only shrinks all scores, which a temperature undoes.
     calibrated = {c: temperature(scores, targets) for c, scores in trials.items()}
     best = min(PENALTIES, key=lambda c: log_loss(trials[c] / calibrated[c], targets))
     weights, bias = _fit(features, targets, best, len(labels))
+    # How usual a term is in runs of each label: serving explains a missing term by it.
     frequencies = np.stack([presence[targets == i].mean(axis=0) for i in range(len(labels))])
     return TermsFit(terms, weights * idf, bias, frequencies, calibrated[best], best, trials[best] / calibrated[best])
 
 
 def _presence(corpus: MaskedRuns, runs: NDArray[np.intp]) -> tuple[list[str], NDArray[np.float32]]:
-    """Terms that come in enough runs, and which run has which: ones and zeros, shape (runs, V)."""
+    """Terms that enough runs have, and which run has which: ones and zeros, shape (runs, V)."""
     terms_of_line: dict[int, list[str]] = {}
     runs_of_term: dict[str, list[int]] = {}
     for row, run in enumerate(runs.tolist()):
-        found: set[str] = set()
+        terms_of_run: set[str] = set()
         for line in corpus.distinct(run).tolist():
             if line not in terms_of_line:
                 terms_of_line[line] = line_terms(corpus.words[line])
-            found.update(terms_of_line[line])
-        for term in found:
+            terms_of_run.update(terms_of_line[line])
+        for term in terms_of_run:
             runs_of_term.setdefault(term, []).append(row)
     frequent = [term for term, rows in runs_of_term.items() if len(rows) >= MIN_RUNS]
     terms = sorted(sorted(frequent, key=lambda term: (-len(runs_of_term[term]), term))[:MAX_TERMS])
@@ -115,11 +142,11 @@ def _out_of_fold(
 def _fit(
     features: NDArray[np.float32], targets: NDArray[np.intp], inverse_penalty: float, labels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (L, V) and bias (L,). A label without a training run gets the lowest bias and no weights."""
+    """Weights (L, V) and bias (L,). A label without a training run gets no weights and the bias `NEVER`."""
     model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000, tol=1e-3)
     model.fit(features, targets)
-    weights, bias = np.zeros((labels, features.shape[1])), np.full(labels, -20.0)
-    if len(model.classes_) == 2:  # scikit-learn gives one row for two classes
+    weights, bias = np.zeros((labels, features.shape[1])), np.full(labels, NEVER)
+    if len(model.classes_) == 2:  # scikit-learn has one row for two classes: the log-odds of the second
         weights[model.classes_], bias[model.classes_] = (
             np.vstack([-model.coef_[0], model.coef_[0]]) / 2,
             np.array([-model.intercept_[0], model.intercept_[0]]) / 2,

@@ -1,1 +1,1 @@
-"""The neural networks, their training loop and their export to ONNX. Needs torch."""
+"""The neural networks, their training loop and their export to ONNX. All of it needs torch but `curve` and `key_windows`."""

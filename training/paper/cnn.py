@@ -1,62 +1,40 @@
-"""Cleaned logs in, label scores out: the residual CNN of Ihalage et al., section III-B, with its published variants.
+"""The residual CNN of section III-B, with its published variants: cleaned logs in, label scores out.
 
-Embedding of 64 (from seq2seq.py or random), a Conv1D that widens it, up to four Conv1D layers in residual pairs, global
-maximum, dense layers, softmax; 0.79 M parameters with four layers. `bilstm` puts a bidirectional LSTM behind the embedding
-(2.1 M). Logs longer than the context keep their end, where failures show; shorter ones are padded and the padding is kept
-out of the maximum.
+An embedding of 64 (from seq2seq.py, or random), a Conv1D that widens it, up to four Conv1D layers in residual pairs, global
+maximum, dense layers, softmax (Fig. 3); 0.79 M parameters with four layers. `bilstm` puts a bidirectional LSTM after the
+embedding (2.1 M, section IV-A). Logs longer than the context keep their end, where failures show. Shorter logs are padded,
+and the padding is kept out of the maximum.
 
-Departures: the paper names neither widths, kernels nor strides. At stride 1 a log of 50,000 characters costs 36 billion
-multiplications; `pool` takes the maximum of so many neighbours behind the first layer (1: as described). A norm at each
-position, without which the maximum passes ever larger values (LOG.md, 2026-11-22). A batch norm behind the global maximum,
-which is nearly the same for all logs at first: without it nothing is learned in eight epochs (LOG.md, 2026-11-25). The first
-convolution over the embedding is looked up, the same numbers for a sixtieth of the work: what a character adds at each place
-of the kernel is one row of a table.
+Departures from the paper, which names neither widths, kernels nor strides:
+
+- `pool` takes the maximum of neighbours after the first layer (1: as described). At stride 1 a log of 50,000 characters
+  costs 36 billion multiplications.
+- A norm at each position. Without it the global maximum passes on ever larger values (training/LOG.md, 2026-11-22).
+- A batch norm after the global maximum, which is nearly the same for all logs at first. Without it nothing is learned in
+  eight epochs (training/LOG.md, 2026-11-25).
+- The first convolution is looked up in a table. The result is the same for a sixtieth of the work.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from training.networks.charcnn import RMSNorm
-from training.networks.loop import class_weights, device
+from training.paper.config import PaperCNNConfig
 
-__all__ = ["PaperCNNConfig", "PaperCNNNet", "PaperCNNTask"]
+__all__ = ["PaperCNNNet"]
 
 KERNEL = 5
-MOST_POOLED = 256
-"""Places of a window are counted in a byte."""
-
-
-@dataclass(frozen=True)
-class PaperCNNConfig:
-    """Sizes; with the defaults and 97 characters the network has 0.79 M parameters. Raises `ValueError` for no such pool."""
-
-    characters: int
-    labels: int
-    layers: int = 4
-    channels: int = 210
-    dense: int = 256
-    embedding: int = 64
-    residual: bool = True
-    bilstm: bool = False
-    lstm_units: int = 280
-    pool: int = 32
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.pool <= MOST_POOLED:
-            raise ValueError(f"the pool is {self.pool}; it must be from 1 to {MOST_POOLED}")
+# Lower limit of a maximum. A log without a single character has no maximum, and the lowest float overflows in the norm.
+LOWEST_MAXIMUM = -1e4
 
 
 class PaperCNNNet(nn.Module):
-    """Characters (N, T), 0 where there is none, to scores (N, labels)."""
+    """Characters (N, T), 0 for none, to label scores (N, labels); T must be a multiple of the pool."""
 
     def __init__(self, config: PaperCNNConfig, embedding: NDArray[np.float32] | None = None) -> None:
         super().__init__()
@@ -67,12 +45,15 @@ class PaperCNNNet(nn.Module):
         inputs = config.embedding
         if config.bilstm:
             self.lstm = nn.LSTM(inputs, config.lstm_units, batch_first=True, bidirectional=True)
+            # Both directions of the LSTM side by side.
             inputs = 2 * config.lstm_units
         widths = [inputs, *[config.channels] * config.layers]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, (1, KERNEL), padding=(0, KERNEL // 2)) for a, b in pairwise(widths))
+        # One norm for each layer, on its output, before it is added to the residual path.
         self.norms = nn.ModuleList(RMSNorm(config.channels) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Sequential(
+            # See the departures: the maxima of all logs are nearly the same at first, and what distinguishes them is small.
             nn.BatchNorm1d(config.channels),
             nn.Linear(config.channels, config.dense),
             nn.ReLU(),
@@ -81,63 +62,76 @@ class PaperCNNNet(nn.Module):
         )
 
     def forward(self, symbols: Tensor) -> Tensor:
+        """Shape (N, T) to (N, labels)."""
         return self.scores(self.pooled(symbols))
 
     def scores(self, pooled: Tensor) -> Tensor:
-        """From the maxima (N, channels) of logs that make a batch together."""
-        return self.dense(self.dropout(pooled))  # type: ignore[no-any-return]
+        """Maxima (N, channels) of all logs of a batch to label scores; in training the batch norm needs them together."""
+        return self.dense(self.dropout(pooled))
 
     def pooled(self, symbols: Tensor) -> Tensor:
-        """Maximum of each channel over the log, shape (N, channels)."""
-        there = symbols != 0
+        """Maximum of each channel over the log: (N, T) to (N, channels)."""
+        present = symbols != 0
         windows = (len(symbols), -1, self.config.pool)
         x = self._with_lstm(symbols) if self.config.bilstm else self._looked_up(symbols)
         x = torch.relu(x)
-        there = there.view(windows).any(2)[:, None, None]
+        # A window with a single character is present; only windows of padding alone are left out.
+        present = present.view(windows).any(2)[:, None, None]
         x = self.norms[0](x.transpose(1, 2).unsqueeze(2))
         for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
-            y = norm(torch.relu(conv(x * there)))
+            # A convolution carries values into the padding; zeros there keep a log's scores the same in any batch.
+            y = norm(torch.relu(conv(x * present)))
             x = x + y if self.config.residual else y
         lowest = torch.finfo(x.dtype).min
-        return torch.clamp(x.masked_fill(~there, lowest).amax(3).flatten(1), min=-1e4)
+        return torch.clamp(x.masked_fill(~present, lowest).amax(3).flatten(1), min=LOWEST_MAXIMUM)
 
     def _with_lstm(self, symbols: Tensor) -> Tensor:
-        """First convolution behind the LSTM and its maximum in each window, shape (N, T / pool, channels)."""
-        there = (symbols != 0)[..., None]
+        """First convolution after the LSTM, and its maximum in each window: shape (N, T / pool, channels)."""
+        present = (symbols != 0)[..., None]
         x, _ = self.lstm(self.embedding(symbols))
-        x = self.convs[0]((x * there).transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
-        x = x.masked_fill(~there, -torch.inf).reshape(len(x), -1, self.config.pool, x.shape[2])
-        return x.amax(2)  # type: ignore[no-any-return]
+        x = self.convs[0]((x * present).transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
+        x = x.masked_fill(~present, -torch.inf).reshape(len(x), -1, self.config.pool, x.shape[2])
+        return x.amax(2)
 
     def _looked_up(self, symbols: Tensor) -> Tensor:
-        """The same without LSTM."""
+        """First convolution without an LSTM, and its maximum in each window: shape (N, T / pool, channels).
+
+        A convolution over an embedding adds, for each position of its kernel, a vector that depends on the character there
+        alone. With some hundred characters these vectors are few: they are computed once, as the rows of a table, and the
+        convolution becomes a sum of five rows.
+        """
         conv = self.convs[0]
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
+        # Padding adds nothing, whatever row 0 of a loaded embedding holds.
         embedding = torch.cat([torch.zeros_like(self.embedding.weight[:1]), self.embedding.weight[1:]])
+        # One row for each position of the kernel and each character.
         table = torch.einsum("ve,cek->kvc", embedding, conv.weight.squeeze(2)).flatten(0, 1)
-        places = torch.arange(KERNEL, device=symbols.device) * len(embedding)
-        rows = nn.functional.pad(symbols, (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1) + places
-        return _WindowMaximum.apply(table, rows, symbols != 0, self.config.pool) + conv.bias  # type: ignore[no-any-return]
+        offsets = torch.arange(KERNEL, device=symbols.device) * len(embedding)
+        rows = nn.functional.pad(symbols, (KERNEL // 2, KERNEL // 2)).unfold(1, KERNEL, 1) + offsets
+        return _WindowMaximum.apply(table, rows, symbols != 0, self.config.pool) + conv.bias
 
 
 class _WindowMaximum(torch.autograd.Function):
-    """Sums of table rows at each place, and their maximum in each window; -inf in a window where nothing is.
+    """Sums of table rows at each position and their maximum in each window; -inf in a window without a character.
 
-    Torch would send a gradient to every place. All but the places of the maximum get zero, so only those are visited.
+    torch would compute a gradient for every position. All but the positions of the maxima get zero, so only those are
+    visited here: the backward pass costs one position in `pool`.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, rows: Tensor, there: Tensor, pool: int) -> Tensor:
-        """`table` (K, C), `rows` (N, T, kernel) numbers of its rows, `there` (N, T), to (N, T / pool, C)."""
+    def forward(ctx: Any, table: Tensor, rows: Tensor, present: Tensor, pool: int) -> Tensor:
+        """`table` (K, C), row numbers `rows` (N, T, kernel) and `present` (N, T) to maxima (N, T / pool, C)."""
         nothing = table.new_full((1, table.shape[1]), -torch.inf)
         with_nothing = torch.cat([table, nothing])
-        rows = rows.masked_fill(~there[..., None], len(table)).view(len(rows), -1, pool, rows.shape[2])
+        rows = rows.masked_fill(~present[..., None], len(table)).view(len(rows), -1, pool, rows.shape[2])
         values = nothing.expand(*rows.shape[:2], -1).contiguous()
         at = torch.zeros(values.shape, dtype=torch.uint8, device=table.device)
-        for place in range(pool):  # one place of all windows, not all at once: it stays in the cache
-            sums = nn.functional.embedding_bag(rows[:, :, place].flatten(0, 1), with_nothing, mode="sum").view(values.shape)
-            torch.maximum(at, (sums > values).view(torch.uint8).mul_(place), out=at)
+        for position in range(pool):  # one position of all windows at a time, so that the sums stay in the cache
+            sums = nn.functional.embedding_bag(rows[:, :, position].flatten(0, 1), with_nothing, mode="sum")
+            sums = sums.view(values.shape)
+            # Positions rise, so the largest position with a new maximum is the position of the maximum.
+            torch.maximum(at, (sums > values).view(torch.uint8).mul_(position), out=at)
             torch.maximum(values, sums, out=values)
         ctx.save_for_backward(rows.flatten(1, 2), at)
         ctx.table_rows, ctx.pool = len(table), pool
@@ -145,102 +139,14 @@ class _WindowMaximum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """Gradient of the maxima (N, T / pool, C) to that of the table (K, C)."""
         rows, at = ctx.saved_tensors
         count, windows, channels = gradient.shape
+        # From positions in their windows to positions in the log.
         at = (at.long() + torch.arange(windows, device=at.device)[:, None] * ctx.pool).view(count, -1)
         channel = torch.arange(channels, device=at.device).repeat(windows)
         of_table = gradient.new_zeros((ctx.table_rows + 1) * channels)
-        for place in range(rows.shape[2]):
-            of_table.index_add_(0, (rows[:, :, place].gather(1, at) * channels + channel).view(-1), gradient.reshape(-1))
+        for position in range(rows.shape[2]):
+            # The gradient of a sum of rows is the gradient itself, for each of its rows.
+            of_table.index_add_(0, (rows[:, :, position].gather(1, at) * channels + channel).view(-1), gradient.reshape(-1))
         return of_table.view(-1, channels)[:-1], None, None, None
-
-
-class PaperCNNTask:
-    """Trains on encoded logs, cut to the context; batches hold logs of like length, at most `budget` characters together."""
-
-    def __init__(
-        self,
-        logs: Sequence[NDArray[np.uint8]],
-        targets: NDArray[np.intp],
-        training: Sequence[int],
-        validation: Sequence[int],
-        config: PaperCNNConfig,
-        *,
-        context: int = 50_000,
-        batch: int = 16,
-        budget: int = 400_000,
-        seed: int = 0,
-        embedding: NDArray[np.float32] | None = None,
-    ) -> None:
-        torch.manual_seed(seed)
-        self.network = PaperCNNNet(config, embedding).to(device())
-        self._logs, self._targets, self._context = logs, targets, context
-        self._training, self._validation = list(training), list(validation)
-        self._batch, self._budget = batch, budget
-        self._weights = class_weights(targets[self._training], config.labels).to(device())
-
-    def steps(self) -> int:
-        return len(self._packed(self._training))
-
-    def batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Logs of like length together, in another mixture each epoch."""
-        jitter = {i: len(self._logs[i]) * rng.uniform(0.8, 1.25) for i in self._training}
-        packed = self._packed(sorted(self._training, key=jitter.__getitem__))
-        for place in rng.permutation(len(packed)).tolist():
-            yield packed[place]
-
-    def _packed(self, order: Sequence[int]) -> list[list[int]]:
-        """As many logs as the batch has, and no batch of a single one; their number does not hang on the order."""
-        packed = [list(order[first : first + self._batch]) for first in range(0, len(order), self._batch)]
-        if len(packed) > 1 and len(packed[-1]) == 1:
-            packed[-2:] = [packed[-2] + packed[-1]]
-        return packed
-
-    def loss(self, batch: list[int]) -> Tensor:
-        """Summed over parts that fit the memory, so a batch may be as large as the paper's."""
-        targets = torch.tensor(self._targets[batch], device=device())
-        scores = self.network.scores(torch.cat([self.network.pooled(part) for part in self._parts(batch)]))
-        return nn.functional.cross_entropy(scores, targets, weight=self._weights)
-
-    def _parts(self, batch: Sequence[int]) -> Iterator[Tensor]:
-        part: list[int] = []
-        longest = 0
-        for i in batch:
-            length = min(len(self._logs[i]), self._context)
-            if part and max(longest, length) * (len(part) + 1) > self._budget:
-                yield self._tensor(part)
-                part, longest = [], 0
-            part.append(i)
-            longest = max(longest, length)
-        yield self._tensor(part)
-
-    def _tensor(self, part: Sequence[int]) -> Tensor:
-        pool = self.network.config.pool
-        length = -(-max(1, *(min(len(self._logs[i]), self._context) for i in part)) // pool) * pool  # whole windows
-        symbols = np.zeros((len(part), length), dtype=np.int64)
-        for row, i in enumerate(part):
-            end = self._logs[i][-self._context :]
-            symbols[row, : len(end)] = end
-        return torch.tensor(symbols, device=device())
-
-    def scores(self, runs: Sequence[int]) -> NDArray[np.float64]:
-        """Shape (runs, labels), in their order."""
-        self.network.eval()
-        order = sorted(range(len(runs)), key=lambda place: len(self._logs[runs[place]]))
-        found = np.zeros((len(runs), self.network.config.labels))
-        with torch.no_grad():
-            for first in range(0, len(order), self._batch):
-                some = order[first : first + self._batch]
-                parts = self._parts([runs[place] for place in some])
-                found[some] = torch.cat([self.network(part) for part in parts]).double().cpu().numpy()
-        return found
-
-    def validate(self) -> Mapping[str, float]:
-        scores, targets = self.scores(self._validation), self._targets[self._validation]
-        loss = nn.functional.cross_entropy(torch.tensor(scores), torch.tensor(targets), weight=self._weights.double().cpu())
-        said = scores.argmax(axis=1)
-        return {
-            "loss": float(loss),
-            "macro_f1": float(f1_score(targets, said, average="macro", zero_division=0)),
-            "accuracy": float((said == targets).mean()),
-        }

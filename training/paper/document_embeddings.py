@@ -1,43 +1,43 @@
-"""Logs in, one embedding of a language model each, labels by classifiers on top: Ihalage et al., section V, Fig. 8.
+"""Scores classifiers on document embeddings of a language model, as in section IV-B and Fig. 8 of Ihalage et al.
 
     python -m training.paper.document_embeddings --model FOLDER --logs DIR/runs --labels DIR/labels.csv [--split NAME ...]
 
-`--model` is any local Hugging Face folder with an encoder in safetensors. A log of L tokens is read in
-M = (L - w) / (l_c - w) windows of l_c tokens, one every w = l_c / 2; the mean over the tokens of each window, padding left
-out, then over the windows, is the embedding of the log (equation 4 and the one behind it). On top stand random forest,
-decision tree and XGBoost, and a residual CNN on the windows in their order.
+--model is any local Hugging Face folder that holds an encoder in safetensors. A log of L tokens is read in
+M = (L - w) / (l_c - w) windows of l_c tokens, one every w = l_c / 2 (equation 4). The embedding of the log is the mean over
+the tokens of each window, without padding, and then over the windows (equation 5). Random forest, decision tree and XGBoost
+classify it; a residual CNN classifies the windows in their order.
 
-Departure: of a cleaned log each line is read once, where it came first. Whole logs are four times as long, which is beyond a
-CPU. The windows are kept in `--cache` as they come, so an interrupted call goes on.
+Departure from the paper: each line of a cleaned log is read once, where it comes first. Whole logs are four times as long,
+which is too much for a CPU. Windows are saved in --cache as they are computed, so an interrupted call can be continued.
 """
 
-import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
-from torch import Tensor, nn
 
-from training.data import CorpusError, LabelledRun, read_settled
+from training.arguments import add_logs, command_parser
+from training.data import PARTS, CorpusError, LabelledRun, read_predefined
 from training.evaluate import label_figures
-from training.networks.loop import LoopSettings, class_weights, fit
+from training.packages import MissingPackageError, require
 from training.paper.baselines import boosted
 from training.paper.preprocess import clean
 
-__all__ = ["Encoder", "WindowTask", "main", "window_starts"]
+__all__ = ["Encoder", "main", "window_starts"]
 
 RESULTS = Path(__file__).parents[1] / "results" / "document_embeddings.json"
-# Logs of one file of the cache: what an interruption costs.
+# Logs in one file of the cache: what an interruption costs.
 SHARD = 32
 BATCH = 16
+# The marks of begin and end that an encoder puts around a window.
+MARKS = 2
 
 Windows = NDArray[np.float32]
 """Embeddings of the windows of one log, shape (M, D)."""
@@ -54,9 +54,22 @@ def window_starts(tokens: int, context: int) -> range:
 
 
 class Encoder:
-    """A local encoder and its tokenizer. Nothing in the folder is executed: safetensors only, and no code of its own."""
+    """A local encoder with its tokenizer.
+
+    No code of the folder is executed: weights are read as safetensors only (pickles can execute code), and Python files
+    of the model are ignored.
+
+    Attributes:
+        context: Tokens of a window, without the marks.
+        digest: Digest of the weights, which names the files of the cache.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Loads the encoder.
+
+        Raises:
+            CorpusError: The folder does not hold an encoder in safetensors.
+        """
         from transformers import AutoModel, AutoTokenizer
 
         try:
@@ -66,59 +79,78 @@ class Encoder:
             ).eval()
         except (OSError, ValueError) as error:
             reason = str(error).split("\n")[0]
-            raise CorpusError(f"{folder} is no folder of a Hugging Face encoder with safetensors: {reason}") from None
-        told = folder / "sentence_bert_config.json"
-        most = json.loads(told.read_text())["max_seq_length"] if told.exists() else self._tokenizer.model_max_length
-        positions = getattr(self._model.config, "max_position_embeddings", most)
-        # Two places are for the marks of begin and end.
-        self.context = min(most, positions) - 2
+            raise CorpusError(f"{folder} does not hold a Hugging Face encoder with safetensors: {reason}") from None
+        # Sentence encoders were trained on shorter texts than their positions allow, and say so in a file of their own.
+        sentences = folder / "sentence_bert_config.json"
+        limit = (
+            json.loads(sentences.read_text())["max_seq_length"] if sentences.exists() else self._tokenizer.model_max_length
+        )
+        positions = getattr(self._model.config, "max_position_embeddings", limit)
+        self.context = min(limit, positions) - MARKS
         weights = sorted(folder.glob("*.safetensors"))
         self.digest = hashlib.sha256(b"".join(hashlib.sha256(one.read_bytes()).digest() for one in weights)).hexdigest()[:16]
 
     def windows(self, text: str) -> Windows:
-        """Mean over the tokens of each window, marks and padding left out."""
+        """Mean over the tokens of each window; marks and padding are left out."""
+        import torch
+
         tokens = self._tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         begin, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
         cut = [tokens[start : start + self.context] for start in window_starts(len(tokens), self.context)]
         means = []
         for first in range(0, len(cut), BATCH):
             some = cut[first : first + BATCH]
-            rows = np.zeros((len(some), max(map(len, some)) + 2), dtype=np.int64)
-            there = np.zeros(rows.shape, dtype=np.int64)
+            rows = np.zeros((len(some), max(map(len, some)) + MARKS), dtype=np.int64)
+            attended = np.zeros(rows.shape, dtype=np.int64)
             for row, window in enumerate(some):
-                rows[row, : len(window) + 2] = [begin, *window, end]
-                there[row, : len(window) + 2] = 1
+                rows[row, : len(window) + MARKS] = [begin, *window, end]
+                attended[row, : len(window) + MARKS] = 1
             with torch.no_grad():
-                states = self._model(input_ids=torch.tensor(rows), attention_mask=torch.tensor(there)).last_hidden_state
-            inner = torch.tensor(there)
-            inner[:, 0] = 0
-            inner[torch.arange(len(some)), [len(window) + 1 for window in some]] = 0
-            counts = inner.sum(1, keepdim=True).clamp(min=1)
-            means.append(((states * inner[..., None]).sum(1) / counts).numpy().astype(np.float32))
+                states = self._model(input_ids=torch.tensor(rows), attention_mask=torch.tensor(attended)).last_hidden_state
+            counted = torch.tensor(attended)
+            counted[:, 0] = 0
+            counted[torch.arange(len(some)), [len(window) + 1 for window in some]] = 0
+            counts = counted.sum(1, keepdim=True).clamp(min=1)
+            means.append(((states * counted[..., None]).sum(1) / counts).numpy().astype(np.float32))
         return np.concatenate(means)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.paper.document_embeddings", description=(__doc__ or "").split("\n")[0]
+    """Runs the command; returns 0, or 2 for an error that the user can mend."""
+    parser = command_parser("training.paper.document_embeddings", __doc__)
+    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="folder of the encoder")
+    parser.add_argument("--name", help="name of the model in the results (default: the name of its folder)")
+    add_logs(parser)
+    parser.add_argument(
+        "--split", action="append", metavar="NAME", help="a predefined split; repeat for several (default: all)"
     )
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--name", help="what the model is called in the results; the name of its folder by default")
-    parser.add_argument("--logs", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--split", action="append", help="a settled split; all of them by default")
-    parser.add_argument("--every", type=int, default=1, help="take each n-th run only, where time is short")
-    parser.add_argument("--cache", type=Path, default=Path(".cache/training/windows"))
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="read only every N-th run, to save time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".cache/training/windows"),
+        metavar="FOLDER",
+        help="where computed windows are saved (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        metavar="FILE",
+        help="JSON file for the scores (default: training/results/document_embeddings.json)",
+    )
     arguments = parser.parse_args(argv)
     try:
-        runs = read_settled(arguments.logs, arguments.labels, arguments.split or ())[:: arguments.every]
+        runs = read_predefined(arguments.logs, arguments.labels, arguments.split or ())[:: arguments.every]
         splits = arguments.split or list(runs[0].parts)
+        require("torch", "transformers", "xgboost")
         encoder = Encoder(arguments.model)
-    except CorpusError as error:
+    except (CorpusError, MissingPackageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    windows = list(_kept(runs, encoder, arguments.cache))
+    windows = list(_cached(runs, encoder, arguments.cache))
     name = arguments.name or arguments.model.resolve().name
     about = {"context": encoder.context, "runs": len(runs)}
     rows = [{"encoder": name, **about, **row} for split in splits for row in _rows(runs, windows, split)]
@@ -127,129 +159,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _kept(runs: Sequence[LabelledRun], encoder: Encoder, cache: Path) -> Iterator[Windows]:
-    """Windows of each run; worked out in shards, which are files named after model and text."""
+def _cached(runs: Sequence[LabelledRun], encoder: Encoder, cache: Path) -> Iterator[Windows]:
+    """Windows of each run, from files that are named after the model and the texts; missing files are written."""
     cache.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(runs), SHARD):
         texts = [_distinct_lines(run) for run in runs[first : first + SHARD]]
         digest = hashlib.sha256("\0".join([encoder.digest, str(encoder.context), *texts]).encode()).hexdigest()[:16]
-        place = cache / f"{digest}.npz"
-        if not place.exists():
-            found = [encoder.windows(text) for text in texts]
-            beside = place.with_suffix(".writing.npz")
-            np.savez_compressed(beside, lengths=[len(one) for one in found], windows=np.concatenate(found))
-            beside.replace(place)
+        path = cache / f"{digest}.npz"
+        if not path.exists():
+            windows = [encoder.windows(text) for text in texts]
+            beside = path.with_suffix(".writing.npz")
+            np.savez_compressed(beside, lengths=[len(one) for one in windows], windows=np.concatenate(windows))
+            beside.replace(path)
             print(f"{min(first + SHARD, len(runs))} of {len(runs)} logs", file=sys.stderr, flush=True)
-        with np.load(place, allow_pickle=False) as shard:
+        with np.load(path, allow_pickle=False) as shard:
             yield from np.split(shard["windows"], np.cumsum(shard["lengths"])[:-1])
 
 
 def _distinct_lines(run: LabelledRun) -> str:
-    """Cleaned text, each line once."""
+    """Cleaned text of all sources, each line once."""
     lines = (line for _, data in sorted(run.sources.items()) for line in clean(data).split("\n"))
     return "\n".join(dict.fromkeys(lines))
 
 
 def _rows(runs: Sequence[LabelledRun], windows: Sequence[Windows], split: str) -> Iterator[dict[str, Any]]:
+    """Figures of each classifier on one split."""
     labels = sorted({run.label for run in runs})
-    truth = np.array([run.label for run in runs])
-    part = {name: [i for i, run in enumerate(runs) if run.parts[split] == name] for name in ("train", "validation", "test")}
+    true = np.array([run.label for run in runs])
+    part = {name: [i for i, run in enumerate(runs) if run.parts[split] == name] for name in PARTS}
     training, test = part["train"] + part["validation"], part["test"]
     means = np.stack([one.mean(axis=0) for one in windows])
     validation = np.arange(len(training)) >= len(part["train"])
 
     def by(model: Any) -> list[str]:
-        found: list[str] = model.fit(means[training], truth[training]).predict(means[test]).tolist()
-        return found
+        predicted: list[str] = model.fit(means[training], true[training]).predict(means[test]).tolist()
+        return predicted
 
-    said: dict[str, Callable[[], list[str]]] = {
+    classifiers: dict[str, Callable[[], list[str]]] = {
         "random forest": lambda: by(RandomForestClassifier(500, class_weight="balanced", random_state=0)),
         "decision tree": lambda: by(DecisionTreeClassifier(class_weight="balanced", random_state=0)),
-        "XGBoost": lambda: boosted(means[training], truth[training], validation, means[test]),
-        "CNN": lambda: _cnn_labels(windows, truth, labels, part),
+        "XGBoost": lambda: boosted(means[training], true[training], validation, means[test]),
+        "CNN": lambda: _cnn_labels(windows, true, labels, part),
     }
-    for name, ask in said.items():
-        figures = label_figures(truth[test].tolist(), ask(), labels)
+    for name, predict in classifiers.items():
+        figures = label_figures(true[test].tolist(), predict(), labels)
         print(split, name, figures["macro_f1"], figures["accuracy"], flush=True)
         yield {"model": name, "split": split, **figures}
 
 
 def _cnn_labels(
-    windows: Sequence[Windows], truth: NDArray[np.str_], labels: Sequence[str], part: dict[str, list[int]]
+    windows: Sequence[Windows], true: NDArray[np.str_], labels: Sequence[str], part: Mapping[str, list[int]]
 ) -> list[str]:
-    targets = np.array([labels.index(label) for label in truth])
-    task = WindowTask(windows, targets, part["train"], part["validation"], len(labels))
+    """Labels of the test part by the CNN on windows."""
+    from training.networks.loop import LoopSettings, fit
+    from training.paper.window_cnn import WindowTask
+
+    targets = np.array([labels.index(label) for label in true])
+    task = WindowTask(windows, targets, part["train"], part["validation"], labels=len(labels))
     fit(task, LoopSettings(epochs=60, learning_rate=1e-3, patience=10))
     return [labels[i] for i in task.scores(part["test"]).argmax(axis=1)]
-
-
-class WindowNet(nn.Module):
-    """Windows (N, M, D) and which of them are there (N, M), to scores (N, labels): the published shape, on windows."""
-
-    def __init__(self, inputs: int, labels: int, channels: int = 128) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(inputs)
-        self.first = nn.Conv1d(inputs, channels, 3, padding=1)
-        self.second = nn.Conv1d(channels, channels, 3, padding=1)
-        self.dense = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels, 64), nn.ReLU(), nn.Linear(64, labels))
-
-    def forward(self, windows: Tensor, there: Tensor) -> Tensor:
-        beside = there[:, None].to(windows.dtype)
-        x = torch.relu(self.first(self.norm(windows).transpose(1, 2) * beside))
-        x = x + torch.relu(self.second(x * beside))
-        return self.dense(x.masked_fill(~there[:, None], -torch.inf).amax(2))  # type: ignore[no-any-return]
-
-
-class WindowTask:
-    """Trains `WindowNet`; batches of 32 logs, class weights."""
-
-    def __init__(
-        self,
-        windows: Sequence[Windows],
-        targets: NDArray[np.intp],
-        training: Sequence[int],
-        validation: Sequence[int],
-        labels: int,
-        seed: int = 0,
-    ) -> None:
-        torch.manual_seed(seed)
-        self.network = WindowNet(windows[0].shape[1], labels)
-        self._windows, self._targets = windows, targets
-        self._training, self._validation = list(training), list(validation)
-        self._weights = class_weights(targets[self._training], labels)
-
-    def steps(self) -> int:
-        return -(-len(self._training) // 32)
-
-    def batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        order = rng.permutation(self._training).tolist()
-        for first in range(0, len(order), 32):
-            yield order[first : first + 32]
-
-    def loss(self, batch: list[int]) -> Tensor:
-        return nn.functional.cross_entropy(self._scores(batch), torch.tensor(self._targets[batch]), weight=self._weights)
-
-    def _scores(self, batch: Sequence[int]) -> Tensor:
-        longest = max(len(self._windows[i]) for i in batch)
-        windows = np.zeros((len(batch), longest, self._windows[0].shape[1]), dtype=np.float32)
-        there = np.zeros((len(batch), longest), dtype=bool)
-        for row, i in enumerate(batch):
-            windows[row, : len(self._windows[i])] = self._windows[i]
-            there[row, : len(self._windows[i])] = True
-        return self.network(torch.tensor(windows), torch.tensor(there))  # type: ignore[no-any-return]
-
-    def scores(self, runs: Sequence[int]) -> NDArray[np.float64]:
-        """Shape (runs, labels)."""
-        self.network.eval()
-        with torch.no_grad():
-            parts = [self._scores(runs[first : first + 64]).double().numpy() for first in range(0, len(runs), 64)]
-        return np.concatenate(parts)
-
-    def validate(self) -> dict[str, float]:
-        scores = torch.tensor(self.scores(self._validation))
-        targets = torch.tensor(self._targets[self._validation])
-        loss = nn.functional.cross_entropy(scores, targets, weight=self._weights.double())
-        return {"loss": float(loss), "accuracy": float((scores.argmax(1) == targets).double().mean())}
 
 
 if __name__ == "__main__":

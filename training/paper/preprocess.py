@@ -1,14 +1,14 @@
-"""Labelled runs in, the ones a model is trained on out: the pre-processing unit of Ihalage et al., section III-A.
+"""Selects the runs that a model is trained on: the pre-processing unit of Ihalage et al., section III-A.
 
-    python -m training.paper.preprocess --logs DIR/runs --labels DIR/labels.csv --out FOLDER [--split NAME ...]
+    python -m training.paper.preprocess --logs DIR/runs --labels DIR/labels.csv --out FOLDER [--split NAME]
 
-Category selection; very long words and lines and numbers removed from the text that lengths are told of; Tukey's fences on
-the length; nothing above 300 kB. The fences and the limit are filters for training parts, never for serving: a run of a
-test part is always kept, and what they would have dropped of it is told. Writes `preprocess.json`, the histograms before
-and after cleaning (the paper's Fig. 2) and the box plot (Fig. 9).
+Runs are selected by category. Very long words, very long lines and numbers are removed from the text whose length counts.
+Logs outside Tukey's fences, and logs above 300 kB, are dropped. Fences and limit are filters for training, never for
+serving: with --split a run of the test part is always kept, and only the number that would be dropped is reported.
+
+Writes preprocess.json, histograms of the lengths before and after cleaning (the paper's Fig. 2) and a box plot (Fig. 9).
 """
 
-import argparse
 import json
 import re
 import sys
@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from stream_triage.stages.normalise import mask
 from stream_triage.stages.redact import Redactor
+from training.arguments import add_logs, command_parser
 from training.data import CorpusError, LabelledRun, read_folder, redacted_lines
+from training.packages import MissingPackageError, require
 
 __all__ = ["CATEGORIES", "Fences", "PreprocessSettings", "Selection", "block_lengths", "clean", "main", "select"]
 
 CATEGORIES: Final = ("single-UE", "single-cell", "multi-UE", "multi-cell", "NR 5G", "LTE 4G", "L3 tests")
-# The paper names no limits for words and lines; numbers and dumps beyond these say nothing to a reader either.
+# The paper removes very long words and lines without naming a limit. What is longer than this is a number or a dump.
 LONGEST_WORD: Final = 64
 LONGEST_LINE: Final = 1024
 LIMIT_BYTES: Final = 300_000
@@ -43,7 +45,14 @@ _BLOCK: Final = re.compile(r"(?:<time> )?[IC]: ")
 
 @dataclass(frozen=True)
 class PreprocessSettings:
-    """Which runs are selected; without `split` all runs are filtered."""
+    """Which runs are selected.
+
+    Attributes:
+        categories: Test categories to keep; a run without a category is always kept.
+        split: Predefined split whose test part is left whole; without it all runs are filtered.
+        limit_bytes: Largest log.
+        tukey: Factor of the interquartile range for the fences.
+    """
 
     categories: tuple[str, ...] = CATEGORIES
     split: str = ""
@@ -52,20 +61,30 @@ class PreprocessSettings:
 
 
 class Fences(NamedTuple):
-    """Q1 - 1.5 IQR and Q3 + 1.5 IQR of the characters of cleaned logs (Tukey, "Exploratory Data Analysis", 1977)."""
+    """Q1 - 1.5 IQR and Q3 + 1.5 IQR of the lengths of cleaned logs (Tukey, "Exploratory Data Analysis", 1977)."""
 
     low: float
     high: float
 
     @classmethod
     def of(cls, sizes: NDArray[np.int64], factor: float = TUKEY) -> "Fences":
+        """The fences of some lengths."""
         first, third = np.quantile(sizes, [0.25, 0.75])
         return cls(float(first - factor * (third - first)), float(third + factor * (third - first)))
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Indexes of the runs that are kept, why others were not, and the figures; sizes are in characters, one a run."""
+    """Result of the selection.
+
+    Attributes:
+        kept: Indexes of the runs that are kept.
+        dropped: The reason for each run that is dropped, by index.
+        would_drop_of_test: Runs of the test part that the filters would drop.
+        fences: Fences of the lengths of the training runs.
+        raw_sizes: Bytes of each run.
+        clean_sizes: Characters of each cleaned run.
+    """
 
     kept: list[int]
     dropped: dict[int, str]
@@ -76,9 +95,9 @@ class Selection:
 
 
 def clean(data: bytes, redactor: Redactor | None = None) -> str:
-    """A log as the published networks read it: masked as serving masks, without numbers, very long words and lines.
+    r"""A log as the published networks read it: masked as in serving, without numbers, very long words and lines.
 
-    >>> clean(b"13/02/25 00:43:36:616\\tI: CMPI L2 RLC maximum retransmissions reached (UE Id: 0, UL DRB Id: 1)\\r\\n")
+    >>> clean(b"13/02/25 00:43:36:616\tI: CMPI L2 RLC maximum retransmissions reached (UE Id: 0, UL DRB Id: 1)\r\n")
     'I: CMPI L2 RLC maximum retransmissions reached (UE Id: , UL DRB Id: )'
     """
     masked = mask("\n".join(redacted_lines(data, redactor or Redactor())))
@@ -93,9 +112,9 @@ def _cleaned_lines(masked: Iterable[str]) -> Iterator[str]:
 
 
 def block_lengths(cleaned: str) -> list[int]:
-    """Characters of each message block of a cleaned log: an indication or confirmation with the lines that continue it.
+    r"""Characters of each message block of a cleaned log: an indication or confirmation with the lines that continue it.
 
-    >>> block_lengths("WAIT\\nI: CMPI MTE NAS ACTIVE RAT IND:UE Id:\\nN1 MODE ACTIVE\\nC: STRT 0x00 Ok")
+    >>> block_lengths("WAIT\nI: CMPI MTE NAS ACTIVE RAT IND:UE Id:\nN1 MODE ACTIVE\nC: STRT 0x00 Ok")
     [52, 15]
     """
     lengths: list[int] = []
@@ -112,9 +131,13 @@ def block_lengths(cleaned: str) -> list[int]:
 
 
 def select(runs: Sequence[LabelledRun], settings: PreprocessSettings | None = None) -> Selection:
-    """The runs that stay. Raises `CorpusError` where a category has no run, or a label none that stays."""
+    """Selects the runs to train on.
+
+    Raises:
+        CorpusError: A category or the split does not exist, or no run of some label is left.
+    """
     settings = settings or PreprocessSettings()
-    _refuse_unknown(runs, settings)
+    _check_known(runs, settings)
     redactor = Redactor()
     raw = np.array([sum(map(len, run.sources.values())) for run in runs])
     cleaned = np.array([sum(len(clean(data, redactor)) for data in run.sources.values()) for run in runs])
@@ -125,13 +148,15 @@ def select(runs: Sequence[LabelledRun], settings: PreprocessSettings | None = No
     outside = {i: reason for i in chosen if (reason := _outside(int(raw[i]), int(cleaned[i]), fences, settings.limit_bytes))}
     dropped |= {i: reason for i, reason in outside.items() if i not in test}
     kept = [i for i in range(len(runs)) if i not in dropped]
-    lost = {run.label for run in runs} - {runs[i].label for i in kept}
-    if lost:
-        raise CorpusError(f"pre-processing leaves no run of label {min(lost)!r}; select more categories or widen the fences")
+    missing = {run.label for run in runs} - {runs[i].label for i in kept}
+    if missing:
+        raise CorpusError(
+            f"pre-processing leaves no run of label {min(missing)!r}; select more categories or widen the fences"
+        )
     return Selection(kept, dropped, sum(i in test for i in outside), fences, raw, cleaned)
 
 
-def _refuse_unknown(runs: Sequence[LabelledRun], settings: PreprocessSettings) -> None:
+def _check_known(runs: Sequence[LabelledRun], settings: PreprocessSettings) -> None:
     known = {run.category for run in runs} - {""}
     missing = [name for name in settings.categories if name not in known]
     if known and settings.categories != CATEGORIES and missing:
@@ -141,6 +166,7 @@ def _refuse_unknown(runs: Sequence[LabelledRun], settings: PreprocessSettings) -
 
 
 def _outside(raw: int, cleaned: int, fences: Fences, limit: int) -> str:
+    """Why a run is dropped, "" if it is not."""
     if raw > limit:
         return "above the size limit"
     return "outside the fences" if not fences.low <= cleaned <= fences.high else ""
@@ -167,8 +193,8 @@ def _figures(runs: Sequence[LabelledRun], selection: Selection, settings: Prepro
 
 def _quantiles(sizes: NDArray[np.int64]) -> dict[str, int]:
     marks = (0.05, 0.25, 0.5, 0.75, 0.95)
-    found = np.quantile(sizes, marks)
-    return {f"{mark:g}": int(value) for mark, value in zip(marks, found, strict=True)} | {"largest": int(sizes.max())}
+    values = np.quantile(sizes, marks)
+    return {f"{mark:g}": int(value) for mark, value in zip(marks, values, strict=True)} | {"largest": int(sizes.max())}
 
 
 def _draw(selection: Selection, folder: Path) -> None:
@@ -183,6 +209,7 @@ def _draw(selection: Selection, folder: Path) -> None:
         axis.hist(sizes / 1000, bins=60, color="C0")
         axis.set(title=title, xlabel="thousand characters", ylabel="logs")
     figure.tight_layout()
+    # Without the version that matplotlib would write, so that equal figures give equal files.
     figure.savefig(folder / "lengths.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
     figure, axis = plt.subplots(figsize=(7, 2.2))
@@ -195,7 +222,7 @@ def _draw(selection: Selection, folder: Path) -> None:
     plt.close(figure)
 
 
-def _told(figures: Mapping[str, Any]) -> str:
+def _report(figures: Mapping[str, Any]) -> str:
     rows = [
         f"{label}: " + ", ".join(f"{count} {name}" for name, count in row.items()) for label, row in figures["table"].items()
     ]
@@ -210,25 +237,35 @@ def _told(figures: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.paper.preprocess", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--logs", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--category", action="append", help="default: all seven of the paper", metavar="NAME")
-    parser.add_argument("--split", default="", help="a settled split; runs of its test part are always kept")
-    parser.add_argument("--out", type=Path, required=True, help="folder for preprocess.json and the pictures")
+    """Runs the command; returns 0, or 2 for an error that the user can mend."""
+    parser = command_parser("training.paper.preprocess", __doc__)
+    add_logs(parser)
+    parser.add_argument(
+        "--category",
+        action="append",
+        metavar="NAME",
+        help="category to keep; repeat for several (default: the paper's seven)",
+    )
+    parser.add_argument(
+        "--split", default="", metavar="NAME", help="predefined split; runs of its test part are always kept"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for preprocess.json and the pictures"
+    )
     arguments = parser.parse_args(argv)
     settings = PreprocessSettings(tuple(arguments.category or CATEGORIES), arguments.split)
     try:
         runs = read_folder(arguments.logs, arguments.labels)
         selection = select(runs, settings)
-    except CorpusError as error:
+        require("matplotlib")
+    except (CorpusError, MissingPackageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     figures = _figures(runs, selection, settings)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "preprocess.json").write_text(json.dumps(figures, indent=1) + "\n")
     _draw(selection, arguments.out)
-    print(_told(figures))
+    print(_report(figures))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Figures of finished trainings in, training/RESULTS.md and its pictures out."""
+"""Makes training/RESULTS.md and its pictures from the figures that finished trainings left in training/results/."""

@@ -1,9 +1,7 @@
-"""`python -m training.report`."""
-
-import sys
+"""Runs `python -m training.report`; see `training/report/page.py`."""
 
 from training.report.page import main
 
 __all__: list[str] = []
 
-sys.exit(main())
+raise SystemExit(main())

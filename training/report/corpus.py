@@ -1,4 +1,4 @@
-"""Figures of the TM500-style corpus in, their part of RESULTS.md out; parts whose figures are not there are left out."""
+"""The part of RESULTS.md on the TM500-style corpus. Sections whose figures do not exist are left out."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 from training.evaluate import mean_and_spread
 from training.report.markdown import spread, table
-from training.report.trials import read_trials
+from training.trials import read_trials
 
-__all__ = ["corpus_parts", "read_of"]
+__all__ = ["characters_read", "corpus_parts"]
 
 Row = Mapping[str, Any]
 MODELS = {
@@ -21,28 +21,30 @@ MODELS = {
 
 HEAD = """## TM500-style corpus
 
-**Invented runs**: no line was written by a TM500 ([training/README.md](README.md#the-tm500-style-corpus)). Whoever wrote the
-generator also wrote the stage that follows procedures, so its scores are optimistic for real logs; they say how models
-compare. `easy` is a random split; the runs of the `hard` test part fail of causes, in scripts, that no training run had.
-Both test parts have 978 runs; mean ± standard deviation of the seeds of the training."""
+**The runs are invented**: no line was written by a TM500 ([training/README.md](README.md#the-tm500-style-corpus)). The
+generator and the stage that follows procedures were written together, so the scores are optimistic for real logs; they show
+how models compare. `easy` is a random split. The runs of the `hard` test part fail from causes, in scripts, that no training
+run has. Both test parts have 978 runs. Figures are the mean ± standard deviation over the seeds of the training."""
 LABELS = """### By label
 
-Of the served bundle's kind, first seed."""
+Served pool, first seed."""
 CALIBRATION = """### Calibration and abstention"""
 PAPER = """### The published networks
 
-The residual CNN of Ihalage et al. and its variants, trained on a CPU for at most as many epochs as the row says (the paper:
-200 on a GPU), patience 30. *context* is how many characters of a log's end are read, *distinct* that each line of it was
-read once. Where a row has one seed, differences below .07 say little."""
+The residual CNN of Ihalage et al. and its variants, trained on a CPU for at most the number of epochs in the row (in the
+paper: 200, on a GPU), with patience 30. *Context* is the number of characters that are read from the end of a log; with
+*distinct* each line of the log was read once. Between rows of a single seed, differences below .07 mean little."""
 DOCUMENTS = """### Document embeddings
 
-One embedding a log, the mean over overlapping windows, and classifiers on top (Ihalage et al., Fig. 8)."""
+One embedding for each log, the mean over overlapping windows, with classifiers on top (Ihalage et al., Fig. 8)."""
 EACH = """### All models by label
 
-F1, and in brackets precision and recall. Micro-F1 is the accuracy: each run has one label. Of networks the first seed."""
+F1, and in brackets precision and recall. Micro-F1 is the accuracy, since each run has one label. Networks are shown with
+their first seed."""
 
 
 def corpus_parts(results: Path, card: Path) -> list[str]:
+    """All sections, from the figures in the folder `results` and the card of the bundle; none if there is no card."""
     if not card.is_file():
         return []
     scores: Row = json.loads(card.read_text())["scores"]
@@ -65,15 +67,15 @@ def corpus_parts(results: Path, card: Path) -> list[str]:
                 *baselines,
                 *networks,
                 *({**row, "model": f"{row['encoder']}, {row['model']}"} for row in documents),
-                *({**row, "model": f"{_published_name(row)}, {read_of(row)}"} for row in trials if row["seed"] == 0),
+                *({**row, "model": f"{_published_name(row)}, {characters_read(row)}"} for row in trials if row["seed"] == 0),
             ]
         ),
     ]
-    if found := _read(results / "reliability.json"):
-        parts += [CALIBRATION, _reliability(found), "![Reliability diagram](results/reliability.png)", _missed(found)]
-        parts += [_environment(found["environment"])]
-    if found := _read(results / "preprocess.json"):
-        parts += [_preprocessed(found), "![Lengths before and after cleaning](results/lengths.png)"]
+    if figures := _read(results / "reliability.json"):
+        parts += [CALIBRATION, _reliability(figures), "![Reliability diagram](results/reliability.png)", _missed(figures)]
+        parts += [_environment(figures["environment"])]
+    if figures := _read(results / "preprocess.json"):
+        parts += [_preprocessed(figures), "![Lengths before and after cleaning](results/lengths.png)"]
         parts += ["![Box plot of cleaned lengths](results/boxplot.png)"]
     if trials:
         parts += [PAPER, _trials(trials)]
@@ -92,8 +94,8 @@ def _read(path: Path) -> Any:
 def _models(scores: Row, baselines: Sequence[Row]) -> Iterable[Sequence[str]]:
     for split, of_split in scores.items():
         first = of_split["first_seed"]
-        rest = (f"{first['accuracy']:.4f}", f"{first['expected_calibration_error']:.4f}")
-        yield (f"`{split}`", MODELS["served"], "magnitude", spread(of_split["macro_f1"]), *rest)
+        of_first = (f"{first['accuracy']:.4f}", f"{first['expected_calibration_error']:.4f}")
+        yield (f"`{split}`", MODELS["served"], "magnitude", spread(of_split["macro_f1"]), *of_first)
         for name, words in MODELS.items():
             if f"{name}_alone_macro_f1" in of_split:
                 yield (f"`{split}`", words, "magnitude", spread(of_split[f"{name}_alone_macro_f1"]), "", "")
@@ -108,37 +110,38 @@ def _by_label(scores: Row) -> str:
         for split, of_split in scores.items()
         for label, one in of_split["first_seed"]["per_label"].items()
     ]
-    return table(("split", "label", "found", "precision", "recall", "F1"), rows)
+    return table(("split", "label", "recognised", "precision", "recall", "F1"), rows)
 
 
-def _reliability(found: Row) -> str:
-    rest = found["error_rate_of_the_rest"]
+def _reliability(figures: Row) -> str:
+    wrong = figures["error_rate_of_decided"]
     return (
-        f"Test part of `{found['split']}`, bundle {found['bundle']}: expected calibration error "
-        f"{found['expected_calibration_error']:.4f}. Verdicts below a confidence of {found['review_below_confidence']:g}, "
-        f"and doubtful input, are marked for review: {found['needs_review_share']:.1%} of the runs. Of the others "
-        f"{'none' if rest is None else f'{rest:.2%}'} are wrong (the limit was set for 1 % on training runs)."
+        f"Test part of `{figures['split']}`, bundle {figures['bundle']}: expected calibration error "
+        f"{figures['expected_calibration_error']:.4f}. Verdicts with a confidence below "
+        f"{figures['review_below_confidence']:g}, and those on doubtful input, are marked for review: "
+        f"{figures['needs_review_share']:.1%} of the runs. Of the other verdicts "
+        f"{'none' if wrong is None else f'{wrong:.2%}'} are wrong (the limit was set for 1 % on training runs)."
     )
 
 
-def _missed(found: Row) -> str:
-    rows = [(f"`{cause}`", said, f"{count} of {of}") for cause, said, count, of in found["missed_causes"][:15]]
-    return "Causes that are missed most:\n\n" + table(("cause", "said", "runs"), rows)
+def _missed(figures: Row) -> str:
+    rows = [(f"`{cause}`", label, f"{count} of {of}") for cause, label, count, of in figures["missed_causes"][:15]]
+    return "Causes that are missed most often:\n\n" + table(("cause", "predicted", "runs"), rows)
 
 
-def _preprocessed(found: Row) -> str:
-    low, high = found["fences"]["low"], found["fences"]["high"]
+def _preprocessed(figures: Row) -> str:
+    low, high = figures["fences"]["low"], figures["fences"]["high"]
     return f"""### Pre-processing
 
-Of {sum(row["runs"] for row in found["table"].values())} runs {found["kept"]} are kept: Tukey's fences lie at {low:,.0f} and
-{high:,.0f} characters of cleaned text, {found["cleaned_below_50000"]:.1%} of the logs are below 50,000 (the paper says
-nearly 95 %).
-The served bundle is trained on all runs."""
+Of {sum(row["runs"] for row in figures["table"].values())} runs {figures["kept"]} are kept. Tukey's fences are at
+{low:,.0f} and {high:,.0f} characters of cleaned text; {figures["cleaned_below_50000"]:.1%} of the logs are below 50,000 (the
+paper says nearly 95 %). The served bundle is trained on all runs."""
 
 
 def _each_label(rows: Sequence[Row]) -> str:
+    """One row for each model, with a column for each label."""
     labels = sorted(rows[0]["per_label"]) if rows else []
-    told = [
+    cells = [
         (
             f"`{row['split']}`",
             row["model"] + (f", {row['numbers']}" if row.get("numbers") else ""),
@@ -148,23 +151,24 @@ def _each_label(rows: Sequence[Row]) -> str:
         )
         for row in sorted(rows, key=lambda row: str(row["split"]))
     ]
-    return table(("split", "model", "micro-F1", "macro-F1", *labels), told)
+    return table(("split", "model", "micro-F1", "macro-F1", *labels), cells)
 
 
 def _label_cell(figures: Row) -> str:
     return f"{figures['f1']:.3f} ({figures['precision']:.2f}, {figures['recall']:.2f})"
 
 
-def _environment(found: Row) -> str:
-    """Of the runs that failed by the test bed, as the bundle's rules tell it."""
+def _environment(figures: Row) -> str:
+    """How well the rules of the bundle recognise failures of the test environment."""
     return (
-        f"Of the test runs {found['runs']} failed by the test bed (licence, data server, set-up, crash of the tester). The "
-        f"rules of the bundle say `cause: environment` of {found['told']} runs, and are right with {found['right']} of them."
+        f"{figures['runs']} of the test runs failed because of the test environment (licence, data server, set-up, crash of "
+        f"the tester). The rules of the bundle give {figures['predicted']} runs `cause: environment`, {figures['right']} of "
+        "them rightly."
     )
 
 
 def _documents(rows: Sequence[Row]) -> str:
-    told = [
+    cells = [
         (
             f"`{row['split']}`",
             f"{row['encoder']}, {row['model']}",
@@ -175,22 +179,22 @@ def _documents(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return table(("split", "model", "tokens of a window", "runs", "macro-F1", "accuracy"), told)
+    return table(("split", "model", "tokens in a window", "runs", "macro-F1", "accuracy"), cells)
 
 
-def read_of(trial: Row) -> str:
-    """Which characters of a log the network reads."""
+def characters_read(trial: Row) -> str:
+    """Which characters of a log the network of a trial reads, for a table."""
     return f"{trial['context']:,}" + (", distinct" if trial["distinct"] else "")
 
 
 def _published_name(trial: Row) -> str:
-    """The row's name without the context, which has a column of its own."""
+    """Name of the network without its context, which has a column of its own."""
     name = trial["name"]
     return "CNN" if name.startswith("CNN, context") else name
 
 
 def _trials(trials: Sequence[Row]) -> str:
-    """Seeds of one setting in one row."""
+    """One row for all seeds of one setting."""
     settings = ("split", "name", "context", "distinct", "epochs_at_most", "learning_rate")
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for trial in sorted(trials, key=lambda t: (t["split"], not t["distinct"], _published_name(t), t["context"])):
@@ -199,7 +203,7 @@ def _trials(trials: Sequence[Row]) -> str:
         (
             f"`{split}`",
             _published_name(some[0]),
-            read_of(some[0]),
+            characters_read(some[0]),
             f"{some[0]['parameters']:,}",
             f"{epochs} at {rate:g}",
             str(len(some)),

@@ -1,26 +1,23 @@
-"""Figures of finished trainings in, training/RESULTS.md with its pictures out. Nothing is trained here.
+"""Writes training/RESULTS.md and its pictures from the figures of finished trainings. Nothing is trained.
 
     python -m training.report      # or: make results
 
-Reads what the other scripts left in training/results/.
+Reads what the other commands left in training/results/ and the cards of the shipped bundles.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-
+from training.arguments import command_parser
 from training.evaluate import mean_and_spread
-from training.report.corpus import corpus_parts, read_of
+from training.packages import MissingPackageError, require
+from training.report.corpus import corpus_parts
 from training.report.markdown import spread, table
-from training.report.trials import read_trials
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from training.trials import read_trials
 
 __all__ = ["main"]
 
@@ -31,79 +28,103 @@ MODELS = {
     "charcnn": "char-CNN alone",
 }
 Row = Mapping[str, Any]
-# By title: labels, and counts of shape (true, said).
-Matrices = Mapping[str, tuple[Sequence[str], Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.report", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--figures", type=Path, default=FOLDER / "results" / "oai5g.json")
-    parser.add_argument("--card", type=Path, default=FOLDER.parent / "models" / "oai5g" / "card.json")
-    parser.add_argument("--corpus-card", type=Path, default=FOLDER.parent / "models" / "tm500" / "card.json")
-    parser.add_argument("--networks", type=Path, default=FOLDER / "results" / "networks.jsonl")
-    parser.add_argument("--order", type=Path, default=FOLDER / "results" / "order.md")
-    parser.add_argument("--out", type=Path, default=FOLDER / "RESULTS.md")
-    arguments = parser.parse_args(argv)
+    """Runs the command; returns 0, or 2 for an error that the user can mend."""
+    arguments = _arguments(argv)
+    try:
+        require("matplotlib")
+    except MissingPackageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     splits: list[Row] = json.loads(arguments.figures.read_text())
     card: Row = json.loads(arguments.card.read_text())
     trials = read_trials(arguments.networks)
-    pictures = arguments.out.parent / "results"
-    pictures.mkdir(exist_ok=True)
-    _draw_curves(splits[0], pictures / "curves.png")
-    _draw_confusion(_served_confusion(splits), pictures / "confusion.png")
-    _draw_trials(trials, pictures / "networks.png")
+    figures = arguments.figures.parent
+    _draw(splits, trials, figures, arguments.out.parent / "results")
     page = _page(splits, card, trials, arguments.order.read_text())
-    corpus = corpus_parts(arguments.figures.parent, arguments.corpus_card)
-    of_corpus = arguments.figures.parent / "tm500.json"
-    if of_corpus.is_file():
-        _draw_confusion(_served_confusion(json.loads(of_corpus.read_text())), pictures / "tm500.png")
-    if published := read_trials(arguments.figures.parent / "paper.jsonl"):
-        _draw_published(published, pictures / "paper.png")
-        _draw_confusion(_published_confusion(published), pictures / "paper_confusion.png")
-        _draw_contexts(published, pictures / "contexts.png")
-    stops = [json.loads(path.read_text()) for path in sorted(arguments.figures.parent.glob("early_stop_*.json"))]
+    corpus = corpus_parts(figures, arguments.corpus_card)
+    stops = [json.loads(path.read_text()) for path in sorted(figures.glob("early_stop_*.json"))]
     early = [EARLY_STOP, _early_stop_table(stops)] if stops else []
     arguments.out.write_text("\n\n".join([page.rstrip(), *corpus, *early]) + "\n")
     return 0
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser("training.report", __doc__)
+    results, models = FOLDER / "results", FOLDER.parent / "models"
+    options = (
+        ("--figures", results / "oai5g.json", "figures of `python -m training.train`, in the folder of all other figures"),
+        ("--card", models / "oai5g" / "card.json", "card of the bundle for the OpenAirInterface runs"),
+        ("--corpus-card", models / "tm500" / "card.json", "card of the bundle for the TM500-style corpus"),
+        ("--networks", results / "networks.jsonl", "trials of `python -m training.experiments.compare_networks`"),
+        ("--order", results / "order.md", "tables of `python -m training.experiments.order`"),
+        ("--out", FOLDER / "RESULTS.md", "Markdown file; pictures go to the folder `results` beside it"),
+    )
+    for name, default, text in options:
+        shown = default.relative_to(FOLDER.parent)
+        parser.add_argument(name, type=Path, default=default, metavar="FILE", help=f"{text} (default: {shown})")
+    return parser.parse_args(argv)
+
+
+def _draw(splits: Sequence[Row], trials: Sequence[Row], figures: Path, folder: Path) -> None:
+    """Draws all pictures whose figures exist."""
+    from training.report import pictures  # matplotlib
+
+    folder.mkdir(exist_ok=True)
+    pictures.draw_curves(splits[0], folder / "curves.png")
+    pictures.draw_confusion(pictures.served_confusion(splits), folder / "confusion.png")
+    pictures.draw_trials(trials, folder / "networks.png")
+    of_corpus = figures / "tm500.json"
+    if of_corpus.is_file():
+        pictures.draw_confusion(pictures.served_confusion(json.loads(of_corpus.read_text())), folder / "tm500.png")
+    if published := read_trials(figures / "paper.jsonl"):
+        pictures.draw_published(published, folder / "paper.png")
+        pictures.draw_confusion(pictures.published_confusion(published), folder / "paper_confusion.png")
+        pictures.draw_contexts(published, folder / "contexts.png")
+
+
 HEAD = """# Results
 
-Written by `python -m training.report` from what the trainings left in [results/](results); scores are those of held-out
-runs through the serving pipeline. [LOG.md](LOG.md) tells what was tried on the way."""
+Written by `python -m training.report` from the figures in [results/](results). All scores are of held-out runs that went
+through the serving pipeline. [LOG.md](LOG.md) is the log of the experiments behind them."""
 CLASSIFIERS = """## Classifiers
 
-Macro-F1 over labels with at least 20 held-out runs, mean ± standard deviation of the folds; the difference to the pool on
-the same runs with its 95 % interval (paired bootstrap over groups of near copies)."""
+Macro-F1 over labels with at least 20 held-out runs: mean ± standard deviation over the folds. The last column is the
+difference to the pool on the same runs with its 95 % interval (paired bootstrap over groups of near-duplicates)."""
 DETECTORS = """## Detectors
 
-Pass or fail by the anomaly score alone; false alarms among passing runs, those of all folds together and (of each fold). The
-threshold is set for a rate of 2 %; the last column is the 95 % interval that the detector states for that rate."""
-ORDER = """### What the network adds
+Pass or fail by the anomaly score alone. False alarms are passing runs that are called anomalous: those of all folds
+together, and in brackets those of each fold. The threshold is set for a target rate of 2 %; the last column is the 95 %
+interval of the rate that the detector of the first fold measured by cross-fitting on its training runs."""
+ORDER = """### What the next-key network adds
 
-Held-out passing runs of one split (seed 1; settings were chosen in view of seed 0), changed in nothing but the order of
-their lines: the share that each detector calls anomalous, and the share with any key or end outside the K likeliest."""
-NETWORKS = """## Which network
+Held-out passing runs of one split (seed 1; the settings were chosen with seed 0 in view) are changed only in the order of
+their lines. The table shows the share that each detector calls anomalous, and the share with any surprise: a key or an end
+that is not among the K likeliest."""
+NETWORKS = """## Comparison of networks
 
-Each trial is one training; a split's held-out runs are the same for all of them. Chosen by the validation column. Held out
-by `injected_key` is the fold on which all models are worst (see LOG.md)."""
-CURVES = """## Curves of the bundle
+Each trial is one training; the held-out runs of a split are the same for all trials. Settings were chosen by the validation
+column. Held out by `injected_key` is the fold on which all models are worst (see LOG.md)."""
+CURVES = """## Training curves of the bundle
 
 Training and validation loss by epoch; a dot marks the epoch whose weights are served."""
 EARLY_STOP = """## Early stop
 
-Held-out runs read line by line, the same share of each source at a time: which would have been stopped as surely lost
-([docs/lab.md](../docs/lab.md#early-stop)). *First sign* is the share of a failing run at which the first term comes that no
-passing run has; medians are over all failing runs, none where fewer than half were stopped."""
+Held-out runs are read line by line, all sources of a run at the same pace, and stopped once they are certain to fail
+([docs/lab.md](../docs/lab.md#early-stop)). *First sign* is the share of a failing run after which the first term appears
+that no passing run has. Medians are over all failing runs; there is none if fewer than half were stopped."""
 
 
 def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -> str:
+    """The part of the page on the OpenAirInterface runs."""
     kinds = list(dict.fromkeys(row["kind"] for row in splits))
     losses = card["training"]["out_of_fold_log_loss"]
     parts = [
         HEAD,
-        _who_decides(card),
-        table(("out-of-fold log-loss", "nats a run"), [(name, f"{loss:.4f}") for name, loss in losses.items()]),
+        _shares(card),
+        table(("classifier", "out-of-fold log-loss, nats a run"), [(name, f"{loss:.4f}") for name, loss in losses.items()]),
         CLASSIFIERS,
         _classifier_table(card, kinds),
         _picture("confusion", "Confusion matrices of the served pool, runs of all folds together"),
@@ -120,17 +141,17 @@ def _page(splits: Sequence[Row], card: Row, trials: Sequence[Row], order: str) -
     return "\n\n".join(parts) + "\n"
 
 
-def _who_decides(card: Row) -> str:
+def _shares(card: Row) -> str:
     training = card["training"]
     precision = training["charcnn_precision"]
     shares = ", ".join(f"{name} {share:g}" for name, share in card["classifiers"].items())
-    apart = f"{precision['median_difference']:g} apart in the median, {precision['largest_difference']:g} at most"
-    return f"""## Who decides
+    apart = f"{precision['median_difference']:g} in the median and by {precision['largest_difference']:g} at most"
+    return f"""## Shares of the classifiers
 
-Bundle `{card["name"]}` {card["version"]}, trained on {training["runs"]} runs ({training["split"]}). Shares in the label
-scores, chosen by log-loss on runs that the models of each fold had not seen: {shares}; temperature
-{card["temperature"]:g}. The char-CNN's line part is served in {precision["served"]}: the same label on
-{precision["same_labels"]:.1%} of its validation runs as in fp32, scores {apart}."""
+Bundle `{card["name"]}` {card["version"]}, trained on {training["runs"]} runs ({training["split"]}). The shares in the label
+scores were chosen by log-loss on runs that the models of each fold had not seen: {shares}; temperature
+{card["temperature"]:g}. The line part of the char-CNN is served in {precision["served"]}: it predicts the same label as fp32
+on {precision["same_labels"]:.1%} of its validation runs, and scores differ by {apart}."""
 
 
 def _picture(name: str, title: str) -> str:
@@ -147,7 +168,7 @@ def _classifier_table(card: Row, kinds: Iterable[str]) -> str:
             interval = f"{less['difference']:+.4f} ({less['low']:+.4f} to {less['high']:+.4f})"
             rows.append((f"`{kind}`", MODELS[model], spread(scores[f"{model}_alone_macro_f1"]), interval))
         rows.append((f"`{kind}`", "keyword rule", spread(scores["keyword_rule_macro_f1"]), ""))
-    return table(("split", "model", "macro-F1", "pool less this"), rows)
+    return table(("split", "model", "macro-F1", "pool less this model"), rows)
 
 
 def _detector_table(card: Row, splits: Sequence[Row]) -> str:
@@ -155,7 +176,6 @@ def _detector_table(card: Row, splits: Sequence[Row]) -> str:
     for kind in dict.fromkeys(row["kind"] for row in splits):
         scores, tables = card["scores"][kind], [row["tables"] for row in splits if row["kind"] == kind]
         served = spread(scores["anomaly_auroc"]), _false_alarms([table["served"] for table in tables])
-        # Of the first fold; the others differ in the last digit.
         interval = scores["false_alarms_in_interval"][0].partition("within ")[2]
         if "next_key" in scores["detectors"]:
             rows.append((f"`{kind}`", "**served: plain and LogGPT**", *served, interval))
@@ -166,7 +186,7 @@ def _detector_table(card: Row, splits: Sequence[Row]) -> str:
 
 
 def _false_alarms(tables: Sequence[Row]) -> str:
-    """Of all folds together, and of each."""
+    """False alarms of all folds together, their rate, and those of each fold."""
     counts = [tuple(map(int, table["false_alarms"].split(" passing")[0].split(" of "))) for table in tables]
     alarms, runs = sum(count for count, _ in counts), sum(count for _, count in counts)
     each = ", ".join(str(count) for count, _ in counts)
@@ -174,23 +194,23 @@ def _false_alarms(tables: Sequence[Row]) -> str:
 
 
 def _trial_table(trials: Sequence[Row]) -> str:
+    """One row for all seeds of a network on a split."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for trial in trials:
         groups.setdefault((trial["name"], trial["kind"], trial["split"]), []).append(trial)
-    rows = []
-    for (name, kind, split), some in groups.items():
-        rows.append(
-            (
-                name,
-                f"`{kind}`, fold {split}",
-                f"{some[0]['parameters']:,}",
-                str(len(some)),
-                spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
-                spread(mean_and_spread([trial["macro_f1"] for trial in some])),
-                ", ".join(count for trial in some for count in trial["rare"].values()),
-            )
+    rows = [
+        (
+            name,
+            f"`{kind}`, fold {split}",
+            f"{some[0]['parameters']:,}",
+            str(len(some)),
+            spread(mean_and_spread([trial["validation_macro_f1"] for trial in some])),
+            spread(mean_and_spread([trial["macro_f1"] for trial in some])),
+            ", ".join(count for trial in some for count in trial["rare"].values()),
         )
-    head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 found")
+        for (name, kind, split), some in groups.items()
+    ]
+    head = ("network", "held out", "parameters", "seeds", "validation", "held-out macro-F1", "L2 recognised")
     return table(head, rows)
 
 
@@ -208,122 +228,6 @@ def _early_stop_table(stops: Sequence[Row]) -> str:
     ]
     head = ("bundle", "passing runs stopped", "failing runs stopped", "after, median", "first sign", "lines not run")
     return table(head, rows)
-
-
-def _draw_curves(split: Row, path: Path) -> None:
-    curves = {name: curve for name, curve in split["curves"].items() if "fold" not in name}
-    figure, axes = plt.subplots(1, len(curves), figsize=(9, 3.2), squeeze=False)
-    for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
-        numbers = range(1, len(curve["epochs"]) + 1)
-        validation = [epoch["validation"]["loss"] for epoch in curve["epochs"]]
-        axis.plot(numbers, [epoch["training_loss"] for epoch in curve["epochs"]], label="training")
-        axis.plot(numbers, validation, label="validation")
-        axis.plot(curve["best"] + 1, validation[curve["best"]], "o", color="black", markersize=4)
-        axis.set(title={"charcnn": "char-CNN", "next_key": "LogGPT"}[name], xlabel="epoch", ylabel="loss", yscale="log")
-        axis.legend(frameon=False)
-    _save(figure, path)
-
-
-def _served_confusion(splits: Sequence[Row]) -> Matrices:
-    """By kind of split, counts of all folds together."""
-    rows: dict[str, list[Row]] = {}
-    for row in splits:
-        rows.setdefault(row["kind"], []).append(row)
-    return {
-        kind: (some[0]["labels"], np.sum([row["confusion"]["served"] for row in some], axis=0))
-        for kind, some in rows.items()
-    }
-
-
-def _published_confusion(trials: Sequence[Row]) -> Matrices:
-    """Of the two networks of the published table, their first seeds."""
-    return {
-        f"{trial['name']}, {trial['split']}\n{read_of(trial)}, {trial['epochs_at_most']} epochs": (
-            trial["labels"],
-            np.array(trial["confusion"]),
-        )
-        for trial in trials
-        if trial["name"] in ("CNN", "BiLSTM + CNN") and trial["seed"] == 0
-    }
-
-
-def _draw_confusion(matrices: Matrices, path: Path) -> None:
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 4.2), squeeze=False)
-    for axis, (title, (labels, counts)) in zip(axes[0], matrices.items(), strict=True):
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                shade = "white" if shares[row, column] > 0.5 else "black"
-                axis.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-        axis.set(title=title, xlabel="said", ylabel="true")
-        axis.set_xticks(range(len(labels)), labels, fontsize=8)
-        axis.set_yticks(range(len(labels)), labels, fontsize=8)
-    _save(figure, path)
-
-
-def _draw_trials(trials: Sequence[Row], path: Path) -> None:
-    figure, axis = plt.subplots(figsize=(8, 3.6))
-    colours: dict[str, str] = {}
-    for trial in trials:
-        if trial["kind"] != "template_hash":
-            continue
-        first = trial["name"] not in colours
-        colour = colours.setdefault(trial["name"], f"C{len(colours)}")
-        values = [epoch["validation"]["macro_f1"] for epoch in trial["epochs"]]
-        axis.plot(range(1, len(values) + 1), values, color=colour, label=trial["name"] if first else None, alpha=0.8)
-    axis.set(xlabel="epoch", ylabel="validation macro-F1", ylim=(0.5, 1.005))
-    axis.legend(frameon=False, fontsize=8)
-    _save(figure, path)
-
-
-def _lines_read(trial: Row) -> str:
-    return "each line once" if trial["distinct"] else "whole logs"
-
-
-def _draw_published(trials: Sequence[Row], path: Path) -> None:
-    """Validation loss by epoch, a panel for each way to train; seeds of one network in one colour."""
-    panels: dict[str, dict[str, list[Row]]] = {}
-    for trial in trials:
-        if not trial["name"].startswith("CNN, context"):
-            title = (
-                f"{trial['split']}, {_lines_read(trial)}, ≤ {trial['epochs_at_most']} epochs at {trial['learning_rate']:g}"
-            )
-            name = trial["name"] + ("" if trial["context"] == 50_000 else f", context {trial['context']}")
-            panels.setdefault(title, {}).setdefault(name, []).append(trial)
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.4), squeeze=False, sharey=True)
-    for axis, (title, networks) in zip(axes[0], panels.items(), strict=True):
-        for number, (name, some) in enumerate(networks.items()):
-            for seed, trial in enumerate(some):
-                values = [epoch["validation"]["loss"] for epoch in trial["epochs"]]
-                label = name if seed == 0 else None
-                axis.plot(range(1, len(values) + 1), values, color=f"C{number}", label=label, alpha=0.8)
-        axis.set(title=title, xlabel="epoch", ylabel="validation loss (weighted)")
-        axis.title.set_fontsize(10)
-        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
-    _save(figure, path)
-
-
-def _draw_contexts(trials: Sequence[Row], path: Path) -> None:
-    """What more of the log is worth to one network, as Ihalage et al., Fig. 6."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.6))
-    lines: dict[str, list[tuple[int, float]]] = {}
-    for trial in trials:
-        if trial["seed"] == 0 and trial["split"] == "hard" and trial["embedded"] and not trial["network"]:
-            name = f"{_lines_read(trial)}, {trial['epochs_at_most']} epochs"
-            lines.setdefault(name, []).append((trial["context"], trial["macro_f1"]))
-    for name, points in lines.items():
-        axis.plot(*zip(*sorted(points), strict=True), "o-", label=name)
-    axis.set(xlabel="characters of a log's end that are read", ylabel="macro-F1, hard", xscale="log")
-    axis.legend(frameon=False)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    # Without the date and version that matplotlib would write, so that equal figures give equal files.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
 
 
 if __name__ == "__main__":

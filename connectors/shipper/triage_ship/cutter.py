@@ -1,24 +1,24 @@
-"""Bytes of one source in; chunks of whole lines out, by size and time."""
+"""Bytes of one source go in, in any portions; chunks of whole lines come out, by size and by time."""
 
 __all__ = ["Cutter"]
 
 
 class Cutter:
-    """A line longer than `chunk_bytes` is cut there; what follows becomes a line of its own."""
+    """Cuts at line ends. A line longer than `chunk_bytes` is cut there, and the worker sees two lines."""
 
     def __init__(self, chunk_bytes: int) -> None:
         self._chunk_bytes = chunk_bytes
         self._held = b""
+        # Arrival of the oldest whole line in `_held`; None if there is no whole line.
         self._since: float | None = None
-        """When the oldest whole line that is held came."""
 
     @property
     def held(self) -> int:
-        """Bytes that were read and not cut yet."""
+        """How many bytes were added and are in no chunk yet."""
         return len(self._held)
 
     def add(self, data: bytes, now: float) -> list[bytes]:
-        """The chunks that are full now."""
+        """Adds bytes that arrived at `now` (seconds, any clock); returns the chunks that are full, often none."""
         data = self._held + data if self._held else data
         chunks, start = [], 0
         while len(data) - start >= self._chunk_bytes:
@@ -33,7 +33,10 @@ class Cutter:
         return chunks
 
     def due(self, now: float, linger_seconds: float) -> bytes:
-        """The whole lines, when they have waited long enough; empty otherwise."""
+        """The whole lines if the oldest arrived `linger_seconds` ago or earlier, otherwise an empty chunk.
+
+        An unfinished line is never due, however long it waits: its end may still arrive.
+        """
         if self._since is None or now - self._since < linger_seconds:
             return b""
         end = self._held.rfind(b"\n") + 1
@@ -41,6 +44,6 @@ class Cutter:
         return chunk
 
     def rest(self) -> bytes:
-        """All that is held: nothing more will come."""
+        """Everything that is held, an unfinished line included. To be called when no more bytes will arrive."""
         chunk, self._held, self._since = self._held, b"", None
         return chunk

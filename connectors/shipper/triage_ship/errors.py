@@ -1,7 +1,7 @@
-"""What ends the shipper, with what to do."""
+"""The error that ends the shipper. Its message says what to do."""
 
 __all__ = ["ShipError"]
 
 
 class ShipError(Exception):
-    """A wrong setting, or a fault that waiting does not mend."""
+    """A wrong option, or a failure that waiting does not repair."""

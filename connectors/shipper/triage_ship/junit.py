@@ -1,4 +1,4 @@
-"""The harness's own result out of a JUnit XML file."""
+"""A JUnit XML file goes in; the result that the test harness reported for a test case comes out."""
 
 from pathlib import Path
 from xml.parsers import expat
@@ -7,39 +7,45 @@ from triage_ship.errors import ShipError
 
 __all__ = ["read_status"]
 
-MOST_BYTES = 50 << 20
+MAX_BYTES = 50 << 20
 
 
 def read_status(path: Path, test_case: str | None) -> str:
-    """`pass`, `fail`, `error` or `skipped`: of this test case, else the worst of all.
+    """Returns `pass`, `fail`, `error` or `skipped`: the worst result of the matching test cases.
 
-    A name fits as it stands, or with its class before it. Raises `ShipError` for a file without it.
+    Args:
+        path: The JUnit file.
+        test_case: Name of the test case, with or without its class. If the file has no such case, or this is None, all
+            cases match.
+
+    Raises:
+        ShipError: The file cannot be read, is not XML, contains no test case, declares entities (a way to attack XML
+            parsers that no JUnit file needs) or is larger than 50 MiB.
     """
     cases: list[tuple[str, str, str]] = []
     parser = expat.ParserCreate()
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
+    def start_element(tag: str, attributes: dict[str, str]) -> None:
         if tag == "testcase":
             cases.append((attributes.get("classname", ""), attributes.get("name", ""), "pass"))
         elif tag in ("failure", "error", "skipped") and cases:
             cases[-1] = (*cases[-1][:2], {"failure": "fail"}.get(tag, tag))
 
-    def refuse(*_: object) -> None:
-        raise ShipError(f"{path} declares entities, which no JUnit file needs; it is not read")
+    def reject_entity(*_: object) -> None:
+        raise ShipError(f"{path} declares entities, which JUnit files do not need; remove the DOCTYPE to have it read")
 
-    parser.StartElementHandler = start
-    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = start_element
+    parser.EntityDeclHandler = reject_entity
     try:
-        data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
-        if data is None:
-            raise ShipError(f"{path} is larger than {MOST_BYTES >> 20} MiB; name the file of this run only")
-        parser.Parse(data, True)
+        if path.stat().st_size > MAX_BYTES:
+            raise ShipError(f"{path} is larger than {MAX_BYTES >> 20} MiB; use a file with the results of this run only")
+        parser.Parse(path.read_bytes(), True)
     except OSError as error:
         raise ShipError(f"{path} cannot be read: {error.strerror}") from None
     except expat.ExpatError as error:
         raise ShipError(f"{path} is not XML: {error}") from None
-    fitting = [status for group, name, status in cases if test_case in (name, f"{group}.{name}", f"{group}::{name}")]
-    found = fitting or [status for _, _, status in cases]
-    if not found:
+    matching = [status for group, name, status in cases if test_case in (name, f"{group}.{name}", f"{group}::{name}")]
+    statuses = matching or [status for _, _, status in cases]
+    if not statuses:
         raise ShipError(f"{path} has no test case")
-    return next(status for status in ("error", "fail", "pass", "skipped") if status in found)
+    return next(status for status in ("error", "fail", "pass", "skipped") if status in statuses)

@@ -1,4 +1,4 @@
-"""The loop: read, keep on disk, send, forget what the broker has."""
+"""The loop of the shipper: chunks from a source are stored in the spool, sent, and forgotten when the broker has them."""
 
 import contextlib
 import time
@@ -6,33 +6,51 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from triage_ship.files import Chunk
-from triage_ship.sender import Away, Sender, TooLarge
-from triage_ship.spool import Spool
+from triage_ship.sender import Sender, TooLarge, Unavailable
+from triage_ship.spool import Record, Spool
 
 __all__ = ["Shipper", "Source"]
 
 PAUSE_SECONDS = 0.05
 SCAN_SECONDS = 1.0
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
-# Files that are gone are remembered for a while: a rotation may show them again.
-MOST_POSITIONS = 10_000
+# How long to wait after a failed attempt to send; doubled with each one.
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15.0
+# Positions of deleted files are kept for a while: a rotated file may come back under another name. The oldest go first.
+MAX_POSITIONS = 10_000
 
 
 class Source(Protocol):
-    """Something that is read."""
+    """Something that is read: files, standard input, a console, or the tests of a pytest session."""
 
     @property
-    def idle(self) -> bool:
-        """It has come to its end."""
+    def finished(self) -> bool:
+        """Whether everything was read and nothing more will come."""
 
-    def scan(self, now: float) -> None: ...
-    def read(self, now: float) -> Iterable[Chunk]: ...
-    def read_again(self, file: dict[str, Any] | None, length: int, checksum: int) -> bytes | None: ...
-    def close(self) -> None: ...
+    def scan(self, now: float) -> None:
+        """Looks for new files; called about once a second. `now` is monotonic time in seconds, here and below."""
+
+    def read(self, now: float) -> Iterable[Chunk]:
+        """Yields what is new, without waiting for more. Each chunk is stored before the next one is asked for."""
+
+    def read_again(self, file: dict[str, Any] | None, length: int, checksum: int) -> bytes | None:
+        """The text before the position `file`, if it still exists and has this length and CRC-32; otherwise None."""
+
+    def close(self) -> None:
+        """Closes all files and connections."""
 
 
 class Shipper:
-    """`open_source` gets the positions of files, which this keeps with the chunks."""
+    """Connects a source, a spool and a sender; all of it runs in the thread that calls `run`.
+
+    Args:
+        spool: Stores the chunks. It is recovered here.
+        sender: Sends the records of the spool.
+        open_source: Called with the positions of files that the spool remembers, by file identity. The shipper keeps the
+            same dictionary up to date while chunks are stored.
+        spool_bytes: Reading pauses when the spool has this size.
+        on_problem: Called with a message for each problem; an outage is one problem.
+        end_headers: Called with the last chunk of each source; returns headers to add to it.
+    """
 
     def __init__(
         self,
@@ -41,152 +59,205 @@ class Shipper:
         open_source: Callable[[dict[str, Any]], Source],
         *,
         spool_bytes: int,
-        on_trouble: Callable[[str], None],
+        on_problem: Callable[[str], None],
         end_headers: Callable[[Chunk], dict[str, str]] = lambda chunk: {},
     ) -> None:
         self._spool = spool
         self._sender = sender
         self._spool_bytes = spool_bytes
-        self._on_trouble = on_trouble
+        self._on_problem = on_problem
         self._end_headers = end_headers
         self._positions: dict[str, Any] = {}
-        self._numbers: dict[str, int] = {}
-        spool.recover(self._apply, self._restore)
+        # Number of the next chunk, by run and source.
+        self._next_numbers: dict[str, int] = {}
+        spool.recover(self._remember, self._restore)
         self._source = open_source(self._positions)
-        self._wait = FIRST_WAIT_SECONDS
-        self._resume = 0.0
-        self._scanned = -SCAN_SECONDS
-        self._away = self._full = False
+        self._scanned_at = -SCAN_SECONDS
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._retry_at = 0.0
+        self._unavailable = self._full = False
 
     def run(self, stopped: Callable[[], bool], finish_seconds: float | None = None) -> bool:
-        """Until stopped, or until the source has come to its end and everything is with the broker.
+        """Runs until `stopped` returns true, or until the source is finished and the broker has everything.
 
-        After a stop, what is on disk stays there; after the end, `finish_seconds` at most are waited for the broker. False
-        when something is left.
+        Args:
+            stopped: Asked after each turn. After a stop, what the broker does not have stays in the spool.
+            finish_seconds: How long to wait for the broker once the source is finished; None waits without limit.
+
+        Returns:
+            Whether the broker has everything.
         """
-        ended: float | None = None
+        finished_at: float | None = None
         while not stopped():
             moved = self.step()
-            if self._source.idle and not moved and not self._due(time.monotonic()):
+            # Only right after a scan is it certain that no new file has appeared.
+            if self._source.finished and not moved and not self._scan_due(time.monotonic()):
                 now = time.monotonic()
-                ended = now if ended is None else ended
-                if self._spool.empty or (finish_seconds is not None and now - ended >= finish_seconds):
+                finished_at = now if finished_at is None else finished_at
+                if self._spool.empty or (finish_seconds is not None and now - finished_at >= finish_seconds):
                     break
             if not moved:
                 time.sleep(PAUSE_SECONDS)
         return self._spool.empty
 
     def step(self) -> bool:
-        """One turn; whether anything was read or sent."""
+        """One turn: reads what is new, stores it, and sends. Returns whether anything was read or acknowledged."""
         now = time.monotonic()
         moved = False
-        if self._spool.bytes < self._spool_bytes:
-            if self._due(now):
+        below_limit = self._spool.bytes < self._spool_bytes
+        # Segments are deleted as a whole, and the newest one never. If the limit is below the size of a segment, the spool
+        # stays above it although everything was sent, and without the second condition reading would pause for ever.
+        if below_limit or self._spool.empty:
+            if self._scan_due(now):
                 self._source.scan(now)
-                self._scanned = now
+                self._scanned_at = now
             for chunk in self._source.read(now):
-                self.keep(chunk)
+                self.store(chunk)
                 moved = True
-            self._full = False
+            self._full = self._full and not below_limit
         elif not self._full:
             self._full = True
-            self._on_trouble(f"the spool holds {self._spool.bytes} bytes, as much as it may; reading waits for the broker")
+            self._on_problem(
+                f"the spool has reached its limit ({self._spool.bytes} bytes); reading pauses until Kafka takes lines "
+                "(a larger --spool-mib bridges longer outages)"
+            )
         if moved:
             self._spool.sync()
         return self.send() or moved
 
-    def _due(self, now: float) -> bool:
-        return now - self._scanned >= SCAN_SECONDS
-
-    def keep(self, chunk: Chunk) -> None:
-        """On disk; waits while that is full, and sends meanwhile."""
-        mark = f"{chunk.key}\0{chunk.source}"
-        number = self._numbers.get(mark, 0)
+    def store(self, chunk: Chunk) -> None:
+        """Appends a chunk to the spool. If the disk is full, waits until it has room, and sends meanwhile."""
+        mark = _source_of(chunk.key, chunk.source)
         headers = {**chunk.headers, **(self._end_headers(chunk) if chunk.end else {})}
-        head: dict[str, Any] = {"k": chunk.key, "s": chunk.source, "q": number, "t": int(time.time() * 1000)}
+        head: dict[str, Any] = {
+            "k": chunk.key,
+            "s": chunk.source,
+            "q": self._next_numbers.get(mark, 0),
+            "t": int(time.time() * 1000),
+        }
         head |= {"h": headers} if headers else {}
         head |= {"e": 1} if chunk.end else {}
         head |= {"f": chunk.file} if chunk.file else {}
-        told = False
+        reported = False
         while True:
             try:
                 self._spool.append(head, chunk.text, self._snapshot)
                 break
             except OSError as error:
-                if not told:
-                    self._on_trouble(f"the spool cannot be written: {error.strerror}; reading waits until it can")
-                told = True
+                if not reported:
+                    self._on_problem(
+                        f"the spool cannot be written ({error.strerror}); reading pauses until it can: make room, or "
+                        "check the folder"
+                    )
+                reported = True
+                # Sending goes on: acknowledged segments are deleted, which is what makes room again.
                 if not self.send():
                     time.sleep(1.0)
-        self._apply(head)
+        # After the record is written, not before: a snapshot that `append` takes must not contain the chunk after it.
+        self._remember(head)
 
     def send(self) -> bool:
-        """Gives the sender what it takes, and forgets what the broker has."""
-        if time.monotonic() < self._resume:
+        """Hands records to the sender, and notes what the broker has acknowledged. Returns whether either happened."""
+        if time.monotonic() < self._retry_at:
             return False
-        moved = False
         try:
-            if not self._sender.full:
-                for record in self._spool.unsent():
-                    if record.damaged:
-                        repaired = self._source.read_again(record.head.get("f"), len(record.text), record.checksum)
-                        if repaired is None:
-                            self._on_trouble(
-                                f"a chunk of {record.head['k']} is damaged on disk and cannot be read again; it is lost"
-                            )
-                            self._sender.skip(record)
-                            continue
-                        record = record._replace(text=repaired)
-                    self._sender.send(record)
-                    moved = True
-                    if self._sender.full:
-                        break
-            place = self._sender.acknowledged()
+            moved = self._fill_sender()
+            cursor = self._sender.acknowledged()
         except TooLarge as error:
-            self._on_trouble(f"{error}; smaller ones are sent")
-            self._sender.drop()
-            self._spool.rewind()
+            self._on_problem(f"{error}; smaller messages are sent from now on")
+            self._send_again()
             return True
-        except Away as error:
-            if not self._away:
-                self._on_trouble(f"Kafka is away ({error}); lines wait on disk")
-            self._away = True
-            self._sender.drop()
-            self._spool.rewind()
-            self._resume = time.monotonic() + self._wait
-            self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
+        except Unavailable as error:
+            self._wait_for_broker(error)
             return False
-        if place is not None:
-            self._spool.acknowledge(place)
-            self._wait, moved = FIRST_WAIT_SECONDS, True
-            if self._away:
-                self._away = False
-                self._on_trouble("Kafka is back")
-        return moved
+        if cursor is None:
+            return moved
+        self._spool.acknowledge(cursor)
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        if self._unavailable:
+            self._unavailable = False
+            self._on_problem("Kafka is available again")
+        return True
 
     def close(self) -> None:
+        """Closes the spool, the source and the sender. What is not sent stays in the spool."""
+        # On a full disk the last records may not be synced. They are not acknowledged either, so nothing more can be done.
         with contextlib.suppress(OSError):
             self._spool.close()
         self._source.close()
         self._sender.close()
 
-    def _apply(self, head: dict[str, Any]) -> None:
+    def _scan_due(self, now: float) -> bool:
+        return now - self._scanned_at >= SCAN_SECONDS
+
+    def _fill_sender(self) -> bool:
+        """Hands over unsent records until the sender is full; returns whether there were any."""
+        handed = False
+        if self._sender.full:
+            return False
+        for record in self._spool.unsent():
+            intact = self._repair(record) if record.damaged else record
+            if intact is None:
+                self._sender.skip(record)
+                continue
+            self._sender.send(intact)
+            handed = True
+            if self._sender.full:
+                break
+        return handed
+
+    def _repair(self, record: Record) -> Record | None:
+        """The record with its text as the log file has it; None, and a report, if the file no longer has it."""
+        text = self._source.read_again(record.head.get("f"), len(record.text), record.checksum)
+        if text is None:
+            self._on_problem(
+                f"a chunk of {record.head['k']} is damaged on disk and not in its file any more; its lines are lost, check "
+                "the disk"
+            )
+            return None
+        return record._replace(text=text)
+
+    def _send_again(self) -> None:
+        """Makes the next call of `send` start with the first record that is not acknowledged.
+
+        Both steps are needed. Without the first, messages of the old connection would be acknowledged, or fail, as if
+        they were the new ones; without the second, what was in flight would never be sent again.
+        """
+        self._sender.drop()
+        self._spool.rewind()
+
+    def _wait_for_broker(self, error: Unavailable) -> None:
+        if not self._unavailable:
+            self._on_problem(f"Kafka is not available ({error}); lines are kept on disk until it is")
+        self._unavailable = True
+        self._send_again()
+        self._retry_at = time.monotonic() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
+
+    def _remember(self, head: dict[str, Any]) -> None:
+        """Updates the state of reading by a record; also used for recovery, so both give the same state."""
         if "k" in head:
-            mark = f"{head['k']}\0{head['s']}"
+            mark = _source_of(head["k"], head["s"])
             if head.get("e"):
-                self._numbers.pop(mark, None)
+                self._next_numbers.pop(mark, None)
             else:
-                self._numbers[mark] = head["q"] + 1
-        if file := head.get("f"):
-            self._positions.pop(file["id"], None)  # the newest last
-            self._positions[file["id"]] = file
-            while len(self._positions) > MOST_POSITIONS:
+                self._next_numbers[mark] = head["q"] + 1
+        if position := head.get("f"):
+            # Taken out and put in again, so that the oldest positions stay first.
+            self._positions.pop(position["id"], None)
+            self._positions[position["id"]] = position
+            while len(self._positions) > MAX_POSITIONS:
                 del self._positions[next(iter(self._positions))]
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"positions": self._positions, "numbers": self._numbers}
+        return {"positions": self._positions, "numbers": self._next_numbers}
 
     def _restore(self, head: dict[str, Any]) -> None:
-        told = head.get("snapshot", {})
-        self._positions.update(told.get("positions", {}))
-        self._numbers.update(told.get("numbers", {}))
+        snapshot = head["snapshot"]
+        self._positions.update(snapshot.get("positions", {}))
+        self._next_numbers.update(snapshot.get("numbers", {}))
+
+
+def _source_of(key: str, source: str) -> str:
+    """Names a source of a run in the snapshot."""
+    return f"{key}\0{source}"

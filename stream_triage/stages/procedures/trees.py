@@ -1,8 +1,8 @@
-"""Boosted decision trees as plain arrays: scores of a feature vector, and what each feature adds to them.
+"""A feature vector in; the scores of boosted decision trees, and what each feature adds to them, out.
 
-A tree goes left where a feature is at most the threshold. Every node knows the mean score of the training runs that came
-through it, so a path adds up: the score is the mean at the roots plus, for each step, the change that its feature made
-(Saabas, "Interpreting random forests", 2014).
+Trees are plain arrays, so a bundle needs neither pickle nor scikit-learn. A tree goes left if a feature is at most the
+threshold. Every node stores the mean score of the training runs that passed through it, so a path adds up: the score is the
+mean at the roots plus, for each step, the change that its feature made (Saabas, "Interpreting random forests", 2014).
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,6 @@ from stream_triage.errors import BundleError
 
 __all__ = ["Attribution", "Trees"]
 
-LEAF = -1
-
 
 class Attribution(NamedTuple):
     """`base + shares.sum(axis=1)` are the scores; shapes (L,) and (L, F)."""
@@ -26,7 +24,14 @@ class Attribution(NamedTuple):
 
 
 class Trees:
-    """Nodes of all trees one behind the other, N in all; `roots` and `labels` have shape (T,), `base` (L,)."""
+    """T trees for L labels with N nodes in total, one tree's nodes after the other's.
+
+    `arrays` holds `feature` (below 0: a leaf), `threshold`, `left`, `right` and `value`, each of shape (N,); `roots` and
+    `labels`, the root node and the label of each tree, of shape (T,); and `base`, of shape (L,).
+
+    Raises:
+        BundleError: An array is missing, or they contradict each other.
+    """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         try:
@@ -40,7 +45,7 @@ class Trees:
             raise BundleError(f"the trees of this bundle are incomplete ({error}); rebuild the bundle") from None
         nodes = len(self._feature)
         inner = self._feature >= 0
-        # Children stand behind their parent, so every descent ends.
+        # A damaged file must not loop or index outside: children come after their parent, so every descent ends.
         if not (
             len(self._threshold) == len(self._value) == self._children.shape[1] == nodes
             and len(self._roots) == len(self._labels)
@@ -49,7 +54,7 @@ class Trees:
             and bool((self._children[:, inner] > np.flatnonzero(inner)).all())
             and bool((self._children[:, inner] < nodes).all())
         ):
-            raise BundleError("the trees of this bundle do not hold together; rebuild the bundle")
+            raise BundleError("the trees of this bundle contradict each other; rebuild the bundle")
 
     @property
     def features(self) -> int:
@@ -58,6 +63,7 @@ class Trees:
 
     @property
     def labels(self) -> int:
+        """How many labels the trees score."""
         return len(self._base)
 
     def scores(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,16 +72,16 @@ class Trees:
         return np.asarray(attribution.base + attribution.shares.sum(axis=1))
 
     def attribute(self, vector: NDArray[np.float64]) -> Attribution:
-        """All trees step down together, at most as often as the deepest is deep."""
-        place = self._roots.copy()
+        """The score of each label, divided among features. All trees are descended at once, a level in each step."""
+        nodes = self._roots.copy()
         base = self._base.copy()
-        np.add.at(base, self._labels, self._value[place])
+        np.add.at(base, self._labels, self._value[nodes])
         shares = np.zeros((len(base), len(vector)))
-        while (moving := np.flatnonzero(self._feature[place] >= 0)).size:
-            nodes = place[moving]
-            feature = self._feature[nodes]
-            right = (vector[feature] > self._threshold[nodes]).astype(np.int64)
-            below = self._children[right, nodes]
-            np.add.at(shares, (self._labels[moving], feature), self._value[below] - self._value[nodes])
-            place[moving] = below
+        while (moving := np.flatnonzero(self._feature[nodes] >= 0)).size:
+            inner = nodes[moving]
+            feature = self._feature[inner]
+            right = (vector[feature] > self._threshold[inner]).astype(np.int64)
+            below = self._children[right, inner]
+            np.add.at(shares, (self._labels[moving], feature), self._value[below] - self._value[inner])
+            nodes[moving] = below
         return Attribution(base, shares)

@@ -1,0 +1,137 @@
+"""`check`: tries every part that the settings name and prints one line for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_triage.cli.exits import EXIT_INPUT
+from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, as_settings
+from stream_triage.errors import SettingsError, StoreError, StreamTriageError
+from stream_triage.render.printable import printable
+
+if TYPE_CHECKING:
+    from stream_triage.settings import Settings
+
+__all__ = ["check"]
+
+
+def check(
+    *,
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    servers: Annotated[
+        bool, typer.Option("--servers", help="Also check Kafka if it is not among the sinks, as a worker needs it.")
+    ] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print a settings file with comments and exit.")] = False,
+) -> None:
+    """Check settings, bundle, rules, redaction, store and servers.
+
+    Every part is checked, also after a fault in another one. Exits with 2 if there is a fault.
+    """
+    from stream_triage.settings import load_settings
+
+    if example:
+        from stream_triage.example import example_settings
+
+        print(example_settings(), end="")
+        return
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+    steps: dict[str, Callable[[Settings], str]] = {
+        "settings": lambda _: str(config) if config else "defaults and environment",
+        "bundle": _check_bundle,
+        "rules": _check_rules,
+        "redaction": _check_redaction,
+        "store": _check_store,
+    }
+    if "alerts" in settings.sinks:
+        steps["alerts"] = _check_alerts
+    if servers or "kafka" in settings.sinks:
+        steps["kafka"] = _check_kafka
+    if "opensearch" in settings.sinks:
+        steps["opensearch"] = _check_opensearch
+    faults = 0
+    for name, step in steps.items():
+        try:
+            print(f"ok     {name}: {printable(step(settings))}")
+        except StreamTriageError as error:
+            print(f"wrong  {name}: {printable(str(error))}")
+            faults += 1
+    raise typer.Exit(EXIT_INPUT if faults else 0)
+
+
+# Each of these describes its part in a few words, or raises a `StreamTriageError` that says what is wrong with it.
+
+
+def _check_bundle(settings: Settings) -> str:
+    from stream_triage import wiring
+    from stream_triage.pipeline import Triage
+
+    bundle = wiring.open_bundle(settings)
+    Triage(bundle)
+    card = bundle.card
+    classifiers = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
+    return f"{card.name} {card.version} from {bundle.place}, labels {', '.join(card.labels)}, classifiers {classifiers}"
+
+
+def _check_rules(settings: Settings) -> str:
+    from stream_triage import wiring
+    from stream_triage.model import bundle_rules
+
+    bundle, rules = wiring.open_bundle(settings), wiring.open_rules(settings)
+    together = rules.before(bundle_rules(bundle))
+    together.check_labels(bundle.card.labels)
+    of_file, of_bundle = len(rules.rules), len(together.rules) - len(rules.rules)
+    text = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
+    return f"{text}, {of_bundle} rules from the bundle" if of_bundle else text
+
+
+def _check_alerts(settings: Settings) -> str:
+    from stream_triage import wiring
+
+    targets = wiring.open_targets(settings.alerts)
+    unknown = sorted({route.team for route in settings.routes} - set(targets)) if "default" not in targets else []
+    if unknown:
+        raise SettingsError(f"no target for team {unknown[0]!r} of the routes; add it to alerts.targets, or a default")
+    teams = ", ".join(f"{name} ({len(of_team)})" for name, of_team in sorted(targets.items()))
+    return f"targets of {teams}" if teams else "no targets, so alerts stay in the outbox"
+
+
+def _check_redaction(settings: Settings) -> str:
+    from stream_triage.stages.redact import Redactor
+
+    Redactor.from_settings(settings.redaction)
+    pseudonyms = "stable pseudonyms" if settings.redaction.pseudonym_key else "no pseudonyms"
+    return f"{len(settings.redaction.patterns)} patterns from the settings, {pseudonyms}"
+
+
+def _check_opensearch(settings: Settings) -> str:
+    from stream_triage.operations import ask_opensearch
+
+    ask_opensearch(settings)
+    return f"{', '.join(settings.opensearch.hosts)} has the index templates"
+
+
+def _check_kafka(settings: Settings) -> str:
+    from stream_triage.operations import ask_kafka
+
+    partitions = ask_kafka(settings)
+    kafka = settings.kafka
+    return f"{','.join(kafka.servers)} over {kafka.security}, {kafka.topic} has {partitions[kafka.topic]} partitions"
+
+
+def _check_store(settings: Settings) -> str:
+    from stream_triage import wiring
+
+    path = settings.store.path
+    if not path.exists():
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise StoreError(f"{path} cannot be created: {folder} is not writable; set store.path to another file")
+        return f"{path} does not exist yet; `stream-triage run` creates it"
+    with wiring.open_store(settings) as store:
+        return f"{path}" + (", has runs" if store.runs(limit=1) else ", empty")

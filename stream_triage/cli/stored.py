@@ -1,0 +1,175 @@
+"""Commands for stored runs: `runs`, `show`, `junit`, `forget`, `prune`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_triage.cli.exits import EXIT_INPUT, note
+from stream_triage.cli.options import ConfigOption, JsonOption, RunArgument
+
+if TYPE_CHECKING:
+    from stream_triage.records import Verdict
+    from stream_triage.settings import Settings
+    from stream_triage.sinks.sqlite import SqliteStore
+
+__all__ = ["forget", "junit", "prune", "runs", "show"]
+
+# Newest stored runs in which `junit` looks for a test case.
+JUNIT_RUNS = 10_000
+
+
+def runs(
+    *,
+    config: ConfigOption = None,
+    label: Annotated[str | None, typer.Option(help="List only runs with this label.")] = None,
+    search: Annotated[str | None, typer.Option(help="List only runs with these words in their stored lines.")] = None,
+    unclean: Annotated[
+        bool,
+        typer.Option("--unclean", help="List only runs that did not pass, are anomalous or need a review."),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many runs.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List stored runs, newest first."""
+    from stream_triage import wiring
+    from stream_triage.settings import load_settings
+
+    with wiring.open_store(load_settings(config)) as store:
+        rows = store.runs(label=label, search=search, unclean=unclean, limit=limit)
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], default=str, indent=1))
+    elif rows:
+        from stream_triage.render.terminal import console, stored_table
+
+        console().print(stored_table(rows))
+    else:
+        note("no stored run matches")
+
+
+def show(
+    run_id: RunArgument,
+    *,
+    config: ConfigOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole redacted text with line numbers instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the verdict of a stored run and its evidence.
+
+    Prints label, probabilities, evidence, anomalies and the lines that are worth reading.
+    """
+    from stream_triage import wiring
+    from stream_triage.operations import full_id
+    from stream_triage.settings import load_settings
+
+    settings = load_settings(config)
+    with wiring.open_store(settings) as store:
+        run_id = full_id(settings, store, run_id)
+        verdict = None if full else store.get(run_id)
+    if verdict is None:
+        _print_text(settings, run_id)
+    elif as_json:
+        print(verdict.model_dump_json(indent=1))
+    else:
+        from stream_triage.render.terminal import console, verdict_page
+
+        console().print(verdict_page(verdict))
+
+
+def _print_text(settings: Settings, run_id: str) -> None:
+    from stream_triage.render.terminal import line_text
+    from stream_triage.sinks.archive import TextArchive
+
+    with TextArchive(settings.archive) as archive, archive.open(run_id) as text:
+        for source in text.sources():
+            for first in range(1, text.line_count(source) + 1, 1000):
+                for number, line in enumerate(text.read(source, first, first + 999), first):
+                    print(line_text(source, number, line))
+
+
+def junit(
+    results: Annotated[Path, typer.Argument(metavar="FILE", help="JUnit XML file of the test harness.")],
+    *,
+    config: ConfigOption = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; without this option, FILE is overwritten.")] = None,
+) -> None:
+    """Add stored verdicts to the test cases of a JUnit XML file.
+
+    A verdict belongs to a test case if the header test.case.name of its run is the name of the test case, or its class
+    name and name with a dot between them. The newest final verdict is added, in properties named triage.*.
+    """
+    from stream_triage import wiring
+    from stream_triage.errors import InputError
+    from stream_triage.render.junit import with_verdicts
+    from stream_triage.settings import load_settings
+
+    with wiring.open_store(load_settings(config)) as store:
+        newest = _newest_by_test_case(store)
+        try:
+            data, matched = with_verdicts(results.read_bytes(), newest.get)
+            cases = data.count(b"<testcase")
+            (out or results).write_bytes(data)
+        except InputError as error:
+            raise InputError(f"{results} {error}") from None
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read or written: {error.strerror}") from None
+    print(f"{matched} of {cases} test cases have a verdict")
+
+
+def _newest_by_test_case(store: SqliteStore) -> dict[str, Verdict]:
+    newest: dict[str, Verdict] = {}
+    for row in store.runs(limit=JUNIT_RUNS):
+        verdict = store.get(row.run_id)
+        if verdict.final and (name := verdict.headers.get("test.case.name")):
+            newest.setdefault(name, verdict)
+    return newest
+
+
+def forget(
+    run_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Ids of stored runs, or parts of ids that no other run has."),
+    ],
+    *,
+    config: ConfigOption = None,
+) -> None:
+    """Delete runs from archive and sinks, except from JSON Lines.
+
+    Exits with 2 if one of the runs is not stored; the others are deleted.
+    """
+    from stream_triage import wiring
+    from stream_triage.errors import RunNotFound
+    from stream_triage.operations import forget as forget_runs
+    from stream_triage.settings import load_settings
+
+    settings = load_settings(config)
+    missing = 0
+    with ExitStack() as stack:
+        elsewhere = {"opensearch", "kafka"}.intersection(settings.sinks)
+        needed = settings.store.path.exists() or "store" in settings.sinks or not elsewhere
+        store = stack.enter_context(wiring.open_store(settings)) if needed else None
+        for forgotten in forget_runs(settings, store, run_ids):
+            missing += isinstance(forgotten, RunNotFound)
+            note(f"error: {forgotten}" if isinstance(forgotten, RunNotFound) else f"forgot {forgotten}")
+    if "jsonl" in settings.sinks and settings.jsonl.path.exists():
+        note(f"{settings.jsonl.path} is not changed: delete these runs from it yourself, while no process writes to it")
+    raise typer.Exit(EXIT_INPUT if missing else 0)
+
+
+def prune(*, config: ConfigOption = None) -> None:
+    """Delete the runs beyond the limits on age, number and size.
+
+    The limits are the settings store.max_age_days, store.max_runs, archive.max_age_days and archive.max_bytes.
+    """
+    from stream_triage import wiring
+    from stream_triage.operations import prune as prune_runs
+    from stream_triage.settings import load_settings
+
+    settings = load_settings(config)
+    with wiring.open_store(settings) as store:
+        pruned = prune_runs(settings, store)
+    note(f"removed {pruned.runs} runs from the store and {pruned.texts} texts from the archive")

@@ -1,0 +1,95 @@
+"""Commands of a farm with Kafka: `worker`, `canary`, `replay-dead`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_triage.cli.exits import EXIT_UNCLEAN, note
+from stream_triage.cli.options import BundleOption, ConfigOption, DryRunOption, RulesOption, as_settings
+from stream_triage.cli.reading import print_problem
+from stream_triage.render.printable import printable
+
+if TYPE_CHECKING:
+    from stream_triage.records import Verdict
+    from stream_triage.worker.canary import Sighting
+
+__all__ = ["canary", "replay_dead", "worker"]
+
+
+def worker(
+    *,
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the verdicts.")] = False,
+) -> None:
+    """Judge the runs of a Kafka topic until stopped.
+
+    Verdicts go to the sinks of the settings. Several workers of one consumer group share the topic.
+    """
+    from stream_triage.operations import run_worker
+    from stream_triage.render.terminal import console, verdict_line
+    from stream_triage.settings import load_settings
+
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+
+    def print_verdict(verdict: Verdict) -> None:
+        console().print(verdict_line(verdict), soft_wrap=True)
+
+    run_worker(settings, on_verdict=None if quiet else print_verdict, on_problem=print_problem, on_trouble=note)
+
+
+def canary(
+    *,
+    config: ConfigOption = None,
+    bundle: BundleOption = None,
+    rules: RulesOption = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = 60.0,
+) -> None:
+    """Send a small run to the worker and check its verdict.
+
+    The run goes through the topic, a worker and its sinks. Its verdict is looked for in Kafka and OpenSearch, as far as
+    they are among the sinks, and compared with the verdict of this installation. Exits with 1 if it is missing or different.
+    """
+    from stream_triage.operations import canary as send_canary
+    from stream_triage.settings import load_settings
+
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+    wrong = 0
+    for sighting, right in send_canary(settings, seconds):
+        wrong += not right
+        print(printable(f"{'alive' if right else 'wrong'}  {sighting.place}: {_outcome(sighting, right)}"))
+    raise typer.Exit(EXIT_UNCLEAN if wrong else 0)
+
+
+def _outcome(sighting: Sighting, right: bool) -> str:
+    if sighting.verdict is None:
+        return f"no verdict after {sighting.seconds:.0f} s; is a worker running? Its address /ready says more"
+    if right:
+        return f"the expected verdict after {sighting.seconds:.1f} s"
+    return "not the expected verdict; check that the workers use the same bundle and rules as these settings"
+
+
+def replay_dead(
+    *,
+    config: ConfigOption = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Send only what was rejected for a reason that contains this text.")
+    ] = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Send rejected messages and documents again.
+
+    Use it when the cause of the rejection has been removed. Messages go to their topic, documents to OpenSearch if it is
+    among the sinks. Every dead letter is handled once.
+    """
+    from stream_triage.operations import replay_dead as replay
+    from stream_triage.settings import load_settings
+
+    done = replay(load_settings(config), dry_run=dry_run, reason=reason)
+    for outcome, count in sorted(done.items()):
+        print(f"{count:6d}  {printable(outcome)}")
+    if not done:
+        print("there are no new dead letters")

@@ -1,0 +1,225 @@
+"""A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from stream_triage.bundle import Bundle
+from stream_triage.errors import BundleError
+from stream_triage.inference import Network
+from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.charcnn import CharCNN
+from stream_triage.stages.classify import Classifier, Pool
+from stream_triage.stages.detect import BLANK, NEW, Detector
+from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
+from stream_triage.stages.fold import FoldState, fold_hash
+from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
+from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
+from stream_triage.stages.procedures import Procedures, ProcedureState, Signal
+from stream_triage.stages.redact import RedactionState
+from stream_triage.stages.reduce import MAX_LINES, Reducer
+from stream_triage.stages.rules import RULES_NAME, Rules
+from stream_triage.stages.template import Templates
+from stream_triage.stages.terms import TermClassifier
+
+__all__ = ["MaskedLine", "Model", "SourceState", "bundle_rules"]
+
+# Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
+MEMO_LINES: Final = 65_536
+MEMO_CHARACTERS: Final = 1 << 24
+
+
+class MaskedLine(NamedTuple):
+    """All that the models need of one distinct masked line; computed once."""
+
+    key_index: int
+    """Index of its template, or `NEW` or `BLANK`."""
+    new_key: str
+    """Key of a line that matches no template, else empty."""
+    fold_hash: int
+    features: tuple[Any, ...]
+    """One for each classifier; none for a line that folding drops."""
+    signal: Signal | None = None
+    """What it says about procedures, if the bundle follows them."""
+
+
+class Model:
+    """The stages of one bundle, with its weights and tables."""
+
+    def __init__(self, bundle: Bundle, reduction_lines: int = MAX_LINES, rules: Rules | None = None) -> None:
+        """Hand-written `rules` take precedence over those of the bundle.
+
+        Raises:
+            BundleError: The bundle is incomplete or was trained on another masking version.
+            SettingsError: A rule names a label that the bundle does not have.
+        """
+        card = bundle.card
+        if card.masking_version != MASKING_VERSION:
+            raise BundleError(
+                f"bundle {card.name} was trained on masking version {card.masking_version}, this installation masks by "
+                f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
+            )
+        self.card = card
+        self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
+        self.procedures = _open_procedures(bundle) if "procedures" in card.classifiers else None
+        self.classifier = _open_pool(bundle, self.procedures)
+        self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
+        self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
+        self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
+        self.early_stop = _open_early_stop(bundle)
+        self.rules = (rules or Rules()).before(bundle_rules(bundle))
+        self.rules.check_labels(card.labels)
+        self.passing = card.labels.index(card.passing_label)
+        self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
+        self._raw, self._masked = _Memo(), _Memo()
+
+    def look_up(self, lines: Sequence[str]) -> list[MaskedLine]:
+        """Template key and features of each redacted line.
+
+        An equal line is masked once, and an equal masked line is matched once: logs without times repeat most of their
+        lines unchanged (nine in ten lines of the OpenAirInterface runs, one in three of CI logs).
+        """
+        return self._raw.look_up(lines, self._mask)
+
+    def advance(self, states: Sequence["SourceState"]) -> None:
+        """Runs the networks on all full windows of these sources, in joint batches."""
+        self.classifier.advance([state.classify for state in states])
+        if self.next_key:
+            self.next_key.advance([state.next_key for state in states if state.next_key])
+
+    def template(self, key: str) -> str:
+        """Template text of a key; empty for keys that the bundle does not know."""
+        return self._template_of.get(key, "")
+
+    def line_keys(self, lines: Sequence[str]) -> list[str]:
+        """Template key of each redacted line: `new:…` for one that matches no template, empty for a blank one."""
+        keys = self.templates.keys
+        return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
+
+    def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
+        masked = mask("\n".join(lines), self.card.numbers).split("\n")
+        return self._masked.look_up(masked, self._compute)
+
+    def _compute(self, masked: list[str]) -> list[MaskedLine]:
+        """Matches keys line by line, but computes features for all lines at once: networks are faster in batches."""
+        line_words = [words(line) for line in masked]
+        hashes = [fold_hash(line, of_line) if of_line else 0 for line, of_line in zip(masked, line_words, strict=True)]
+        kept = [i for i, value in enumerate(hashes) if value]
+        features: list[tuple[Any, ...]] = [()] * len(masked)
+        for i, read in zip(
+            kept, self.classifier.read([masked[i] for i in kept], [line_words[i] for i in kept]), strict=True
+        ):
+            features[i] = read
+        signals = [self.procedures.signal(line) for line in masked] if self.procedures else [None] * len(masked)
+        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i], signals[i]) for i in range(len(masked))]
+
+    def _key(self, masked: str) -> tuple[int, str]:
+        """Template index and "", or `NEW` and a key made from the line itself, or `BLANK` and ""."""
+        if not masked.strip():
+            return BLANK, ""
+        text = key_text(masked)
+        index = self.templates.match(text)
+        return index, self.templates.new_key(text) if index == NEW else ""
+
+
+class SourceState:
+    """All that is kept of one source while its run is open. Bounded, except for `queue`."""
+
+    __slots__ = (
+        "classify",
+        "cutter",
+        "detect",
+        "fold",
+        "lines",
+        "next_key",
+        "problems",
+        "procedures",
+        "queue",
+        "redact",
+        "rules",
+    )
+
+    def __init__(
+        self, model: Model, cutter: LineCutter, redact: RedactionState, source: str, headers: Mapping[str, str]
+    ) -> None:
+        self.cutter = cutter
+        self.queue: list[str] = []
+        """Whole lines that have not been through the other stages yet."""
+        self.redact = redact
+        self.fold = FoldState()
+        self.classify = model.classifier.start()
+        self.procedures: ProcedureState | None = self.classify.get("procedures")
+        self.detect = model.detector.start()
+        self.next_key = model.next_key.start() if model.next_key else None
+        self.rules = model.rules.start(source, headers)
+        self.lines = 0
+        self.problems: list[str] = []
+        """Damage that was reported from outside, such as an archive that ends early."""
+
+
+class _Memo:
+    """Remembers what was computed for each line; forgets everything when it grows too large."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, MaskedLine] = {}
+        self._characters = 0
+
+    def look_up(self, lines: Sequence[str], compute: Callable[[list[str]], Iterable[MaskedLine]]) -> list[MaskedLine]:
+        """One result for each line; `compute` is called once, with the distinct lines that are not known yet."""
+        known, distinct = self._known, dict.fromkeys(lines)
+        new = [line for line in distinct if line not in known]
+        if new:
+            if len(known) + len(new) > MEMO_LINES or self._characters > MEMO_CHARACTERS:
+                known.clear()
+                self._characters, new = 0, list(distinct)
+            known.update(zip(new, compute(new), strict=True))
+            self._characters += sum(map(len, new))
+        return [known[line] for line in lines]
+
+
+def bundle_rules(bundle: Bundle) -> Rules:
+    """The hand-written rules that a bundle contains; none if it has no such file."""
+    if RULES_NAME not in bundle.card.files:
+        return Rules()
+    return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
+
+
+def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:
+    """The classifiers that the card names. Procedures decide too, but have to see every line: they stand beside the pool."""
+    card = bundle.card
+    classifiers = {str(name): _CLASSIFIERS[name](bundle) for name in card.classifiers if name in _CLASSIFIERS}
+    shares = {str(name): share for name, share in card.classifiers.items()}
+    return Pool(classifiers, shares, card.temperature, beside={"procedures": procedures} if procedures else None)
+
+
+def _open_terms(bundle: Bundle) -> TermClassifier:
+    return TermClassifier.from_files(bundle.card.labels, bundle.json("terms.json"), bundle.arrays("terms.npz"))
+
+
+def _open_charcnn(bundle: Bundle) -> CharCNN:
+    return CharCNN.from_files(
+        bundle.card.labels,
+        bundle.json("charcnn.json"),
+        bundle.arrays("charcnn.npz"),
+        bundle.data("charcnn_lines.onnx"),
+        bundle.data("charcnn_run.onnx"),
+    )
+
+
+_CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _open_terms, "charcnn": _open_charcnn}
+
+
+def _open_procedures(bundle: Bundle) -> Procedures:
+    return Procedures.from_files(bundle.card.labels, bundle.json("procedures.json"), bundle.arrays("procedures.npz"))
+
+
+def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:
+    network = Network(bundle.data("next_key.onnx"), INPUTS, OUTPUTS, "next_key.onnx")
+    return NextKey.from_file(keys, bundle.json("next_key.json"), network)
+
+
+def _open_early_stop(bundle: Bundle) -> EarlyStop | None:
+    """None where the bundle has no early stop, or no terms, whose presence it scores."""
+    if EARLY_STOP not in bundle.card.files or "terms" not in bundle.card.classifiers:
+        return None
+    terms = len(bundle.json("terms.json")["terms"])
+    return EarlyStop.from_files(bundle.json(EARLY_STOP), bundle.arrays(WEIGHTS), terms)

@@ -1,0 +1,133 @@
+"""Settings of what happens on this machine: input, redaction, store, archive and JSON Lines file."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from stream_triage.settings.section import HomePath, Pattern, Section, default_data_folder
+
+__all__ = [
+    "ArchiveSettings",
+    "FollowSettings",
+    "InputSettings",
+    "JsonlSettings",
+    "OwnPattern",
+    "RedactionSettings",
+    "StoreSettings",
+]
+
+
+class InputSettings(Section):
+    """How input is read and divided into runs."""
+
+    line_bytes: int = Field(
+        default=65_536,
+        ge=256,
+        description="Longest line that is kept, in bytes. The rest of a longer line is dropped, and the verdict says so.",
+    )
+    run_by: Literal["file", "folder"] = Field(
+        default="file",
+        description=(
+            "What one run is. With `file`, each file is a run. With `folder`, each folder is a run, and its files "
+            "are the sources of the run."
+        ),
+    )
+    max_expansion: int = Field(
+        default=250,
+        ge=2,
+        description=(
+            "Compressed files and archives are not read any further when they unpack to more than this many times "
+            "their size."
+        ),
+    )
+    expansion_floor_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        description="Unpacked size in bytes up to which `max_expansion` does not apply.",
+    )
+
+
+class FollowSettings(Section):
+    """When `run --follow` ends a run."""
+
+    idle_seconds: float = Field(
+        default=60.0, gt=0, description="A run ends when its files have not grown for this many seconds."
+    )
+    end_pattern: Pattern = Field(
+        default=None,
+        description="A run ends at a line that matches this regular expression. If it is not set, no line ends a run.",
+    )
+    poll_seconds: float = Field(
+        default=0.5, gt=0, description="Interval in seconds at which files are checked for new text."
+    )
+
+
+class OwnPattern(Section):
+    """A kind of secret that the built-in redaction does not know."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]*$",
+        description="Name of the kind of secret. The text shows it in place of the secret, as `<name>`.",
+    )
+    pattern: str = Field(
+        description="Regular expression for the secret. If it has a group called `secret`, only that group is replaced."
+    )
+
+
+class RedactionSettings(Section):
+    """What is removed besides the built-in kinds of secrets and subscriber identities (docs/privacy.md)."""
+
+    patterns: tuple[OwnPattern, ...] = Field(
+        default=(),
+        description="Further secrets to remove, as tables `[[redaction.patterns]]` with `name` and `pattern`.",
+    )
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Secret key with which identities become stable pseudonyms such as `<imsi:1a2b3c4d>`, the same in all "
+            "runs. If it is not set, they become markers such as `<imsi>`."
+        ),
+    )
+
+
+class StoreSettings(Section):
+    """The SQLite store of verdicts."""
+
+    path: HomePath = Field(
+        default_factory=lambda: default_data_folder() / "verdicts.sqlite", description="File of the store."
+    )
+    max_age_days: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "`stream-triage prune` deletes runs that are older than this many days. If it is not set, it keeps them."
+        ),
+    )
+    max_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="`stream-triage prune` keeps this many of the newest runs. If it is not set, it keeps any number.",
+    )
+
+
+class ArchiveSettings(Section):
+    """The archive of the redacted texts, which `show --full` prints."""
+
+    folder: HomePath = Field(default_factory=lambda: default_data_folder() / "archive", description="Folder of the archive.")
+    max_age_days: float | None = Field(
+        default=90.0, gt=0, description="`stream-triage prune` deletes texts that are older than this many days."
+    )
+    max_bytes: int | None = Field(
+        default=10 * 1024**3,
+        ge=1,
+        description="`stream-triage prune` deletes the oldest texts until the archive has at most this many bytes.",
+    )
+
+
+class JsonlSettings(Section):
+    """The file of the sink `jsonl`."""
+
+    path: HomePath = Field(
+        default_factory=lambda: default_data_folder() / "verdicts.jsonl",
+        description="File that verdicts are appended to, one JSON object on each line.",
+    )

@@ -1,0 +1,102 @@
+"""Rules for subscribers, devices and people: IMSI, IMEI, ICCID, telephone number, e-mail address."""
+
+from typing import Final
+
+from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger
+
+__all__ = ["EMAIL", "IDENTITY_KINDS", "IDENTITY_RULES"]
+
+IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
+"""Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
+
+# Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
+_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,8}}+"
+# A pseudonym such as <imsi:12345678> looks like a name with its value.
+_NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
+
+IDENTITY_RULES: Final = (
+    RedactionRule(
+        "suci",
+        "imsi",
+        (Trigger("suci-"),),
+        r"suci-(?P<v>[0-9]-[0-9a-z.]{1,64}(?:-[0-9a-f]{1,512}){2,8})",
+        "the null scheme carries the subscriber number in clear; others are opaque but belong to one subscriber",
+        (("[suci-0-001-01-0000-0-0-0000000042] reject", "[suci-<imsi>] reject"),),
+    ),
+    RedactionRule(
+        "imsi-named",
+        "imsi",
+        (Trigger("imsi"), Trigger("supi"), Trigger("msin")),
+        rf"{_NOT_MARKER}(?:imsi|supi|msin)(?:s|[ _-]?(?:number|value|str|list|start|first|base))?{_GAP}"
+        r"(?P<v>[0-9]{3}[ .-][0-9]{2,3}[ .-][0-9]{9,10}|[0-9]{5,18})(?![0-9])",
+        "the subscriber, whatever stands between the word and the digits",
+        (
+            ("IMSI=001010000000042, IMEISV=1", "IMSI=<imsi>, IMEISV=1"),
+            ('"imsi": "001010000000042"', '"imsi": "<imsi>"'),
+            ("[imsi-001010000000042:1:2]", "[imsi-<imsi>:1:2]"),
+            ("UE IMSI:[00101042] gone", "UE IMSI:[<imsi>] gone"),
+        ),
+    ),
+    RedactionRule(
+        "imei-named",
+        "imei",
+        (Trigger("imei"),),
+        rf"{_NOT_MARKER}imei(?:[ _-]?sv)?{_GAP}"
+        rf"(?P<v>[0-9]{{2}}-?[0-9]{{6}}-?[0-9]{{6}}(?:-?[0-9]{{1,2}})?|[0-9]{{8,18}})(?![0-9])",
+        "the device, and with it its owner",
+        (("IMEISV[0035609204079514]", "IMEISV[<imei>]"), ("imei-35-609204-079514-0", "imei-<imei>")),
+    ),
+    RedactionRule(
+        "iccid-named",
+        "iccid",
+        (Trigger("iccid"),),
+        rf"{_NOT_MARKER}iccid{_GAP}(?P<v>[0-9]{{10,22}}f?)(?![0-9a-z])",
+        "the SIM card, which identifies the subscriber",
+        (("ICCID: 8900000000000000042F", "ICCID: <iccid>"),),
+    ),
+    RedactionRule(
+        "msisdn-named",
+        "msisdn",
+        (Trigger("msisdn"), Trigger("gpsi"), Trigger("tel:"), Trigger("phone")),
+        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone[ _-]?(?:number|no\.?)){_GAP}"
+        r"(?P<v>\+?[0-9]{5,16})(?![0-9])",
+        "the telephone number",
+        (("msisdn-491700000042", "msisdn-<msisdn>"), ("<tel:+491700000042>", "<tel:<msisdn>>")),
+    ),
+    RedactionRule(
+        "tm500-imsi",
+        "imsi",
+        (Trigger("+", r"(?<=[0-9]\+)[0-9]{1,9}[ ][23]\]"),),
+        r"(?<=\[)(?P<v>[0-9]{5,16})(?=\+[0-9]{1,9}[ ][23]\])",
+        "TM500 writes IMSI, increment and the length of the network code in brackets",
+        (("USIMCONFIG 0 [0010142+1 2]", "USIMCONFIG 0 [<imsi>+1 2]"),),
+    ),
+    RedactionRule(
+        "msisdn-bare",
+        "msisdn",
+        (Trigger("+", r"[1-9][0-9]{9}"),),
+        r"(?<![0-9a-z+._)\]-])(?P<v>\+[1-9][0-9]{9,14})(?![0-9a-z]|\.[0-9])",
+        "an international number with its plus sign",
+        (("dial +491700000042 now", "dial <msisdn> now"),),
+    ),
+    RedactionRule(
+        "imsi-bare",
+        "imsi",
+        (Trigger("", r"[0-9]{15}"),),
+        r"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>(?:001|[2-7][0-9]{2}|901|999)[0-9]{12})(?![0-9a-z]|\.[0-9])",
+        "15 digits that start with a country code; 281474976710655 is 2^48-1",
+        (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),
+    ),
+)
+
+EMAIL: Final = RedactionRule(
+    "email",
+    "email",
+    (Trigger("@", r"(?<=[a-z0-9_.+%-]@)[a-z0-9-]+\."),),
+    r"(?<![a-z0-9_.+%$-])(?!git@)(?P<v>[a-z0-9_.+%-]++"
+    r"@(?!v?[0-9]+\.[0-9]|[23]x\.|[0-9a-f]{6,8}\.[a-z]{1,64}\()(?:[a-z0-9-]{1,63}+\.){1,8}"
+    r"(?!(?:service|socket|target|timer|mount|scope|slice|png|jpe?g|gif|svg|js|ts|css|json|html)(?![a-z0-9]))"
+    r"[a-z]{2,24})(?![a-z0-9])",
+    "people, and subscribers written as network access identifiers",
+    (("by Bob <bob@example.org>", "by Bob <<email>>"), ("git@example.org:a/b", "git@example.org:a/b")),
+)

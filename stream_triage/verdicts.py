@@ -1,0 +1,276 @@
+"""Stage states of a run in, its verdict out: decision, evidence, anomalies, the lines worth reading, UEs and sources.
+
+The stages give numbers, keys and line numbers. Here they are combined over all sources, cut to what people can read, and
+quoted with the text of their lines.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
+from typing import Any, Final
+
+from stream_triage.model import Model, SourceState
+from stream_triage.ports import RunText
+from stream_triage.records import (
+    Anomaly,
+    Evidence,
+    Explanation,
+    FailedUe,
+    ReducedLine,
+    Repairs,
+    SourceSummary,
+    Ues,
+    Verdict,
+    verdict_version,
+)
+from stream_triage.stages.detect import Detection, Finding
+from stream_triage.stages.procedures import failed_ues
+from stream_triage.stages.reduce import Mark
+from stream_triage.stages.rules import HandRule, RuleHit
+from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
+
+__all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
+
+MAX_EVIDENCE: Final = 20
+# A run that stopped early lacks hundreds of keys; the first ones show where.
+MAX_ANOMALIES: Final = 50
+MAX_FAILED_UES: Final = 50
+# Characters of a line that a verdict quotes; the archive has the whole line.
+MAX_QUOTED: Final = 2000
+# Lines and missing keys with a smaller share of the strongest item's weight are no evidence.
+EVIDENCE_FLOOR: Final = 0.02
+# The text of `expected` where passing runs end.
+END_OF_SOURCE: Final = "the end of the source"
+
+
+def verdict_of(
+    model: Model,
+    sources: Mapping[str, SourceState],
+    text: RunText,
+    *,
+    run_id: str,
+    headers: Mapping[str, str],
+    final: bool,
+) -> Verdict:
+    """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time."""
+    card = model.card
+    hits = model.rules.finish({name: state.rules for name, state in sources.items()})
+    scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
+    decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
+    detection = _detection(model, sources, final)
+    summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
+    doubts = [*_doubts(model, sources, summaries), *decision.doubts]
+    quotes = _Quotes(model, sources, text)
+    evidence = quotes.evidence(decision, detection, hits)
+    anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
+    return Verdict(
+        run_id=run_id,
+        version=verdict_version(sum(state.cutter.bytes_consumed for state in sources.values()), final),
+        final=final,
+        label=card.labels[decision.label],
+        passed=decision.label == model.passing,
+        confidence=decision.confidence,
+        probabilities=dict(zip(card.labels, decision.probabilities.tolist(), strict=True)),
+        needs_review=bool(doubts),
+        review_reasons=tuple(doubts),
+        cause=decision.cause,
+        anomaly_score=detection.score,
+        anomalous=detection.anomalous,
+        anomalies=anomalies,
+        anomaly_count=len(detection.findings),
+        evidence=evidence,
+        reduction=quotes.reduction(evidence, anomalies),
+        ues=quotes.ues(),
+        sources=summaries,
+        headers=dict(headers),
+        bundle=card.name,
+        bundle_version=card.version,
+    )
+
+
+def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
+    rule = hit.rule
+    return RuleVote(rule.name, labels.index(rule.label), rule.weight or 0.0, rule.veto, rule.cause)
+
+
+def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) -> Detection:
+    order = None
+    if model.next_key:
+        order = model.next_key.finish({name: s.next_key for name, s in sources.items() if s.next_key}, final)
+    return model.detector.finish({name: state.detect for name, state in sources.items()}, order)
+
+
+def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequence[SourceSummary]) -> list[str]:
+    return input_doubts(
+        sum(state.detect.lines for state in sources.values()),
+        sum(summary.known_lines for summary in summaries),
+        [summary.repairs for summary in summaries],
+        model.card.review_below_known_share,
+    )
+
+
+def _summary(name: str, state: SourceState) -> SourceSummary:
+    repairs = state.cutter.repairs
+    return SourceSummary(
+        source=name,
+        lines=state.lines,
+        bytes=state.cutter.bytes_consumed,
+        known_lines=state.detect.known_lines,
+        folded_lines=state.fold.folded_lines,
+        redactions=dict(sorted(state.redact.counts.items())),
+        repairs=Repairs(
+            invalid_bytes=repairs.invalid_bytes,
+            nul_bytes=repairs.nul_bytes,
+            cut_lines=repairs.cut_lines,
+            dropped_bytes=repairs.dropped_bytes,
+            problems=tuple(state.problems),
+        ),
+    )
+
+
+_Item = tuple[float, str, int, str]
+"""Weight, negated so that the strongest item sorts first; source and number of a line; or the key that never came."""
+
+
+def strongest(shares: Explanation) -> list[_Item]:
+    """The lines and missing keys that are evidence, by weight.
+
+    A failing run has hundreds of shares, so plain tuples are sorted, and records are made of the few that stay. Weak ones
+    are left out, and so is everything if nothing speaks for the label.
+    """
+    items = [(-share.weight, share.source, share.number, "") for share in shares.lines]
+    items += [(-weight, "", 0, key) for key, weight in shares.missing.items()]
+    first = nsmallest(MAX_EVIDENCE, items)
+    return [item for item in first if -item[0] > EVIDENCE_FLOOR * -first[0][0]]
+
+
+class _Quotes:
+    """Records of a verdict that quote lines of the run."""
+
+    def __init__(self, model: Model, sources: Mapping[str, SourceState], text: RunText) -> None:
+        self._model = model
+        self._sources = sources
+        self._text = text
+
+    def evidence(self, decision: Decision, detection: Detection, hits: Sequence[RuleHit]) -> tuple[Evidence, ...]:
+        """Rules that matched, then lines and missing keys by weight; weak items are left out."""
+        missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
+        states = {name: state.classify for name, state in self._sources.items()}
+        shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
+        rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
+        return (*rules, *self._weighed_evidence(strongest(shares)))
+
+    def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
+        lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
+        keys = dict(zip(lines, self._model.line_keys(list(lines.values())), strict=True))
+        for minus_weight, source, number, key in items:
+            if key:
+                yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
+            else:
+                line = source, number
+                yield Evidence(
+                    kind="line",
+                    weight=-minus_weight,
+                    source=source,
+                    number=number,
+                    text=_quoted(lines[line]),
+                    key=keys[line],
+                )
+
+    def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:
+        """A rule that only states a cause is evidence for its own label alone."""
+        return rule.decides or rule.label == self._model.card.labels[decision.label]
+
+    def _rule_evidence(self, hit: RuleHit, decision: Decision) -> Evidence:
+        rule = hit.rule
+        # What the rule adds to the log-odds of the label against its rival. A veto outweighs all and adds nothing.
+        index = self._model.card.labels.index(rule.label)
+        weight = (rule.weight or 0.0) * ((index == decision.label) - (index == decision.rival))
+        return Evidence(
+            kind="rule",
+            weight=weight,
+            source=hit.source,
+            number=hit.number,
+            text=_quoted(self._line(hit.source, hit.number)),
+            rule=rule.name,
+            label=rule.label,
+            note=rule.note,
+        )
+
+    def anomaly(self, finding: Finding) -> Anomaly:
+        """The record of one finding."""
+        return Anomaly(
+            kind=finding.kind,
+            score=finding.score,
+            source=finding.source,
+            number=finding.number,
+            key=finding.key,
+            text=_quoted(self._line(finding.source, finding.number)) if finding.number else "",
+            rank=finding.rank,
+            expected_keys=finding.expected,
+            **self._count_and_expected(finding),
+        )
+
+    def _count_and_expected(self, finding: Finding) -> dict[str, Any]:
+        """How many lines a finding is about, and what passing runs show instead, in words."""
+        profile, template = self._model.detector.profile, self._model.template
+        if finding.kind == "missing":
+            return {"count": 0, "expected": template(finding.key)}
+        if finding.kind == "length":
+            return {"count": finding.lines, "expected": f"{profile.lines_low} to {profile.lines_high} lines with text"}
+        if finding.expected:
+            return {"count": 1, "expected": template(finding.expected[0]) if finding.expected[0] else END_OF_SOURCE}
+        if finding.kind == "end":
+            return {"count": 1, "expected": "a last line as passing runs have it"}
+        if finding.kind == "order":
+            return {"count": finding.lines, "expected": "lines in the order that passing runs have"}
+        return {"count": finding.lines}
+
+    def reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
+        """The lines worth reading, in the order of source and number."""
+        marks = [
+            Mark(item.source, item.number, "rule" if item.kind == "rule" else "evidence")
+            for item in evidence
+            if item.number is not None
+        ]
+        marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
+        for name, state in sorted(self._sources.items()):
+            for key, number, count in self._first_lines(state):
+                marks.append(Mark(name, number, self._model.reducer.why(key), count))
+        lines = {name: state.lines for name, state in self._sources.items()}
+        return tuple(
+            ReducedLine(
+                source=mark.source,
+                number=mark.number,
+                text=_quoted(self._line(mark.source, mark.number)),
+                why=mark.why,
+                repeats=mark.repeats,
+            )
+            for mark in self._model.reducer.reduce(marks, lines)
+        )
+
+    def _first_lines(self, state: SourceState) -> Iterable[tuple[str, int, int]]:
+        """Key, first line and count of every distinct template of a source, in the order of their first lines."""
+        first, counts = state.detect.first_lines, state.detect.counts
+        known = [(self._model.templates.keys[i], int(first[i]), int(counts[i])) for i in first.nonzero()[0].tolist()]
+        new = [(key, number, count) for key, (number, count) in state.detect.new_keys.items()]
+        return sorted(known + new, key=lambda item: item[1])
+
+    def ues(self) -> Ues | None:
+        """A UE that several sources name is one UE; it failed if it did in any of them."""
+        states = {name: state.procedures for name, state in sorted(self._sources.items()) if state.procedures}
+        seen = {ue for state in states.values() for ue in state.ues}
+        if not seen:
+            return None
+        failed = sorted(((outcome, name) for name, state in states.items() for outcome in failed_ues(state)))
+        first = [
+            FailedUe(ue=ue, reason=reason, source=name, number=line, text=_quoted(self._line(name, line)))
+            for (ue, line, reason), name in failed[:MAX_FAILED_UES]
+        ]
+        return Ues(seen=len(seen), failed=len({outcome.ue for outcome, _ in failed}), first=tuple(first))
+
+    def _line(self, source: str, number: int) -> str:
+        return self._text.read(source, number, number)[0]
+
+
+def _quoted(line: str) -> str:
+    return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"

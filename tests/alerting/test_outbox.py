@@ -1,0 +1,264 @@
+"""The file of the outbox: its schema and migrations, locks of other programs, and what it remembers at most."""
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stream_triage.alerting import outbox as outbox_module
+from stream_triage.alerting.outbox import SCHEMA, AlertStatus, Outbox
+from stream_triage.clock import FakeClock
+from stream_triage.errors import StoreError
+from stream_triage.records import Anomaly, Evidence, Verdict
+from stream_triage.settings import AlertSettings
+from stream_triage.sinks.sqlite import SqliteStore
+from tests.verdicts import make_verdict
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+# As the release before schema versions created it, index and all.
+UNVERSIONED = """
+CREATE TABLE groups (
+    id INTEGER PRIMARY KEY, rule TEXT, team TEXT, label TEXT, cause TEXT, keys TEXT, reason TEXT, verdict TEXT,
+    runs INTEGER, told INTEGER DEFAULT 0, last_time REAL, not_before REAL, sent_time REAL, tries INTEGER DEFAULT 0,
+    delivered TEXT DEFAULT '[]');
+CREATE INDEX groups_alike ON groups (rule, label, last_time);
+CREATE TABLE alerts (run_id TEXT, rule TEXT, reason TEXT, group_id INTEGER, time REAL, PRIMARY KEY (run_id, rule));
+CREATE TABLE outcomes (run_id TEXT PRIMARY KEY, version INTEGER, test_case TEXT, time REAL, failed INTEGER);
+CREATE INDEX outcomes_case ON outcomes (test_case, time);
+CREATE TABLE seen_keys (key TEXT PRIMARY KEY);
+CREATE TABLE sent (time REAL, team TEXT);
+"""
+
+
+def failing(run_id: str = "a") -> Verdict:
+    evidence = (Evidence(kind="line", weight=2.0, source="ue", number=7, text="registration reject", key="k"),)
+    return make_verdict(run_id, label="L3", passed=False, evidence=evidence, time=NOON, team="core")
+
+
+def with_new_keys(run_id: str, *keys: str) -> Verdict:
+    anomalies = tuple(Anomaly(kind="new", score=0.5, source="", number=1, key=key, text="x") for key in keys)
+    return make_verdict(run_id, anomalies=anomalies, time=NOON)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AlertSettings:
+    return AlertSettings(path=tmp_path / "alerts.sqlite", rules=("failed", "new_template"))
+
+
+@pytest.fixture
+def outbox(settings: AlertSettings, clock: FakeClock) -> Iterator[Outbox]:
+    with Outbox(settings, clock=clock, busy_seconds=0.05) as opened:
+        yield opened
+
+
+@pytest.fixture
+def locked(outbox: Outbox, settings: AlertSettings) -> Iterator[sqlite3.Connection]:
+    """Another program that holds the write lock of the file."""
+    with closing(sqlite3.connect(settings.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+
+
+class TestSchema:
+    @pytest.fixture
+    def unversioned(self, settings: AlertSettings) -> AlertSettings:
+        """An outbox of the first release: one group due again, one sent, and what it remembers of runs and keys."""
+        first, second, stamp = failing("a"), failing("b"), NOON.timestamp()
+        group = "INSERT INTO groups VALUES (?, 'failed', 'core', 'L3', NULL, '[\"k\"]', 'label L3', ?, ?, ?, ?, ?, ?, ?, ?)"
+        with closing(sqlite3.connect(settings.path)) as connection:
+            connection.executescript(UNVERSIONED)
+            connection.execute("PRAGMA journal_mode = WAL")
+            values = (1, first.model_dump_json(), 3, 1, stamp, stamp, stamp - 60, 2, '["t"]')
+            connection.execute(group, values)
+            connection.execute(group, (2, second.model_dump_json(), 1, 1, stamp, stamp, stamp - 30, 0, "[]"))
+            connection.executemany(
+                "INSERT INTO alerts VALUES (?, 'failed', 'label L3', ?, ?)", [("a", 1, stamp), ("b", 2, stamp)]
+            )
+            connection.executemany("INSERT INTO outcomes VALUES (?, 201, NULL, ?, 1)", [("a", stamp), ("b", stamp)])
+            connection.execute("INSERT INTO seen_keys VALUES ('new:old')")
+            connection.execute("INSERT INTO sent VALUES (?, 'core')", (stamp - 60,))
+            connection.commit()
+        return settings
+
+    def test_a_file_without_a_version_is_migrated(self, unversioned: AlertSettings, clock: FakeClock) -> None:
+        """Groups, counts, statuses, outcomes and keys are those of the old file."""
+        with Outbox(unversioned, clock=clock) as outbox:
+            (group,) = outbox.due()
+            assert (group.id, group.runs, group.tries, group.delivered) == (1, 3, 2, frozenset("t"))
+            assert group.verdict == failing("a")
+            sent = AlertStatus("failed", "label L3", "core", 1, NOON - timedelta(seconds=30), NOON)
+            assert outbox.explain("b") == [sent]
+            assert (outbox.sent_last_hour("core"), outbox.last_verdict()) == (1, ("a", NOON))
+            outbox.write(failing("a"))
+            outbox.flush()
+            assert outbox.due() == [group], "a verdict that the old release took is not counted again"
+            history = outbox.history(with_new_keys("c", "new:old", "new:now"))
+            assert history.unseen_keys == frozenset(("new:now",))
+
+    def test_a_migrated_file_goes_on(self, unversioned: AlertSettings, clock: FakeClock) -> None:
+        """The next failure joins the group of the old file, and what was sent is recorded there."""
+        with Outbox(unversioned, clock=clock) as outbox:
+            outbox.write(failing("c"))
+            outbox.flush()
+            assert [group.id for group in outbox.due()] == [1, 2]
+            for group in outbox.due():
+                outbox.mark_sent(group)
+        with Outbox(unversioned, clock=clock) as again:
+            assert (again.due(), again.explain("c")[0].runs) == ([], 2)
+
+    def test_a_half_created_file_is_completed(self, settings: AlertSettings) -> None:
+        """The first release created its tables one by one, and could be killed between two."""
+        with closing(sqlite3.connect(settings.path)) as connection:
+            connection.executescript(UNVERSIONED.partition("CREATE TABLE outcomes")[0])
+        with Outbox(settings) as outbox:
+            outbox.write(failing())
+            outbox.flush()
+            assert outbox.last_verdict()
+
+    def test_a_new_file_has_the_newest_schema(self, outbox: Outbox, settings: AlertSettings) -> None:
+        """Version and application are in the header of the file; its folder and side files are private."""
+        with closing(sqlite3.connect(settings.path)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (len(SCHEMA.migrations),)
+            assert connection.execute("PRAGMA application_id").fetchone() == (SCHEMA.application_id,)
+        files = settings.path.parent.glob("alerts.sqlite*")
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+    def test_a_newer_file_is_rejected(self, settings: AlertSettings) -> None:
+        """It is left as it is, and the message names both remedies."""
+        Outbox(settings).close()
+        with closing(sqlite3.connect(settings.path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        before = settings.path.read_bytes()
+        with pytest.raises(StoreError, match=r"newer release \(schema 99.*upgrade stream-triage or set alerts\.path"):
+            Outbox(settings)
+        assert settings.path.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        "statement", ["CREATE TABLE bookmarks (url)", "CREATE TABLE groups (x); CREATE TABLE users (x)"]
+    )
+    def test_a_file_of_another_program_is_rejected(self, settings: AlertSettings, statement: str) -> None:
+        with closing(sqlite3.connect(settings.path)) as connection:
+            connection.executescript(statement)
+        with pytest.raises(StoreError, match=r"another program; set alerts\.path"):
+            Outbox(settings)
+
+    def test_the_store_is_not_taken_for_an_outbox(self, settings: AlertSettings) -> None:
+        """Nor the other way round."""
+        SqliteStore(settings.path).close()
+        with pytest.raises(StoreError, match=r"another program; set alerts\.path"):
+            Outbox(settings)
+        other = settings.model_copy(update={"path": settings.path.with_name("other.sqlite")})
+        Outbox(other).close()
+        with pytest.raises(StoreError, match=r"another program; set store\.path"):
+            SqliteStore(other.path)
+
+    def test_a_file_that_is_no_database_is_rejected(self, settings: AlertSettings) -> None:
+        settings.path.write_text("run,verdict\n" * 100)
+        with pytest.raises(StoreError, match=r"outbox .*not a database.*set alerts\.path"):
+            Outbox(settings)
+
+
+class TestLocked:
+    def test_steps_raise_with_the_remedy(self, outbox: Outbox, locked: sqlite3.Connection) -> None:
+        """All that write, but `flush`, raise `StoreError` and no error of SQLite."""
+        locked.execute("ROLLBACK")
+        outbox.write(failing())
+        outbox.flush()
+        outbox.make_due()
+        (group,) = outbox.due()
+        locked.execute("BEGIN IMMEDIATE")
+        steps = (
+            outbox.check_writable,
+            outbox.make_due,
+            lambda: outbox.forget("a"),
+            lambda: outbox.prune(NOON),
+            lambda: outbox.claim(group),
+            lambda: outbox.mark_sent(group),
+            lambda: outbox.mark_failed(group, (), 1),
+            lambda: outbox.put(outbox_module.Alert("silence", "x"), failing("b")),
+        )
+        for step in steps:
+            with pytest.raises(StoreError, match=r"outbox .*locked; another program holds"):
+                step()
+        locked.execute("ROLLBACK")
+        assert outbox.due() == [group], "none of them did half of its work"
+
+    def test_queries_raise_with_the_remedy(self, outbox: Outbox) -> None:
+        """A damaged table is met when it is read."""
+        outbox._database.connection.execute("DROP TABLE outcomes")
+        for query in (outbox.last_verdict, lambda: outbox.history(make_verdict(headers={"test.case.name": "attach"}))):
+            with pytest.raises(StoreError, match=r"no such table: outcomes; set alerts\.path"):
+                query()
+
+    def test_closed(self, outbox: Outbox) -> None:
+        """A closed outbox takes nothing, and closing twice is fine."""
+        outbox.close()
+        outbox.close()
+        for step in (lambda: outbox.write(failing()), outbox.flush, outbox.due):
+            with pytest.raises(StoreError, match="closed"):
+                step()
+
+
+class TestForget:
+    def test_waiting_verdicts_are_forgotten(self, outbox: Outbox) -> None:
+        """One that was taken and not flushed is not written later."""
+        outbox.write(failing("a"))
+        assert outbox.forget("a")
+        outbox.flush()
+        assert (outbox.last_verdict(), outbox.explain("a")) == (None, [])
+
+
+class TestSeenKeys:
+    def test_those_seen_least_recently_are_dropped(
+        self, outbox: Outbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At most `MAX_SEEN_KEYS` stay; seeing a key again keeps it."""
+        monkeypatch.setattr(outbox_module, "MAX_SEEN_KEYS", 2)
+        for number, keys in enumerate((["one"], ["two"], ["one"], ["three"])):
+            clock.advance(1)
+            outbox.write(with_new_keys(f"r{number}", *keys))
+            outbox.flush()
+        history = outbox.history(with_new_keys("last", "one", "two", "three"))
+        assert history.unseen_keys == frozenset(("two",))
+        assert [status.rule for status in outbox.explain("r2")] == [], "a key that was seen fires no alert"
+        assert outbox._database.ask("SELECT count(*) FROM seen_keys") == [(2,)]
+
+
+class TestClaim:
+    def test_a_group_is_claimed_once(self, outbox: Outbox, settings: AlertSettings, clock: FakeClock) -> None:
+        """The second process does not get it, until the first one has not reported for five minutes."""
+        outbox.write(failing())
+        outbox.flush()
+        clock.advance(31)
+        (group,) = outbox.due()
+        with Outbox(settings, clock=clock) as other:
+            assert [outbox.claim(group), other.claim(group), outbox.claim(group)] == [True, False, False]
+            clock.advance(outbox_module.CLAIM_SECONDS - 1)
+            assert (other.due(), other.claim(group)) == ([], False)
+            clock.advance(1)
+            assert (other.due(), other.claim(group)) == ([group], True)
+
+    def test_a_group_that_is_not_due_is_not_claimed(self, outbox: Outbox, clock: FakeClock) -> None:
+        """Its message was sent, or failed and waits, after this process had read that it was due."""
+        outbox.write(failing())
+        outbox.flush()
+        clock.advance(31)
+        (group,) = outbox.due()
+        outbox.mark_failed(group, (), 30)
+        assert not outbox.claim(group)
+        clock.advance(30)
+        outbox.mark_sent(group)
+        outbox.write(failing("b"))
+        outbox.flush()
+        assert not outbox.claim(group)

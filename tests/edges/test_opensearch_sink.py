@@ -1,0 +1,235 @@
+"""The OpenSearch sink and the reports of workers on a server in memory, and what happens when that server fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+
+from stream_triage.clients.memory.search import MemorySearchServer
+from stream_triage.clients.search import Document, Response
+from stream_triage.clock import FakeClock
+from stream_triage.errors import StoreError
+from stream_triage.ports import Sink
+from stream_triage.settings import OpenSearchSettings
+from stream_triage.setup.changes import Changes
+from stream_triage.setup.indices import create_index_templates
+from stream_triage.sinks import opensearch as module
+from stream_triage.sinks.opensearch import OpenSearchSink
+from tests.edges.contract import FailureContract
+from tests.edges.opensearch_contract import NOVEMBER, OpenSearchSinkContract, WorkerReportsContract, documents
+from tests.verdicts import kept, make_verdict
+
+BUSY = Response(429, "too_many_requests: busy")
+BLOCKED = Response(403, "cluster_block_exception: index write (api)")
+
+
+class TestOpenSearchSink(OpenSearchSinkContract, FailureContract):
+    server: MemorySearchServer
+
+    @pytest.fixture(autouse=True)
+    def _target(self) -> None:
+        self.clock = FakeClock()
+        self.server, self.settings = MemorySearchServer(clock=self.clock), OpenSearchSettings(retry_seconds=5)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        self.server.available = False
+        yield
+        self.server.available = True
+
+    @contextmanager
+    def blocked(self, index: str) -> Iterator[None]:
+        self.server.item_response = lambda document: BLOCKED if document.index == index else None
+        yield
+        self.server.item_response = lambda document: None
+
+    def test_a_minute_after_forgetting(self, sink: Sink) -> None:
+        """A forgotten run can be written again with the same version."""
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        assert sink.forget("a")
+        self.clock.advance(60)
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        assert self.counting() == [("a", 201)]
+
+    def test_forgets_nothing_while_the_server_fails(self, sink: Sink) -> None:
+        """The failure is raised, so that forgetting can be repeated."""
+        self.give(sink, make_verdict("a"))
+        sink.flush()
+        with self.failing(), pytest.raises(StoreError):
+            sink.forget("a")
+        assert sink.forget("a")
+
+
+class TestWorkerReports(WorkerReportsContract):
+    server: MemorySearchServer
+
+    @pytest.fixture(autouse=True)
+    def _target(self) -> None:
+        self.server, self.prefix = MemorySearchServer(), "farm"
+
+    @pytest.mark.parametrize(
+        "response", [BUSY, BLOCKED, Response(503, "unavailable"), Response(400, "validation_exception")]
+    )
+    def test_a_report_that_is_not_written_is_not_counted(self, response: Response) -> None:
+        """Whatever status the server responds with."""
+        self.set_up()
+        self.metrics.lines.inc(9)
+        self.server.item_response = lambda document: response
+        self.report()
+        self.server.item_response = lambda document: None
+        self.report()
+        assert [report["triage"]["lines"] for report in self.stored()] == [9]
+        assert response.reason in self.troubles[0]
+
+    def test_trouble_is_reported_again_after_success(self) -> None:
+        """Once for each time that the server is away."""
+        self.set_up()
+        for available in (False, False, True, False):
+            self.server.available = available
+            self.report()
+        assert len(self.troubles) == 2
+
+    def test_reports_once_more_when_it_is_stopped(self) -> None:
+        """The last numbers of a worker are not lost."""
+        self.set_up()
+        stopped = Event()
+        thread = Thread(target=self.reports.run, args=(stopped,))
+        thread.start()
+        self.metrics.messages.inc(2)
+        stopped.set()
+        thread.join(10)
+        assert [report["triage"]["messages"] for report in self.stored()] == [2]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def server(clock: FakeClock) -> MemorySearchServer:
+    server = MemorySearchServer(clock=clock)
+    create_index_templates(server, "triage", Changes())
+    return server
+
+
+@pytest.fixture
+def sink(server: MemorySearchServer, clock: FakeClock) -> Iterator[OpenSearchSink]:
+    sink = OpenSearchSink(server, OpenSearchSettings(retry_seconds=5), clock=clock)
+    yield sink
+    server.available, server.item_response = True, lambda document: None
+    sink.close()
+
+
+def busy_for(kind: str, name: str = "") -> "object":
+    return lambda document: BUSY if f"-{kind}-" in document.index and name in document.id else None
+
+
+class TestOrder:
+    def test_lines_come_before_their_verdict(self, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+        """While lines cannot be written, no verdict is: whoever can read a verdict can read its lines."""
+        server.item_response = busy_for("lines")
+        sink.write(make_verdict("a", started=NOVEMBER, reduction=kept("x")))
+        with pytest.raises(StoreError, match="too busy for 1 documents"):
+            sink.flush()
+        assert documents(server, "triage-verdicts-*") == []
+        server.item_response = lambda document: None
+        sink.flush()
+        assert len(documents(server, "triage-verdicts-*")) == len(documents(server, "triage-lines-*")) == 1
+
+    def test_a_verdict_that_failed_is_written_after_its_lines(
+        self, sink: OpenSearchSink, server: MemorySearchServer
+    ) -> None:
+        """Lines that are there already (409) count as written, and neither they nor the verdict are written twice."""
+        server.item_response = busy_for("verdicts")
+        sink.write(make_verdict("a", started=NOVEMBER, reduction=kept("x", "y")))
+        with pytest.raises(StoreError, match="too busy"):
+            sink.flush()
+        server.item_response = lambda document: None
+        sink.flush()
+        assert [line["_version"] for line in documents(server, "triage-lines-*")] == [201, 201]
+        assert len(documents(server, "triage-verdicts-*")) == 1
+
+
+class TestRetries:
+    def test_busy_server_gets_the_request_again(
+        self, sink: OpenSearchSink, server: MemorySearchServer, clock: FakeClock
+    ) -> None:
+        """After growing waits, until it takes the documents."""
+        sink.write(make_verdict("a", started=NOVEMBER))
+        sink.flush()  # checks the index templates
+        server.statuses.extend([429, 503, 502])
+        sink.write(make_verdict("b", started=NOVEMBER))
+        sink.flush()
+        assert len(documents(server, "triage-verdicts-*")) == 2
+        assert clock.monotonic() > module.FIRST_RETRY_SECONDS * (1 + 2 + 4) / 2
+
+    def test_only_busy_documents_are_sent_again(self, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+        """Of three, the one in the middle was busy once: it alone is in the second request."""
+        sent: list[str] = []
+
+        def response(document: Document) -> Response | None:
+            sent.append(document.id)
+            return BUSY if document.id == "b" and sent.count("b") == 1 else None
+
+        server.item_response = response
+        for name in "abc":
+            sink.write(make_verdict(name, started=NOVEMBER))
+        sink.flush()
+        assert sent == ["a", "b", "c", "b"]
+        assert len(documents(server, "triage-verdicts-*")) == 3
+
+    def test_still_busy_after_the_time(self, sink: OpenSearchSink, server: MemorySearchServer, clock: FakeClock) -> None:
+        """Then the flush fails, and the run is kept."""
+        server.item_response = busy_for("verdicts")
+        sink.write(make_verdict("a", started=NOVEMBER))
+        with pytest.raises(StoreError, match=r"too busy for 1 documents: too_many_requests: busy; they are kept"):
+            sink.flush()
+        assert 5 <= clock.monotonic() < 5 + module.LONGEST_RETRY_SECONDS
+
+    def test_one_attempt_without_patience(self, server: MemorySearchServer, clock: FakeClock) -> None:
+        """A worker repeats flushes itself, and sets no time for retries."""
+        sink = OpenSearchSink(server, OpenSearchSettings(retry_seconds=0), clock=clock)
+        server.item_response = busy_for("verdicts")
+        sink.write(make_verdict("a", started=NOVEMBER))
+        with pytest.raises(StoreError, match="too busy"):
+            sink.flush()
+        assert clock.monotonic() == 0
+        assert sum(path == "_bulk" for _, path in server.requests) == 1
+
+    def test_a_verdict_written_meanwhile_is_not_dropped(self, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+        """A higher version that comes while an older one is being written stays for the next flush."""
+        newer = make_verdict("a", version=401, started=NOVEMBER)
+
+        def response(document: Document) -> None:
+            if document.version == 201:
+                sink.write(newer)
+
+        server.item_response = response
+        sink.write(make_verdict("a", version=201, started=NOVEMBER))
+        sink.flush()
+        sink.flush()
+        assert [hit["_version"] for hit in documents(server, "triage-verdicts-*")] == [401]
+
+
+def test_another_process_changes_what_is_removed(sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """A document that changes while it is being removed raises an error, and forgetting can be repeated."""
+    sink.write(make_verdict("a", started=NOVEMBER))
+    sink.flush()
+    refreshed = server.request
+
+    def request(method: str, path: str, body: object = None) -> dict[str, object]:
+        if "_delete_by_query" in path:
+            index = server._indices["triage-verdicts-2026.11"]
+            index.write("a", 401, index.latest["a"].source)
+        return refreshed(method, path, body)
+
+    server.request = request
+    with pytest.raises(StoreError, match="another process writes them; repeat"):
+        sink.forget("a")
+    server.request = refreshed
+    assert sink.forget("a")
+    assert documents(server, "triage-verdicts-*") == []

@@ -1,0 +1,55 @@
+"""Command-line options that several commands of `training` share, with one wording for each."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["add_corpus", "add_logs", "add_tracking", "command_parser", "finish"]
+
+
+def command_parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m MODULE` whose description is the module's docstring, examples included."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    """Either `--oai`, or `--logs` with `--labels`; one of the two is required."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--oai", type=Path, metavar="FILE", help="the OpenAirInterface runs, oai_rfsim_runs.jsonl.xz")
+    source.add_argument("--logs", type=Path, metavar="FOLDER", help="folder of logs; needs --labels")
+    _add_labels(parser, required=False)
+
+
+def add_logs(parser: argparse.ArgumentParser) -> None:
+    """`--logs` and `--labels`, both required."""
+    parser.add_argument("--logs", type=Path, required=True, metavar="FOLDER", help="folder of logs")
+    _add_labels(parser, required=True)
+
+
+def _add_labels(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--labels", type=Path, required=required, metavar="FILE", help="CSV file of labels with the columns run,label"
+    )
+
+
+def add_tracking(parser: argparse.ArgumentParser) -> None:
+    """`--track`, with the store as an optional value."""
+    parser.add_argument(
+        "--track",
+        metavar="URI",
+        nargs="?",
+        const="sqlite:///mlflow.db",
+        help="log parameters and metrics to this MLflow store (sqlite:///mlflow.db if no URI is given)",
+    )
+
+
+def finish(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the arguments; exits with a usage error if `--logs` is given without `--labels`."""
+    arguments = parser.parse_args(argv)
+    if getattr(arguments, "logs", None) and not arguments.labels:
+        parser.error("--logs needs --labels")
+    return arguments
