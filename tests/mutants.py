@@ -1,12 +1,12 @@
 """Mutation testing of the edges: how many small faults in the code do the fast tests notice?
 
-    make mutants                      # everything below, about an hour on two cores; call it again to go on
-    make mutants ONLY=worker/engine   # one module
+    make mutants                      # all modules below; may be interrupted and called again
+    make mutants ONLY=worker/engine   # modules whose name contains this text
 
-For each module of `TARGETS` a seeded sample of mutants is drawn (one change of an operator, a number, a condition, a loop …) and the fast
-tests named beside it run on each. A mutant is killed when a test fails or the time is up. Cosmic Ray makes the mutants and keeps the
-results in a database per module, named by a digest of the module and its tests: what was interrupted goes on, what changed is
-run again. Each process works on its own copy of the checkout.
+For each module of `TARGETS` a seeded sample of mutants is drawn: an operator, number, condition or loop is changed. The
+fast tests named beside the module run on each. A mutant is killed when a test fails or the time is up. Cosmic Ray makes the
+mutants and keeps the results in a database for each module and version of its code. When the tests have changed, only the
+survivors are tested again. Each process works on its own copy of the checkout.
 
 This file runs in the environment of requirements/mutants.txt; the tests run in that of the developer.
 """
@@ -16,15 +16,17 @@ import hashlib
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkItem, WorkResult, WorkerOutcome
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache" / "mutants"
@@ -36,23 +38,28 @@ EXCLUDED = "core/ReplaceBinaryOperator_BitOr"
 
 # Module below stream_triage/, and the fast tests that are about it.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "worker/engine": ("tests/worker/test_engine.py",),
-    "worker/runs": ("tests/worker",),
-    "worker/sequence": ("tests/worker",),
+    "worker/engine": ("tests/worker/test_engine.py", "tests/worker/test_engine_rejected.py"),
+    "worker/runs": ("tests/worker/test_runs.py", "tests/worker/test_runs_read_again.py", "tests/worker/test_transitions.py"),
+    "worker/sequence": (
+        "tests/worker/test_sequence.py",
+        "tests/worker/test_runs.py",
+        "tests/worker/test_runs_read_again.py",
+    ),
     "intake": ("tests/test_intake.py", "tests/provisional"),
-    "operations": ("tests/test_operations.py",),
+    "operations": ("tests/test_operations.py", "tests/test_operations_servers.py", "tests/edges/test_forget.py"),
     "alerting/rules": ("tests/alerting",),
-    "alerting/outbox": ("tests/alerting",),
+    "alerting/outbox": ("tests/alerting", "tests/edges/test_outbox_sink.py"),
     "alerting/notify": ("tests/alerting",),
-    "sinks/archive": ("tests/edges",),
-    "sinks/dead_letters": ("tests/edges",),
-    "sinks/jsonl": ("tests/edges",),
-    "sinks/kafka": ("tests/edges",),
-    "sinks/memory": ("tests/edges",),
-    "sinks/opensearch": ("tests/edges",),
-    "sinks/run_log": ("tests/edges",),
-    "sinks/sqlite": ("tests/edges",),
+    "sinks/archive": ("tests/edges/test_archive.py",),
+    "sinks/dead_letters": ("tests/edges/test_memory_broker.py",),
+    "sinks/jsonl": ("tests/edges/test_jsonl.py",),
+    "sinks/kafka": ("tests/edges/test_memory_broker.py",),
+    "sinks/memory": ("tests/edges/test_memory_sink.py",),
+    "sinks/opensearch": ("tests/edges/test_opensearch_sink.py",),
+    "sinks/run_log": ("tests/edges/test_memory_broker.py",),
+    "sinks/sqlite": ("tests/edges/test_sqlite.py",),
     "stages/verdict": ("tests/stages/test_verdict.py",),
+    "verdicts": ("tests/test_verdicts.py", "tests/test_pipeline.py"),
     "stages/redact": ("tests/stages/test_redact.py",),
 }
 
@@ -99,16 +106,22 @@ def _copy_checkout(tree: Path) -> Path:
     return tree
 
 
-def _session(module: str) -> Path:
-    """The database of a module, named by its code, its tests and the sample."""
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256(f"{SAMPLE} {SEED}".encode())
-    files = [ROOT / "stream_triage" / f"{module}.py"]
-    for test in _tests(module):
-        path = ROOT / test
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     for file in files:
         digest.update(file.read_bytes())
-    return WORK / "sessions" / f"{module.replace('/', '.')}-{digest.hexdigest()[:12]}.sqlite"
+    return digest.hexdigest()[:12]
+
+
+def _session(module: str) -> Path:
+    """The database of a module, named by its code and the sample."""
+    return WORK / "sessions" / f"{module.replace('/', '.')}-{_digest([ROOT / 'stream_triage' / f'{module}.py'])}.sqlite"
+
+
+def _digest_of_tests(module: str) -> str:
+    """Contracts and fixtures lie beside the tests, so all modules of their folders count."""
+    folders = {path if path.is_dir() else path.parent for path in (ROOT / test for test in _tests(module))}
+    return _digest(sorted({file for folder in folders for file in folder.glob("*.py")}))
 
 
 def _run(module: str, trees: "SimpleQueue[Path]") -> None:
@@ -150,6 +163,10 @@ def _test_mutants(module: str, tree: Path) -> None:
         subprocess.run([*tool, "init", str(config), str(started)], cwd=tree, env=environment, check=True)
         _draw(started, module)
         started.rename(session)
+    tested_by = session.with_suffix(".tests")
+    if tested_by.exists() and tested_by.read_text() != _digest_of_tests(module):
+        _forget_survivors(session)
+    tested_by.write_text(_digest_of_tests(module))
     subprocess.run([*tool, "exec", str(config), str(session)], cwd=tree, env=environment, check=True)
     outcomes = [outcome for _, outcome in _outcomes(session)]
     killed = sum(outcome.test_outcome != TestOutcome.SURVIVED for outcome in outcomes)
@@ -157,7 +174,10 @@ def _test_mutants(module: str, tree: Path) -> None:
 
 
 def _draw(session: Path, module: str) -> None:
-    """Leaves `SAMPLE` mutants and skips the others: places first, then one change of each, so that sums do not fill the sample."""
+    """Leaves `SAMPLE` mutants and skips the others.
+
+    Positions are drawn first and then one change of each: a sum has eleven changes, and would fill the sample otherwise.
+    """
     rng = random.Random(f"{SEED} {module}")
     with use_db(str(session), WorkDB.Mode.open) as database:
         places: dict[tuple[object, ...], list[WorkItem]] = {}
@@ -170,6 +190,12 @@ def _draw(session: Path, module: str) -> None:
         for item in database.work_items:
             if item.job_id not in kept:
                 database.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
+
+
+def _forget_survivors(session: Path) -> None:
+    """Makes them due again. Cosmic Ray has no call for that."""
+    with closing(sqlite3.connect(session)) as database, database:
+        database.execute("DELETE FROM work_results WHERE test_outcome = ?", (TestOutcome.SURVIVED.name,))
 
 
 def _order(item: WorkItem) -> tuple[object, ...]:
