@@ -90,12 +90,12 @@ class Bundle:
     Args:
         card: The card.
         files: Content by file name.
-        place: Where the bundle comes from, for error messages.
+        location: Where the bundle comes from, for error messages.
     """
 
-    def __init__(self, card: Card, files: Mapping[str, bytes], place: str = "memory") -> None:
+    def __init__(self, card: Card, files: Mapping[str, bytes], location: str = "memory") -> None:
         self.card = card
-        self.place = place
+        self.location = location
         self._files = dict(files)
 
     @classmethod
@@ -114,14 +114,14 @@ class Bundle:
         try:
             return json.loads(self.text(name))
         except ValueError as error:
-            raise BundleError(f"{name} of bundle {self.place} is not valid JSON: {error}") from None
+            raise BundleError(f"{name} of bundle {self.location} is not valid JSON: {error}") from None
 
     def text(self, name: str) -> str:
         """The content of a UTF-8 file."""
         try:
             return self.data(name).decode()
         except UnicodeDecodeError as error:
-            raise BundleError(f"{name} of bundle {self.place} is not UTF-8 text: {error}") from None
+            raise BundleError(f"{name} of bundle {self.location} is not UTF-8 text: {error}") from None
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of an `.npz` file. Arrays of objects are rejected, since they could execute code."""
@@ -129,12 +129,12 @@ class Bundle:
             with np.load(io.BytesIO(self.data(name)), allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{name} of bundle {self.place} is not a readable array file: {error}") from None
+            raise BundleError(f"{name} of bundle {self.location} is not a readable array file: {error}") from None
 
     def data(self, name: str) -> bytes:
         """The content of a file. This and the methods above raise `BundleError` if the file is missing or not readable."""
         if name not in self._files:
-            raise BundleError(f"bundle {self.place} has no {name}; rebuild it with the command in models/README.md")
+            raise BundleError(f"bundle {self.location} has no {name}; rebuild it with the command in models/README.md")
         return self._files[name]
 
 

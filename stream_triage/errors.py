@@ -11,7 +11,15 @@ StreamTriageError
 import traceback
 from pathlib import Path
 
-__all__ = ["BundleError", "InputError", "RunNotFound", "SettingsError", "StoreError", "StreamTriageError", "fault_place"]
+__all__ = [
+    "BundleError",
+    "InputError",
+    "RunNotFound",
+    "SettingsError",
+    "StoreError",
+    "StreamTriageError",
+    "internal_error_text",
+]
 
 
 class StreamTriageError(Exception):
@@ -38,7 +46,7 @@ class RunNotFound(StoreError):
     """No run has the given id or part of an id, or several have it."""
 
 
-def fault_place(error: BaseException) -> str:
+def internal_error_text(error: BaseException) -> str:
     """Type and place only: the message of an unforeseen error may hold log text."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"internal error: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import StoreError, StreamTriageError, fault_place
+from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
 from stream_triage.provisional.live import Live
@@ -229,7 +229,7 @@ class Intake:
         session = self._open.pop(run_id, None)
         if session:
             session.text.close()
-        reason = str(error) if isinstance(error, StreamTriageError) else fault_place(error)
+        reason = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
         self._note(Problem(session.run_id if session else run_id, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)

@@ -180,7 +180,7 @@ def bundle_rules(bundle: Bundle) -> Rules:
     """The hand-written rules that a bundle contains; none if it has no such file."""
     if RULES_NAME not in bundle.card.files:
         return Rules()
-    return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.place}")
+    return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.location}")
 
 
 def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:

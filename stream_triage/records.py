@@ -32,7 +32,7 @@ __all__ = [
     "Tick",
     "Ues",
     "Verdict",
-    "place_of",
+    "source_line",
     "verdict_version",
     "version_beside",
 ]
@@ -179,7 +179,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def place_of(source: str, number: int | None) -> str:
+def source_line(source: str, number: int | None) -> str:
     """`du:104`, or the part of it that exists: the only source of a run may have no name, and some items have no line."""
     return ":".join(part for part in (source, "" if number is None else str(number)) if part)
 
@@ -206,7 +206,7 @@ class Evidence(_Record):
             return f"never came: {self.text}"
         rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
         note = f" ({self.note})" if self.note else ""
-        return f"{place_of(self.source, self.number)}  {rule}{self.text}{note}".strip()
+        return f"{source_line(self.source, self.number)}  {rule}{self.text}{note}".strip()
 
 
 class Anomaly(_Record):

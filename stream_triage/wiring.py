@@ -321,7 +321,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
         idle_seconds=kafka.idle_seconds,
         max_run_seconds=kafka.max_run_hours * 3600,
         max_run_bytes=kafka.max_run_bytes,
-        refuse_key=_reason_to_reject(settings, redactor, "the key "),
+        reject_key=_reason_to_reject(settings, redactor, "the key "),
     )
 
 

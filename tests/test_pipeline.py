@@ -180,10 +180,23 @@ def test_a_line_out_of_order_names_what_was_expected(shipped_triage: Triage) -> 
     assert {a.kind for a in verdict.anomalies} == {"order"}
     placed = [a for a in verdict.anomalies if a.number is not None]
     assert {a.number for a in placed} & {first + 1, second + 1}
+    template = next(iter(shipped_triage.models.values())).template
     for anomaly in placed:
         assert anomaly.rank is not None
-        assert anomaly.expected_keys
-        assert anomaly.expected
+        assert anomaly.count == 1
+        first = anomaly.expected_keys[0]
+        assert anomaly.expected == (template(first) if first else "the end of the source")
+
+
+def test_a_line_after_the_end_of_a_passing_run(shipped_triage: Triage) -> None:
+    """Where passing runs end, the end is what was expected."""
+    texts = {file.stem: file.read_bytes() for file in sorted((SAMPLES / "attach-pass").glob("*.log"))}
+    lines = texts["ue"].splitlines(keepends=True)
+    verdict = judge(shipped_triage, {**texts, "ue": texts["ue"] + b"".join(lines[-40:])})
+    assert "the end of the source" in {anomaly.expected for anomaly in verdict.anomalies}
+    assert all(
+        anomaly.expected_keys[0] == "" for anomaly in verdict.anomalies if anomaly.expected == "the end of the source"
+    )
 
 
 @pytest.fixture(scope="module")

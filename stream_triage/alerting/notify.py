@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from stream_triage.alerting.outbox import Group, Outbox
 from stream_triage.alerting.rules import Alert, Message, message
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import SettingsError, StoreError, fault_place
+from stream_triage.errors import SettingsError, StoreError, internal_error_text
 from stream_triage.records import Verdict
 from stream_triage.settings import AlertSettings
 
@@ -106,7 +106,7 @@ class Notifier:
             try:
                 self.send_due()
             except Exception as error:
-                self._complain(str(error) if isinstance(error, StoreError) else fault_place(error))
+                self._complain(str(error) if isinstance(error, StoreError) else internal_error_text(error))
 
     def send_due(self) -> int:
         """Sends what is due and returns the number of messages sent; in quiet hours none, they wait.

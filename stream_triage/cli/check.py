@@ -75,7 +75,7 @@ def _check_bundle(settings: Settings) -> str:
     Triage(bundle)
     card = bundle.card
     classifiers = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
-    return f"{card.name} {card.version} from {bundle.place}, labels {', '.join(card.labels)}, classifiers {classifiers}"
+    return f"{card.name} {card.version} from {bundle.location}, labels {', '.join(card.labels)}, classifiers {classifiers}"
 
 
 def _check_rules(settings: Settings) -> str:

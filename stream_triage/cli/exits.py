@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from stream_triage.errors import StreamTriageError, fault_place
+from stream_triage.errors import StreamTriageError, internal_error_text
 from stream_triage.render.printable import printable
 
 __all__ = ["EXIT_INPUT", "EXIT_INTERNAL", "EXIT_INTERRUPTED", "EXIT_UNCLEAN", "note", "run"]
@@ -81,7 +81,7 @@ def _discard_stdout() -> None:
 
 
 def _internal_error(error: BaseException) -> int:
-    note(fault_place(error))
+    note(internal_error_text(error))
     if os.environ.get("STREAM_TRIAGE_DEBUG"):
         import traceback
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream_triage.clock import Clock
-from stream_triage.errors import fault_place
+from stream_triage.errors import internal_error_text
 from stream_triage.pipeline import Session
 from stream_triage.records import Verdict
 
@@ -105,7 +105,7 @@ class Live:
             return session.certain_to_fail()
         except Exception as error:  # nothing else asks this, so nothing else would report it
             if not self._error_logged:
-                log.warning("runs that are certain to fail are not reported: %s", fault_place(error))
+                log.warning("runs that are certain to fail are not reported: %s", internal_error_text(error))
             self._error_logged = True
             return False
 

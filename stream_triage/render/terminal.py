@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_triage.ports import StoredRun
-from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, place_of
+from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
 from stream_triage.render.printable import printable
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
@@ -106,7 +106,7 @@ def _anomaly_words(item: Anomaly) -> str:
         return f"{item.count} lines with text, passing runs have {item.expected}"
     if item.kind == "order" and item.number is None:
         return f"{item.count} lines follow each other unlike those of passing runs"
-    location = place_of(item.source, item.number)
+    location = source_line(item.source, item.number)
     return f"{location}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
 
 
@@ -179,7 +179,7 @@ def _ues_words(ues: Ues) -> Text:
 
 
 def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
-    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{place_of(ue.source, ue.number)}  {ue.text}")) for ue in ues]
+    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{source_line(ue.source, ue.number)}  {ue.text}")) for ue in ues]
 
 
 def _evidence_rows(evidence: Sequence[Evidence]) -> Iterator[tuple[Text, Text]]:
@@ -224,12 +224,12 @@ def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, 
 
 def line_location(line: ReducedLine) -> str:
     """Returns source and number of a line, such as `du:104`."""
-    return printable(place_of(line.source, line.number))
+    return printable(source_line(line.source, line.number))
 
 
 def line_text(source: str, number: int, text: str) -> str:
     """Returns one line of the whole text of a run, after its source and number."""
-    return printable(f"{place_of(source, number)}\t{text}")
+    return printable(f"{source_line(source, number)}\t{text}")
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:

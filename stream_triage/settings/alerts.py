@@ -1,4 +1,4 @@
-"""Settings of what people and farms are told about runs: teams, alerts, provisional verdicts."""
+"""Settings of what is reported about runs: teams, alerts, provisional verdicts."""
 
 import re
 from typing import Literal, Self

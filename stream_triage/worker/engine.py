@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import InputError, StoreError, StreamTriageError, fault_place
+from stream_triage.errors import InputError, StoreError, StreamTriageError, internal_error_text
 from stream_triage.intake import Intake
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
@@ -197,7 +197,7 @@ class Engine:
         try:
             yield
         except BaseException as error:
-            self._failure = str(error) if isinstance(error, StreamTriageError) else fault_place(error)
+            self._failure = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
             raise
 
     def _take(self, record: Record) -> None:
@@ -205,7 +205,7 @@ class Engine:
         try:
             items = runs.take(record, self._clock.monotonic())
         except Exception as error:  # an internal error at this message: the other messages must not suffer
-            items = [as_dead_letter(record, fault_place(error))]
+            items = [as_dead_letter(record, internal_error_text(error))]
         self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
 
     def _partition(self, number: int) -> PartitionRuns:

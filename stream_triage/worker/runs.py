@@ -41,7 +41,7 @@ class RunRules:
     idle_seconds: float = 300.0
     max_run_seconds: float = 86_400.0
     max_run_bytes: int = 4 << 30
-    refuse_key: Callable[[str], str | None] = lambda key: None
+    reject_key: Callable[[str], str | None] = lambda key: None
     """Why runs must not have this key, if so."""
 
 
@@ -144,7 +144,7 @@ class PartitionRuns:
 
     def _key(self, record: Record) -> str:
         key = run_key(record)
-        if key not in self._open and (reason := self._rules.refuse_key(key)):
+        if key not in self._open and (reason := self._rules.reject_key(key)):
             raise RejectedMessage(reason)
         return key
 

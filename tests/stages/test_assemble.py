@@ -157,3 +157,54 @@ def test_damage_is_shown_in_place():
 
 def test_nothing_in_nothing_out():
     assert cut(b"") == ([], RepairCounts(), 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "dropped"),
+    [
+        (b"12345678\n", ["12345678"], 0),
+        (b"123456789\n", ["12345678 …"], 1),
+        (b"12345678", ["12345678"], 0),
+        (b"123456789", ["12345678 …"], 1),
+        (b"12345678\r\n9", ["12345678", "9"], 0),
+        (b"a 3456789", ["a …"], 8),
+        (b" 23456789", [" 2345678 …"], 1),
+        (b"1234567 9", ["1234567 …"], 2),
+        (b"1234567\t9", ["1234567 …"], 2),
+    ],
+)
+@pytest.mark.parametrize("sizes", [[], [1] * 12, [7], [8], [9]])
+def test_the_limit_of_a_line(data, lines, dropped, sizes):
+    """A line of the limit is whole; a longer one ends before its last word, unless that is all there is."""
+    found, repairs, _ = cut(data, sizes, limit=8)
+    assert (found, repairs.dropped_bytes) == (lines, dropped)
+    assert repairs.cut_lines == bool(dropped)
+
+
+@pytest.mark.parametrize(("back", "goes_back"), [(CUT_BACK_BYTES, True), (CUT_BACK_BYTES + 1, False)])
+def test_how_far_a_cut_goes_back(back, goes_back):
+    """A space further back is none: the word is longer than any secret that could be cut in half."""
+    limit = 2 * CUT_BACK_BYTES
+    line = b"x" * (limit - back) + b" " + b"y" * limit
+    (found,), _, _ = cut(line, limit=limit)
+    kept = line[: limit - back] if goes_back else line[:limit]
+    assert found == kept.decode() + " …"
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x80", "\u07ff", "\u0800", "\uffff", "\U00010000", "\U0010ffff"])
+@pytest.mark.parametrize("before", range(9))
+def test_a_cut_leaves_no_half_of_a_character(character, before):
+    """The first and last character of each length in UTF-8, cut at any byte: no damage that the log did not have."""
+    text = "a" * before + character * 9
+    (found,), repairs, _ = cut(text.encode(), limit=8)
+    assert repairs.invalid_bytes == 0
+    whole = found.removesuffix(" …")
+    assert text.startswith(whole)
+    assert 8 - len(character.encode()) < len(whole.encode()) <= 8
+
+
+@pytest.mark.parametrize("data", [b"\xc3" + b"\x80" * 9, b"\x80" * 9, b"ab\xff\xc0\xe0\xf0\xf8\xffcd"])
+def test_damage_before_a_cut_is_counted(data):
+    """Invalid sequences that the log had are repaired as elsewhere."""
+    _, repairs, _ = cut(data, limit=8)
+    assert repairs.invalid_bytes > 0

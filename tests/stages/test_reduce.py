@@ -47,6 +47,13 @@ def test_context_ends_at_the_edges_of_the_source(number, expected):
     assert [n for n, why in found if why == "anomaly"] == [number]
 
 
+def test_defaults_show_two_lines_on_each_side_and_200_lines():
+    """What a verdict shows, unless the settings say otherwise."""
+    reducer = Reducer(PROFILE)
+    assert [mark.number for mark in reducer.reduce([Mark("", 50, "anomaly")], {"": 99})] == [48, 49, 50, 51, 52]
+    assert len(reducer.reduce([Mark("", number, "rare") for number in range(1, 300)], {"": 300})) == 200
+
+
 def test_only_what_decided_has_context():
     """Rare lines and first lines of templates stand alone."""
     marks = [Mark("", 5, "rare"), Mark("", 20, "template")]

@@ -118,6 +118,14 @@ class TestBoundaries:
         assert ended(topic.runs.idle(topic.now)) == ["a@1"]
         assert topic.runs.position == 2
 
+    @pytest.mark.parametrize("limit", ["idle_seconds", "max_run_seconds"])
+    def test_runs_that_reach_a_limit_together_all_end(self, limit: str):
+        """One step of time ends as many as are due."""
+        topic = Partition(**{limit: 10})
+        topic.put("a")
+        topic.put("b")
+        assert ended(topic.silence(10)) == ["a", "b"]
+
     def test_messages_contain_whole_lines(self):
         """The line end that a message lacks comes before the next one; an empty message is an empty line."""
         topic = Partition()
@@ -219,7 +227,7 @@ class TestRejected:
 
     def test_keys_that_the_rules_reject(self):
         """With the reason that the rules give."""
-        topic = Partition(refuse_key=lambda key: "no" if key == "b" else None)
+        topic = Partition(reject_key=lambda key: "no" if key == "b" else None)
         assert (rejected(topic.put("a")), rejected(topic.put("b"))) == ([], ["no"])
 
     def test_too_many_sources(self):
@@ -267,11 +275,14 @@ def test_labels_are_passed_on_once_and_late_ones_too():
     ]  # fmt: skip
 
 
-def test_too_many_labels_are_reported():
-    """The first 64 are kept."""
-    items = Partition().put("a", **{f"label{number}": "v" for number in range(70)})
+def test_too_many_labels_are_reported_once():
+    """The first 64 are kept, and no message after that brings another."""
+    topic = Partition()
+    items = topic.put("a", **{f"label{number}": "v" for number in range(70)})
     assert len(items[0].headers) == messages.MAX_LABELS
     assert problems(items) == ["more than 64 labels of 1024 characters: the rest was cut off"]
+    again = topic.put("a", label99="v")
+    assert (again[0].headers, problems(again)) == ({}, [])
 
 
 class TestReadAgain:

@@ -1,6 +1,7 @@
 """Numbers of a source in any order: each message is passed on once and in order, and what is missing is named."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -176,3 +177,26 @@ def test_any_order_without_loss(numbers: list[int]):
         reader.take(number)
     assert reader.passed_on == list(range(8))
     assert (reader.gaps, reader.sequence.holds_early, reader.sequence.unlisted) == ([], False, 0)
+
+
+def test_limits_are_those_of_the_docs():
+    """docs/reliability.md states how much is held, and how many gaps a verdict lists are 256 too."""
+    text = " ".join((Path(__file__).parents[2] / "docs" / "reliability.md").read_text().split())
+    assert f"{module.MAX_EARLY} messages or {module.MAX_EARLY_BYTES >> 20} MB" in text
+    assert module.MAX_EARLY_BYTES == 8 * 1024 * 1024
+    assert module.MAX_GAPS == module.MAX_EARLY
+
+
+def test_numbers_begin_where_they_are_said_to():
+    """At 0 unless another first number is given; a message before that is no repeat."""
+    assert SourceSequence[int]().arrival(0) is Arrival.DUE
+    started_late = SourceSequence[int](5)
+    assert [started_late.arrival(number) for number in (4, 5, 6)] == [Arrival.BEFORE_FIRST, Arrival.DUE, Arrival.EARLY]
+
+
+def test_held_messages_are_in_order_of_their_numbers():
+    """Whatever the messages themselves are."""
+    sequence: SourceSequence[str] = SourceSequence()
+    for number, text in ((3, "a"), (1, "c"), (2, "b")):
+        sequence.hold(number, text, len(text))
+    assert sequence.held() == ["c", "b", "a"]

@@ -39,7 +39,7 @@ class Seq2SeqNet(nn.Module):
 
     def weights(self) -> NDArray[np.float32]:
         """The embedding, shape (characters, D)."""
-        return self.embedding.weight.detach().cpu().numpy()
+        return np.asarray(self.embedding.weight.detach().cpu().numpy())
 
 
 class Seq2SeqTask:
