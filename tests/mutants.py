@@ -38,7 +38,11 @@ EXCLUDED = "core/ReplaceBinaryOperator_BitOr"
 
 # Module below stream_triage/, and the fast tests that are about it.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "worker/engine": ("tests/worker/test_engine.py", "tests/worker/test_engine_rejected.py"),
+    "worker/engine": (
+        "tests/worker/test_engine_flush.py",
+        "tests/worker/test_engine_rejected.py",
+        "tests/worker/test_engine.py",
+    ),
     "worker/runs": ("tests/worker/test_runs.py", "tests/worker/test_runs_read_again.py", "tests/worker/test_transitions.py"),
     "worker/sequence": (
         "tests/worker/test_sequence.py",
