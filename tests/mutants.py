@@ -140,7 +140,7 @@ def _test_mutants(module: str, tree: Path) -> None:
     session = _session(module)
     session.parent.mkdir(parents=True, exist_ok=True)
     tests = " ".join(_tests(module))
-    command = f"{ROOT / '.venv/bin/python'} -m pytest -x -q -p no:cacheprovider -p no:randomly {tests}"
+    command = f"{ROOT / '.venv/bin/python'} -m pytest -n 0 -x -q -p no:cacheprovider {tests}"
     environment = {
         **os.environ,
         "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'connectors/shipper'}",
