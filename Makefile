@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos mutants up down train corpus audit networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -77,6 +77,16 @@ down: ## stop them again
 chaos: setup servers ## kill workers 300 times, stop servers for a minute, count what is lost, doubled or different
 	$(BIN)/python -m tests.services.chaos --kills 300
 	REQUIRE_SERVICES=1 STREAM_TRIAGE_AWAY_SECONDS=60 $(BIN)/pytest -q -m service tests/services/test_worker.py -k TestDisturbed
+
+MUTANTS := .cache/mutants/venv
+
+$(MUTANTS)/installed: requirements/mutants.txt
+	@$(PYTHON) -m venv $(MUTANTS)
+	@$(MUTANTS)/bin/pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
+	@touch $@
+
+mutants: setup $(MUTANTS)/installed ## how many small faults in the edges the fast tests notice, about an hour; ONLY=NAME for one module
+	@$(MUTANTS)/bin/python tests/mutants.py --only "$(ONLY)"
 
 check: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
