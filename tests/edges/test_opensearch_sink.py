@@ -233,3 +233,15 @@ def test_another_process_changes_what_is_removed(sink: OpenSearchSink, server: M
     server.request = refreshed
     assert sink.forget("a")
     assert documents(server, "triage-verdicts-*") == []
+
+
+@pytest.mark.parametrize(
+    ("passed", "needs_review", "outcome"),
+    [(True, False, "success"), (False, False, "failure"), (True, True, "unknown"), (False, True, "unknown")],
+)
+def test_outcome(passed: bool, needs_review: bool, outcome: str, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """`event.outcome` is what dashboards and monitors of other products look at: a review is neither success nor failure."""
+    sink.write(make_verdict("a").model_copy(update={"passed": passed, "needs_review": needs_review}))
+    sink.flush()
+    (found,) = documents(server, "triage-verdicts-*")
+    assert found["_source"]["event"]["outcome"] == outcome
