@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: small bundles, the shipped bundle, and the optional data folder."""
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -123,10 +124,17 @@ def data_folder() -> Path:
     return Path(named)
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that do not exist yet, a new one each time: most tests need none, and making thousands takes seconds."""
+    parent = tmp_path_factory.mktemp("homes")
+    return (parent / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test touches the store or the settings of the person who runs it."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+def _own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test uses the store or the settings of the person who runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(next(_homes)))
     for name in [name for name in os.environ if name.startswith("STREAM_TRIAGE_") and name != "STREAM_TRIAGE_DATA"]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("COLUMNS", raising=False)  # how wide the terminal is that tests are started from
