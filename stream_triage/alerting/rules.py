@@ -16,9 +16,8 @@ from stream_triage.settings import AlertRule, Route
 __all__ = ["Alert", "History", "Message", "Outcomes", "alerts_of", "keys_of", "message", "similar", "team_of"]
 
 SIMILAR: Final = 0.6
-# What of a verdict makes its signature: weak evidence differs between runs that fail for the same reason. Of 124 failing
-# runs of the invented corpus (seed 7; 60 causes, four wordings each) these make 86 groups, 79 % of the runs in one of
-# their own cause.
+# What of a verdict makes its signature: weak evidence differs between runs that fail for the same reason. The failing runs
+# among 390 of the invented corpus (seed 7) make 93 groups; 89 % of them have the cause of the first run of their group.
 SIGNATURE_EVIDENCE: Final = 8
 SIGNATURE_ANOMALIES: Final = 4
 SIGNATURE_SHARE: Final = 0.2

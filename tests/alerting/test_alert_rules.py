@@ -1,0 +1,81 @@
+"""When a rule fires and what its message says, at the limits."""
+
+from math import comb
+
+import pytest
+
+from stream_triage.alerting import rules as module
+from stream_triage.alerting.rules import Alert, History, Outcomes, alerts_of, message
+from stream_triage.records import Evidence
+from tests.verdicts import make_verdict
+
+FAILED = {"label": "L3", "passed": False}
+
+
+def reasons(history: History) -> dict[str, str]:
+    return {
+        alert.rule: alert.reason for alert in alerts_of(make_verdict(**FAILED), history, ("new_template", "failure_rate"))
+    }
+
+
+@pytest.mark.parametrize(("keys", "words"), [("a", "1 kind of line"), ("ab", "2 kinds of line")])
+def test_new_kinds_of_line_are_counted(keys: str, words: str) -> None:
+    """One is one, two are two."""
+    assert reasons(History(unseen_keys=frozenset(keys)))["new_template"] == f"{words} that no run had before"
+
+
+def test_no_history_fires_nothing() -> None:
+    """A first run has no rate, and nothing new beside it."""
+    assert reasons(History()) == {}
+    assert History() == History(frozenset(), Outcomes(0, 0), Outcomes(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("recent", "earlier"),
+    [
+        ((10, 3), (20, 0)),
+        ((10, 4), (20, 0)),
+        ((10, 10), (20, 10)),
+        ((9, 9), (20, 0)),
+        ((10, 10), (19, 0)),
+        ((12, 5), (25, 1)),
+    ],
+)
+def test_failure_rate(recent: tuple[int, int], earlier: tuple[int, int]) -> None:
+    """The binomial tail above the earlier rate, by the rule of succession, with enough runs on both sides."""
+    history = History(recent=Outcomes(*recent), earlier=Outcomes(*earlier))
+    usual = (earlier[1] + 1) / (earlier[0] + 2)
+    tail = sum(comb(recent[0], k) * usual**k * (1 - usual) ** (recent[0] - k) for k in range(recent[1], recent[0] + 1))
+    enough = recent[0] >= 10 and earlier[0] >= 20
+    assert module._chance(history) == pytest.approx(tail if enough else 1.0, rel=1e-12)
+    assert ("failure_rate" in reasons(history)) == (enough and tail < 0.001)
+
+
+def test_message_shows_lines_before_missing_ones_and_five_at_most() -> None:
+    """The whole text of a message, with everything that it can say."""
+    missing = Evidence(kind="missing", weight=9.0, key="m", text="RRC Setup Complete")
+    lines = [
+        Evidence(kind="line", weight=5.0 - n, source="du", number=n, text=f"line {n}", key=f"k{n}") for n in range(1, 6)
+    ]
+    verdict = make_verdict("run 7", **FAILED, cause="environment", evidence=(missing, *lines))
+    text = message(verdict, Alert("failed", "why"), runs=1, link="https://triage/7")
+    assert text.title == "L3: run 7"
+    assert text.body.splitlines() == [
+        "label L3, confidence 0.90, cause environment; anomaly score 0.10",
+        "rule failed: why",
+        "run run 7",
+        *(f"  du:{n}  line {n}" for n in range(1, 6)),
+        "https://triage/7",
+    ]
+    four = message(verdict.model_copy(update={"evidence": (missing, *lines[:3]), "cause": None}), Alert("failed", "why"), 2)
+    assert four.title == "L3: 2 runs, first run 7"
+    assert four.body.splitlines()[0] == "label L3, confidence 0.90; anomaly score 0.10"
+    assert four.body.splitlines()[-1] == "  never came: RRC Setup Complete"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(300, 300), (301, 301)])
+def test_long_lines_are_cut(length: int, shown: int) -> None:
+    """300 characters are shown whole; of a longer line 300 and a mark."""
+    text = message(make_verdict("x" * length, **FAILED), Alert("failed", "why"), 1, link="y" * length)
+    assert text.body.splitlines()[-1] == ("y" * 300 if length == 300 else "y" * 300 + "…")
+    assert len(text.body.splitlines()[-1]) == shown
