@@ -262,3 +262,62 @@ class TestClaim:
         outbox.write(failing("b"))
         outbox.flush()
         assert not outbox.claim(group)
+
+
+class TestHistory:
+    def test_recent_runs_are_nine_and_this_one_and_two_hundred_are_before_them(
+        self, outbox: Outbox, clock: FakeClock
+    ) -> None:
+        """Older runs of the test case do not count, nor do those of other test cases."""
+        case = {"test.case.name": "attach"}
+        for number in range(220):
+            clock.advance(1)
+            outbox.write(make_verdict(f"run {number}", headers=case, passed=number % 2 == 0, time=clock.now()))
+            outbox.write(make_verdict(f"other {number}", headers={"test.case.name": "detach"}, time=clock.now()))
+        outbox.flush()
+        history = outbox.history(make_verdict("new", headers=case, passed=False))
+        assert (history.recent, history.earlier) == ((10, 6), (200, 100))
+
+    @pytest.mark.parametrize(("kind", "unseen"), [("new", {"new:1"}), ("order", set()), ("rare", set())])
+    def test_only_new_kinds_of_line_count(self, outbox: Outbox, kind: str, unseen: set[str]) -> None:
+        """A known line in the wrong place is no new kind of line."""
+        anomaly = Anomaly.model_construct(kind=kind, score=0.5, source="", number=1, key="new:1", text="x")
+        verdict = make_verdict("a").model_copy(update={"anomalies": (anomaly,)})
+        assert outbox.history(verdict).unseen_keys == frozenset(unseen)
+
+
+def test_a_verdict_of_the_same_version_is_not_taken_twice(outbox: Outbox, clock: FakeClock) -> None:
+    """A worker that died after the flush writes it again, even days later; only a higher version is news."""
+    outbox.write(failing())
+    outbox.flush()
+    before = outbox.last_verdict()
+    clock.advance(3 * 24 * 3600)
+    outbox.write(failing().model_copy(update={"time": clock.now()}))
+    outbox.flush()
+    assert outbox.last_verdict() == before
+    outbox.write(failing().model_copy(update={"time": clock.now(), "version": 203}))
+    outbox.flush()
+    assert outbox.last_verdict() == ("a", clock.now())
+
+
+def test_limits_that_docs_and_comments_state() -> None:
+    """Changing one of them is a decision."""
+    assert (outbox_module.EARLIER_RUNS, outbox_module.MAX_WAITING, outbox_module.MAX_SEEN_KEYS) == (200, 10_000, 100_000)
+    assert outbox_module.BUSY_SECONDS == 10.0
+
+
+def test_trouble_is_reported_once_until_it_is_over(settings: AlertSettings, clock: FakeClock) -> None:
+    """A worker flushes every second; what it says once is enough, and it is said at the first time."""
+    troubles: list[str] = []
+    with Outbox(settings, clock=clock, on_trouble=troubles.append, busy_seconds=0.01) as outbox:
+        for reported in (1, 2):
+            with closing(sqlite3.connect(settings.path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                outbox.write(failing(f"run {reported}"))
+                outbox.flush()
+                assert len(troubles) == reported
+                outbox.flush()
+                assert len(troubles) == reported
+                other.execute("ROLLBACK")
+            outbox.flush()
+            assert outbox.explain(f"run {reported}")
