@@ -19,6 +19,8 @@ from tests.receiver import Receiver, receiving
 pytest.register_assert_rewrite("tests.edges")
 
 ROOT = Path(__file__).parent.parent
+# Runs in the environment of requirements/mutants.txt, and holds no tests.
+collect_ignore = ["mutants.py"]
 # Files that import packages of requirements/train.txt. Other tests of networks import them inside the test.
 NEED_TRAINING = {
     f"tests/training/test_{name}.py" for name in ("baselines", "compare_networks", "document_embeddings", "paper")
