@@ -180,10 +180,7 @@ class Intake:
         return session
 
     def _take(self, chunk: Chunk) -> None:
-        if chunk.run_id in self._given_up:
-            return
-        if not self._survives(chunk.run_id, partial(self._feed, chunk)):
-            self._given_up.add(chunk.run_id)
+        if chunk.run_id in self._given_up or not self._survives(chunk.run_id, partial(self._feed, chunk)):
             return
         self._queued_bytes += len(chunk.data)
         if self._queued_bytes >= ADVANCE_BYTES:
@@ -208,8 +205,7 @@ class Intake:
             # The batch does not say which run it was: each is tried alone. A session that raised raises again, since it
             # has lost lines; one that did not goes on where the batch stopped.
             for run_id, session in fed.items():
-                if not self._survives(run_id, partial(self._triage.advance, [session])):
-                    self._given_up.add(run_id)
+                self._survives(run_id, partial(self._triage.advance, [session]))
 
     def _survives(self, run_id: str, step: Callable[[], None]) -> bool:
         """Runs the step; false if it raised an error that costs the run, which gets no verdict then."""
@@ -223,7 +219,8 @@ class Intake:
         return True
 
     def _give_up(self, run_id: str, error: Exception) -> None:
-        """Ends a run without a verdict: half of its lines would judge it wrongly."""
+        """Ends a run without a verdict: half of its lines would judge it wrongly. Its text is dropped until its end."""
+        self._given_up.add(run_id)
         self._fed.pop(run_id, None)
         self._end_live(run_id)
         session = self._open.pop(run_id, None)
@@ -236,12 +233,8 @@ class Intake:
 
     def _note(self, problem: Problem) -> None:
         run_id = problem.run_id
-        if (
-            run_id is not None
-            and run_id not in self._given_up
-            and not self._survives(run_id, partial(self._damage, run_id, problem))
-        ):
-            self._given_up.add(run_id)
+        if run_id is not None and run_id not in self._given_up:
+            self._survives(run_id, partial(self._damage, run_id, problem))
         self.tally.errors += problem.error
         if self._on_problem:
             redact = self._triage.redactor.text
@@ -257,6 +250,7 @@ class Intake:
             return
         judged: list[Verdict] = []
         if not self._survives(run_id, lambda: judged.append(self._judge(end))):
+            self._given_up.remove(run_id)  # this is its end
             return
         verdict = judged[0]
         del self._open[run_id]

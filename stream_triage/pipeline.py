@@ -87,8 +87,7 @@ class Session:
         early_stop = self.model.early_stop
         if early_stop is None:
             return False
-        states = (state.classify for state in self.sources.values())
-        return early_stop.certain_to_fail(state["terms"].seen for state in states if "terms" in state)
+        return early_stop.certain_to_fail(state.classify["terms"].seen for state in self.sources.values())
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""

@@ -55,11 +55,7 @@ def import_dashboards(settings: OpenSearchSettings, changes: Changes) -> None:
         response = _request(settings, "_bulk_get", json.dumps(asked).encode(), "application/json")
         known = {(each["type"], each["id"]): each for each in response["saved_objects"] if "error" not in each}
         different = [each for each in objects if _differs(each, known.get((each["type"], each["id"])))]
-        boards = [each["attributes"]["title"] for each in different if each["type"] == "dashboard"]
-        change = f"import {len(different)} objects into {settings.dashboards_url}" + (
-            f": {', '.join(boards)}" if boards else ""
-        )
-        if different and changes.note(change):
+        if different and changes.note(_import_words(settings, different)):
             _import(settings, different)
     except (KeyError, TypeError) as error:
         changes.fail(f"dashboards: the response of {settings.dashboards_url} lacks {error}; is it OpenSearch Dashboards?")
