@@ -6,7 +6,6 @@ Each measurement is a whole `stream-triage run`, its start included, with store 
 one of address space (RLIMIT_AS), which is stricter than one of memory: what exceeds it fails at once. Takes two minutes.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.arguments import add_out, benchmark_parser
 from benchmarks.throughput import machine, table
 from training.corpus import generate
 
@@ -48,7 +48,7 @@ class Judged(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the page and writes it; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.edge", description=(__doc__ or "").splitlines()[0])
+    parser = benchmark_parser("benchmarks.edge", __doc__)
     parser.add_argument(
         "--runs", type=int, default=200, metavar="N", help="number of generated runs, 20 or more (default: %(default)s)"
     )
@@ -59,13 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="BYTES",
         help="least size of the one long run (default: %(default)s)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        default=RESULTS,
-        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
-    )
+    add_out(parser, RESULTS)
     options = parser.parse_args(argv)
     rows: list[Sequence[str]] = []
     with tempfile.TemporaryDirectory(prefix="stream-triage-edge-") as name:

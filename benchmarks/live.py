@@ -5,12 +5,12 @@
 Starts a real broker and a real worker. Prints a Markdown table.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.arguments import benchmark_parser
 from stream_triage.records import Verdict
 from tests.services.farm import Farm, Message, messages_of, sample_runs, until
 from tests.services.servers import KafkaServer
@@ -57,7 +57,7 @@ def _add_sizes(totals: dict[bytes, int], messages: Sequence[Message]) -> dict[by
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=(__doc__ or "").splitlines()[0])
+    parser = benchmark_parser("benchmarks.live", __doc__)
     parser.parse_args(argv)
     print("| growing runs | verdicts | median s | 95 % s | longest s |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:

@@ -8,8 +8,6 @@ one that is measured has the same size and random weights, on which its speed do
 changes all figures, so compare figures of one run only.
 """
 
-import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
 from benchmarks.corpora import MissingDataError, lines_of, read_corpus, write_corpora
 from benchmarks.throughput import machine, table
 from stream_triage import Bundle, Triage, find_bundle
@@ -54,25 +53,10 @@ def main(argv: Sequence[str] | None = None, *, characters: Sequence[int] = CHARA
         characters: Sizes of the texts for the classifiers.
         peek_lines: Length of the run for the peek.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        default=os.environ.get("STREAM_TRIAGE_DATA") or None,
-        help="folder of real logs (default: the variable STREAM_TRIAGE_DATA)",
-    )
-    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle (default: %(default)s)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        default=RESULTS,
-        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
-    )
-    args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("no data; name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+    parser = benchmark_parser("benchmarks.models", __doc__)
+    add_data(parser)
+    add_out(parser, RESULTS)
+    args = parse_with_data(parser, argv)
     bundle = Bundle.open(find_bundle(args.bundle))
     with TemporaryDirectory(prefix="stream-triage-bench-") as folder:
         try:

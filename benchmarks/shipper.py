@@ -5,7 +5,6 @@
 Starts a broker. Prints a Markdown table. kcat sends each line as a message; without kcat its row is left out.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.arguments import benchmark_parser
 from stream_triage.clients.broker import Topic
 from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.settings import KafkaSettings
@@ -93,7 +93,7 @@ def _measure(folder: Path, bootstrap: str) -> dict[str, Figures]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shipper", description=(__doc__ or "").splitlines()[0])
+    parser = benchmark_parser("benchmarks.shipper", __doc__)
     parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -19,6 +19,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from benchmarks.arguments import benchmark_parser
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.clients.kafka import connection
 from stream_triage.intake import Intake
@@ -233,7 +234,7 @@ def servers(options: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearch
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures and prints the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=(__doc__ or "").splitlines()[0])
+    parser = benchmark_parser("benchmarks.stream", __doc__)
     parser.add_argument("--oai", type=Path, required=True, metavar="FILE", help="labelled OAI runs, .jsonl.xz (required)")
     parser.add_argument("--runs", type=int, default=600, metavar="N", help="number of runs to use (default: %(default)s)")
     parser.add_argument(

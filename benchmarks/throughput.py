@@ -6,7 +6,6 @@ Writes a page of tables. Takes about six minutes. Other work on the machine chan
 run only. Each case has a process of its own, so that its peak memory is its own.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
 from benchmarks.cases import CASES, STAGES, Measurement, run_case
 from benchmarks.corpora import MissingDataError, write_corpora
 
@@ -45,25 +45,10 @@ def main(
         ci_lines: Number of CI lines.
         large_bytes: Size of the large runs.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        default=os.environ.get("STREAM_TRIAGE_DATA") or None,
-        help="folder of real logs (default: the variable STREAM_TRIAGE_DATA)",
-    )
-    parser.add_argument("--bundle", default="oai5g", help="name or folder of the model bundle (default: %(default)s)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        default=RESULTS,
-        help=f"page to write (default: benchmarks/results/{RESULTS.name})",
-    )
-    args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("no data; name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
+    parser = benchmark_parser("benchmarks.throughput", __doc__)
+    add_data(parser)
+    add_out(parser, RESULTS)
+    args = parse_with_data(parser, argv)
     with tempfile.TemporaryDirectory(prefix="stream-triage-bench-") as folder:
         try:
             write_corpora(args.data, Path(folder), ci_lines=ci_lines, large_bytes=large_bytes)

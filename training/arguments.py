@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["add_corpus", "add_logs", "add_tracking", "command_parser", "finish"]
+__all__ = ["add_corpus", "add_logs", "add_out", "add_passing_label", "add_tracking", "command_parser", "finish"]
 
 
 def command_parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -33,6 +33,18 @@ def add_logs(parser: argparse.ArgumentParser) -> None:
 def _add_labels(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--labels", type=Path, required=required, metavar="FILE", help="CSV file of labels with the columns run,label"
+    )
+
+
+def add_passing_label(parser: argparse.ArgumentParser) -> None:
+    """`--passing-label`."""
+    parser.add_argument("--passing-label", default="Pass", help="label of the runs that pass (default: %(default)s)")
+
+
+def add_out(parser: argparse.ArgumentParser, default: Path, what: str) -> None:
+    """`--out`, a file in training/results by default; `what` says what is written there."""
+    parser.add_argument(
+        "--out", type=Path, default=default, metavar="FILE", help=f"{what} (default: training/results/{default.name})"
     )
 
 

@@ -30,7 +30,7 @@ from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.rules import Rules
-from training.arguments import add_corpus, add_tracking, command_parser, finish
+from training.arguments import add_corpus, add_passing_label, add_tracking, command_parser, finish
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, read_oai
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
 from training.fit.bundle import Corpus, alone, classifiers_in, fit_bundle
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_parser("training.train", __doc__)
     add_corpus(parser)
-    parser.add_argument("--passing-label", default="Pass", help="label of the runs that pass (default: %(default)s)")
+    add_passing_label(parser)
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings file (TOML), the one that `stream-triage run` will use"
     )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from training.arguments import add_corpus, command_parser, finish
+from training.arguments import add_corpus, add_out, add_passing_label, command_parser, finish
 from training.data import CorpusError, MaskedRuns, read_oai, read_predefined
 from training.evaluate import MIN_TEST_RUNS, label_figures
 from training.fit.bundle import Corpus
@@ -92,14 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 for an error that the user can mend."""
     parser = command_parser("training.experiments.compare_networks", __doc__)
     add_corpus(parser)
-    parser.add_argument("--passing-label", default="Pass", help="label of the runs that pass (default: %(default)s)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help="JSON Lines file for the trials (default: training/results/networks.jsonl)",
-    )
+    add_passing_label(parser)
+    add_out(parser, RESULTS, "JSON Lines file for the trials")
     parser.add_argument("--only", default="", metavar="NAME", help="run only trials whose name begins like this")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
     arguments = finish(parser, argv)

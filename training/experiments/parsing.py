@@ -38,7 +38,7 @@ from pathlib import Path
 
 from stream_triage.stages.normalise import key_text, mask
 from stream_triage.stages.template import DrainSettings, Templates
-from training.arguments import command_parser
+from training.arguments import add_out, command_parser
 from training.experiments.parsing_peers import run_peer
 
 RESULTS = Path(__file__).parents[1] / "results" / "parsing.md"
@@ -290,9 +290,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--peers-python", type=Path, metavar="PATH", help="Python interpreter of an environment with logparser3"
     )
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="FILE", help="Markdown file (default: training/results/parsing.md)"
-    )
+    add_out(parser, RESULTS, "Markdown file")
     options = parser.parse_args(argv)
     if options.data is None or not (options.data / "loghub").is_dir():
         parser.error("name the data folder (it holds loghub/) with --data or STREAM_TRIAGE_DATA")

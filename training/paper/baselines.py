@@ -26,7 +26,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from stream_triage.stages.normalise import Numbers
 from stream_triage.stages.terms import line_terms
-from training.arguments import add_logs, command_parser
+from training.arguments import add_logs, add_out, add_passing_label, command_parser
 from training.data import CorpusError, LabelledRun, MaskedRuns, read_predefined
 from training.evaluate import label_figures
 from training.fit.bundle import Corpus
@@ -49,14 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 for an error that the user can mend."""
     parser = command_parser("training.paper.baselines", __doc__)
     add_logs(parser)
-    parser.add_argument("--passing-label", default="Pass", help="label of the runs that pass (default: %(default)s)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help="JSON file for the scores (default: training/results/baselines.json)",
-    )
+    add_passing_label(parser)
+    add_out(parser, RESULTS, "JSON file for the scores")
     arguments = parser.parse_args(argv)
     try:
         runs = read_predefined(arguments.logs, arguments.labels)

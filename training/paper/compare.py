@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arguments import add_logs, add_tracking, command_parser
+from training.arguments import add_logs, add_out, add_tracking, command_parser
 from training.data import PARTS, CorpusError, LabelledRun, read_predefined
 from training.evaluate import label_figures
 from training.networks.curve import Epoch
@@ -133,13 +133,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--split", required=True, metavar="NAME", help="predefined split with a train, a validation and a test part"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help="JSON Lines file for the trials (default: training/results/paper.jsonl)",
-    )
+    add_out(parser, RESULTS, "JSON Lines file for the trials")
     parser.add_argument(
         "--checkpoints",
         type=Path,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from training.arguments import add_logs, command_parser
+from training.arguments import add_logs, add_out, command_parser
 from training.data import PARTS, CorpusError, LabelledRun, read_predefined
 from training.evaluate import label_figures
 from training.packages import MissingPackageError, require
@@ -134,13 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FOLDER",
         help="where computed windows are saved (default: %(default)s)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help="JSON file for the scores (default: training/results/document_embeddings.json)",
-    )
+    add_out(parser, RESULTS, "JSON file for the scores")
     arguments = parser.parse_args(argv)
     try:
         runs = read_predefined(arguments.logs, arguments.labels, arguments.split or ())[:: arguments.every]
