@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.local_http import local_server
+
 __all__ = ["Receiver", "receiving"]
 
 
@@ -34,10 +36,5 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 def receiving() -> Iterator[tuple[type[Receiver], str]]:
     """Its handler, which has what it got, and its apprise URL."""
     handler = type("OwnReceiver", (Receiver,), {"got": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # seconds that shutdown may wait
-    thread.start()
-    yield handler, f"json://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with local_server(handler) as address:
+        yield handler, f"json://{address}"

@@ -1,7 +1,6 @@
 """A proxy in front of an OpenSearch that sends bad responses."""
 
 import http.server
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.opensearch import set_up
+from tests.local_http import local_server
 
 __all__ = ["behind_proxy"]
 
@@ -61,15 +61,5 @@ def behind_proxy(url: str, prefix: str, responses: list[object], max_bytes: int 
 
         def log_message(self, *_: object) -> None: ...
 
-    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    proxy.daemon_threads = True
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield OpenSearchSettings(
-            hosts=(f"http://127.0.0.1:{proxy.server_port}",), index_prefix=prefix, retry_seconds=60, timeout_seconds=5
-        )
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()
+    with local_server(Proxy) as address:
+        yield OpenSearchSettings(hosts=(f"http://{address}",), index_prefix=prefix, retry_seconds=60, timeout_seconds=5)

@@ -8,7 +8,6 @@ import base64
 import http.server
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from email.parser import BytesParser
 from itertools import count
 from typing import Any
 
+from tests.local_http import local_server
 from tests.services.servers import OpenSearchServer
 
 __all__ = ["Dashboards", "Plugins", "serving"]
@@ -209,12 +209,5 @@ def serving(answer: Callable[[str, str, bytes, Any], Answer]) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # seconds that shutdown may wait
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with local_server(Handler) as address:
+        yield f"http://{address}"

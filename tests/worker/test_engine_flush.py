@@ -138,7 +138,7 @@ def test_the_last_rejection_names_messages_but_not_runs(bundle: Bundle) -> None:
     """Where a message was is shown, since it has to be looked at; the id of a run may contain an identity."""
     worker = Worker(bundle, dead_per_hour=0)
     worker.engine.handle([message("", 7)])
-    with pytest.raises(InputError, match=r"no key.*\(logs/0/7\)|no key.*7"):
+    with pytest.raises(InputError, match=r"no key.*\(logs/0/7\)"):
         worker.engine.flush()
     worker.engine._reject(DeadLetter("run", "not judged: full", "imsi-001010000000042", b"", None))
     with pytest.raises(InputError, match="not judged: full") as error:
