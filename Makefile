@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos mutants up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train corpus audit networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -87,6 +87,9 @@ $(MUTANTS)/installed: requirements/mutants.txt
 
 mutants: setup $(MUTANTS)/installed ## how many small faults in the edges the fast tests notice, about an hour; ONLY=NAME for one module
 	@$(MUTANTS)/bin/python tests/mutants.py --only "$(ONLY)"
+
+explore: setup ## the fast tests with new random examples for the property tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --hypothesis-profile explore
 
 check: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -28,9 +28,11 @@ NEED_TRAINING = {
 SLOW_SECONDS = 900  # the first test that uses a server also installs and starts it
 SENDERS = {f"tests/services/test_{name}.py" for name in ("shipping", "recipes", "prometheus")}
 
-# No deadline for single examples, which a busy machine exceeds; pytest-timeout stops tests that hang.
-hypothesis.settings.register_profile("stream-triage", deadline=None)
-hypothesis.settings.load_profile("stream-triage")
+# No deadline for single examples, which a busy machine exceeds; pytest-timeout stops tests that hang. The same examples in
+# every run, so that a change is not blamed for a fault that was there before; `make explore` draws new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is for jobs in the background, and for what they start; tests press Ctrl-C and would wait for ever.

@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import string
 import time
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from stream_triage.errors import SettingsError
 from stream_triage.stages import redact
 from stream_triage.stages.redact import RULES, RedactionPattern, Redactor
 from stream_triage.stages.redact.identities import IDENTITY_KINDS, IDENTITY_RULES
-from stream_triage.stages.redact.triggers import COMPILED, lines_to_try
+from stream_triage.stages.redact.triggers import COMPILED, lines_to_try, lower
 
 IMSI = "001010000000042"
 HEX = "00112233445566778899aabbccddeeff"
@@ -520,6 +521,19 @@ def test_lines_keep_their_positions(before: str, after: str) -> None:
     assert clean(before) == after
 
 
+@pytest.mark.parametrize("before_name", ["\u0130", "\u212a", "ſ", "é"])
+def test_letters_outside_ascii_end_no_name(before_name: str) -> None:
+    """Their lower case may hold an ASCII letter, which must not hide the name of a key behind them."""
+    assert clean(f"{before_name}Ki=00112233445566778899aabbccddeeff") == f"{before_name}Ki=<key>"
+
+
+def test_lower_keeps_length_and_makes_no_ascii_letter() -> None:
+    """Positions in the text and in its lower case agree for all of Unicode."""
+    every = "".join(chr(code) for code in range(0x80, 0x110000))
+    assert len(lower(every)) == len(every)
+    assert not set(lower(every)) & set(string.ascii_letters)
+
+
 def test_counts_replacements_by_kind() -> None:
     """A source's state adds up over batches."""
     redactor = Redactor((RedactionPattern("site", r"site-\d+"),))
@@ -759,6 +773,7 @@ PIECES = st.sampled_from(
         "x",
         "é",
         "İ",
+        "\u212a",
         "K",
         "ſ",
         "0x",

@@ -55,10 +55,12 @@ _TRIGGERS: Final = _trigger_table()
 def lower(text: str) -> str:
     """The text in lower case, with the same length, so that positions agree.
 
-    U+0130 is the only character whose lower case is longer than itself.
+    Like the patterns of the rules, it takes only ASCII letters for letters. U+0130 and U+212A (Kelvin sign), the only other
+    characters whose lower case contains one, are replaced.
     """
-    low = text.lower()
-    return low if len(low) == len(text) else text.replace("\u0130", "I").lower()
+    if not text.isascii():
+        text = text.replace("\u0130", "\ufffd").replace("\u212a", "\ufffd")
+    return text.lower()
 
 
 def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dict[int, list[int]]]:
