@@ -4,6 +4,7 @@ All of it is frozen. `Verdict` has a published JSON schema (docs/verdict.schema.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,8 @@ __all__ = [
     "Ues",
     "Verdict",
     "source_line",
+    "split_file_id",
+    "text_bytes",
     "verdict_version",
     "version_beside",
 ]
@@ -54,10 +57,33 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """All of a run has come; its verdict is due. `started` is the lowest time of its messages, where they have one."""
+    """All of a run has come; its verdict is due. What the verdict is stored as depends on the kind of source.
+
+    - A topic, an index or `--run-id` names the run: no `path`. `run_id` is the id of the verdict.
+    - A finished file is named when all of it was read: `path` and `content` are set, and `run_id` is the `OpenKey` of
+      the path (`stream_triage.files.naming`). The verdict has the id of the stored run with the same path and content,
+      or else `PATH#` and the first 8 hex digits of `content`.
+    - A file that is followed is named at first sight: `path` and `content` are set, and `run_id` is `PATH#` and 8 hex
+      digits, the same ones whenever this file (device, inode, birth time) is seen. The verdict has this id, unless the
+      file was stored under another one by then, or this id belongs to other text: see `stream_triage.identity`. If the
+      run is read again because its file has grown, all events carry the same `run_id` again, from the first byte on. A
+      file that was emptied or replaced is another run with another `run_id`.
+    - A pipe is another run each time: `path` is set, `content` is not, and `run_id` is `PATH#` and 8 random hex digits.
+
+    Attributes:
+        run_id: The id that the other events of the run carry.
+        started: The lowest time of its messages, where they have one.
+        path: Where the text was read, as it is shown: the part of the id before the last `#`.
+        content: SHA-256 of the text, as hex; made by `stream_triage.files.content.ContentDigest`.
+        head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
+            that such a release stored is recognised.
+    """
 
     run_id: str
     started: datetime | None = None
+    path: str = ""
+    content: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +342,10 @@ class Verdict(_Record):
     started: datetime | None = Field(
         default=None, description="lowest time of the run's messages; none for runs that came as files"
     )
+    content: str = Field(
+        default="",
+        description="SHA-256 of the run's bytes, as hex; empty if the run came from a topic, an index or a pipe",
+    )
 
     @property
     def lines(self) -> int:
@@ -332,6 +362,19 @@ class Verdict(_Record):
         """The test harness says passed and the verdict says failed, or the other way round."""
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
+
+
+_FILE_ID = re.compile(r"(.*)#([0-9a-f]{8}(?:~[0-9]+)?)", re.DOTALL)
+
+
+def split_file_id(run_id: str) -> tuple[str, str]:
+    """Path and digits of the id of a run that was read from a file or a pipe. Both are empty for any other id.
+
+    >>> split_file_id("logs/a.log#0a1b2c3d~2"), split_file_id("night/17")
+    (('logs/a.log', '0a1b2c3d~2'), ('', ''))
+    """
+    match = _FILE_ID.fullmatch(run_id)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def verdict_version(bytes_consumed: int, final: bool) -> int:
@@ -352,3 +395,12 @@ def version_beside(version: int, earlier: int, again: bool) -> int:
     (21, True)
     """
     return version + ((earlier >> TRIAGE_SHIFT) + int(again) << TRIAGE_SHIFT)
+
+
+def text_bytes(version: int) -> int:
+    """The bytes consumed by the verdict of this version, however often its run was judged again.
+
+    >>> text_bytes(21), text_bytes(version_beside(21, 21, again=True))
+    (10, 10)
+    """
+    return (version & (1 << TRIAGE_SHIFT) - 1) >> 1

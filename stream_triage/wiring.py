@@ -37,7 +37,7 @@ from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
-from stream_triage.sources.opensearch import OpenSearchSource
+from stream_triage.sources.opensearch import MAX_KEY_BYTES, OpenSearchSource
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
@@ -62,6 +62,7 @@ __all__ = [
     "open_triage",
     "open_worker",
     "provisional_verdicts",
+    "reason_to_reject_id",
     "reporting",
     "run_rules",
     "team_by_routes",
@@ -338,6 +339,17 @@ def _reason_to_reject(settings: Settings, redactor: Redactor, subject: str = "")
         return f"{subject}holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
 
     return reason
+
+
+def reason_to_reject_id(settings: Settings, run_id: str) -> str | None:
+    """Returns why a user must not give a run this id, or None if it may have it."""
+    if not run_id:
+        return "is empty"
+    if not run_id.isprintable():
+        return "contains control characters"
+    if len(run_id.encode()) > MAX_KEY_BYTES:
+        return f"is longer than {MAX_KEY_BYTES} bytes"
+    return _reason_to_reject(settings, Redactor.from_settings(settings.redaction))(run_id)
 
 
 def open_index_source(settings: Settings, index: str, run_field: str, time: str) -> Source:

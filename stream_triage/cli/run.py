@@ -53,6 +53,13 @@ def run(
             help="With opensearch://INDEX: read runs that have lines in this period, for example now-1d or 2026-11-01..now."
         ),
     ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Id of the run; PATH must be one run: a file, stdin, or a folder with --run-by folder.",
+        ),
+    ] = None,
     header: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,7 +100,7 @@ def run(
         follow__end_pattern=end_pattern,
     )
     settings = load_settings(config, **options)
-    source = open_source(paths, settings, follow=follow, run_field=run_field, time=time)
+    source = open_source(paths, settings, follow=follow, run_field=run_field, time=time, run_id=run_id)
     sinks = () if no_store else settings.sinks
     tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
     for message in tally.store_errors:

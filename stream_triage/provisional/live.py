@@ -64,6 +64,11 @@ class Live:
         """Something new came for these runs."""
         self._due.update(dict.fromkeys(run_ids, 0.0))
 
+    def has_published(self, run_id: str) -> bool:
+        """Whether the open run has had a verdict."""
+        run = self._runs.get(run_id)
+        return run is not None and run.version >= 0
+
     def over(self, run_id: str) -> None:
         """The run is no longer open."""
         self._runs.pop(run_id, None)

@@ -1,13 +1,14 @@
 """Files, folders, glob patterns and archives in; the events of their runs out. With `follow`, waits for more."""
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import InputError
 from stream_triage.files.archives import Archive, open_archive
 from stream_triage.files.follow import Follower
 from stream_triage.files.listing import Listed, list_files
@@ -17,7 +18,7 @@ from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.run_events import RunEvents
 from stream_triage.files.unpack import Damage, ExpansionLimit, Guard, Reader, file_pieces, open_file, reason_of, unpacked
 from stream_triage.ports import Handle
-from stream_triage.records import Problem, RunEnd
+from stream_triage.records import Problem
 from stream_triage.settings import FollowSettings, InputSettings
 
 __all__ = ["FileSource"]
@@ -65,6 +66,7 @@ class FileSource:
         settings: What a run is, and limits.
         follow: When a run of a growing file ends. Without it, files are read once.
         clock: For `follow`.
+        run_id: Id of the only run; empty to have ids made. Not with `follow`.
 
     Attributes:
         total_bytes: Size on disk of all files, once they are listed; None while it is not known, or for pipes.
@@ -77,8 +79,10 @@ class FileSource:
         *,
         follow: FollowSettings | None = None,
         clock: Clock | None = None,
+        run_id: str = "",
     ) -> None:
         self._paths = paths
+        self._run_id = run_id
         self._settings = settings
         self._follow = Follower(paths, settings, follow, clock or SystemClock(), self._read_finished) if follow else None
         self._productive: set[str] = set()  # files that contained a run or an error
@@ -93,7 +97,11 @@ class FileSource:
         return self._read_before + min(self._read_now, self._size_now)
 
     def run(self, handle: Handle) -> None:
-        """Reads everything, or follows until interrupted."""
+        """Reads everything, or follows until interrupted.
+
+        Raises:
+            InputError: A run id was given and there is more than one run; nothing was read.
+        """
         if self._follow:
             self._follow.run(handle)
             return
@@ -102,8 +110,11 @@ class FileSource:
             self.total_bytes = sum(file.size for file in listing.files)
         for problem in listing.problems:
             handle(problem)
-        for work in self._work(listing.files):
-            work(handle)
+        work = list(self._work(listing.files))
+        if self._run_id:
+            self._check_one_run(listing.files, len(work))
+        for read in work:
+            read(handle)
         self._next_file(0)
         for folder, files in listing.under.items():
             if not files & self._productive:
@@ -121,6 +132,18 @@ class FileSource:
                 yield partial(self._read_finished, file)
             elif in_folder := folders.pop(folder_of(file.shown), None):
                 yield partial(self._read_folder, in_folder)
+
+    def _check_one_run(self, files: list[Listed], units: int) -> None:
+        if units > 1:
+            other = f", among them {files[0].shown} and {files[-1].shown}"
+            raise InputError(
+                f"the run id {self._run_id!r} is for one run, and there are {units}{other}; "
+                "name one file, or one folder with --run-by folder"
+            )
+        if files and kind_of(files[0].path.name) != "file":
+            raise InputError(
+                f"the run id {self._run_id!r} is for one run, and an archive may have several; unpack {files[0].shown}"
+            )
 
     def _read_finished(self, file: Listed, handle: Handle) -> None:
         """Reads a file that does not grow: a run, or an archive of runs."""
@@ -209,9 +232,9 @@ class FileSource:
     def _report_unread_rest(self, file: Listed, handle: Handle) -> None:
         self._report(file, MemberProblem("", "the rest of the archive is not read"), handle)
 
-    def _read_run(self, path: str, pieces: Iterable[_Piece], handle: Handle, files: list[Listed]) -> _Outcome:
+    def _read_run(self, path: str, pieces: Sequence[_Piece], handle: Handle, files: list[Listed]) -> _Outcome:
         """Reads one run from its pieces."""
-        run = RunEvents(path, handle)
+        run = RunEvents(path, handle, pipe=any(piece.live for piece in pieces), run_id=self._run_id)
         limit = failed = False
         for piece in pieces:
             run.next_piece(piece.source)
@@ -229,8 +252,6 @@ class FileSource:
         is_run = run.end()
         if is_run or failed:
             self._productive.update(file.shown for file in files)
-        if is_run:
-            handle(RunEnd(run.id))
         return _Outcome(is_run, limit)
 
     def _next_file(self, size: int) -> None:

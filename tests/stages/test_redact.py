@@ -608,6 +608,7 @@ def test_all_digit_pseudonym_is_not_taken_for_a_number() -> None:
         ("token=abcd1234efgh/a.log#0a1b2c3g", "token=<token>"),
         (f"ue {IMSI}#ffffffff", "ue <imsi>#ffffffff"),
         ("#00000000", "#00000000"),
+        ("token=abcd1234efgh/a.log#0a1b2c3d~12", "token=<token>#0a1b2c3d~12"),
         (f"night/{IMSI}", "night/<imsi>"),
         ("0a1b2c3d", "0a1b2c3d"),
     ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream_triage.errors import SettingsError
+from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
@@ -81,8 +82,8 @@ class Redactor:
 
         A digest of the content at its end, which tells files apart, stays: it may look like part of a secret before it.
         """
-        path, mark, digest = run_id.rpartition("#")
-        if mark and len(digest) == 8 and set(digest) <= set("0123456789abcdef"):
+        path, digest = split_file_id(run_id)
+        if digest:
             return f"{self.text(path)}#{digest}"
         return self.text(run_id)
 
