@@ -25,12 +25,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_triage.files import plaintext
-from stream_triage.files.naming import natural_key, ordered_parts, part_of, run_id, shown_name
+from stream_triage.files.naming import natural_key, ordered_parts, part_of, shown_name
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, Event, Problem, RunEnd
 from stream_triage.settings import InputSettings
 from stream_triage.sources.file import FileSource
-from tests.edges.source_contract import SourceContract, collect, problems, texts
+from tests.edges.source_contract import SourceContract, collect, finished, problems, texts
 
 BY_FOLDER = InputSettings(run_by="folder")
 STRICT = InputSettings(max_expansion=20, expansion_floor_bytes=100_000)
@@ -104,9 +104,12 @@ class TestArchiveContract(SourceContract):
 
 class TestWhatIsRead:
     def test_a_file_is_a_run(self) -> None:
-        """The id is the path as given and the hash of the first 4 KiB."""
+        """Its end has the path as given and the hash of all of its bytes, as `sha256sum` prints it."""
         put({"a/b.log": TEXT})
-        assert read("./a//b.log")[-1] == RunEnd(f"a/b.log#{sha256(TEXT[:4096]).hexdigest()[:8]}")
+        (end,) = (event for event in read("./a//b.log") if isinstance(event, RunEnd))
+        assert (end.run_id, end.path) == ("a/b.log#", "a/b.log")
+        assert end.content == sha256(TEXT).hexdigest()
+        assert end.head == sha256(TEXT[:4096]).hexdigest()[:8]
 
     def test_folder_in_natural_order(self) -> None:
         """Folders are read with all below, run2 before run10."""
@@ -437,7 +440,7 @@ class TestCompressed:
         put({f"a.log.{suffix}": compress(TEXT[:70_000]) + compress(TEXT[70_000:]) + bytes(512)})
         events = read(f"a.log.{suffix}")
         assert runs(events) == {f"a.log.{suffix}": TEXT}
-        assert events[-1] == RunEnd(run_id(f"a.log.{suffix}", TEXT))
+        assert events[-1] == finished(f"a.log.{suffix}", _=TEXT)
         assert not problems(events)
 
     @pytest.mark.parametrize("suffix", COMPRESS)
@@ -458,7 +461,7 @@ class TestCompressed:
         assert "cut off" in problem.reason
         if got:
             assert isinstance(events[-2], Problem)
-            assert events[-1] == RunEnd(str(problem.run_id))
+            assert events[-1] == finished(str(problem.run_id).removesuffix("#"), _=got)
         if suffix != "bz2":  # bz2 and zst work in large blocks, of which nothing comes before they are whole
             least = {1: 1.0, 4: 1.0, 200: 0.85, 30_000: 0.4}[cut] if suffix != "zst" else 0.4
             assert len(got) >= least * len(TEXT)
@@ -511,7 +514,7 @@ class TestCompressed:
         assert len(runs(events)[f"a.log.{suffix}"]) < 20_000_000
         (problem,) = problems(events)
         assert "input.max_expansion = 20" in problem.reason
-        assert events[-1] == RunEnd(str(problem.run_id))
+        assert events[-1] == finished(str(problem.run_id).removesuffix("#"), _=runs(events)[f"a.log.{suffix}"])
 
     def test_small_files_may_expand(self) -> None:
         """Below the floor the ratio does not count."""
@@ -564,7 +567,7 @@ class TestArchives:
             assert texts(events) == {(f"{name}!/m", "x"): TEXT, (f"{name}!/m", "y"): b"packed", (name, "top"): b""}
         else:
             assert runs(events) == {f"{name}!/{member}": text for member, text in self.EXPECTED.items()}
-            assert RunEnd(run_id(f"{name}!/m/x.log", TEXT)) in events
+            assert finished(f"{name}!/m/x.log", _=TEXT) in events
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
     def test_zip_methods(self, method: int) -> None:
@@ -787,7 +790,7 @@ class TestByFolder:
             ("top/r1", "tester"): b"1",
             ("top/r2/deep", "tester"): b"2",
         }
-        assert events[-1] == RunEnd(run_id("top/r2/deep", b"2"))
+        assert events[-1] == finished("top/r2/deep", tester=b"2")
 
     def test_rotated_parts_are_joined(self) -> None:
         """Parts of one log become one source, oldest first; dated ones are older than numbered ones."""
@@ -819,20 +822,23 @@ class TestByFolder:
         assert text.endswith(b"\nnext\n")
         assert TEXT.startswith(whole + b"\n" + cut)
 
-    def test_run_id_across_parts(self) -> None:
-        """How a log was rotated does not change the id of its run."""
+    def test_content_across_parts(self) -> None:
+        """How a log was rotated does not change the content of its run."""
         put({"r/du.log.1": TEXT[:100], "r/du.log": TEXT[100:], "r/ue.log": b"u"})
         events = read("r", settings=BY_FOLDER)
-        assert events[-1] == RunEnd(run_id("r", (TEXT[:100] + b"\n" * (TEXT[99:100] != b"\n") + TEXT[100:])[:4096]))
+        assert events[-1] == finished("r", du=TEXT[:100] + b"\n" * (TEXT[99:100] != b"\n") + TEXT[100:], ue=b"u")
         put({"s/du.log.1": b"short\n", "s/du.log": b"log\n", "s/ue.log": TEXT})
-        assert read("s", settings=BY_FOLDER)[-1] == RunEnd(run_id("s", b"short\nlog\n"))
+        assert read("s", settings=BY_FOLDER)[-1] == finished("s", du=b"short\nlog\n", ue=TEXT)
 
-    def test_run_id_from_the_first_source(self) -> None:
-        """The first source by name that has text gives the hash; an empty one is a source all the same."""
+    def test_content_of_a_folder(self) -> None:
+        """Every source with text counts, with its name; an empty one is a source all the same."""
         put({"r/a.log": b"", "r/b.log": TEXT, "r/c.log": b"c"})
         events = read("r", settings=BY_FOLDER)
         assert texts(events) == {("r", "a"): b"", ("r", "b"): TEXT, ("r", "c"): b"c"}
-        assert events[-1] == RunEnd(run_id("r", TEXT))
+        (end,) = (event for event in events if isinstance(event, RunEnd))
+        lines = f"{sha256(TEXT).hexdigest()}  b\n{sha256(b'c').hexdigest()}  c\n"
+        assert end.content == sha256(lines.encode()).hexdigest()
+        assert end.head == sha256(TEXT[:4096]).hexdigest()[:8]
 
     def test_only_empty_sources(self) -> None:
         """A folder of empty logs is a run."""
@@ -845,7 +851,7 @@ class TestByFolder:
         events = read("r", settings=BY_FOLDER)
         assert texts(events) == {("r", "b"): b"b"}
         marked, skipped = sorted(problems(events), key=lambda p: p.path)
-        assert (marked.run_id, marked.source, marked.error) == (run_id("r", b"b"), "a", True)
+        assert (marked.run_id, marked.source, marked.error) == ("r#", "a", True)
         assert (skipped.run_id, skipped.error) == (None, False)
 
     def test_nothing_readable(self) -> None:
