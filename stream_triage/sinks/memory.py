@@ -102,7 +102,7 @@ class MemorySink:
     def find_content(self, path: str, content: str) -> StoredRun | None:
         """The newest run that was read from this path and has this content; None if there is none."""
         self._check_open()
-        for run_id in self._newest_first():
+        for run_id in self._newest_first() if content else ():
             if self.verdicts[run_id].content == content and split_file_id(run_id)[0] == path:
                 return _row(self.verdicts[run_id], self._times[run_id])
         return None
