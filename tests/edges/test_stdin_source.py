@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from stream_triage.files.naming import run_id
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 from stream_triage.settings import InputSettings
@@ -55,7 +54,7 @@ class TestMemoryContract(SourceContract):
     def source(self, contents: list[bytes], tmp_path: Path) -> Source:
         events: list[Event] = []
         for number, content in enumerate(contents):
-            run = run_id(f"memory{number}", content)
+            run = f"memory{number}#{number}"
             cuts = range(0, max(len(content), 1), 200_000)
             events += [Chunk(run, content[cut : cut + 200_000]) for cut in cuts]
             events.append(RunEnd(run))
