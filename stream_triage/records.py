@@ -344,7 +344,8 @@ class Verdict(_Record):
     )
     content: str = Field(
         default="",
-        description="SHA-256 of the run's bytes, as hex; empty if the run came from a topic, an index or a pipe",
+        description="SHA-256 of the run's text, as hex; empty for runs from a topic or an index, and for pipes without a "
+        "given run id",
     )
 
     @property
