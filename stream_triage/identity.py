@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from stream_triage.errors import StoreError
+from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.files.content import ContentDigest
 from stream_triage.files.naming import OpenKey
 from stream_triage.ports import Store, StoredRun
@@ -39,20 +39,22 @@ class RunIds:
         self._given: OrderedDict[str, str] = OrderedDict()
         """By the first id of a followed run that has ended, the id of its verdict."""
 
-    def begin(self, run_id: str) -> str:
-        """The name of a run while it is open: its id if that is known, else its path. Called before the first chunk."""
-        if isinstance(run_id, OpenKey):
-            return run_id.path
-        if run_id in self._given:
-            return self._given[run_id]
-        if self._store:
-            try:
-                stored = self._store.find(self._redactor.run_id(run_id))
-                if stored and stored.final and stored.content:
-                    self._stored_parts[run_id] = _StoredPart(self._store.get(stored.run_id), self._redactor)
-            except StoreError as error:
-                self._on_store_error(error)
-        return run_id
+    def open_name(self, run_id: str) -> str:
+        """The name of a run while it is open: its id if that is known, else its path."""
+        return run_id.path if isinstance(run_id, OpenKey) else self._given.get(run_id, run_id)
+
+    def begin(self, run_id: str) -> None:
+        """Looks up what is stored under the id of a run that was just opened, to compare it with the text to come."""
+        if self._store is None or isinstance(run_id, OpenKey) or run_id in self._given:
+            return
+        try:
+            stored = self._store.find(self._redactor.run_id(run_id))
+            if stored and stored.final and stored.content:
+                self._stored_parts[run_id] = _StoredPart(self._store.get(stored.run_id), self._redactor)
+        except StoreError as error:
+            self._on_store_error(error)
+        except RunNotFound:  # another process has just forgotten it
+            return
 
     def take(self, chunk: Chunk) -> None:
         """Compares text with what is stored under the same id."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
-from stream_triage.files.naming import OpenKey
 from stream_triage.identity import RunIds
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
@@ -177,8 +176,9 @@ class Intake:
     def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
         session = self._open.get(run_id)
         if session is None:
-            name = self._ids.begin(run_id)
+            name = self._ids.open_name(run_id)
             session = self._open[run_id] = self._triage.session(name, {**self._headers, **headers})
+            self._ids.begin(run_id)
         elif headers:
             session.add_headers(headers)
         return session
@@ -232,7 +232,7 @@ class Intake:
         if session:
             session.text.close()
         reason = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
-        name = session.run_id if session else run_id.path if isinstance(run_id, OpenKey) else run_id
+        name = session.run_id if session else self._ids.open_name(run_id)
         self._note(Problem(name, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)
