@@ -1,7 +1,7 @@
 """Files, folders, glob patterns and archives in; the events of their runs out. With `follow`, waits for more."""
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -232,9 +232,9 @@ class FileSource:
     def _report_unread_rest(self, file: Listed, handle: Handle) -> None:
         self._report(file, MemberProblem("", "the rest of the archive is not read"), handle)
 
-    def _read_run(self, path: str, pieces: Sequence[_Piece], handle: Handle, files: list[Listed]) -> _Outcome:
+    def _read_run(self, path: str, pieces: Iterable[_Piece], handle: Handle, files: list[Listed]) -> _Outcome:
         """Reads one run from its pieces."""
-        run = RunEvents(path, handle, pipe=any(piece.live for piece in pieces), run_id=self._run_id)
+        run = RunEvents(path, handle, pipe=any(file.stream for file in files), run_id=self._run_id)
         limit = failed = False
         for piece in pieces:
             run.next_piece(piece.source)
