@@ -45,11 +45,11 @@ class RunIds:
 
     def begin(self, run_id: str) -> None:
         """Looks up what is stored under the id of a run that was just opened, to compare it with the text to come."""
-        if self._store is None or isinstance(run_id, OpenKey) or run_id in self._given:
+        if self._store is None or isinstance(run_id, OpenKey):
             return
         try:
-            stored = self._store.find(self._redactor.run_id(run_id))
-            if stored and stored.final and stored.content:
+            stored = self._store.find(self._redactor.run_id(self.open_name(run_id)))
+            if stored and stored.content:
                 self._stored_parts[run_id] = _StoredPart(self._store.get(stored.run_id), self._redactor)
         except StoreError as error:
             self._on_store_error(error)
@@ -86,7 +86,7 @@ class RunIds:
             return first
         try:
             if finished:
-                return self._same_run(self._store, end, verdict) or self._free(self._store, first, end, verdict)
+                return self._same_run(self._store, end, verdict) or self._free(self._store, first, end)
             name = self._name_of_growing(self._store, end, verdict, published)
         except StoreError as error:
             self._on_store_error(error)
@@ -103,21 +103,21 @@ class RunIds:
             # Another followed run that ended with the same text is another execution, as of a test that prints no times.
             if same and same not in self._given.values():
                 return same
-        return self._free(store, verdict.run_id, end, verdict)
+        return self._free(store, verdict.run_id, end)
 
     def _same_run(self, store: Store, end: RunEnd, verdict: Verdict) -> str | None:
         """The id of the stored run that is this one, by content, or as an earlier release named it; None for a new run."""
         path = self._redactor.text(end.path)
-        if end.content and (stored := store.find_content(path, end.content)):
+        if stored := store.find_content(path, end.content):
             return stored.run_id
         if end.head and (stored := store.find(f"{path}#{end.head}")) and _may_be_earlier_release(stored, verdict):
             return stored.run_id
         return None
 
-    def _free(self, store: Store, first: str, end: RunEnd, verdict: Verdict) -> str:
+    def _free(self, store: Store, first: str, end: RunEnd) -> str:
         """The first of `ID`, `ID~2`, `ID~3` … that no other run has."""
         name, number = first, 1
-        while (stored := store.find(name)) and _is_other(stored, end, verdict):
+        while (stored := store.find(name)) and _is_other(stored, end):
             number += 1
             name = f"{first}~{number}"
         return name
@@ -137,7 +137,7 @@ class _StoredPart:
         self._left: dict[str, int] = {}
         """Bytes of the stored text that have not come yet, by source."""
         self._digest = ContentDigest()
-        self._began = self._confirmed = False
+        self._began = False
 
     def take(self, chunk: Chunk) -> None:
         """Adds the next text of the open run."""
@@ -153,19 +153,15 @@ class _StoredPart:
 
     def is_confirmed(self) -> bool:
         """Whether all of the stored text has come again."""
-        if not self._confirmed and self._began and not any(self._left.values()):
-            self._confirmed = self._digest.hexdigest() == self._verdict.content
-        return self._confirmed
+        return self._digest.hexdigest() == self._verdict.content
 
 
 def _may_be_earlier_release(stored: StoredRun, verdict: Verdict) -> bool:
     """Whether an earlier release, which knew no content, may have stored this verdict: as many bytes and lines."""
     as_long = text_bytes(stored.version) == text_bytes(verdict.version) and stored.lines == verdict.lines
-    return stored.final and not stored.content and as_long
+    return not stored.content and as_long
 
 
-def _is_other(stored: StoredRun, end: RunEnd, verdict: Verdict) -> bool:
+def _is_other(stored: StoredRun, end: RunEnd) -> bool:
     """Whether a stored run is another one than that which has ended. A verdict that is not final is one of this run."""
-    if not stored.final or (end.content and stored.content == end.content):
-        return False
-    return not (end.content and _may_be_earlier_release(stored, verdict))
+    return stored.final and not (end.content and stored.content == end.content)

@@ -149,7 +149,7 @@ class Store(Sink, Forgets, Protocol):
 
         Args:
             path: The part of the run id before its last `#`, so without identities.
-            content: The `content` of its verdict; not empty.
+            content: The `content` of its verdict; an empty one finds nothing.
         """
 
     def full_id(self, run_id: str) -> str:
