@@ -324,8 +324,11 @@ class TestFollowedFiles:
             (final,) = farm.process(followed_events("b.log#0a1b2c3d", TWO))
             store.write(final.model_copy(update={"run_id": self.ID, "final": False, "version": 2, "content": ""}))
             store.flush()
-        (verdict,) = farm.process(followed_events(self.ID, ONE))
-        assert verdict.run_id == self.ID
+        published: list[Verdict] = []
+        events = followed_events(self.ID, ONE)
+        live = Live(0.0, published.extend, FakeClock())
+        (verdict,) = farm.process([*events[:-1], Tick(), events[-1]], live=live)
+        assert verdict.run_id == self.ID == published[0].run_id
         assert farm.get(self.ID).final
 
     def test_remembered_ids_are_bounded(self, farm: Farm, monkeypatch) -> None:
@@ -407,6 +410,7 @@ class TestEarlierReleases:
         old = self.stored(farm, ONE)
         (verdict,) = farm.process(file_events("a.log", ONE))
         assert verdict.run_id == old.run_id
+        assert farm.tally.kept_earlier == 0
         assert farm.get("a.log") == old.model_copy(update={"content": digest(ONE)})
         with farm.store() as store:
             assert store.find_content("a.log", digest(ONE)).run_id == old.run_id
