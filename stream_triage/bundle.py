@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_triage.errors import BundleError
+from stream_triage.records import UNKNOWN
 
 __all__ = [
     "CARD_NAME",
@@ -77,6 +78,8 @@ class Card(BaseModel):
     def _holds_together(self) -> "Card":
         if self.passing_label not in self.labels:
             raise ValueError(f"passing_label {self.passing_label!r} is not one of the labels")
+        if UNKNOWN in self.labels:
+            raise ValueError(f"label {UNKNOWN!r} is given to runs in which nothing speaks; no bundle may be trained on it")
         if min(self.classifiers.values()) <= 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
             raise ValueError("shares of the classifiers must be above 0 and add up to 1")
         if "profile" not in self.detectors:

@@ -41,6 +41,10 @@ class Tally:
     """Lines of these runs."""
     errors: int = 0
     """Problems that were errors."""
+    unread: int = 0
+    """Of these, files and other input of which nothing was judged."""
+    passed_over: int = 0
+    """Files that were not read because they certainly contain no log, or are hidden."""
     kept_earlier: int = 0
     """Verdicts that differ from the stored one of the same run, which counts all the same."""
     store_errors: list[str] = field(default_factory=list)
@@ -124,6 +128,8 @@ class Intake:
         elif isinstance(event, RunEnd):
             self._end(event)
         elif isinstance(event, Problem):
+            self.tally.unread += event.error and event.run_id is None
+            self.tally.passed_over += not event.error and event.run_id is None
             self._note(event)
         else:
             self._advance()

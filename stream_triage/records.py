@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
     "Chunk",
@@ -168,6 +169,8 @@ class Surprise(NamedTuple):
     end: bool
 
 
+# The label of a run in which nothing speaks for any label of its bundle. Every bundle may give it; none is trained on it.
+UNKNOWN: Final = "unknown"
 # Test case name of the runs with which `stream-triage canary` checks the whole path. Statistics and alerts ignore them.
 CANARY: Final = "canary"
 # What test harnesses write into test.case.result.status, in lower case.
@@ -288,10 +291,12 @@ class Verdict(_Record):
     run_id: str
     version: int = Field(description="2 x bytes consumed + 1 if final; a higher one replaces a lower one")
     final: bool
-    label: str
+    label: str = Field(description="a label of the bundle, or `unknown` if nothing in the run speaks for any of them")
     passed: bool
-    confidence: float = Field(description="calibrated probability of the label, 0 to 1")
-    probabilities: dict[str, float]
+    confidence: float = Field(description="calibrated probability of the label, 0 to 1; 0 if the label is `unknown`")
+    probabilities: dict[str, float] = Field(
+        description="of the labels of the bundle; if the label is `unknown`, these are no more than what the models assume"
+    )
     needs_review: bool
     review_reasons: tuple[str, ...] = ()
     cause: Literal["product", "environment", "script"] | None = None
@@ -328,8 +333,15 @@ class Verdict(_Record):
         return self.passed and not self.anomalous and not self.needs_review
 
     @property
+    def failed(self) -> bool:
+        """Has the label of a failure. A run that is `unknown` has neither passed nor failed."""
+        return not self.passed and self.label != UNKNOWN
+
+    @property
     def disagreement(self) -> bool:
         """The test harness says passed and the verdict says failed, or the other way round."""
+        if self.label == UNKNOWN:
+            return False
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 

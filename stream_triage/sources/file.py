@@ -23,6 +23,7 @@ from stream_triage.settings import FollowSettings, InputSettings
 __all__ = ["FileSource"]
 
 _NO_LOGS = "contains no logs"
+_UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,8 @@ def _read_piece(piece: _Piece) -> Iterator[bytes | _Failure]:
                 yield _Failure(kind.reason, error=piece.explicit or not kind.no_log, is_text=False)
             else:
                 yield from text_chunks(reader, piece.live)
-    except NotText as error:  # nobody knows what it is, so it may be a log
-        yield _Failure(str(error), error=True, is_text=False)
+    except NotText:
+        yield _Failure(_UNKNOWN_DATA, error=True, is_text=False)
     except Damage as error:
         yield _Failure(str(error), error=True)
     except OSError as error:
