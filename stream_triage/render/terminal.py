@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_triage.ports import StoredRun
-from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
+from stream_triage.records import UNKNOWN, Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
 from stream_triage.render.printable import printable
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
@@ -151,8 +151,9 @@ def _head(verdict: Verdict) -> Table:
     head = Table.grid(padding=(0, 2))
     head.add_row("run", Text(printable(verdict.run_id), style="bold"))
     head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
-    probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
-    head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
+    if verdict.label != UNKNOWN:
+        probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
+        head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
     head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
     if verdict.cause:
         head.add_row("cause", verdict.cause)
