@@ -42,7 +42,7 @@ class Tally:
     errors: int = 0
     """Problems that were errors."""
     unread: int = 0
-    """Of these, files and other input of which nothing was judged."""
+    """Of these, the ones that a source reported: each names input that was not read, or not to its end."""
     passed_over: int = 0
     """Files that were not read because they certainly contain no log, or are hidden."""
     kept_earlier: int = 0
@@ -128,7 +128,7 @@ class Intake:
         elif isinstance(event, RunEnd):
             self._end(event)
         elif isinstance(event, Problem):
-            self.tally.unread += event.error and event.run_id is None
+            self.tally.unread += event.error
             self.tally.passed_over += not event.error and event.run_id is None
             self._note(event)
         else:

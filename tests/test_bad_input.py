@@ -78,7 +78,18 @@ class TestDamagedText:
         result = call("run", "logs", "--jsonl")
         assert (names(result), result.code) == (["logs/good.log"], 2)
         assert "error: logs/trace.bin: is binary data of no known kind and may be a log;" in result.err
-        assert f"1 run, 0 to look at, {len(GOOD.splitlines())} lines; 1 not read; 1 passed over" in result.notes
+        assert f"1 run, 0 to look at, {len(GOOD.splitlines())} lines; 1 not read to the end; 1 passed over" in result.notes
+
+    def test_unknown_binary_file_of_a_run(self, write):
+        """With a folder as run, the run of the other files needs a review: it has a source that nobody read."""
+        write("r/trace.bin", bytes(range(256)) * 20)
+        write("r/good.log", GOOD)
+        verdict, code, _ = judged("r", "--run-by", "folder")
+        assert verdict["review_reasons"][0].startswith("is binary data of no known kind")
+        assert code == 2
+        verdict, code, notes = judged("r", "--run-by", "folder", env={"STREAM_TRIAGE_INPUT__PASS_OVER": '["*.bin"]'})
+        assert (verdict["needs_review"], code) == (False, 0)
+        assert notes[0] == "note: r/trace.bin: matches input.pass_over"
 
     def test_invalid_utf8(self, write):
         """Shown as replacement characters, counted, and a reason for a review."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
 from stream_triage.files.kinds import HEAD_BYTES, archive_kind
+from stream_triage.files.listing import PASSED_OVER
 from stream_triage.files.members import Member, MemberProblem
 from stream_triage.files.naming import kind_of, natural_key, ordered_parts
 from stream_triage.files.tar_archive import DiskTape, StreamTape, TarArchive
@@ -136,8 +137,16 @@ class Runs:
             if self._guard.exceeded and not exceeded_before:
                 return
 
-    def _runs_by_file(self, archive: _Archive, shown: str, level: int) -> Iterator[ArchivedRun | Problem]:
+    def _members(self, archive: _Archive) -> Iterator[Member | MemberProblem]:
+        """The members that are to be read, and the problems."""
         for member in archive.members():
+            if isinstance(member, Member) and self._settings.passes_over(posixpath.basename(member.name)):
+                yield MemberProblem(member.name, PASSED_OVER, error=False)
+            else:
+                yield member
+
+    def _runs_by_file(self, archive: _Archive, shown: str, level: int) -> Iterator[ArchivedRun | Problem]:
+        for member in self._members(archive):
             if isinstance(member, MemberProblem):
                 yield _problem(shown, member)
                 continue
@@ -150,7 +159,7 @@ class Runs:
     def _runs_by_folder(self, archive: _Archive, shown: str, level: int) -> Iterator[ArchivedRun | Problem]:
         folders: dict[str, list[tuple[str, Member]]] = {}
         nested: list[tuple[ArchiveKind, Member]] = []
-        for member in archive.members():
+        for member in self._members(archive):
             if isinstance(member, MemberProblem):
                 yield _problem(shown, member)
             elif kind := _kind_of_member(member, member.open()):

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
         return f"is {self.what}, not a log" if self.no_log else f"is {self.what}, which cannot be read; {_REMEDY}"
 
 
-_REMEDY = "convert or unpack it and read the result, or leave it out"
+_REMEDY = "unpack or convert it and read the result"
 
 _Row = tuple[int, bytes, str]
 """Offset, magic bytes, and what they stand for."""

@@ -26,7 +26,11 @@ _INVALID_CONTROL_SHARE = 0.02  # text in an 8-bit alphabet is invalid UTF-8 too,
 
 
 class NotText(Exception):
-    """Content that is not a log. The message says what it is."""
+    """Content that is not text. The message says what it is, `no_log` whether it certainly contains no log."""
+
+    def __init__(self, reason: str, *, no_log: bool = False) -> None:
+        super().__init__(reason)
+        self.no_log = no_log
 
 
 def _invalid(error: UnicodeError) -> tuple[str, int]:

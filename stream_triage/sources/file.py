@@ -23,7 +23,7 @@ from stream_triage.settings import FollowSettings, InputSettings
 __all__ = ["FileSource"]
 
 _NO_LOGS = "contains no logs"
-_UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or leave it out"
+_UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or name it in input.pass_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a piece is not read any further, or not at all (`is_text` is false)."""
+    """Why a piece is not read any further, or not at all. What was passed over, because it is no log, is none of the run."""
 
     reason: str
     error: bool
-    is_text: bool = True
+    passed_over: bool = False
 
 
 class FileSource:
@@ -89,7 +89,7 @@ class FileSource:
         if self._follow:
             self._follow.run(handle)
             return
-        listing = list_files(self._paths)
+        listing = list_files(self._paths, self._settings.passes_over)
         if not any(file.stream for file in listing.files):
             self.total_bytes = sum(file.size for file in listing.files)
         for problem in listing.problems:
@@ -174,10 +174,10 @@ class FileSource:
                     run.take(item)
                     continue
                 failed |= item.error
-                if item.is_text:
-                    run.problem(Problem(piece.shown, item.reason, source=piece.source, error=item.error))
-                else:
+                if item.passed_over:
                     handle(Problem(piece.shown, item.reason, error=item.error))
+                else:
+                    run.problem(Problem(piece.shown, item.reason, source=piece.source, error=item.error))
         is_run = run.end()
         if is_run or failed:
             self._productive.update(file.shown for file in files)
@@ -199,11 +199,11 @@ def _read_piece(piece: _Piece) -> Iterator[bytes | _Failure]:
         with piece.open() as reader:
             kind = kind_of_content(reader.peek(HEAD_BYTES), piece.shown)
             if kind:
-                yield _Failure(kind.reason, error=piece.explicit or not kind.no_log, is_text=False)
+                yield _Failure(kind.reason, error=piece.explicit or not kind.no_log, passed_over=kind.no_log)
             else:
                 yield from text_chunks(reader, piece.live)
     except NotText:
-        yield _Failure(_UNKNOWN_DATA, error=True, is_text=False)
+        yield _Failure(_UNKNOWN_DATA, error=True)
     except Damage as error:
         yield _Failure(str(error), error=True)
     except OSError as error:

@@ -166,6 +166,17 @@ class TestNested:
         assert runs(events) == {"o.tar!/y.log": b"y"}
         assert "set TMPDIR" in errors(events)["o.tar!/i.zip"]
 
+    @pytest.mark.parametrize("run_by", ["file", "folder"])
+    def test_names_to_pass_over(self, run_by: str) -> None:
+        """Members and inner archives of these names are not read, in any folder; a note says so."""
+        settings = InputSettings(run_by=run_by, pass_over=("*.isf", "tools.*"))
+        Path("o.zip").write_bytes(
+            zip_of(("r/a.isf", bytes(99)), ("r/tools.zip", zip_of(("x.log", b"x"))), ("r/y.log", b"y"))
+        )
+        events = read("o.zip", settings)
+        assert list(texts(events).values()) == [b"y"]
+        assert [(p.path, p.error) for p in problems(events)] == [("o.zip!/r/a.isf", False), ("o.zip!/r/tools.zip", False)]
+
     def test_names_stay_printable(self) -> None:
         Path("o.tar").write_bytes(tar_of(("../a\x1b[2J.zip", zip_of(("../../\u202eb.log", b"b")))))
         (path,) = runs(read("o.tar"))

@@ -195,8 +195,8 @@ def counted(row: Row) -> bool:
 QUERIES: dict[str, Callable[[Row], bool]] = {
     "*": lambda row: True,
     "NOT test.case.name:canary": counted,
-    "(triage.passed:false) AND NOT test.case.name:canary": lambda row: counted(row) and not one(row, "triage.passed"),
-    "triage.passed:false AND NOT test.case.name:canary": lambda row: counted(row) and not one(row, "triage.passed"),
+    "(triage.failed:1) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
+    "triage.failed:1 AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
     "(triage.needs_review:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.needs_review"),
     "(triage.anomalous:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.anomalous"),
     "(triage.disagreement:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.disagreement"),
