@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Literal, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
 
 from stream_triage.files.kinds import HEAD_BYTES, archive_kind
 from stream_triage.files.listing import PASSED_OVER
@@ -114,7 +114,7 @@ class Runs:
             files.close()
             raise
 
-    def _opened_tar(self, file: IO[bytes], files: ExitStack) -> TarArchive:
+    def _opened_tar(self, file: BinaryIO, files: ExitStack) -> TarArchive:
         packed = Reader(file_pieces(file, self._count))
         reader = unpacked(packed, self._path.name, self._guard)
         if reader is packed:

@@ -6,7 +6,7 @@ that may contain a log but cannot be read, which must be reported. Anything else
 The module uses the standard library only and imports nothing of this package.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 __all__ = ["HEAD_BYTES", "Kind", "archive_kind", "kind_of_content"]
@@ -131,6 +131,19 @@ _UNREADABLE: tuple[_Row, ...] = (
     (0, b"\xfd7zXZ\0", "compressed more often than is unpacked (xz)"),
     (0, b"\x28\xb5\x2f\xfd", "compressed more often than is unpacked (zst)"),
 )
+
+
+def _by_start(tables: Iterable[tuple[tuple[_Row, ...], bool]]) -> dict[tuple[int, bytes], list[tuple[_Row, bool]]]:
+    """The rows of tables by offset and first byte, each with the `no_log` of its table."""
+    found: dict[tuple[int, bytes], list[tuple[_Row, bool]]] = {}
+    for table, no_log in tables:
+        for row in table:
+            found.setdefault((row[0], row[1][:1]), []).append((row, no_log))
+    return found
+
+
+_ROWS = _by_start([(_NO_LOG, True), (_UNREADABLE, False)])
+_OFFSETS = sorted({offset for offset, _ in _ROWS})
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08PK\x03\x04")  # APPNOTE 4.3: member, empty archive, split archive
 # Documents and programs that are zip archives, by their first member (OPC, ODF and OCF require or recommend these) ...
 _ZIP_DOCUMENTS = (
@@ -187,12 +200,18 @@ def _kinds(head: bytes, name: str) -> Iterator[Kind]:
         yield Kind("a program (Python bytecode)", no_log=True)
     if what := _zip_document(head, name):
         yield Kind(what, no_log=True)
-    yield from (Kind(row[2], no_log=True) for row in _NO_LOG if _matches(row, head))
-    yield from (Kind(row[2], no_log=False) for row in _UNREADABLE if _matches(row, head))
+    yield from _from_tables(head)
     if head.startswith(_ZIP_STARTS):
         yield Kind("a zip archive", no_log=False)
     if head[257:262] == b"ustar":
         yield Kind("a tar archive", no_log=False)
+
+
+def _from_tables(head: bytes) -> Iterator[Kind]:
+    for offset in _OFFSETS:
+        for row, no_log in _ROWS.get((offset, head[offset : offset + 1]), ()):
+            if _matches(row, head):
+                yield Kind(row[2], no_log)
 
 
 def _matches(row: _Row, head: bytes) -> bool:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import zstandard
 
@@ -165,9 +165,8 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-@runtime_checkable
 class _Stepwise(Protocol):
-    """A decompressor that can be asked for a part of what it has. zlib and zstandard cannot."""
+    """A decompressor that can be asked for a part of what it has. Those of zlib and zstandard cannot."""
 
     @property
     def eof(self) -> bool: ...
@@ -255,12 +254,13 @@ def _steps(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _decompress(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
-    if not isinstance(decompressor, _Stepwise):
+    if not hasattr(decompressor, "needs_input"):
         yield decompressor.decompress(data)  # at most 16 MiB from 512 bytes (zst), half a MiB (gz)
         return
-    yield decompressor.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
-    while not decompressor.eof and not decompressor.needs_input:
-        yield decompressor.decompress(b"", _READ_BYTES)
+    stepwise = cast(_Stepwise, decompressor)
+    yield stepwise.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
+    while not stepwise.eof and not stepwise.needs_input:
+        yield stepwise.decompress(b"", _READ_BYTES)
 
 
 def file_pieces(file: BinaryIO, count: Count) -> Iterator[bytes]:
