@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from stream_triage.files.kinds import HEAD_BYTES, archive_kind
 from stream_triage.files.listing import PASSED_OVER
@@ -60,16 +60,13 @@ class _Archive(Protocol):
 
 
 def kind_of_file(path: Path, size: int, settings: InputSettings) -> Literal["file", "zip", "tar"]:
-    """The kind of a file on disk: by its name, or else by its content, unpacked. One that cannot be read is a file."""
-    kind = kind_of(path.name)
-    if kind != "file":
-        return kind
+    """The kind of a file on disk: by its content, unpacked, or else by its name. Raises nothing."""
     try:
         with open(path, "rb", buffering=0) as file:
             reader = unpacked(Reader(file_pieces(file, lambda _: None)), path.name, Guard(settings, size))
-            return archive_kind(reader.peek(HEAD_BYTES), path.name) or "file"
+            return archive_kind(reader.peek(HEAD_BYTES), path.name) or kind_of(path.name)
     except (OSError, Damage):
-        return "file"
+        return kind_of(path.name)
 
 
 class Runs:
@@ -107,21 +104,24 @@ class Runs:
         files = ExitStack()
         try:
             file = files.enter_context(open(self._path, "rb", buffering=0))  # noqa: SIM115  # closed with the archive
-            if kind_of_file(self._path, self._size, self._settings) == "zip":
-                return ZipArchive(file, self._guard, self._count, files)
-            return self._opened_tar(file, files)
+            packed = Reader(file_pieces(file, self._count))
+            reader = unpacked(packed, self._path.name, self._guard)
+            kind = archive_kind(reader.peek(HEAD_BYTES), self._path.name) or kind_of(self._path.name)
+            if kind == "tar" and reader is not packed and not self._by_folder:
+                return TarArchive(StreamTape(reader), self._guard, lambda: self._second_copy(files), files)
+            # The parts of a log are not in the order in which they are read, nor is the directory of a zip archive.
+            tape = DiskTape(file, count=self._count) if reader is packed else _copy(reader, files)
+            return self._opened_at(kind, tape, files)
         except BaseException:
             files.close()
             raise
 
-    def _opened_tar(self, file: BinaryIO, files: ExitStack) -> TarArchive:
-        packed = Reader(file_pieces(file, self._count))
-        reader = unpacked(packed, self._path.name, self._guard)
-        if reader is packed:
-            return TarArchive(DiskTape(file, count=self._count), self._guard, None, files)
-        if self._by_folder:  # the parts of a log are not in the order in which they are read
-            return TarArchive(_copy(reader, files), self._guard, None, files)
-        return TarArchive(StreamTape(reader), self._guard, lambda: self._second_copy(files), files)
+    def _opened_at(self, kind: str, tape: DiskTape, files: ExitStack) -> _Archive:
+        if kind == "tar":
+            return TarArchive(tape, self._guard, None, files)
+        if tape.damage:
+            raise tape.damage  # the directory of a zip archive is at its end
+        return ZipArchive(tape.file, self._guard, tape.count, files)
 
     def _second_copy(self, files: ExitStack) -> DiskTape:
         """Unpacks the archive once more, into a file. Only archives with links need that."""
@@ -182,15 +182,8 @@ class Runs:
             yield Problem(shown, f"lies in {MAX_LEVELS} archives, and no more are opened; unpack the outer ones")
             return
         files = ExitStack()
-        archive: _Archive
         try:
-            tape = _copy(reader, files)
-            if kind == "tar":
-                archive = TarArchive(tape, self._guard, None, files)
-            elif tape.damage:
-                raise tape.damage  # the directory of a zip archive is at its end
-            else:
-                archive = ZipArchive(tape.file, self._guard, lambda _: None, files)
+            archive = self._opened_at(kind, _copy(reader, files), files)
         except Damage as damage:
             files.close()
             yield Problem(shown, str(damage))

@@ -39,10 +39,16 @@ class StreamTape:
 
 
 class DiskTape:
-    """An archive in a file that can be read at any position; `damage` is what ended the unpacking of a copy."""
+    """An archive in a file that can be read at any position.
+
+    Args:
+        file: The file.
+        damage: What ended the unpacking, if the file is a copy.
+        count: Called with the bytes that were read.
+    """
 
     def __init__(self, file: IO[bytes], damage: Damage | None = None, count: Count = lambda _: None) -> None:
-        self.file, self.damage, self._count = file, damage, count
+        self.file, self.damage, self.count = file, damage, count
         self._end = file.seek(0, os.SEEK_END)
         self.position = 0
 
@@ -67,7 +73,7 @@ class DiskTape:
             data = self.file.read(size)
         except OSError as error:
             raise Damage(f"cannot be read further: {reason_of(error)}") from None
-        self._count(len(data))
+        self.count(len(data))
         return data
 
 

@@ -103,14 +103,17 @@ class FileSource:
 
     def _work(self, files: list[Listed]) -> Iterator[Callable[[Handle], None]]:
         """The units of reading: a file, an archive, or all files of a folder at the position of the first of them."""
+        if self._settings.run_by == "file":
+            yield from (partial(self._read_finished, file) for file in files)
+            return
+        archives = {file for file in files if self._is_archive(file)}
         folders: dict[str, list[Listed]] = {}
-        if self._settings.run_by == "folder":
-            for file in files:
-                if not self._is_archive(file):
-                    folders.setdefault(folder_of(file.shown), []).append(file)
         for file in files:
-            if self._settings.run_by == "file" or self._is_archive(file):
-                yield partial(self._read_finished, file)
+            if file not in archives:
+                folders.setdefault(folder_of(file.shown), []).append(file)
+        for file in files:
+            if file in archives:
+                yield partial(self._read_archive, file)
             elif in_folder := folders.pop(folder_of(file.shown), None):
                 yield partial(self._read_folder, in_folder)
 

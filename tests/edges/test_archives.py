@@ -100,12 +100,13 @@ class TestNested:
         }
 
     @pytest.mark.parametrize("settings", [InputSettings(), BY_FOLDER], ids=["file", "folder"])
-    @pytest.mark.parametrize("name", ["artifacts", "logs.1", "logs.gz"])
-    @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+    @pytest.mark.parametrize("name", ["artifacts", "logs.1", "logs.gz", "a.zip", "a.tar"])
+    @pytest.mark.parametrize("kind", ["zip", "tar", "tgz", "zip.xz"])
     def test_content_decides(self, kind: str, name: str, settings: InputSettings) -> None:
         """An archive is read whatever its name, on disk and in another archive."""
         member = ("x.log", b"x")
-        packed = {"zip": zip_of(member), "tar": tar_of(member), "tgz": gzip.compress(tar_of(member))}[kind]
+        packed = zip_of(member) if kind.startswith("zip") else tar_of(member)
+        packed = gzip.compress(packed) if kind == "tgz" else lzma.compress(packed) if kind == "zip.xz" else packed
         Path(name).write_bytes(packed)
         Path("outer.tar").write_bytes(tar_of((name, packed)))
         for path in (name, "outer.tar"):
