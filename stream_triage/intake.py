@@ -43,8 +43,6 @@ class Tally:
     """Problems that were errors."""
     unread: int = 0
     """Of these, the ones that a source reported: each names input that was not read, or not to its end."""
-    passed_over: int = 0
-    """Files that were not read because they certainly contain no log, or are hidden."""
     kept_earlier: int = 0
     """Verdicts that differ from the stored one of the same run, which counts all the same."""
     store_errors: list[str] = field(default_factory=list)
@@ -129,7 +127,6 @@ class Intake:
             self._end(event)
         elif isinstance(event, Problem):
             self.tally.unread += event.error
-            self.tally.passed_over += not event.error and event.run_id is None
             self._note(event)
         else:
             self._advance()

@@ -212,12 +212,8 @@ def _without_lines(verdict: Verdict) -> Verdict:
 
 
 def _print_summary(tally: Tally, settings: Settings, *, stored: bool) -> None:
-    counts = [f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines"]
-    counts += [f"{tally.unread} not read to the end"] if tally.unread else []
-    counts += [f"{tally.passed_over} passed over"] if tally.passed_over else []
-    note("; ".join(counts))
-    if tally.unread:
-        note("what was not read may contain failures; the lines above that begin with `error:` name it")
+    unread = f"; {tally.unread} not read to the end, see the errors above" if tally.unread else ""
+    note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
     if tally.runs and stored and not tally.store_errors:
