@@ -8,7 +8,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from stream_triage.files.unpack import Damage
 
@@ -24,6 +24,9 @@ _FOLDERS: Final = (tarfile.DIRTYPE, b"D")  # D: contents of a folder, in increme
 _PAX: Final = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 _LONG_NAMES: Final = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _OCTAL: Final = re.compile(rb"[ \0]*([0-7]+)[ \0]*")
+
+
+EntryKind = Literal["file", "folder", "hard link", "symbolic link", "other"]
 
 
 class Tape(Protocol):
@@ -55,7 +58,7 @@ class Entry:
     """
 
     name: str
-    kind: str
+    kind: EntryKind
     link: str
     offset: int
     size: int
@@ -177,10 +180,10 @@ def _entry(
     return Entry(name, _kind(info, name), link, tape.position, size, parts, full_size), end
 
 
-def _kind(info: tarfile.TarInfo, name: str) -> str:
+def _kind(info: tarfile.TarInfo, name: str) -> EntryKind:
     if info.type in _FOLDERS or (info.type == tarfile.AREGTYPE and name.endswith("/")):
         return "folder"
-    kinds = {tarfile.LNKTYPE: "hard link", tarfile.SYMTYPE: "symbolic link"}
+    kinds: dict[bytes, EntryKind] = {tarfile.LNKTYPE: "hard link", tarfile.SYMTYPE: "symbolic link"}
     return "file" if info.type in _FILES else kinds.get(info.type, "other")
 
 

@@ -24,7 +24,7 @@ _ERRORS = (zipfile.BadZipFile, struct.error, OSError, EOFError, ValueError, Runt
 
 
 class ZipArchive:
-    """A zip archive; see `archives.open_archive`. The members come in natural order and may be read in any order.
+    """The members of a zip archive, in natural order; they may be read in any order.
 
     A symbolic link comes last, and is read only if its target was not read under another name.
 
