@@ -78,9 +78,9 @@ class DiskTape:
 
 
 class TarArchive:
-    """The members of a tar archive.
+    """The members of a tar archive. Unless it is on disk, each must be read before the next one is asked for.
 
-    Unless it is on disk, each must be read before the next one is asked for. A member that is a hard link is read like the member that it links to. Symbolic links come last, and one is read only
+    A member that is a hard link is read like the member that it links to. Symbolic links come last, and one is read only
     if its target was not read under another name, as with the files of a folder.
 
     Args:
