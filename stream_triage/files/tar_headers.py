@@ -6,7 +6,7 @@ behind an end mark, ends without an error at a damaged header, and keeps everyth
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -23,6 +23,10 @@ _FILES: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.GN
 _FOLDERS: Final = (tarfile.DIRTYPE, b"D")  # D: contents of a folder, in incremental archives of GNU tar
 _PAX: Final = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 _LONG_NAMES: Final = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_SPARSE_PARTS: Final = ("GNU.sparse.offset", "GNU.sparse.numbytes")
+_SPARSE: Final = ("name", "major", "map", "size", "realsize")
+# Of extended headers; others are dropped, since an archive may have millions of them.
+_FIELDS: Final = frozenset(("path", "linkpath", "size", *_SPARSE_PARTS, *(f"GNU.sparse.{name}" for name in _SPARSE)))
 _OCTAL: Final = re.compile(rb"[ \0]*([0-7]+)[ \0]*")
 
 
@@ -71,7 +75,7 @@ class _Extended:
     """What extended headers say about the next member."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    sparse: list[tuple[str, str]] = field(default_factory=list)
+    sparse: list[str] = field(default_factory=list)
     """Offsets and sizes of version 0.0, which repeats the names of its fields."""
 
 
@@ -100,7 +104,8 @@ def entries(tape: Tape) -> Iterator[Entry]:
                 shared.update(fields)
             else:
                 extended.fields.update(fields)
-                extended.sparse += [each for each in fields if each[0] in ("GNU.sparse.offset", "GNU.sparse.numbytes")]
+                extended.sparse += [value for name, value in fields if name in _SPARSE_PARTS]
+                _check_parts(extended.sparse)
         elif info.type in _LONG_NAMES:
             text = _content(tape, info).split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
             extended.fields["path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"] = text
@@ -143,23 +148,22 @@ def _padded(size: int) -> int:
 
 
 def _pax_fields(data: bytes) -> list[tuple[str, str]]:
-    """The records of an extended header of POSIX, each `LENGTH NAME=VALUE` and a line feed."""
+    """Those records of an extended header of POSIX that are of use. Each is `LENGTH NAME=VALUE` and a line feed."""
     fields = []
     start = 0
     while start < len(data):
         digits, space, _ = data[start : start + 20].partition(b" ")
         end = start + int(digits) if digits.isdigit() and space else 0
-        name, equals, value = data[start + len(digits) + 1 : end - 1].partition(b"=")
+        keyword, equals, value = data[start + len(digits) + 1 : end - 1].partition(b"=")
         if not equals or not start < end <= len(data):
             break  # what is damaged here is at worst a name
-        fields.append((name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")))
+        if (name := keyword.decode("ascii", "replace")) in _FIELDS:
+            fields.append((name, value.decode("utf-8", "surrogateescape")))
         start = end
     return fields
 
 
-def _entry(
-    tape: Tape, info: tarfile.TarInfo, block: bytes, fields: dict[str, str], sparse: list[tuple[str, str]]
-) -> tuple[Entry, int]:
+def _entry(tape: Tape, info: tarfile.TarInfo, block: bytes, fields: dict[str, str], sparse: list[str]) -> tuple[Entry, int]:
     """The member, and where the next header is."""
     name = fields.get("GNU.sparse.name") or fields.get("path") or info.name
     link = fields.get("linkpath") or info.linkname
@@ -173,7 +177,7 @@ def _entry(
         parts = _sparse_map(tape, size)
         size -= tape.position - start
     elif info.type in _FILES and (sparse or "GNU.sparse.map" in fields):
-        numbers = fields["GNU.sparse.map"].split(",") if "GNU.sparse.map" in fields else [value for _, value in sparse]
+        numbers = fields["GNU.sparse.map"].split(",") if "GNU.sparse.map" in fields else sparse
         parts = _pairs([_number(each) for each in numbers if each])
     if parts is not None and info.type != tarfile.GNUTYPE_SPARSE:
         full_size = _number(fields.get("GNU.sparse.realsize") or fields.get("GNU.sparse.size") or "0")
@@ -194,9 +198,13 @@ def _number(text: str) -> int:
 
 
 def _pairs(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    _check_parts(numbers)
+    return tuple(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _check_parts(numbers: Sized) -> None:
     if len(numbers) > 2 * _MAX_SPARSE_PARTS:
         raise Damage(f"has a sparse file of more than {_MAX_SPARSE_PARTS} parts")
-    return tuple(zip(numbers[::2], numbers[1::2], strict=False))
 
 
 def _old_sparse(tape: Tape, block: bytes) -> tuple[tuple[tuple[int, int], ...], int]:
@@ -207,7 +215,7 @@ def _old_sparse(tape: Tape, block: bytes) -> tuple[tuple[tuple[int, int], ...], 
         following = tape.read(BLOCK_BYTES)
         numbers += _field_numbers(following[:504])
         more = following[504:505]
-        _pairs(numbers)
+        _check_parts(numbers)
     full_size = _field_numbers(block[483:495])
     return _pairs(numbers), full_size[0] if full_size else 0
 
@@ -235,5 +243,5 @@ def _sparse_map(tape: Tape, size: int) -> tuple[tuple[int, int], ...]:
         numbers += [_number(each.decode("ascii", "replace")) for each in whole if each.strip(b"\0")]
         if numbers and len(numbers) > 2 * numbers[0]:
             return _pairs(numbers[1 : 1 + 2 * numbers[0]])
-        _pairs(numbers)
+        _check_parts(numbers)
     raise Damage("is damaged: the map of a sparse file cannot be read, and the rest is not read")

@@ -20,6 +20,9 @@ __all__ = ["ZipArchive"]
 
 _LINK: Final = 0o120000
 _MAX_TARGET_BYTES: Final = 4096
+# zipfile keeps the whole directory in memory, at twenty times its size if the names are short.
+_MAX_DIRECTORY_BYTES: Final = 16 * 1024 * 1024
+_END_BYTES, _LOCATOR_BYTES, _END64_BYTES, _COMMENT_BYTES = 22, 20, 56, 65_535
 _ERRORS = (zipfile.BadZipFile, struct.error, OSError, EOFError, ValueError, RuntimeError, KeyError, OverflowError)
 
 
@@ -41,6 +44,8 @@ class ZipArchive:
     def __init__(self, file: IO[bytes], guard: Guard, count: Count, files: ExitStack) -> None:
         self._size = file.seek(0, os.SEEK_END)
         self._guard, self._count, self._files = guard, count, files
+        if _directory_bytes(file, self._size) > _MAX_DIRECTORY_BYTES:
+            raise Damage(f"has a directory of more than {_MAX_DIRECTORY_BYTES} bytes; unpack it and read the files")
         try:
             self._zip = zipfile.ZipFile(file)
         except _ERRORS as error:
@@ -167,3 +172,16 @@ def _other_archive(file: IO[bytes], archive: zipfile.ZipFile) -> int:
     start = min((info.header_offset for info in archive.infolist()), default=0)
     file.seek(0, io.SEEK_SET)
     return start if start > 0 and file.read(4) == b"PK\x03\x04" else 0
+
+
+def _directory_bytes(file: IO[bytes], size: int) -> int:
+    """How large the directory claims to be, read where zipfile reads it; 0 if there is none."""
+    file.seek(max(size - _END_BYTES - _COMMENT_BYTES - _LOCATOR_BYTES - _END64_BYTES, 0))
+    tail = file.read()
+    end = len(tail) - _END_BYTES
+    if tail[end : end + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
+        end = tail.rfind(b"PK\5\6")
+    large = end - _LOCATOR_BYTES - _END64_BYTES
+    if large >= 0 and tail[end - _LOCATOR_BYTES :].startswith(b"PK\6\7") and tail[large:].startswith(b"PK\6\6"):
+        return int.from_bytes(tail[large + 40 : large + 48], "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0

@@ -313,6 +313,16 @@ class TestTar:
         assert not runs(events)
         assert errors(events)
 
+    @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+    def test_headers_of_any_content(self, kind: bytes) -> None:
+        """Millions of fields that mean nothing take neither memory nor time."""
+        info = tarfile.TarInfo("x")
+        data = b"".join(b"17 field%06d=x\n" % number for number in range(2000)).ljust(34_304, b"\0")
+        info.type, info.size = kind, len(data)
+        header = info.tobuf(tarfile.USTAR_FORMAT) + data
+        Path("a.tar").write_bytes(header * 200 + tar_of(*((f"{number}.log", b"x") for number in range(300))))
+        assert len(runs(read("a.tar"))) == 300
+
     def test_a_tar_that_contains_itself(self) -> None:
         """A member whose data begins before its own header exists only by trickery; a nested copy ends at the limit."""
         data = tar_of(("x.log", b"x"))
@@ -370,7 +380,18 @@ def _old_sparse_header(start: int, size: int, full_size: int) -> bytes:
     return bytes(block)
 
 
-class TestZipLinks:
+class TestZip:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_a_directory_that_fills_the_memory(self, large: bool) -> None:
+        """It is not read; a comment behind it changes nothing."""
+        size = 1 << 30
+        end = b"PK\5\6" + bytes(8) + (b"\xff" * 4 if large else size.to_bytes(4, "little")) + bytes(4) + b"\2\0" + b"hi"
+        if large:
+            end64 = b"PK\6\6" + bytes(36) + size.to_bytes(8, "little") + bytes(8)
+            end = end64 + b"PK\6\7" + bytes(16) + end
+        Path("a.zip").write_bytes(b"PK\3\4" + bytes(100) + end)
+        assert "directory of more than" in errors(read("a.zip"))["a.zip"]
+
     def test_symbolic_links(self) -> None:
         """As in a tar archive."""
         links = (("seen.log", "own.log"), ("r/a.log", "../.d/x.log"), ("out", "../../etc/hostname"))
