@@ -5,7 +5,7 @@ import pytest
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.records import Explanation, LineShare
 from stream_triage.verdicts import EVIDENCE_FLOOR, MAX_ANOMALIES, MAX_EVIDENCE, MAX_FAILED_UES, MAX_QUOTED, strongest
-from tests.corpus import make_run
+from tests.corpus import make_run, tiny_bundle
 
 
 def shares_of(*weights: float, **missing: float) -> Explanation:
@@ -131,6 +131,20 @@ def unregistered(ue: int) -> str:
 @pytest.fixture(scope="module")
 def tm500() -> Triage:
     return Triage(Bundle.open(find_bundle("tm500")))
+
+
+def test_the_reduction_has_the_first_line_of_each_template(triage: Triage):
+    """Also of those that nothing else marks; of more templates than there is room for, the first ones of the log."""
+    letters = "zyxwvutsrqponmlkjihgfedcba"
+    lines = [f"alien {a}{b} message" for a in letters for b in letters[:10]]
+    small = Triage(tiny_bundle(), reduction_lines=100)
+    verdict = small.run("\n".join([line for line in lines for _ in range(2)]) + "\n")
+    rare = [line.number for line in verdict.reduction if line.why == "rare"]
+    assert rare
+    assert all(number % 2 for number in rare), "the second line of a template is not its first one"
+    anomalous = {line.number for line in verdict.reduction if line.why in ("anomaly", "evidence", "context")}
+    first = [number for number in range(1, 2 * len(lines), 2) if number not in anomalous]
+    assert rare == first[: len(rare)]
 
 
 def test_a_ue_of_several_sources_counts_once(tm500: Triage):
