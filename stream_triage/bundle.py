@@ -149,6 +149,9 @@ def searched_folders(folders: Sequence[Path] = ()) -> list[Path]:
 def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     """The folder of a bundle.
 
+    A plain name is first looked up in the folders of bundles, then in the current folder, so that a folder that happens to
+    lie there never replaces the bundle that the name usually stands for.
+
     Args:
         name: Name of the bundle, or path of its folder.
         folders: Folders to search before those that come with stream-triage.
@@ -163,6 +166,8 @@ def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     for folder in searched:
         if (folder / name / CARD_NAME).is_file():
             return folder / name
+    if (path / CARD_NAME).is_file():
+        return path
     known = sorted({card.parent.name for folder in searched for card in folder.glob(f"*/{CARD_NAME}")})
     remedy = f"set `bundle` to {', '.join(known)} or a folder with a card.json" if known else "no bundle is installed"
     raise BundleError(f"there is no bundle called {name!r}; {remedy}")

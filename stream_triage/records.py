@@ -200,14 +200,18 @@ class Evidence(_Record):
         description="template key of the line (`new:…` if it matches no template), or of the missing line",
     )
     rule: str = Field(default="", description="name of the hand-written rule")
-    label: str = Field(default="", description="label that the rule gives")
+    label: str = Field(
+        default="",
+        description="label that the rule speaks for; none if it only states the cause of a run with another label",
+    )
     note: str = Field(default="", description="note that the author of the rule gave it")
 
     def words(self) -> str:
         """As pages, alerts and JUnit files show it. Log text is not escaped: that is for the caller to do."""
         if self.kind == "missing":
             return f"never came: {self.text}"
-        rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
+        label = f" for {self.label}" if self.label else ""
+        rule = f"rule {self.rule}{label}: " if self.rule else ""
         note = f" ({self.note})" if self.note else ""
         return f"{source_line(self.source, self.number)}  {rule}{self.text}{note}".strip()
 

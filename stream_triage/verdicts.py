@@ -193,8 +193,9 @@ class _Quotes:
                 )
 
     def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:
-        """A rule that only states a cause is evidence for its own label alone."""
-        return rule.decides or rule.label == self._model.card.labels[decision.label]
+        """A rule that only states a cause is evidence if the verdict has its label or takes its cause."""
+        states_cause = decision.cause_from is not None and decision.cause_from.name == rule.name
+        return rule.decides or states_cause or rule.label == self._model.card.labels[decision.label]
 
     def _rule_evidence(self, hit: RuleHit, decision: Decision) -> Evidence:
         rule = hit.rule
@@ -208,7 +209,7 @@ class _Quotes:
             number=hit.number,
             text=_quoted(self._line(hit.source, hit.number)),
             rule=rule.name,
-            label=rule.label,
+            label=rule.label if rule.decides or index == decision.label else "",
             note=rule.note,
         )
 

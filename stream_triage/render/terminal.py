@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stream_triage.ports import StoredRun
 from stream_triage.records import UNKNOWN, Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
-from stream_triage.render.printable import printable
+from stream_triage.render.printable import printable, without_colours
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
 
@@ -28,7 +28,7 @@ STYLES = {True: "green", False: "bold red"}
 
 
 def _plain(text: str, style: str = "") -> Text:
-    return Text(printable(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
+    return Text(without_colours(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Collection[int] = ()) -> Table:
@@ -230,7 +230,7 @@ def line_location(line: ReducedLine) -> str:
 
 def line_text(source: str, number: int, text: str) -> str:
     """Returns one line of the whole text of a run, after its source and number."""
-    return printable(f"{source_line(source, number)}\t{text}")
+    return printable(f"{source_line(source, number)}\t") + without_colours(text)
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:

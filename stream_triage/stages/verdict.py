@@ -41,6 +41,8 @@ class Decision(NamedTuple):
     """Of all labels, shape (L,)."""
     doubts: list[str]
     cause: Literal["product", "environment", "script"] | None
+    cause_from: RuleVote | None
+    """The rule that states the cause."""
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,8 +55,9 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
     """Label from calibrated log-odds `scores`, shape (L,), and the rules that matched.
 
     A veto sets the label, with confidence 1. If vetoes disagree, the first one in the rules wins, and that is a doubt. The
-    rival is the passing label, or the runner-up of a passing run. The cause is that of the first rule which has the label of
-    the decision and states one.
+    rival is the passing label, or the runner-up of a passing run. The cause is that of the first rule that has the label and
+    states one. A failure without such a rule takes the first cause of any rule: a missing licence is the cause, whichever
+    layer the models see it in.
     """
     scores = scores.copy()
     for vote in votes:
@@ -67,9 +70,16 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
     confidence = 1.0 if vetoes else float(probabilities[label])
     doubts = [f"rules {vetoes[0].name} and {v.name} disagree" for v in vetoes[1:] if v.label != label]
     if confidence < review_below:
-        doubts.append(f"confidence {confidence:.2f} is below {review_below:.2f}")
-    cause = next((vote.cause for vote in votes if vote.label == label and vote.cause), None)
-    return Decision(label, rival, confidence, probabilities, doubts, cause)
+        doubts.append(_too_low(confidence, review_below))
+    causes = [vote for vote in votes if vote.cause and (vote.label == label or label != passing)]
+    stated = min(causes, key=lambda vote: vote.label != label, default=None)  # the first of those with the lowest value
+    return Decision(label, rival, confidence, probabilities, doubts, stated.cause if stated else None, stated)
+
+
+def _too_low(confidence: float, limit: float) -> str:
+    """The two numbers with as many digits as it takes to tell them apart: 0.65 is not below 0.65."""
+    digits = next((digits for digits in range(2, 16) if f"{confidence:.{digits}f}" != f"{limit:.{digits}f}"), 17)
+    return f"confidence {confidence:.{digits}f} is below {limit:.{digits}f}"
 
 
 def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], review_below_known: float) -> list[str]:
