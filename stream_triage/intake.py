@@ -42,6 +42,8 @@ class Tally:
     """Lines of these runs."""
     errors: int = 0
     """Problems that were errors."""
+    unread: int = 0
+    """Of these, the ones that a source reported: each names input that was not read, or not to its end."""
     kept_earlier: int = 0
     """Verdicts that differ from the stored one of the same run, or are on other text, while the stored one is kept."""
     store_errors: list[str] = field(default_factory=list)
@@ -126,6 +128,7 @@ class Intake:
         elif isinstance(event, RunEnd):
             self._end(event)
         elif isinstance(event, Problem):
+            self.tally.unread += event.error
             self._note(event)
         else:
             self._advance()

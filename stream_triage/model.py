@@ -1,7 +1,11 @@
 """A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
 from stream_triage.errors import BundleError
@@ -71,6 +75,11 @@ class Model:
         self.passing = card.labels.index(card.passing_label)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
+
+    @cached_property
+    def scores_of_nothing(self) -> NDArray[np.float64]:
+        """The label scores of a run without lines, shape (L,)."""
+        return self.classifier.scores({})
 
     def look_up(self, lines: Sequence[str]) -> list[MaskedLine]:
         """Template key and features of each redacted line.

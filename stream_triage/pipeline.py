@@ -59,7 +59,13 @@ class Session:
         self._broken: Exception | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
-        """Takes bytes of one source, cut anywhere. Only cuts lines and queues them."""
+        """Takes bytes of one source, cut anywhere. Only cuts lines and queues them.
+
+        Raises:
+            TypeError: `data` is no bytes, such as a `str`: encode it first.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"feed takes bytes, not {type(data).__name__}; encode text first: text.encode()")
         state = self._source(source)
         state.queue += state.cutter.feed(data)
         self.queued_bytes += len(data)

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
     "Chunk",
@@ -194,6 +195,8 @@ class Surprise(NamedTuple):
     end: bool
 
 
+# The label of a run in which nothing speaks for any label of its bundle. Every bundle may give it; none is trained on it.
+UNKNOWN: Final = "unknown"
 # Test case name of the runs with which `stream-triage canary` checks the whole path. Statistics and alerts ignore them.
 CANARY: Final = "canary"
 # What test harnesses write into test.case.result.status, in lower case.
@@ -223,14 +226,18 @@ class Evidence(_Record):
         description="template key of the line (`new:…` if it matches no template), or of the missing line",
     )
     rule: str = Field(default="", description="name of the hand-written rule")
-    label: str = Field(default="", description="label that the rule gives")
+    label: str = Field(
+        default="",
+        description="label that the rule speaks for; none if it only states the cause of a run with another label",
+    )
     note: str = Field(default="", description="note that the author of the rule gave it")
 
     def words(self) -> str:
         """As pages, alerts and JUnit files show it. Log text is not escaped: that is for the caller to do."""
         if self.kind == "missing":
             return f"never came: {self.text}"
-        rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
+        label = f" for {self.label}" if self.label else ""
+        rule = f"rule {self.rule}{label}: " if self.rule else ""
         note = f" ({self.note})" if self.note else ""
         return f"{source_line(self.source, self.number)}  {rule}{self.text}{note}".strip()
 
@@ -314,10 +321,12 @@ class Verdict(_Record):
     run_id: str
     version: int = Field(description="2 x bytes consumed + 1 if final; a higher one replaces a lower one")
     final: bool
-    label: str
+    label: str = Field(description="a label of the bundle, or `unknown` if nothing in the run speaks for any of them")
     passed: bool
-    confidence: float = Field(description="calibrated probability of the label, 0 to 1")
-    probabilities: dict[str, float]
+    confidence: float = Field(description="calibrated probability of the label, 0 to 1; 0 if the label is `unknown`")
+    probabilities: dict[str, float] = Field(
+        description="of the labels of the bundle; if the label is `unknown`, these are no more than what the models assume"
+    )
     needs_review: bool
     review_reasons: tuple[str, ...] = ()
     cause: Literal["product", "environment", "script"] | None = None
@@ -359,8 +368,15 @@ class Verdict(_Record):
         return self.passed and not self.anomalous and not self.needs_review
 
     @property
+    def failed(self) -> bool:
+        """Has the label of a failure. A run that is `unknown` has neither passed nor failed."""
+        return not self.passed and self.label != UNKNOWN
+
+    @property
     def disagreement(self) -> bool:
         """The test harness says passed and the verdict says failed, or the other way round."""
+        if self.label == UNKNOWN:
+            return False
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 

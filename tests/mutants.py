@@ -65,7 +65,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sinks/sqlite": ("tests/edges/test_sqlite.py",),
     "stages/verdict": ("tests/stages/test_verdict.py",),
     "verdicts": ("tests/test_verdicts.py", "tests/test_pipeline.py"),
-    "stages/redact": ("tests/stages/test_redact.py",),
+    "stages/redact": ("tests/stages/test_redact.py", "tests/stages/test_redactor.py"),
 }
 
 

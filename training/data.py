@@ -20,6 +20,7 @@ from stream_triage.files.listing import Listed, list_files
 from stream_triage.files.naming import kind_of, ordered_parts
 from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, open_file, reason_of
+from stream_triage.records import UNKNOWN
 from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
@@ -190,6 +191,8 @@ def _parsed_labels(labels: Path) -> dict[str, _Row]:
             position = f"{labels}, line {reader.line_num}"
             if not name or not label:
                 raise CorpusError(f"{position}: run or label is empty")
+            if label == UNKNOWN:
+                raise CorpusError(f"{position}: no bundle is trained on the label {UNKNOWN!r}; leave the run out")
             if name in rows and rows[name].label != label:
                 raise CorpusError(f"{position}: run {name} has two labels, {rows[name].label} and {label}")
             rows[name] = _row(name, label, cells, position)
@@ -212,7 +215,7 @@ def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str,
     """Sources of one run; `path` is its file or folder."""
     if not path.is_dir() and not path.is_file():
         raise CorpusError(f"run {name} of the labels file is neither a file nor a folder in the log folder: {path}")
-    listing = list_files([path])
+    listing = list_files([path], settings.passes_over)
     for problem in listing.problems:
         if problem.error:
             raise CorpusError(f"run {name}: {problem.path} {problem.reason}")

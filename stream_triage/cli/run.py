@@ -84,8 +84,9 @@ def run(
 ) -> None:
     """Judge runs in files, folders, archives, stdin or OpenSearch.
 
-    Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 after an input
-    or storage error, and with 130 after an interrupt without --follow. Verdicts that were finished are stored in every case.
+    Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 if something was
+    not read or not stored, and with 130 after an interrupt without --follow. Verdicts that were finished are stored in every
+    case.
     """
     from stream_triage.settings import load_settings
 
@@ -218,7 +219,8 @@ def _without_lines(verdict: Verdict) -> Verdict:
 
 
 def _print_summary(tally: Tally, settings: Settings, *, stored: bool) -> None:
-    note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines")
+    unread = f"; {tally.unread} not read to the end, see the errors above" if tally.unread else ""
+    note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
     if tally.runs and stored and not tally.store_errors:

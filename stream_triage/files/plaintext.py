@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Iterator
 
+from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.unpack import Damage, Reader
 
 __all__ = ["CHUNK_BYTES", "Decoder", "NotText", "binary_reason", "text_chunks"]
@@ -18,26 +19,6 @@ _BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, ""),
 )
-_MAGICS = (
-    (b"\x7fELF", "a program (ELF)"),
-    (b"\x89PNG\r\n", "a picture (PNG)"),
-    (b"\xff\xd8\xff", "a picture (JPEG)"),
-    (b"GIF8", "a picture (GIF)"),
-    (b"%PDF-", "a PDF document"),
-    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"),
-    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"),
-    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"),
-    (b"\xa1\xb2\x3c\x4d", "a packet capture (pcap)"),
-    (b"\n\r\r\n", "a packet capture (pcapng)"),
-    (b"SQLite format 3\x00", "an SQLite database"),
-    (b"PK\x03\x04", "a zip archive by content, not by name"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\xca\xfe\xba\xbe", "a program (Java class)"),
-    (b"\x1f\x8b\x08", "compressed twice (gz)"),
-    (b"\xfd7zXZ\x00", "compressed twice (xz)"),
-    (b"\x28\xb5\x2f\xfd", "compressed twice (zst)"),
-)
 _CONTROL = bytes({*range(32), 127} - set(b"\b\t\n\f\r\x1b"))
 _CONTROL_SHARE = 0.10
 _INVALID_SHARE = 0.20  # of random bytes, about 0.4 are invalid UTF-8 and 0.1 are control characters
@@ -45,7 +26,11 @@ _INVALID_CONTROL_SHARE = 0.02  # text in an 8-bit alphabet is invalid UTF-8 too,
 
 
 class NotText(Exception):
-    """Content that is not a log. The message says what it is."""
+    """Content that is not text. The message says what it is, `no_log` whether it certainly contains no log."""
+
+    def __init__(self, reason: str, *, no_log: bool = False) -> None:
+        super().__init__(reason)
+        self.no_log = no_log
 
 
 def _invalid(error: UnicodeError) -> tuple[str, int]:
@@ -103,11 +88,8 @@ def binary_reason(head: bytes) -> str | None:
     by many invalid UTF-8 sequences together with some control characters. A crash may leave a few NULs in a log.
     """
     head = head[:SNIFF_BYTES]
-    for magic, what in _MAGICS:
-        if head.startswith(magic):
-            return f"is {what}, not a log"
-    if head[257:262] == b"ustar":
-        return "is a tar archive, but its name does not end in .tar"
+    if kind := kind_of_content(head):
+        return kind.reason
     text = Decoder().feed(head)
     controls = len(text) - len(text.translate(None, _CONTROL))
     invalid = text.decode("utf-8", "replace").count("�")

@@ -95,7 +95,7 @@ class Live:
                 verdict = session.peek()
             except Exception:  # noqa: S112 - the run's own step meets it again, and reports it
                 continue
-            newly_failing = not run.certain_to_fail and not verdict.passed and self._certain_to_fail(session)
+            newly_failing = not run.certain_to_fail and verdict.failed and self._certain_to_fail(session)
             news = self._news(run, finished(verdict), newly_failing, began)
             verdicts += news
             if not news and verdict.version != run.version:  # published when it is time, though nothing more may come

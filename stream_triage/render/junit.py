@@ -6,6 +6,7 @@ from xml.parsers import expat
 
 from stream_triage.errors import InputError
 from stream_triage.records import Verdict
+from stream_triage.render.printable import without_colours
 
 __all__ = ["with_verdicts"]
 
@@ -63,7 +64,7 @@ def _properties(verdict: Verdict) -> dict[str, str]:
     properties |= {"cause": verdict.cause} if verdict.cause else {}
     properties |= {"team": verdict.team} if verdict.team else {}
     for number, item in enumerate(verdict.evidence[:EVIDENCE_SHOWN], 1):
-        properties[f"evidence.{number}"] = item.words()
+        properties[f"evidence.{number}"] = without_colours(item.words())
     return properties
 
 

@@ -1,5 +1,6 @@
 """Settings of what happens on this machine: input, redaction, store, archive and JSON Lines file."""
 
+from fnmatch import fnmatchcase as fnmatch
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -42,6 +43,18 @@ class InputSettings(Section):
         ge=0,
         description="Up to this many unpacked bytes, `max_expansion` is not checked.",
     )
+    pass_over: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Shell patterns for the names of files and members of archives that contain no log and are passed over, for "
+            'example `["*.qmdl", "*.isf"]`. Pictures, programs, packet captures and the like need no pattern '
+            "([lab.md](lab.md#what-is-read))."
+        ),
+    )
+
+    def passes_over(self, name: str) -> bool:
+        """Whether a file of this name, without its folder, is passed over."""
+        return any(fnmatch(name, pattern) for pattern in self.pass_over)
 
 
 class FollowSettings(Section):

@@ -246,7 +246,7 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
         **{name: verdict.headers[name] for name in HEADER_FIELDS if name in verdict.headers},
         "triage": {
             **about,
-            "failed": int(not verdict.passed),
+            "failed": int(verdict.failed),
             "disagreement": verdict.disagreement,
             "anomaly_kinds": sorted({item.kind for item in verdict.anomalies}),
             "anomaly_keys": sorted({item.key for item in verdict.anomalies if item.key}),

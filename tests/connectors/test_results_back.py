@@ -41,7 +41,7 @@ class TestJunit:
         added = properties(data, "attach")
         assert added["triage.label"] == "L3"
         assert added["triage.team"] == "core"
-        assert added["triage.evidence.1"] == "du:7  \\x1b[31mreject <b>&\\x00\u202e"
+        assert added["triage.evidence.1"] == "du:7  reject <b>&\\x00\\u202e"
         assert properties(data, "other") == {}
         (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
         assert case.find("failure").text == "text"

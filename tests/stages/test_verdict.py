@@ -86,7 +86,7 @@ def test_review_limit(limit, doubts):
 
 
 def test_cause_comes_from_a_rule_for_the_label():
-    """The first rule that speaks for the label and names one; a rule for another label says nothing about it."""
+    """The first rule that speaks for the label and names one, before any rule for another label."""
     votes = [
         vote(L2, 0.1, cause="script"),
         vote(L3, 5.0),
@@ -94,7 +94,26 @@ def test_cause_comes_from_a_rule_for_the_label():
         vote(L3, 5.0, cause="product"),
     ]
     assert decided([0, 0, 0], votes).cause == "environment"
+    assert decided([0, 0, 0], votes).cause_from == votes[2]
     assert decided([9, 0, 0], votes[:1]).cause is None
+
+
+def test_a_failure_takes_the_cause_of_a_rule_for_another_label():
+    """What an engineer knows about the test bed holds whichever layer the models choose; a pass has nothing to explain."""
+    votes = [vote(L2, cause="environment"), vote(L2, cause="script")]
+    assert decided([0, 0, 9], votes).label == L3
+    assert decided([0, 0, 9], votes).cause == "environment"
+    assert decided([9, 0, 0], votes).cause is None
+    assert decided([0, 0, 9], []).cause_from is None
+
+
+@pytest.mark.parametrize(
+    ("confidence", "words"),
+    [(0.55, "0.55 is below 0.65"), (0.6496, "0.6496 is below 0.6500"), (0.64999999, "0.64999999 is below 0.65000000")],
+)
+def test_a_number_is_never_below_itself(confidence, words):
+    """As many digits are shown as it takes to see the difference."""
+    assert decided([math.log(confidence), math.log(1 - confidence)], review_below=0.65).doubts == [f"confidence {words}"]
 
 
 @pytest.mark.parametrize("known", [0, 5])

@@ -155,6 +155,7 @@ def test_a_predefined_split_is_kept(large_corpus: Path) -> None:
         ("name,label\nrun-0,Pass\n", "needs a first line with the columns run,label"),
         ("run,label\nrun-0,Pass\nrun-0,L2\n", "run run-0 has two labels, Pass and L2"),
         ("run,label\nrun-0,\n", "run or label is empty"),
+        ("run,label\nrun-0,unknown\n", "no bundle is trained on the label 'unknown'"),
         ("run,label\n", "names no run"),
         ("run,label\nrun-999,Pass\n", "run run-999 of the labels file is neither a file nor a folder"),
         ("run,label\nrun-0,Good\nrun-1,L2\n", "no run has the passing label 'Pass'"),
