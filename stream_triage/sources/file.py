@@ -215,7 +215,7 @@ class FileSource:
         limit = failed = False
         for piece in pieces:
             run.next_piece(piece.source)
-            for item in _read_piece(piece):
+            for item in _read_piece(piece, self._settings.encoding):
                 if not isinstance(item, _Failure):
                     run.take(item)
                     continue
@@ -241,11 +241,11 @@ class FileSource:
         self._read_now += read
 
 
-def _read_piece(piece: _Piece) -> Iterator[bytes | _Failure]:
+def _read_piece(piece: _Piece, encoding: str) -> Iterator[bytes | _Failure]:
     """The chunks of one piece, and why it ended early. Errors are caught here, so that those of the handler pass."""
     try:
         with piece.open() as reader:
-            yield from text_chunks(reader, piece.live)
+            yield from text_chunks(reader, encoding, piece.live)
     except NotText as error:
         yield _Failure(str(error), error=piece.explicit, is_text=False)
     except Damage as error:

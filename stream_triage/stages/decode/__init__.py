@@ -1,0 +1,14 @@
+"""Bytes of one source in, text out. The first stage: files, pipes, messages and archives all come as bytes.
+
+| module | what it holds |
+|---|---|
+| `decoder` | `Decoder`: the encoding that is set or found out, and the counts of what was no text |
+| `lines` | text in a mixture of encodings, however its bytes are cut |
+| `wide` | how UTF-16 and UTF-32 are recognised without a byte order mark |
+| `detect` | how other encodings are recognised where UTF-8 fails |
+"""
+
+from stream_triage.stages.decode.decoder import AUTO, Damage, Decoder
+from stream_triage.stages.decode.lines import GAP
+
+__all__ = ["AUTO", "GAP", "Damage", "Decoder"]
