@@ -322,6 +322,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
     kafka = settings.kafka
     return RunRules(
         format=kafka.format,
+        encoding="utf-8" if kafka.format == "json" else settings.input.encoding,
         json_text=kafka.json_text,
         json_source=kafka.json_source,
         json_end=kafka.json_end,

@@ -114,7 +114,7 @@ def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
         return "is a tar archive, but its name does not end in .tar"
     body = head.lstrip(b"\0")[:SNIFF_BYTES] if head.startswith(GAP) else head[:SNIFF_BYTES]
     if head and not body:
-        return "consists of NUL bytes, and is not a log"
+        return "is binary data, not a log"
     decoder = Text(encoding)
     text = decoder.feed(body) + decoder.finish()
     controls, invalid = len(_CONTROL.findall(text)), decoder.damage.invalid_bytes

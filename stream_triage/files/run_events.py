@@ -5,6 +5,7 @@ from dataclasses import replace
 from stream_triage.files.naming import ID_BYTES, run_id
 from stream_triage.ports import Handle
 from stream_triage.records import Chunk, Problem
+from stream_triage.stages.decode import missing_line_end
 
 __all__ = ["RunEvents"]
 
@@ -26,7 +27,7 @@ class RunEvents:
         self._waiting: list[Chunk | Problem] = []
         self._beginning = b""
         self._source = ""
-        self._last = b""  # byte of the source's text so far
+        self._last = b""  # bytes of the source's text so far
         self._within = False  # a part that had text
 
     def next_piece(self, source: str) -> None:
@@ -41,9 +42,9 @@ class RunEvents:
     def take(self, text: bytes) -> None:
         """Adds text of the part."""
         if text:
-            if not self._within and self._last not in (b"", b"\r", b"\n"):
-                self._push_text(b"\n")
-            self._within, self._last = True, text[-1:]
+            if not self._within and (line_end := missing_line_end(self._last)):
+                self._push_text(line_end)
+            self._within, self._last = True, (self._last + text[-8:])[-8:]
         self._push_text(text)
 
     def problem(self, problem: Problem) -> None:

@@ -10,13 +10,14 @@ from typing import Final
 
 __all__ = ["MULTIBYTE", "detect", "fits"]
 
-# First bytes of signs and of the usual characters: level 1 of the standards.
+# First bytes of signs and of the usual characters: level 1 of the standards. The Chinese and Korean ones have kana too, at the
+# same place as the Japanese one in the first case, but nobody writes them there.
 MULTIBYTE: Final = {
-    "gb18030": frozenset((*range(0xA1, 0xAA), *range(0xB0, 0xD8))),
+    "gb18030": frozenset((*range(0xA1, 0xA4), *range(0xA6, 0xAA), *range(0xB0, 0xD8))),
     "big5": frozenset((*range(0xA1, 0xA4), *range(0xA4, 0xC7))),
     "cp932": frozenset((*range(0x81, 0x85), *range(0x88, 0x99))),
     "euc_jp": frozenset((*range(0xA1, 0xA9), *range(0xB0, 0xD0))),
-    "cp949": frozenset((*range(0xA1, 0xAD), *range(0xB0, 0xC9))),
+    "cp949": frozenset((*range(0xA1, 0xAA), 0xAC, *range(0xB0, 0xC9))),
 }
 _CYRILLIC: Final = ("cp1251", "koi8_r", "cp866")
 _LATIN: Final = ("cp1252", "cp1250", "iso8859_2")
@@ -35,6 +36,7 @@ _MESS: Final = 0.1
 _USUAL_SHARE: Final = 0.85
 _FITTING_SHARE: Final = 0.5
 _COHERENCE: Final = 0.3
+_DISTINCT_SHARE: Final = 0.67
 
 
 def detect(lines: Sequence[bytes]) -> str | None:
@@ -43,8 +45,7 @@ def detect(lines: Sequence[bytes]) -> str | None:
     high = len(_HIGH.findall(sample))
     if len(lines) < MIN_LINES or high < MIN_HIGH_BYTES or len(_CONTROL.findall(sample)) * 10 > high:
         return None
-    valid = sum(len(sequence) for sequence in _UTF8_SEQUENCE.findall(sample))
-    if 2 * valid >= high:  # damaged UTF-8
+    if _is_damaged_utf8(sample):
         return None
     return _by_charset_normalizer(sample)
 
@@ -56,6 +57,13 @@ def fits(line: bytes, encoding: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if _usual_share(line, text, encoding) >= _FITTING_SHARE else None
+
+
+def _is_damaged_utf8(sample: bytes) -> bool:
+    """Whether valid sequences outweigh invalid ones. In other encodings, valid ones of two bytes occur by chance, longer ones hardly."""
+    lengths = [len(sequence) for sequence in _UTF8_SEQUENCE.findall(sample)]
+    invalid = sample.decode(errors="replace").count("\ufffd") - sample.count(b"\xef\xbf\xbd")
+    return sum(1 if length == 2 else 3 for length in lengths) >= invalid  # noqa: PLR2004
 
 
 def _by_charset_normalizer(sample: bytes) -> str | None:
@@ -78,14 +86,19 @@ def _is_confident(sample: bytes, encoding: str, mess: float, coherence: float) -
         text = sample.decode(encoding, "ignore")
     if mess > _MESS or _usual_share(sample, text, encoding) < _USUAL_SHARE:
         return False
-    return encoding in MULTIBYTE or encoding == "cp1252" or coherence >= _COHERENCE
+    if encoding in MULTIBYTE:
+        return True
+    # A language has few letters that are not ASCII and repeats them. Noise repeats hardly any byte.
+    high = _HIGH.findall(sample)
+    return len(set(high)) <= _DISTINCT_SHARE * len(high) and (encoding == "cp1252" or coherence >= _COHERENCE)
 
 
 def _usual_share(data: bytes, text: str, encoding: str) -> float:
     """The share of the characters outside of ASCII that are usual ones of the languages written in this encoding."""
     if encoding in MULTIBYTE:
         characters = _CHARACTERS.get(encoding, _CHARACTER).findall(data)
-        usual = sum(len(one) == 2 and one[0] in MULTIBYTE[encoding] for one in characters)
+        least = 0x40 if encoding in ("big5", "cp932") else 0xA1
+        usual = sum(len(one) == 2 and one[0] in MULTIBYTE[encoding] and one[1] >= least for one in characters)  # noqa: PLR2004
         return usual / max(len(characters), 1)
     others = [i for i, character in enumerate(text) if character >= "\x80"]
     if encoding in _CYRILLIC:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream_triage.stages.decode.detect import MULTIBYTE, detect, fits
-from stream_triage.stages.decode.wide import RUN, WINDOW_BYTES, char_bytes, find_wide, is_common, next_sign
+from stream_triage.stages.decode.wide import RUN, WINDOW_BYTES, Wide, char_bytes, find_wide, is_common, next_sign
 
 __all__ = ["GAP", "INVALID", "MixedText"]
 
@@ -34,6 +34,11 @@ LONG_RUN_BYTES: Final = 12
 _COMMON_SHARE: Final = 0.6
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _NULS: Final = re.compile(rb"\0+")
+# Where UTF-16 stops and begins again at another position: a mark, or a line end in one byte, as tools that join files add it.
+_JOINTS: Final = {
+    "utf-16-le": re.compile(rb"[\r\n]?\xff\xfe|\xfe\xff|[\r\n](?:[^\0]\0){3}"),
+    "utf-16-be": re.compile(rb"[\r\n]?\xfe\xff|\xff\xfe|[\r\n](?:\0[^\0]){3}"),
+}
 
 
 def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
@@ -134,7 +139,7 @@ class MixedText:
 
     def _take_valid(self, data: bytes, position: int) -> int | None:
         """Decodes valid lines up to the first that needs a decision, at high speed; None if that is the first one."""
-        if self._stretch:
+        if self._stretch or not self._begun:
             return None
         limit = min(position + PART_BYTES, len(data))
         nul = data.find(b"\0", position, limit)
@@ -266,22 +271,29 @@ class MixedText:
         if end is None:
             return None
         unit = data[position:end]
+        if len(unit) < size:  # the source ends within a character, or with the line end of another encoding
+            self._add(unit.strip(b"\0").decode("ascii", ERRORS))
+            return end
         if not self._is_strange(unit, encoding):
             self._add(unit.decode(encoding, ERRORS))
             return end
         if len(data) - position < WINDOW_BYTES + WIDE_PART_BYTES and not final:
             return None
-        other = self._other_text(unit, size, ends=final and end == len(data))
-        if other is not None:
-            self._add(unit[: other // size * size].decode(encoding, ERRORS))
-            self._wide = None
-            return position + other
-        again = find_wide(data[position : position + WINDOW_BYTES], 0, at_start=False)
-        if again and (again.encoding, again.start) != (encoding, 0) and not self._reads_well(unit, encoding):
+        joint = _joint(unit, encoding)
+        other = self._other_text(unit[:joint], size, ends=final and joint is None and end == len(data))
+        other = joint if other is None else other
+        # The other text may be at the beginning already, in UTF-16 of the other byte order or after an odd number of bytes.
+        window = data[position : position + min(WINDOW_BYTES, len(unit) if other is None else other)]
+        again = find_wide(window, 0, current=encoding)
+        if again and again != Wide(0, 0, encoding):
             # A line end in one byte, which the tool that joined the parts has put between them.
             self._add(unit[: again.start].decode("latin-1") if unit[: again.start] in (b"\n", b"\r") else "")
             self._begin_wide(again.encoding)
             return position + again.start + again.mark_bytes
+        if other is not None:
+            self._add(unit[: other // size * size].decode(encoding, ERRORS))
+            self._wide = None
+            return position + other
         self._add(unit.decode(encoding, ERRORS))
         return end
 
@@ -306,7 +318,7 @@ class MixedText:
     @staticmethod
     def _is_strange(unit: bytes, encoding: str) -> bool:
         """Whether the bytes may be other text: ASCII in a row, invalid, or with NULs in the wrong places."""
-        if RUN.search(unit):
+        if RUN.search(unit) or _joint(unit, encoding) is not None:
             return True
         try:
             unit.decode(encoding)
@@ -336,21 +348,14 @@ class MixedText:
             return start
         return first
 
-    def _reads_well(self, unit: bytes, encoding: str) -> bool:
-        try:
-            text = unit.decode(encoding)
-        except UnicodeDecodeError:
-            return False
-        others = [character for character in text if character >= "\x80"]
-        return sum(map(is_common, others)) >= _COMMON_SHARE * len(others)
-
     # ---- what leaves
 
     def _add_narrow(self, text: str) -> None:
         self._begun = True
         if not text.isascii() and not self._legacy:
             self._utf8_seen = True
-        self.encodings.setdefault("utf-8")
+        if not text.isspace():
+            self.encodings.setdefault("utf-8")
         self._add(text)
 
     def _add(self, text: str) -> None:
@@ -390,6 +395,15 @@ def _places(encoding: str) -> tuple[int, int]:
     """The positions of the highest and the lowest byte in a code unit."""
     last = char_bytes(encoding) - 1
     return (last, 0) if encoding.endswith("le") else (0, last)
+
+
+def _joint(unit: bytes, encoding: str) -> int | None:
+    """The position at which UTF-16 begins again, or None."""
+    pattern = _JOINTS.get(encoding)
+    match = pattern.search(unit) if pattern else None
+    while pattern and match and match.start() % 2:
+        match = pattern.search(unit, match.start() + 1)
+    return match.start() if match else None
 
 
 def _is_whole(unit: bytes, encoding: str) -> bool:

@@ -51,20 +51,23 @@ def next_sign(data: bytes, start: int, end: int) -> int:
     return match.start() if match else -1
 
 
-def find_wide(window: bytes, sign: int, *, at_start: bool) -> Wide | None:
+def find_wide(window: bytes, sign: int, *, at_start: bool = False, current: str | None = None) -> Wide | None:
     """Where UTF-16 or UTF-32 begins, or None if the window contains none.
 
     Args:
         window: A line and what follows it: `WINDOW_BYTES` after `sign`, or less at the end of the source.
         sign: Position of the first NUL or byte order mark in it.
         at_start: Whether the window is the beginning of the source, where a mark needs no confirmation.
+        current: The encoding of the text before the window, which needs less confirmation than another one.
     """
     best, best_score = None, 0.0
+    if current:
+        best, best_score = Wide(0, 0, current), _score(_excerpt(window, current), current, expected=True)
     for candidate in _candidates(window, sign):
         start, mark_bytes, encoding = candidate
         if at_start and start == 0 and mark_bytes and _is_mark(window, encoding):
             return candidate
-        score = _score(_excerpt(window[start + mark_bytes :], encoding), encoding, with_mark=bool(mark_bytes))
+        score = _score(_excerpt(window[start + mark_bytes :], encoding), encoding, expected=bool(mark_bytes))
         if score > best_score:
             best, best_score = candidate, score
     return best
@@ -111,9 +114,11 @@ def _excerpt(data: bytes, encoding: str) -> bytes:
     return data[: len(data) // char_bytes(encoding) * char_bytes(encoding)]
 
 
-def _score(data: bytes, encoding: str, *, with_mark: bool) -> float:
+def _score(data: bytes, encoding: str, *, expected: bool) -> float:
     """How well the bytes can be read so, up to 1; 0 if the reading gives no text."""
-    if data.count(0) < _NUL_SHARE * len(data) and not with_mark:
+    if expected and not data:
+        return 0.01
+    if data.count(0) < _NUL_SHARE * len(data) and not expected:
         return 0.0
     try:
         text = _strict(data, encoding)
@@ -122,8 +127,8 @@ def _score(data: bytes, encoding: str, *, with_mark: bool) -> float:
     others = [character for character in text if character >= "\x80"]
     controls = len(_CONTROL.findall(text))
     common = sum(map(is_common, others))
-    enough = len(text) >= 1 if with_mark else len(text) >= _MIN_CHARACTERS
-    ascii_share = 0.0 if with_mark else _ASCII_SHARE
+    enough = len(text) >= 1 if expected else len(text) >= _MIN_CHARACTERS
+    ascii_share = 0.0 if expected else _ASCII_SHARE
     if not enough or controls > _CONTROL_SHARE * len(text) or len(text) - len(others) < ascii_share * len(text):
         return 0.0
     if common < _COMMON_SHARE * len(others):
