@@ -41,7 +41,9 @@ def _decodes_text(name: str) -> str:
         return name
     try:
         known = codecs.lookup(name).name
-        if known.replace("-", "_") not in {other.replace("-", "_") for other in _NOT_FOR_LOGS} and b"1234".decode(known, "replace"):
+        if known.replace("-", "_") not in {other.replace("-", "_") for other in _NOT_FOR_LOGS} and b"1234".decode(
+            known, "replace"
+        ):
             return known
     except (LookupError, ValueError):  # LookupError also for codecs that are no text encodings
         pass

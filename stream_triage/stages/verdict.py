@@ -81,5 +81,5 @@ def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], revie
         doubts.append(f"{cut} lines were cut at the length limit")
     damaged = sum(repair.damaged_lines for repair in repairs)
     if damaged > DAMAGED_LINE_SHARE * lines:
-        doubts.append(f"{damaged} lines have bytes that are no text and were replaced; if the log is in another encoding, set input.encoding")
+        doubts.append(f"{damaged} lines have bytes that are no text; if they are in another encoding, set input.encoding")
     return doubts

@@ -33,7 +33,9 @@ def log(texts: str = "", every: int = 3, lines: int = 60, seed: int = 1, end: st
     shown = []
     for number in range(lines):
         text = f" {draw.choice(texts.split('|'))} 0x{number:02x}" if texts and number % every == every - 1 else ""
-        shown.append(f"15/08/25 21:{number // 60:02}:{number % 60:02}:{draw.randrange(1000):03}\t{draw.choice(words)}{text}{end}")
+        shown.append(
+            f"15/08/25 21:{number // 60:02}:{number % 60:02}:{draw.randrange(1000):03}\t{draw.choice(words)}{text}{end}"
+        )
     return "".join(shown)
 
 
@@ -72,7 +74,9 @@ class TestUnicode:
         check(text.encode(encoding), text, encoding)
 
     @pytest.mark.parametrize("encoding", WIDE)
-    @pytest.mark.parametrize("text", ["\n", "\r\nfirst line is empty\r\nnext\r\n", "short", "a\nb\nc\n", "x" * 5000 + "\ny\n"])
+    @pytest.mark.parametrize(
+        "text", ["\n", "\r\nfirst line is empty\r\nnext\r\n", "short", "a\nb\nc\n", "x" * 5000 + "\ny\n"]
+    )
     def test_unusual_lines(self, encoding: str, text: str) -> None:
         """Empty, short and long lines with a mark before them."""
         check(MARKS[encoding] + text.encode(encoding), text, encoding)
@@ -82,7 +86,9 @@ class TestUnicode:
         text = "\r\n\r\nfirst line is empty, Zustand prüfen\r\nnext\r\n"
         check(text.encode(encoding), text, encoding)
 
-    @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"], exclude_characters="\ufeff"), max_size=50))
+    @given(
+        text=st.text(st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"], exclude_characters="\ufeff"), max_size=50)
+    )
     @pytest.mark.parametrize("encoding", WIDE)
     def test_marked_text_of_any_characters(self, encoding: str, text: str) -> None:
         """With a mark at the beginning, any characters may follow."""
@@ -194,7 +200,10 @@ class TestLegacy:
         _, damage, name = decoded(text + noise)
         assert (damage.damaged_lines, name) == (30, "gb18030 (detected)")
 
-    @given(text=st.text(st.sampled_from("ab0 \n\r测试床连接失败用户"), max_size=80), sizes=st.lists(st.integers(0, 9), max_size=40))
+    @given(
+        text=st.text(st.sampled_from("ab0 \n\r测试床连接失败用户"), max_size=80),
+        sizes=st.lists(st.integers(0, 9), max_size=40),
+    )
     def test_any_cutting_gives_the_same(self, text: str, sizes: list[int]) -> None:
         for encoding in ("gb18030", "cp932", "utf-16-le"):
             data = text.encode(encoding, "replace")

@@ -370,7 +370,9 @@ class MixedText:
         detected = [name for name in self.encodings if name.endswith(")")]
         others = [name for name in self.encodings if name != "utf-8"]
         for name in self.encodings:
-            if name != "utf-8" or (others and (not self._fixed or self._fixed == "utf-8") and (self._utf8_seen or len(others) > len(detected))):
+            if name != "utf-8" or (
+                others and (not self._fixed or self._fixed == "utf-8") and (self._utf8_seen or len(others) > len(detected))
+            ):
                 yield name
 
 

@@ -67,6 +67,8 @@ def find_wide(window: bytes, sign: int, *, at_start: bool = False, current: str 
         start, mark_bytes, encoding = candidate
         if at_start and start == 0 and mark_bytes and _is_mark(window, encoding):
             return candidate
+        if mark_bytes and start == 0 and len(window) == mark_bytes:
+            return candidate  # a mark alone at the end
         score = _score(_excerpt(window[start + mark_bytes :], encoding), encoding, expected=bool(mark_bytes))
         if score > best_score:
             best, best_score = candidate, score
@@ -116,8 +118,6 @@ def _excerpt(data: bytes, encoding: str) -> bytes:
 
 def _score(data: bytes, encoding: str, *, expected: bool) -> float:
     """How well the bytes can be read so, up to 1; 0 if the reading gives no text."""
-    if expected and not data:
-        return 0.01
     if data.count(0) < _NUL_SHARE * len(data) and not expected:
         return 0.0
     try:
@@ -151,5 +151,8 @@ def _common_characters() -> frozenset[str]:
     )
     thai = (chr(code) for code in range(0x0E01, 0x0E5C))
     return frozenset(thai).union(
-        bytes((lead, trail)).decode(codec, "ignore") for codec, leads, first in parts for lead in leads for trail in range(first, 0xFF)
+        bytes((lead, trail)).decode(codec, "ignore")
+        for codec, leads, first in parts
+        for lead in leads
+        for trail in range(first, 0xFF)
     )
