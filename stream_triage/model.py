@@ -146,6 +146,7 @@ class SourceState:
         decoder: Decoder,
         cutter: LineCutter,
         redact: RedactionState,
+        *,
         source: str,
         headers: Mapping[str, str],
     ) -> None:

@@ -1,9 +1,10 @@
 """Chunks of runs in, verdicts out: the chain of stages, in order. Start reading here.
 
-    chunks → decode → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify → verdict
+    chunks → decode → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify
+           → verdict
 
-`Session.feed` only decodes and cuts lines, and queues them. `Triage.advance` takes the queued lines of many sessions through the stages,
-in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
+`Session.feed` only decodes and cuts lines, and queues them. `Triage.advance` takes the queued lines of many sessions through
+the stages, in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
 
 Every stage keeps its state per source and works line by line, in order, so neither the cutting of the bytes nor the
 interleaving of sources changes a verdict. The state of an open run is bounded; its redacted text goes to a spool.
@@ -165,8 +166,8 @@ class Session:
                 Decoder(triage.encoding),
                 LineCutter(triage.line_bytes),
                 triage.redactor.start(),
-                shown,
-                self.headers,
+                source=shown,
+                headers=self.headers,
             )
         return self.sources[shown]
 

@@ -48,8 +48,8 @@ def _decodes_text(name: str) -> str:
     except (LookupError, ValueError):  # LookupError also for codecs that are no text encodings
         pass
     raise ValueError(
-        "is not a text encoding that Python knows; use auto, or a name such as utf-8, utf-16, cp1252, gb18030, big5, shift_jis, "
-        "euc_jp or koi8_r"
+        "is not a text encoding that Python knows; use auto, or a name such as utf-8, utf-16, cp1252, gb18030, big5, "
+        "shift_jis, euc_jp or koi8_r"
     )
 
 

@@ -1,7 +1,7 @@
 """Text of one source in, cut anywhere; whole lines out.
 
-A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. A line above
-the limit is cut before its last word and ends with an ellipsis.
+A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. A line
+above the limit is cut before its last word and ends with an ellipsis.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class CutCounts:
 class LineCutter:
     """Collects the text of one source and returns its whole lines; lines above `line_bytes` bytes in UTF-8 are cut.
 
-    Memory stays below `line_bytes` characters plus the longest chunk: text of an endless line beyond the limit is dropped and
-    counted at once.
+    Memory stays below `line_bytes` characters plus the longest chunk: text of an endless line beyond the limit is dropped
+    and counted at once.
     """
 
     __slots__ = ("_line_bytes", "_rest", "cuts")

@@ -7,8 +7,8 @@ import itertools
 import lzma
 import os
 import random
-import struct
 import socket
+import struct
 import subprocess
 import tarfile
 import threading

@@ -12,7 +12,7 @@ from stream_triage.stages.decode import Damage, Decoder, line_text, missing_line
 from stream_triage.stages.decode.lines import MAX_FAILURES, PART_BYTES
 
 TEXTS = {
-    "gb18030": "测试床不可用，请检查许可证|基站连接失败|用户设备注册超时|小区建立完成|信号强度不足，重新启动测试|参数配置错误",
+    "gb18030": "测试床不可用，请检查许可证|基站连接失败|用户设备注册超时|小区建立完成|信号强度不足，重新启动测试|参数错误",
     "big5": "測試平台無法使用，請檢查授權|基地台連線失敗|使用者設備註冊逾時|小區建立完成|訊號強度不足",
     "cp932": "試験装置に接続できません|ライセンスを確認してください|基地局の起動に失敗しました|タイムアウトが発生しました",
     "euc_jp": "試験装置に接続できません|ライセンスを確認してください|基地局の起動に失敗しました|タイムアウトが発生しました",
@@ -20,7 +20,7 @@ TEXTS = {
     "cp1251": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
     "koi8_r": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
     "cp866": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
-    "cp1252": "Gerät über 40°C|Prüfling antwortet nicht, Verbindung prüfen|Délai dépassé, vérifiez la licence|Température élevée",
+    "cp1252": "Gerät über 40°C|Prüfling antwortet nicht, Verbindung prüfen|Délai dépassé, vérifiez|Température élevée",
 }
 WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 MARKS = {name: "\ufeff".encode(name) for name in (*WIDE, "utf-8")}
@@ -237,8 +237,10 @@ class TestDamage:
             position = next((i for i, byte in enumerate(line) if byte >= 0x80), None)
             if position is not None and draw.random() < share:
                 at = draw.randrange(position, max(i for i, byte in enumerate(line) if byte >= 0x80) + 1)
-                line = line[:at] + draw.choice([b"", b"\xff", bytes([draw.randrange(0x80, 0x100)])]) + line[at + 1 :]
-            lines.append(line)
+                wrong = draw.choice([b"", b"\xff", bytes([draw.randrange(0x80, 0x100)])])
+                lines.append(line[:at] + wrong + line[at + 1 :])
+            else:
+                lines.append(line)
         shown, _, name = decoded(b"".join(lines))
         assert name == ""
         assert set(shown) <= {*text, "\ufffd"} | {c for c in shown if c in b"".join(lines).decode("utf-8", "replace")}
@@ -248,10 +250,10 @@ class TestDamage:
         """Single wrong bytes, as on a serial line, are damage."""
         draw, lines = random.Random(seed), []
         for line in log(lines=300).encode().splitlines(keepends=True):
+            noisy = bytearray(line)
             for _ in range(draw.choice([0, 0, 1, 2])):
-                at = draw.randrange(len(line) - 1)
-                line = line[:at] + bytes([draw.randrange(0x80, 0x100)]) + line[at + 1 :]
-            lines.append(line)
+                noisy[draw.randrange(len(line) - 1)] = draw.randrange(0x80, 0x100)
+            lines.append(bytes(noisy))
         shown, damage, name = decoded(b"".join(lines))
         assert name == ""
         assert damage.damaged_lines == sum("\ufffd" in line for line in shown.splitlines())
@@ -326,7 +328,7 @@ class TestHeldBack:
     def test_lines_come_as_soon_as_they_are_whole(self) -> None:
         decoder = Decoder()
         assert decoder.feed(b"a\nb\nc") == "a\nb\n"
-        assert decoder.feed("d\n".encode()) == "cd\n"
+        assert decoder.feed(b"d\n") == "cd\n"
         assert decoder.feed("é\n".encode()) == "é\n"
 
     def test_bytes_are_counted_as_they_come(self) -> None:

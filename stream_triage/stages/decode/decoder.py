@@ -28,8 +28,8 @@ class Decoder:
     """Converts the bytes of one source to text.
 
     Args:
-        encoding: The encoding of the bytes, or `auto`: UTF-8, UTF-16 or UTF-32 as they come, with or without byte order marks,
-            and what is not UTF-8 as charset-normalizer says, if that is certain enough.
+        encoding: The encoding of the bytes, or `auto`: UTF-8, UTF-16 or UTF-32 as they come, with or without byte order
+            marks, and what is not UTF-8 as charset-normalizer says, if that is certain enough.
 
     Attributes:
         bytes_consumed: How many bytes were fed.

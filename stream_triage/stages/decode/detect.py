@@ -10,8 +10,8 @@ from typing import Final
 
 __all__ = ["MULTIBYTE", "detect", "fits"]
 
-# First bytes of signs and of the usual characters: level 1 of the standards. The Chinese and Korean ones have kana too, at the
-# same place as the Japanese one in the first case, but nobody writes them there.
+# First bytes of signs and of the usual characters: level 1 of the standards. The Chinese and Korean standards have kana too,
+# the Chinese one at the same place as the Japanese one, but they stand in Japanese text.
 MULTIBYTE: Final = {
     "gb18030": frozenset((*range(0xA1, 0xA4), *range(0xA6, 0xAA), *range(0xB0, 0xD8))),
     "big5": frozenset((*range(0xA1, 0xA4), *range(0xA4, 0xC7))),
@@ -60,10 +60,10 @@ def fits(line: bytes, encoding: str) -> str | None:
 
 
 def _is_damaged_utf8(sample: bytes) -> bool:
-    """Whether valid sequences outweigh invalid ones. In other encodings, valid ones of two bytes occur by chance, longer ones hardly."""
+    """Whether valid sequences outweigh invalid ones. In other encodings, valid ones of two bytes occur by chance."""
     lengths = [len(sequence) for sequence in _UTF8_SEQUENCE.findall(sample)]
     invalid = sample.decode(errors="replace").count("\ufffd") - sample.count(b"\xef\xbf\xbd")
-    return sum(1 if length == 2 else 3 for length in lengths) >= invalid  # noqa: PLR2004
+    return sum(1 if length == 2 else 3 for length in lengths) >= invalid
 
 
 def _by_charset_normalizer(sample: bytes) -> str | None:
@@ -98,7 +98,7 @@ def _usual_share(data: bytes, text: str, encoding: str) -> float:
     if encoding in MULTIBYTE:
         characters = _CHARACTERS.get(encoding, _CHARACTER).findall(data)
         least = 0x40 if encoding in ("big5", "cp932") else 0xA1
-        usual = sum(len(one) == 2 and one[0] in MULTIBYTE[encoding] and one[1] >= least for one in characters)  # noqa: PLR2004
+        usual = sum(len(one) == 2 and one[0] in MULTIBYTE[encoding] and one[1] >= least for one in characters)
         return usual / max(len(characters), 1)
     others = [i for i, character in enumerate(text) if character >= "\x80"]
     if encoding in _CYRILLIC:

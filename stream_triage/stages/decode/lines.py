@@ -1,7 +1,8 @@
 """Bytes of one source in, cut anywhere, in any mixture of encodings; text out, with marks where bytes were no text.
 
-Each decision rests on a bounded part of the bytes that begins at a fixed position, and waits until all of that part is there.
-So the text does not depend on how the bytes were cut. Lines of ASCII or valid UTF-8, nearly all lines, need no decision.
+Each decision rests on a bounded part of the bytes that begins at a fixed position, and waits until all of that part is
+there. So the text does not depend on how the bytes were cut. Lines of ASCII or valid UTF-8, nearly all lines, need no
+decision.
 """
 
 import codecs
@@ -34,7 +35,7 @@ LONG_RUN_BYTES: Final = 12
 _COMMON_SHARE: Final = 0.6
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _NULS: Final = re.compile(rb"\0+")
-# Where UTF-16 stops and begins again at another position: a mark, or a line end in one byte, as tools that join files add it.
+# Where UTF-16 stops and begins again at another position: a mark, or a line end in one byte, as tools add it that join files.
 _JOINTS: Final = {
     "utf-16-le": re.compile(rb"[\r\n]?\xff\xfe|\xfe\xff|[\r\n](?:[^\0]\0){3}"),
     "utf-16-be": re.compile(rb"[\r\n]?\xfe\xff|\xff\xfe|[\r\n](?:\0[^\0]){3}"),
@@ -53,8 +54,8 @@ class MixedText:
     """Decodes UTF-8, UTF-16, UTF-32 and one legacy encoding at a time, and finds out which of them the bytes are in.
 
     Args:
-        legacy: The encoding of the text that is not UTF-16 or UTF-32, a superset of ASCII. None means UTF-8, or what `detect`
-            says where the bytes are not UTF-8.
+        legacy: The encoding of the text that is not UTF-16 or UTF-32, a superset of ASCII. None means UTF-8, or what
+            `detect` says where the bytes are not UTF-8.
 
     Attributes:
         encodings: Those that occurred, in this order.
@@ -233,7 +234,7 @@ class MixedText:
         except UnicodeDecodeError:
             return fits(line, self._legacy) if self._legacy else None
         # Two bytes of a legacy encoding can happen to be valid UTF-8; three in a row hardly ever.
-        if self._legacy in MULTIBYTE and not line.isascii() and max(line) < 0xE0:  # noqa: PLR2004
+        if self._legacy in MULTIBYTE and not line.isascii() and max(line) < 0xE0:
             text = fits(line, self._legacy) or text
         return text
 
@@ -265,7 +266,7 @@ class MixedText:
         return end + size
 
     def _take_wide(self, data: bytes, position: int, encoding: str, *, final: bool) -> int | None:
-        """Decodes one line, or a part of it, and finds out whether other text begins in it; None if more bytes are needed."""
+        """Decodes one line, or a part of it, unless other text begins in it; None if more bytes are needed to decide."""
         size = char_bytes(encoding)
         end = self._wide_end(data, position, encoding, final=final)
         if end is None:
@@ -311,7 +312,7 @@ class MixedText:
             return position + -(-(gap - position) // size) * size  # NULs that complete a character are not of the gap
         if limit - position < WIDE_PART_BYTES:
             return len(data) if final else None
-        if size == 2 and not _is_whole(data[limit - 2 : limit], encoding):  # noqa: PLR2004
+        if size == 2 and not _is_whole(data[limit - 2 : limit], encoding):
             return limit - 2
         return limit
 
@@ -385,10 +386,10 @@ def _unfinished(data: bytes) -> int:
     """How many bytes at the end are the beginning of a character in UTF-8."""
     for back in range(1, 4):
         byte = data[-back]
-        if byte >= 0xC0:  # noqa: PLR2004
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
             return back if back < needed else 0
-        if byte < 0x80:  # noqa: PLR2004
+        if byte < 0x80:
             break
     return 0
 
@@ -410,4 +411,4 @@ def _joint(unit: bytes, encoding: str) -> int | None:
 
 def _is_whole(unit: bytes, encoding: str) -> bool:
     """Whether a code unit is not the first half of a character of two."""
-    return not 0xD800 <= int.from_bytes(unit, "little" if encoding.endswith("le") else "big") < 0xDC00  # noqa: PLR2004
+    return not 0xD800 <= int.from_bytes(unit, "little" if encoding.endswith("le") else "big") < 0xDC00

@@ -110,7 +110,7 @@ def _excerpt(data: bytes, encoding: str) -> bytes:
     """The first bytes, up to text in one byte a character, which another writer may have appended."""
     data = data[:WINDOW_BYTES]
     for run in RUN.finditer(data):
-        if len(run[0]) >= 12 and run.start() >= 8:  # noqa: PLR2004 - long enough to be no accident
+        if len(run[0]) >= 12 and run.start() >= 8:
             data = data[: run.start()]
             break
     return data[: len(data) // char_bytes(encoding) * char_bytes(encoding)]
