@@ -11,6 +11,10 @@ from stream_triage.stages.decode.wide import find_wide
 
 __all__ = ["line_text", "missing_line_end", "raw_lines"]
 
+# In UTF-16 and UTF-32, NULs stand before each byte of a big-endian line end, and after each of a little-endian one.
+_WIDE_LINE: Final = re.compile(
+    rb"\0[^\r\n]*(?:\r\0{0,3}\n|[\r\n]|\Z)|[^\r\n]*(?:\r\0{0,3}\n\0{0,3}|[\r\n]\0{0,3}|\Z)"
+)
 _LINE_END: Final = re.compile(rb"[\r\n]\0{0,3}\Z")
 _WIDE_ENDS: Final = (
     (re.compile(rb"(?:[^\0]\0{3}){2}\Z"), b"\n\0\0\0"),
@@ -26,13 +30,9 @@ def raw_lines(data: bytes) -> list[bytes]:
     >>> raw_lines(b"a\r\nb"), raw_lines("a\nb".encode("utf-16-le"))
     ([b'a\r\n', b'b'], [b'a\x00\n\x00', b'b\x00'])
     """
-    lines = data.splitlines(keepends=True)
-    for i in range(1, len(lines)) if b"\0" in data else ():
-        # The NULs after a line end in UTF-16 or UTF-32 are part of it.
-        if b"\0" in lines[i - 1]:
-            nuls = len(lines[i][:3]) - len(lines[i][:3].lstrip(b"\0"))
-            lines[i - 1], lines[i] = lines[i - 1] + lines[i][:nuls], lines[i][nuls:]
-    return [line for line in lines if line]
+    if b"\0" not in data:
+        return data.splitlines(keepends=True)
+    return [line for line in _WIDE_LINE.findall(data) if line]
 
 
 def line_text(line: bytes, encoding: str = AUTO) -> str:
