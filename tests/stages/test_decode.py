@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_triage.stages.decode import Damage, Decoder, line_text, missing_line_end, raw_lines
-from stream_triage.stages.decode.lines import MAX_FAILURES, PART_BYTES
+from stream_triage.stages.decode.mixed import PART_BYTES
+from stream_triage.stages.decode.narrow import MAX_FAILURES
 
 TEXTS = {
     "gb18030": "测试床不可用，请检查许可证|基站连接失败|用户设备注册超时|小区建立完成|信号强度不足，重新启动测试|参数错误",
@@ -20,6 +21,10 @@ TEXTS = {
     "cp1251": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
     "koi8_r": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
     "cp866": "Не удалось подключиться к стенду|Проверьте лицензию|Ошибка запуска базовой станции|Истекло время ожидания",
+    "cp850": "Gerät über 40°C|Prüfling antwortet nicht, Verbindung prüfen|Störung|Größe überschritten",
+    "cp1250": "Przekroczono limit czasu połączenia|Błąd urządzenia, sprawdź licencję|Żądanie odrzucone|Zakończono próbę",
+    "cp1253": "Αποτυχία σύνδεσης με τον σταθμό|Λήξη χρόνου|Ελέγξτε την άδεια|Η δοκιμή ολοκληρώθηκε",
+    "cp1254": "Bağlantı kurulamadı, lisansı kontrol edin|Zaman aşımı oluştu|Cihaz yeniden başlatıldı|Şebeke hatası",
     "cp1252": "Gerät über 40°C|Prüfling antwortet nicht, Verbindung prüfen|Délai dépassé, vérifiez|Température élevée",
 }
 WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
@@ -80,6 +85,12 @@ class TestUnicode:
     def test_unusual_lines(self, encoding: str, text: str) -> None:
         """Empty, short and long lines with a mark before them."""
         check(MARKS[encoding] + text.encode(encoding), text, encoding)
+
+    @pytest.mark.parametrize("encoding", WIDE)
+    def test_signs(self, encoding: str) -> None:
+        """Check marks and emoji are no reason to doubt."""
+        text = log("✓ passed|✗ failed|→ next|😀 done|― end", every=1)
+        check(text.encode(encoding), text, encoding)
 
     @pytest.mark.parametrize("encoding", WIDE)
     def test_empty_first_line_without_mark(self, encoding: str) -> None:
@@ -257,6 +268,22 @@ class TestDamage:
         shown, damage, name = decoded(b"".join(lines))
         assert name == ""
         assert damage.damaged_lines == sum("\ufffd" in line for line in shown.splitlines())
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_dumps_of_binary_messages(self, seed: int) -> None:
+        """Raw bytes between lines of text leave the text as it is."""
+        draw, lines = random.Random(seed), log(lines=200).encode().splitlines(keepends=True)
+        for number in range(0, 200, draw.choice([1, 5, 20])):
+            raw = bytes(
+                draw.choices(draw.choice([range(256), range(128, 256), [0, 1, 2, 64, 255]]), k=draw.randrange(4, 60))
+            )
+            lines[number] = b"PDU " + raw.replace(b"\n", b"").replace(b"\r", b"") + b" end\n"
+        text, _, name = decoded(b"".join(lines))
+        assert name == ""
+        shown = text.split("\n")
+        assert [shown[i] for i, line in enumerate(lines) if line.isascii()] == [
+            line.decode().replace("\0", "␀").rstrip("\n") for line in lines if line.isascii()
+        ]
 
     def test_five_odd_lines(self) -> None:
         """A few lines that cannot be told count as so many lines."""

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from stream_triage.stages.decode.lines import ERRORS, INVALID, MixedText
+from stream_triage.stages.decode.invalid import ERRORS, INVALID
+from stream_triage.stages.decode.mixed import MixedText
 
 __all__ = ["AUTO", "Damage", "Decoder"]
 
@@ -47,7 +48,7 @@ class Decoder:
     @property
     def encoding(self) -> str:
         """The encodings so far, in the order of their first use, with commas between; empty for UTF-8."""
-        return ", ".join(self._reader.named())
+        return ", ".join(self._reader.encodings())
 
     def feed(self, data: bytes) -> str:
         """The text that is certain now: with `auto`, whole lines whose encoding is decided."""
@@ -81,7 +82,7 @@ class _Reader(Protocol):
 
     def finish(self) -> str: ...
 
-    def named(self) -> "list[str]": ...
+    def encodings(self) -> list[str]: ...
 
 
 class _OneEncoding:
@@ -97,7 +98,7 @@ class _OneEncoding:
     def finish(self) -> str:
         return self._decoder.decode(b"", final=True)
 
-    def named(self) -> list[str]:
+    def encodings(self) -> list[str]:
         return [self._encoding]
 
 

@@ -12,9 +12,7 @@ from stream_triage.stages.decode.wide import find_wide
 __all__ = ["line_text", "missing_line_end", "raw_lines"]
 
 # In UTF-16 and UTF-32, NULs stand before each byte of a big-endian line end, and after each of a little-endian one.
-_WIDE_LINE: Final = re.compile(
-    rb"\0[^\r\n]*(?:\r\0{0,3}\n|[\r\n]|\Z)|[^\r\n]*(?:\r\0{0,3}\n\0{0,3}|[\r\n]\0{0,3}|\Z)"
-)
+_WIDE_LINE: Final = re.compile(rb"\0[^\r\n]*(?:\r\0{0,3}\n|[\r\n]|\Z)|[^\r\n]*(?:\r\0{0,3}\n\0{0,3}|[\r\n]\0{0,3}|\Z)")
 _LINE_END: Final = re.compile(rb"[\r\n]\0{0,3}\Z")
 _WIDE_ENDS: Final = (
     (re.compile(rb"(?:[^\0]\0{3}){2}\Z"), b"\n\0\0\0"),

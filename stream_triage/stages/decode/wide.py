@@ -25,7 +25,10 @@ MARKS: Final = (  # UTF-32 first: its little-endian mark begins like that of UTF
 RUN: Final = re.compile(rb"[\t\n\r\x1b -~]{4,}")
 _SIGN: Final = re.compile(rb"\0|\xff\xfe|\xfe\xff")
 _CONTROL: Final = re.compile("[\0-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ue000-\uf8ff\ufffe\uffff]")
+# Signs and emoji, which say nothing about a reading.
+_NEUTRAL: Final = re.compile("[\u2000-\u2bff\u3000-\u303f\ufe0f\ufffd\U0001f000-\U0001faff]")
 _MIN_CHARACTERS: Final = 4
+MIN_WITHIN_LINE: Final = 8
 _CONTROL_SHARE: Final = 0.02
 _ASCII_SHARE: Final = 0.15
 _NUL_SHARE: Final = _ASCII_SHARE / 2  # every ASCII character of UTF-16 has a NUL
@@ -69,7 +72,10 @@ def find_wide(window: bytes, sign: int, *, at_start: bool = False, current: str 
             return candidate
         if mark_bytes and start == 0 and len(window) == mark_bytes:
             return candidate  # a mark alone at the end
-        score = _score(_excerpt(window[start + mark_bytes :], encoding), encoding, expected=bool(mark_bytes))
+        excerpt = _excerpt(window[start + mark_bytes :], encoding)
+        if start and len(excerpt) < MIN_WITHIN_LINE * char_bytes(encoding):
+            continue  # binary data that was printed on a line can look like a few characters
+        score = _score(excerpt, encoding, expected=start == 0 and mark_bytes > 0)
         if score > best_score:
             best, best_score = candidate, score
     return best
@@ -125,13 +131,13 @@ def _score(data: bytes, encoding: str, *, expected: bool) -> float:
     except UnicodeDecodeError:
         return 0.0
     others = [character for character in text if character >= "\x80"]
-    controls = len(_CONTROL.findall(text))
-    common = sum(map(is_common, others))
+    controls, neutral = len(_CONTROL.findall(text)), len(_NEUTRAL.findall(text))
+    common = neutral + sum(map(is_common, _NEUTRAL.sub("", "".join(others))))
     enough = len(text) >= 1 if expected else len(text) >= _MIN_CHARACTERS
     ascii_share = 0.0 if expected else _ASCII_SHARE
     if not enough or controls > _CONTROL_SHARE * len(text) or len(text) - len(others) < ascii_share * len(text):
         return 0.0
-    if common < _COMMON_SHARE * len(others):
+    if common - neutral < _COMMON_SHARE * (len(others) - neutral):
         return 0.0
     return (len(text) - len(others) + common - controls) / len(text)
 
