@@ -30,8 +30,8 @@ class InputSettings(Section):
         description=(
             "Encoding of the text in files, on standard input and in Kafka messages that are not JSON, by a name that "
             "Python knows, such as `cp1252`, `gb18030` or `shift_jis`. With `auto`, UTF-8, UTF-16 and UTF-32 are "
-            "recognised, and other encodings where UTF-8 fails and there is little doubt. UTF-16 and UTF-32 are also recognised beside "
-            "an encoding that is set, if that is a superset of ASCII."
+            "recognised, and other encodings where UTF-8 fails and there is little doubt. UTF-16 and UTF-32 are also "
+            "recognised beside an encoding that is set, if that is a superset of ASCII."
         ),
     )
     run_by: Literal["file", "folder"] = Field(

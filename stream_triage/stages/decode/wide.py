@@ -30,8 +30,10 @@ _NEUTRAL: Final = re.compile("[\u2000-\u2bff\u3000-\u303f\ufe0f\ufffd\U0001f000-
 _MIN_CHARACTERS: Final = 4
 MIN_WITHIN_LINE: Final = 8
 _CONTROL_SHARE: Final = 0.02
+# Least share of ASCII characters where nothing else speaks for the encoding: at the beginning of a line, and within a line,
+# where binary data that was printed can look like a few characters.
 _ASCII_SHARE: Final = 0.15
-_NUL_SHARE: Final = _ASCII_SHARE / 2  # every ASCII character of UTF-16 has a NUL
+_ASCII_SHARE_WITHIN_LINE: Final = 0.4
 _COMMON_SHARE: Final = 0.7
 
 
@@ -65,7 +67,7 @@ def find_wide(window: bytes, sign: int, *, at_start: bool = False, current: str 
     """
     best, best_score = None, 0.0
     if current:
-        best, best_score = Wide(0, 0, current), _score(_excerpt(window, current), current, expected=True)
+        best, best_score = Wide(0, 0, current), _score(_excerpt(window, current), current, 0.0)
     for candidate in _candidates(window, sign):
         start, mark_bytes, encoding = candidate
         if at_start and start == 0 and mark_bytes and _is_mark(window, encoding):
@@ -73,9 +75,10 @@ def find_wide(window: bytes, sign: int, *, at_start: bool = False, current: str 
         if mark_bytes and start == 0 and len(window) == mark_bytes:
             return candidate  # a mark alone at the end
         excerpt = _excerpt(window[start + mark_bytes :], encoding)
+        ascii_share = _ASCII_SHARE_WITHIN_LINE if start else 0.0 if mark_bytes else _ASCII_SHARE
         if start and len(excerpt) < MIN_WITHIN_LINE * char_bytes(encoding):
-            continue  # binary data that was printed on a line can look like a few characters
-        score = _score(excerpt, encoding, expected=start == 0 and mark_bytes > 0)
+            continue
+        score = _score(excerpt, encoding, ascii_share)
         if score > best_score:
             best, best_score = candidate, score
     return best
@@ -122,9 +125,9 @@ def _excerpt(data: bytes, encoding: str) -> bytes:
     return data[: len(data) // char_bytes(encoding) * char_bytes(encoding)]
 
 
-def _score(data: bytes, encoding: str, *, expected: bool) -> float:
+def _score(data: bytes, encoding: str, ascii_share: float) -> float:
     """How well the bytes can be read so, up to 1; 0 if the reading gives no text."""
-    if data.count(0) < _NUL_SHARE * len(data) and not expected:
+    if data.count(0) < ascii_share / 2 * len(data):  # every ASCII character has a NUL at least
         return 0.0
     try:
         text = _strict(data, encoding)
@@ -133,8 +136,7 @@ def _score(data: bytes, encoding: str, *, expected: bool) -> float:
     others = [character for character in text if character >= "\x80"]
     controls, neutral = len(_CONTROL.findall(text)), len(_NEUTRAL.findall(text))
     common = neutral + sum(map(is_common, _NEUTRAL.sub("", "".join(others))))
-    enough = len(text) >= 1 if expected else len(text) >= _MIN_CHARACTERS
-    ascii_share = 0.0 if expected else _ASCII_SHARE
+    enough = len(text) >= (_MIN_CHARACTERS if ascii_share else 1)
     if not enough or controls > _CONTROL_SHARE * len(text) or len(text) - len(others) < ascii_share * len(text):
         return 0.0
     if common - neutral < _COMMON_SHARE * (len(others) - neutral):
