@@ -39,7 +39,7 @@ class LineCutter:
     def feed(self, text: str) -> list[str]:
         """Takes the next text; returns the lines that it completes, without line ends."""
         text = self._rest + text if self._rest else text
-        end = max(text.rfind("\n"), text.rfind("\r")) + 1
+        end = len(text) if text.endswith("\n") else max(text.rfind("\n"), text.rfind("\r")) + 1
         # A CR at the very end may be the first half of a CRLF, so it waits for the next character.
         if end == len(text) and text.endswith("\r"):
             end -= 1
@@ -57,7 +57,8 @@ class LineCutter:
     def _lines(self, whole: str) -> list[str]:
         if "\r" in whole:
             whole = whole.replace("\r\n", "\n").replace("\r", "\n")
-        lines = whole[:-1].split("\n")
+        lines = whole.split("\n")
+        lines.pop()  # what follows the last line end
         # A character has at most four bytes.
         if len(max(lines, key=len)) * (1 if whole.isascii() else 4) > self._line_bytes:
             lines = [self._cut(line) for line in lines]

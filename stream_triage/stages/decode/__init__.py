@@ -11,7 +11,8 @@
 | `detect` | how other encodings are recognised where UTF-8 fails |
 """
 
-from stream_triage.stages.decode.decoder import AUTO, Damage, Decoder
+from stream_triage.stages.decode.damage import Damage
+from stream_triage.stages.decode.decoder import AUTO, Decoder
 from stream_triage.stages.decode.mixed import GAP
 from stream_triage.stages.decode.raw import line_text, missing_line_end, raw_lines
 

@@ -2,27 +2,17 @@
 
 import codecs
 import re
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from stream_triage.stages.decode.invalid import ERRORS, INVALID
+from stream_triage.stages.decode.damage import ERRORS, INVALID, Damage
 from stream_triage.stages.decode.mixed import MixedText
 
-__all__ = ["AUTO", "Damage", "Decoder"]
+__all__ = ["AUTO", "Decoder"]
 
 AUTO: Final = "auto"
 _LINE_END: Final = re.compile("[\r\n]")
+# Their ASCII bytes can be halves of other characters.
 _STATEFUL: Final = ("hz", "iso2022")
-_MARKED: Final = re.compile(r"utf[-_]?(8|16|32)")
-
-
-@dataclass(slots=True)
-class Damage:
-    """What was no text in one source so far; the fields are those of `records.Repairs`."""
-
-    invalid_bytes: int = 0
-    nul_bytes: int = 0
-    damaged_lines: int = 0
 
 
 class Decoder:
@@ -43,7 +33,7 @@ class Decoder:
         self.bytes_consumed = 0
         self.damage = Damage()
         self._damaged = False  # the line that is not complete yet
-        self._reader: _Reader = _reader(encoding)
+        self._reader: _Reader = _reader(encoding, self.damage)
 
     @property
     def encoding(self) -> str:
@@ -60,13 +50,8 @@ class Decoder:
         return self._repaired(self._reader.finish())
 
     def _repaired(self, text: str) -> str:
-        if isinstance(self._reader, MixedText) and self._reader.gap_bytes:
-            self.damage.nul_bytes += self._reader.gap_bytes
-            self.damage.damaged_lines += self._reader.gap_lines
-            self._reader.gap_bytes = self._reader.gap_lines = 0
-        if "\0" not in text and INVALID not in text:
-            if self._damaged:
-                self._damaged = not _LINE_END.search(text)
+        if not self._reader.marked or ("\0" not in text and INVALID not in text):
+            self._damaged = self._damaged and not _LINE_END.search(text)
             return text
         self.damage.invalid_bytes += text.count(INVALID)
         self.damage.nul_bytes += text.count("\0")
@@ -78,6 +63,10 @@ class Decoder:
 
 
 class _Reader(Protocol):
+    @property
+    def marked(self) -> bool:
+        """Whether the text returned last may contain `INVALID` or NULs."""
+
     def feed(self, data: bytes) -> str: ...
 
     def finish(self) -> str: ...
@@ -87,6 +76,8 @@ class _Reader(Protocol):
 
 class _OneEncoding:
     """Decodes an encoding in which a byte means nothing without those before it, such as ISO-2022-JP or UTF-16."""
+
+    marked = True
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -102,11 +93,12 @@ class _OneEncoding:
         return [self._encoding]
 
 
-def _reader(encoding: str) -> _Reader:
+def _reader(encoding: str, damage: Damage) -> _Reader:
     if encoding == AUTO:
-        return MixedText()
+        return MixedText(damage)
     name = codecs.lookup(encoding).name
     sample = bytes((*b"\t\n\r\x1b", *range(0x20, 0x7F)))
-    if name.startswith((*_STATEFUL, "utf-16", "utf-32")) or sample.decode(name, "replace") != sample.decode("ascii"):
+    is_superset = sample.decode(name, "replace") == sample.decode("ascii")
+    if not is_superset or name.startswith((*_STATEFUL, "utf-16", "utf-32")):
         return _OneEncoding(name)
-    return MixedText(name)
+    return MixedText(damage, name)

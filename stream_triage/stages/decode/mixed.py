@@ -8,6 +8,7 @@ decision.
 import re
 from typing import Final
 
+from stream_triage.stages.decode.damage import Damage
 from stream_triage.stages.decode.narrow import NarrowLines
 from stream_triage.stages.decode.wide import WINDOW_BYTES, Wide, find_wide, next_sign
 from stream_triage.stages.decode.wide_lines import WideLines
@@ -26,15 +27,16 @@ class MixedText:
     """Decodes UTF-8, UTF-16, UTF-32 and one legacy encoding at a time, and finds out which of them the bytes are in.
 
     Args:
+        damage: Counts the NULs of gaps; they are not in the text, except for one that shows where the gap is within a line.
         narrow: The encoding of the text that is not UTF-16 or UTF-32, a superset of ASCII; None if it is to be found out.
 
     Attributes:
-        gap_bytes: Number of NULs in gaps that are not in the text.
-        gap_lines: Number of lines with such gaps alone.
+        marked: Whether the text returned last may contain NULs or `INVALID`.
     """
 
-    def __init__(self, narrow: str | None = None) -> None:
-        self.gap_bytes = self.gap_lines = 0
+    def __init__(self, damage: Damage, narrow: str | None = None) -> None:
+        self.marked = False
+        self._damage = damage
         self._encodings: dict[str, None] = {}  # as they occurred; what is neither UTF-16 nor UTF-32 is empty here
         self._fixed = narrow
         self._narrow = NarrowLines(narrow)
@@ -55,6 +57,7 @@ class MixedText:
         """The rest of the text."""
         data, self._held = self._held, b""
         self._take(data, final=True)
+        self.marked = True
         self._add(self._narrow.decide())
         return self._taken()
 
@@ -75,34 +78,39 @@ class MixedText:
 
     def _take(self, data: bytes, *, final: bool) -> int:
         """Decodes what can be decided; returns how many bytes that were."""
-        position = 0
+        position, self.marked = 0, False
         while position < len(data):
             if self._in_gap or data.startswith(GAP, position):
+                self.marked = True
                 after: int | None = self._take_gap(data, position)
             elif data[position] == 0 and not final and not data[position:].strip(b"\0"):
                 break  # perhaps the beginning of a gap
             elif self._wide:
+                self.marked = True
                 after = self._take_wide(self._wide, data, position, final=final)
             else:
-                after = self._take_certain(data, position) or self._take_line(data, position, final=final)
+                after = self._take_certain(data, position)
+                if after is None:
+                    self.marked = True
+                    after = self._take_line(data, position, final=final)
             if after is None:
                 break
             position = after
         return position
 
     def _take_gap(self, data: bytes, position: int) -> int:
-        """All NULs from here on; what follows may be in any encoding. Within a line, one of them shows where the gap is."""
+        """All NULs from here on; what follows may be in any encoding."""
         if not self._in_gap:
             self._add(self._narrow.decide())
             self._in_gap, self._begun, self._wide = True, False, None
             if self._within_line:
                 self._add("\0")
-                self.gap_bytes -= 1  # it is counted with the NULs of the text
+                self._damage.nul_bytes -= 1  # it is counted with the NULs of the text
             else:
-                self.gap_lines += 1
+                self._damage.damaged_lines += 1
         match = _NULS.match(data, position)
         end = match.end() if match else position
-        self.gap_bytes += end - position
+        self._damage.nul_bytes += end - position
         self._in_gap = end == len(data)
         return end
 

@@ -5,8 +5,8 @@ A few lines that are not UTF-8 are damage, many are in another encoding. So such
 
 from typing import Final
 
+from stream_triage.stages.decode.damage import ERRORS
 from stream_triage.stages.decode.detect import MAX_SAMPLE_BYTES, MULTIBYTE, detect, fits
-from stream_triage.stages.decode.invalid import ERRORS
 
 __all__ = ["MAX_FAILURES", "STRETCH_BYTES", "STRETCH_LINES", "NarrowLines"]
 

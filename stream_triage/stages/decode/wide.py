@@ -23,6 +23,8 @@ MARKS: Final = (  # UTF-32 first: its little-endian mark begins like that of UTF
 )
 # ASCII text in one byte a character. In UTF-16 and UTF-32, a sequence of this length is a sequence of unusual characters.
 RUN: Final = re.compile(rb"[\t\n\r\x1b -~]{4,}")
+_LONG_RUN: Final = re.compile(rb"[\t\n\r\x1b -~]{12,}")
+_BEFORE_LONG_RUN: Final = 8
 _SIGN: Final = re.compile(rb"\0|\xff\xfe|\xfe\xff")
 _CONTROL: Final = re.compile("[\0-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ue000-\uf8ff\ufffe\uffff]")
 # Signs and emoji, which say nothing about a reading.
@@ -116,12 +118,10 @@ def _is_mark(window: bytes, encoding: str) -> bool:
 
 
 def _excerpt(data: bytes, encoding: str) -> bytes:
-    """The first bytes, up to text in one byte a character, which another writer may have appended."""
+    """The first bytes, up to text in single bytes, which another writer may have appended; at least 8 bytes."""
     data = data[:WINDOW_BYTES]
-    for run in RUN.finditer(data):
-        if len(run[0]) >= 12 and run.start() >= 8:
-            data = data[: run.start()]
-            break
+    if run := _LONG_RUN.search(data, _BEFORE_LONG_RUN):
+        data = data[: run.start()]
     return data[: len(data) // char_bytes(encoding) * char_bytes(encoding)]
 
 

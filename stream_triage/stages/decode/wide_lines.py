@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from stream_triage.stages.decode.invalid import ERRORS
+from stream_triage.stages.decode.damage import ERRORS
 from stream_triage.stages.decode.wide import RUN, WINDOW_BYTES, Wide, char_bytes, find_wide, is_common
 
 __all__ = ["Taken", "WideLines"]
