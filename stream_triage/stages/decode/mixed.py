@@ -91,8 +91,8 @@ class MixedText:
             else:
                 after = self._take_certain(data, position)
                 if after is None:
-                    self.marked = True
                     after = self._take_line(data, position, final=final)
+                    self.marked = self.marked or after is not None
             if after is None:
                 break
             position = after
