@@ -13,6 +13,7 @@ from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
+from stream_triage.stages.decode import Decoder
 from stream_triage.stages.detect import BLANK, NEW, Detector
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
@@ -136,6 +137,7 @@ class SourceState:
     __slots__ = (
         "classify",
         "cutter",
+        "decoder",
         "detect",
         "fold",
         "lines",
@@ -148,8 +150,16 @@ class SourceState:
     )
 
     def __init__(
-        self, model: Model, cutter: LineCutter, redact: RedactionState, source: str, headers: Mapping[str, str]
+        self,
+        model: Model,
+        decoder: Decoder,
+        cutter: LineCutter,
+        redact: RedactionState,
+        *,
+        source: str,
+        headers: Mapping[str, str],
     ) -> None:
+        self.decoder = decoder
         self.cutter = cutter
         self.queue: list[str] = []
         """Whole lines that have not been through the other stages yet."""

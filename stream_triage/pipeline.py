@@ -1,9 +1,10 @@
 """Chunks of runs in, verdicts out: the chain of stages, in order. Start reading here.
 
-    chunks → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify → verdict
+    chunks → decode → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify
+           → verdict
 
-`Session.feed` only cuts lines and queues them. `Triage.advance` takes the queued lines of many sessions through the stages,
-in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
+`Session.feed` only decodes and cuts lines, and queues them. `Triage.advance` takes the queued lines of many sessions through
+the stages, in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
 
 Every stage keeps its state per source and works line by line, in order, so neither the cutting of the bytes nor the
 interleaving of sources changes a verdict. The state of an open run is bounded; its redacted text goes to a spool.
@@ -19,6 +20,7 @@ from stream_triage.ports import Spool
 from stream_triage.records import Verdict
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.decode import AUTO, Decoder
 from stream_triage.stages.detect import NEW
 from stream_triage.stages.fold import fold
 from stream_triage.stages.redact import Redactor
@@ -59,7 +61,7 @@ class Session:
         self._broken: Exception | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
-        """Takes bytes of one source, cut anywhere. Only cuts lines and queues them.
+        """Takes bytes of one source, cut anywhere. Only decodes them, cuts lines and queues these.
 
         Raises:
             TypeError: `data` is no bytes, such as a `str`: encode it first.
@@ -67,7 +69,7 @@ class Session:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"feed takes bytes, not {type(data).__name__}; encode text first: text.encode()")
         state = self._source(source)
-        state.queue += state.cutter.feed(data)
+        state.queue += state.cutter.feed(state.decoder.feed(data))
         self.queued_bytes += len(data)
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
@@ -84,7 +86,10 @@ class Session:
         self._source(source).problems.append(self._triage.redactor.text(problem))
 
     def peek(self) -> Verdict:
-        """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict."""
+        """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict.
+
+        Lines whose encoding is not decided yet are not part of it: up to 16 KiB of a source with bytes that are not UTF-8.
+        """
         self._triage.advance([self])
         return self._verdict(final=False)
 
@@ -99,7 +104,7 @@ class Session:
         """The final verdict. `text` stays readable until it is closed itself."""
         if not self._closed:
             for state in self.sources.values():
-                state.queue += state.cutter.finish()
+                state.queue += state.cutter.feed(state.decoder.finish()) + state.cutter.finish()
             self._triage.advance([self])
             self._closed = True
         return self._verdict(final=True)
@@ -163,7 +168,12 @@ class Session:
             shown = self._shown_names[name] = self._shown_name(name)
             triage = self._triage
             self.sources[shown] = SourceState(
-                self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers
+                self.model,
+                Decoder(triage.encoding),
+                LineCutter(triage.line_bytes),
+                triage.redactor.start(),
+                source=shown,
+                headers=self.headers,
             )
         return self.sources[shown]
 
@@ -186,6 +196,7 @@ class Triage:
         *,
         redactor: Redactor | None = None,
         rules: Rules | None = None,
+        encoding: str = AUTO,
         line_bytes: int = 65_536,
         reduction_lines: int = MAX_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
@@ -196,6 +207,7 @@ class Triage:
             bundles: At least one bundle.
             redactor: Own patterns and pseudonyms; the default replaces secrets and identities by their kind.
             rules: Hand-written rules, used before those of the bundles.
+            encoding: Encoding of the bytes of all runs; `auto` finds it out for each source.
             line_bytes: Longer lines are cut.
             reduction_lines: At most this many lines are in `Verdict.reduction`.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
@@ -209,6 +221,7 @@ class Triage:
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
+        self.encoding = encoding
         self.line_bytes = line_bytes
         self.open_spool = open_spool
 

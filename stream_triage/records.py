@@ -272,10 +272,11 @@ class ReducedLine(_Record):
 class Repairs(_Record):
     """Damage in one source, repaired so that it can be seen. All zero for clean input."""
 
-    invalid_bytes: int = Field(default=0, description="invalid UTF-8 sequences, shown as U+FFFD")
-    nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400")
+    invalid_bytes: int = Field(default=0, description="byte sequences that are invalid in the encoding, shown as U+FFFD")
+    nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400; of 64 or more in a row, at most one is shown")
+    damaged_lines: int = Field(default=0, description="lines with any of these")
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
-    dropped_bytes: int = Field(default=0, description="bytes cut off from these lines")
+    dropped_bytes: int = Field(default=0, description="bytes cut off from lines above the limit")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
 
     @property
@@ -289,7 +290,14 @@ class SourceSummary(_Record):
 
     source: str
     lines: int
-    bytes: int
+    bytes: int = Field(description="as they came, before decoding")
+    encoding: str = Field(
+        default="",
+        description=(
+            "encodings in the order of their first use, with `(detected)` after a guess, for example `utf-16-le, utf-8` or "
+            "`gb18030 (detected)`; empty for UTF-8"
+        ),
+    )
     known_lines: int = Field(description="lines whose template the bundle knows")
     folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)

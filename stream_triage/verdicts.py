@@ -69,7 +69,7 @@ def verdict_of(
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
-        version=verdict_version(sum(state.cutter.bytes_consumed for state in sources.values()), final),
+        version=verdict_version(sum(state.decoder.bytes_consumed for state in sources.values()), final),
         final=final,
         label=UNKNOWN if silent else card.labels[decision.label],
         passed=not silent and decision.label == model.passing,
@@ -125,19 +125,21 @@ def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequenc
 
 
 def _summary(name: str, state: SourceState) -> SourceSummary:
-    repairs = state.cutter.repairs
+    damage, cuts = state.decoder.damage, state.cutter.cuts
     return SourceSummary(
         source=name,
         lines=state.lines,
-        bytes=state.cutter.bytes_consumed,
+        bytes=state.decoder.bytes_consumed,
+        encoding=state.decoder.encoding,
         known_lines=state.detect.known_lines,
         folded_lines=state.fold.folded_lines,
         redactions=dict(sorted(state.redact.counts.items())),
         repairs=Repairs(
-            invalid_bytes=repairs.invalid_bytes,
-            nul_bytes=repairs.nul_bytes,
-            cut_lines=repairs.cut_lines,
-            dropped_bytes=repairs.dropped_bytes,
+            invalid_bytes=damage.invalid_bytes,
+            nul_bytes=damage.nul_bytes,
+            damaged_lines=damage.damaged_lines,
+            cut_lines=cuts.cut_lines,
+            dropped_bytes=cuts.dropped_bytes,
             problems=tuple(state.problems),
         ),
     )

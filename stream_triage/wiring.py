@@ -92,7 +92,10 @@ def open_rules(settings: Settings) -> Rules:
 
 
 def open_triage(
-    settings: Settings, reduction_lines: int = MAX_LINES, open_spool: Callable[[str], Spool] = SpillSpool
+    settings: Settings,
+    reduction_lines: int = MAX_LINES,
+    open_spool: Callable[[str], Spool] = SpillSpool,
+    encoding: str | None = None,
 ) -> Triage:
     """Opens everything that is needed to judge runs.
 
@@ -100,6 +103,7 @@ def open_triage(
         settings: Bundle, rules, redaction and the length limit of lines.
         reduction_lines: At most this many lines of a run are kept as worth reading.
         open_spool: Returns the spool for the text of the run with this id.
+        encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another version.
@@ -110,6 +114,7 @@ def open_triage(
         reduction_lines=reduction_lines,
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
+        encoding=encoding or settings.input.encoding,
         line_bytes=settings.input.line_bytes,
         open_spool=open_spool,
     )
@@ -270,7 +275,11 @@ def open_worker(
         StoreError: A server or a file cannot be reached.
     """
     kafka = settings.kafka
-    triage = open_triage(settings, open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES))
+    triage = open_triage(
+        settings,
+        open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES),
+        encoding="utf-8" if kafka.format == "json" else None,
+    )
     with ExitStack() as stack:
         broker = stack.enter_context(KafkaBroker(kafka))
         check_topics(settings, broker)
@@ -314,6 +323,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
     kafka = settings.kafka
     return RunRules(
         format=kafka.format,
+        encoding="utf-8" if kafka.format == "json" else settings.input.encoding,
         json_text=kafka.json_text,
         json_source=kafka.json_source,
         json_end=kafka.json_end,

@@ -23,6 +23,7 @@ from stream_triage.files.unpack import Damage, open_file, reason_of
 from stream_triage.records import UNKNOWN
 from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.decode import Decoder
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 
@@ -240,7 +241,9 @@ def _text(file: Listed, settings: InputSettings) -> bytes:
         raise CorpusError(f"{file.path} is an archive; unpack it, or take it out of the folder of the run")
     try:
         with open_file(file.path, file.size, settings, lambda read: None) as reader:
-            return b"".join(text_chunks(reader))
+            decoder = Decoder(settings.encoding)
+            text = "".join(map(decoder.feed, text_chunks(reader, settings.encoding))) + decoder.finish()
+            return text.encode()
     except NotText as error:
         raise CorpusError(f"{file.path} {error}; take it out of the runs to train on") from None
     except (Damage, OSError) as error:
@@ -264,8 +267,8 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
 
 def redacted_lines(data: bytes, redactor: Redactor, line_bytes: int = InputSettings().line_bytes) -> list[str]:
     """Lines of one whole source, cut and redacted by the serving stages; `line_bytes` limits the length of a line."""
-    cutter = LineCutter(line_bytes)
-    lines = cutter.feed(data) + cutter.finish()
+    decoder, cutter = Decoder(), LineCutter(line_bytes)
+    lines = cutter.feed(decoder.feed(data) + decoder.finish()) + cutter.finish()
     return redactor.lines("\n".join(lines), redactor.start()).split("\n") if lines else []
 
 

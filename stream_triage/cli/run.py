@@ -97,6 +97,7 @@ def run(
         bundle=bundle,
         rules=rules,
         input__run_by=run_by,
+        input__encoding="utf-8" if run_field else None,  # documents of an index are Unicode
         follow__idle_seconds=idle_seconds,
         follow__end_pattern=end_pattern,
     )

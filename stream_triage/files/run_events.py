@@ -7,6 +7,7 @@ from stream_triage.files.content import ContentDigest
 from stream_triage.files.naming import OpenKey, shown_name
 from stream_triage.ports import Handle
 from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.stages.decode import missing_line_end
 
 __all__ = ["RunEvents", "new_pipe_id"]
 
@@ -39,7 +40,7 @@ class RunEvents:
         self.began = False
         self._waiting: list[Problem] = []  # until there is a run that they can belong to
         self._source = ""
-        self._last = b""  # byte of the source's text so far
+        self._last = b""  # bytes of the source's text so far
         self._within = False  # a part that had text
 
     def next_piece(self, source: str) -> None:
@@ -52,9 +53,9 @@ class RunEvents:
     def take(self, text: bytes) -> None:
         """Adds text of the part. A part without text is a part of the run, too."""
         if text:
-            if not self._within and self._last not in (b"", b"\r", b"\n"):
-                self._push_text(b"\n")
-            self._within, self._last = True, text[-1:]
+            if not self._within and (line_end := missing_line_end(self._last)):
+                self._push_text(line_end)
+            self._within, self._last = True, (self._last + text[-8:])[-8:]
         self._push_text(text)
 
     def problem(self, problem: Problem) -> None:

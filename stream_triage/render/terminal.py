@@ -207,6 +207,9 @@ def _sources_words(verdict: Verdict) -> Text:
     for summary in verdict.sources:
         removed = sum(summary.redactions.values())
         note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
+        note += f", {summary.encoding}" if summary.encoding else ""
+        damaged = summary.repairs.damaged_lines
+        note += f", {damaged} with bytes that are no text" if damaged else ""
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from stream_triage.settings.section import HomePath, Pattern, Section, default_data_folder
+from stream_triage.settings.section import Encoding, HomePath, Pattern, Section, default_data_folder
 
 __all__ = [
     "ArchiveSettings",
@@ -25,6 +25,15 @@ class InputSettings(Section):
         default=65_536,
         ge=256,
         description="Longest line that is kept, in bytes. The rest of a longer line is dropped, and the verdict says so.",
+    )
+    encoding: Encoding = Field(
+        default="auto",
+        description=(
+            "Encoding of the text in files, on standard input and in Kafka messages that are not JSON, by a name that "
+            "Python knows, such as `cp1252`, `gb18030` or `shift_jis`. With `auto`, UTF-8, UTF-16 and UTF-32 are "
+            "recognised, and other encodings where UTF-8 fails and there is little doubt. UTF-16 and UTF-32 are also "
+            "recognised beside an encoding that is set, if that is a superset of ASCII."
+        ),
     )
     run_by: Literal["file", "folder"] = Field(
         default="file",

@@ -195,7 +195,7 @@ class FileSource:
         failed = False
         for piece in pieces:
             run.next_piece(piece.source)
-            for item in _read_piece(piece):
+            for item in _read_piece(piece, self._settings.encoding):
                 if not isinstance(item, _Failure):
                     run.take(item)
                     continue
@@ -217,7 +217,7 @@ class FileSource:
         self._read_now += read
 
 
-def _read_piece(piece: _Piece) -> Iterator[bytes | _Failure]:
+def _read_piece(piece: _Piece, encoding: str) -> Iterator[bytes | _Failure]:
     """The chunks of one piece, and why it ended early. Errors are caught here, so that those of the handler pass."""
     try:
         with piece.open() as reader:
@@ -225,7 +225,7 @@ def _read_piece(piece: _Piece) -> Iterator[bytes | _Failure]:
             if kind:
                 yield _Failure(kind.reason, error=piece.explicit or not kind.no_log, passed_over=kind.no_log)
             else:
-                yield from text_chunks(reader, piece.live)
+                yield from text_chunks(reader, encoding, piece.live)
     except NotText:
         yield _Failure(_UNKNOWN_DATA, error=True)
     except Damage as error:

@@ -33,7 +33,9 @@ class StdinSource:
         self._run_id = run_id
         self.total_bytes: int | None = None
         self.read_bytes = 0
-        self._guard = Guard(settings or InputSettings())
+        settings = settings or InputSettings()
+        self._encoding = settings.encoding
+        self._guard = Guard(settings)
         self._packed = Reader(self._guard.growing(stream_pieces(stream, self._count)))
 
     def run(self, handle: Handle) -> None:
@@ -43,14 +45,14 @@ class StdinSource:
         items: Iterator[bytes | Problem] = iter(())
         try:
             reader = unpacked(self._packed, self._name, self._guard)
-            items = _read(text_chunks(reader, live=True))
+            items = _read(text_chunks(reader, self._encoding, live=True))
             self._pass_on(items, run)
         except KeyboardInterrupt:
             reader.stop()
             try:
                 self._pass_on(items, run)  # has items only if the handler was interrupted, not the reading
                 if not run.began and reader.peek(1):
-                    self._pass_on(_read(text_chunks(reader, live=True)), run)
+                    self._pass_on(_read(text_chunks(reader, self._encoding, live=True)), run)
             finally:
                 run.end()
             raise

@@ -13,7 +13,7 @@ from stream_triage.records import Repairs
 
 __all__ = ["Decision", "RuleVote", "decide", "input_doubts", "silence", "softmax"]
 
-# The text itself is in doubt if more characters than this share of the lines had to be replaced.
+# The text itself is in doubt if characters were replaced in more than this share of the lines.
 DAMAGED_LINE_SHARE: Final = 0.01
 # Lines of unknown kinds speak for a label if together they move the log-odds between two labels by more than this: a factor
 # of 20. Source code, documentation and logs of other programs move them by up to 1.3 (tm500) and 2.7 (oai5g). The samples
@@ -93,9 +93,9 @@ def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], revie
     cut = sum(repair.cut_lines for repair in repairs)
     if cut:
         doubts.append(f"{cut} lines were cut at the length limit")
-    replaced = sum(repair.invalid_bytes + repair.nul_bytes for repair in repairs)
-    if replaced > DAMAGED_LINE_SHARE * lines:
-        doubts.append(f"{replaced} byte sequences were no text and were replaced")
+    damaged = sum(repair.damaged_lines for repair in repairs)
+    if damaged > DAMAGED_LINE_SHARE * lines:
+        doubts.append(f"{damaged} lines have bytes that are no text; if they are in another encoding, set input.encoding")
     return doubts
 
 

@@ -292,25 +292,40 @@ class TestWhatIsRead:
 
 
 class TestEncodings:
-    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
-    def test_marked_encodings_become_utf8(self, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Text with a byte order mark is transcoded, wherever chunks cut its characters."""
-        monkeypatch.setattr(plaintext, "CHUNK_BYTES", 16_385)
-        text = "Fehler: Gerät 😀 antwortet nicht\r\n" * 3000
-        mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
-        put({"a.log": mark + text.encode(encoding)})
-        assert runs(read("a.log")) == {"a.log": text.encode()}
+    @pytest.mark.parametrize("mark", [b"", b"\xff\xfe", b"\xef\xbb\xbf"])
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-8", "gb18030"])
+    def test_text_in_any_encoding_passes_unchanged(self, encoding: str, mark: bytes) -> None:
+        """The bytes are decoded in the pipeline, as those of a pipe or a topic."""
+        text = mark + ("15:33:03 Störung: 测试床不可用\r\n" * 3000).encode(encoding, "ignore")
+        put({"a.log": text})
+        assert runs(read("a.log")) == {"a.log": text}
 
-    def test_what_cannot_be_transcoded_stays_visible(self) -> None:
-        """An incomplete character and a lone surrogate become an invalid byte, which is counted later."""
-        put({"a.log": b"\xff\xfe" + "ab".encode("utf-16-le") + b"\x00\xd8" + "c".encode("utf-16-le") + b"\x41"})
-        assert runs(read("a.log")) == {"a.log": b"ab\xffc\xff"}
+    def test_set_encoding_in_which_text_looks_binary(self) -> None:
+        """EBCDIC has control characters where ASCII has letters."""
+        text = ("started\n" * 500).encode("cp037")
+        put({"a.log": text})
+        assert runs(read("a.log", settings=InputSettings(encoding="cp037"))) == {"a.log": text}
+
+    @pytest.mark.parametrize("size", [64, 700, 10_000, 200_000])
+    def test_text_after_nuls(self, size: int) -> None:
+        """A crash left NULs at the beginning of the file."""
+        put({"a.log": bytes(size) + b"booted\n" * 100, "b.log": bytes(size)})
+        events = read("a.log", "b.log")
+        assert runs(events) == {"a.log": bytes(size) + b"booted\n" * 100}
+        (problem,) = problems(events)
+        assert (problem.path, problem.error) == ("b.log", True)
+
+    def test_parts_in_utf16_are_joined_at_a_line_end(self) -> None:
+        """A part without a line end at its end gets one in its own encoding."""
+        put({"r/a.log.1": "one line".encode("utf-16-le"), "r/a.log": "two\n".encode("utf-16-le")})
+        events = read("r", settings=InputSettings(run_by="folder"))
+        assert list(texts(events).values()) == ["one line\ntwo\n".encode("utf-16-le")]
 
     @pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xff\xfe"])
     def test_a_mark_alone_is_an_empty_log(self, content: bytes) -> None:
         """There is nothing but the mark."""
         put({"a.log": content})
-        assert runs(read("a.log")) == {"a.log": b""}
+        assert runs(read("a.log")) == {"a.log": content}
 
     @pytest.mark.parametrize(
         "text",
@@ -318,10 +333,11 @@ class TestEncodings:
             "Ошибка соединения\n".encode("cp1251") * 50,
             b"\x1b[31mERROR\x1b[0m\n" * 50,
             b"line\n" * 100 + bytes(40) + b"line\n" * 10,
+            b"line\n" * 100 + bytes(5000) + b"line\n" * 10,
             b"BZhit is not bz2\n",
             b"x",
         ],
-        ids=["8-bit", "colours", "some NULs", "magic by chance", "one byte"],
+        ids=["8-bit", "colours", "some NULs", "a gap", "magic by chance", "one byte"],
     )
     def test_unusual_text_is_text(self, text: bytes) -> None:
         """Other alphabets, colours and a few NULs pass unchanged."""
@@ -344,7 +360,9 @@ UNREADABLE = {
     "7z": b"7z\xbc\xaf\x27\x1c" + b"x" * 500,
     "lz4": b"\x04\x22\x4d\x18" + b"x" * 500,
     "journal": b"LPKSHHRH" + bytes(500),
-    "nul": b"x" * 400 + bytes(100),
+    "nul": b"xxxx\0" * 100,
+    "numbers": struct.pack("<500H", *range(500, 1000)),
+    "samples": struct.pack("<2000h", *random.Random(2).choices(range(-90, 90), k=2000)),
     "random": random.Random(1).randbytes(9000),
     "zip": b"PK\x03\x04" + b"x" * 500,
 }

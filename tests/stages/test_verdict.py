@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from stream_triage.records import Repairs
 from stream_triage.stages.verdict import RuleVote, decide, input_doubts, softmax
 
+DAMAGED = "2 lines have bytes that are no text; if they are in another encoding, set input.encoding"
+
 PASS, L2, L3 = range(3)
 scores = st.lists(st.floats(-500, 500), min_size=2, max_size=6).map(np.array)
 
@@ -126,9 +128,9 @@ def test_no_text_is_the_only_doubt_of_an_empty_run(known):
     [
         (100, 50, [], []),
         (100, 49, [], ["only 49 % of the lines are of a kind this bundle knows"]),
-        (100, 100, [Repairs(nul_bytes=1)], []),
-        (100, 100, [Repairs(nul_bytes=1, invalid_bytes=1)], ["2 byte sequences were no text and were replaced"]),
-        (100, 100, [Repairs(nul_bytes=1), Repairs(invalid_bytes=1)], ["2 byte sequences were no text and were replaced"]),
+        (100, 100, [Repairs(nul_bytes=9, invalid_bytes=9, damaged_lines=1)], []),
+        (100, 100, [Repairs(damaged_lines=2)], [DAMAGED]),
+        (100, 100, [Repairs(damaged_lines=1), Repairs(damaged_lines=1)], [DAMAGED]),
         (100, 100, [Repairs(cut_lines=1), Repairs(cut_lines=2)], ["3 lines were cut at the length limit"]),
         (100, 100, [Repairs(problems=("cut off",)), Repairs(problems=("cut off", "odd"))], ["cut off", "odd"]),
     ],
