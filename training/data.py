@@ -23,7 +23,7 @@ from stream_triage.files.unpack import Damage, open_file, reason_of
 from stream_triage.records import UNKNOWN
 from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.decode import Decoder
+from stream_triage.stages.decode import Decoder, missing_line_end
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 
@@ -229,21 +229,17 @@ def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str,
     for source, file in ordered_parts([(file.path.name, file) for file in files]):
         earlier = sources.get(source, b"")
         # The last line of a rotated part may lack its line end; the first line of the next part must not be appended to it.
-        if earlier and not earlier.endswith((b"\n", b"\r")):
-            earlier += b"\n"
-        sources[source] = earlier + _text(file, settings)
+        sources[source] = earlier + missing_line_end(earlier) + _text(file, settings)
     return sources
 
 
 def _text(file: Listed, settings: InputSettings) -> bytes:
-    """A whole file as serving reads it: unpacked, in UTF-8. Rejects files that serving skips or reads only in part."""
+    """A whole file as serving reads it: unpacked, not decoded. Rejects files that serving skips or reads only in part."""
     if kind_of(file.path.name) != "file":
         raise CorpusError(f"{file.path} is an archive; unpack it, or take it out of the folder of the run")
     try:
         with open_file(file.path, file.size, settings, lambda read: None) as reader:
-            decoder = Decoder(settings.encoding)
-            text = "".join(map(decoder.feed, text_chunks(reader, settings.encoding))) + decoder.finish()
-            return text.encode()
+            return b"".join(text_chunks(reader, settings.encoding))
     except NotText as error:
         raise CorpusError(f"{file.path} {error}; take it out of the runs to train on") from None
     except (Damage, OSError) as error:

@@ -169,6 +169,34 @@ class TestMixtures:
         check(data, first + second, "utf-16-le, utf-8, gb18030 (detected)")
 
 
+def anything(seed: int) -> bytes:
+    """Logs in several encodings, cut and joined anywhere, with damage and binary data between them."""
+    draw, parts = random.Random(seed), []
+    for _ in range(draw.randrange(1, 9)):
+        encoding = draw.choice(["utf-8", *WIDE, *TEXTS])
+        lines = log(
+            TEXTS.get(encoding) or draw.choice(["", *TEXTS.values()]), draw.choice([1, 3]), draw.randrange(1, 30), seed
+        )
+        data = draw.choice([b"", MARKS.get(encoding, b"")]) + lines.encode(encoding, "replace")
+        whole = len(data) if draw.random() < 0.6 else draw.randrange(len(data))
+        parts += [
+            data[:whole],
+            draw.choice([b"", b"\0", b"\n", bytes(70), b"\xff\xfe", draw.randbytes(draw.randrange(200))]),
+        ]
+    return b"".join(parts)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(150))
+def test_anything(seed: int) -> None:
+    """Decoding ends, whatever comes, and gives the same text for any cutting."""
+    draw, data = random.Random(seed), anything(seed)
+    whole = decoded(data)
+    for _ in range(3):
+        sizes = [draw.choice([1, 3, 64, 65, 500, 1535, 1536]) for _ in range(draw.randrange(1, 60))]
+        assert decoded(data, sizes) == whole
+
+
 class TestLegacy:
     @pytest.mark.parametrize("encoding", TEXTS)
     @pytest.mark.parametrize(("every", "lines"), [(1, 20), (3, 60), (20, 400), (100, 900)])

@@ -220,7 +220,7 @@ FILES = {
 
 
 def test_folder_is_read_as_it_is_served(tmp_path: Path) -> None:
-    """Devices stay separate, rotated parts are read oldest first, packed and UTF-16 text becomes plain."""
+    """Devices stay separate, rotated parts are read oldest first, packed files are unpacked."""
     (tmp_path / "r" / "deeper").mkdir(parents=True)
     for name, data in FILES.items():
         (tmp_path / "r" / name).write_bytes(data)
@@ -228,8 +228,8 @@ def test_folder_is_read_as_it_is_served(tmp_path: Path) -> None:
     assert read == {
         "amf": b"packed\n",
         "core": b"bare\n",
-        "core.log": b"marked\n",
-        "cu": "grün\r\n".encode(),
+        "core.log": b"\xef\xbb\xbfmarked\n",
+        "cu": "\ufeffgrün\r\n".encode("utf-16-le"),
         "du": b"oldest\nolder\nnewest\n",
         "empty": b"",
         "ue.1": b"first device\n",

@@ -44,6 +44,7 @@ class MixedText:
         self._held = b""
         self._in_gap = False
         self._begun = False
+        self._settled = False  # the encoding at this position was decided twice; the next decision would be the first again
         self._within_line = False
         self._text: list[str] = []
 
@@ -102,7 +103,7 @@ class MixedText:
         """All NULs from here on; what follows may be in any encoding."""
         if not self._in_gap:
             self._add(self._narrow.decide())
-            self._in_gap, self._begun, self._wide = True, False, None
+            self._in_gap, self._begun, self._settled, self._wide = True, False, False, None
             if self._within_line:
                 self._add("\0")
                 self._damage.nul_bytes -= 1  # it is counted with the NULs of the text
@@ -115,9 +116,10 @@ class MixedText:
         return end
 
     def _take_wide(self, wide: WideLines, data: bytes, position: int, *, final: bool) -> int | None:
-        taken = wide.take(data, position, final=final)
+        taken = wide.take(data, position, final=final, settled=self._settled)
         if taken is None:
             return None
+        self._settled = taken.end == position
         self._add(taken.text)
         if taken.encoding != wide.encoding:
             self._begin_wide(taken.encoding)
@@ -144,6 +146,7 @@ class MixedText:
                 end = _last_line_end(data, position, position + error.start)
                 continue
             self._narrow.utf8_seen = self._narrow.utf8_seen or not text.isascii()
+            self._settled = False
             self._add_narrow(text)
             return end
         return None
@@ -153,7 +156,7 @@ class MixedText:
         end = self._line_end(data, position, final=final)
         if end is None:
             return None
-        sign = next_sign(data, position, end)
+        sign = -1 if self._settled else next_sign(data, position, end)
         if sign < 0 and not self._begun and not data[position:end].strip(b"\r\n"):
             # The first line of UTF-16 may be empty: its line end has a NUL after it.
             if end == len(data) and not final:
@@ -165,6 +168,7 @@ class MixedText:
             window = data[position : sign + WINDOW_BYTES]
             if wide := find_wide(window, sign - position, at_start=not self._begun):
                 return position + self._take_before(wide, window)
+        self._settled = False
         self._add_narrow(self._narrow.take(data[position:end]), seen=data[position:end])
         return end
 

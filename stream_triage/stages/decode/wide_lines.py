@@ -42,9 +42,12 @@ class WideLines:
         self._high, self._low = (self._size - 1, 0) if little else (0, self._size - 1)
         self._byte_order: Final = "little" if little else "big"
 
-    def take(self, data: bytes, position: int, *, final: bool) -> Taken | None:
-        """Decodes some lines or a part of one; None if more bytes are needed to decide what they are."""
-        return self._take_latin(data, position) or self._take_part(data, position, final=final)
+    def take(self, data: bytes, position: int, *, final: bool, settled: bool) -> Taken | None:
+        """Decodes some lines or a part of one; None if more bytes are needed to decide what they are.
+
+        With `settled`, the bytes are in this encoding; without, none may be taken, if other text begins with the first one.
+        """
+        return self._take_latin(data, position) or self._take_part(data, position, final=final, settled=settled)
 
     def _take_latin(self, data: bytes, position: int) -> Taken | None:
         """Decodes lines in which nothing is strange at high speed: the high bytes are NUL, the low ones are not."""
@@ -60,14 +63,14 @@ class WideLines:
         except UnicodeDecodeError:
             return None
 
-    def _take_part(self, data: bytes, position: int, *, final: bool) -> Taken | None:
+    def _take_part(self, data: bytes, position: int, *, final: bool, settled: bool) -> Taken | None:
         end = self._part_end(data, position, final=final)
         if end is None:
             return None
         part = data[position:end]
         if len(part) < self._size:  # the source ends within a character, or with the line end of another encoding
             return Taken(part.strip(b"\0").decode("ascii", ERRORS), end, self.encoding)
-        if self._is_strange(part):
+        if not settled and self._is_strange(part):
             if len(data) - position < WINDOW_BYTES + PART_BYTES and not final:
                 return None
             if other := self._take_before_other(data, position, part, ends=final and end == len(data)):
