@@ -82,7 +82,7 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "imsi-bare",
         "imsi",
-        (Trigger("", r"[0-9]{15}"),),
+        (Trigger("h" * 15, r"[0-9]{15}", shape=True),),
         r"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>(?:001|[2-7][0-9]{2}|901|999)[0-9]{12})(?![0-9a-z]|\.[0-9])",
         "15 digits that start with a country code; 281474976710655 is 2^48-1",
         (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),

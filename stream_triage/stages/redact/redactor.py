@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,21 +114,22 @@ class Redactor:
     def _apply(self, compiled: Compiled, now: dict[int, str], starts: list[int], state: RedactionState) -> None:
         """One rule, in one call over all its lines."""
         before = "\n".join([now[start] for start in starts])
-        after = compiled.pattern.sub(self._replacement(compiled, state), before)
-        if after != before:
-            now.update(zip(starts, after.split("\n"), strict=True))
+        parts = list(self._replaced(compiled, before, state))
+        if parts:
+            now.update(zip(starts, _spliced(before, parts).split("\n"), strict=True))
 
-    def _replacement(self, compiled: Compiled, state: RedactionState) -> Callable[[re.Match[str]], str]:
-        kind, group = compiled.rule.kind, "v" if compiled.grouped else 0
-
-        def replace(match: re.Match[str]) -> str:
-            value = match[group]
-            if value is None:
-                return self._marker(kind, match[0], state)
-            first, last = match.start(group) - match.start(), match.end(group) - match.start()
-            return match[0][:first] + self._marker(kind, value, state) + match[0][last:]
-
-        return replace
+    def _replaced(self, compiled: Compiled, text: str, state: RedactionState) -> Iterable[tuple[int, int, str]]:
+        """Start, end and marker of each secret that one rule sees in a text."""
+        accept, kind, group = compiled.rule.accept, compiled.rule.kind, "v" if compiled.grouped else 0
+        done = 0
+        for match in compiled.pattern.finditer(text):
+            start, end = match.span(group)
+            if start < 0:
+                start, end = match.span()
+            # A group in a look-ahead may reach into the next match.
+            if start >= done and (accept is None or accept(match)):
+                yield start, end, self._marker(kind, text[start:end], state)
+                done = end
 
     def _marker(self, kind: str, value: str, state: RedactionState) -> str:
         """Counts one replacement and returns what stands in its place."""

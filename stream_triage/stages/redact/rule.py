@@ -1,5 +1,7 @@
 """What a redaction rule is, and the pieces of patterns that all parts of the table share."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -13,22 +15,27 @@ ANSI: Final = r"\x1b\[[0-9;]{0,12}m"
 
 
 class Trigger(NamedTuple):
-    """What a line must contain, in lower case, before a rule is tried on it: `literal`, then what `rest` matches.
+    """What a line must contain before a rule is tried on it: `literal`, and at the same position what `rest` matches.
 
-    The literal is searched first, in the whole batch, which costs next to nothing. An empty one skips that step.
+    Both are compared with the line in lower case; `rest` begins with the literal's place, so it is a further condition and
+    not a continuation, if `shape` is set. The literal is searched first, in the whole batch, which costs next to nothing.
+    An empty one skips that step.
     """
 
     literal: str
     rest: str = ""
+    shape: bool = False
+    """Search the literal in the shape of the text, where `h` is a hex digit, `s` a separator and `x` anything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedactionRule:
     """One kind of secret in one form.
 
-    The pattern never matches across lines. Its group `v` becomes `<kind>`, or the whole match if it has no such group.
-    Repetitions in patterns are bounded or possessive, so that no line can make them slow. `examples` are pairs of before
-    and after, run as doctests; `why` is for the reader.
+    The pattern never matches across lines. Its group `v` becomes `<kind>`, or the whole match if it has no such group. The
+    group may lie in a look-ahead; then the next match may begin within it. Repetitions in patterns are bounded or
+    possessive, so that no line can make them slow. `examples` are pairs of before and after, run as doctests; `why` is for
+    the reader.
     """
 
     name: str
@@ -38,3 +45,5 @@ class RedactionRule:
     why: str
     examples: tuple[tuple[str, str], ...]
     ignore_case: bool = True
+    accept: Callable[[re.Match[str]], bool] | None = None
+    """Whether a match is a secret, if a pattern cannot decide that: names are read in parts, and values may be code."""

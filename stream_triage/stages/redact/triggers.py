@@ -37,19 +37,38 @@ def _compile(rule: RedactionRule) -> Compiled:
 COMPILED: Final = tuple(_compile(rule) for rule in RULES)
 
 
-def _trigger_table() -> tuple[tuple[str, re.Pattern[str], tuple[int, ...]], ...]:
-    """Each distinct trigger with the rules that it starts, so that a word that rules share is searched once."""
+class _Search(NamedTuple):
+    """One distinct trigger, and the rules that it starts, so that a word that rules share is searched once."""
+
+    literal: str
+    pattern: re.Pattern[str]
+    shape: bytes
+    """The literal, if it is searched in the shape of the text."""
+    rules: tuple[int, ...]
+
+
+def _searches() -> tuple[_Search, ...]:
     starts: dict[Trigger, list[int]] = {}
     for number, rule in enumerate(RULES):
         for trigger in rule.triggers:
             starts.setdefault(trigger, []).append(number)
     return tuple(
-        (trigger.literal, re.compile(re.escape(trigger.literal) + trigger.rest, re.ASCII), tuple(rules))
+        _Search(
+            trigger.literal,
+            re.compile(trigger.rest if trigger.shape else re.escape(trigger.literal) + trigger.rest, re.ASCII),
+            trigger.literal.encode() if trigger.shape else b"",
+            tuple(rules),
+        )
         for trigger, rules in starts.items()
     )
 
 
-_TRIGGERS: Final = _trigger_table()
+_SEARCHES: Final = _searches()
+# Hex digits, what may separate bytes, line ends; everything else is `x`.
+_SHAPE: Final = bytes(
+    ord("h") if chr(code) in "0123456789abcdef" else ord("s") if chr(code) in " \t:,.-_" else code if code == 10 else ord("x")
+    for code in range(256)
+)
 
 
 def lower(text: str) -> str:
@@ -75,23 +94,37 @@ def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dic
         listed twice for a rule that has several triggers.
     """
     low = lower(text) if low is None else low
+    shape = low.encode("latin-1", "replace").translate(_SHAPE)
     ends: dict[int, int] = {}
     starts_of: dict[int, list[int]] = {}
-    for literal, pattern, rules in _TRIGGERS:
-        if literal and literal not in low:
-            continue
-        starts = list(_lines_with(pattern, low, ends))
-        for rule in rules if starts else ():
+    for search in _SEARCHES:
+        starts = list(_lines_with(search, low, shape, ends))
+        for rule in search.rules if starts else ():
             starts_of.setdefault(rule, []).extend(starts)
     return ends, starts_of
 
 
-def _lines_with(pattern: re.Pattern[str], low: str, ends: dict[int, int]) -> Iterable[int]:
-    """The start of every line that the pattern is found in; its end goes to `ends`."""
-    hit = pattern.search(low)
-    while hit:
-        start = low.rfind("\n", 0, hit.start()) + 1
-        end = low.find("\n", hit.end())
-        ends[start] = end if end >= 0 else len(low)
-        yield start
-        hit = pattern.search(low, end) if end >= 0 else None
+def _lines_with(search: _Search, low: str, shape: bytes, ends: dict[int, int]) -> Iterable[int]:
+    """The start of every line that the trigger is found in; its end goes to `ends`."""
+    match = search.pattern.match
+    position = _first(search, low, shape, 0)
+    while position >= 0:
+        if match(low, position):
+            start = low.rfind("\n", 0, position) + 1
+            end = low.find("\n", position)
+            ends[start] = end if end >= 0 else len(low)
+            yield start
+            if end < 0:
+                return
+            position = end
+        position = _first(search, low, shape, position + 1)
+
+
+def _first(search: _Search, low: str, shape: bytes, start: int) -> int:
+    """Where the trigger may begin; -1 if nowhere."""
+    if search.shape:
+        return shape.find(search.shape, start)
+    if search.literal:
+        return low.find(search.literal, start)
+    found = search.pattern.search(low, start)
+    return found.start() if found else -1

@@ -1,0 +1,108 @@
+"""A name in, what its value is out: a password, a token, a key, an identity, or nothing to remove.
+
+Names are read in parts, so that `DB_PASSWORD`, `dbPassword` and `db.password-2` mean the same. One part makes the name that
+of a secret; a later part such as `file`, `length` or `type` says that the value only describes one.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+__all__ = ["column_kind", "is_key_name", "name_before", "secret_kind"]
+
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", re.ASCII)
+# The name that ends where a word of it was recognised: what precedes the word without a space.
+_NAME_TAIL: Final = re.compile(r"[A-Za-z0-9_.$\[\]'\"-]{0,64}\Z", re.ASCII)
+
+_PASSWORD_WORDS: Final = frozenset(
+    "password passwords passwd passwrd passphrase passphrases passcode passwort kennwort pwd pswd psswd userpassword"
+    " dbpassword rootpassword adminpassword userpass dbpass rootpass adminpass storepass keypass motdepasse"
+    " contrasena senha requirepass masterauth masterpass ldappass".split()
+)
+_TOKEN_WORDS: Final = frozenset(
+    "secret secrets token psk apikey accesskey secretkey authkey privatekey credential credentials credentialsecret clientsecret"
+    " authtoken accesstoken refreshtoken bearer authorization passkey presharedkey sharedsecret apitoken apisecret sharedkey"
+    " encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey cookie otp totp"
+    " community rocommunity rwcommunity dsn jwt webhook sas".split()
+)
+# `key` alone is a word of every day; after one of these it is a secret.
+_KEY_QUALIFIERS: Final = frozenset(
+    "api access auth account private priv encrypt encryption decryption cipher ciphering integrity sign signing session master"
+    " license licence storage subscription deploy service hmac aes des wpa wep ssh secret shared psk preshared pre jwt crypto"
+    " admin app application client consumer root server user webhook write ingest integration maps stripe sendgrid mailgun"
+    " fernet wireguard wg ike ipsec radius tacacs snmp bgp ospf isakmp vpn tls ssl rsa ecdsa ed25519 dkim totp"
+    " otp registration functions function instrumentation function_app cookie data datadog dd newrelic aws gcp azure google"
+    " github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb".split()
+)
+# The value of such a name describes a secret, or says where it is.
+_DESCRIPTIONS: Final = frozenset(
+    "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
+    " len length size count num number min max limit policy policies expiry expires expire expired expiration exp ttl timeout"
+    " age lifetime field fields label hint prompt reset change changed enabled disabled required require requires"
+    " version ref reference algorithm alg algo encoder encoding provider manager store source scope scopes format usage"
+    " index status state error errors valid validation validator ok present set helper handler callback class"
+    " input inputs output link page form rules rule strength complexity rotation rotated created updated date time timestamp"
+    " at in on by of from until after attempts attempt retries retry history column table model schema mapping mount"
+    " arn bucket issuer audience subject header prefix suffix separator delimiter budget used usage rate cost generator"
+    " auth_method method mode grant lookup check checks checker test tests spec template templates service server based"
+    " authentication ed ing less protected manager rejects accepted contributions ring board stroke space word words"
+    " per bag stream kind parser lexer ize izer ization ized balance price supply symbol address mint transfer".split()
+)
+_NOT_BEFORE: Final = frozenset(
+    "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
+    " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
+    " cache primary foreign partition sort row object routing group dedup".split()
+)
+_PASS_NOT_AFTER: Final = frozenset(
+    "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"
+    " did must should will all any high low band proxy build check full".split()
+)
+
+
+@lru_cache(maxsize=4096)
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part.lower() for part in _PART.findall(name))
+
+
+@lru_cache(maxsize=4096)
+def secret_kind(name: str) -> str | None:
+    """`password` or `token` if the value of such a name is a secret, else None.
+
+    >>> secret_kind("DB_PASSWORD"), secret_kind("clientSecret"), secret_kind("x-api-key")
+    ('password', 'token', 'token')
+    >>> secret_kind("password_file"), secret_kind("max_tokens"), secret_kind("publicKeyToken"), secret_kind("cacheKey")
+    (None, None, None, None)
+    """
+    parts = _parts(name)
+    for number in reversed(range(len(parts))):
+        kind = _part_kind(parts, number)
+        if kind is not None:
+            before, after = parts[:number], parts[number + 1 :]
+            if _DESCRIPTIONS.intersection(after) or _NOT_BEFORE.intersection(before):
+                return None
+            return kind
+    return None
+
+
+def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
+    """What one part of a name makes of it, given the part before."""
+    part, before = parts[number], parts[number - 1] if number else ""
+    if part in _PASSWORD_WORDS or part.endswith(("password", "passwd", "passphrase", "passwort")):
+        return "password"
+    if part in ("pass", "pw") and before and before not in _PASS_NOT_AFTER:
+        return "password"
+    if part == "pw":
+        return "password"
+    if part in ("word", "phrase", "code", "wd") and before == "pass":
+        return "password"
+    if part in _TOKEN_WORDS or part.endswith(("secret", "token", "apikey")):
+        return "token"
+    if part == "key" and (before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)):
+        return "token"
+    return None
+
+
+def name_before(text: str, start: int) -> str:
+    """The part of a name that stands directly before a position."""
+    tail = _NAME_TAIL.search(text, max(0, start - 64), start)
+    return tail[0] if tail else ""
