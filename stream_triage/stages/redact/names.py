@@ -106,3 +106,88 @@ def name_before(text: str, start: int) -> str:
     """The part of a name that stands directly before a position."""
     tail = _NAME_TAIL.search(text, max(0, start - 64), start)
     return tail[0] if tail else ""
+
+
+_KEY_WORDS: Final = frozenset(
+    "k ki kc op opc op_c topc top ck ik sk kic kid kik kek tek dek kasme kamf kausf kseaf kgnb kenb kakma kaf msk emsk pmk ptk"
+    " gtk psk key opckey kikey permanentkey secretkey authkey enckey mackey dekkey kenc kmac kdek masterkey"
+    " sdkey subkey kstr opstr opcstr kikopc milenage secret ska ske skai skei skar sker skd skpi skpr"
+    " transportkey transkey".split()
+)
+# Parts and words that make a key a public one, or a value the id or digest of a key.
+_NO_KEY: Final = frozenset(
+    "public pub cache primary foreign hash hashes digest fingerprint id ids identifier commit object row sort partition routing"
+    " build image signature thumbprint etag checksum file filename name path cert certificate tag tree index dedup idempotency"
+    " lookup version gpg pgp".split()
+)
+# What else has 32 or 64 hex digits, also on the line of a subscriber. Challenges and temporary identities stay on purpose.
+_OTHER_HEX: Final = _NO_KEY | frozenset(
+    "rev revision crc sum md sha nonce rand autn auts res iv mac sqn trace span parent uuid guid ref request correlation session"
+    " blob layer random challenge response payload pdu msg message data dump bytes packet buffer nas rrc seed transaction tx"
+    " block tmsi guti suci flow context ctx handle content body head baseline apn container xid traceparent sha1 sha256 md5 by"
+    " instance subscription event job run task trigger process ue ran amf smf cell".split()
+)
+_FILLERS: Final = frozenset(
+    "unhex unhexlify fromhex from_hex bytes.fromhex binascii.unhexlify hex bytes bytearray decode base64 b64 h x b e 0x value"
+    " val is was to from set str string len length array binary byte uint8_t const char u8 unsigned new old now updated".split()
+)
+_MARKER: Final = re.compile(r"<[a-z][a-z0-9-]*(?::[0-9a-f]{8})?>")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.'*-]{0,48}\Z", re.ASCII)
+_GAP: Final = 20
+
+
+def _name_parts(word: str) -> tuple[str, ...]:
+    return _parts(word.replace("OPc", "Opc"))
+
+
+def _words_before(tail: str) -> tuple[str, str, bool]:
+    """The name that a text ends with, the word before it, and whether a key was removed directly before.
+
+    Words such as `UNHEX`, `value` and lengths are skipped; a marker ends the search, since it stands for another value.
+    """
+    tail = _MARKER.sub(lambda match: "\x01" if match[0] == "<key>" else "\x00", tail)
+    for _ in range(4):
+        end = len(tail)
+        while end and end > len(tail) - _GAP and not (tail[end - 1].isalnum() or tail[end - 1] in "_\x00\x01"):
+            end -= 1
+        word = _WORD.search(tail, max(0, end - 48), end)
+        name = word[0].strip("._'*-") if word else ""
+        if not name:
+            return "", "", tail[end - 1 : end] == "\x01"
+        start = end - len(word[0]) if word else end
+        if name.lower() not in _FILLERS and not name.isdigit():
+            before = _WORD.search(tail[:start].rstrip(" \t'\"(["))
+            return name, before[0] if before else "", False
+        tail = tail[:start]
+    return "", "", False
+
+
+@lru_cache(maxsize=4096)
+def _is_key_word(name: str, before: str) -> bool:
+    parts = _name_parts(name)
+    if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
+        return False
+    return bool(_KEY_WORDS.intersection(parts) or name.lower() in _KEY_WORDS or parts[-1:] and parts[-1].endswith("key"))
+
+
+def is_key_name(tail: str) -> bool:
+    """Whether a text ends with the name of a key, so that hex digits after it are one.
+
+    >>> is_key_name("EncOpcKey:"), is_key_name("SET `OPc`=UNHEX('"), is_key_name("gp --key-enc ")
+    (True, True, True)
+    >>> is_key_name("cache key: "), is_key_name("public_key="), is_key_name("commit ")
+    (False, False, False)
+    """
+    name, before, after_key = _words_before(tail)
+    if name.lower() == "kid" and "kic" not in tail.lower():
+        return False
+    return after_key or (bool(name) and _is_key_word(name, before))
+
+
+def is_other_hex(tail: str) -> bool:
+    """Whether a text ends with a name that makes hex digits after it no key: a challenge, a digest, an id, a path."""
+    if tail[-1:] in "/@#" and tail:
+        return True
+    name, before, _ = _words_before(tail)
+    parts = (*_name_parts(name), *_name_parts(before))
+    return bool(_OTHER_HEX.intersection(parts)) and not _is_key_word(name, before)
