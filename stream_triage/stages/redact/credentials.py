@@ -227,15 +227,6 @@ CREDENTIAL_RULES: Final = (
         (("mysql -u root -phunter2 db", "mysql -u root -p<password> db"), ("mysql -p db", "mysql -p db")),
     ),
     RedactionRule(
-        "sim-pin",
-        "password",
-        (Trigger("at+c", r"(?:pin|pwd|lck)="),),
-        r"at\+c(?:pin=|pwd=\\?\"?[a-z0-9]{2}\\?\"?,|lck=\\?\"?[a-z0-9]{2}\\?\"?,[0-2],)[ ]?\\?\"?"
-        r"(?P<v>[0-9]{4,8}(?:\\?\"?,[ ]?\\?\"?[0-9]{4,8})?)(?![0-9])",
-        "what unlocks the card; `AT+CPIN?` only asks",
-        (('AT+CPIN="1234"', 'AT+CPIN="<password>"'), ("AT+CPIN?", "AT+CPIN?")),
-    ),
-    RedactionRule(
         "session",
         "token",
         (Trigger("sess", r"(?:ion[_-]?)?id[a-z]{0,16}="),),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from stream_triage.stages.redact.cards import CARD_RULES
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
@@ -16,7 +17,7 @@ from stream_triage.stages.redact.rule import RedactionRule, Trigger
 
 __all__ = ["COMPILED", "RULES", "Compiled", "lines_to_try", "lower"]
 
-RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CREDENTIAL_RULES, EMAIL)
+RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *CREDENTIAL_RULES, EMAIL)
 """All rules, in the order in which they run. E-mail addresses come last: `bob:secret@host` is a password first."""
 
 
