@@ -34,6 +34,8 @@ _KEY_QUALIFIERS: Final = frozenset(
     " otp registration functions function instrumentation function_app cookie data datadog dd newrelic aws gcp azure google"
     " github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb".split()
 )
+# Whose values are secret only if they look random.
+_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature".split())
 # The value of such a name describes a secret, or says where it is.
 _DESCRIPTIONS: Final = frozenset(
     "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
@@ -51,7 +53,7 @@ _DESCRIPTIONS: Final = frozenset(
 _NOT_BEFORE: Final = frozenset(
     "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
     " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
-    " cache primary foreign partition sort row object routing group dedup".split()
+    " cache primary foreign partition sort row object routing group dedup idempotency websocket error status exit return surrogate host".split()
 )
 _PASS_NOT_AFTER: Final = frozenset(
     "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"
@@ -66,7 +68,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def secret_kind(name: str) -> str | None:
-    """`password` or `token` if the value of such a name is a secret, else None.
+    """`password` or `token` if the value of such a name is a secret, `random` if it is one that looks random, else None.
 
     >>> secret_kind("DB_PASSWORD"), secret_kind("clientSecret"), secret_kind("x-api-key")
     ('password', 'token', 'token')
@@ -89,9 +91,7 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
     part, before = parts[number], parts[number - 1] if number else ""
     if part in _PASSWORD_WORDS or part.endswith(("password", "passwd", "passphrase", "passwort")):
         return "password"
-    if part in ("pass", "pw") and before and before not in _PASS_NOT_AFTER:
-        return "password"
-    if part == "pw":
+    if part == "pw" or (part == "pass" and before not in _PASS_NOT_AFTER):
         return "password"
     if part in ("word", "phrase", "code", "wd") and before == "pass":
         return "password"
@@ -99,7 +99,7 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
         return "token"
     if part == "key" and (before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)):
         return "token"
-    return None
+    return "random" if part in _RANDOM_WORDS else None
 
 
 def name_before(text: str, start: int) -> str:

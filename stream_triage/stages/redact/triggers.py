@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.cards import CARD_RULES
+from stream_triage.stages.redact.commands import COMMAND_RULES
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.tokens import TOKEN_RULES
 
 __all__ = ["COMPILED", "RULES", "Compiled", "lines_to_try", "lower"]
 
-RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *CREDENTIAL_RULES, EMAIL)
+RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *TOKEN_RULES, *COMMAND_RULES, *CREDENTIAL_RULES, EMAIL)
 """All rules, in the order in which they run. E-mail addresses come last: `bob:secret@host` is a password first."""
 
 
@@ -107,25 +109,25 @@ def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dic
 
 def _lines_with(search: _Search, low: str, shape: bytes, ends: dict[int, int]) -> Iterable[int]:
     """The start of every line that the trigger is found in; its end goes to `ends`."""
-    match = search.pattern.match
     position = _first(search, low, shape, 0)
     while position >= 0:
-        if match(low, position):
-            start = low.rfind("\n", 0, position) + 1
-            end = low.find("\n", position)
-            ends[start] = end if end >= 0 else len(low)
-            yield start
-            if end < 0:
-                return
-            position = end
-        position = _first(search, low, shape, position + 1)
+        start = low.rfind("\n", 0, position) + 1
+        end = low.find("\n", position)
+        ends[start] = end if end >= 0 else len(low)
+        yield start
+        position = _first(search, low, shape, end) if end >= 0 else -1
 
 
 def _first(search: _Search, low: str, shape: bytes, start: int) -> int:
-    """Where the trigger may begin; -1 if nowhere."""
+    """Where the trigger is first found; -1 if nowhere."""
     if search.shape:
-        return shape.find(search.shape, start)
+        position = shape.find(search.shape, start)
+        while position >= 0 and not search.pattern.match(low, position):
+            position = shape.find(search.shape, position + 1)
+        return position
     if search.literal:
-        return low.find(search.literal, start)
+        start = low.find(search.literal, start)
+        if start < 0:
+            return -1
     found = search.pattern.search(low, start)
     return found.start() if found else -1
