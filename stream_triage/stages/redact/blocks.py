@@ -7,6 +7,7 @@ an end is given up after a limit, so that a truncated key does not swallow the l
 import re
 from typing import Final
 
+from stream_triage.stages.redact.context import ContextState
 from stream_triage.stages.redact.cryptographic_keys import HEX_WORDS, LENGTH
 from stream_triage.stages.redact.triggers import lower
 
@@ -59,11 +60,13 @@ _MOST_PREFIX: Final = 200
 class RedactionState:
     """What one source keeps between batches: replacements so far, and how far it is inside a private key or dump."""
 
-    __slots__ = ("counts", "dump_left", "foreign_lines", "key_lines", "last_line_seen", "prefix")
+    __slots__ = ("context", "counts", "dump_left", "foreign_lines", "key_lines", "last_line_seen", "prefix")
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         """Replacements by kind."""
+        self.context = ContextState()
+        """The table that it is in, and what the last line announced."""
         self.key_lines = 0
         """Lines since BEGIN, including it; 0 outside a private key."""
         self.foreign_lines = 0

@@ -10,9 +10,10 @@ from typing import Final
 from stream_triage.errors import SettingsError
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
+from stream_triage.stages.redact.context import next_line
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
 from stream_triage.stages.redact.rule import MARKER
-from stream_triage.stages.redact.triggers import COMPILED, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
 
 __all__ = ["RedactionPattern", "Redactor"]
 
@@ -70,7 +71,14 @@ class Redactor:
         text = redact_blocks(text, low, state)
         for name, pattern in self._own:
             text = self._own_lines(name, pattern, text, state)
-        return self._table(text, state, _PASSES, low if text == unchanged else None)
+        low = low if text == unchanged else lower(text)
+        ends, starts_of = lines_to_try(text, low)
+        announcing = starts_of.pop(CONTEXT, [])
+        text = self._tried(text, state, _PASSES, ends, starts_of)
+        if announcing or state.context.open:
+            # Lines keep their numbers, so those of the text as it came say where to look.
+            text = self._in_context(text, state, sorted({low.count("\n", 0, start) for start in announcing}))
+        return text
 
     def text(self, value: str) -> str:
         """Redacts one value on its own, such as the name of a file."""
@@ -95,10 +103,44 @@ class Redactor:
                 shown = pair.removeprefix(f"{shown_name}{separator}")
         return shown_name, shown
 
-    def _table(self, text: str, state: RedactionState, passes: int, low: str | None = None) -> str:
-        """Runs the table over the lines with triggers, and again over what it changed until nothing changes."""
-        ends, starts_of = lines_to_try(text, low)
-        if not ends:
+    def _in_context(self, text: str, state: RedactionState, announcing: list[int]) -> str:
+        """Runs over the lines that may announce something, and over what follows them as long as something is announced."""
+        lines = text.split("\n")
+        wanted = iter(announcing)
+        number, following = 0, next(wanted, len(lines))
+        while number < len(lines):
+            if not state.context.open:
+                while following < number:
+                    following = next(wanted, len(lines))
+                number = following
+                if number >= len(lines):
+                    break
+            lines[number] = self._line_in_context(lines[number], state)
+            number += 1
+        return "\n".join(lines)
+
+    def _line_in_context(self, line: str, state: RedactionState) -> str:
+        """One line, until neither its context nor the table of rules changes it, so that a second call finds it as it is."""
+        before = state.context
+        for _ in range(_PASSES):
+            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state))
+            if after == line:
+                break
+            line = self._table(after, state, _PASSES)
+            if line == after:
+                break
+        return line
+
+    def _table(self, text: str, state: RedactionState, passes: int) -> str:
+        """Runs the rules over the lines with triggers, and again over what they changed until nothing changes."""
+        ends, starts_of = lines_to_try(text)
+        starts_of.pop(CONTEXT, None)
+        return self._tried(text, state, passes, ends, starts_of)
+
+    def _tried(
+        self, text: str, state: RedactionState, passes: int, ends: dict[int, int], starts_of: dict[int, list[int]]
+    ) -> str:
+        if not starts_of:
             return text
         now = {start: text[start:end] for start, end in ends.items()}
         for number in sorted(starts_of):

@@ -11,13 +11,14 @@ from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.cards import CARD_RULES
 from stream_triage.stages.redact.commands import COMMAND_RULES
+from stream_triage.stages.redact.context import CONTEXT_TRIGGERS
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
 from stream_triage.stages.redact.tokens import TOKEN_RULES
 
-__all__ = ["COMPILED", "RULES", "Compiled", "lines_to_try", "lower"]
+__all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
 
 RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *TOKEN_RULES, *COMMAND_RULES, *CREDENTIAL_RULES, EMAIL)
 """All rules, in the order in which they run. E-mail addresses come last: `bob:secret@host` is a password first."""
@@ -41,28 +42,32 @@ COMPILED: Final = tuple(_compile(rule) for rule in RULES)
 
 
 class _Search(NamedTuple):
-    """One distinct trigger, and the rules that it starts, so that a word that rules share is searched once."""
+    """One literal that triggers begin with, and the rules that each of its continuations starts."""
 
     literal: str
-    pattern: re.Pattern[str]
     shape: bytes
     """The literal, if it is searched in the shape of the text."""
-    rules: tuple[int, ...]
+    rests: tuple[tuple[re.Pattern[str], tuple[int, ...]], ...]
+
+
+CONTEXT: Final = len(RULES)
+"""The number of the triggers of `context` among those of the rules."""
 
 
 def _searches() -> tuple[_Search, ...]:
-    starts: dict[Trigger, list[int]] = {}
-    for number, rule in enumerate(RULES):
-        for trigger in rule.triggers:
-            starts.setdefault(trigger, []).append(number)
+    rests: dict[tuple[str, bool], dict[str, list[int]]] = {}
+    for number, triggers in enumerate((*(rule.triggers for rule in RULES), CONTEXT_TRIGGERS)):
+        for trigger in triggers:
+            rests.setdefault((trigger.literal, trigger.shape), {}).setdefault(trigger.rest, []).append(number)
     return tuple(
         _Search(
-            trigger.literal,
-            re.compile(trigger.rest if trigger.shape else re.escape(trigger.literal) + trigger.rest, re.ASCII),
-            trigger.literal.encode() if trigger.shape else b"",
-            tuple(rules),
+            literal,
+            literal.encode() if shape else b"",
+            tuple(
+                (re.compile(rest if shape else re.escape(literal) + rest, re.ASCII), tuple(numbers)) for rest, numbers in of.items()
+            ),
         )
-        for trigger, rules in starts.items()
+        for (literal, shape), of in rests.items()
     )
 
 
@@ -101,33 +106,31 @@ def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dic
     ends: dict[int, int] = {}
     starts_of: dict[int, list[int]] = {}
     for search in _SEARCHES:
-        starts = list(_lines_with(search, low, shape, ends))
-        for rule in search.rules if starts else ():
-            starts_of.setdefault(rule, []).extend(starts)
+        for position in _positions(search, low, shape):
+            start = -1
+            for rest, numbers in search.rests:
+                if rest.match(low, position):
+                    start = low.rfind("\n", 0, position) + 1
+                    for number in numbers:
+                        starts_of.setdefault(number, []).append(start)
+            if start >= 0 and start not in ends:
+                end = low.find("\n", position)
+                ends[start] = end if end >= 0 else len(low)
     return ends, starts_of
 
 
-def _lines_with(search: _Search, low: str, shape: bytes, ends: dict[int, int]) -> Iterable[int]:
-    """The start of every line that the trigger is found in; its end goes to `ends`."""
-    position = _first(search, low, shape, 0)
-    while position >= 0:
-        start = low.rfind("\n", 0, position) + 1
-        end = low.find("\n", position)
-        ends[start] = end if end >= 0 else len(low)
-        yield start
-        position = _first(search, low, shape, end) if end >= 0 else -1
-
-
-def _first(search: _Search, low: str, shape: bytes, start: int) -> int:
-    """Where the trigger is first found; -1 if nowhere."""
+def _positions(search: _Search, low: str, shape: bytes) -> Iterable[int]:
+    """Where a literal is found; a trigger without one is found where it matches."""
     if search.shape:
-        position = shape.find(search.shape, start)
-        while position >= 0 and not search.pattern.match(low, position):
+        position = shape.find(search.shape)
+        while position >= 0:
+            yield position
             position = shape.find(search.shape, position + 1)
-        return position
-    if search.literal:
-        start = low.find(search.literal, start)
-        if start < 0:
-            return -1
-    found = search.pattern.search(low, start)
-    return found.start() if found else -1
+    elif search.literal:
+        position = low.find(search.literal)
+        while position >= 0:
+            yield position
+            position = low.find(search.literal, position + 1)
+    else:
+        for rest, _ in search.rests:
+            yield from (found.start() for found in rest.finditer(low))
