@@ -37,7 +37,7 @@ _HEX_DUMP = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 # The name of a key at the end of a lower-case line: its bytes follow as a hex dump. All begin with k, which is found fast.
-_TITLE_END = rf"{LENGTH}[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
+_TITLE_END = rf"{LENGTH}[)\]]?[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
 _DUMP_TITLE = re.compile(
     r"k(?:_?(?:asme|amf|ausf|seaf|[ge]nb|(?:nas|rrc|up)_?(?:enc|int))(?:['*]|[_ ]?star|[_ ]?key)?"
     r"|(?<![a-z0-9_.>-]k)(?:i|(?<![a-z0-9_.>][ ]k)(?:ey)?)|(?<=[ci]k)(?<![a-z0-9_.>-][ci]k)"

@@ -54,6 +54,20 @@ def _is_mixed(match: re.Match[str]) -> bool:
     return _is_secret_word(match) and not re.fullmatch(r"[a-z_]+(?:[._-][a-z0-9_]+)*[0-9]{0,2}|.*\.[a-z]{1,4}|.*::.*", value)
 
 
+def _is_typed(match: re.Match[str]) -> bool:
+    """Whether what a script types is a password: a command has words without digits and signs."""
+    value = match["v"]
+    if match["k"] is None:
+        return True
+    words = value.split()
+    return is_strong(value) and not re.match(r"[a-z]+[ ]-|[a-z]{2,8}[ ][/0-9]", value) and (len(words) == 1 or len(words) < 5 and is_strong(words[-1]))
+
+
+def _is_keyword_argument(match: re.Match[str]) -> bool:
+    value = match["v"]
+    return _is_secret_word(match) and not re.match(r"[a-z_]{1,24}=|[0-9]{1,3}(?:\.[0-9]{1,3}){3}", value)
+
+
 COMMAND_RULES: Final = (
     RedactionRule(
         "curl-user",
@@ -96,8 +110,8 @@ COMMAND_RULES: Final = (
         "password",
         (
             *(Trigger(word) for word in ("htpasswd", "radtest", "radclient", "add_user", "change_password", "pass:", "requirepass", "masterauth")),
-            *(Trigger(word) for word in ("community", "radius", "tacacs", "identified", "auth plain", "net user", "user=", "smbclient", "chpasswd")),
-            *(Trigger(word) for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "sqlplus", "jdbc:oracle", "isakmp key", "createuser")),
+            *(Trigger(word) for word in ("community", "radius", "tacacs", "identified", "net user", "user=", "smbclient", "chpasswd")),
+            *(Trigger(word) for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "isakmp key", "createuser")),
         ),
         r"(?:(?<![a-z])htpasswd(?:[ \t]-[a-z]{1,6})*[ \t]{1,4}[^\s-][^\s]{0,127}[ \t]{1,4}[^\s-][^\s]{0,63}[ \t]{1,4}"
         r"|(?<![a-z])radtest[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,16}[ \t]{1,4})?[^\s]{1,64}[ \t]{1,4}"
@@ -108,10 +122,10 @@ COMMAND_RULES: Final = (
         r"|(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow]|)community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
         r"|(?<![a-z])(?:radius|tacacs)[^\n]{1,160}?[ \t](?:key|secret)[ \t]{1,4}(?:[057][ \t]{1,4})?"
         r"|(?<![a-z])identified[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by|as)[ \t]{1,4}(?:password[ \t]{1,4})?"
-        r"|(?<![a-z])auth[ \t]plain[ \t]|(?<![a-z])net[ \t]user[ \t]{1,4}[^\s/]{1,64}[ \t]{1,4}"
+        r"|(?<![a-z])net[ \t]user[ \t]{1,4}[^\s/]{1,64}[ \t]{1,4}"
         r"|(?<![a-z])(?:smbclient|rpcclient|winexe)[ \t][^\n|]{0,256}?-u[ \t]{0,2}[^\s%]{1,64}%"
         r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"
-        r"|(?<![a-z])sqlplus[ \t][^\n/]{0,64}?[a-z0-9_]{1,32}/|jdbc:oracle:[a-z]{1,8}:[a-z0-9_.-]{1,32}/"
+        r""
         r"|(?<![a-z])createuser[ \t]{1,4}[^\s]{1,64}[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,64}[ \t]{1,4})?(?:md5|sha[0-9-]{0,8})[ \t]{1,4}"
         r"|(?<![a-z])echo[ \t]{1,4}(?:-[en]{1,2}[ \t]{1,4})?(?=[^\n|]{1,256}\|[^\n]{1,200}(?:-stdin|sudo[ \t]-s|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?)"
         rf"{_WORD}",
@@ -126,27 +140,54 @@ COMMAND_RULES: Final = (
         accept=_is_argument,
     ),
     RedactionRule(
+        "oracle",
+        "password",
+        (Trigger("sqlplus"), Trigger("jdbc:oracle")),
+        rf"(?:(?<![a-z])sqlplus[ \t][^\n/]{{0,64}}?[a-z0-9_]{{1,32}}/|jdbc:oracle:[a-z]{{1,8}}:[a-z0-9_.-]{{1,32}}/)(?!{MARKER})"
+        r"(?P<v>\"[^\"\n]{1,128}\"|[^\s@/\"']{1,128})(?=@)",
+        "user and password in front of the database",
+        (("sqlplus bob/hunter2@db", "sqlplus bob/<password>@db"),),
+    ),
+    RedactionRule(
+        "dialogue",
+        "password",
+        (Trigger("send", r"[a-z_]{0,8}:?[ ](?:-[a-z][ ])?\\?[\"']"), Trigger("auth plain "), Trigger("nmcli")),
+        r"(?:(?<![a-z])send(?:_user|_slow|line)?:?[ ](?:-[a-z][ ])?\\?(?P<k>[\"'])(?=[^\n]{1,256}\\{1,2}[rn]\\?(?P=k))"
+        r"|(?<![a-z])auth[ ]plain[ ]|(?<![a-z])nmcli[ ][^\n]{1,200}?[ ]password[ ])"
+        rf"(?!{MARKER})(?P<v>(?(k)[^\"'\n]{{1,256}}?(?=\\{{1,2}}[rn])|[^\s\"']{{1,512}}))",
+        "what expect types, and logins of mail and wireless networks",
+        (('send "hunter2\\\\r"', 'send "<password>\\\\r"'), ("C: AUTH PLAIN AGJvYgBodW50ZXIy", "C: AUTH PLAIN <password>")),
+        accept=_is_typed,
+    ),
+    RedactionRule(
         "login",
         "password",
-        (
-            Trigger("pass "),
-            Trigger("auth "),
-            Trigger("login", r"[^\n]{0,80}"),
-            Trigger("credentials", r"[:= (]"),
-            Trigger("account", r"[:= (]"),
-        ),
-        r"(?:(?<![a-z0-9_.-])(?-i:PASS|AUTH)[ ](?:oauth:)?(?=[^\s]{1,256}[ \t\"'\\]{0,4}(?:\\[rn]){0,2}$)"
-        r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ]"
-        r"|(?<![a-z])(?:login|credentials?|account|creds)[ ]?[:=]?[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
-        r"|(?<![a-z])(?:open[ ]connection[ ]and[ ]log[ ]in|[a-z.]{0,24}\.?log[ ]?in|login[ ]to[ ]device|input[ ]password|authenticate)(?:[ ]{2,8}|\t)[^\s]{1,64}(?:[ ]{2,8}|\t)(?:[^\s]{1,64}(?:[ ]{2,8}|\t))??)"
-        rf"{_WORD}",
-        "dialogues of FTP, mail and Redis, keywords of Robot Framework, and notes of accounts",
-        (
-            ("PASS hunter-2x", "PASS <password>"),
-            ("credentials: bob / hunter2", "credentials: bob / <password>"),
-            ("SSHLibrary.Login    bob    hunter2", "SSHLibrary.Login    bob    <password>"),
-            ("PASS test_login2.py", "PASS test_login2.py"),
-        ),
+        (Trigger("pass "), Trigger("auth ")),
+        r"(?<![a-z0-9_.-])(?-i:PASS|AUTH)[ ](?:oauth:)?(?=[^\s]{1,256}[ \t\"'\\]{0,4}(?:\\[rn]){0,2}\r?$)" + _WORD,
+        "FTP, mail and Redis; the results of tests are words and paths",
+        (("PASS hunter-2X", "PASS <password>"), ("PASS test_login2.py", "PASS test_login2.py")),
         accept=_is_mixed,
+    ),
+    RedactionRule(
+        "account",
+        "password",
+        (*(Trigger(word, r"s?[:= (]") for word in ("login", "credential", "account", "creds", "console", "access")), Trigger(" login ")),
+        r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
+        r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ])"
+        rf"(?![0-9./]){_WORD}",
+        "notes of a user and a password, and IMAP",
+        (("credentials: bob / hunter2", "credentials: bob / <password>"),),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
+        "keyword",
+        "password",
+        (Trigger("login", r"[^\n]{0,40}(?:[ ]{2}|\t)"), Trigger("log in", r"(?:[ ]{2}|\t)"), Trigger("password", r"(?:[ ]{2}|\t)")),
+        r"(?<![^ \t\n])(?:[a-z]{1,16}[ .]){0,4}?[a-z.]{0,24}(?:login|log[ ]in|password)(?:[ ][a-z]{1,12}){0,3}(?:[ ]{2,8}|\t)"
+        r"(?:[^\s]{1,64}(?:[ ]{2,8}|\t)){0,3}?"
+        rf"(?=[^\s]{{1,128}}(?:[ ]{{2,8}}[a-z_]{{1,16}}=[^\s]{{0,64}}){{0,3}}[ \t]*\r?$){_WORD}",
+        "keywords of Robot Framework",
+        (("SSHLibrary.Login    bob    hunter2    delay=0.5", "SSHLibrary.Login    bob    <password>    delay=0.5"),),
+        accept=_is_keyword_argument,
     ),
 )

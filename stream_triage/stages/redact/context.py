@@ -36,7 +36,7 @@ _PAIR_VALUE: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LONE_NAME: Final = re.compile(
-    r"(?P<n>[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z", re.ASCII
+    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z", re.ASCII
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
 _BASE64: Final = re.compile(r"(?:^|[\s>:])(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
@@ -120,11 +120,13 @@ def _kind(name: str) -> str | None:
 
 
 def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced | None]:
-    """The line without the announced value, and what is still announced."""
+    """The line without the announced value, and what is still announced; a marker is taken for the value."""
     left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
     if announced.form == "login":
         match = _BASE64.search(line)
         return (_cut(line, match, announced.kind, mark), left) if match and not line.lstrip().startswith("334") else (line, left)
+    if re.search(MARKER, line):
+        return line, None
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
     if match is None or not _can_be(match["v"], announced, len(_INDENT.match(line)[0])):  # type: ignore[index]
         return line, left
@@ -132,8 +134,6 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
 
 
 def _cut(line: str, match: re.Match[str], kind: str, mark: Mark) -> str:
-    if re.search(MARKER, match["v"]):
-        return line
     return line[: match.start("v")] + mark(kind, match["v"]) + line[match.end("v") :]
 
 

@@ -83,7 +83,7 @@ def _quoted_value(value: str, match: re.Match[str]) -> bool:
     closed = match.string.startswith(match["q"], match.end("v"))
     if value[0] in "+,);:]" and (not closed or len(value) < 3 or value[1] == " "):
         return False
-    return not (_PROSE_START.match(value) and len(value.split()) > 1)
+    return not (_PROSE_START.match(value) and len(value.split()) > 3)
 
 
 def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
@@ -140,7 +140,7 @@ def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
         name, value = match["n"], match["v"]
         if secret_kind(name) != kind or is_stand_in(value) or value[0] in "-|<>&[({" or is_path(value):
             return False
-        if not match["q"] and (re.fullmatch(r"[A-Z][A-Z_]*", value) or is_prose(value, _rest(match)) and kind == "token"):
+        if not match["q"] and (re.fullmatch(r"[A-Z][A-Z_]*", value) or is_prose(value, _rest(match))):
             return False
         return kind == "password" or (len(value) >= 6 and any(sign.isdigit() for sign in value))
 
@@ -191,8 +191,8 @@ def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
         f"element-{kind}",
         kind,
         _ELEMENT_TRIGGERS,
-        rf"<{_NAME}(?:[ \t][^<>\n]{{0,256}}+)?>(?:<!\[cdata\[)?(?!{MARKER})"
-        r"(?P<v>(?<=\[cdata\[)[^\n]{1,1024}?(?=\]\]>)|[^\n<]{1,4096}+)(?=(?:\]\]>)?</(?P=n)>)",
+        rf"<{_NAME}(?:[ \t][^<>\n]{{0,256}}+)?>(?:(?P<c><!\[cdata\[)|(?!<!))(?!{MARKER})"
+        r"(?P<v>(?(c)[^\n]{1,1024}?|[^\n<]{1,4096}+))(?=(?(c)\]\]>)</(?P=n)>)",
         "an XML element named after a secret; a parser's <token> is short or has no digit",
         examples,
         accept=_is_element(kind),
@@ -316,7 +316,7 @@ CREDENTIAL_RULES: Final = (
         rf"(?:[057][ \t])?|[ \t]{{5,32}}|\([ \t]?|,[ \t]{{0,4}}(?=[\"'])){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",
         (
-            ("the password for bob is hunter2!", "the password for bob is <password>!"),
+            ("the password for bob is hunter2", "the password for bob is <password>"),
             ("| password | hunter2 |", "| password | <password> |"),
             ('setPassword("hunter2")', 'setPassword("<password>")'),
             ("password reset requested", "password reset requested"),

@@ -99,7 +99,7 @@ KEY_RULES: Final = (
             Trigger("hhhhhhhhshxhhhhhhhhs", shape=True),
             Trigger("hhhhs" * 4, r"(?<![0-9a-z][ _-])(?:[0-9a-f]{4}[ _-]){7}[0-9a-f]{4}(?![ _-]?[0-9a-z])", shape=True),
         ),
-        rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{_KEY_GAP}"
+        rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{LENGTH}{_KEY_GAP}"
         r"(?P<v>(?:0x)?[0-9a-f]{28,36}|(?:0x)?[0-9a-f]{64}"
         rf"|(?:0x)?{_FOUR_WORDS}|0x[0-9a-f]{{8}}(?:[ _-]0x[0-9a-f]{{8}}){{3}}"
         r"|[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7}(?![ _-]?[0-9a-z])"

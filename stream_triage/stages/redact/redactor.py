@@ -127,8 +127,6 @@ class Redactor:
             if after == line:
                 break
             line = self._table(after, state, _PASSES)
-            if line == after:
-                break
         return line
 
     def _table(self, text: str, state: RedactionState, passes: int) -> str:

@@ -19,6 +19,12 @@ _STAND_IN: Final = re.compile(
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _CHAIN: Final = re.compile(r"[A-Za-z_$][A-Za-z_$]*[0-9]?(?:(?:\??\.|::|->)[A-Za-z_$][A-Za-z0-9_$]*)+\??!?", re.ASCII)
+_ROOT: Final = re.compile(
+    r"(?:self|this|os|process|config|cfg|conf|args|opts?|options|env|request|req|ctx|context|settings|params|props|state|data|user|form"
+    r"|module|var|local|secrets|vars|steps|inputs|github|system|sys|app|client|session|response|res|result|event|node|lexer|parser)"
+    r"(?:\??\.|::|->|$)",
+    re.IGNORECASE | re.ASCII,
+)
 _CALL: Final = re.compile(r"(?:&|\*|await |new |await|not )?[A-Za-z_$][A-Za-z0-9_$.:>-]*(?:<[^<>\n]{0,64}>)?[(\[{]", re.ASCII)
 _CODE_WORD: Final = re.compile(
     r"(?:new|await|async|function|lambda|return|if|not|self|this|typeof|yield|func|def|let|var|const|case|struct|enum)(?![A-Za-z0-9_-])",
@@ -36,7 +42,7 @@ def is_stand_in(value: str) -> bool:
     >>> [value for value in ("null", "***", "${X}", "<token>", "hunter2", "abc") if is_stand_in(value)]
     ['null', '***', '${X}', '<token>']
     """
-    return _STAND_IN.fullmatch(value) is not None
+    return _STAND_IN.fullmatch(value) is not None and not (len(value) >= 24 and looks_random(value))
 
 
 def is_code(value: str, after: str, name: str) -> bool:
@@ -50,7 +56,7 @@ def is_code(value: str, after: str, name: str) -> bool:
     text = value + after[:80]
     return bool(
         _CODE_WORD.match(text)
-        or _CHAIN.fullmatch(value)
+        or (_CHAIN.fullmatch(value) and (not any(sign.isdigit() for sign in value) or _ROOT.match(value)))
         or _CALL.match(text)
         and not text[len(value) :][:1] in (",",)
         and any(sign in text for sign in ")]}")
