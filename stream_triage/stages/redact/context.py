@@ -39,7 +39,7 @@ _LONE_NAME: Final = re.compile(
     r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z", re.ASCII
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
-_BASE64: Final = re.compile(r"(?:^|[\s>:])(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
+_BASE64: Final = re.compile(r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")
 # Lines between `name: X` and its value, and of a login that goes back and forth.
 _PAIR_LINES: Final = 3
@@ -123,7 +123,7 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
     """The line without the announced value, and what is still announced; a marker is taken for the value."""
     left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
     if announced.form == "login":
-        match = _BASE64.search(line)
+        match = _BASE64.match(line)
         return (_cut(line, match, announced.kind, mark), left) if match and not line.lstrip().startswith("334") else (line, left)
     if re.search(MARKER, line):
         return line, None

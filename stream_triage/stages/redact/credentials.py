@@ -151,6 +151,8 @@ def _is_said(match: re.Match[str]) -> bool:
     """Whether a value behind a space or in a sentence is one: it has a digit or sign among its letters."""
     name, value = _full_name(match), match["v"].rstrip(".,;:!?)")
     kind = secret_kind(name)
+    if match["n"].lower() in ("pass", "pw") and not match["s"].strip():
+        return False
     if kind is None or is_stand_in(value) or not is_strong(value) or is_path(value) or is_code(value, "", name):
         return False
     return kind == "password" or "secret" in name.lower() or "psk" in name.lower() or looks_random(value)
@@ -191,7 +193,7 @@ def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
         f"element-{kind}",
         kind,
         _ELEMENT_TRIGGERS,
-        rf"<{_NAME}(?:[ \t][^<>\n]{{0,256}}+)?>(?:(?P<c><!\[cdata\[)|(?!<!))(?!{MARKER})"
+        rf"<{_NAME}(?:[ \t][^<>\n]{{0,256}}+)?>(?:(?P<c><!\[cdata\[)|(?!<!))(?!{MARKER}|\]\]>)"
         r"(?P<v>(?(c)[^\n]{1,1024}?|[^\n<]{1,4096}+))(?=(?(c)\]\]>)</(?P=n)>)",
         "an XML element named after a secret; a parser's <token> is short or has no digit",
         examples,
@@ -311,7 +313,7 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token){_SUFFIX})[\"'`]?(?:[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token){_SUFFIX})[\"'`]?(?P<s>[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
         r"|[ \t]{1,4}(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?(?:(?:is|was|to|set[ ]to|changed[ ]to|reset[ ]to|equals)[ \t]{0,2}:?[ \t]{1,2})?"
         rf"(?:[057][ \t])?|[ \t]{{5,32}}|\([ \t]?|,[ \t]{{0,4}}(?=[\"'])){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",

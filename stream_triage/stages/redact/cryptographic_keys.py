@@ -63,6 +63,21 @@ def _line_of(match: re.Match[str]) -> str:
     return match.string[start : end if end >= 0 else None]
 
 
+_ALGORITHM: Final = re.compile(
+    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
+    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
+)
+
+
+def _follows_algorithm(match: re.Match[str]) -> bool:
+    """Whether the name of a cipher stands before a value, or `E:` or `A:` before its bytes."""
+    value, start = match["v"].lower(), match.start("v")
+    line = match.string[max(0, start - _TAIL) : start].rpartition("\n")[2].lower()
+    if ":" in value:
+        return line.endswith(("e: ", "a: ")) and not line.endswith(("ee: ", "data: ", "sha: "))
+    return value.startswith("0x") and bool(_ALGORITHM.search(line))
+
+
 def _of_tester(match: re.Match[str]) -> bool:
     """Whether a value is an argument of the command that configures a USIM, or a long one of another forwarded command."""
     line = _line_of(match).lower()
@@ -156,5 +171,28 @@ KEY_RULES: Final = (
             ),
         ),
         accept=_beside_identity,
+    ),
+    RedactionRule(
+        "key-of-algorithm",
+        "key",
+        (_LONG_HEX, *_BYTES_HEX),
+        r"(?<![0-9a-z])(?P<v>(?:0x)?[0-9a-f]{32,128}(?![0-9a-z])|[0-9a-f]{2}(?::[0-9a-f]{2}){15,63}(?![0-9a-z:]))",
+        "keys of IPsec behind the name of the algorithm",
+        (
+            ("enc cbc(aes) 0x00112233445566778899aabbccddeeff", "enc cbc(aes) <key>"),
+            ("esp 0x1 -A hmac-sha1 0x00112233445566778899aabbccddeeff00112233", "esp 0x1 -A hmac-sha1 <key>"),
+        ),
+        accept=_follows_algorithm,
+    ),
+    RedactionRule(
+        "key-log",
+        "key",
+        (Trigger("_secret"), Trigger("client_random"), Trigger("inline:")),
+        r"(?:(?<![a-z])(?:client_random|[a-z_]{0,48}_secret(?:_[0-9])?)[ ][0-9a-f]{16,64}[ ]|(?<![a-z])inline:)"
+        r"(?P<v>[a-z0-9+/]{30,128}={0,2})(?![0-9a-z])",
+        "session keys of TLS in the format of NSS, and of SRTP in SDP",
+        (
+            ("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),
+        ),
     ),
 )

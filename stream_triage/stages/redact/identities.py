@@ -10,9 +10,16 @@ IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
 """Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
 
 # Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
-_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,8}}+"
+_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,32}}+"
 # A pseudonym such as <imsi:12345678> looks like a name with its value.
-_NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
+_NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}(?::[0-9a-f]{8})?>(?![0-9]))(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
+
+# Mobile country codes in use (ITU-T E.212), and those of test networks.
+_COUNTRY = (
+    r"(?:001|901|999|2(?:0[2468]|1[234689]|2[012568]|3[0124578]|4[024678]|5[0579]|6[0268]|7[024678]|8[0234689]|9[0-57])"
+    r"|3(?:0[28]|1[0-68]|3[0248]|4[02468]|5[02468]|6[0-68]|7[0246])|4(?:0[0-24-6]|1[02-9]|2[0-24-9]|3[0-24678]|4[01]|5[024-7]|6[0167]|7[02])"
+    r"|5(?:0[25]|1[0-5]|2[058]|3[0-79]|4[0-9]|5[0-5])|6[0-5][0-9]|7(?:0[2468]|1[0246]|2[24]|3[02468]|4[02468]|50))"
+)
 
 IDENTITY_RULES: Final = (
     RedactionRule(
@@ -27,7 +34,7 @@ IDENTITY_RULES: Final = (
         "imsi-named",
         "imsi",
         (Trigger("imsi"), Trigger("supi"), Trigger("msin")),
-        rf"{_NOT_MARKER}(?:imsi|supi|msin)(?:s|[ _-]?(?:number|value|str|list|start|first|base))?{_GAP}"
+        rf"{_NOT_MARKER}(?:imsi|supi|msin)(?:s|[ _-]?(?:number|value|str|list|start|first|last|base|range|digits))?{_GAP}"
         r"(?P<v>[0-9]{3}[ .-][0-9]{2,3}[ .-][0-9]{9,10}|[0-9]{5,18})(?![0-9])",
         "the subscriber, whatever stands between the word and the digits",
         (
@@ -64,6 +71,49 @@ IDENTITY_RULES: Final = (
         (("msisdn-491700000042", "msisdn-<msisdn>"), ("<tel:+491700000042>", "<tel:<msisdn>>")),
     ),
     RedactionRule(
+        "identity-near-name",
+        "imei",
+        (Trigger("imei", r"[^\n]{0,32}[0-9]{14}"), Trigger("equipment", r"[^\n]{0,32}[0-9]{14}"), Trigger("pei", r"[^\n]{0,32}[0-9]{14}")),
+        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei)[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
+        "a number of 14 to 16 digits on the right of the word, with whatever between them",
+        (("SetImei 9 [356092040795140]", "SetImei 9 [<imei>]"),),
+    ),
+    RedactionRule(
+        "imei-list",
+        "imei",
+        (Trigger("imei", r"(?::[0-9a-f]{8})?>[ ,/;|]{1,4}[0-9]{14}"),),
+        r"<imei(?::[0-9a-f]{8})?>[ ,/;|]{1,4}(?P<v>[0-9]{14,16})(?![0-9a-z.])",
+        "the second device of a list",
+        (("IMEI: 356092040795140 / 860922040795141", "IMEI: <imei> / <imei>"),),
+    ),
+    RedactionRule(
+        "imei-dotted",
+        "imei",
+        (Trigger("hs" * 13, r"(?:[0-9]\.){13}", shape=True),),
+        r"(?<![0-9a-z.])(?P<v>(?:[0-9]\.){13,15}[0-9]?)(?![0-9a-z.])",
+        "as Android prints it in a parcel",
+        (("'3.5.6.0.9.2.0.4.0.7.9.5.1.4.0.'", "'<imei>'"),),
+    ),
+    RedactionRule(
+        "identity-packed",
+        "imsi",
+        (
+            Trigger("imsi", r"[^\n]{0,32}[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}"),
+            Trigger("iccid", r"[^\n]{0,32}[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}"),
+        ),
+        r"(?<![a-z])(?:ef[._ ]?)?(?:imsi|iccid)[^\n<>=]{0,32}?(?<![0-9a-z])(?:08[ :]?)?(?P<v>[0-9]{2}(?:[ :]?[0-9]{2}){6,8}[ :]?[0-9f]{2})(?![0-9a-z])(?![ :][0-9a-f])",
+        "an IMSI or ICCID with two digits a byte, exchanged",
+        (("IMSI (BCD): 29 43 05 10 00 00 00 42", "IMSI (BCD): <imsi>"),),
+    ),
+    RedactionRule(
+        "sip-number",
+        "msisdn",
+        (Trigger("sip", r"s?:\+?[0-9]{7}"),),
+        r"(?<![a-z])sips?:(?P<v>\+?[0-9]{7,15})(?=[@;>])",
+        "the caller or the called, as a telephone number or an IMSI",
+        (("INVITE sip:491700000042@10.0.0.1", "INVITE sip:<msisdn>@10.0.0.1"),),
+    ),
+    RedactionRule(
         "tm500-imsi",
         "imsi",
         (Trigger("+", r"(?<=[0-9]\+)[0-9]{1,9}[ ][23]\]"),),
@@ -83,7 +133,7 @@ IDENTITY_RULES: Final = (
         "imsi-bare",
         "imsi",
         (Trigger("h" * 15, r"[0-9]{15}", shape=True),),
-        r"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>(?:001|[2-7][0-9]{2}|901|999)[0-9]{12})(?![0-9a-z]|\.[0-9])",
+        rf"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})(?![0-9a-z]|\.[0-9])",
         "15 digits that start with a country code; 281474976710655 is 2^48-1",
         (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),
     ),

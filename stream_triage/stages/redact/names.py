@@ -48,12 +48,12 @@ _DESCRIPTIONS: Final = frozenset(
     " arn bucket issuer audience subject header prefix suffix separator delimiter budget used usage rate cost generator"
     " auth_method method mode grant lookup check checks checker test tests spec template templates service server based"
     " authentication ed ing less protected manager rejects accepted contributions ring board stroke space word words"
-    " per bag stream kind parser lexer ize izer ization ized balance price supply symbol address mint transfer".split()
+    " per bag stream variable variables kind parser lexer ize izer ization ized balance price supply symbol address mint transfer".split()
 )
 _NOT_BEFORE: Final = frozenset(
     "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
     " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
-    " cache primary foreign partition sort row object routing group dedup idempotency websocket error status exit return surrogate host".split()
+    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host".split()
 )
 _PASS_NOT_AFTER: Final = frozenset(
     "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"

@@ -25,6 +25,7 @@ HEADER_REST: Final = r"[a-z0-9_/.`() ]{0,24}[\"'`)]{0,3}(?:[|,;\t\"\u2502\u2503]
 """What follows such a word there: the end of its cell."""
 
 _NAME: Final = re.compile(r"[#`\"' ]*[A-Za-z_][A-Za-z0-9_ ./()`\"'#%*+-]{0,40}", re.ASCII)
+_PROSE: Final = re.compile(r"\b(?:of|the|is|are|for|to|and|or|was|with|in|no|not|a|an|by|from)\b")
 _RULE_LINE: Final = re.compile(r"[^\w]*[-=+|\u2500-\u257f\u2550-\u256c: ]{3,}", re.ASCII)
 _BARS: Final = re.compile(r"[|\u2502\u2503\u2551]")
 _GAP: Final = re.compile(r"\t+ *| {2,}\t*")
@@ -110,7 +111,7 @@ def header_of(line: str) -> Table | None:
 
 
 def _is_name(cell: str) -> bool:
-    return _NAME.fullmatch(cell.strip()) is not None and len(cell.split()) <= 4
+    return _NAME.fullmatch(cell.strip()) is not None and len(cell.split()) <= 3 and not _PROSE.search(cell)
 
 
 def _table(separator: str, names: Sequence[str], least: int) -> Table | None:

@@ -60,7 +60,7 @@ TOKEN_RULES: Final = (
         "token",
         (Trigger("services/t"), Trigger("webhooks/"), Trigger("bot", r"[0-9]{8,10}:aa"), Trigger("webhook.office")),
         r"(?:slack\.com/services/|/webhooks/[0-9]{15,20}/|(?<![A-Za-z0-9])bot(?=[0-9]{8,10}:AA)|webhook\.office\.com/webhookb2/)"
-        r"(?P<v>[A-Za-z0-9_/:@-]{16,256})",
+        r"(?P<v>(?:[A-Za-z0-9_-]{8,16}/[A-Za-z0-9_-]{8,16}/)?[A-Za-z0-9_:@-]{16,256})",
         "anyone who has the address can write to the channel",
         (("hooks.slack.com/services/T0123ABCD/B0123ABCD/abcdefghij0123456789", "hooks.slack.com/services/<token>"),),
         ignore_case=False,
@@ -70,9 +70,9 @@ TOKEN_RULES: Final = (
         "password",
         (Trigger("$", r"(?:[1-7y]|2[abxy]|gy|apr1|argon2[id]{1,2}|scrypt|pbkdf2[a-z0-9-]{0,12}|p5k2|s0)\$"), Trigger("{ss"), Trigger("pbkdf2_")),
         r"(?<![A-Za-z0-9$])(?:\$(?:[1-7y]|2[abxy]|gy|apr1|argon2(?:id|i|d)|scrypt|pbkdf2[a-z0-9-]{0,12}|p5k2|s0)\$(?:[a-z0-9=,]{1,32}\$){0,3}"
-        r"(?P<v>[./A-Za-z0-9+$=]{20,256})|\{S?SHA(?:256|512)?\}(?P<w>[A-Za-z0-9+/=]{20,128})|pbkdf2_sha[0-9]{1,3}\$[0-9]{1,8}\$[A-Za-z0-9+/$=]{30,128})",
+        r"(?P<v>[./A-Za-z0-9+$=]{20,256})|\{S?SHA(?:256|512)?\}[A-Za-z0-9+/=]{20,128}|pbkdf2_sha[0-9]{1,3}\$[0-9]{1,8}\$[A-Za-z0-9+/$=]{30,128})",
         "a hash can be tried with lists of passwords",
-        (("bob:$6$abcdefgh$0123456789abcdefghij0123456789:1:", "bob:$6$<password>:1:"),),
+        (("bob:$6$abcdefgh$0123456789abcdefghij0123456789:1:", "bob:$6$abcdefgh$<password>:1:"),),
         ignore_case=False,
     ),
     RedactionRule(

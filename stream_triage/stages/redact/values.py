@@ -108,6 +108,9 @@ _TECHNICAL: Final = re.compile(
 )
 
 
+_MIXED: Final = re.compile(r"[a-z_][A-Z]{2,}|[A-Z]{2,}[a-z]+[A-Z]", re.ASCII)
+
+
 def is_strong(value: str) -> bool:
     """Whether a word without a name looks like a password: letters with digits or signs, and no technical term.
 
@@ -116,4 +119,4 @@ def is_strong(value: str) -> bool:
     """
     if len(value) < 6 or _TECHNICAL.fullmatch(value) or not any(sign.isalpha() for sign in value):
         return False
-    return any(sign.isdigit() or sign in "!#@%+^*$&?~" for sign in value)
+    return any(sign.isdigit() or sign in "!#@%+^*$&?~" for sign in value) or bool(len(value) >= 8 and _MIXED.search(value))
