@@ -56,7 +56,7 @@ CARD_RULES: Final = (
     RedactionRule(
         "apdu-verify",
         "password",
-        (Trigger("h" * 26, shape=True), Trigger("hhs" * 9, shape=True)),
+        (Trigger("", r"[0-9a-f]{26}", "run"), Trigger("", "", "bytes")),
         rf"(?<![0-9a-z])(?<![^0-9a-z][0-9a-f]{{2}}[ :])(?:0[0-9a-f]|8[0-9a-f]|a0)[ :]?(?:2[0468c])[ :]?0[0-3][ :]?[018][0-9a-f][ :]?(?:08|10)[ :]?"
         rf"(?P<v>[0-9a-f]{{2}}(?:{_BYTE}){{7}}(?:(?:{_BYTE}){{8}})?)(?![0-9a-f])",
         "VERIFY, CHANGE and UNBLOCK carry a PIN as 8 bytes (ETSI TS 102 221, clause 11.1)",
@@ -68,7 +68,7 @@ CARD_RULES: Final = (
     RedactionRule(
         "card-imsi",
         "imsi",
-        (Trigger("h" * 15, r"0[89]", shape=True), Trigger("hhs" * 8, r"0[89]", shape=True)),
+        (Trigger("", r"08", "run"), Trigger("", r"08", "bytes"), Trigger("", r"0809[ :]?10", "run")),
         r"(?<![0-9a-z])(?<![^0-9a-z][0-9a-f]{2}[ :])(?P<v>08(?:09[ :]?10|[ :]?09[ :]10|[ :]?[2-79]9)(?:[ :]?[0-9]{2}){6,7})(?![0-9a-z])(?![ :][0-9a-f])",
         "an IMSI as a card stores it: its length, then two digits a byte, exchanged (3GPP TS 31.102, clause 4.2.2)",
         (('+CRSM: 144,0,"082943051000000042"', '+CRSM: 144,0,"<imsi>"'),),

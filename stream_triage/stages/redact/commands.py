@@ -94,7 +94,7 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "short-option",
         "password",
-        (Trigger(" -", r"[pawkncx](?:[ \t=]|['\"])"),),
+        tuple(Trigger(f" -{letter}", r"[ \t='\"]") for letter in "pawkncx"),
         rf"{_START}(?:{_SHORT}){_WORD}",
         "programs that take a password, passphrase or community after one letter",
         (

@@ -42,12 +42,11 @@ _TOKEN_TRIGGERS = tuple(
     Trigger(word, _ASSIGNED)
     for word in ("secret", "token", "credential", "psk", "auth", "cookie", "otp", "jwt", "sas", "dsn", "key", "webhook", "sid", "session")
 )
-_ANY_PASSWORD = r"(?:pass|pw|pswd|psswd|kennwort|senha|contrase)"
-_ANY_TOKEN = r"(?:secret|token|cred|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook)"
-_OPTION_TRIGGERS = tuple(
-    Trigger(dash, rf"(?=[a-z])[a-z0-9_.-]{{0,48}}?(?:{_ANY_PASSWORD}|{_ANY_TOKEN})[a-z0-9_.-]{{0,32}}[ \t]") for dash in ("--", " -")
+_ANY_WORDS = (
+    "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
 )
-_ELEMENT_TRIGGERS = (Trigger("</", rf"[a-z0-9_.:-]{{0,64}}?(?:{_ANY_PASSWORD}|{_ANY_TOKEN}|sid|session)[a-z0-9_.:-]{{0,64}}>"),)
+_OPTION_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.-]{0,40}[ \t]") for word in _ANY_WORDS)
+_ELEMENT_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}>") for word in _ANY_WORDS)
 _SAID_TRIGGERS = (
     Trigger("pass", r"(?!ed|ing|es|en|age|iv|ion|port)"),
     *(Trigger(word) for word in ("pwd", "pswd", "psswd", "kennwort", "senha", "contrase", "secret", "psk")),

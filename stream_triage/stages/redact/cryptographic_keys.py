@@ -25,18 +25,19 @@ _KEY_NAME = (
     r"(?:['*]|[_ ]?star|[_ ]?key)?|xres\*?)"
 )
 _KEY_TRIGGERS = (
-    Trigger("", r"k_?(?:asme|amf|ausf|seaf|akma|n3iw|wagf|[ge]nb|nas|rrc|up_?[eip]|rc|fc|aut|encr)"),
+    *(
+        Trigger(f"k{between}{name}")
+        for between in ("", "_")
+        for name in "asme amf ausf seaf akma n3iw wagf gnb enb nas rrc upe up_ upi upp rcp rc_ rce rci fcp fc_ fce fci aut encr".split()
+    ),
     Trigger("xres"),
 )
 
 _FOUR_WORDS = r"[0-9a-f]{8}(?:[ _-][0-9a-f]{8}){3}(?![ _-]?[0-9a-z])"
-_LONG_HEX = Trigger("h" * 28, shape=True)
+_LONG_HEX = Trigger("", r"[0-9a-f]{28}", "run")
 _BYTES_HEX = (
-    Trigger("hhs" * 9, shape=True),
-    Trigger("hhss" * 9, shape=True),
-    Trigger("hxhhs" * 6, shape=True),
-    Trigger("hxhhss" * 6, shape=True),
-    Trigger("xxhh" * 9, shape=True),
+    Trigger("", "", "bytes"),
+    Trigger("0x", r"[0-9a-f]{2}(?:[ \t]{1,2}|[:,-][ \t]?|,[ ]{2})0x[0-9a-f]{2}(?![0-9a-f])"),
 )
 # 16 bytes or more in hex, in one run or byte by byte.
 _SEPARATED = r"(?:[ \t]{1,2}|[:._-]|,[ \t]{0,2}|\\x)"
@@ -110,9 +111,9 @@ KEY_RULES: Final = (
         (
             _LONG_HEX,
             *_BYTES_HEX,
-            Trigger("hhhhhhhhs" * 3, rf"(?<![0-9a-z][ _-]){_FOUR_WORDS}", shape=True),
-            Trigger("hhhhhhhhshxhhhhhhhhs", shape=True),
-            Trigger("hhhhs" * 4, r"(?<![0-9a-z][ _-])(?:[0-9a-f]{4}[ _-]){7}[0-9a-f]{4}(?![ _-]?[0-9a-z])", shape=True),
+            Trigger("", rf"(?<![0-9a-z][ _-]){_FOUR_WORDS}", "words"),
+            Trigger("", r"(?<![0-9a-z][ _-])(?:[0-9a-f]{4}[ _-]){7}[0-9a-f]{4}(?![ _-]?[0-9a-z])", "quads"),
+            Trigger("0x", r"[0-9a-f]{8}[ _-]0x[0-9a-f]{8}[ _-]0x"),
         ),
         rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{LENGTH}{_KEY_GAP}"
         r"(?P<v>(?:0x)?[0-9a-f]{28,36}|(?:0x)?[0-9a-f]{64}"

@@ -89,7 +89,7 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "imei-dotted",
         "imei",
-        (Trigger("hs" * 13, r"(?:[0-9]\.){13}", shape=True),),
+        (Trigger("", r"(?:[0-9]\.){13}", "digits"),),
         r"(?<![0-9a-z.])(?P<v>(?:[0-9]\.){13,15}[0-9]?)(?![0-9a-z.])",
         "as Android prints it in a parcel",
         (("'3.5.6.0.9.2.0.4.0.7.9.5.1.4.0.'", "'<imei>'"),),
@@ -132,7 +132,7 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "imsi-bare",
         "imsi",
-        (Trigger("h" * 15, r"[0-9]{15}", shape=True),),
+        (Trigger("", r"[0-9]{15}", "run"),),
         rf"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})(?![0-9a-z]|\.[0-9])",
         "15 digits that start with a country code; 281474976710655 is 2^48-1",
         (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),

@@ -15,17 +15,16 @@ ANSI: Final = r"\x1b\[[0-9;]{0,12}m"
 
 
 class Trigger(NamedTuple):
-    """What a line must contain before a rule is tried on it: `literal`, and at the same position what `rest` matches.
+    """What a line must contain, in lower case, before a rule is tried on it: `literal`, then what `rest` matches.
 
-    Both are compared with the line in lower case; `rest` begins with the literal's place, so it is a further condition and
-    not a continuation, if `shape` is set. The literal is searched first, in the whole batch, which costs next to nothing.
-    An empty one skips that step.
+    A trigger may ask for a shape instead: a `run` of 15 or more hex digits, or a series of at least 8 `bytes`, 8 `quads`,
+    4 `words` or 13 `digits` (groups of 2, 4, 8 and 1 hex digits with at most two characters between them). Then `rest` must
+    match where the shape begins.
     """
 
     literal: str
     rest: str = ""
-    shape: bool = False
-    """Search the literal in the shape of the text, where `h` is a hex digit, `s` a separator and `x` anything else."""
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
