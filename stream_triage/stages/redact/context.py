@@ -67,15 +67,16 @@ class ContextState(NamedTuple):
         return self.table is not None or self.announced is not None
 
 
-def next_line(line: str, state: ContextState, mark: Mark) -> tuple[str, ContextState]:
+def next_line(line: str, state: ContextState, mark: Mark, announcing: bool) -> tuple[str, ContextState]:
     """One line, and the state behind it.
 
-    Both depend on nothing but the line, which the rules have passed, and the state before it.
+    Both depend on nothing but the line, which the rules have passed, and the state before it. `announcing` says whether the
+    line contains one of the triggers; a line without them is no header and announces nothing.
     """
-    table = header_of(line)
+    table = header_of(line) if announcing else None
     if table is not None:
         return _row(line, table, mark)[0] if table.separator == "sql" else line, ContextState(table)
-    announced = _announced_by(line)
+    announced = _announced_by(line) if announcing else None
     if state.announced is not None and announced is None:
         line, left = _value(line, state.announced, mark)
         announced = left

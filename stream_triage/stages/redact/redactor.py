@@ -12,7 +12,7 @@ from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.context import next_line
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
-from stream_triage.stages.redact.rule import MARKER
+from stream_triage.stages.redact.rule import MARKER, line_numbers
 from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
 
 __all__ = ["RedactionPattern", "Redactor"]
@@ -77,7 +77,7 @@ class Redactor:
         text = self._tried(text, state, _PASSES, ends, starts_of)
         if announcing or state.context.open:
             # Lines keep their numbers, so those of the text as it came say where to look.
-            text = self._in_context(text, state, sorted({low.count("\n", 0, start) for start in announcing}))
+            text = self._in_context(text, state, line_numbers(low, announcing))
         return text
 
     def text(self, value: str) -> str:
@@ -109,21 +109,21 @@ class Redactor:
         wanted = iter(announcing)
         number, following = 0, next(wanted, len(lines))
         while number < len(lines):
+            while following < number:
+                following = next(wanted, len(lines))
             if not state.context.open:
-                while following < number:
-                    following = next(wanted, len(lines))
                 number = following
                 if number >= len(lines):
                     break
-            lines[number] = self._line_in_context(lines[number], state)
+            lines[number] = self._line_in_context(lines[number], state, number == following)
             number += 1
         return "\n".join(lines)
 
-    def _line_in_context(self, line: str, state: RedactionState) -> str:
+    def _line_in_context(self, line: str, state: RedactionState, announcing: bool) -> str:
         """One line, until neither its context nor the table of rules changes it, so that a second call finds it as it is."""
         before = state.context
         for _ in range(_PASSES):
-            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state))
+            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state), announcing)
             if after == line:
                 break
             line = self._table(after, state, _PASSES)

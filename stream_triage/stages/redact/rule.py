@@ -1,11 +1,11 @@
 """What a redaction rule is, and the pieces of patterns that all parts of the table share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["ANSI", "MARKER", "RedactionRule", "Trigger"]
+__all__ = ["ANSI", "MARKER", "RedactionRule", "Trigger", "line_numbers"]
 
 MARKER: Final = r"<[a-z][a-z0-9-]*(?::[0-9a-f]{8})?>"
 """What stands for something removed: `<imsi>`, or `<imsi:1a2b3c4d>` with a pseudonym."""
@@ -46,3 +46,15 @@ class RedactionRule:
     ignore_case: bool = True
     accept: Callable[[re.Match[str]], bool] | None = None
     """Whether a match is a secret, if a pattern cannot decide that: names are read in parts, and values may be code."""
+
+
+def line_numbers(text: str, positions: Iterable[int]) -> list[int]:
+    """The numbers of the lines that these positions are in, from 0, each once and in order."""
+    numbers: list[int] = []
+    number, done = 0, 0
+    for position in sorted(set(positions)):
+        number += text.count("\n", done, position)
+        done = position
+        if not numbers or numbers[-1] != number:
+            numbers.append(number)
+    return numbers
