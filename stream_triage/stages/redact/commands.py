@@ -17,11 +17,11 @@ _START = r"(?<![a-z0-9_.=-])"
 _OPTIONS: Final = (
     (r"sshpass|redli|mongo(?:sh|dump|restore|export|import)?|cqlsh|clickhouse-client|influx|beeline|ansible-vault", "p"),
     (
-        r"(?:docker|podman|skopeo|buildah|nerdctl|crane|oras|helm|az|oc|kubectl|cf|ibmcloud|aliyun|heroku|npm|yarn|twine|vault|jf|jfrog|nexus|rancher"
-        r"|argocd|gcloud|mc)(?:[ \t]{1,4}[a-z][a-z-]{0,24}){0,3}",
+        r"(?:docker|podman|skopeo|buildah|nerdctl|crane|oras|helm|az|oc|kubectl|cf|ibmcloud|npm|yarn|twine|vault|jf|jfrog|rancher|argocd)"
+        r"(?:[ \t]{1,4}[a-z][a-z-]{0,24}){0,3}?[ \t]{1,4}(?:login|auth|upload|connect)",
         "p",
     ),
-    (r"ipmitool|sqlcmd|bcp|isql|mosquitto_(?:pub|sub|rr)|unzip|zip|fteqcc|hping|nuget|adb|xfreerdp|rcon|ncftp|racadm", "P"),
+    (r"ipmitool|sqlcmd|bcp|isql|mosquitto_(?:pub|sub|rr)|unzip|zip|fteqcc|hping|xfreerdp|rcon|ncftp|racadm", "P"),
     (r"redis-(?:cli|benchmark)|pysim[a-z-]{0,16}(?:\.py)?", "a"),
     (r"ldap(?:search|add|modify|delete|passwd|whoami|modrdn|compare)", "w"),
     (r"openssl|nuget|dotnet(?:[ \t][a-z]{1,12}){0,3}", "k"),
@@ -32,7 +32,7 @@ _OPTIONS: Final = (
 
 
 def _option(programs: str, letters: str) -> str:
-    return rf"(?:{programs})[ \t][^\n|;]{{0,400}}?(?<=[ \t])(?-i:-[{letters}])(?:[ \t]{{1,4}}|=|(?=['\"]))"
+    return rf"(?:{programs})(?=[ \t])(?:[^\n|;&)]|&(?!&)){{0,400}}?(?<=[ \t])(?-i:-[{letters}])(?:[ \t]{{1,4}}|=|(?=['\"]))"
 
 
 _SHORT = "|".join(_option(programs, letters) for programs, letters in _OPTIONS if letters)
@@ -40,6 +40,8 @@ _SHORT = "|".join(_option(programs, letters) for programs, letters in _OPTIONS i
 
 def _is_argument(match: re.Match[str]) -> bool:
     value = match["v"]
+    if value.isdigit() and match.string[: match.start("v")].rstrip(" =").endswith("-P"):
+        return False
     return not (is_stand_in(value) or value[0] in "-/<$" or re.fullmatch(r"[0-9.:/]+(?:tcp|udp)?", value) and ":" in value)
 
 
@@ -119,9 +121,9 @@ COMMAND_RULES: Final = (
         r"|(?<![a-z])radclient[ \t][^\n|]{1,128}?[ \t](?:auth|acct|coa|disconnect|status)[ \t]{1,4}"
         r"|(?<![a-z])(?:add_user|change_password|wpa_passphrase)[ \t]{1,4}(?:\"[^\"\n]{1,64}\"|[^\s\"]{1,64})[ \t]{1,4}"
         r"|(?<![a-z-])-?pass(?:in|out)?[ \t=]{1,4}pass:|(?<=[ \t\"'=])pass:(?=[^\s])|(?<![a-z])(?:requirepass|masterauth)[ \t]{1,8}"
-        r"|(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow]|)community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
+        r"|(?:(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow])|^[ \t]{0,8})community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
         r"|(?<![a-z])(?:radius|tacacs)[^\n]{1,160}?[ \t](?:key|secret)[ \t]{1,4}(?:[057][ \t]{1,4})?"
-        r"|(?<![a-z])identified[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by|as)[ \t]{1,4}(?:password[ \t]{1,4})?"
+        r"|(?:(?<![a-z])(?-i:IDENTIFIED|identified(?=[^\n]{1,60}[ ](?:by|as)[ ][\"']))[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by|as)[ \t]{1,4}(?:password[ \t]{1,4})?)"
         r"|(?<![a-z])net[ \t]user[ \t]{1,4}[^\s/]{1,64}[ \t]{1,4}"
         r"|(?<![a-z])(?:smbclient|rpcclient|winexe)[ \t][^\n|]{0,256}?-u[ \t]{0,2}[^\s%]{1,64}%"
         r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"

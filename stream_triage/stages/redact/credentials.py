@@ -58,6 +58,7 @@ _PROSE_START: Final = re.compile(
     r"|use|uses|using|with|this|will|may|if|when|expired|required|missing|unable|failed|unexpected)[ ]",
     re.IGNORECASE,
 )
+_ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _QUANTITY: Final = re.compile(r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE)
 
@@ -96,7 +97,17 @@ def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
         return False  # `credentials.py:1102`, `jsonwebtoken:jjwt-api:jar:0.11.2`
     if separator == ":" and (is_prose(value, rest) or _NUMBER.fullmatch(value) and (len(value) < 3 or "." in value)):
         return False
-    return not (separator == "->" and not is_strong(value))
+    return not (separator == "->" and (not is_strong(value) or "token" in name.lower()))
+
+
+def _is_short_name(match: re.Match[str]) -> bool:
+    """Whether `pw` or `pass` alone is a name here: results of tests, powers and variables are called so as well."""
+    if name_before(match.string, match.start("n"))[-1:].isidentifier() or match["q"]:
+        return True
+    if match["s"] in ("=", ":=") and match["n"].lower() == "pw":
+        return True
+    value = match["v"]
+    return match["n"] != "PASS" and is_strong(value) and "/" not in value and not value.lower().startswith("test")
 
 
 def _is_password(match: re.Match[str]) -> bool:
@@ -105,11 +116,9 @@ def _is_password(match: re.Match[str]) -> bool:
     if secret_kind(name) != "password" or is_stand_in(value) or is_stand_in(value.rstrip(".,:;!?")):
         return False
     word = match["n"].lower().strip("_.-")
-    if word == "pass" and name_before(match.string, match.start("n"))[-1:].isidentifier():
-        word = "password"
-    if word in ("pw", "pass") and (_QUANTITY.fullmatch(value) or not (match["q"] or match["s"] == "=" and word == "pw" or is_strong(value))):
+    if word in ("pw", "pass") and (not _is_short_name(match) or _QUANTITY.fullmatch(value)):
         return False
-    if value[0] == ":" or is_path(value):
+    if value[0] == ":" or is_path(value) or (match["s"] == ":" and re.fullmatch(r"[A-Za-z_][\w.:]*\(", value)):
         return False
     return _quoted_value(value, match) if match["q"] else _plain_value(value, match, name)
 
@@ -120,7 +129,7 @@ def _is_token(match: re.Match[str]) -> bool:
     kind = secret_kind(name)
     if kind not in ("token", "random") or is_stand_in(value) or is_path(value) or _NUMBER.fullmatch(value):
         return False
-    if kind == "random" and not (len(value) >= 16 and looks_random(value)):
+    if kind == "random" and not (len(value) >= 16 and looks_random(value) and not _ALL_HEX.fullmatch(value)):
         return False
     if not (_quoted_value(value, match) if match["q"] else _plain_value(value, match, name)):
         return False
@@ -146,11 +155,16 @@ def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
     return accept
 
 
+_NO_PASSWORD: Final = re.compile(
+    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+", re.IGNORECASE
+)
+
+
 def _is_said(match: re.Match[str]) -> bool:
     """Whether a value behind a space or in a sentence is one: it has a digit or sign among its letters."""
     name, value = _full_name(match), match["v"].rstrip(".,;:!?)")
     kind = secret_kind(name)
-    if match["n"].lower() in ("pass", "pw") and not match["s"].strip():
+    if not match["s"].strip() and (match["n"].lower() in ("pass", "pw") or _NO_PASSWORD.fullmatch(value)):
         return False
     if kind is None or is_stand_in(value) or not is_strong(value) or is_path(value) or is_code(value, "", name):
         return False
@@ -312,9 +326,9 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token){_SUFFIX})[\"'`]?(?P<s>[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
-        r"|[ \t]{1,4}(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?(?:(?:is|was|to|set[ ]to|changed[ ]to|reset[ ]to|equals)[ \t]{0,2}:?[ \t]{1,2})?"
-        rf"(?:[057][ \t])?|[ \t]{{5,32}}|\([ \t]?|,[ \t]{{0,4}}(?=[\"'])){_QUOTE}{_VALUE}",
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
+        r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?(?:is|was|to|set[ ]to|changed[ ]to|reset[ ]to|equals)[ \t]{0,2}:?[ \t]{1,2})?"
+        rf"(?:[057][ \t])?|[ \t]{{5,32}}|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{{0,4}}(?=[\"'])){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",
         (
             ("the password for bob is hunter2", "the password for bob is <password>"),
@@ -342,7 +356,7 @@ CREDENTIAL_RULES: Final = (
         "token",
         (Trigger("sess", r"(?:ion[_-]?)?id[a-z]{0,16}[\"']{0,2}[=:]"),),
         r"(?:(?<![a-z])(?:jsessionid|phpsessid|aspsessionid[a-z]{0,16}|asp\.net_sessionid)="
-        r"|(?<![a-z])session[_-]?id[\"']?[=:][ ]?(?=[\"']?[^\s\"'`,;&)\]}]{20})(?![\"']?(?:0x|[0-9]+(?![0-9a-z]))))"
+        r"|(?<![a-z])session[_-]?id(?:=|[\"']:)[ ]?(?=[\"']?[^\s\"'`,;&)\]}]{20})(?![\"']?(?:0x|[0-9]+(?![0-9a-z]))))"
         rf"(?=[\"']?[^\s\"'`,;&)\]}}]{{6}})[\"']?(?!{MARKER})(?=[^\s0-9]{{0,512}}+[0-9])(?P<v>[^\s\"'`,;&)\]}}]{{1,4096}}+)",
         "the id of a web session; the number of a PDU or PFCP session is no secret",
         (

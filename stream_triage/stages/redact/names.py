@@ -22,8 +22,7 @@ _PASSWORD_WORDS: Final = frozenset(
 _TOKEN_WORDS: Final = frozenset(
     "secret secrets token psk apikey accesskey secretkey authkey privatekey credential credentials credentialsecret clientsecret"
     " authtoken accesstoken refreshtoken bearer authorization passkey presharedkey sharedsecret apitoken apisecret sharedkey"
-    " encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey cookie otp totp"
-    " community rocommunity rwcommunity dsn jwt webhook sas".split()
+    " encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey".split()
 )
 # `key` alone is a word of every day; after one of these it is a secret.
 _KEY_QUALIFIERS: Final = frozenset(
@@ -34,8 +33,10 @@ _KEY_QUALIFIERS: Final = frozenset(
     " otp registration functions function instrumentation function_app cookie data datadog dd newrelic aws gcp azure google"
     " github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb".split()
 )
+# Words that make a name that of a secret only at its end: `cookie.policy` and `otp_release` are none.
+_LAST_WORDS_OF_NAMES: Final = frozenset("cookie community rocommunity rwcommunity jwt".split())
 # Whose values are secret only if they look random.
-_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature".split())
+_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature otp totp webhook".split())
 # The value of such a name describes a secret, or says where it is.
 _DESCRIPTIONS: Final = frozenset(
     "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
@@ -53,7 +54,7 @@ _DESCRIPTIONS: Final = frozenset(
 _NOT_BEFORE: Final = frozenset(
     "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
     " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
-    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host".split()
+    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host expected".split()
 )
 _PASS_NOT_AFTER: Final = frozenset(
     "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"
@@ -95,7 +96,9 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
         return "password"
     if part in ("word", "phrase", "code", "wd") and before == "pass":
         return "password"
-    if part in _TOKEN_WORDS or part.endswith(("secret", "token", "apikey")):
+    if part in _LAST_WORDS_OF_NAMES:
+        return "token" if all(later.isdigit() for later in parts[number + 1 :]) else None
+    if part in _TOKEN_WORDS or (part.endswith(("secret", "token", "apikey")) and not part.startswith("lib")):
         return "token"
     if part == "key" and (before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)):
         return "token"
@@ -113,6 +116,12 @@ _KEY_WORDS: Final = frozenset(
     " gtk psk key opckey kikey permanentkey secretkey authkey enckey mackey dekkey kenc kmac kdek masterkey"
     " sdkey subkey kstr opstr opcstr kikopc milenage secret ska ske skai skei skar sker skd skpi skpr"
     " transportkey transkey".split()
+)
+# Names of one or two letters mean a key only among parts that belong to one.
+_SHORT: Final = frozenset("k ki kc op ck ik sk top kid kik kic dek kek tek".split())
+_BESIDE_SHORT: Final = frozenset(
+    "value str string hex enc mac dek int nas rrc up usim uicc sim ue auth milenage tuak api new old raw bin security subscriber"
+    " test key keys plain c dec aut encr prf b64 base64 hash xor algo param star sec scp card".split()
 )
 # Parts and words that make a key a public one, or a value the id or digest of a key.
 _NO_KEY: Final = frozenset(
@@ -167,6 +176,8 @@ def _is_key_word(name: str, before: str) -> bool:
     parts = _name_parts(name)
     if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
         return False
+    if _SHORT.intersection(parts):
+        return all(part in _SHORT or part in _BESIDE_SHORT or part.isdigit() for part in parts)
     return bool(_KEY_WORDS.intersection(parts) or name.lower() in _KEY_WORDS or parts[-1:] and parts[-1].endswith("key"))
 
 

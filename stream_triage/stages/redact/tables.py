@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.rule import MARKER
-from stream_triage.stages.redact.values import is_stand_in, looks_random
+from stream_triage.stages.redact.values import is_stand_in, is_strong, looks_random
 
 __all__ = ["HEADER_REST", "HEADER_WORDS", "Mark", "Table", "fits", "header_of"]
 
@@ -101,7 +101,8 @@ def header_of(line: str) -> Table | None:
         first = cells[0].rsplit(None, 1)[-1] if cells[0].strip() else ""
         names = [first, *cells[1:]]
         if len(cells) <= _MOST_CELLS and all(not cell.strip() or _is_name(cell) for cell in names[(separator == "|") :]):
-            return _table(separator, names, 2)
+            table = _table(separator, names, 2)
+            return table if table and (separator != " " or len(cells) > 2 or all(table.kinds)) else None
     words = line.split()
     if 2 <= len(words) <= 16 and all(_is_name(word) for word in words):
         table = _table("words", words, 2)
@@ -111,7 +112,7 @@ def header_of(line: str) -> Table | None:
 
 
 def _is_name(cell: str) -> bool:
-    return _NAME.fullmatch(cell.strip()) is not None and len(cell.split()) <= 3 and not _PROSE.search(cell)
+    return _NAME.fullmatch(cell.strip()) is not None and len(cell.split()) <= 3 and not _PROSE.search(cell) and cell.find("/") <= 12
 
 
 def _table(separator: str, names: Sequence[str], least: int) -> Table | None:
@@ -190,12 +191,12 @@ def fits(table: Table, line: str) -> list[tuple[int, int, str]] | None:
     found = []
     for number, (start, end) in enumerate(cells):
         kind = table.kinds[number % len(table.kinds)]
-        if kind is not None and (span := _secret_in(line, start, end, kind)):
+        if kind is not None and (span := _secret_in(line, start, end, kind, table.separator)):
             found.append((*span, "password" if kind == "pin" else kind))
     return found
 
 
-def _secret_in(line: str, start: int, end: int, kind: str) -> tuple[int, int] | None:
+def _secret_in(line: str, start: int, end: int, kind: str, separator: str) -> tuple[int, int] | None:
     """Where the value of a cell lies, without quotes and functions around it, if it can be what its column says."""
     while match := re.compile(r"[ \t\"'`*(]|(?:un)?hex\(|[xbe](?=')|[\w.]+\.(?=[0-9a-f]{16})", re.IGNORECASE).match(line, start, end):
         start = match.end()
@@ -203,6 +204,8 @@ def _secret_in(line: str, start: int, end: int, kind: str) -> tuple[int, int] | 
         end -= 1
     value = line[start:end]
     if not _VALUES[kind].fullmatch(value) or re.fullmatch(MARKER, value) or is_stand_in(value):
+        return None
+    if kind == "password" and separator in (" ", "words") and not is_strong(value):
         return None
     if kind == "token" and not (any(sign.isdigit() for sign in value) or looks_random(value)):
         return None
