@@ -31,8 +31,8 @@ CARD_RULES: Final = (
         "password",
         (Trigger("pin", _PIN_REST), Trigger("puk", _PIN_REST), Trigger("chv", _PIN_REST), Trigger("adm", _PIN_REST)),
         rf"(?<![a-z0-9]){_PIN_NAME}(?:[ ]?[(\[][a-z0-9 ]{{1,10}}[)\]])?"
-        r"(?:[\"'\\\]]{0,3}[ \t]{0,8}(?:=>?|:|\||is[ ])[ \t]{0,8}[\"'\\\[]{0,3}|(?<=-[a-z0-9-]{3})[ \t]{1,4}[\"']?|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|(?<=(?-i:[NKMV]))[ \t](?=[\"']?[0-9]{4})[\"']?|(?<=(?-i:[NKMV])[12])[ \t](?=[\"']?[0-9]{4})[\"']?)"
-        r"(?P<v>[0-9]{4,8}|(?:3[0-9]){4,8}(?:ff){0,4}|[0-9a-f]{16}|(?:3[0-9][ ]){3,7}3[0-9])(?![0-9a-z]|[.,:][0-9])",
+        r"(?:[\"'\\\]]{0,3}[ \t]{0,8}(?:=>?|:|\||is[ ])[ \t]{0,8}[\"'\\\[]{0,3}|(?<=-[a-z0-9-]{3})[ \t]{1,4}[\"']?|(?<=[nkv][12])[ \t]{1,4}|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|[ \t]{1,4}(?=0x3)|(?<=(?-i:[NKMV]))[ \t](?=[\"']?[0-9]{4})[\"']?|(?<=(?-i:[NKMV])[12])[ \t](?=[\"']?[0-9]{4})[\"']?)"
+        r"(?P<v>[0-9]{4,8}|(?:0x)?(?:3[0-9]){4,8}(?:ff){0,4}|[0-9a-f]{16}|(?:3[0-9][ ]){3,7}3[0-9])(?![0-9a-z]|[.,:][0-9])",
         "a PIN has 4 to 8 digits; the number of a pin of a chip has fewer",
         (
             ("PIN1: 1234 PUK1: 12345678 ADM1: 81726354", "PIN1: <password> PUK1: <password> ADM1: <password>"),
@@ -72,5 +72,13 @@ CARD_RULES: Final = (
         r"(?<![0-9a-z.])(?<![^0-9a-z][0-9a-f]{2}[ :])(?P<v>08(?:09[ :]?10|[ :]?09[ :]10|[ :]?[2-79]9)(?:[ :]?[0-9]{2}){6,7})(?![0-9a-z])(?![ :][0-9a-f])",
         "an IMSI as a card stores it: its length, then two digits a byte, exchanged (3GPP TS 31.102, clause 4.2.2)",
         (('+CRSM: 144,0,"082943051000000042"', '+CRSM: 144,0,"<imsi>"'),),
+    ),
+    RedactionRule(
+        "esim-activation",
+        "token",
+        (Trigger("lpa:1$"),),
+        r"lpa:1\$[^\s$]{1,128}\$(?P<v>[a-z0-9-]{4,64})",
+        "whoever has the activation code gets the profile (GSMA SGP.22, clause 4.1)",
+        (("LPA:1$smdp.example$ABCD-1234", "LPA:1$smdp.example$<token>"),),
     ),
 )

@@ -21,6 +21,7 @@ _OPTIONS: Final = (
         r"(?:[ \t]{1,4}[a-z][a-z-]{0,24}){0,3}?[ \t]{1,4}(?:login|auth|upload|connect)",
         "p",
     ),
+    (r"psexec(?:64)?|useradd|usermod|winrs|winexe|plink|pscp", "p"),
     (r"ipmitool|sqlcmd|bcp|isql|mosquitto_(?:pub|sub|rr)|unzip|zip|fteqcc|hping|xfreerdp|rcon|ncftp|racadm", "P"),
     (r"redis-(?:cli|benchmark)|pysim[a-z-]{0,16}(?:\.py)?", "a"),
     (r"ldap(?:search|add|modify|delete|passwd|whoami|modrdn|compare)", "w"),
@@ -114,6 +115,8 @@ COMMAND_RULES: Final = (
             *(Trigger(word) for word in ("htpasswd", "radtest", "radclient", "add_user", "change_password", "pass:", "requirepass", "masterauth")),
             *(Trigger(word) for word in ("community", "radius", "tacacs", "identified", "net user", "user=", "smbclient", "chpasswd")),
             *(Trigger(word) for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "isakmp key", "createuser")),
+            *(Trigger(word) for word in ("securestring", "vault login", "net use", "+cgauth", "+uauthreq", "$qcpdpp", "md5 ", "sha ", "key-string", "authentication-key")),
+            *(Trigger(word, r"[ \t][^\n]{0,64}[\"']") for word in (": psk", ": rsa", ": eap", ": xauth", ": ecdsa")),
         ),
         r"(?:(?<![a-z])htpasswd(?:[ \t]-[a-z]{1,6})*[ \t]{1,4}[^\s-][^\s]{0,127}[ \t]{1,4}[^\s-][^\s]{0,63}[ \t]{1,4}"
         r"|(?<![a-z])radtest[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,16}[ \t]{1,4})?[^\s]{1,64}[ \t]{1,4}"
@@ -129,6 +132,10 @@ COMMAND_RULES: Final = (
         r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"
         r""
         r"|(?<![a-z])createuser[ \t]{1,4}[^\s]{1,64}[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,64}[ \t]{1,4})?(?:md5|sha[0-9-]{0,8})[ \t]{1,4}"
+        r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)|(?<![a-z])net[ ]use[ ][^\n]{1,128}?/user:[^\s]{1,64}[ ]"
+        r"|at\+(?:cgauth|uauthreq)=[0-9]{1,2},[0-3],\\?\"[^\"\n]{0,64}\",|at\$qcpdpp=[0-9]{1,2},[0-3],"
+        r"|(?<![a-z])(?:auth|priv)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?|(?<![a-z])message-digest-key[ ][0-9]{1,3}[ ]md5[ ](?:[07][ ])?"
+        r"|(?<![a-z])key-string[ ](?:[07][ ])?|(?<![a-z])authentication-key[ ]|:[ ](?:psk|rsa|eap|xauth|ecdsa)[ ](?:[^\s\"]{1,64}[ ])?(?=[\"'])"
         r"|(?<![a-z])echo[ \t]{1,4}(?:-[en]{1,2}[ \t]{1,4})?(?=[^\n|]{1,256}\|[^\n]{1,200}(?:-stdin|sudo[ \t]-s|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?)"
         rf"{_WORD}",
         "programs and configurations with a secret at a fixed place",
@@ -173,12 +180,32 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "account",
         "password",
-        (*(Trigger(word, r"s?[:= (]") for word in ("login", "credential", "account", "creds", "console", "access")), Trigger(" login ")),
-        r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
+        (*(Trigger(word, r"s?[:= (]") for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password")), Trigger(" login ")),
+        r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console|auth|userpass|user/pass(?:word)?|username/password)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
         r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ])"
         rf"(?![0-9./]){_WORD}",
         "notes of a user and a password, and IMAP",
         (("credentials: bob / hunter2", "credentials: bob / <password>"),),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
+        "call",
+        "password",
+        tuple(Trigger(word, r"[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"']") for word in ("login", "auth", "credential", "signin", "sign_in", "connect")),
+        r"(?:login|auth|credential|sign_?in|connect)[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"'][^\"'\n]{1,64}[\"'],[ ]?[\"']"
+        rf"(?!{MARKER})(?P<v>[^\"'\n]{{4,128}})(?=[\"'])",
+        "user and password as two arguments",
+        (('client.login("bob", "hunter2")', 'client.login("bob", "<password>")'),),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
+        "user-at-host",
+        "password",
+        (Trigger("@", r"[a-z0-9-]{1,64}\."), Trigger(":5432:"), Trigger(":3306:"), Trigger(":*:")),
+        r"(?:(?<![a-z0-9/:@.%+-])[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
+        rf"(?!{MARKER})(?P<v>[^\s:/@\"']{{4,128}})",
+        "user, password and host without a scheme, and the password file of PostgreSQL",
+        (("admin:hunter2@10.0.0.1", "admin:<password>@10.0.0.1"), ("db:5432:prod:bob:hunter2", "db:5432:prod:bob:<password>")),
         accept=_is_secret_word,
     ),
     RedactionRule(

@@ -40,6 +40,7 @@ _LONE_NAME: Final = re.compile(
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
 _BASE64: Final = re.compile(r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}:")
 _INDENT: Final = re.compile(r"[ \t]*")
 # Lines between `name: X` and its value, and of a login that goes back and forth.
 _PAIR_LINES: Final = 3
@@ -53,6 +54,8 @@ class Announced(NamedTuple):
     form: str
     lines: int
     indent: int = 0
+    prefix: str = ""
+    """The shape of the text before the name: time stamp, level."""
 
 
 class ContextState(NamedTuple):
@@ -109,7 +112,8 @@ def _announced_by(line: str) -> Announced | None:
         return Announced(kind, "pair", _PAIR_LINES) if kind else None
     if lone := _LONE_NAME.search(line):
         kind = _kind(lone["n"])
-        return Announced(kind, "block" if lone["b"] else "lone", 1, indent) if kind else None
+        prefix = _shape(line[: lone.start()])
+        return Announced(kind, "block" if lone["b"] else "lone", 1, indent, prefix) if kind else None
     if line.rstrip().lower().endswith("auth login"):
         return Announced("token", "login", _LOGIN_LINES)
     return None
@@ -131,6 +135,8 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
     if match is None or not _can_be(match["v"], announced, len(_INDENT.match(line)[0])):  # type: ignore[index]
         return line, left
+    if announced.form != "pair" and not match["q"] and _shape(line[: match.start("v")]) not in ("", announced.prefix):
+        return line, left
     return _cut(line, match, announced.kind, mark), None
 
 
@@ -145,7 +151,12 @@ def _can_be(value: str, announced: Announced, indent: int) -> bool:
         return _looks_like(announced.kind, value)
     if announced.form == "pair" or announced.form == "block" or indent > announced.indent:
         return announced.kind == "password" or len(value) >= 5
-    return is_strong(value)
+    return is_strong(value) and value[0] not in "#[({-" and not _TIME.match(value)
+
+
+def _shape(prefix: str) -> str:
+    """What stands before a name or value, with all numbers equal; a short one is kept as it is in the state."""
+    return re.sub(r"[0-9]+", "0", prefix[-100:]).strip()
 
 
 def _looks_like(kind: str, value: str) -> bool:

@@ -12,7 +12,7 @@ __all__ = ["CREDENTIAL_RULES"]
 
 # What announces a password or a token somewhere in a name; `names.secret_kind` decides about the whole name.
 _PASSWORD = r"(?:pass(?:word|wd|phrase|code|wort|wrd)?s?|pswd|psswd|pwd|pw|kennwort|senha|contrase(?:n|\xf1)a)"
-_TOKEN = r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid)"
+_TOKEN = r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml|assertion|ticket)"
 _SUFFIX = r"[a-z0-9_.-]{0,32}"
 _TYPE = (
     r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any|secretstr)[ ]{0,2}(?==))?"
@@ -40,7 +40,7 @@ _PASSWORD_TRIGGERS = (
 _ASSIGNED = r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"
 _TOKEN_TRIGGERS = tuple(
     Trigger(word, _ASSIGNED)
-    for word in ("secret", "token", "credential", "psk", "auth", "cookie", "otp", "jwt", "sas", "dsn", "key", "webhook", "sid", "session")
+    for word in ("secret", "token", "credential", "psk", "auth", "cookie", "otp", "jwt", "sas", "dsn", "key", "webhook", "sid", "session", "community", "crumb", "saml", "assertion", "ticket")
 )
 _ANY_WORDS = (
     "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
@@ -69,11 +69,11 @@ def _rest(match: re.Match[str]) -> str:
     return match.string[end : end + 80].partition("\n")[0]
 
 
-def _full_name(match: re.Match[str]) -> str:
+def _full_name(match: re.Match[str], *, with_word: bool = True) -> str:
     """The whole name, with a word before it for names of two words, such as `API key`."""
     start = match.start("n")
     before = name_before(match.string, start).lstrip("\"'[].-$")
-    if not before and start >= 2 and match.string[start - 1] == " ":
+    if with_word and not before and start >= 2 and match.string[start - 1] == " ":
         before = name_before(match.string, start - 1) + "_"
     return before + match["n"]
 
@@ -81,6 +81,8 @@ def _full_name(match: re.Match[str]) -> str:
 def _quoted_value(value: str, match: re.Match[str]) -> bool:
     """Whether a string between quotes is a value and neither a sentence nor a piece of code."""
     closed = match.string.startswith(match["q"], match.end("v"))
+    if not any(sign.isalnum() for sign in value):
+        return False
     if value[0] in "+,);:]" and (not closed or len(value) < 3 or value[1] == " "):
         return False
     return not (_PROSE_START.match(value) and len(value.split()) > 3)
@@ -89,13 +91,13 @@ def _quoted_value(value: str, match: re.Match[str]) -> bool:
 def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
     """Whether a word without quotes is a value and neither prose, code nor a number."""
     rest, separator = _rest(match), match["s"]
-    if separator in ("==", "===") or value[0] in "[({=<>,;|&":
+    if re.fullmatch(r"[a-z_]+/[0-9]+", value) or (separator == "->" and "/" in value) or separator in ("==", "===") or value[0] in "[({=<>,;|&":
         return False
     if is_code(value, rest, name):
         return False
     if separator == ":" and match.string[match.start("v") - 1] == ":" and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value):
         return False  # `credentials.py:1102`, `jsonwebtoken:jjwt-api:jar:0.11.2`
-    if separator == ":" and (is_prose(value, rest) or _NUMBER.fullmatch(value) and (len(value) < 3 or "." in value)):
+    if separator == ":" and (is_prose(value, rest) or _QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit())):
         return False
     return not (separator == "->" and (not is_strong(value) or "token" in name.lower()))
 
@@ -112,15 +114,26 @@ def _is_short_name(match: re.Match[str]) -> bool:
 
 def _is_password(match: re.Match[str]) -> bool:
     """Whether a match is an assignment to the name of a password, with a value that can be one."""
-    name, value = _full_name(match), match["v"]
+    name, value = _full_name(match, with_word=match["n"].lower() == "pass"), match["v"]
     if secret_kind(name) != "password" or is_stand_in(value) or is_stand_in(value.rstrip(".,:;!?")):
         return False
     word = match["n"].lower().strip("_.-")
     if word in ("pw", "pass") and (not _is_short_name(match) or _QUANTITY.fullmatch(value)):
         return False
+    if match.string[: match.start("n")][-10:].lower() == "hardcoded " and not is_strong(value):
+        return False  # linters quote words of programs
     if value[0] == ":" or is_path(value) or (match["s"] == ":" and re.fullmatch(r"[A-Za-z_][\w.:]*\(", value)):
         return False
     return _quoted_value(value, match) if match["q"] else _plain_value(value, match, name)
+
+
+def _is_random(match: re.Match[str], value: str) -> bool:
+    """Whether a value behind a name that may mean anything, such as `auth` or `…_key`, looks drawn at random."""
+    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[-1:].strip("\"'[ "):
+        return False  # of a cache, a row, a map
+    if match["s"] == ":" and not match["q"] and match.string[match.start("v") - 1] == ":":
+        return False  # the tag of an image
+    return len(value) >= 16 and looks_random(value) and not _ALL_HEX.fullmatch(value)
 
 
 def _is_token(match: re.Match[str]) -> bool:
@@ -129,15 +142,19 @@ def _is_token(match: re.Match[str]) -> bool:
     kind = secret_kind(name)
     if kind not in ("token", "random") or is_stand_in(value) or is_path(value) or _NUMBER.fullmatch(value):
         return False
-    if kind == "random" and not (len(value) >= 16 and looks_random(value) and not _ALL_HEX.fullmatch(value)):
+    if kind == "random" and not _is_random(match, value):
         return False
     if not (_quoted_value(value, match) if match["q"] else _plain_value(value, match, name)):
         return False
     has_digit = any(sign.isdigit() for sign in value)
+    if name.lower().endswith("community"):
+        return bool(match["q"]) or match["s"] == "=" or not _rest(match).strip()
     if name.lower().endswith(("token", "tokens")) and not ("_" in name.strip("_") or "-" in name):
         return has_digit and len(value) >= 8
     if len(value) < 5 or " " in value.strip() and not has_digit and "secret" not in name.lower():
         return False
+    if match["s"] in ("==", "==="):
+        return has_digit
     return bool(match["q"]) or has_digit or match["s"] != ":"
 
 
@@ -162,7 +179,8 @@ _NO_PASSWORD: Final = re.compile(
 
 def _is_said(match: re.Match[str]) -> bool:
     """Whether a value behind a space or in a sentence is one: it has a digit or sign among its letters."""
-    name, value = _full_name(match), match["v"].rstrip(".,;:!?)")
+    value = match["v"].rstrip(".,;:!?)]>}")
+    name = _full_name(match, with_word=match["n"].lower().startswith("token"))
     kind = secret_kind(name)
     if not match["s"].strip() and (match["n"].lower() in ("pass", "pw") or _NO_PASSWORD.fullmatch(value)):
         return False
@@ -209,6 +227,18 @@ def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
         rf"<{_NAME}(?:[ \t][^<>\n]{{0,256}}+)?>(?:(?P<c><!\[cdata\[)|(?!<!))(?!{MARKER}|\]\]>)"
         r"(?P<v>(?(c)[^\n]{1,1024}?|[^\n<]{1,4096}+))(?=(?(c)\]\]>)</(?P=n)>)",
         "an XML element named after a secret; a parser's <token> is short or has no digit",
+        examples,
+        accept=_is_element(kind),
+    )
+
+
+def _attributed(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
+    return RedactionRule(
+        f"attribute-{kind}",
+        kind,
+        tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}[\"'][^<>\n]{0,128}>") for word in _ANY_WORDS),
+        rf"(?<![a-z])(?:name|key|id)[ ]?=[ ]?[\"']{_NAME}[\"'][^<>\n]{{0,128}}+>(?!{MARKER})(?P<v>[^<\n]{{1,4096}}+)(?=</)",
+        "an XML element whose attribute says what it holds",
         examples,
         accept=_is_element(kind),
     )
@@ -327,8 +357,11 @@ CREDENTIAL_RULES: Final = (
         "password",
         _SAID_TRIGGERS,
         rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
-        r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?(?:is|was|to|set[ ]to|changed[ ]to|reset[ ]to|equals)[ \t]{0,2}:?[ \t]{1,2})?"
-        rf"(?:[057][ \t])?|[ \t]{{5,32}}|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{{0,4}}(?=[\"'])){_QUOTE}{_VALUE}",
+        r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}[\[<{]"
+        r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
+        r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?"
+        r"(?:is|was|to|equals|(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
+        rf"|[ \t]{{5,32}}|(?<=<password)>[ ](?:to|->|=>)[ ]){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",
         (
             ("the password for bob is hunter2", "the password for bob is <password>"),
@@ -340,6 +373,8 @@ CREDENTIAL_RULES: Final = (
     ),
     _element("password", (("<Password>hunter2</Password>", "<Password><password></Password>"),)),
     _element("token", (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>"))),
+    _attributed("password", (('<entry key="db.password">hunter2</entry>', '<entry key="db.password"><password></entry>'),)),
+    _attributed("token", (('<string name="api_key">abcd1234</string>', '<string name="api_key"><token></string>'),)),
     _pair(
         "password",
         "name-first",

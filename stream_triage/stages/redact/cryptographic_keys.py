@@ -21,7 +21,7 @@ LENGTH = (
     rf"(?![0-9a-z])|[0-9]{{1,3}}{_UNIT}(?![0-9a-z])))?"
 )
 _KEY_NAME = (
-    r"(?:k_?(?:asme|amf|ausf|seaf|akma|n3iwf|wagf|[ge]nb|(?:nas|rrc|up|rc|fc)_?(?:enc|int|prf)|aut|encr)"
+    r"(?:(?<![a-z0-9])kc(?:128)?|k_?(?:asme|amf|ausf|seaf|akma|n3iwf|wagf|[ge]nb|(?:nas|rrc|up|rc|fc)_?(?:enc|int|prf)|aut|encr)"
     r"(?:['*]|[_ ]?star|[_ ]?key)?|xres\*?)"
 )
 _KEY_TRIGGERS = (
@@ -31,13 +31,14 @@ _KEY_TRIGGERS = (
         for name in "asme amf ausf seaf akma n3iw wagf gnb enb nas rrc upe up_ upi upp rcp rc_ rce rci fcp fc_ fce fci aut encr".split()
     ),
     Trigger("xres"),
+    Trigger("kc", r"[^a-z]"),
 )
 
 _FOUR_WORDS = r"[0-9a-f]{8}(?:[ _-][0-9a-f]{8}){3}(?![ _-]?[0-9a-z])"
 _LONG_HEX = Trigger("", r"[0-9a-f]{28}", "run")
 _BYTES_HEX = (
     Trigger("", "", "bytes"),
-    Trigger("0x", r"[0-9a-f]{2}(?:[ \t]{1,2}|[:,-][ \t]?|,[ ]{2})0x[0-9a-f]{2}(?![0-9a-f])"),
+    Trigger("", "", "0x-bytes"),
 )
 # 16 bytes or more in hex, in one run or byte by byte.
 _SEPARATED = r"(?:[ \t]{1,2}|[:._-]|,[ \t]{0,2}|\\x)"
@@ -113,7 +114,7 @@ KEY_RULES: Final = (
             *_BYTES_HEX,
             Trigger("", rf"(?<![0-9a-z][ _-]){_FOUR_WORDS}", "words"),
             Trigger("", r"(?<![0-9a-z][ _-])(?:[0-9a-f]{4}[ _-]){7}[0-9a-f]{4}(?![ _-]?[0-9a-z])", "quads"),
-            Trigger("0x", r"[0-9a-f]{8}[ _-]0x[0-9a-f]{8}[ _-]0x"),
+            Trigger("", "", "0x-words"),
         ),
         rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{LENGTH}{_KEY_GAP}"
         r"(?P<v>(?:0x)?[0-9a-f]{28,36}|(?:0x)?[0-9a-f]{64}"
@@ -195,5 +196,35 @@ KEY_RULES: Final = (
         (
             ("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),
         ),
+    ),
+    RedactionRule(
+        "key-base64",
+        "key",
+        (
+            Trigger("opc", r"[a-z_]{0,16}[^a-z0-9\n]{1,8}[a-z0-9+/]{22}"),
+            Trigger("key", r"[a-z_]{0,16}[^a-z0-9\n]{1,8}[a-z0-9+/]{22}"),
+            *(
+                Trigger(name + end, r"[^a-z0-9\n]{0,8}[a-z0-9+/]{22}")
+                for name in ("k", "ki", "op")
+                for end in ("=", ":", '"', "'", " =", " :")
+            ),
+        ),
+        r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}(?:==|[a-z0-9+/]=)|[a-z0-9+/]{42}(?:==|[a-z0-9+/]=))(?![a-z0-9+/=])",
+        "16 or 32 bytes in base64 behind the name of a key",
+        (('auth_opc: "ABEiM0RVZneImaq7zN3u/w=="', 'auth_opc: "<key>"'),),
+        accept=_is_named,
+    ),
+    RedactionRule(
+        "key-decimal",
+        "key",
+        tuple(
+            Trigger(name + end, r"[\"' ]{0,3}[:=]?[ ]?[\[{(][ ]?[0-9]{1,3},")
+            for name in ("k", "ki", "op", "opc", "key")
+            for end in ("=", ":", '"', "'", " =", " :")
+        ),
+        r"(?<=[\[{( ])(?P<v>[0-9]{1,3}(?:,[ ]?[0-9]{1,3}){15,63})(?=[ ]?[\]})])",
+        "bytes as decimal numbers",
+        (('"k":[0,17,34,51,68,85,102,119,136,153,170,187,204,221,238,255]', '"k":[<key>]'),),
+        accept=_is_named,
     ),
 )

@@ -33,9 +33,9 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "imsi-named",
         "imsi",
-        (Trigger("imsi"), Trigger("supi"), Trigger("msin")),
-        rf"{_NOT_MARKER}(?:imsi|supi|msin)(?:s|[ _-]?(?:number|value|str|list|start|first|last|base|range|digits))?{_GAP}"
-        r"(?P<v>[0-9]{3}[ .-][0-9]{2,3}[ .-][0-9]{9,10}|[0-9]{5,18})(?![0-9])",
+        (Trigger("imsi"), Trigger("supi"), Trigger("msin"), Trigger("scheme", "[ _-]?output")),
+        rf"{_NOT_MARKER}(?:imsi|supi|msin|scheme[ _-]?output)(?:s|[ _-]?(?:number|value|str|list|start|first|last|base|range|digits))?{_GAP}"
+        r"(?P<v>[0-9]{3}[ .-][0-9]{2,3}[ .-][0-9]{9,10}|[0-9]{5,6}[ -][0-9]{9,10}|[0-9]{5,18})(?![0-9])",
         "the subscriber, whatever stands between the word and the digits",
         (
             ("IMSI=001010000000042, IMEISV=1", "IMSI=<imsi>, IMEISV=1"),
@@ -49,7 +49,7 @@ IDENTITY_RULES: Final = (
         "imei",
         (Trigger("imei"),),
         rf"{_NOT_MARKER}imei(?:[ _-]?sv)?{_GAP}"
-        rf"(?P<v>[0-9]{{2}}-?[0-9]{{6}}-?[0-9]{{6}}(?:-?[0-9]{{1,2}})?|[0-9]{{8,18}})(?![0-9])",
+        rf"(?P<v>[0-9]{{2}}[ -]?[0-9]{{6}}[ -]?[0-9]{{6}}(?:[ -]?[0-9]{{1,2}})?|[0-9]{{8,18}})(?![0-9])",
         "the device, and with it its owner",
         (("IMEISV[0035609204079514]", "IMEISV[<imei>]"), ("imei-35-609204-079514-0", "imei-<imei>")),
     ),
@@ -57,16 +57,17 @@ IDENTITY_RULES: Final = (
         "iccid-named",
         "iccid",
         (Trigger("iccid"),),
-        rf"{_NOT_MARKER}iccid{_GAP}(?P<v>[0-9]{{10,22}}f?)(?![0-9a-z])",
+        rf"{_NOT_MARKER}iccid{_GAP}(?P<v>[0-9]{{10,22}}f?|[0-9]{{4}}(?:[ ][0-9]{{3,4}}){{3,4}})(?![0-9a-z])",
         "the SIM card, which identifies the subscriber",
         (("ICCID: 8900000000000000042F", "ICCID: <iccid>"),),
     ),
     RedactionRule(
         "msisdn-named",
         "msisdn",
-        (Trigger("msisdn"), Trigger("gpsi"), Trigger("tel:"), Trigger("phone")),
-        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone[ _-]?(?:number|no\.?)){_GAP}"
-        r"(?P<v>\+?[0-9]{5,16})(?![0-9])",
+        (*(Trigger(word) for word in ("msisdn", "gpsi", "tel:", "phone", "e.164", "e164")), Trigger("call", r"(?:ing|ed|er)"), Trigger("dial")),
+        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?|e\.?164(?:[ _-]?number)?"
+        r"|(?:call(?:ing|ed|er)|dial(?:l?ed|l?ing)?)(?:[ _-]?(?:party|number|id|line)){0,3}(?=[^0-9\n]{1,8}\+?[0-9]{9}))"
+        rf"{_GAP}(?P<v>\+?[0-9]{{5,16}})(?![0-9])",
         "the telephone number",
         (("msisdn-491700000042", "msisdn-<msisdn>"), ("<tel:+491700000042>", "<tel:<msisdn>>")),
     ),
@@ -120,6 +121,31 @@ IDENTITY_RULES: Final = (
         r"(?<=\[)(?P<v>[0-9]{5,16})(?=\+[0-9]{1,9}[ ][23]\])",
         "TM500 writes IMSI, increment and the length of the network code in brackets",
         (("USIMCONFIG 0 [0010142+1 2]", "USIMCONFIG 0 [<imsi>+1 2]"),),
+    ),
+    RedactionRule(
+        "msisdn-grouped",
+        "msisdn",
+        (Trigger("+", r"[1-9][0-9]{0,2}[ -]\(?[0-9]"), Trigger("tel"), Trigger("mobile"), Trigger("fax"), Trigger("phone"), Trigger("msisdn")),
+        r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00))"
+        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})(?![0-9a-z]|[.:][0-9])",
+        "an international number in groups",
+        (("call +49 170 0000042 now", "call +<msisdn> now"),),
+    ),
+    RedactionRule(
+        "eid",
+        "iccid",
+        (Trigger("", r"[0-9]{32}", "run"),),
+        r"(?<![0-9a-z])(?P<v>89[0-9]{30})(?![0-9a-z])",
+        "the eUICC (GSMA SGP.29)",
+        (("EID 89049032000000000000000000000042", "EID <iccid>"),),
+    ),
+    RedactionRule(
+        "nai-user",
+        "imsi",
+        (Trigger("user"), Trigger("nai"), Trigger("identity")),
+        rf"(?<![a-z])(?:user[ _-]?(?:name|id)?|nai|identity){_GAP}0(?P<v>{_COUNTRY}[0-9]{{12}})(?![0-9a-z@])",
+        "the user part of a network access identifier: a digit and the IMSI (3GPP TS 23.003, clause 19.3.2)",
+        (("User-Name: 0001010000000042", "User-Name: 0<imsi>"),),
     ),
     RedactionRule(
         "msisdn-bare",

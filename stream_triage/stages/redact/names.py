@@ -15,7 +15,8 @@ _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", re.ASCII)
 _NAME_TAIL: Final = re.compile(r"[A-Za-z0-9_.$\[\]'\"-]{0,64}\Z", re.ASCII)
 
 _PASSWORD_WORDS: Final = frozenset(
-    "password passwords passwd passwrd passphrase passphrases passcode passwort kennwort pwd pswd psswd userpassword"
+    "sshpass smtppass mailpass httppass proxypass sudopass mypass pgpass mysqlpass ftppass sftppass authpass bindpass rpcpass vpnpass"
+    " wifipass loginpass encpass hostpass becomepass password passwords passwd passwrd passphrase passphrases passcode passwort kennwort pwd pswd psswd userpassword"
     " dbpassword rootpassword adminpassword userpass dbpass rootpass adminpass storepass keypass motdepasse"
     " contrasena senha requirepass masterauth masterpass ldappass".split()
 )
@@ -34,9 +35,9 @@ _KEY_QUALIFIERS: Final = frozenset(
     " github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb".split()
 )
 # Words that make a name that of a secret only at its end: `cookie.policy` and `otp_release` are none.
-_LAST_WORDS_OF_NAMES: Final = frozenset("cookie community rocommunity rwcommunity jwt".split())
+_LAST_WORDS_OF_NAMES: Final = frozenset("cookie community rocommunity rwcommunity jwt crumb".split())
 # Whose values are secret only if they look random.
-_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature otp totp webhook".split())
+_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature otp totp webhook samlresponse samlrequest assertion ticket".split())
 # The value of such a name describes a secret, or says where it is.
 _DESCRIPTIONS: Final = frozenset(
     "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
@@ -54,7 +55,10 @@ _DESCRIPTIONS: Final = frozenset(
 _NOT_BEFORE: Final = frozenset(
     "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
     " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
-    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host expected".split()
+    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host expected restored restore requested".split()
+)
+_NOT_BEFORE_PASSWORD: Final = frozenset(
+    "no has is without skip bypass max min num public pub show hide check verify validate missing ask need needs".split()
 )
 _PASS_NOT_AFTER: Final = frozenset(
     "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"
@@ -81,7 +85,7 @@ def secret_kind(name: str) -> str | None:
         kind = _part_kind(parts, number)
         if kind is not None:
             before, after = parts[:number], parts[number + 1 :]
-            if _DESCRIPTIONS.intersection(after) or _NOT_BEFORE.intersection(before):
+            if _DESCRIPTIONS.intersection(after) or (_NOT_BEFORE_PASSWORD if kind == "password" else _NOT_BEFORE).intersection(before):
                 return None
             return kind
     return None
@@ -102,7 +106,7 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
         return "token"
     if part == "key" and (before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)):
         return "token"
-    return "random" if part in _RANDOM_WORDS else None
+    return "random" if part in _RANDOM_WORDS and all(later.isdigit() for later in parts[number + 1 :]) else None
 
 
 def name_before(text: str, start: int) -> str:
@@ -115,19 +119,19 @@ _KEY_WORDS: Final = frozenset(
     "k ki kc op opc op_c topc top ck ik sk kic kid kik kek tek dek kasme kamf kausf kseaf kgnb kenb kakma kaf msk emsk pmk ptk"
     " gtk psk key opckey kikey permanentkey secretkey authkey enckey mackey dekkey kenc kmac kdek masterkey"
     " sdkey subkey kstr opstr opcstr kikopc milenage secret ska ske skai skei skar sker skd skpi skpr"
-    " transportkey transkey".split()
+    " transportkey transkey nh ks".split()
 )
 # Names of one or two letters mean a key only among parts that belong to one.
-_SHORT: Final = frozenset("k ki kc op ck ik sk top kid kik kic dek kek tek".split())
+_SHORT: Final = frozenset("nh ks k ki kc op ck ik sk top kid kik kic dek kek tek".split())
 _BESIDE_SHORT: Final = frozenset(
     "value str string hex enc mac dek int nas rrc up usim uicc sim ue auth milenage tuak api new old raw bin security subscriber"
-    " test key keys plain c dec aut encr prf b64 base64 hash xor algo param star sec scp card".split()
+    " test key keys plain next hop ng ran re naf ext af c dec aut encr prf b64 base64 hash xor algo param star sec scp card".split()
 )
 # Parts and words that make a key a public one, or a value the id or digest of a key.
 _NO_KEY: Final = frozenset(
     "public pub cache primary foreign hash hashes digest fingerprint id ids identifier commit object row sort partition routing"
     " build image signature thumbprint etag checksum file filename name path cert certificate tag tree index dedup idempotency"
-    " lookup version gpg pgp".split()
+    " lookup version gpg pgp socket websocket".split()
 )
 # What else has 32 or 64 hex digits, also on the line of a subscriber. Challenges and temporary identities stay on purpose.
 _OTHER_HEX: Final = _NO_KEY | frozenset(
@@ -164,7 +168,7 @@ def _words_before(tail: str) -> tuple[str, str, bool]:
         if not name:
             return "", "", tail[end - 1 : end] == "\x01"
         start = end - len(word[0]) if word else end
-        if name.lower() not in _FILLERS and not name.isdigit():
+        if not all(part in _FILLERS for part in name.lower().split(".")) and not name.isdigit():
             before = _WORD.search(tail[:start].rstrip(" \t'\"(["))
             return name, before[0] if before else "", False
         tail = tail[:start]
@@ -176,6 +180,10 @@ def _is_key_word(name: str, before: str) -> bool:
     parts = _name_parts(name)
     if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
         return False
+    if re.fullmatch(r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?nh)?|auth_?data", name.lower()) or (
+        (before.lower(), name.lower()) in (("auth", "data"), ("scp03", "keys"), ("scp02", "keys"), ("ota", "keys"), ("card", "keys"))
+    ):
+        return True
     if _SHORT.intersection(parts):
         return all(part in _SHORT or part in _BESIDE_SHORT or part.isdigit() for part in parts)
     return bool(_KEY_WORDS.intersection(parts) or name.lower() in _KEY_WORDS or parts[-1:] and parts[-1].endswith("key"))

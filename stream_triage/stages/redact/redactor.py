@@ -12,8 +12,10 @@ from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.context import next_line
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
+from stream_triage.stages.redact.names import secret_kind
 from stream_triage.stages.redact.rule import MARKER, line_numbers
 from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.values import is_stand_in
 
 __all__ = ["RedactionPattern", "Redactor"]
 
@@ -101,6 +103,9 @@ class Redactor:
             pair = self.text(f"{name}{separator}{shown}")
             if pair.startswith(f"{shown_name}{separator}"):
                 shown = pair.removeprefix(f"{shown_name}{separator}")
+        kind = secret_kind(name)
+        if kind in ("password", "token") and _MARKER.sub("", shown).strip() and not is_stand_in(shown):
+            shown = f"<{kind}>"  # the name may contain more than the word, such as an identity
         return shown_name, shown
 
     def _in_context(self, text: str, state: RedactionState, announcing: list[int]) -> str:

@@ -18,8 +18,8 @@ class Trigger(NamedTuple):
     """What a line must contain, in lower case, before a rule is tried on it: `literal`, then what `rest` matches.
 
     A trigger may ask for a shape instead: a `run` of 15 or more hex digits, or a series of at least 8 `bytes`, 8 `quads`,
-    4 `words` or 13 `digits` (groups of 2, 4, 8 and 1 hex digits with at most two characters between them). Then `rest` must
-    match where the shape begins.
+    4 `words` or 13 `digits` (groups of 2, 4, 8 and 1 hex digits with at most two characters between them), or of four
+    `0x-bytes` or `0x-words`. Then `rest` must match where the shape begins.
     """
 
     literal: str

@@ -18,6 +18,9 @@ TOKEN_RULES: Final = (
             *(Trigger(word) for word in ("hf_", "glsa_", "dop_v1_", "rubygems_", "atatt3")),
             *(Trigger(word) for word in ("pmak-", "oy2", "rdme_", "lin_api_", "pul-", "tfp_", "nvapi-", "figd_", "ntn_")),
             *(Trigger(f"sq{kind}_") for kind in "pua"),
+            Trigger("key-", r"[0-9a-f]{32}"),
+            Trigger("sk", r"[0-9a-f]{32}"),
+            Trigger("gr1348941"),
             Trigger("eaa", r"[a-z0-9]{40}"),
             *(Trigger(word) for word in ("r8_", "dp.pt", "sbp_", "pscale_tkn", "glc_", "xai-", "gsk_", "pplx-", "fio-u-")),
             *(Trigger(f"gh{kind}_") for kind in "pousr"),
@@ -38,7 +41,7 @@ TOKEN_RULES: Final = (
         r"|rubygems_[a-f0-9]{40,64}|ATATT3[A-Za-z0-9_=-]{20,255}"
         r"|AGE-SECRET-KEY-1[A-Z0-9]{40,80}|sq[pua]_[a-f0-9]{40}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|oy2[a-z0-9]{43}|rdme_[a-z0-9]{60,80}"
         r"|(?:lin_api|ntn|figd|tfp|nvapi|pul|r8|dp\.pt|sbp|pscale_tkn|glc|xai|gsk|pplx|fio-u)[_-][A-Za-z0-9_-]{30,255}"
-        r"|EAA[A-Z][A-Za-z0-9]{40,255})",
+        r"|EAA[A-Z][A-Za-z0-9]{40,255}|SK[a-f0-9]{32}|key-[a-f0-9]{32}|GR1348941[A-Za-z0-9_-]{20,64})(?![A-Za-z0-9])",
         "tokens with a known beginning",
         (
             ("found ghp_0123456789abcdefghij0123456789abcdef", "found <token>"),

@@ -86,6 +86,7 @@ _CLASSES: Final = "abcdefghijklmnopqrstuvwxyz0123456789 \t\n-_=:./$@{}<>+\"'|,()
 _OTHER: Final = 63
 _CLASS: Final = bytes(_CLASSES.find(chr(code)) if chr(code) in _CLASSES else _OTHER for code in range(256))
 _NEWLINE: Final = _CLASSES.index("\n")
+_X: Final = _CLASSES.index("x")
 _IS_HEX: Final = np.array([sign in "abcdef0123456789" for sign in _CLASSES.ljust(64, "\r")])
 # Hex digits in a row; and how many groups of so many digits in a row, with at most two characters between them.
 _LONG_RUN: Final = 15
@@ -182,3 +183,9 @@ def _shapes(codes: NDArray[np.uint8]) -> Iterable[tuple[str, list[int]]]:
         least = groups - 1
         enough = sums[least - 1 :] - np.concatenate((np.zeros(1, np.int32), sums[: -least])) if len(sums) >= least else sums[:0]
         yield shape, starts[np.flatnonzero(enough == least)].tolist()
+    # The 0 of 0x is a run of its own, so every other run counts.
+    prefixed = (lengths[:-1] == 1) & (gaps == 1) & (codes[ends[:-1]] == _X)
+    for shape, digits in (("0x-bytes", 2), ("0x-words", 8)):
+        of_length = prefixed & (lengths[1:] == digits)
+        four = of_length[:-6] & of_length[2:-4] & of_length[4:-2] & of_length[6:] if len(of_length) > 6 else of_length[:0]
+        yield shape, starts[np.flatnonzero(four)].tolist()

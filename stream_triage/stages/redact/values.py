@@ -19,6 +19,7 @@ _STAND_IN: Final = re.compile(
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _CHAIN: Final = re.compile(r"[A-Za-z_$][A-Za-z_$]*[0-9]?(?:(?:\??\.|::|->)[A-Za-z_$][A-Za-z0-9_$]*)+\??!?", re.ASCII)
+_OBJECT: Final = re.compile(r"(?:[A-Za-z_$]+\.)*[A-Za-z_$]+(?:@[0-9a-f]{4,16}|\{[0-9a-f]{4,8}|/[0-9]{1,5}:?)", re.ASCII)
 _ROOT: Final = re.compile(
     r"(?:self|this|os|process|config|cfg|conf|args|opts?|options|env|request|req|ctx|context|settings|params|props|state|data|user|form"
     r"|module|var|local|secrets|vars|steps|inputs|github|system|sys|app|client|session|response|res|result|event|node|lexer|parser)"
@@ -33,6 +34,7 @@ _CODE_WORD: Final = re.compile(
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z]", re.ASCII)
 _TYPE: Final = re.compile(r"(?:[A-Z][a-z]+)?(?:String|Str|Bytes|Secret|Option|Optional|Vec|List|Map|Type|Any|Token|Key)\b(?:[<\[?].*)?", re.ASCII)
 _PATH: Final = re.compile(r"(?:~|\.{1,2})?[/\\](?![+/=])|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]{1,15}://|file:", re.ASCII)
+_CAMEL: Final = re.compile(r"[a-z]*(?:[A-Z]+[a-z]{2,})+[A-Z]*", re.ASCII)
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9]+", re.ASCII)
 
 
@@ -57,9 +59,8 @@ def is_code(value: str, after: str, name: str) -> bool:
     return bool(
         _CODE_WORD.match(text)
         or (_CHAIN.fullmatch(value) and (not any(sign.isdigit() for sign in value) or _ROOT.match(value)))
-        or _CALL.match(text)
-        and not text[len(value) :][:1] in (",",)
-        and any(sign in text for sign in ")]}")
+        or _OBJECT.fullmatch(value)
+        or (_CALL.match(text) and any(sign in text for sign in ")]}"))
         or _ENVIRONMENT_NAME.fullmatch(value)
         or _TYPE.fullmatch(value)
         or is_path(value)
@@ -95,7 +96,7 @@ def looks_random(value: str) -> bool:
             turns = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
             if "d" in kinds and turns >= max(3, len(segment) // 6):
                 return True
-            if {"u", "l"} <= set(kinds) and turns >= len(segment) // 3:
+            if len(segment) >= 24 and {"u", "l"} <= set(kinds) and turns >= len(segment) // 3 and not _CAMEL.fullmatch(segment):
                 return True
     return False
 
