@@ -117,7 +117,7 @@ def test_keys(form: str, value: str) -> None:
         (f'key = "{HEX}";', 'key = "<key>";'),
         (f'uicc0.key = "{HEX}";', 'uicc0.key = "<key>";'),
         (f"loaded key={HEX}{HEX}, n=1", "loaded key=<key>, n=1"),
-        (f"'key' => '0x{HEX}'", "'key' => '0x<key>'"),
+        (f"'key' => '0x{HEX}'", "'key' => '<key>'"),
         (f'opc = "{HEX}"; op_c= "{HEX}"', 'opc = "<key>"; op_c= "<key>"'),
         (f"ue --uicc0.key {HEX} --uicc0.opc {HEX}", "ue --uicc0.key <key> --uicc0.opc <key>"),
         (f"kausf(32): {HEX}{HEX}", "kausf(32): <key>"),
@@ -845,6 +845,8 @@ def test_triggers_cover_their_rules(lines: list[str]) -> None:
     _, starts_of = lines_to_try(text)
     for number, compiled in enumerate(COMPILED):
         for match in compiled.pattern.finditer(text):
+            if compiled.rule.accept and not compiled.rule.accept(match):
+                continue
             assert text.rfind("\n", 0, match.start()) + 1 in starts_of.get(number, []), compiled.rule.name
 
 
