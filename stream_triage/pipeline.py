@@ -1,6 +1,7 @@
 """Chunks of runs in, verdicts out: the chain of stages, in order. Start reading here.
 
-    chunks → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify → verdict
+    chunks → cut lines → take off wrappers → redact → spool → rules → mask, keys → detect, next key → procedures → fold
+           → classify → verdict
 
 `Session.feed` only cuts lines and queues them. `Triage.advance` takes the queued lines of many sessions through the stages,
 in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
@@ -10,6 +11,7 @@ interleaving of sources changes a verdict. The state of an open run is bounded; 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Final
 
 from stream_triage.bundle import Bundle
@@ -24,6 +26,7 @@ from stream_triage.stages.fold import fold
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
 from stream_triage.stages.rules import Rules
+from stream_triage.stages.wrappers import Batch, Unwrapper
 from stream_triage.verdicts import verdict_of
 
 __all__ = ["Session", "Triage"]
@@ -54,8 +57,9 @@ class Session:
         self.text: Spool = triage.open_spool(self.run_id)
         self.queued_bytes = 0
         self.sources: dict[str, SourceState] = {}
-        self._shown_names: dict[str, str] = {}
-        self._closed = False
+        self._shown_names: dict[tuple[str, str], str] = {}
+        """By source and service; the service is empty for the source itself."""
+        self._closed = self._ending = False
         self._broken: Exception | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
@@ -80,7 +84,7 @@ class Session:
     def peek(self) -> Verdict:
         """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict."""
         self._triage.advance([self])
-        return self._verdict(final=False)
+        return self._preview() if any(state.unwrapper.held for state in self.sources.values()) else self._verdict(final=False)
 
     def certain_to_fail(self) -> bool:
         """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
@@ -94,6 +98,7 @@ class Session:
         if not self._closed:
             for state in self.sources.values():
                 state.queue += state.cutter.finish()
+            self._ending = True
             self._triage.advance([self])
             self._closed = True
         return self._verdict(final=True)
@@ -107,23 +112,36 @@ class Session:
         if self._broken:
             raise self._broken
         try:
-            for name, state in self.sources.items():
+            for name, state in list(self.sources.items()):
                 queue, state.queue = state.queue, []
-                for start in range(0, len(queue), BATCH_LINES):
-                    self._take(name, state, queue[start : start + BATCH_LINES])
+                if self._ending or queue:
+                    self._unwrap(name, state, queue)
         except Exception as error:
             self._broken = error
             raise
         self.queued_bytes = 0
 
-    def _take(self, name: str, state: SourceState, lines: list[str]) -> None:
+    def _unwrap(self, name: str, state: SourceState, lines: list[str]) -> None:
+        """Takes the wrappers off the next lines of a source; the lines of each service go on as a source of their own."""
+        for batch in state.unwrapper.take(lines, final=self._ending):
+            writer = self._service(name, batch.service, state) if batch.service else name
+            if batch.service:
+                size = batch.size
+                self.sources[writer].moved_bytes += size
+                state.moved_bytes -= size
+            for start in range(0, len(batch.bodies), BATCH_LINES):
+                self._take(writer, self.sources[writer], batch.part(start, start + BATCH_LINES))
+
+    def _take(self, name: str, state: SourceState, batch: Batch) -> None:
         """The chain: one batch of lines of one source, through every stage that keeps state."""
         model, first = self.model, state.lines + 1
-        state.lines += len(lines)
+        state.lines += len(batch.bodies)
 
-        # Secrets and identities go first: no later stage, file or message may see them.
-        lines = self._triage.redactor.lines("\n".join(lines), state.redact).split("\n")
-        self.text.append(name, lines)
+        # Secrets and identities go first: no later stage, file or message may see them. People see the whole line, models
+        # and rules the part of it that the program wrote.
+        lines = self._triage.redactor.lines("\n".join(batch.bodies), state.redact).split("\n")
+        self.text.append(name, batch.shown(lines, self._triage.redactor.lines, state.redact_prefix))
+        lines = batch.read(lines)
         model.rules.update(state.rules, lines, first)
 
         # What follows from a line alone (masked text, key, features) is looked up; equal lines are computed once.
@@ -146,20 +164,50 @@ class Session:
         if len(lines) == BATCH_LINES:  # more will follow: what waits for full windows must stay small
             model.advance([state])
 
+    def _preview(self) -> Verdict:
+        """A verdict that includes the first lines of sources whose wrappers are not known yet, as if no more would come.
+
+        These lines go through stages of their own, which are then dropped: the decision must wait for more lines.
+        """
+        trial = copy(self)
+        trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
+        with SpillSpool(self.run_id) as spool:
+            trial.text = _Overlay(self.text, spool)
+            for name, state in self.sources.items():
+                if held := list(state.unwrapper.held):
+                    tried = trial._start(name, state.unwrapper.again())
+                    tried.cutter, tried.problems = state.cutter, state.problems
+                    trial._unwrap(name, tried, held)
+            self.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
+            return trial._verdict(final=False)
+
     def _verdict(self, final: bool) -> Verdict:
         return verdict_of(self.model, self.sources, self.text, run_id=self.run_id, headers=self.headers, final=final)
 
     def _source(self, name: str) -> SourceState:
         if self._closed:
             raise ValueError(f"run {self.run_id} is closed")
-        shown = self._shown_names.get(name)
+        shown = self._shown_names.get((name, ""))
         if shown is None:
-            shown = self._shown_names[name] = self._shown_name(name)
-            triage = self._triage
-            self.sources[shown] = SourceState(
-                self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers
-            )
+            shown = self._shown_names[name, ""] = self._shown_name(name)
+            self._start(shown, Unwrapper(self.model.judge, self._triage.input_format))
         return self.sources[shown]
+
+    def _service(self, source: str, service: str, state: SourceState) -> str:
+        """Shown name of a service whose lines a source contains: `SOURCE/SERVICE`."""
+        shown = self._shown_names.get((source, service))
+        if shown is None:
+            shown = self._shown_name(f"{source}/{service}" if source else service)
+            self._shown_names[source, service] = shown
+            self._start(shown, state.unwrapper).service = True
+        return shown
+
+    def _start(self, shown: str, unwrapper: Unwrapper) -> SourceState:
+        triage = self._triage
+        state = self.sources[shown] = SourceState(
+            self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers, unwrapper
+        )
+        return state
 
     def _shown_name(self, name: str) -> str:
         """The name without identities; names that become equal by that are numbered in the order they arrive."""
@@ -169,6 +217,34 @@ class Session:
             number += 1
             shown = f"{first}~{number}"
         return shown
+
+
+class _Overlay:
+    """Text of an open run, with some of its sources in another spool."""
+
+    def __init__(self, below: Spool, above: Spool) -> None:
+        self._below = below
+        self._above = above
+
+    def append(self, source: str, lines: Sequence[str]) -> None:
+        """Adds lines to the upper spool."""
+        self._above.append(source, lines)
+
+    def read(self, source: str, first: int, last: int) -> list[str]:
+        """Lines of the upper spool if it has the source, else of the lower one."""
+        spool = self._above if source in self._above.sources() else self._below
+        return spool.read(source, first, last)
+
+    def sources(self) -> Sequence[str]:
+        """Names of the sources, sorted."""
+        return sorted({*self._below.sources(), *self._above.sources()})
+
+    def line_count(self, source: str) -> int:
+        """Lines of a source; 0 for one that is not known."""
+        return (self._above if source in self._above.sources() else self._below).line_count(source)
+
+    def close(self) -> None:
+        """Leaves both spools open: they belong to others."""
 
 
 class Triage:
@@ -181,6 +257,7 @@ class Triage:
         redactor: Redactor | None = None,
         rules: Rules | None = None,
         line_bytes: int = 65_536,
+        input_format: str = "auto",
         reduction_lines: int = MAX_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
     ) -> None:
@@ -191,6 +268,7 @@ class Triage:
             redactor: Own patterns and pseudonyms; the default replaces secrets and identities by their kind.
             rules: Hand-written rules, used before those of the bundles.
             line_bytes: Longer lines are cut.
+            input_format: Which wrapper is taken off the lines; as the setting `input.format`.
             reduction_lines: At most this many lines are in `Verdict.reduction`.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
 
@@ -204,6 +282,7 @@ class Triage:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
         self.line_bytes = line_bytes
+        self.input_format = input_format
         self.open_spool = open_spool
 
     def session(self, run_id: str, headers: Mapping[str, str] | None = None, bundle: str | None = None) -> Session:

@@ -110,6 +110,7 @@ def open_triage(
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
         line_bytes=settings.input.line_bytes,
+        input_format=settings.input.format,
         open_spool=open_spool,
     )
 

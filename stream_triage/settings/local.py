@@ -32,6 +32,34 @@ class InputSettings(Section):
             "are the sources of the run."
         ),
     )
+    format: Literal[
+        "auto",
+        "none",
+        "docker-json",
+        "cri",
+        "gitlab",
+        "github-actions",
+        "syslog",
+        "kubectl",
+        "compose",
+        "stern",
+        "jenkins",
+        "timestamps",
+        "pytest",
+        "robot",
+        "logger",
+        "line-numbers",
+        "grep",
+        "services",
+        "pids",
+    ] = Field(
+        default="auto",
+        description=(
+            "What collectors put around each line, such as the time stamps of a CI system or the JSON of docker. It is taken "
+            "off before the lines are judged. With `auto` it is recognised on the first lines of each source, with `none` "
+            "nothing is taken off, and a name says that the lines have this prefix whatever the bundle knows of them."
+        ),
+    )
     max_expansion: int = Field(
         default=250,
         ge=2,

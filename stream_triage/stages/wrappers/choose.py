@@ -1,0 +1,322 @@
+"""The first lines of a source in, the wrappers that it has out.
+
+Wrappers are tried in all orders, up to four inside each other. The choice is the one under which the bundle knows the most
+lines; it must know clearly more of them than of the lines as they are. Lines that the bundle knows as they are decide at
+once, so a source without a wrapper costs a look at its first lines and nothing more.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from stream_triage.stages.wrappers.formats import FORMATS, JSON_FORMAT, Format
+from stream_triage.stages.wrappers.layers import (
+    STAMP_FORMAT,
+    Layer,
+    Split,
+    fit_colours,
+    fit_json,
+    fit_pattern,
+    indent_of,
+    indentation,
+)
+from stream_triage.stages.wrappers.learn import Known, find_prefixes, prefix_pattern
+
+__all__ = ["OWN_STAMP", "Judge", "Layout", "choose"]
+
+OWN_STAMP: Final = "2000-01-01 00:00:00.000\t"
+"""Stands for the time stamp of a line whose own one has another format than the bundle knows."""
+
+MOST_LAYERS: Final = 4
+# The bundle knows a source as it is if it knows this share of its lines.
+USUAL: Final = 0.5
+# A wrapper comes off if the bundle knows this share of the lines more without it, and at least twice as many.
+GAIN: Final = 0.25
+# Lines on which a wrapper is tried; the choice is checked on all lines.
+_SAMPLE: Final = 24
+_BEAM: Final = 8
+# Share of the lines that must have a wrapper that is tried, and one that is certain.
+_TRIED: Final = 0.3
+_CERTAIN: Final = 0.9
+_LEARNED: Final = Format("unknown prefix", "auto", "")
+_FEW_LINES: Final = 3
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What the bundle says about lines.
+
+    Attributes:
+        known: Whether it knows each line.
+        stamped: Whether its lines begin with a time stamp.
+        tabbed: Whether a single tab or blank must follow that time stamp.
+    """
+
+    known: Known
+    stamped: bool = False
+    tabbed: bool = False
+
+    def count(self, lines: Sequence[str]) -> int:
+        """How many of the lines the bundle knows."""
+        return sum(self.known(lines))
+
+
+class Unwrapped(NamedTuple):
+    """A line without its wrappers. Models read `OWN_STAMP` in front of a body with `stamp`."""
+
+    split: Split
+    stamp: bool = False
+    outer: bool = False
+    """Whether the line has the outermost wrapper."""
+
+    @classmethod
+    def of(cls, line: str) -> "Unwrapped":
+        """A line that has no wrapper."""
+        return cls(Split("", line))
+
+
+class Layout:
+    """The wrappers of a source, from the outside in, and its own time stamp if that has an unknown format."""
+
+    def __init__(self, layers: Sequence[Layer] = (), stamp: Layer | None = None) -> None:
+        self.layers = tuple(layers)
+        self.stamp = stamp
+        names = [layer.format.name for layer in self.layers] + ([stamp.format.name] if stamp else [])
+        self.name = " + ".join(dict.fromkeys(names))
+        self.joins = any(layer.joins for layer in self.layers)
+        self.looks_ahead = any(layer.looks_ahead for layer in self.layers)
+
+    def __bool__(self) -> bool:
+        return bool(self.layers or self.stamp)
+
+    def split(self, line: str) -> Unwrapped:
+        """The line without the wrappers that it has; a wrapper that it does not have is passed over."""
+        prefix, service, stream, open_, more, mark, outer = "", "", "", False, False, False, False
+        body = line
+        for i, layer in enumerate(self.layers):
+            part = layer.split(body)
+            if part is None:
+                continue
+            outer = outer or i == 0
+            prefix += part.prefix
+            body = part.body
+            service = f"{service}/{part.service}" if service and part.service else service or part.service
+            stream = stream or part.stream
+            open_, more, mark = open_ or part.open, more or part.more, mark or part.mark
+            if part.mark:
+                break
+        own = self.stamp.split(body) if self.stamp and not mark else None
+        if own:
+            prefix, body = prefix + own.prefix, own.body
+        return Unwrapped(Split(prefix, body, service, stream, open_, more, mark), own is not None, outer)
+
+    def read(self, line: str) -> str:
+        """The line as models read it."""
+        unwrapped = self.split(line)
+        if unwrapped.split.mark:
+            return ""
+        return OWN_STAMP + unwrapped.split.body if unwrapped.stamp else unwrapped.split.body
+
+    def shown_body(self, shown: str) -> str:
+        """What models read of a line, from the line as it is shown."""
+        for layer in self.layers:
+            shown = layer.shown_body(shown)
+        own = self.stamp.split(shown) if self.stamp else None
+        return OWN_STAMP + own.body if own else shown
+
+
+class _Path(NamedTuple):
+    """Layers that were tried, what they leave of the lines, and how many of these the bundle knows."""
+
+    score: int
+    layers: tuple[Layer, ...]
+    bodies: list[str]
+    stamp: Layer | None = None
+
+
+def choose(
+    lines: Sequence[str], judge: Judge, *, forced: str = "", first: bool = True, final: bool = False
+) -> Layout | None:
+    """The wrappers of lines with text; an empty layout if there are none; None if more lines are needed to tell.
+
+    Args:
+        lines: The first lines of a source, or later ones if nothing was certain before.
+        judge: What the bundle knows.
+        forced: Setting of the wrapper that comes off in any case.
+        first: The first line of the source is among them. Only then can an indentation be told from a table or a dump.
+        final: No more lines will come.
+    """
+    if not lines:
+        return Layout() if final else None
+    outer: tuple[Layer, ...] = ()
+    if forced:
+        fitted = max(_of_setting(forced, lines), key=lambda item: item[1], default=None)
+        outer = (fitted[0],) if fitted else ()
+    bodies = [Layout(outer).read(line) for line in lines] if outer else list(lines)
+    base = judge.count(bodies)
+    best = None
+    if base < USUAL * len(lines):
+        best = _search(outer, bodies, judge, base, first)
+    if best is not None or base >= USUAL * len(lines):
+        path = best or _Path(base, outer, bodies)
+        return _adjusted(path, judge, final) if first else Layout(path.layers, path.stamp)
+    certain = _certain(outer, bodies)
+    if certain:
+        return Layout(certain)
+    return Layout(outer) if final or outer else None
+
+
+def _of_setting(setting: str, lines: Sequence[str]) -> list[tuple[Layer, int]]:
+    if setting == JSON_FORMAT.setting:
+        return fit_json(lines)[:1]
+    return [fitted for format in FORMATS if format.setting == setting and (fitted := fit_pattern(format, lines))]
+
+
+def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
+    """With a constant indentation taken off, and blanks behind the bundle's own time stamps as it knows them.
+
+    Where lines of the bundle begin with a time stamp, one of them must be among the indented lines: a table may have nothing
+    but indented lines.
+    """
+    layers, stamp = path.layers, path.stamp
+    texts = [body for body in path.bodies if body.strip()]
+    indent = indent_of(texts)
+    if indent and (len(texts) >= _INDENTED_LINES or final):
+        if not judge.stamped or any(_fits(STAMP_FORMAT, text[indent:]) for text in texts):
+            layers = (*layers, indentation(indent))
+            texts = [text[indent:] for text in texts]
+        elif not final:
+            return None
+    if stamp is None and judge.tabbed:
+        own = [text for text in texts if text[:1].strip() and _fits(STAMP_FORMAT, text)]
+        wide = sum(1 for text in own if _blanks_after(text) > 1)
+        if 2 * wide > len(own):
+            stamp = _stamp(own)
+    return Layout(layers, stamp)
+
+
+_INDENTED_LINES: Final = 12
+
+
+def _fits(format: Format, line: str) -> bool:
+    return fit_pattern(format, [line]) is not None
+
+
+def _blanks_after(line: str) -> int:
+    fitted = fit_pattern(STAMP_FORMAT, [line], all_blanks=True)
+    split = fitted[0].split(line) if fitted else None
+    return len(split.prefix) - len(split.prefix.rstrip(" \t")) if split else 0
+
+
+def _stamp(lines: Sequence[str]) -> Layer | None:
+    fitted = fit_pattern(STAMP_FORMAT, lines, all_blanks=True)
+    return fitted[0] if fitted else None
+
+
+def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: int, first: bool) -> _Path | None:
+    """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
+    sample = list(lines[:: max(1, len(lines) // _SAMPLE)])
+    json_lines = sum(1 for line in sample if line.startswith("{"))
+    prefixes = find_prefixes(sample, judge.known, OWN_STAMP if judge.stamped else None)
+    colours = fit_colours(sample)
+    if len(prefixes) < GAIN * len(sample) and 2 * json_lines < len(sample) and not colours:
+        return None
+    best = _beam(outer, lines, judge, first)
+    if best is None or best.score < (len(prefixes) / len(sample)) * 0.8 * len(lines):
+        learned = _learned(outer, lines, [found.prefix for found in prefixes if not found.stamp], judge, first, stamp=False)
+        own = _learned(outer, lines, [found.prefix for found in prefixes if found.stamp], judge, first, stamp=True)
+        best = max((path for path in (best, learned, own) if path), key=lambda path: path.score, default=None)
+    if best is None:
+        return None
+    needed = max(GAIN * len(lines), min(4, len(lines) if len(lines) < _FEW_LINES else _FEW_LINES))
+    return best if best.score - base >= needed and best.score >= 2 * base else None
+
+
+def _beam(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
+    """The best of the known wrappers, up to `MOST_LAYERS` of them inside each other."""
+    step = max(1, len(lines) // _SAMPLE)
+    paths = [_Path(0, outer, list(lines))]
+    best: _Path | None = None
+    seen = {tuple(lines)}
+    for _ in range(MOST_LAYERS):
+        tried: list[_Path] = []
+        for path in paths:
+            for layer, count in _fitted(path.bodies, path.layers, first):
+                if count < _TRIED * len(lines):
+                    continue
+                bodies = [Layout((layer,)).read(body) for body in path.bodies]
+                if (key := tuple(bodies)) not in seen:
+                    seen.add(key)
+                    tried.append(_scored(_Path(0, (*path.layers, layer), bodies), judge, step))
+            if judge.stamped and (own := _own_stamp(path.bodies)):
+                tried.append(_scored(path._replace(stamp=own), judge, step))
+        if not tried:
+            break
+        tried.sort(key=lambda path: -path.score)
+        if tried[0].score and (best is None or tried[0].score > best.score):
+            best = tried[0]
+        if best and best.score * step >= 0.8 * len(lines):
+            break
+        paths = [path for path in tried if path.stamp is None][:_BEAM]
+    return best and best._replace(score=judge.count(_read(best)))
+
+
+def _own_stamp(bodies: Sequence[str]) -> Layer | None:
+    own = [body for body in bodies if body[:1].strip() and _fits(STAMP_FORMAT, body)]
+    return _stamp(own) if len(own) >= min(_FEW_LINES, len(bodies)) else None
+
+
+def _scored(path: _Path, judge: Judge, step: int) -> _Path:
+    return path._replace(score=judge.count(_read(path._replace(bodies=path.bodies[::step]))))
+
+
+def _read(path: _Path) -> list[str]:
+    """The bodies as models would read them."""
+    return [Layout((), path.stamp).read(body) for body in path.bodies] if path.stamp else path.bodies
+
+
+def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) -> Iterator[tuple[Layer, int]]:
+    """Every wrapper that some of the lines have; a format other than time stamps is used once."""
+    used = {layer.format.name for layer in layers if layer.format.setting != STAMP_FORMAT.setting}
+    texts = [body for body in bodies if body.strip()]
+    if any(text.startswith("{") for text in texts):
+        yield from fit_json(texts)
+    for format in FORMATS:
+        if format.name not in used and (fitted := fit_pattern(format, texts, late=not first)):
+            yield fitted
+    if "colours" not in used and (colours := fit_colours(texts)):
+        yield colours
+
+
+def _learned(
+    outer: tuple[Layer, ...], lines: Sequence[str], prefixes: Sequence[str], judge: Judge, first: bool, *, stamp: bool
+) -> _Path | None:
+    """A prefix of no known format; with `stamp`, it is the source's own time stamp."""
+    pattern = prefix_pattern(prefixes) if len(prefixes) >= _FEW_LINES else None
+    if not pattern:
+        return None
+    format = STAMP_FORMAT if stamp else _LEARNED
+    fitted = fit_pattern(format, lines, stamp, re.compile(pattern), late=not first)
+    if fitted is None:
+        return None
+    path = _Path(0, outer, list(lines), fitted[0])
+    if not stamp:
+        path = _Path(0, (*outer, fitted[0]), [Layout((fitted[0],)).read(line) for line in lines])
+    return path._replace(score=judge.count(_read(path)))
+
+
+def _certain(outer: tuple[Layer, ...], lines: Sequence[str]) -> tuple[Layer, ...]:
+    """Wrappers that cannot be anything else, for lines that the bundle does not know in any case."""
+    layers, bodies = outer, [line for line in lines if line.strip()]
+    while len(layers) < MOST_LAYERS and len(bodies) >= _FEW_LINES:
+        certain = [
+            layer
+            for layer, count in _fitted(bodies, layers)
+            if layer.format.certain and count >= _CERTAIN * len(bodies) and layer not in layers
+        ]
+        if not certain:
+            break
+        layers = (*layers, certain[0])
+        bodies = [body for line in bodies if (body := Layout((certain[0],)).read(line)).strip()]
+    return layers if layers != outer else ()

@@ -1,0 +1,265 @@
+"""One wrapper fitted to the lines of a source: a line in; its prefix, its body and who wrote it out."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
+from stream_triage.stages.wrappers.formats import JSON_FORMAT, STAMP, Format
+
+__all__ = ["ColourLayer", "JsonLayer", "Layer", "PatternLayer", "Split", "fit_colours", "fit_json", "fit_pattern", "indent_of", "indentation"]
+
+# Formats are searched at the beginning of a line only; what is longer is no prefix.
+MOST_PREFIX: Final = 4096
+_TIME_FIELDS: Final = ("time", "@timestamp", "timestamp", "ts", "date", "asctime", "__REALTIME_TIMESTAMP", "datetime", "t")
+_SERVICE_FIELDS: Final = (
+    "service",
+    "com.docker.compose.service",
+    "container_name",
+    "container",
+    "pod_name",
+    "pod",
+    "SYSLOG_IDENTIFIER",
+    "app",
+    "application",
+    "source",
+)
+
+
+class Split(NamedTuple):
+    """A line, split. `open`: the next line of the same stream continues it; `more`: it continues the line before."""
+
+    prefix: str
+    body: str
+    service: str = ""
+    stream: str = ""
+    open: bool = False
+    more: bool = False
+    mark: bool = False
+
+
+class Layer(Protocol):
+    """One wrapper of a source."""
+
+    format: Format
+    joins: bool
+    """Whether it cuts lines into partial lines."""
+    looks_ahead: bool
+    """Whether only the next line says that a line goes on."""
+
+    def split(self, line: str) -> Split | None:
+        """The parts of a line; None for a line that does not have this wrapper."""
+
+    def shown_body(self, shown: str) -> str:
+        """The body of a line as it is shown: after its prefix."""
+
+
+class PatternLayer:
+    """A prefix that a pattern describes, and `blanks` blanks behind it (None: all that there are)."""
+
+    def __init__(self, format: Format, pattern: re.Pattern[str], blanks: int | None, services: bool, hosts: bool) -> None:
+        self.format = format
+        self._match = pattern.match
+        self._mark = re.compile(format.marks).match if format.marks else None
+        self._blanks = blanks
+        self._services = services
+        self._hosts = hosts
+        self._groups = frozenset(pattern.groupindex)
+        self.joins = not self._groups.isdisjoint(("open", "more"))
+        self.looks_ahead = "more" in self._groups
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        match = self._match(line, 0, MOST_PREFIX)
+        if match is None:
+            return None
+        end = self._end(line, match.end())
+        body = line[end:]
+        if not self._groups and self._mark is None:
+            return Split(line[:end], body)
+        groups = match.groupdict()
+        service = (groups.get("service") or groups.get("service2") or "") if self._services else ""
+        if self._hosts and service:
+            service = f"{groups['host']}/{service}"
+        return Split(
+            line[:end],
+            body,
+            re.sub(r"[ ›|>]+", "/", service) if " " in service else service,
+            groups.get("stream") or "",
+            groups.get("open") is not None,
+            groups.get("more") is not None,
+            self._mark is not None and self._mark(body) is not None,
+        )
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        split = self.split(shown)
+        return split.body if split else shown
+
+    def _end(self, line: str, end: int) -> int:
+        limit = len(line) if self._blanks is None else min(len(line), end + self._blanks)
+        while end < limit and line[end] in " \t":
+            end += 1
+        return end
+
+
+class ColourLayer:
+    """Colours whose escape character is lost; they may be anywhere in a line."""
+
+    format = Format("colours", "colours", "")
+    joins = looks_ahead = False
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        return Split("", LOST_ESCAPE.sub("", line))
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        return LOST_ESCAPE.sub("", shown)
+
+
+class JsonLayer:
+    """An object of JSON on each line, with the text in one of its fields."""
+
+    def __init__(self, format: Format, field: tuple[str, ...], ends: bool, time: tuple[str, ...], service: tuple[str, ...]):
+        self.format = format
+        self._field = field
+        self._ends = self.joins = ends
+        self.looks_ahead = False
+        self._time = time
+        self._service = service
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        record = _record(line)
+        if record is None:
+            return None
+        text = _value(record, self._field)
+        if not isinstance(text, str):
+            return None
+        open_ = self._ends and not text.endswith("\n")
+        service = _one_line(str(_value(record, self._service) or "")) if self._service else ""
+        time = _one_line(str(_value(record, self._time) or "")) if self._time else ""
+        return Split(f"{time} " if time else "", _one_line(text), service, str(record.get("stream", "")), open_)
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        return shown.partition(" ")[2] if self._time else shown
+
+
+def indent_of(lines: Sequence[str]) -> int:
+    """The blanks at the beginning that all lines with text have."""
+    return min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
+
+
+def indentation(blanks: int) -> Layer:
+    """A layer for lines that all begin with so many blanks."""
+    pattern = re.compile(rf"(?=[ \t]{{{blanks}}})")
+    return PatternLayer(Format("indentation", "auto", ""), pattern, blanks, services=False, hosts=False)
+
+
+def fit_pattern(
+    format: Format,
+    lines: Sequence[str],
+    all_blanks: bool = False,
+    pattern: re.Pattern[str] | None = None,
+    *,
+    late: bool = False,
+) -> tuple[Layer, int] | None:
+    """The format fitted to lines with text, and how many of them have it; None if none has.
+
+    The blanks behind the prefix are counted: the fewest of all lines belong to the prefix, the others to the text. Of `late` lines, which may
+    all be from a table, more than two blanks are taken for an indentation of the text.
+    """
+    pattern = pattern or _compiled(format)
+    matches = [(line, match) for line in lines if (match := pattern.match(line, 0, MOST_PREFIX))]
+    if not matches:
+        return None
+    blanks = indent_of([line[match.end() :] for line, match in matches])
+    blanks = 1 if late and blanks > 2 else blanks
+    hosts, names = set(), set()
+    if "service" in pattern.groupindex:
+        hosts = {match["host"] for _, match in matches} if "host" in pattern.groupindex else set()
+        names = {match["service"] for _, match in matches}
+    several = len(names) > 1 or len(hosts) > 1
+    services = format.services == "always" or (format.services == "several" and several)
+    return PatternLayer(format, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
+
+
+def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
+    """A layer for colours without escape character, if lines have some."""
+    count = sum(1 for line in lines if LOST_ESCAPE.search(line))
+    return (ColourLayer(), len(lines)) if count else None
+
+
+def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
+    """A layer for each field of JSON lines that may hold the text, docker's first, and how many lines have it."""
+    records = [record for line in lines if (record := _record(line))]
+    paths = Counter(path for record in records for path in _text_fields(record))
+    several = {path for path in paths if len({str(_value(record, path)) for record in records}) > 1}
+    time = next((path for name in _TIME_FIELDS for path in _all_fields(records) if path[-1] == name), ())
+    service = next((path for name in _SERVICE_FIELDS for path in several if path[-1] == name), ())
+    docker = bool(records) and all({"log", "stream", "time"} <= set(record) for record in records)
+    layers: list[tuple[Layer, int]] = []
+    for path, count in sorted(paths.items(), key=lambda item: (-item[1], item[0])):
+        if path in (time, service):
+            continue
+        ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
+        is_docker = docker and path == ("log",)
+        format = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
+        layers.append((JsonLayer(format, path, 2 * ended >= count, time, service), count))
+    return layers
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{") or not line.rstrip().endswith("}"):
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _all_fields(records: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    paths: dict[tuple[str, ...], None] = {}
+    for record in records:
+        for name, value in record.items():
+            paths[(name,)] = None
+            if isinstance(value, dict):
+                paths.update(dict.fromkeys((name, inner) for inner in value))
+    return list(paths)
+
+
+def _text_fields(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [path for path in _all_fields([record]) if isinstance(_value(record, path), str)]
+
+
+def _value(record: dict[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = record
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _one_line(text: str) -> str:
+    """Text of a record as one line: an end of line inside becomes a blank, NUL stays visible."""
+    text = text.removesuffix("\n").removesuffix("\r").replace("\0", "␀")
+    text = re.sub(r"\r\n|[\r\n]", " ", text) if "\n" in text or "\r" in text else text
+    text = without_escapes(text) if "\x1b" in text or "\x9b" in text else text
+    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+
+
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def _compiled(format: Format) -> re.Pattern[str]:
+    pattern = _patterns.get(format.pattern)
+    if pattern is None:
+        pattern = _patterns[format.pattern] = re.compile(format.pattern, re.ASCII)
+    return pattern
+
+
+STAMP_FORMAT: Final = Format("own time stamps", "timestamps", STAMP)
