@@ -32,7 +32,7 @@ _MARK = r"(?:[ ]?(?:[|│;,>]{1,2}|:|-{1,2}>?|→))?"
 STAMP: Final = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}{_MARK}|{_TIME}{_MARK}{_AFTER})"
 """Pattern of a time stamp at the beginning of a line, in whatever format, with brackets and a separator behind it."""
 
-_NAME = r"[A-Za-z0-9_][\w.@/-]{0,127}"
+_NAME = r"(?=[\w.@/-]{0,127}[A-Za-z])[A-Za-z0-9_][\w.@/-]{0,127}"  # a number is no name
 _LEVEL = (
     r"[\[(<]?[ ]{0,5}(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL"
     r"|[Tt]race|[Dd]ebug|[Ii]nfo|[Nn]otice|[Ww]arn(?:ing)?|[Ee]rror|[Cc]ritical|[Ff]atal|[DIWEF](?!\w))[ ]{0,5}[\])>]?"
@@ -108,7 +108,7 @@ FORMATS: Final = (
     Format(
         "stern",
         "stern",
-        r"(?:[+·-][ ])?(?P<service>[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63}){1,32}[ ](?:[›|>][ ])?[a-z0-9][a-z0-9-]{0,62})(?:[ ]?[›|>])?"
+        r"(?P<service>[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63}){1,32}[ ](?:[›|>][ ])?[a-z0-9][a-z0-9-]{0,62})(?:[ ]?[›|>])?"
         + _AFTER,
         services="always",
     ),

@@ -18,9 +18,10 @@ Known = Callable[[Sequence[str]], list[bool]]
 MOST_POSITIONS: Final = 24
 MOST_CHARACTERS: Final = 256
 _POSITION: Final = re.compile(r"[ \t]+|[|│:;,\])>}»›→#=m\"'/-](?=[^ \t])")
-_RUN: Final = re.compile(r"[ \t]+|[0-9]+|[A-Za-z]+|.", re.DOTALL)
-_WORDS: Final = re.compile(r"[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*")
-_BLANKS: Final = re.compile(r"[ \t]+")
+_PART: Final = re.compile(r"[ \t]+|[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*|.", re.DOTALL)
+_PADDING: Final = re.compile(r"(?<=[\[(<{])[ \t]+|[ \t]+(?=[\])>}|:])")
+_WORD: Final = re.compile(r"[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 class FoundPrefix(NamedTuple):
@@ -54,49 +55,38 @@ def find_prefixes(lines: Sequence[str], known: Known, stamp: str | None) -> list
 
 
 def prefix_pattern(prefixes: Sequence[str]) -> str | None:
-    """A pattern for most of these prefixes, without the blanks at their end; None if they have nothing in common."""
+    """A pattern for most of these prefixes, without the blanks at their end; None if they have nothing in common.
+
+    Punctuation stays; words and numbers become classes, also where all prefixes have the same: the next service or host has
+    another name.
+    """
     prefixes = [prefix.rstrip(" \t") for prefix in prefixes]
-    for shape in (_fine, _coarse):
-        groups = Counter(shape(prefix) for prefix in prefixes)
-        common, count = groups.most_common(1)[0]
-        if 2 * count >= len(prefixes):
-            return _pattern([prefix for prefix in prefixes if shape(prefix) == common], shape)
-    fields = Counter(len(prefix.split()) for prefix in prefixes)
-    number, count = fields.most_common(1)[0]
+    shape, count = Counter(_shape(prefix) for prefix in prefixes).most_common(1)[0]
+    if 2 * count >= len(prefixes):
+        return _pattern([prefix for prefix in prefixes if _shape(prefix) == shape])
+    fields, count = Counter(len(prefix.split()) for prefix in prefixes).most_common(1)[0]
     if 2 * count < len(prefixes):
         return None
-    return r"[ \t]*" + r"[ \t]+".join([r"[^ \t]+"] * number) + r"(?=[ \t]|$)"
+    return r"[ \t]*" + r"[ \t]+".join([r"[^ \t]+"] * fields) + r"(?=[ \t]|$)"
 
 
-def _fine(prefix: str) -> tuple[str, ...]:
-    """Kinds of runs: blanks, digits, letters, and every other character as itself."""
-    return tuple(_kind(run) for run in _RUN.findall(prefix))
+def _parts(prefix: str) -> list[str]:
+    """Words, blanks and punctuation, in order. Blanks inside brackets and before separators do not count."""
+    return _PART.findall(_PADDING.sub("", prefix))
 
 
-def _kind(run: str) -> str:
-    return " " if run[0] in " \t" else "0" if run[0] in "0123456789" else "a" if run.isascii() and run.isalpha() else run
+def _shape(prefix: str) -> str:
+    return "".join("a" if _WORD.fullmatch(part) else " " if part[0] in " \t" else part for part in _parts(prefix))
 
 
-def _coarse(prefix: str) -> tuple[str, ...]:
-    """Words, with what joins them inside, as one kind; blanks beside brackets do not count."""
-    text = re.sub(r"(?<=[\[(<{])[ \t]+|[ \t]+(?=[\])>}|:])", "", prefix)
-    return tuple(_BLANKS.sub(" ", _WORDS.sub("a", text)))
-
-
-def _pattern(prefixes: Sequence[str], shape: Callable[[str], tuple[str, ...]]) -> str:
-    if shape is _coarse:
-        return "".join(
-            r"[\w.@/-]+" if part == "a" else r"[ \t]+" if part == " " else rf"[ \t]*{re.escape(part)}[ \t]*"
-            for part in _coarse(prefixes[0])
-        )
-    columns = zip(*(_RUN.findall(prefix) for prefix in prefixes), strict=True)
-    return "".join(_run_pattern(set(column)) for column in columns)
-
-
-def _run_pattern(values: set[str]) -> str:
-    value = next(iter(values))
-    if value[0] in " \t":
-        return r"[ \t]+"
-    if value[0] in "0123456789":
-        return r"[0-9]+"
-    return re.escape(value) if len(values) == 1 else r"[A-Za-z]+"
+def _pattern(prefixes: Sequence[str]) -> str:
+    """The pattern for prefixes of one shape."""
+    pattern = ""
+    for values in zip(*map(_parts, prefixes), strict=True):
+        if _WORD.fullmatch(values[0]):
+            pattern += r"[0-9.]+" if all(_NUMBER.fullmatch(value) for value in values) else r"[\w.@/-]+"
+        elif values[0][0] in " \t":
+            pattern += r"[ \t]+"
+        else:
+            pattern += rf"[ \t]*{re.escape(values[0])}" + (r"[ \t]*" if values[0] in "[(<{" else "")
+    return pattern

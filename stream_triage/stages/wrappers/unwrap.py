@@ -26,6 +26,8 @@ MOST_HELD_CHARACTERS: Final = 1 << 17
 BLOCK: Final = 64
 _FEWEST_TEXTS: Final = 16
 _MATCHING: Final = 0.5
+# Share of the lines before the wrapped part that a bundle may know by chance.
+_KNOWN_IN_BANNER: Final = 0.1
 # Lines of a block that are looked at where nothing was found; blocks that are skipped after one in which nothing is found.
 _PROBES: Final = 2
 _MOST_SKIPPED: Final = 16
@@ -93,6 +95,7 @@ class Unwrapper:
         self._held_texts = 0
         self._lines = 0
         self._block: list[str] = []
+        self._banner = 0
         self._texts = self._matching = 0
         self._skip = self._next_skip = 0
         self._changes = 0
@@ -170,6 +173,18 @@ class Unwrapper:
         layout = choose(texts[-WINDOW:], self._judge, forced=self._forced, first=first, final=final)
         if layout is not None:
             self._set(layout)
+            self._banner = self._banner_lines(layout)
+
+    def _banner_lines(self, layout: Layout) -> int:
+        """How many lines stand before the first one with the wrapper, if the bundle knows hardly any of them.
+
+        They are the collector's, such as the steps before a test: the log of the program begins behind them.
+        """
+        if not layout.layers:
+            return 0
+        count = next((i for i, line in enumerate(self._held) if layout.split(line).outer), 0)
+        texts = [line for line in self._held[:count] if line.strip()]
+        return count if self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts) else 0
 
     def _set(self, layout: Layout) -> None:
         self._layout = layout
@@ -202,6 +217,9 @@ class Unwrapper:
     def _split(self, lines: Iterable[str], layout: Layout, output: "_Output") -> None:
         for line in lines:
             unwrapped = layout.split(line)
+            if self._banner:
+                self._banner -= 1
+                unwrapped = unwrapped._replace(split=unwrapped.split._replace(mark=True))
             if line.strip() and (self._matching or unwrapped.outer):
                 self._texts += 1
                 self._matching += unwrapped.outer
