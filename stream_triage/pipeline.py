@@ -10,7 +10,8 @@ Every stage keeps its state per source and works line by line, in order, so neit
 interleaving of sources changes a verdict. The state of an open run is bounded; its redacted text goes to a spool.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from typing import Final
 
@@ -84,14 +85,16 @@ class Session:
     def peek(self) -> Verdict:
         """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict."""
         self._triage.advance([self])
-        return self._preview() if any(state.unwrapper.held for state in self.sources.values()) else self._verdict(final=False)
+        with self._trial() as trial:
+            return trial._verdict(final=False)
 
     def certain_to_fail(self) -> bool:
         """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
         early_stop = self.model.early_stop
         if early_stop is None:
             return False
-        return early_stop.certain_to_fail(state.classify["terms"].seen for state in self.sources.values())
+        with self._trial() as trial:
+            return early_stop.certain_to_fail(state.classify["terms"].seen for state in trial.sources.values())
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""
@@ -164,22 +167,29 @@ class Session:
         if len(lines) == BATCH_LINES:  # more will follow: what waits for full windows must stay small
             model.advance([state])
 
-    def _preview(self) -> Verdict:
-        """A verdict that includes the first lines of sources whose wrappers are not known yet, as if no more would come.
+    @contextmanager
+    def _trial(self) -> Iterator["Session"]:
+        """This run as if no more lines came, for what is said about it on the way.
 
-        These lines go through stages of their own, which are then dropped: the decision must wait for more lines.
+        The first lines of a source wait until its wrapper is known. Here they go through stages of their own, which are
+        dropped afterwards: the decision itself must not depend on when somebody asks.
         """
+        held = {name: list(state.unwrapper.held) for name, state in self.sources.items() if state.unwrapper.held}
+        if not held:
+            yield self
+            return
         trial = copy(self)
         trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
-        with SpillSpool(self.run_id) as spool:
-            trial.text = _Overlay(self.text, spool)
-            for name, state in self.sources.items():
-                if held := list(state.unwrapper.held):
-                    tried = trial._start(name, state.unwrapper.again())
-                    tried.cutter, tried.problems = state.cutter, state.problems
-                    trial._unwrap(name, tried, held)
+        trial.text = _Overlay(self.text, self._triage.open_spool(self.run_id))
+        try:
+            for name, lines in held.items():
+                state = trial._start(name, self.sources[name].unwrapper.again())
+                state.cutter, state.problems = self.sources[name].cutter, self.sources[name].problems
+                trial._unwrap(name, state, lines)
             self.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
-            return trial._verdict(final=False)
+            yield trial
+        finally:
+            trial.text.close()
 
     def _verdict(self, final: bool) -> Verdict:
         return verdict_of(self.model, self.sources, self.text, run_id=self.run_id, headers=self.headers, final=final)
@@ -244,7 +254,8 @@ class _Overlay:
         return (self._above if source in self._above.sources() else self._below).line_count(source)
 
     def close(self) -> None:
-        """Leaves both spools open: they belong to others."""
+        """Closes the upper spool; the lower one stays open."""
+        self._above.close()
 
 
 class Triage:

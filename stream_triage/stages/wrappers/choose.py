@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from stream_triage.stages.wrappers.formats import FORMATS, JSON_FORMAT, Format
 from stream_triage.stages.wrappers.layers import (
-    STAMP_FORMAT,
+    STAMP_FORMATS,
     Layer,
     Split,
     fit_colours,
@@ -183,35 +183,36 @@ def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
     texts = [body for body in path.bodies if body.strip()]
     indent = indent_of(texts)
     if indent and (len(texts) >= _INDENTED_LINES or final):
-        if not judge.stamped or any(_fits(STAMP_FORMAT, text[indent:]) for text in texts):
+        if not judge.stamped or any(_stamp([text[indent:]]) for text in texts):
             layers = (*layers, indentation(indent))
             texts = [text[indent:] for text in texts]
         elif not final:
             return None
     if stamp is None and judge.tabbed:
-        own = [text for text in texts if text[:1].strip() and _fits(STAMP_FORMAT, text)]
-        wide = sum(1 for text in own if _blanks_after(text) > 1)
-        if 2 * wide > len(own):
-            stamp = _stamp(own)
+        own = _own_stamp(texts)
+        if own and 2 * sum(1 for text in texts if _blanks_after(own, text) > 1) > sum(1 for text in texts if own.split(text)):
+            stamp = own
     return Layout(layers, stamp)
 
 
 _INDENTED_LINES: Final = 12
 
 
-def _fits(format: Format, line: str) -> bool:
-    return fit_pattern(format, [line]) is not None
-
-
-def _blanks_after(line: str) -> int:
-    fitted = fit_pattern(STAMP_FORMAT, [line], all_blanks=True)
-    split = fitted[0].split(line) if fitted else None
+def _blanks_after(layer: Layer, line: str) -> int:
+    split = layer.split(line)
     return len(split.prefix) - len(split.prefix.rstrip(" \t")) if split else 0
 
 
 def _stamp(lines: Sequence[str]) -> Layer | None:
-    fitted = fit_pattern(STAMP_FORMAT, lines, all_blanks=True)
-    return fitted[0] if fitted else None
+    """The own time stamp that most of the lines have, with all the blanks behind it; lines without one do not matter."""
+    fitted = [fit for format in STAMP_FORMATS if (fit := fit_pattern(format, lines, all_blanks=True))]
+    return max(fitted, key=lambda item: item[1])[0] if fitted else None
+
+
+def _own_stamp(bodies: Sequence[str]) -> Layer | None:
+    layer = _stamp([body for body in bodies if body[:1].strip()])
+    enough = layer and sum(1 for body in bodies if layer.split(body)) >= min(_FEW_LINES, len(bodies))
+    return layer if enough else None
 
 
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: int, first: bool) -> _Path | None:
@@ -262,11 +263,6 @@ def _beam(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: b
     return best and best._replace(score=judge.count(_read(best)))
 
 
-def _own_stamp(bodies: Sequence[str]) -> Layer | None:
-    own = [body for body in bodies if body[:1].strip() and _fits(STAMP_FORMAT, body)]
-    return _stamp(own) if len(own) >= min(_FEW_LINES, len(bodies)) else None
-
-
 def _scored(path: _Path, judge: Judge, step: int) -> _Path:
     return path._replace(score=judge.count(_read(path._replace(bodies=path.bodies[::step]))))
 
@@ -278,7 +274,7 @@ def _read(path: _Path) -> list[str]:
 
 def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) -> Iterator[tuple[Layer, int]]:
     """Every wrapper that some of the lines have; a format other than time stamps is used once."""
-    used = {layer.format.name for layer in layers if layer.format.setting != STAMP_FORMAT.setting}
+    used = {layer.format.name for layer in layers if layer.format.setting != STAMP_FORMATS[0].setting}
     texts = [body for body in bodies if body.strip()]
     if any(text.startswith("{") for text in texts):
         yield from fit_json(texts)
@@ -296,7 +292,7 @@ def _learned(
     pattern = prefix_pattern(prefixes) if len(prefixes) >= _FEW_LINES else None
     if not pattern:
         return None
-    format = STAMP_FORMAT if stamp else _LEARNED
+    format = STAMP_FORMATS[0] if stamp else _LEARNED
     fitted = fit_pattern(format, lines, stamp, re.compile(pattern), late=not first)
     if fitted is None:
         return None

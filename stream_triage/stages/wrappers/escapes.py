@@ -13,7 +13,7 @@ _ESCAPE: Final = re.compile(
     r"|\x9b[0-?]{0,64}[ -/]{0,8}[@-~]?"
 )
 LOST_ESCAPE: Final = re.compile(
-    r"(?:\^\[|\\(?:033|x1[bB]|e|u001[bB])|␛|\ufffd|<ESC>)?\[(?:\d{1,3}(?:;\d{1,3}){0,5})?[mK]"
+    r"(?:\^\[|\\(?:033|x1[bB]|e|u001[bB])|␛|\ufffd|<ESC>)\[(?:\d{1,3}(?:;\d{1,3}){0,5})?[mK]|\[\d{1,3}(?:;\d{1,3}){0,5}m"
 )
 """A colour whose escape character is lost or spelt out, as in `^[[32m` and `[0m`."""
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["FORMATS", "FORMAT_NAMES", "JSON_FORMAT", "STAMP", "Format"]
+__all__ = ["FORMATS", "FORMAT_NAMES", "JSON_FORMAT", "STAMPS", "Format"]
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},?[ ]{1,2})?"
@@ -23,14 +23,19 @@ _ZONE = r"(?:Z|[ ]?(?:[+-]\d\d(?::?\d\d)?(?!\d)|(?:UTC|GMT|[CEMPW]E?[SD]?T)(?!\w
 _TIME = (
     rf"(?:{_DAY}{_DATE}(?:[T_,:/-]|,?[ ]{{1,2}})[ ]?{_CLOCK}{_ZONE}(?:[ ]\d{{4}}(?!\d))?|{_CLOCK}{_ZONE}"
     r"|\d{8}[T_-]?\d{6}(?:[.,]?\d{1,9})?Z?"
-    r"|[Tt]?[+]?\d{1,12}[.,]\d{1,9}[ ]?(?:[num]?s|sec)?|[Tt]?[+]\d{1,12}(?:[ ]?(?:[num]?s|sec))?"
+    r"|[Tt]?[+]?\d{1,12}[.,]\d{1,9}(?:[ ]?(?:[num]?s|sec)(?!\w))?|[Tt]?[+]\d{1,12}(?:[ ]?(?:[num]?s|sec))?"
     r"|(?:\d{1,5}[dh][ ]?)?(?:\d{1,5}m[ ]?)?\d{1,9}(?:[.,]\d{1,9})?(?:[num]?s|sec)|\d{13}|\d{16}|\d{19}|\d{10})"
 )
 _AFTER = r"(?=[ \t]|$)"
 _OPEN, _CLOSE = r"[\[(<{]{1,2}[ ]{0,16}", r"[ ]{0,8}[\])>}]{1,2}"
-_MARK = r"(?:[ ]?(?:[|│;,>]{1,2}|:|-{1,2}>?|→))?"
-STAMP: Final = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}{_MARK}|{_TIME}{_MARK}{_AFTER})"
-"""Pattern of a time stamp at the beginning of a line, in whatever format, with brackets and a separator behind it."""
+_MARK = r"[ ]?(?:[|│;,>]{1,2}|:|-{1,2}>?|→)"
+_PLAIN_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}|{_TIME}{_AFTER})"
+_MARKED_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}{_MARK}|{_TIME}{_MARK}{_AFTER})"
+STAMPS: Final = (_PLAIN_STAMP, _MARKED_STAMP)
+"""Patterns of a time stamp at the beginning of a line, in whatever format, perhaps in brackets: without and with a separator.
+
+A separator is never optional: where it is missing, a text that begins with one would lose it.
+"""
 
 _NAME = r"(?=[\w.@/-]{0,127}[A-Za-z])[A-Za-z0-9_][\w.@/-]{0,127}"  # a number is no name
 _LEVEL = (
@@ -75,7 +80,7 @@ FORMATS: Final = (
     Format(
         "GitLab",
         "gitlab",
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z[ ](?P<stream>[0-9a-f]{2}[OE])(?:(?P<more>\+)|(?=[ ]|$))",
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z[ ](?P<stream>[0-9a-f]{2}[OE])(?:(?P<more>\+)|[ ]|$)",
         certain=True,
         marks=r"section_(?:start|end):\d",
     ),
@@ -105,32 +110,37 @@ FORMATS: Final = (
     ),
     Format("kubectl", "kubectl", r"\[(?:pod/)(?P<service>[\w.-]{1,253}/[\w.-]{1,253})\]", certain=True, services="always"),
     Format("docker compose", "compose", rf"(?P<service>{_NAME})[ \t]{{0,64}}[|│┃]{_AFTER}", certain=True, services="always"),
-    Format(
-        "stern",
-        "stern",
-        r"(?P<service>[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63}){1,32}[ ](?:[›|>][ ])?[a-z0-9][a-z0-9-]{0,62})(?:[ ]?[›|>])?"
-        + _AFTER,
-        services="always",
+    *(
+        Format(
+            "stern",
+            "stern",
+            r"(?P<service>[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63}){1,32}[ ](?:[›|>][ ])?[a-z0-9][a-z0-9-]{0,62})" + end + _AFTER,
+            services="always",
+        )
+        for end in ("", "[ ]?[›|>]")
     ),
     Format("Jenkins timestamper", "jenkins", rf"\[{_ISO}\]", certain=False),
-    Format("time stamps", "timestamps", STAMP),
+    *(Format("time stamps", "timestamps", stamp) for stamp in STAMPS),
     Format("pytest", "pytest", rf"{_LEVEL}[ ]{{1,8}}[\w.]{{1,128}}:[\w.<>/-]{{1,128}}:\d{{1,6}}"),
-    Format("Robot Framework", "robot", rf"{STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}(?:[ ]{{1,2}}[-|])?{_AFTER}"),
+    Format("Robot Framework", "robot", rf"{_PLAIN_STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}[ ]{{1,2}}[-|]{_AFTER}"),
     Format("logger", "logger", rf"{_LEVEL}:[\w.]{{1,128}}:"),
-    Format(
-        "logger",
-        "logger",
-        rf"(?:[-|:][ ]{{1,2}})?(?:{_LEVEL}|{_LOGGER}{_SPACE}{_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER})(?:[ ]{{0,4}}[-:|>]{{1,2}})?{_AFTER}",
+    *(
+        Format("logger", "logger", rf"(?:[-|:][ ]{{1,2}})?(?:{_LOGGER}{_SPACE}{_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER}){end}{_AFTER}")
+        for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
     ),
-    Format("line numbers", "line-numbers", r"[ ]{0,16}\d{1,9}(?:[ ]?[|│:.)-])?(?=[ \t]|$)|\d{1,9}[:-]"),
+    *(Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_LEVEL}{end}{_AFTER}") for end in ("", r"[ ]{0,4}[-:|>]{1,2}")),
+    Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}{_AFTER}"),
+    Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}[ ]?[|│:.)-]{_AFTER}"),
+    Format("grep", "grep", r"\d{1,9}[:-]"),
     Format("grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"),
+    Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="always"),
     Format(
         "service names",
         "services",
-        rf"(?:[\[(<{{](?P<service>{_NAME})[\])>}}]:?|(?P<service2>{_NAME})[ ]{{0,64}}(?:::|[»›→]|-?>{{1,2}}|:|\|)){_AFTER}",
+        rf"(?:[\[(<{{](?P<service>{_NAME})[\])>}}]:|(?P<service2>{_NAME})[ ]{{0,64}}(?:::|[»›→]|-?>{{1,2}}|:|\|)){_AFTER}",
         services="always",
     ),
-    Format("process ids", "pids", r"[\[(<]?(?:pid[ =:]?)?\d{1,10}[\])>]?:?" + _AFTER),
+    *(Format("process ids", "pids", rf"[\[(<]?(?:pid[ =:]?)?\d{{1,10}}[\])>]?{end}{_AFTER}") for end in ("", ":")),
 )
 """In the order in which they win ties."""
 

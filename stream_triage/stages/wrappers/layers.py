@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
-from stream_triage.stages.wrappers.formats import JSON_FORMAT, STAMP, Format
+from stream_triage.stages.wrappers.formats import JSON_FORMAT, STAMPS, Format
 
 __all__ = ["ColourLayer", "JsonLayer", "Layer", "PatternLayer", "Split", "fit_colours", "fit_json", "fit_pattern", "indent_of", "indentation"]
 
@@ -209,7 +209,7 @@ def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
         ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
         is_docker = docker and path == ("log",)
         format = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
-        layers.append((JsonLayer(format, path, 2 * ended >= count, time, service), count))
+        layers.append((JsonLayer(format, path, ended > 0 if is_docker else 2 * ended >= count, time, service), count))
     return layers
 
 
@@ -262,4 +262,4 @@ def _compiled(format: Format) -> re.Pattern[str]:
     return pattern
 
 
-STAMP_FORMAT: Final = Format("own time stamps", "timestamps", STAMP)
+STAMP_FORMATS: Final = tuple(Format("own time stamps", "timestamps", stamp) for stamp in STAMPS)

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 # After so many lines with text the source is looked at, and again until something is certain.
 CHECKS: Final = (16, 32, 64, 128, 256, 512, 1024)
-WINDOW: Final = 64
+# It is looked at through its last lines, first many of them, then few; at its end, also through very few.
+_WINDOWS: Final = (64, 16)
+_LAST_WINDOW: Final = 5
 MOST_HELD_LINES: Final = 4096
 MOST_HELD_CHARACTERS: Final = 1 << 17
 # Decided sources are checked in blocks of so many lines.
@@ -168,12 +170,19 @@ class Unwrapper:
         return []
 
     def _look(self, final: bool) -> None:
+        """Decides, if that is possible yet. A wrapped part that has only begun shows in the last lines alone."""
         texts = [line for line in self._held if line.strip()]
-        first = len(texts) <= WINDOW
-        layout = choose(texts[-WINDOW:], self._judge, forced=self._forced, first=first, final=final)
-        if layout is not None:
-            self._set(layout)
-            self._banner = self._banner_lines(layout)
+        for size in (*_WINDOWS, _LAST_WINDOW) if final else _WINDOWS:
+            if size < len(texts) or size == _WINDOWS[0]:
+                first = len(texts) <= size
+                layout = choose(texts[-size:], self._judge, forced=self._forced, first=first, final=final)
+                if layout:
+                    self._banner = self._banner_lines(layout)
+                if layout or (layout is not None and not final):
+                    self._set(layout)
+                    return
+        if final:
+            self._set(Layout())
 
     def _banner_lines(self, layout: Layout) -> int:
         """How many lines stand before the first one with the wrapper, if the bundle knows hardly any of them.
