@@ -97,6 +97,10 @@ def _iso(time: datetime, digits: int = 3, zone: str = "Z") -> str:
     return f"{time:%Y-%m-%dT%H:%M:%S}.{fraction}{zone}"
 
 
+def _ms(time: datetime) -> str:
+    return f"{time.microsecond // 1000:03d}"
+
+
 def _elapsed(time: datetime) -> float:
     return (time - _START).total_seconds()
 
@@ -144,14 +148,14 @@ def _stamps(render: Callable[[datetime], str], separator: str) -> Wrap:
             return line
         return f"{render(time)}{separator}{rest}" if tab else line
 
-    return _each(lambda time, line, number: other(line))
+    return _each(lambda *columns: other(columns[1]))
 
 
 _COLOURS = {"": 33, "oai-cu": 36, "oai-du": 32, "oai-nr-ue": 35, "amarisoft-tester": 33}
 _GITHUB_BANNER = [f"{_iso(_START, 6)}0Z {text}" for text in (
     "##[group]Run actions/checkout@v4", "with:", "  repository: lab/farm", "##[endgroup]", "Syncing repository: lab/farm",
     "##[group]Run make attach", "[36;1mmake attach[0m", "shell: /usr/bin/bash -e {0}", "##[endgroup]")]  # fmt: skip
-_JENKINS_BANNER = ["Started by user Farm Robot", "Running as SYSTEM", "Building on gnb-host-3 in workspace /var/lib/ws/attach",
+_JENKINS_BANNER = ["Started by user Farm Robot", "Running as SYSTEM", "Building on gnb-host-3 in workspace /var/lib/ws/a",
                    "[Pipeline] Start of Pipeline", "[Pipeline] node", "[Pipeline] {", "[Pipeline] sh"]  # fmt: skip
 
 WRAPPERS: Mapping[str, Sequence[Wrap]] = {
@@ -169,12 +173,13 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
     "GitLab": (
         _each(lambda t, x, i: f"{_iso(t, 6)} 00O {x}",
               [f"{_iso(_START, 6)} 00O section_start:1762156800:step_script\r\x1b[0K\x1b[0KExecuting\x1b[0;m"]),
-        _each(lambda t, x, i: f"{_iso(t, 6)} 01O {x[:40]}\n{_iso(t, 6)} 01O+{x[40:]}" if len(x) > 60 and x[40:41].strip() and x[39:40].strip()
+        _each(lambda t, x, i: f"{_iso(t, 6)} 01O {x[:40]}\n{_iso(t, 6)} 01O+{x[40:]}" if len(x) > 60
               else f"{_iso(t, 6)} 01E {x}"),
         _each(lambda t, x, i: f"{t:%H:%M:%S.%f} step_script> {x}"),
     ),
     "docker compose": (
-        _merged(lambda t, s, x: f"{s + '-1':<12}  | {x}", ["Attaching to oai-cu-1, oai-du-1, oai-nr-ue-1"], ["oai-du-1 exited with code 0"]),
+        _merged(lambda t, s, x: f"{s + '-1':<12}  | {x}", ["Attaching to oai-cu-1, oai-du-1, oai-nr-ue-1"],
+                ["oai-du-1 exited with code 0"]),
         _merged(lambda t, s, x: f"\x1b[{_COLOURS[s]}m{s + '-1':<18} |\x1b[0m {_iso(t, 9)} {x}"),
         _merged(lambda t, s, x: f"{s}_1 │ {x}", ["Creating network farm_default", "Creating farm_cu_1 ... done"]),
         _merged(lambda t, s, x: f"{t:%H:%M:%S} {s + '.1':<20} | {x}", ["08:00:00 system               | started with pid 4711"]),
@@ -188,12 +193,13 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
     "CRI": (
         _each(lambda t, x, i: f"{_iso(t, 9)} stdout F {x}"),
         _partial(lambda t, x, last: f"{_iso(t, 9, '+01:00')} stderr {'F' if last else 'P'} {x}", 64),
-        _each(lambda t, x, i: f"{_iso(t, 6)} out {'F'}: {x}"),
+        _each(lambda t, x, i: f"{_iso(t, 6)} out F: {x}"),
     ),
     "syslog": (
         _each(lambda t, x, i: f"{t:%b} {t.day:2d} {t:%H:%M:%S} gnb-host-3 softmodem[4711]: {x}"),
-        _each(lambda t, x, i: f"<134>1 {_iso(t, 6)} lab7 softmodem 4711 - [meta@32473 seq=\"{i}\" note=\"a \\\"b\\\" ]\"] \ufeff{x}"),
-        _merged(lambda t, s, x: f"{_iso(t, 6, '+00:00')} lab7 {s}[{len(s)}]: {x}", [f"{_iso(_START, 6, '+00:00')} lab7 systemd[1]: Started farm."]),
+        _each(lambda t, x, i: f'<134>1 {_iso(t, 6)} lab7 modem 471 - [meta@32473 seq="{i}" note="a \\"b\\" ]"] \ufeff{x}'),
+        _merged(lambda t, s, x: f"{_iso(t, 6, '+00:00')} lab7 {s}[{len(s)}]: {x}",
+                [f"{_iso(_START, 6, '+00:00')} lab7 systemd[1]: Started farm."]),
         _each(lambda t, x, i: f"{_iso(t, 0, '+0100').replace('.', '')} gnb docker/oai[99]: {x}"),
         _each(lambda t, x, i: f"<30>{t:%b} {t.day:2d} {t:%H:%M:%S} 10.0.0.7 local0.info softmodem: {x}"),
     ),
@@ -218,10 +224,11 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
     ),
     "pytest, Robot Framework, loggers": (
         _each(lambda t, x, i: f"INFO     root:bench.py:{12 + i % 3} {x}", ["---------- Captured log call ----------"]),
-        _each(lambda t, x, i: f"{t:%Y%m%d %H:%M:%S}.{t.microsecond // 1000:03d} - INFO - {x}", ["20251103 08:00:00.000 - INFO - +-- START SUITE: Attach [ ]"]),
-        _each(lambda t, x, i: f"{t:%Y-%m-%d %H:%M:%S},{t.microsecond // 1000:03d} - farm.console - DEBUG - {x}"),
+        _each(lambda t, x, i: f"{t:%Y%m%d %H:%M:%S}.{_ms(t)} - INFO - {x}",
+              ["20251103 08:00:00.000 - INFO - +-- START SUITE: Attach [ ]"]),
+        _each(lambda t, x, i: f"{t:%Y-%m-%d %H:%M:%S},{_ms(t)} - farm.console - DEBUG - {x}"),
         _each(lambda t, x, i: f"DEBUG:farm.console:{x}"),
-        _each(lambda t, x, i: f"{t:%Y-%m-%d %H:%M:%S}.{t.microsecond // 1000:03d} | INFO     | farm.console:pump:{88 + i % 2} - {x}"),
+        _each(lambda t, x, i: f"{t:%Y-%m-%d %H:%M:%S}.{_ms(t)} | INFO     | farm.console:pump:{88 + i % 2} - {x}"),
         _each(lambda t, x, i: f"{'WARN' if i % 7 == 0 else 'INFO'} {t:%H:%M:%S} [reader-{i % 3}] console: {x}"),
     ),
     "time stamps of the stack": (
@@ -245,7 +252,7 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
     ),
     "own time stamps": (
         _stamps(lambda t: _iso(t), " "),
-        _stamps(lambda t: f"[{t:%H:%M:%S}.{t.microsecond // 1000:03d}]", " "),
+        _stamps(lambda t: f"[{t:%H:%M:%S}.{_ms(t)}]", " "),
         _stamps(lambda t: f"{t.timestamp():.3f}:", "\t"),
         _stamps(lambda t: f"{t:%d.%m.%Y %H:%M:%S}", "  "),
         _stamps(lambda t: f"<{t:%y%j.%H%M%S}>", " "),
@@ -253,18 +260,20 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
     "several": (
         _merged(lambda t, s, x: f"{_iso(t, 6)[:-1]}3Z \x1b[36m{s:<10} | \x1b[0m{x}", _GITHUB_BANNER),
         _merged(lambda t, s, x: _json_file(t, f"[{t:%H:%M:%S}] {s} | {x}", 0)),
-        _each(lambda t, x, i: f"[{_iso(t)}] {t:%b} {t.day:2d} {t:%H:%M:%S} host app[1]: {_elapsed(t):.6f} {x}", _JENKINS_BANNER),
+        _each(lambda t, x, i: f"[{_iso(t)}] {t:%b} {t.day:2d} {t:%H:%M:%S} host app[1]: {_elapsed(t):.6f} {x}",
+              _JENKINS_BANNER),
         _merged(lambda t, s, x: f"{t:%H:%M:%S}  node-4: <{s}> #{len(x)} {x}", _JENKINS_BANNER),
     ),
     "unknown prefixes": (
         _each(lambda t, x, i: f"rig7/{i % 4}#{i}~{_elapsed(t):.1f}~ {x}"),
         _each(lambda t, x, i: f"@{i:x}@ farm :: {x}"),
-        _each(lambda t, x, i: f"{'rx' if i % 2 else 'tx'} {random.Random(i).getrandbits(40):010x} >>> {x}"),
+        _each(lambda t, x, i: f"{'rx' if i % 2 else 'tx'} {i * 0x9E3779B97F % (1 << 40):010x} >>> {x}"),
         _each(lambda t, x, i: f"lab-7;{t:%d.%m.%y};{t:%H:%M:%S};console;{x}"),
     ),
     "late or ending": (
-        _each(lambda t, x, i: f"[{_iso(t)}] {x}", [f"+ pip install farm=={i}.0 --quiet --no-input (step {i})" for i in range(90)]),
-        _merged(lambda t, s, x: f"{s}  | {x}", [f"#{i} pulling layer {i}" for i in range(40)], ["oai-du exited with code 1"] * 5),
+        _each(lambda t, x, i: f"[{_iso(t)}] {x}", [f"+ pip install farm=={i}.0 --quiet (step {i})" for i in range(90)]),
+        _merged(lambda t, s, x: f"{s}  | {x}", [f"#{i} pulling layer {i}" for i in range(40)],
+                ["oai-du exited with code 1"] * 5),
         _each(lambda t, x, i: f"{_iso(t, 6)[:-1]}3Z {x}", [f"setup {i} of 300 done" for i in range(300)]),
     ),
 }  # fmt: skip

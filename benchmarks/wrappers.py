@@ -2,9 +2,10 @@
 
     python -m benchmarks.wrappers [--data DIR] [--corpus DIR] [--runs 200] [--only NAME] [--list]
 
-For each wrapper and each of its variants (`benchmarks/wrapped.py`) it prints how many runs keep their label, their first line
-of evidence by its number, and whether they need a review. The runs are the samples, `--runs` OpenAirInterface runs of the data
-folder, and as many runs of the TM500-style corpus (`python -m training.corpus --seed 1`). `--list` names the exceptions.
+For each wrapper and each of its variants (`benchmarks/wrapped.py`) it prints how many runs keep their label, their first
+line of evidence by its number, and whether they need a review. The runs are the samples, `--runs` OpenAirInterface runs of
+the data folder, and as many runs of the TM500-style corpus (`python -m training.corpus --seed 1`). `--list` names the
+exceptions.
 """
 
 import random
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _tally(wrap: Wrap, cases: Sequence[Case], triages: dict[str, Triage], listed: str) -> Tally:
     tally = Tally()
     for case in cases:
-        wrapped = wrap(case.run, random.Random(case.name))
+        wrapped = wrap(case.run, random.Random(case.name))  # noqa: S311 - repeatable
         verdict = _judge(triages[case.bundle], wrapped.sources)
         label = verdict.label == case.verdict.label
         evidence = _same_line(verdict, case.verdict, wrapped)
@@ -86,8 +87,9 @@ def _tally(wrap: Wrap, cases: Sequence[Case], triages: dict[str, Triage], listed
         tally.reviews += review
         if listed and not (label and evidence and review):
             stripped = sorted({source.stripped for source in verdict.sources})
-            print(f"  {listed}: {case.bundle} {case.name}: {case.verdict.label} → {verdict.label}, {_location(case.verdict)} → "
-                  f"{_location(verdict)}, {verdict.review_reasons}, {stripped}")  # fmt: skip
+            lines = f"{_location(case.verdict)} → {_location(verdict)}"
+            labels = f"{case.verdict.label} → {verdict.label}"
+            print(f"  {listed}: {case.bundle} {case.name}: {labels}, {lines}, {verdict.review_reasons}, {stripped}")
     return tally
 
 
@@ -126,7 +128,7 @@ def _runs(data: Path, corpus: Path, count: int) -> Iterator[tuple[str, str, Run]
         yield path.name, "tm500", {"": lines_of(path.read_bytes())}
     for folder in sorted((SAMPLES / "oai5g").iterdir()):
         yield folder.name, "oai5g", {file.stem: lines_of(file.read_bytes()) for file in sorted(folder.iterdir())}
-    draw = random.Random(19)
+    draw = random.Random(19)  # noqa: S311 - repeatable
     for i, run in enumerate(draw.sample(read_oai(data / OAI), count)):
         yield f"oai-{i}", "oai5g", {source: lines_of(text) for source, text in run.sources.items()}
     for path in draw.sample(sorted((corpus / "runs").glob("*.log")), count):

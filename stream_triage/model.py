@@ -165,6 +165,7 @@ class SourceState:
         redact: RedactionState,
         source: str,
         headers: Mapping[str, str],
+        *,
         unwrapper: Unwrapper,
     ) -> None:
         self.cutter = cutter

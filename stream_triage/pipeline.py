@@ -215,7 +215,7 @@ class Session:
     def _start(self, shown: str, unwrapper: Unwrapper) -> SourceState:
         triage = self._triage
         state = self.sources[shown] = SourceState(
-            self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers, unwrapper
+            self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers, unwrapper=unwrapper
         )
         return state
 

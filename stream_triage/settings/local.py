@@ -55,9 +55,9 @@ class InputSettings(Section):
     ] = Field(
         default="auto",
         description=(
-            "What collectors put around each line, such as the time stamps of a CI system or the JSON of docker. It is taken "
-            "off before the lines are judged. With `auto` it is recognised on the first lines of each source, with `none` "
-            "nothing is taken off, and a name says that the lines have this prefix whatever the bundle knows of them."
+            "What a collector put around each line, such as the time stamp of a CI system or the JSON of docker. It is "
+            "taken off before the lines are judged. With `auto` it is recognised from the first lines of each source, with "
+            "`none` nothing is taken off, and with a name this wrapper is taken off whatever the bundle knows."
         ),
     )
     max_expansion: int = Field(

@@ -14,19 +14,16 @@ from stream_triage.stages.wrappers.formats import FORMATS, JSON_FORMAT, Format
 from stream_triage.stages.wrappers.layers import (
     STAMP_FORMATS,
     Layer,
-    Split,
     fit_colours,
     fit_json,
     fit_pattern,
     indent_of,
     indentation,
 )
+from stream_triage.stages.wrappers.layout import OWN_STAMP, Layout
 from stream_triage.stages.wrappers.learn import Known, find_prefixes, prefix_pattern
 
-__all__ = ["OWN_STAMP", "Judge", "Layout", "choose"]
-
-OWN_STAMP: Final = "2000-01-01 00:00:00.000\t"
-"""Stands for the time stamp of a line whose own one has another format than the bundle knows."""
+__all__ = ["Judge", "choose"]
 
 MOST_LAYERS: Final = 4
 # The bundle knows a source as it is if it knows this share of its lines.
@@ -41,6 +38,8 @@ _TRIED: Final = 0.3
 _CERTAIN: Final = 0.9
 _LEARNED: Final = Format("unknown prefix", "auto", "")
 _FEW_LINES: Final = 3
+# An indentation is taken off after so many lines that have it, or at the end of the source.
+_INDENTED_LINES: Final = 12
 
 
 @dataclass(frozen=True)
@@ -60,70 +59,6 @@ class Judge:
     def count(self, lines: Sequence[str]) -> int:
         """How many of the lines the bundle knows."""
         return sum(self.known(lines))
-
-
-class Unwrapped(NamedTuple):
-    """A line without its wrappers. Models read `OWN_STAMP` in front of a body with `stamp`."""
-
-    split: Split
-    stamp: bool = False
-    outer: bool = False
-    """Whether the line has the outermost wrapper."""
-
-    @classmethod
-    def of(cls, line: str) -> "Unwrapped":
-        """A line that has no wrapper."""
-        return cls(Split("", line))
-
-
-class Layout:
-    """The wrappers of a source, from the outside in, and its own time stamp if that has an unknown format."""
-
-    def __init__(self, layers: Sequence[Layer] = (), stamp: Layer | None = None) -> None:
-        self.layers = tuple(layers)
-        self.stamp = stamp
-        names = [layer.format.name for layer in self.layers] + ([stamp.format.name] if stamp else [])
-        self.name = " + ".join(dict.fromkeys(names))
-        self.joins = any(layer.joins for layer in self.layers)
-        self.looks_ahead = any(layer.looks_ahead for layer in self.layers)
-
-    def __bool__(self) -> bool:
-        return bool(self.layers or self.stamp)
-
-    def split(self, line: str) -> Unwrapped:
-        """The line without the wrappers that it has; a wrapper that it does not have is passed over."""
-        prefix, service, stream, open_, more, mark, outer = "", "", "", False, False, False, False
-        body = line
-        for i, layer in enumerate(self.layers):
-            part = layer.split(body)
-            if part is None:
-                continue
-            outer = outer or i == 0
-            prefix += part.prefix
-            body = part.body
-            service = f"{service}/{part.service}" if service and part.service else service or part.service
-            stream = stream or part.stream
-            open_, more, mark = open_ or part.open, more or part.more, mark or part.mark
-            if part.mark:
-                break
-        own = self.stamp.split(body) if self.stamp and not mark else None
-        if own:
-            prefix, body = prefix + own.prefix, own.body
-        return Unwrapped(Split(prefix, body, service, stream, open_, more, mark), own is not None, outer)
-
-    def read(self, line: str) -> str:
-        """The line as models read it."""
-        unwrapped = self.split(line)
-        if unwrapped.split.mark:
-            return ""
-        return OWN_STAMP + unwrapped.split.body if unwrapped.stamp else unwrapped.split.body
-
-    def shown_body(self, shown: str) -> str:
-        """What models read of a line, from the line as it is shown."""
-        for layer in self.layers:
-            shown = layer.shown_body(shown)
-        own = self.stamp.split(shown) if self.stamp else None
-        return OWN_STAMP + own.body if own else shown
 
 
 class _Path(NamedTuple):
@@ -170,7 +105,7 @@ def choose(
 def _of_setting(setting: str, lines: Sequence[str]) -> list[tuple[Layer, int]]:
     if setting == JSON_FORMAT.setting:
         return fit_json(lines)[:1]
-    return [fitted for format in FORMATS if format.setting == setting and (fitted := fit_pattern(format, lines))]
+    return [fitted for kind in FORMATS if kind.setting == setting and (fitted := fit_pattern(kind, lines))]
 
 
 def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
@@ -190,12 +125,11 @@ def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
             return None
     if stamp is None and judge.tabbed:
         own = _own_stamp(texts)
-        if own and 2 * sum(1 for text in texts if _blanks_after(own, text) > 1) > sum(1 for text in texts if own.split(text)):
+        if own and 2 * sum(1 for text in texts if _blanks_after(own, text) > 1) > sum(
+            1 for text in texts if own.split(text)
+        ):
             stamp = own
     return Layout(layers, stamp)
-
-
-_INDENTED_LINES: Final = 12
 
 
 def _blanks_after(layer: Layer, line: str) -> int:
@@ -205,7 +139,7 @@ def _blanks_after(layer: Layer, line: str) -> int:
 
 def _stamp(lines: Sequence[str]) -> Layer | None:
     """The own time stamp that most of the lines have, with all the blanks behind it; lines without one do not matter."""
-    fitted = [fit for format in STAMP_FORMATS if (fit := fit_pattern(format, lines, all_blanks=True))]
+    fitted = [fit for kind in STAMP_FORMATS if (fit := fit_pattern(kind, lines, all_blanks=True))]
     return max(fitted, key=lambda item: item[1])[0] if fitted else None
 
 
@@ -274,12 +208,12 @@ def _read(path: _Path) -> list[str]:
 
 def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) -> Iterator[tuple[Layer, int]]:
     """Every wrapper that some of the lines have; a format other than time stamps is used once."""
-    used = {layer.format.name for layer in layers if layer.format.setting != STAMP_FORMATS[0].setting}
+    used = {layer.kind.name for layer in layers if layer.kind.setting != STAMP_FORMATS[0].setting}
     texts = [body for body in bodies if body.strip()]
     if any(text.startswith("{") for text in texts):
         yield from fit_json(texts)
-    for format in FORMATS:
-        if format.name not in used and (fitted := fit_pattern(format, texts, late=not first)):
+    for kind in FORMATS:
+        if kind.name not in used and (fitted := fit_pattern(kind, texts, late=not first)):
             yield fitted
     if "colours" not in used and (colours := fit_colours(texts)):
         yield colours
@@ -292,8 +226,8 @@ def _learned(
     pattern = prefix_pattern(prefixes) if len(prefixes) >= _FEW_LINES else None
     if not pattern:
         return None
-    format = STAMP_FORMATS[0] if stamp else _LEARNED
-    fitted = fit_pattern(format, lines, stamp, re.compile(pattern), late=not first)
+    kind = STAMP_FORMATS[0] if stamp else _LEARNED
+    fitted = fit_pattern(kind, lines, stamp, re.compile(pattern), late=not first)
     if fitted is None:
         return None
     path = _Path(0, outer, list(lines), fitted[0])
@@ -309,7 +243,7 @@ def _certain(outer: tuple[Layer, ...], lines: Sequence[str]) -> tuple[Layer, ...
         certain = [
             layer
             for layer, count in _fitted(bodies, layers)
-            if layer.format.certain and count >= _CERTAIN * len(bodies) and layer not in layers
+            if layer.kind.certain and count >= _CERTAIN * len(bodies) and layer not in layers
         ]
         if not certain:
             break

@@ -1,10 +1,9 @@
 """The known wrappers. Each pattern describes the prefix of a line without the blanks behind it.
 
-A pattern need not be exact: a wrapper comes off only if the bundle knows more lines without it (see `choose`). The separators
-and blanks that a source really has are measured on its first lines (see `layers`).
+A pattern need not be exact: a wrapper comes off only if the bundle knows more lines without it (see `choose`). The blanks
+that a source really has behind a prefix are counted on its first lines (see `layers`).
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -32,7 +31,7 @@ _MARK = r"[ ]?(?:[|│;,>]{1,2}|:|-{1,2}>?|→)"
 _PLAIN_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}|{_TIME}{_AFTER})"
 _MARKED_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}{_MARK}|{_TIME}{_MARK}{_AFTER})"
 STAMPS: Final = (_PLAIN_STAMP, _MARKED_STAMP)
-"""Patterns of a time stamp at the beginning of a line, in whatever format, perhaps in brackets: without and with a separator.
+"""Patterns of a time stamp at the beginning of a line, in whatever format: without and with a separator behind it.
 
 A separator is never optional: where it is missing, a text that begins with one would lose it.
 """
@@ -94,9 +93,8 @@ FORMATS: Final = (
     Format(
         "syslog (RFC 5424)",
         "syslog",
-        rf"(?:<\d{{1,3}}>)?1[ ](?:-|{_ISO})[ ](?P<host>[^ ]{{1,255}})[ ](?P<service>[^ ]{{1,48}})[ ][^ ]{{1,128}}[ ][^ ]{{1,32}}[ ]"
-        + _SD
-        + r"(?:[ ]?\ufeff)?",
+        rf"(?:<\d{{1,3}}>)?1[ ](?:-|{_ISO})[ ](?P<host>[^ ]{{1,255}})[ ](?P<service>[^ ]{{1,48}})[ ]"
+        r"[^ ]{1,128}[ ][^ ]{1,32}[ ]" + _SD + r"(?:[ ]?\ufeff)?",
         certain=True,
         services="several",
     ),
@@ -125,14 +123,18 @@ FORMATS: Final = (
     Format("Robot Framework", "robot", rf"{_PLAIN_STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}[ ]{{1,2}}[-|]{_AFTER}"),
     Format("logger", "logger", rf"{_LEVEL}:[\w.]{{1,128}}:"),
     *(
-        Format("logger", "logger", rf"(?:[-|:][ ]{{1,2}})?(?:{_LOGGER}{_SPACE}{_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER}){end}{_AFTER}")
+        Format(
+            "logger", "logger", rf"(?:[-|:][ ]{{1,2}})?(?:{_LOGGER}{_SPACE}{_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER}){end}{_AFTER}"
+        )
         for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
     ),
     *(Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_LEVEL}{end}{_AFTER}") for end in ("", r"[ ]{0,4}[-:|>]{1,2}")),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}{_AFTER}"),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}[ ]?[|│:.)-]{_AFTER}"),
     Format("grep", "grep", r"\d{1,9}[:-]"),
-    Format("grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"),
+    Format(
+        "grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"
+    ),
     Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="always"),
     Format(
         "service names",
@@ -146,7 +148,5 @@ FORMATS: Final = (
 
 JSON_FORMAT: Final = Format("docker json-file", "docker-json", "", certain=True, services="several")
 
-FORMAT_NAMES: Final = ("auto", "none", *dict.fromkeys([JSON_FORMAT.setting, *(format.setting for format in FORMATS)]))
+FORMAT_NAMES: Final = ("auto", "none", *dict.fromkeys([JSON_FORMAT.setting, *(kind.setting for kind in FORMATS)]))
 """Values of the setting `input.format`."""
-
-assert all(re.compile(format.pattern) for format in FORMATS)

@@ -7,7 +7,7 @@ the physical line that begins it; the lines that continue it stay as lines witho
 from dataclasses import dataclass
 from typing import Final
 
-from stream_triage.stages.wrappers.choose import Unwrapped
+from stream_triage.stages.wrappers.layout import Unwrapped
 
 __all__ = ["Joiner"]
 

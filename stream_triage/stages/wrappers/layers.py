@@ -9,7 +9,18 @@ from typing import Any, Final, NamedTuple, Protocol
 from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
 from stream_triage.stages.wrappers.formats import JSON_FORMAT, STAMPS, Format
 
-__all__ = ["ColourLayer", "JsonLayer", "Layer", "PatternLayer", "Split", "fit_colours", "fit_json", "fit_pattern", "indent_of", "indentation"]
+__all__ = [
+    "ColourLayer",
+    "JsonLayer",
+    "Layer",
+    "PatternLayer",
+    "Split",
+    "fit_colours",
+    "fit_json",
+    "fit_pattern",
+    "indent_of",
+    "indentation",
+]
 
 # Formats are searched at the beginning of a line only; what is longer is no prefix.
 MOST_PREFIX: Final = 4096
@@ -43,7 +54,7 @@ class Split(NamedTuple):
 class Layer(Protocol):
     """One wrapper of a source."""
 
-    format: Format
+    kind: Format
     joins: bool
     """Whether it cuts lines into partial lines."""
     looks_ahead: bool
@@ -59,10 +70,10 @@ class Layer(Protocol):
 class PatternLayer:
     """A prefix that a pattern describes, and `blanks` blanks behind it (None: all that there are)."""
 
-    def __init__(self, format: Format, pattern: re.Pattern[str], blanks: int | None, services: bool, hosts: bool) -> None:
-        self.format = format
+    def __init__(self, kind: Format, pattern: re.Pattern[str], blanks: int | None, services: bool, hosts: bool) -> None:
+        self.kind = kind
         self._match = pattern.match
-        self._mark = re.compile(format.marks).match if format.marks else None
+        self._mark = re.compile(kind.marks).match if kind.marks else None
         self._blanks = blanks
         self._services = services
         self._hosts = hosts
@@ -108,7 +119,7 @@ class PatternLayer:
 class ColourLayer:
     """Colours whose escape character is lost; they may be anywhere in a line."""
 
-    format = Format("colours", "colours", "")
+    kind = Format("colours", "colours", "")
     joins = looks_ahead = False
 
     def split(self, line: str) -> Split | None:
@@ -123,8 +134,10 @@ class ColourLayer:
 class JsonLayer:
     """An object of JSON on each line, with the text in one of its fields."""
 
-    def __init__(self, format: Format, field: tuple[str, ...], ends: bool, time: tuple[str, ...], service: tuple[str, ...]):
-        self.format = format
+    def __init__(
+        self, kind: Format, field: tuple[str, ...], ends: bool, time: tuple[str, ...], service: tuple[str, ...]
+    ) -> None:
+        self.kind = kind
         self._field = field
         self._ends = self.joins = ends
         self.looks_ahead = False
@@ -161,7 +174,7 @@ def indentation(blanks: int) -> Layer:
 
 
 def fit_pattern(
-    format: Format,
+    kind: Format,
     lines: Sequence[str],
     all_blanks: bool = False,
     pattern: re.Pattern[str] | None = None,
@@ -170,10 +183,10 @@ def fit_pattern(
 ) -> tuple[Layer, int] | None:
     """The format fitted to lines with text, and how many of them have it; None if none has.
 
-    The blanks behind the prefix are counted: the fewest of all lines belong to the prefix, the others to the text. Of `late` lines, which may
-    all be from a table, more than two blanks are taken for an indentation of the text.
+    The blanks behind the prefix are counted: the fewest of all lines belong to the prefix, the others to the text. Of `late`
+    lines, which may all be from a table, more than two blanks are taken for an indentation of the text.
     """
-    pattern = pattern or _compiled(format)
+    pattern = pattern or _compiled(kind)
     matches = [(line, match) for line in lines if (match := pattern.match(line, 0, MOST_PREFIX))]
     if not matches:
         return None
@@ -184,8 +197,8 @@ def fit_pattern(
         hosts = {match["host"] for _, match in matches} if "host" in pattern.groupindex else set()
         names = {match["service"] for _, match in matches}
     several = len(names) > 1 or len(hosts) > 1
-    services = format.services == "always" or (format.services == "several" and several)
-    return PatternLayer(format, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
+    services = kind.services == "always" or (kind.services == "several" and several)
+    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
 
 
 def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
@@ -208,8 +221,8 @@ def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
             continue
         ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
         is_docker = docker and path == ("log",)
-        format = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
-        layers.append((JsonLayer(format, path, ended > 0 if is_docker else 2 * ended >= count, time, service), count))
+        kind = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
+        layers.append((JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service), count))
     return layers
 
 
@@ -255,10 +268,10 @@ def _one_line(text: str) -> str:
 _patterns: dict[str, re.Pattern[str]] = {}
 
 
-def _compiled(format: Format) -> re.Pattern[str]:
-    pattern = _patterns.get(format.pattern)
+def _compiled(kind: Format) -> re.Pattern[str]:
+    pattern = _patterns.get(kind.pattern)
     if pattern is None:
-        pattern = _patterns[format.pattern] = re.compile(format.pattern, re.ASCII)
+        pattern = _patterns[kind.pattern] = re.compile(kind.pattern, re.ASCII)
     return pattern
 
 

@@ -1,21 +1,21 @@
 """Whole lines of one source in; batches of lines without their wrappers out, one source for each service that they name.
 
 The first lines are held back until `choose` has decided. Its decision depends on the lines and their order alone, so the
-cutting of the bytes does not change it. Later lines are split as decided; one that does not have the wrapper passes as it is.
-If most lines of a block do not have it, the wrapper is undone from there on, and the verdict says so. A source in which
-nothing was found goes on being watched, for a wrapped part that begins late.
+cutting of the bytes does not change it. Later lines are split as decided; one without the wrapper passes as it is. If most
+lines of a block do not have it, the wrapper is undone from there on, and the verdict says so. A source in which no wrapper
+was recognised is still watched, for a wrapped part that begins late.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from stream_triage.stages.wrappers.choose import OWN_STAMP, Judge, Layout, Unwrapped, choose
+from stream_triage.stages.wrappers.batches import Batch, Output
+from stream_triage.stages.wrappers.choose import Judge, choose
 from stream_triage.stages.wrappers.escapes import without_escapes
 from stream_triage.stages.wrappers.join import Joiner
+from stream_triage.stages.wrappers.layout import Layout
 
-__all__ = ["OTHER_SERVICES", "Batch", "Unwrapper"]
-
-T = TypeVar("T")
+__all__ = ["OTHER_SERVICES", "Unwrapper"]
 
 # After so many lines with text the source is looked at, and again until something is certain.
 CHECKS: Final = (16, 32, 64, 128, 256, 512, 1024)
@@ -40,57 +40,13 @@ OTHER_SERVICES: Final = "other services"
 """Name of the source of all services beyond `MOST_SERVICES`."""
 
 
-class Batch(NamedTuple):
-    """Lines of one service, in order.
-
-    Attributes:
-        service: Its name; empty for lines of the source itself.
-        bodies: The text of each line.
-        prefixes: What stood before it; None if nothing did.
-        stamps: Whether models read a time stamp of the bundle's format in front of it (`choose.OWN_STAMP`).
-        marks: Whether models read nothing of it, since the collector wrote it.
-    """
-
-    service: str
-    bodies: list[str]
-    prefixes: list[str] | None = None
-    stamps: list[bool] | None = None
-    marks: list[bool] | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the lines with their prefixes and line ends."""
-        return len("\n".join([*self.bodies, *(self.prefixes or ())]).encode("utf-8", "replace")) + 1
-
-    def part(self, first: int, end: int) -> "Batch":
-        """Some of the lines."""
-        if not first and end >= len(self.bodies):
-            return self
-        return Batch(self.service, *(column and column[first:end] for column in self[1:]))
-
-    def shown(self, bodies: Sequence[str], redact: Callable[[str, T], str], state: T) -> Sequence[str]:
-        """The lines as people see them: redacted prefixes before bodies that were redacted already."""
-        if self.prefixes is None:
-            return bodies
-        prefixes = redact("\n".join(self.prefixes), state).split("\n")
-        return [prefix + body for prefix, body in zip(prefixes, bodies, strict=True)]
-
-    def read(self, bodies: list[str]) -> list[str]:
-        """The lines as rules and models read them."""
-        if self.stamps:
-            bodies = [OWN_STAMP + body if stamp else body for stamp, body in zip(self.stamps, bodies, strict=True)]
-        if self.marks:
-            bodies = ["" if mark else body for mark, body in zip(self.marks, bodies, strict=True)]
-        return bodies
-
-
 class Unwrapper:
-    """Takes the wrappers off the lines of one source. `format` is the setting `input.format`."""
+    """Takes the wrappers off the lines of one source. `input_format` is the setting `input.format`."""
 
-    def __init__(self, judge: Judge, format: str = "auto") -> None:
+    def __init__(self, judge: Judge, input_format: str = "auto") -> None:
         self._judge = judge
-        self._off = format == "none"
-        self._forced = format if format not in ("auto", "none") else ""
+        self._off = input_format == "none"
+        self._forced = input_format if input_format not in ("auto", "none") else ""
         self._layout: Layout | None = Layout() if self._off else None
         self._held: list[str] = []
         self._held_characters = 0
@@ -134,7 +90,7 @@ class Unwrapper:
         if self._off:
             return [Batch("", lines)] if lines else []
         lines = self._without_escapes(lines)
-        output = _Output()
+        output = Output()
         if self._layout is None:
             lines = self._decide(lines, final)
         if self._layout is not None:
@@ -207,7 +163,7 @@ class Unwrapper:
         self._held_characters = 0
         return held
 
-    def _release(self, lines: list[str], output: "_Output") -> None:
+    def _release(self, lines: list[str], output: Output) -> None:
         """Splits the lines as decided, block by block: at the end of a block the decision may change."""
         start = 0
         while start < len(lines):
@@ -223,7 +179,7 @@ class Unwrapper:
                 self._check_block(output)
                 self._block = []
 
-    def _split(self, lines: Iterable[str], layout: Layout, output: "_Output") -> None:
+    def _split(self, lines: Iterable[str], layout: Layout, output: Output) -> None:
         for line in lines:
             unwrapped = layout.split(line)
             if self._banner:
@@ -254,7 +210,7 @@ class Unwrapper:
             self.problems.append(problem)
         return OTHER_SERVICES
 
-    def _check_block(self, output: "_Output") -> None:
+    def _check_block(self, output: Output) -> None:
         if self._layout:
             texts, matching = self._texts, self._matching
             if self._layout.layers and texts >= _FEWEST_TEXTS:
@@ -266,7 +222,7 @@ class Unwrapper:
             return
         self._watch()
 
-    def _undo(self, layout: Layout, output: "_Output") -> None:
+    def _undo(self, layout: Layout, output: Output) -> None:
         for service, joiner in self._joiners.items():
             output.add(service, joiner.finish())
         self._joiners.clear()
@@ -292,41 +248,3 @@ class Unwrapper:
         else:
             self._skip = self._next_skip
             self._next_skip = min(2 * self._next_skip + 1, _MOST_SKIPPED)
-
-
-class _Output:
-    """Collects lines by service, in the order in which the services come."""
-
-    def __init__(self) -> None:
-        self._plain: list[str] = []
-        self._lines: dict[str, list[Unwrapped]] = {}
-
-    def plain(self, lines: list[str]) -> None:
-        """Adds lines of the source itself that have no wrapper."""
-        if self._lines.get(""):
-            self._lines[""] += [_unchanged(line) for line in lines]
-        else:
-            self._plain += lines
-
-    def add(self, service: str, lines: Iterable[Unwrapped]) -> None:
-        """Adds lines of a service."""
-        self._lines.setdefault(service, []).extend(lines)
-
-    def batches(self) -> list[Batch]:
-        """What was added."""
-        plain = [Batch("", self._plain)] if self._plain else []
-        return plain + [_batch(service, lines) for service, lines in self._lines.items() if lines]
-
-
-def _unchanged(line: str) -> Unwrapped:
-    return Unwrapped.of(line)
-
-
-def _batch(service: str, lines: Sequence[Unwrapped]) -> Batch:
-    return Batch(
-        service,
-        [line.split.body for line in lines],
-        [line.split.prefix for line in lines],
-        [line.stamp for line in lines] if any(line.stamp for line in lines) else None,
-        [line.split.mark for line in lines] if any(line.split.mark for line in lines) else None,
-    )
