@@ -194,7 +194,7 @@ class SourceState:
     @property
     def bytes(self) -> int:
         """Bytes that its lines had as they came."""
-        return self.cutter.bytes_consumed + self.moved_bytes
+        return max(self.cutter.bytes_consumed + self.moved_bytes, 0)
 
     @property
     def only_services(self) -> bool:

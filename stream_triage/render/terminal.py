@@ -206,6 +206,7 @@ def _sources_words(verdict: Verdict) -> Text:
     for summary in verdict.sources:
         removed = sum(summary.redactions.values())
         note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
+        note += f", without {summary.stripped}" if summary.stripped else ""
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
 

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of the lines with their prefixes and line ends."""
-        return len("\n".join([*self.bodies, *(self.prefixes or ())]).encode("utf-8", "replace")) + 1
+        return len("".join([*self.bodies, *(self.prefixes or ())]).encode("utf-8", "replace")) + len(self.bodies)
 
     def part(self, first: int, end: int) -> "Batch":
         """Some of the lines."""

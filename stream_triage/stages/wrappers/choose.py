@@ -212,6 +212,8 @@ def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) 
     texts = [body for body in bodies if body.strip()]
     if any(text.startswith("{") for text in texts):
         yield from fit_json(texts)
+    if first and (indent := indent_of(texts)):
+        yield indentation(indent), len(texts)
     for kind in FORMATS:
         if kind.name not in used and (fitted := fit_pattern(kind, texts, late=not first)):
             yield fitted

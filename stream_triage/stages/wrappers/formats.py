@@ -4,10 +4,17 @@ A pattern need not be exact: a wrapper comes off only if the bundle knows more l
 that a source really has behind a prefix are counted on its first lines (see `layers`).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["FORMATS", "FORMAT_NAMES", "JSON_FORMAT", "STAMPS", "Format"]
+__all__ = ["FORMATS", "FORMAT_NAMES", "JSON_FORMAT", "NO_SERVICE", "STAMPS", "Format"]
+
+NO_SERVICE: Final = re.compile(
+    r"(?i)trace|debug|verbose|info|notice|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|panic|alert|stats?|std(?:out|err)|[rt]x|in|out"
+    r"|.*(?:thread|worker|pool|task|reader|writer|main|root|\.(?:py|c|cc|cpp|h|go|rs|java|js|ts))[-_]?\d*"
+)
+"""Names that are levels, threads, directions or source files: such lines are not divided by their names."""
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},?[ ]{1,2})?"
@@ -135,12 +142,12 @@ FORMATS: Final = (
     Format(
         "grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"
     ),
-    Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="always"),
+    Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="several"),
     Format(
         "service names",
         "services",
         rf"(?:[\[(<{{](?P<service>{_NAME})[\])>}}]:|(?P<service2>{_NAME})[ ]{{0,64}}(?:::|[»›→]|-?>{{1,2}}|:|\|)){_AFTER}",
-        services="always",
+        services="several",
     ),
     *(Format("process ids", "pids", rf"[\[(<]?(?:pid[ =:]?)?\d{{1,10}}[\])>]?{end}{_AFTER}") for end in ("", ":")),
 )

@@ -4,10 +4,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
-from stream_triage.stages.wrappers.formats import JSON_FORMAT, STAMPS, Format
+from stream_triage.stages.wrappers.formats import JSON_FORMAT, NO_SERVICE, STAMPS, Format
 
 __all__ = [
     "ColourLayer",
@@ -24,6 +25,10 @@ __all__ = [
 
 # Formats are searched at the beginning of a line only; what is longer is no prefix.
 MOST_PREFIX: Final = 4096
+# Fields of a JSON object, and of the objects in it, that may hold the text.
+_MOST_FIELDS: Final = 24
+# The longest of them are tried.
+_TRIED_FIELDS: Final = 5
 _TIME_FIELDS: Final = ("time", "@timestamp", "timestamp", "ts", "date", "asctime", "__REALTIME_TIMESTAMP", "datetime", "t")
 _SERVICE_FIELDS: Final = (
     "service",
@@ -195,8 +200,9 @@ def fit_pattern(
     hosts, names = set(), set()
     if "service" in pattern.groupindex:
         hosts = {match["host"] for _, match in matches} if "host" in pattern.groupindex else set()
-        names = {match["service"] for _, match in matches}
-    several = len(names) > 1 or len(hosts) > 1
+        groups = [group for group in ("service", "service2") if group in pattern.groupindex]
+        names = {match[group] for _, match in matches for group in groups if match[group]}
+    several = (len(names) > 1 or len(hosts) > 1) and not any(NO_SERVICE.fullmatch(name) for name in names)
     services = kind.services == "always" or (kind.services == "several" and several)
     return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
 
@@ -210,13 +216,18 @@ def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
 def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
     """A layer for each field of JSON lines that may hold the text, docker's first, and how many lines have it."""
     records = [record for line in lines if (record := _record(line))]
-    paths = Counter(path for record in records for path in _text_fields(record))
+    paths, characters = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for record in records:
+        for path in _text_fields(record):
+            paths[path] += 1
+            characters[path] += len(_value(record, path))
     several = {path for path in paths if len({str(_value(record, path)) for record in records}) > 1}
     time = next((path for name in _TIME_FIELDS for path in _all_fields(records) if path[-1] == name), ())
     service = next((path for name in _SERVICE_FIELDS for path in several if path[-1] == name), ())
     docker = bool(records) and all({"log", "stream", "time"} <= set(record) for record in records)
     layers: list[tuple[Layer, int]] = []
-    for path, count in sorted(paths.items(), key=lambda item: (-item[1], item[0])):
+    longest = sorted(paths, key=lambda path: (-characters[path], path))[:_TRIED_FIELDS]
+    for path, count in ((path, paths[path]) for path in sorted(longest, key=lambda path: path[-1] != "log")):
         if path in (time, service):
             continue
         ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
@@ -237,12 +248,13 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 def _all_fields(records: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The first fields of the records, also one level down."""
     paths: dict[tuple[str, ...], None] = {}
     for record in records:
-        for name, value in record.items():
+        for name, value in islice(record.items(), _MOST_FIELDS):
             paths[(name,)] = None
             if isinstance(value, dict):
-                paths.update(dict.fromkeys((name, inner) for inner in value))
+                paths.update(dict.fromkeys((name, inner) for inner in islice(value, _MOST_FIELDS)))
     return list(paths)
 
 

@@ -54,6 +54,7 @@ class Unwrapper:
         self._lines = 0
         self._block: list[str] = []
         self._banner = 0
+        self._begun = False
         self._texts = self._matching = 0
         self._skip = self._next_skip = 0
         self._changes = 0
@@ -154,6 +155,7 @@ class Unwrapper:
     def _set(self, layout: Layout) -> None:
         self._layout = layout
         self._texts = self._matching = 0
+        self._begun = False
         if layout:
             self._changes += 1
             self._names[layout.name] = None
@@ -185,7 +187,8 @@ class Unwrapper:
             if self._banner:
                 self._banner -= 1
                 unwrapped = unwrapped._replace(split=unwrapped.split._replace(mark=True))
-            if line.strip() and (self._matching or unwrapped.outer):
+            self._begun = self._begun or unwrapped.outer
+            if self._begun and line.strip():
                 self._texts += 1
                 self._matching += unwrapped.outer
             service = self._service(unwrapped.split.service)
@@ -211,16 +214,12 @@ class Unwrapper:
         return OTHER_SERVICES
 
     def _check_block(self, output: Output) -> None:
-        if self._layout:
-            texts, matching = self._texts, self._matching
-            if self._layout.layers and texts >= _FEWEST_TEXTS:
-                self._texts = self._matching = 0
-                if matching < _MATCHING * texts:
-                    self._undo(self._layout, output)
-                else:
-                    self._matching = 0
-            return
-        self._watch()
+        if not self._layout:
+            self._watch()
+        elif self._layout.layers and self._texts >= _FEWEST_TEXTS:
+            if self._matching < _MATCHING * self._texts:
+                self._undo(self._layout, output)
+            self._texts = self._matching = 0
 
     def _undo(self, layout: Layout, output: Output) -> None:
         for service, joiner in self._joiners.items():
