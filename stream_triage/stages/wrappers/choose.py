@@ -30,8 +30,11 @@ MOST_LAYERS: Final = 4
 USUAL: Final = 0.5
 # A wrapper comes off if the bundle knows this share of the lines more without it, and at least twice as many.
 GAIN: Final = 0.25
+# If it knows so many of a few of them, the others need no look.
+_CLEARLY: Final = 0.75
 # Lines on which a wrapper is tried; the choice is checked on all lines.
 _SAMPLE: Final = 24
+_FIRST_SAMPLE: Final = 8
 _BEAM: Final = 8
 # Share of the lines that must have a wrapper that is tried, and one that is certain.
 _TRIED: Final = 0.3
@@ -89,7 +92,9 @@ def choose(
         fitted = max(_of_setting(forced, lines), key=lambda item: item[1], default=None)
         outer = (fitted[0],) if fitted else ()
     bodies = [Layout(outer).read(line) for line in lines] if outer else list(lines)
-    base = judge.count(bodies)
+    sample = _sample(bodies, _FIRST_SAMPLE)
+    known = judge.count(sample)
+    base = len(bodies) if known >= _CLEARLY * len(sample) else judge.count(bodies)
     best = None
     if base < USUAL * len(lines):
         best = _search(outer, bodies, judge, base, first)
@@ -151,12 +156,15 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
 
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: int, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
-    sample = list(lines[:: max(1, len(lines) // _SAMPLE)])
-    json_lines = sum(1 for line in sample if line.startswith("{"))
-    prefixes = find_prefixes(sample, judge.known, OWN_STAMP if judge.stamped else None)
-    colours = fit_colours(sample)
-    if len(prefixes) < GAIN * len(sample) and 2 * json_lines < len(sample) and not colours:
-        return None
+    own_stamp = OWN_STAMP if judge.stamped else None
+    sample = _sample(lines, _FIRST_SAMPLE)
+    if len(find_prefixes(sample, judge.known, own_stamp)) < GAIN * len(sample):
+        # Text in JSON may be escaped, and colours may be anywhere: neither is a prefix.
+        json_lines = sum(1 for line in lines if line.startswith("{"))
+        if 2 * json_lines < len(lines) and not fit_colours(sample):
+            return None
+    sample = _sample(lines, _SAMPLE)
+    prefixes = find_prefixes(sample, judge.known, own_stamp)
     best = _beam(outer, lines, judge, first)
     if best is None or best.score < (len(prefixes) / len(sample)) * 0.8 * len(lines):
         learned = _learned(outer, lines, [found.prefix for found in prefixes if not found.stamp], judge, first, stamp=False)
@@ -166,6 +174,10 @@ def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: 
         return None
     needed = max(GAIN * len(lines), min(4, len(lines) if len(lines) < _FEW_LINES else _FEW_LINES))
     return best if best.score - base >= needed and best.score >= 2 * base else None
+
+
+def _sample(lines: Sequence[str], size: int) -> list[str]:
+    return list(lines[:: -(-len(lines) // size)])
 
 
 def _beam(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:

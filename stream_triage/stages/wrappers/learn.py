@@ -8,6 +8,7 @@ differ become classes of characters.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 __all__ = ["FoundPrefix", "Known", "find_prefixes", "prefix_pattern"]
@@ -15,12 +16,14 @@ __all__ = ["FoundPrefix", "Known", "find_prefixes", "prefix_pattern"]
 Known = Callable[[Sequence[str]], list[bool]]
 """Whether the bundle knows each of these lines."""
 
-MOST_POSITIONS: Final = 24
+MOST_POSITIONS: Final = 16
+_SHORTEST_TEXT: Final = 3
 MOST_CHARACTERS: Final = 256
 _POSITION: Final = re.compile(r"[ \t]+|[|│:;,\])>}»›→#=m\"'/-](?=[^ \t])")
 _PART: Final = re.compile(r"[ \t]+|[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*|.", re.DOTALL)
 _PADDING: Final = re.compile(r"(?<=[\[(<{])[ \t]+|[ \t]+(?=[\])>}|:])")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*")
+_DIGIT: Final = re.compile("[0-9]")
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
@@ -36,21 +39,21 @@ def find_prefixes(lines: Sequence[str], known: Known, stamp: str | None) -> list
 
     `stamp` is a time stamp, with its separator, as lines of the bundle begin with; None if they begin with none.
     """
-    cuts: list[tuple[int, int]] = []
-    tries: list[str] = []
+    tries: list[tuple[int, FoundPrefix]] = []
+    texts: list[str] = []
     for i, line in enumerate(lines):
-        for match in list(_POSITION.finditer(line, 0, MOST_CHARACTERS))[:MOST_POSITIONS]:
-            rest = line[match.end() :]
-            if len(rest.strip()) < 3:
-                continue
-            cuts.append((i, match.end()))
-            tries.append(rest)
-    found = known(tries)
-    stamped = known([stamp + rest for rest in tries]) if stamp is not None else [False] * len(tries)
+        for match in islice(_POSITION.finditer(line, 0, MOST_CHARACTERS), MOST_POSITIONS):
+            prefix, rest = line[: match.end()], line[match.end() :]
+            if len(rest) >= _SHORTEST_TEXT:
+                tries.append((i, FoundPrefix(prefix, stamp=False)))
+                texts.append(rest)
+                if stamp is not None and _DIGIT.search(prefix):
+                    tries.append((i, FoundPrefix(prefix, stamp=True)))
+                    texts.append(stamp + rest)
     first: dict[int, FoundPrefix] = {}
-    for (i, end), plain, with_stamp in zip(cuts, found, stamped, strict=True):
-        if i not in first and (plain or with_stamp):
-            first[i] = FoundPrefix(lines[i][:end], not plain)
+    for (i, cut), found in zip(tries, known(texts), strict=True):
+        if found:
+            first.setdefault(i, cut)
     return list(first.values())
 
 

@@ -18,10 +18,10 @@ from stream_triage.stages.wrappers.layout import Layout
 __all__ = ["OTHER_SERVICES", "Unwrapper"]
 
 # After so many lines with text the source is looked at, and again until something is certain.
-CHECKS: Final = (16, 32, 64, 128, 256, 512, 1024)
-# It is looked at through its last lines, first many of them, then few; at its end, also through very few.
-_WINDOWS: Final = (64, 16)
-_LAST_WINDOW: Final = 5
+CHECKS: Final = (16, 64, 256, 1024)
+# It is looked at through its last lines; at its end also through few of them, for a wrapped part that has only begun.
+_WINDOW: Final = 64
+_LAST_WINDOWS: Final = (64, 16, 5)
 MOST_HELD_LINES: Final = 4096
 MOST_HELD_CHARACTERS: Final = 1 << 17
 # Decided sources are checked in blocks of so many lines.
@@ -127,10 +127,10 @@ class Unwrapper:
         return []
 
     def _look(self, final: bool) -> None:
-        """Decides, if that is possible yet. A wrapped part that has only begun shows in the last lines alone."""
+        """Decides, if that is possible yet."""
         texts = [line for line in self._held if line.strip()]
-        for size in (*_WINDOWS, _LAST_WINDOW) if final else _WINDOWS:
-            if size < len(texts) or size == _WINDOWS[0]:
+        for size in _LAST_WINDOWS if final else (_WINDOW,):
+            if size < len(texts) or size == _WINDOW:
                 first = len(texts) <= size
                 layout = choose(texts[-size:], self._judge, forced=self._forced, first=first, final=final)
                 if layout:
@@ -246,4 +246,4 @@ class Unwrapper:
             self._set(layout)
         else:
             self._skip = self._next_skip
-            self._next_skip = min(2 * self._next_skip + 1, _MOST_SKIPPED)
+            self._next_skip = min(2 * self._next_skip + 3, _MOST_SKIPPED)
