@@ -182,7 +182,7 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
                 ["oai-du-1 exited with code 0"]),
         _merged(lambda t, s, x: f"\x1b[{_COLOURS[s]}m{s + '-1':<18} |\x1b[0m {_iso(t, 9)} {x}"),
         _merged(lambda t, s, x: f"{s}_1 │ {x}", ["Creating network farm_default", "Creating farm_cu_1 ... done"]),
-        _merged(lambda t, s, x: f"{t:%H:%M:%S} {s + '.1':<20} | {x}", ["08:00:00 system               | started with pid 4711"]),
+        _merged(lambda t, s, x: f"{t:%H:%M:%S} {s + '.1':<20} | {x}", ["08:00:00 system       | started with pid 4711"]),
     ),
     "docker json-file": (
         _each(_json_file),
@@ -251,7 +251,7 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
         _each(lambda t, x, i: f"    {x}".expandtabs(4)),
     ),
     "own time stamps": (
-        _stamps(lambda t: _iso(t), " "),
+        _stamps(_iso, " "),
         _stamps(lambda t: f"[{t:%H:%M:%S}.{_ms(t)}]", " "),
         _stamps(lambda t: f"{t.timestamp():.3f}:", "\t"),
         _stamps(lambda t: f"{t:%d.%m.%Y %H:%M:%S}", "  "),

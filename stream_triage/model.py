@@ -31,6 +31,7 @@ MEMO_CHARACTERS: Final = 1 << 24
 
 
 _MARKER: Final = re.compile("<[a-z*]+>")
+_LETTERS: Final = re.compile("[A-Za-z]{3,}")
 
 
 class MaskedLine(NamedTuple):
@@ -75,7 +76,7 @@ class Model:
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label)
         self._telling = [_telling(template) for template in self.templates.templates]
-        self.judge = Judge(self._known, _stamped(self.templates), tabbed=self.procedures is not None)
+        self.judge = Judge(self._known, _stamped(self.templates), self.procedures is not None, _vocabulary(self.templates))
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
 
@@ -208,6 +209,11 @@ def _telling(template: str) -> bool:
     """Whether a template has some letters outside its markers; fewer are enough behind a time stamp."""
     letters = sum(map(str.isalpha, _MARKER.sub("", template)))
     return letters >= (2 if template.startswith("<time> ") else 5)
+
+
+def _vocabulary(templates: Templates) -> frozenset[str]:
+    """Words of three letters and more in the constant parts of all templates."""
+    return frozenset(word for text in templates.templates for word in _LETTERS.findall(_MARKER.sub(" ", text)))
 
 
 def _stamped(templates: Templates) -> bool:

@@ -39,6 +39,7 @@ _BEAM: Final = 8
 # Share of the lines that must have a wrapper that is tried, and one that is certain.
 _TRIED: Final = 0.3
 _CERTAIN: Final = 0.9
+_CERTAIN_FORMATS: Final = tuple(kind for kind in FORMATS if kind.certain)
 _LEARNED: Final = Format("unknown prefix", "auto", "")
 _FEW_LINES: Final = 3
 # An indentation is taken off after so many lines that have it, or at the end of the source.
@@ -53,11 +54,13 @@ class Judge:
         known: Whether it knows each line.
         stamped: Whether its lines begin with a time stamp.
         tabbed: Whether a single tab or blank must follow that time stamp.
+        vocabulary: Words of three letters and more in the lines that it knows; None if that is not known.
     """
 
     known: Known
     stamped: bool = False
     tabbed: bool = False
+    vocabulary: frozenset[str] | None = None
 
     def count(self, lines: Sequence[str]) -> int:
         """How many of the lines the bundle knows."""
@@ -89,22 +92,27 @@ def choose(
         return Layout() if final else None
     outer: tuple[Layer, ...] = ()
     if forced:
-        fitted = max(_of_setting(forced, lines), key=lambda item: item[1], default=None)
-        outer = (fitted[0],) if fitted else ()
+        layer, count = max(_of_setting(forced, lines), key=lambda item: item[1], default=(None, 0))
+        if count < _FEW_LINES and not final:
+            return None
+        outer = (layer,) if layer else ()
     bodies = [Layout(outer).read(line) for line in lines] if outer else list(lines)
-    sample = _sample(bodies, _FIRST_SAMPLE)
-    known = judge.count(sample)
-    base = len(bodies) if known >= _CLEARLY * len(sample) else judge.count(bodies)
-    best = None
-    if base < USUAL * len(lines):
-        best = _search(outer, bodies, judge, base, first)
-    if best is not None or base >= USUAL * len(lines):
-        path = best or _Path(base, outer, bodies)
+    path = _Path(0, outer, bodies) if _usual(bodies, judge) else _search(outer, bodies, judge, first)
+    if path is not None:
         return _adjusted(path, judge, final) if first else Layout(path.layers, path.stamp)
     certain = _certain(outer, bodies)
     if certain:
         return Layout(certain)
     return Layout(outer) if final or outer else None
+
+
+def _usual(lines: Sequence[str], judge: Judge) -> bool:
+    """Whether the bundle knows the lines as they are. A few of them tell, unless it knows some and not others."""
+    sample = _sample(lines, _FIRST_SAMPLE)
+    known = judge.count(sample)
+    if known >= _CLEARLY * len(sample) or known <= (1 - _CLEARLY) * len(sample):
+        return known >= _CLEARLY * len(sample)
+    return judge.count(lines) >= USUAL * len(lines)
 
 
 def _of_setting(setting: str, lines: Sequence[str]) -> list[tuple[Layer, int]]:
@@ -154,17 +162,17 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
     return layer if enough else None
 
 
-def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: int, first: bool) -> _Path | None:
+def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
     own_stamp = OWN_STAMP if judge.stamped else None
     sample = _sample(lines, _FIRST_SAMPLE)
-    if len(find_prefixes(sample, judge.known, own_stamp)) < GAIN * len(sample):
+    if len(find_prefixes(sample, judge.known, own_stamp, judge.vocabulary)) < GAIN * len(sample):
         # Text in JSON may be escaped, and colours may be anywhere: neither is a prefix.
         json_lines = sum(1 for line in lines if line.startswith("{"))
         if 2 * json_lines < len(lines) and not fit_colours(sample):
             return None
     sample = _sample(lines, _SAMPLE)
-    prefixes = find_prefixes(sample, judge.known, own_stamp)
+    prefixes = find_prefixes(sample, judge.known, own_stamp, judge.vocabulary)
     best = _beam(outer, lines, judge, first)
     if best is None or best.score < (len(prefixes) / len(sample)) * 0.8 * len(lines):
         learned = _learned(outer, lines, [found.prefix for found in prefixes if not found.stamp], judge, first, stamp=False)
@@ -172,6 +180,7 @@ def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, base: 
         best = max((path for path in (best, learned, own) if path), key=lambda path: path.score, default=None)
     if best is None:
         return None
+    base = judge.count(lines)
     needed = max(GAIN * len(lines), min(4, len(lines) if len(lines) < _FEW_LINES else _FEW_LINES))
     return best if best.score - base >= needed and best.score >= 2 * base else None
 
@@ -218,7 +227,9 @@ def _read(path: _Path) -> list[str]:
     return [Layout((), path.stamp).read(body) for body in path.bodies] if path.stamp else path.bodies
 
 
-def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) -> Iterator[tuple[Layer, int]]:
+def _fitted(
+    bodies: Sequence[str], layers: Sequence[Layer], first: bool = True, formats: Sequence[Format] = FORMATS
+) -> Iterator[tuple[Layer, int]]:
     """Every wrapper that some of the lines have; a format other than time stamps is used once."""
     used = {layer.kind.name for layer in layers if layer.kind.setting != STAMP_FORMATS[0].setting}
     texts = [body for body in bodies if body.strip()]
@@ -226,7 +237,7 @@ def _fitted(bodies: Sequence[str], layers: Sequence[Layer], first: bool = True) 
         yield from fit_json(texts)
     if first and (indent := indent_of(texts)):
         yield indentation(indent), len(texts)
-    for kind in FORMATS:
+    for kind in formats:
         if kind.name not in used and (fitted := fit_pattern(kind, texts, late=not first)):
             yield fitted
     if "colours" not in used and (colours := fit_colours(texts)):
@@ -256,7 +267,7 @@ def _certain(outer: tuple[Layer, ...], lines: Sequence[str]) -> tuple[Layer, ...
     while len(layers) < MOST_LAYERS and len(bodies) >= _FEW_LINES:
         certain = [
             layer
-            for layer, count in _fitted(bodies, layers)
+            for layer, count in _fitted(bodies, layers, formats=_CERTAIN_FORMATS)
             if layer.kind.certain and count >= _CERTAIN * len(bodies) and layer not in layers
         ]
         if not certain:

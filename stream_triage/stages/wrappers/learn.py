@@ -7,7 +7,7 @@ differ become classes of characters.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,11 +18,13 @@ Known = Callable[[Sequence[str]], list[bool]]
 
 MOST_POSITIONS: Final = 16
 _SHORTEST_TEXT: Final = 3
+_MOST_READ: Final = 2048
 MOST_CHARACTERS: Final = 256
-_POSITION: Final = re.compile(r"[ \t]+|[|│:;,\])>}»›→#=m\"'/-](?=[^ \t])")
+_POSITION: Final = re.compile(r"[ \t]+|[|│:;,\])>}»›→#=\"'/~-](?=[^ \t])")
 _PART: Final = re.compile(r"[ \t]+|[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*|.", re.DOTALL)
 _PADDING: Final = re.compile(r"(?<=[\[(<{])[ \t]+|[ \t]+(?=[\])>}|:])")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*")
+_LETTERS: Final = re.compile("[A-Za-z]{3,}")
 _DIGIT: Final = re.compile("[0-9]")
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
@@ -34,17 +36,26 @@ class FoundPrefix(NamedTuple):
     stamp: bool
 
 
-def find_prefixes(lines: Sequence[str], known: Known, stamp: str | None) -> list[FoundPrefix]:
+def find_prefixes(
+    lines: Sequence[str], known: Known, stamp: str | None, vocabulary: Container[str] | None = None
+) -> list[FoundPrefix]:
     """For each line that has one, the shortest prefix without which the bundle knows the line.
 
-    `stamp` is a time stamp, with its separator, as lines of the bundle begin with; None if they begin with none.
+    Args:
+        lines: Lines of a source.
+        known: Whether the bundle knows lines.
+        stamp: A time stamp, with its separator, as lines of the bundle begin with; None if they begin with none.
+        vocabulary: Words of lines that the bundle knows. Text with few of them is not tried, so that lines of a foreign
+            log cost little.
     """
     tries: list[tuple[int, FoundPrefix]] = []
     texts: list[str] = []
     for i, line in enumerate(lines):
+        foreign = _foreign_until(line, vocabulary) if vocabulary is not None else frozenset()
         for match in islice(_POSITION.finditer(line, 0, MOST_CHARACTERS), MOST_POSITIONS):
             prefix, rest = line[: match.end()], line[match.end() :]
-            if len(rest) >= _SHORTEST_TEXT:
+            words = _LETTERS.search(rest)
+            if len(rest) >= _SHORTEST_TEXT and not (words and match.end() + words.start() in foreign):
                 tries.append((i, FoundPrefix(prefix, stamp=False)))
                 texts.append(rest)
                 if stamp is not None and _DIGIT.search(prefix):
@@ -55,6 +66,16 @@ def find_prefixes(lines: Sequence[str], known: Known, stamp: str | None) -> list
         if found:
             first.setdefault(i, cut)
     return list(first.values())
+
+
+def _foreign_until(line: str, vocabulary: Container[str]) -> set[int]:
+    """Beginnings of words from which on fewer than half of the words are in the vocabulary."""
+    foreign, own = set(), 0
+    for words, match in enumerate(reversed(list(_LETTERS.finditer(line, 0, _MOST_READ))), 1):
+        own += match[0] in vocabulary
+        if 2 * own < words:
+            foreign.add(match.start())
+    return foreign
 
 
 def prefix_pattern(prefixes: Sequence[str]) -> str | None:

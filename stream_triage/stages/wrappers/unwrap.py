@@ -21,7 +21,7 @@ __all__ = ["OTHER_SERVICES", "Unwrapper"]
 CHECKS: Final = (16, 64, 256, 1024)
 # It is looked at through its last lines; at its end also through few of them, for a wrapped part that has only begun.
 _WINDOW: Final = 64
-_LAST_WINDOWS: Final = (64, 16, 5)
+_LAST_WINDOWS: Final = (64, 16)
 MOST_HELD_LINES: Final = 4096
 MOST_HELD_CHARACTERS: Final = 1 << 17
 # Decided sources are checked in blocks of so many lines.
