@@ -144,7 +144,8 @@ def test_each_setting_can_be_given(name: str) -> None:
                 "github-actions": "2026-11-29T10:00:00.0000000Z ", "syslog": "Nov  9 10:00:00 host app[1]: ",
                 "kubectl": "[pod/a-1/b] ", "compose": "gnb | ", "stern": "gnb-1 gnb ", "jenkins": "[2026-11-29T10:00:00Z] ",
                 "timestamps": "10:00:00.1 ", "pytest": "INFO     root:a.py:1 ", "robot": "20261129 10:00:00.1 - INFO - ",
-                "logger": "INFO:root:", "line-numbers": "  17\t", "grep": "17:", "services": "gnb> ", "pids": "[17] "}  # fmt: skip
+                "logger": "INFO:root:", "line-numbers": "  17\t", "grep": "17:", "services": "gnb> ",
+                "pids": "[17] "}  # fmt: skip
     lines = [prefixes[name] + f"zzz {'x' * (i % 7)}" for i in range(20)]
     if name == "docker-json":
         lines = [json.dumps({"log": line + "\n"}) for line in lines]
