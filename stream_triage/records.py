@@ -302,6 +302,10 @@ class SourceSummary(_Record):
     folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)
     repairs: Repairs = Repairs()
+    stripped: str = Field(
+        default="",
+        description="what was taken off its lines before they were judged, such as `docker compose`; empty if nothing was",
+    )
 
 
 class FailedUe(_Record):

@@ -57,6 +57,8 @@ def verdict_of(
 ) -> Verdict:
     """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time."""
     card = model.card
+    bytes_consumed = sum(state.decoder.bytes_consumed for state in sources.values())
+    sources = {name: state for name, state in sources.items() if not state.only_services}
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
     decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
@@ -69,7 +71,7 @@ def verdict_of(
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
-        version=verdict_version(sum(state.decoder.bytes_consumed for state in sources.values()), final),
+        version=verdict_version(bytes_consumed, final),
         final=final,
         label=UNKNOWN if silent else card.labels[decision.label],
         passed=not silent and decision.label == model.passing,
@@ -129,7 +131,7 @@ def _summary(name: str, state: SourceState) -> SourceSummary:
     return SourceSummary(
         source=name,
         lines=state.lines,
-        bytes=state.decoder.bytes_consumed,
+        bytes=state.bytes,
         encoding=state.decoder.encoding,
         known_lines=state.detect.known_lines,
         folded_lines=state.fold.folded_lines,
@@ -140,8 +142,9 @@ def _summary(name: str, state: SourceState) -> SourceSummary:
             damaged_lines=damage.damaged_lines,
             cut_lines=cuts.cut_lines,
             dropped_bytes=cuts.dropped_bytes,
-            problems=tuple(state.problems),
+            problems=(*state.problems, *(() if state.service else state.unwrapper.problems)),
         ),
+        stripped=state.unwrapper.stripped,
     )
 
 
@@ -179,7 +182,8 @@ class _Quotes:
 
     def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
         lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
-        keys = dict(zip(lines, self._model.line_keys(list(lines.values())), strict=True))
+        bodies = [self._sources[source].unwrapper.shown_body(line) for (source, _), line in lines.items()]
+        keys = dict(zip(lines, self._model.line_keys(bodies), strict=True))
         for minus_weight, source, number, key in items:
             if key:
                 yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))

@@ -116,6 +116,7 @@ def open_triage(
         rules=open_rules(settings),
         encoding=encoding or settings.input.encoding,
         line_bytes=settings.input.line_bytes,
+        input_format=settings.input.format,
         open_spool=open_spool,
     )
 

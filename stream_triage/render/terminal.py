@@ -208,6 +208,7 @@ def _sources_words(verdict: Verdict) -> Text:
         removed = sum(summary.redactions.values())
         note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
         note += f", {summary.encoding}" if summary.encoding else ""
+        note += f", without {summary.stripped}" if summary.stripped else ""
         damaged = summary.repairs.damaged_lines
         note += f", {damaged} with bytes that are no text" if damaged else ""
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")

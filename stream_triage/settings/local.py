@@ -42,6 +42,34 @@ class InputSettings(Section):
             "are the sources of the run."
         ),
     )
+    format: Literal[
+        "auto",
+        "none",
+        "docker-json",
+        "cri",
+        "gitlab",
+        "github-actions",
+        "syslog",
+        "kubectl",
+        "compose",
+        "stern",
+        "jenkins",
+        "timestamps",
+        "pytest",
+        "robot",
+        "logger",
+        "line-numbers",
+        "grep",
+        "services",
+        "pids",
+    ] = Field(
+        default="auto",
+        description=(
+            "What a collector put around each line, such as the time stamp of a CI system or the JSON of docker. It is "
+            "taken off before the lines are judged. With `auto` it is recognised from the first lines of each source, with "
+            "`none` nothing is taken off, and with a name this wrapper is taken off whatever the bundle knows."
+        ),
+    )
     max_expansion: int = Field(
         default=250,
         ge=2,

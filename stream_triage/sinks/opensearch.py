@@ -252,6 +252,7 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
             "anomaly_keys": sorted({item.key for item in verdict.anomalies if item.key}),
             "run": _run(verdict.run_id),
             "bytes": sum(source.bytes for source in verdict.sources),
+            "stripped": sorted({source.stripped for source in verdict.sources if source.stripped}),
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
             "testbed": verdict.headers.get("testbed"),
             "labels": [f"{name}={value}" for name, value in verdict.headers.items()],

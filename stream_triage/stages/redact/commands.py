@@ -8,9 +8,7 @@ from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["COMMAND_RULES"]
 
-_WORD = (
-    rf"(?P<q>\\?[\"'])?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,256}}+|(?:[^\s\"'`;&|<>\\]|[;&](?=[^\s;&|<>\"'])){{1,256}}+))"
-)
+_WORD = rf"(?P<q>\\?[\"'])?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,256}}+|(?:[^\s\"'`;&|<>\\]|[;&](?=[^\s;&|<>\"'])){{1,256}}+))"
 _START = r"(?<![a-z0-9_.=-])"
 
 # Programs and the short options whose argument is a secret. Capital letters differ from small ones.
@@ -63,7 +61,11 @@ def _is_typed(match: re.Match[str]) -> bool:
     if match["k"] is None:
         return True
     words = value.split()
-    return is_strong(value) and not re.match(r"[a-z]+[ ]-|[a-z]{2,8}[ ][/0-9]", value) and (len(words) == 1 or len(words) < 5 and is_strong(words[-1]))
+    return (
+        is_strong(value)
+        and not re.match(r"[a-z]+[ ]-|[a-z]{2,8}[ ][/0-9]", value)
+        and (len(words) == 1 or len(words) < 5 and is_strong(words[-1]))
+    )
 
 
 def _is_keyword_argument(match: re.Match[str]) -> bool:
@@ -87,7 +89,11 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "mysql",
         "password",
-        (Trigger("mysql", r"[^\n]{0,300}[ \t]-p[^ \t\n]"), Trigger("mariadb", r"[^\n]{0,300}[ \t]-p[^ \t\n]"), Trigger("7z", r"[^\n]{0,300}[ \t]-p[^ \t\n]")),
+        (
+            Trigger("mysql", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),
+            Trigger("mariadb", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),
+            Trigger("7z", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),
+        ),
         rf"{_START}(?:(?:mysql|mariadb)(?:-?(?:dump|admin|import|show|check))?|7z[azr]?)[ \t][^\n|;]{{0,256}}?(?<=[ \t])(?-i:-p)"
         rf"(?![0-9.:]{{1,32}}:[0-9]){_WORD}",
         "its short option takes the password without a space; -P is a port, and -p of Docker a pair of ports",
@@ -112,10 +118,42 @@ COMMAND_RULES: Final = (
         "argument",
         "password",
         (
-            *(Trigger(word) for word in ("htpasswd", "radtest", "radclient", "add_user", "change_password", "pass:", "requirepass", "masterauth")),
-            *(Trigger(word) for word in ("community", "radius", "tacacs", "identified", "net user", "user=", "smbclient", "chpasswd")),
-            *(Trigger(word) for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "isakmp key", "createuser")),
-            *(Trigger(word) for word in ("securestring", "vault login", "net use", "+cgauth", "+uauthreq", "$qcpdpp", "md5 ", "sha ", "key-string", "authentication-key")),
+            *(
+                Trigger(word)
+                for word in (
+                    "htpasswd",
+                    "radtest",
+                    "radclient",
+                    "add_user",
+                    "change_password",
+                    "pass:",
+                    "requirepass",
+                    "masterauth",
+                )
+            ),
+            *(
+                Trigger(word)
+                for word in ("community", "radius", "tacacs", "identified", "net user", "user=", "smbclient", "chpasswd")
+            ),
+            *(
+                Trigger(word)
+                for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "isakmp key", "createuser")
+            ),
+            *(
+                Trigger(word)
+                for word in (
+                    "securestring",
+                    "vault login",
+                    "net use",
+                    "+cgauth",
+                    "+uauthreq",
+                    "$qcpdpp",
+                    "md5 ",
+                    "sha ",
+                    "key-string",
+                    "authentication-key",
+                )
+            ),
             *(Trigger(word, r"[ \t][^\n]{0,64}[\"']") for word in (": psk", ": rsa", ": eap", ": xauth", ": ecdsa")),
         ),
         r"(?:(?<![a-z])htpasswd(?:[ \t]-[a-z]{1,6})*[ \t]{1,4}[^\s-][^\s]{0,127}[ \t]{1,4}[^\s-][^\s]{0,63}[ \t]{1,4}"
@@ -180,7 +218,13 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "account",
         "password",
-        (*(Trigger(word, r"s?[:= (]") for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password")), Trigger(" login ")),
+        (
+            *(
+                Trigger(word, r"s?[:= (]")
+                for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password")
+            ),
+            Trigger(" login "),
+        ),
         r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console|auth|userpass|user/pass(?:word)?|username/password)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
         r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ])"
         rf"(?![0-9./]){_WORD}",
@@ -191,7 +235,10 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "call",
         "password",
-        tuple(Trigger(word, r"[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"']") for word in ("login", "auth", "credential", "signin", "sign_in", "connect")),
+        tuple(
+            Trigger(word, r"[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"']")
+            for word in ("login", "auth", "credential", "signin", "sign_in", "connect")
+        ),
         r"(?:login|auth|credential|sign_?in|connect)[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"'][^\"'\n]{1,64}[\"'],[ ]?[\"']"
         rf"(?!{MARKER})(?P<v>[^\"'\n]{{4,128}})(?=[\"'])",
         "user and password as two arguments",
@@ -205,13 +252,20 @@ COMMAND_RULES: Final = (
         r"(?:(?<![a-z0-9/:@.%+-])[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
         rf"(?!{MARKER})(?P<v>[^\s:/@\"']{{4,128}})",
         "user, password and host without a scheme, and the password file of PostgreSQL",
-        (("admin:hunter2@10.0.0.1", "admin:<password>@10.0.0.1"), ("db:5432:prod:bob:hunter2", "db:5432:prod:bob:<password>")),
+        (
+            ("admin:hunter2@10.0.0.1", "admin:<password>@10.0.0.1"),
+            ("db:5432:prod:bob:hunter2", "db:5432:prod:bob:<password>"),
+        ),
         accept=_is_secret_word,
     ),
     RedactionRule(
         "keyword",
         "password",
-        (Trigger("login", r"[^\n]{0,40}(?:[ ]{2}|\t)"), Trigger("log in", r"(?:[ ]{2}|\t)"), Trigger("password", r"(?:[ ]{2}|\t)")),
+        (
+            Trigger("login", r"[^\n]{0,40}(?:[ ]{2}|\t)"),
+            Trigger("log in", r"(?:[ ]{2}|\t)"),
+            Trigger("password", r"(?:[ ]{2}|\t)"),
+        ),
         r"(?<![^ \t\n])(?:[a-z]{1,16}[ .]){0,4}?[a-z.]{0,24}(?:login|log[ ]in|password)(?:[ ][a-z]{1,12}){0,3}(?:[ ]{2,8}|\t)"
         r"(?:[^\s]{1,64}(?:[ ]{2,8}|\t)){0,3}?"
         rf"(?=[^\s]{{1,128}}(?:[ ]{{2,8}}[a-z_]{{1,16}}=[^\s]{{0,64}}){{0,3}}[ \t]*\r?$){_WORD}",

@@ -13,10 +13,24 @@ from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
 
-_NAME_END: Final = (
-    r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_NAME_END: Final = r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_ANNOUNCING_WORDS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "psk",
+    "pin",
+    "puk",
+    "adm",
+    "opc",
+    "imsi",
+    "supi",
+    "msisdn",
+    "iccid",
+    "imei",
 )
-_ANNOUNCING_WORDS: Final = ("pass", "pwd", "secret", "token", "key", "psk", "pin", "puk", "adm", "opc", "imsi", "supi", "msisdn", "iccid", "imei")
 
 CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
@@ -36,10 +50,13 @@ _PAIR_VALUE: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LONE_NAME: Final = re.compile(
-    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z", re.ASCII
+    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
+    re.ASCII,
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
-_BASE64: Final = re.compile(r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
+_BASE64: Final = re.compile(
+    r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII
+)
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}:")
 _INDENT: Final = re.compile(r"[ \t]*")
 # Lines between `name: X` and its value, and of a login that goes back and forth.
@@ -129,7 +146,11 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
     left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
     if announced.form == "login":
         match = _BASE64.match(line)
-        return (_cut(line, match, announced.kind, mark), left) if match and not line.lstrip().startswith("334") else (line, left)
+        return (
+            (_cut(line, match, announced.kind, mark), left)
+            if match and not line.lstrip().startswith("334")
+            else (line, left)
+        )
     if re.search(MARKER, line):
         return line, None
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)

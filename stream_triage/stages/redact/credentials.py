@@ -14,9 +14,7 @@ __all__ = ["CREDENTIAL_RULES"]
 _PASSWORD = r"(?:pass(?:word|wd|phrase|code|wort|wrd)?s?|pswd|psswd|pwd|pw|kennwort|senha|contrase(?:n|\xf1)a)"
 _TOKEN = r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml|assertion|ticket)"
 _SUFFIX = r"[a-z0-9_.-]{0,32}"
-_TYPE = (
-    r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any|secretstr)[ ]{0,2}(?==))?"
-)
+_TYPE = r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any|secretstr)[ ]{0,2}(?==))?"
 # Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
 _ASSIGN = rf"(?:{ANSI}|[\"'`\\\])]){{0,5}}[ \t]{{0,24}}{_TYPE}(?P<s>:=|=>|->|={{1,3}}|:(?!:))(?:{ANSI}|[ \t]){{0,24}}"
 _QUOTE = r"(?:[brufl@]{1,2}(?=[\"']))?(?P<q>\\{0,3}[\"'`])?"
@@ -40,11 +38,29 @@ _PASSWORD_TRIGGERS = (
 _ASSIGNED = r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"
 _TOKEN_TRIGGERS = tuple(
     Trigger(word, _ASSIGNED)
-    for word in ("secret", "token", "credential", "psk", "auth", "cookie", "otp", "jwt", "sas", "dsn", "key", "webhook", "sid", "session", "community", "crumb", "saml", "assertion", "ticket")
+    for word in (
+        "secret",
+        "token",
+        "credential",
+        "psk",
+        "auth",
+        "cookie",
+        "otp",
+        "jwt",
+        "sas",
+        "dsn",
+        "key",
+        "webhook",
+        "sid",
+        "session",
+        "community",
+        "crumb",
+        "saml",
+        "assertion",
+        "ticket",
+    )
 )
-_ANY_WORDS = (
-    "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
-)
+_ANY_WORDS = "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
 _OPTION_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.-]{0,40}[ \t]") for word in _ANY_WORDS)
 _ELEMENT_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}>") for word in _ANY_WORDS)
 _SAID_TRIGGERS = (
@@ -59,8 +75,12 @@ _PROSE_START: Final = re.compile(
     re.IGNORECASE,
 )
 _ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
-_QUANTITY: Final = re.compile(r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE)
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE
+)
+_QUANTITY: Final = re.compile(
+    r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE
+)
 
 
 def _rest(match: re.Match[str]) -> str:
@@ -91,13 +111,24 @@ def _quoted_value(value: str, match: re.Match[str]) -> bool:
 def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
     """Whether a word without quotes is a value and neither prose, code nor a number."""
     rest, separator = _rest(match), match["s"]
-    if re.fullmatch(r"[a-z_]+/[0-9]+", value) or (separator == "->" and "/" in value) or separator in ("==", "===") or value[0] in "[({=<>,;|&":
+    if (
+        re.fullmatch(r"[a-z_]+/[0-9]+", value)
+        or (separator == "->" and "/" in value)
+        or separator in ("==", "===")
+        or value[0] in "[({=<>,;|&"
+    ):
         return False
     if is_code(value, rest, name):
         return False
-    if separator == ":" and match.string[match.start("v") - 1] == ":" and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value):
+    if (
+        separator == ":"
+        and match.string[match.start("v") - 1] == ":"
+        and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value)
+    ):
         return False  # `credentials.py:1102`, `jsonwebtoken:jjwt-api:jar:0.11.2`
-    if separator == ":" and (is_prose(value, rest) or _QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit())):
+    if separator == ":" and (
+        is_prose(value, rest) or _QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit())
+    ):
         return False
     return not (separator == "->" and (not is_strong(value) or "token" in name.lower()))
 
@@ -129,7 +160,9 @@ def _is_password(match: re.Match[str]) -> bool:
 
 def _is_random(match: re.Match[str], value: str) -> bool:
     """Whether a value behind a name that may mean anything, such as `auth` or `…_key`, looks drawn at random."""
-    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[-1:].strip("\"'[ "):
+    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[
+        -1:
+    ].strip("\"'[ "):
         return False  # of a cache, a row, a map
     if match["s"] == ":" and not match["q"] and match.string[match.start("v") - 1] == ":":
         return False  # the tag of an image
@@ -173,7 +206,8 @@ def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
 
 
 _NO_PASSWORD: Final = re.compile(
-    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+", re.IGNORECASE
+    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+",
+    re.IGNORECASE,
 )
 
 
@@ -218,6 +252,7 @@ _PAIR_VALUE = (
     rf"(?:value|val|content)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     rf"(?P<q>{_PAIR_QUOTE})?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,1024}}|[^\s\"'\\,;}}\])>]{{1,256}}))"
 )
+
 
 def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
     return RedactionRule(
@@ -372,7 +407,9 @@ CREDENTIAL_RULES: Final = (
         accept=_is_said,
     ),
     _element("password", (("<Password>hunter2</Password>", "<Password><password></Password>"),)),
-    _element("token", (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>"))),
+    _element(
+        "token", (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>"))
+    ),
     _attributed("password", (('<entry key="db.password">hunter2</entry>', '<entry key="db.password"><password></entry>'),)),
     _attributed("token", (('<string name="api_key">abcd1234</string>', '<string name="api_key"><token></string>'),)),
     _pair(
@@ -383,7 +420,9 @@ CREDENTIAL_RULES: Final = (
             ('<add key="DbPassword" value="hunter2"/>', '<add key="DbPassword" value="<password>"/>'),
         ),
     ),
-    _pair("password", "value-first", (('{"value":"hunter2","name":"password"}', '{"value":"<password>","name":"password"}'),)),
+    _pair(
+        "password", "value-first", (('{"value":"hunter2","name":"password"}', '{"value":"<password>","name":"password"}'),)
+    ),
     _pair("token", "name-first", (('{"name":"API_TOKEN","value":"abc12345"}', '{"name":"API_TOKEN","value":"<token>"}'),)),
     _pair("token", "value-first", (('{"value":"abc12345","name":"API_TOKEN"}', '{"value":"<token>","name":"API_TOKEN"}'),)),
     RedactionRule(

@@ -193,9 +193,7 @@ KEY_RULES: Final = (
         r"(?:(?<![a-z])(?:client_random|[a-z_]{0,48}_secret(?:_[0-9])?)[ ][0-9a-f]{16,64}[ ]|(?<![a-z])inline:)"
         r"(?P<v>[a-z0-9+/]{30,128}={0,2})(?![0-9a-z])",
         "session keys of TLS in the format of NSS, and of SRTP in SDP",
-        (
-            ("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),
-        ),
+        (("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),),
     ),
     RedactionRule(
         "key-base64",

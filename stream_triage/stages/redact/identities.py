@@ -64,7 +64,11 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "msisdn-named",
         "msisdn",
-        (*(Trigger(word) for word in ("msisdn", "gpsi", "tel:", "phone", "e.164", "e164")), Trigger("call", r"(?:ing|ed|er)"), Trigger("dial")),
+        (
+            *(Trigger(word) for word in ("msisdn", "gpsi", "tel:", "phone", "e.164", "e164")),
+            Trigger("call", r"(?:ing|ed|er)"),
+            Trigger("dial"),
+        ),
         rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?|e\.?164(?:[ _-]?number)?"
         r"|(?:call(?:ing|ed|er)|dial(?:l?ed|l?ing)?)(?:[ _-]?(?:party|number|id|line)){0,3}(?=[^0-9\n]{1,8}\+?[0-9]{9}))"
         rf"{_GAP}(?P<v>\+?[0-9]{{5,16}})(?![0-9])",
@@ -74,7 +78,11 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "identity-near-name",
         "imei",
-        (Trigger("imei", r"[^\n]{0,32}[0-9]{14}"), Trigger("equipment", r"[^\n]{0,32}[0-9]{14}"), Trigger("pei", r"[^\n]{0,32}[0-9]{14}")),
+        (
+            Trigger("imei", r"[^\n]{0,32}[0-9]{14}"),
+            Trigger("equipment", r"[^\n]{0,32}[0-9]{14}"),
+            Trigger("pei", r"[^\n]{0,32}[0-9]{14}"),
+        ),
         r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei)[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
         "a number of 14 to 16 digits on the right of the word, with whatever between them",
         (("SetImei 9 [356092040795140]", "SetImei 9 [<imei>]"),),
@@ -125,7 +133,14 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "msisdn-grouped",
         "msisdn",
-        (Trigger("+", r"[1-9][0-9]{0,2}[ -]\(?[0-9]"), Trigger("tel"), Trigger("mobile"), Trigger("fax"), Trigger("phone"), Trigger("msisdn")),
+        (
+            Trigger("+", r"[1-9][0-9]{0,2}[ -]\(?[0-9]"),
+            Trigger("tel"),
+            Trigger("mobile"),
+            Trigger("fax"),
+            Trigger("phone"),
+            Trigger("msisdn"),
+        ),
         r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00))"
         r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})(?![0-9a-z]|[.:][0-9])",
         "an international number in groups",

@@ -37,7 +37,9 @@ _KEY_QUALIFIERS: Final = frozenset(
 # Words that make a name that of a secret only at its end: `cookie.policy` and `otp_release` are none.
 _LAST_WORDS_OF_NAMES: Final = frozenset("cookie community rocommunity rwcommunity jwt crumb".split())
 # Whose values are secret only if they look random.
-_RANDOM_WORDS: Final = frozenset("key auth sid session code pat sas signature otp totp webhook samlresponse samlrequest assertion ticket".split())
+_RANDOM_WORDS: Final = frozenset(
+    "key auth sid session code pat sas signature otp totp webhook samlresponse samlrequest assertion ticket".split()
+)
 # The value of such a name describes a secret, or says where it is.
 _DESCRIPTIONS: Final = frozenset(
     "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
@@ -85,7 +87,9 @@ def secret_kind(name: str) -> str | None:
         kind = _part_kind(parts, number)
         if kind is not None:
             before, after = parts[:number], parts[number + 1 :]
-            if _DESCRIPTIONS.intersection(after) or (_NOT_BEFORE_PASSWORD if kind == "password" else _NOT_BEFORE).intersection(before):
+            if _DESCRIPTIONS.intersection(after) or (
+                _NOT_BEFORE_PASSWORD if kind == "password" else _NOT_BEFORE
+            ).intersection(before):
                 return None
             return kind
     return None
@@ -104,7 +108,9 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
         return "token" if all(later.isdigit() for later in parts[number + 1 :]) else None
     if part in _TOKEN_WORDS or (part.endswith(("secret", "token", "apikey")) and not part.startswith("lib")):
         return "token"
-    if part == "key" and (before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)):
+    if part == "key" and (
+        before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)
+    ):
         return "token"
     return "random" if part in _RANDOM_WORDS and all(later.isdigit() for later in parts[number + 1 :]) else None
 
@@ -181,7 +187,8 @@ def _is_key_word(name: str, before: str) -> bool:
     if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
         return False
     if re.fullmatch(r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?nh)?|auth_?data", name.lower()) or (
-        (before.lower(), name.lower()) in (("auth", "data"), ("scp03", "keys"), ("scp02", "keys"), ("ota", "keys"), ("card", "keys"))
+        (before.lower(), name.lower())
+        in (("auth", "data"), ("scp03", "keys"), ("scp02", "keys"), ("ota", "keys"), ("card", "keys"))
     ):
         return True
     if _SHORT.intersection(parts):

@@ -26,7 +26,15 @@ from stream_triage.stages.redact.tokens import TOKEN_RULES
 
 __all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
 
-RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *TOKEN_RULES, *COMMAND_RULES, *CREDENTIAL_RULES, EMAIL)
+RULES: Final[tuple[RedactionRule, ...]] = (
+    *IDENTITY_RULES,
+    *KEY_RULES,
+    *CARD_RULES,
+    *TOKEN_RULES,
+    *COMMAND_RULES,
+    *CREDENTIAL_RULES,
+    EMAIL,
+)
 """All rules, in the order in which they run. E-mail addresses come last: `bob:secret@host` is a password first."""
 
 
@@ -76,7 +84,8 @@ def _grouped() -> tuple[dict[str, tuple[_Rest, ...]], dict[str, tuple[_Rest, ...
 
 def _compiled(of: dict[str, dict[str, list[int]]]) -> dict[str, tuple[_Rest, ...]]:
     return {
-        literal: tuple((re.compile(rest, re.ASCII), tuple(numbers)) for rest, numbers in rests.items()) for literal, rests in of.items()
+        literal: tuple((re.compile(rest, re.ASCII), tuple(numbers)) for rest, numbers in rests.items())
+        for literal, rests in of.items()
     }
 
 
@@ -181,7 +190,9 @@ def _shapes(codes: NDArray[np.uint8]) -> Iterable[tuple[str, list[int]]]:
         of_length = joined & (lengths[1:] == digits)
         sums = np.cumsum(of_length, dtype=np.int32)
         least = groups - 1
-        enough = sums[least - 1 :] - np.concatenate((np.zeros(1, np.int32), sums[: -least])) if len(sums) >= least else sums[:0]
+        enough = (
+            sums[least - 1 :] - np.concatenate((np.zeros(1, np.int32), sums[:-least])) if len(sums) >= least else sums[:0]
+        )
         yield shape, starts[np.flatnonzero(enough == least)].tolist()
     # The 0 of 0x is a run of its own, so every other run counts.
     prefixed = (lengths[:-1] == 1) & (gaps == 1) & (codes[ends[:-1]] == _X)

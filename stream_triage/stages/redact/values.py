@@ -26,13 +26,17 @@ _ROOT: Final = re.compile(
     r"(?:\??\.|::|->|$)",
     re.IGNORECASE | re.ASCII,
 )
-_CALL: Final = re.compile(r"(?:&|\*|await |new |await|not )?[A-Za-z_$][A-Za-z0-9_$.:>-]*(?:<[^<>\n]{0,64}>)?[(\[{]", re.ASCII)
+_CALL: Final = re.compile(
+    r"(?:&|\*|await |new |await|not )?[A-Za-z_$][A-Za-z0-9_$.:>-]*(?:<[^<>\n]{0,64}>)?[(\[{]", re.ASCII
+)
 _CODE_WORD: Final = re.compile(
     r"(?:new|await|async|function|lambda|return|if|not|self|this|typeof|yield|func|def|let|var|const|case|struct|enum)(?![A-Za-z0-9_-])",
     re.ASCII,
 )
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z]", re.ASCII)
-_TYPE: Final = re.compile(r"(?:[A-Z][a-z]+)?(?:String|Str|Bytes|Secret|Option|Optional|Vec|List|Map|Type|Any|Token|Key)\b(?:[<\[?].*)?", re.ASCII)
+_TYPE: Final = re.compile(
+    r"(?:[A-Z][a-z]+)?(?:String|Str|Bytes|Secret|Option|Optional|Vec|List|Map|Type|Any|Token|Key)\b(?:[<\[?].*)?", re.ASCII
+)
 _PATH: Final = re.compile(r"(?:~|\.{1,2})?[/\\](?![+/=])|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]{1,15}://|file:", re.ASCII)
 _CAMEL: Final = re.compile(r"[a-z]*(?:[A-Z]+[a-z]{2,})+[A-Z]*", re.ASCII)
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9]+", re.ASCII)
@@ -70,7 +74,9 @@ def is_code(value: str, after: str, name: str) -> bool:
 
 def is_path(value: str) -> bool:
     """Whether a value is the path of a file or an address, which is not secret itself."""
-    return bool(_PATH.match(value)) and not (value[0] == "/" and "." not in value and looks_random(value[1:].replace("/", "")))
+    return bool(_PATH.match(value)) and not (
+        value[0] == "/" and "." not in value and looks_random(value[1:].replace("/", ""))
+    )
 
 
 def is_prose(value: str, after: str) -> bool:
@@ -96,7 +102,12 @@ def looks_random(value: str) -> bool:
             turns = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
             if "d" in kinds and turns >= max(3, len(segment) // 6):
                 return True
-            if len(segment) >= 24 and {"u", "l"} <= set(kinds) and turns >= len(segment) // 3 and not _CAMEL.fullmatch(segment):
+            if (
+                len(segment) >= 24
+                and {"u", "l"} <= set(kinds)
+                and turns >= len(segment) // 3
+                and not _CAMEL.fullmatch(segment)
+            ):
                 return True
     return False
 
