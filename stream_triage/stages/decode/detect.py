@@ -30,15 +30,16 @@ MULTIBYTE: Final = {
 }
 # Alphabets of their own: the first and last letter.
 _ALPHABETS: Final = {
-    "cp1251": "Ѐё",
-    "koi8_r": "Ѐё",
-    "cp866": "Ѐё",
-    "cp1253": "Ͱώ",
-    "cp1255": "֑״",
-    "cp1256": "،ە",
-    "cp874": "ก๛",
+    "cp1251": ("\u0400", "\u0451"),
+    "koi8_r": ("\u0400", "\u0451"),
+    "cp866": ("\u0400", "\u0451"),
+    "cp1253": ("\u0370", "\u03ce"),
+    "cp1255": ("\u0591", "\u05f4"),
+    "cp1256": ("\u060c", "\u06d5"),
+    "cp874": ("\u0e01", "\u0e5b"),
 }
 _LATIN: Final = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp850")
+_WESTERN_ENCODINGS: Final = ("cp1252", "cp850")
 _CANDIDATES: Final = (*MULTIBYTE, *_ALPHABETS, *_LATIN)
 _WESTERN: Final = frozenset("àâäáãåæçéèêëíìîïñóòôöõøœúùûüßÀÄÁÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜ")
 # Signs that stand in logs: degrees, micro, quotation marks, dashes and the like. None of them but ’ stands within a word.
@@ -112,7 +113,7 @@ def _is_confident(sample: bytes, encoding: str, mess: float, coherence: float) -
         return letters >= _LETTER_SHARE * len(characters)
     # A language has few letters that are not ASCII and repeats them. Noise repeats hardly any byte.
     high = _HIGH.findall(sample)
-    return len(set(high)) <= _DISTINCT_SHARE * len(high) and (encoding in ("cp1252", "cp850") or coherence >= _COHERENCE)
+    return len(set(high)) <= _DISTINCT_SHARE * len(high) and (encoding in _WESTERN_ENCODINGS or coherence >= _COHERENCE)
 
 
 def _usual_share(data: bytes, text: str, encoding: str) -> float:
@@ -120,16 +121,15 @@ def _usual_share(data: bytes, text: str, encoding: str) -> float:
     if encoding in MULTIBYTE:
         known = MULTIBYTE[encoding]
         first = known.letters | known.signs
-        characters = _TWO_BYTES.findall(data)
-        usual = sum(len(one) == 2 and one[0] in first and one[1] >= known.least for one in characters)
-        return usual / max(len(characters), 1)
-    others = [i for i, character in enumerate(text) if character >= "\x80"]
-    if encoding in _ALPHABETS:
+        characters: list[bytes] = _TWO_BYTES.findall(data)
+        usual = [len(one) == 2 and one[0] in first and one[1] >= known.least for one in characters]
+    elif encoding in _ALPHABETS:
         first_letter, last_letter = _ALPHABETS[encoding]
-        usual = sum(first_letter <= text[i] <= last_letter or text[i] in _SIGNS for i in others)
+        usual = [first_letter <= one <= last_letter or one in _SIGNS for one in text if one >= "\x80"]
     else:
-        usual = sum(_is_usual_latin(text, i, western=encoding in ("cp1252", "cp850")) for i in others)
-    return usual / max(len(others), 1)
+        western = encoding in _WESTERN_ENCODINGS
+        usual = [_is_usual_latin(text, i, western=western) for i, one in enumerate(text) if one >= "\x80"]
+    return sum(usual) / max(len(usual), 1)
 
 
 def _is_usual_latin(text: str, i: int, *, western: bool) -> bool:
