@@ -92,7 +92,7 @@ class Session:
     def peek(self) -> Verdict:
         """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict.
 
-        Lines whose encoding is not decided yet are not part of it: up to 16 KiB of a source with bytes that are not UTF-8.
+        Lines whose encoding is not decided yet are not part of it: up to 32 KiB of a source with bytes that are not UTF-8.
         """
         self._triage.advance([self])
         with self._trial() as trial:

@@ -44,6 +44,55 @@ def names(result) -> list[str]:
     return [verdict["run_id"].rpartition("#")[0] for verdict in result.jsonl]
 
 
+class TestEncodings:
+    NOTE = "测试床连接失败，请检查设备许可证".join(("# ", "\n"))
+
+    @pytest.mark.parametrize(
+        ("encoding", "name"),
+        [
+            ("utf-16", "utf-16-le"),
+            ("utf-16-be", "utf-16-be"),
+            ("utf-32", "utf-32-le"),
+            ("gbk", "gb18030 (detected)"),
+            ("utf-8", ""),
+        ],
+    )
+    @pytest.mark.parametrize("piped", [True, False])
+    def test_any_encoding_gives_the_same_verdict(self, write, encoding, name, piped):
+        """In a file and in a pipe; the verdict names the encoding, and `show` does."""
+        text = self.NOTE * 3 + BAD.decode()
+        write("utf8.log", text.encode())
+        write("other.log", text.encode(encoding))
+        expected, _, _ = judged("utf8.log")
+        verdict, _, _ = judged("-", stdin=text.encode(encoding)) if piped else judged("other.log")
+        for same in ("label", "probabilities", "evidence", "anomalies", "reduction", "review_reasons"):
+            assert verdict[same] == expected[same]
+        (source,) = verdict["sources"]
+        assert (source["encoding"], source["bytes"]) == (name, len(text.encode(encoding)))
+        assert f" lines, {name}" in call("show", verdict["run_id"]).out if name else True
+
+    def test_set_encoding(self, write):
+        """One line is too little for a guess."""
+        write("a.log", GOOD + "störung\n".encode("cp1252"))
+        verdict, _, _ = judged("a.log", env={"STREAM_TRIAGE_INPUT__ENCODING": "cp1252"})
+        assert (verdict["sources"][0]["encoding"], verdict["sources"][0]["repairs"]["invalid_bytes"]) == ("cp1252", 0)
+        assert call("show", "a.log", "--full").out.endswith("\tstörung\n")
+
+    def test_few_damaged_lines_are_no_reason_for_a_review(self, write):
+        """Lines are counted, not bytes."""
+        write("a.log", LONG + b"\xff\xfe\xfd\xfc\xfb damaged\n" * 5)
+        verdict, _, _ = judged("a.log")
+        assert verdict["sources"][0]["repairs"]["damaged_lines"] == 5
+        assert not any("no text" in reason for reason in verdict["review_reasons"])
+
+    def test_text_after_the_gap_of_a_crash(self, write):
+        write("a.log", bytes(700) + BAD)
+        write("b.log", BAD)
+        verdict, expected = judged("a.log")[0], judged("b.log")[0]
+        assert verdict["evidence"] == expected["evidence"]
+        assert verdict["sources"][0]["repairs"]["nul_bytes"] == 700
+
+
 class TestDamagedText:
     def test_empty_file(self, write):
         """A run without text has a verdict that says so."""

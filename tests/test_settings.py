@@ -165,6 +165,20 @@ def test_wrong_setting_is_named(file, text, name):
         load_settings(file(text))
 
 
+@pytest.mark.parametrize("name", ["nix", "", "rot13", "hex", "utf-7", "idna", "unicode_escape", "a\0b"])
+def test_what_is_no_text_encoding_is_rejected(name):
+    """The message names encodings that can be used."""
+    with pytest.raises(SettingsError, match=r"input\.encoding: .*not a text encoding.* use auto, or a name such as utf-8"):
+        load_settings(input={"encoding": name})
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("auto", "auto"), ("UTF8", "utf-8"), ("Shift-JIS", "shift_jis"), ("GBK", "gbk")]
+)
+def test_encoding_has_the_name_that_python_gives_it(name, known):
+    assert load_settings(input={"encoding": name}).input.encoding == known
+
+
 def test_every_wrong_setting_is_named_at_once(file):
     with pytest.raises(SettingsError, match=r"input\.line_bytes: .*; follow\.poll_seconds: |follow.*; input"):
         load_settings(file("[input]\nline_bytes = 1\n[follow]\npoll_seconds = -1\n"))

@@ -26,21 +26,29 @@ MULTIBYTE: Final = {
     "big5": _Bytes(frozenset(range(0xA4, 0xC7)), frozenset(range(0xA1, 0xA4)), 0x40),
     "cp932": _Bytes(frozenset((0x82, 0x83, *range(0x88, 0x99))), frozenset((0x81,)), 0x40),
     "euc_jp": _Bytes(frozenset((0xA4, 0xA5, *range(0xB0, 0xD0))), frozenset(range(0xA1, 0xA4)), 0xA1),
-    "cp949": _Bytes(frozenset(range(0xB0, 0xC9)), frozenset((*range(0xA1, 0xAA), 0xAC)), 0xA1),
+    "cp949": _Bytes(frozenset(range(0xB0, 0xC9)), frozenset((*range(0xA1, 0xA4), *range(0xA6, 0xAA), 0xAC)), 0xA1),
 }
+# Chinese characters can be read as Korean syllables, but not as these.
+_COMMON_SYLLABLES: Final = frozenset(
+    "이다는을의에가고를지한하로은기사시자도리어대인스해그서나아정보전수제부일성과동상주장여오구공소연조안원비결신치유"
+    "업험종료패간생중단말작접요송등록호출선네트워크응답없음실설파온높버초"
+)
+_SYLLABLE_SHARE: Final = 0.25
 # Alphabets of their own: the first and last letter.
 _ALPHABETS: Final = {
-    "cp1251": "Ѐё",
-    "koi8_r": "Ѐё",
-    "cp866": "Ѐё",
-    "cp1253": "Ͱώ",
-    "cp1255": "֑״",
-    "cp1256": "،ە",
-    "cp874": "ก๛",
+    "cp1251": ("\u0400", "\u0451"),
+    "koi8_r": ("\u0400", "\u0451"),
+    "cp866": ("\u0400", "\u0451"),
+    "cp1253": ("\u0370", "\u03ce"),
+    "cp1255": ("\u0591", "\u05f4"),
+    "cp1256": ("\u060c", "\u06d5"),
+    "cp874": ("\u0e01", "\u0e5b"),
 }
-_LATIN: Final = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp850")
+_LATIN: Final = ("cp1252", "cp850", "cp1254", "cp1250", "iso8859_2")
+_WESTERN_ENCODINGS: Final = ("cp1252", "cp850")
 _CANDIDATES: Final = (*MULTIBYTE, *_ALPHABETS, *_LATIN)
 _WESTERN: Final = frozenset("àâäáãåæçéèêëíìîïñóòôöõøœúùûüßÀÄÁÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜ")
+_LETTERS: Final = {"cp1252": _WESTERN, "cp850": _WESTERN, "cp1254": frozenset("çğıöşüâîûÇĞİÖŞÜ")}
 # Signs that stand in logs: degrees, micro, quotation marks, dashes and the like. None of them but ’ stands within a word.
 _SIGNS: Final = frozenset("°µ±§·«»–—‘’‚“”„…•€£×÷²³¹¼½¾©®™¡¿ªº´¨№\xa0")
 _WORDS_OF_ONE_LETTER: Final = frozenset("àÀéÉèóÓåÅöÖäüíúáıø")
@@ -62,16 +70,28 @@ _USUAL_SHARE: Final = 0.85
 _LETTER_SHARE: Final = 0.5
 _FITTING_SHARE: Final = 0.5
 _DISTINCT_SHARE: Final = 0.67
+_DISTINCT_LATIN, _DISTINCT_ALPHABET = 30, 75
 _WORD_CHARACTERS: Final = 20
 
 
 def detect(lines: Sequence[bytes]) -> str | None:
     """The encoding of lines of which none is valid UTF-8; None if they are too few or too strange to tell."""
-    sample = b"\n".join(lines)[:MAX_SAMPLE_BYTES]
+    sample = _sample(lines)
     high = len(_HIGH.findall(sample))
     if len(lines) < MIN_LINES or high < MIN_HIGH_BYTES or len(_CONTROL.findall(sample)) * 10 > high:
         return None
     return None if _is_damaged_utf8(sample) else _by_charset_normalizer(sample)
+
+
+def _sample(lines: Sequence[bytes]) -> bytes:
+    """The first lines that have at most `MAX_SAMPLE_BYTES` together; a part of the first line if it is longer."""
+    kept, size = [lines[0][:MAX_SAMPLE_BYTES]] if lines else [], 0
+    for line in lines:
+        size += len(line)
+        if size > MAX_SAMPLE_BYTES:
+            break
+        kept.append(line)
+    return b"".join(kept[1:] or kept)
 
 
 def fits(line: bytes, encoding: str) -> str | None:
@@ -94,25 +114,34 @@ def _by_charset_normalizer(sample: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
     for proposal in from_bytes(sample, cp_isolation=list(_CANDIDATES), enable_fallback=False):
-        # Encodings that decode the sample alike are one proposal. The first candidate among them is named.
+        if proposal.chaos > _MESS:
+            continue
+        # Encodings that decode the sample alike are one proposal. Latin encodings look alike to charset-normalizer, so all
+        # of them are candidates then, the most widespread one first.
         names = {proposal.encoding, *proposal.could_be_from_charset}
+        names |= set(_LATIN) if names.intersection(_LATIN) else set()
         for encoding in _CANDIDATES:
-            if encoding in names and _is_confident(sample, encoding, proposal.chaos, proposal.coherence):
+            if encoding in names and _is_confident(sample, encoding, proposal.coherence):
                 return encoding
     return None
 
 
-def _is_confident(sample: bytes, encoding: str, mess: float, coherence: float) -> bool:
-    text = sample.decode(encoding, "ignore")  # the sample may end within a character
-    if mess > _MESS or _usual_share(sample, text, encoding) < _USUAL_SHARE:
+def _is_confident(sample: bytes, encoding: str, coherence: float) -> bool:
+    try:
+        text = sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    if _usual_share(sample, text, encoding) < _USUAL_SHARE:
         return False
     if encoding in MULTIBYTE:  # signs alone are what letters of other encodings look like
         characters = _TWO_BYTES.findall(sample)
         letters = sum(one[0] in MULTIBYTE[encoding].letters for one in characters)
-        return letters >= _LETTER_SHARE * len(characters)
+        is_korean = sum(map(_COMMON_SYLLABLES.__contains__, text)) >= _SYLLABLE_SHARE * letters
+        return letters >= _LETTER_SHARE * len(characters) and (encoding != "cp949" or is_korean)
     # A language has few letters that are not ASCII and repeats them. Noise repeats hardly any byte.
     high = _HIGH.findall(sample)
-    return len(set(high)) <= _DISTINCT_SHARE * len(high) and (encoding in ("cp1252", "cp850") or coherence >= _COHERENCE)
+    few = len(set(high)) <= min(_DISTINCT_SHARE * len(high), _DISTINCT_LATIN if encoding in _LATIN else _DISTINCT_ALPHABET)
+    return few and (encoding in _WESTERN_ENCODINGS or coherence >= _COHERENCE)
 
 
 def _usual_share(data: bytes, text: str, encoding: str) -> float:
@@ -120,24 +149,23 @@ def _usual_share(data: bytes, text: str, encoding: str) -> float:
     if encoding in MULTIBYTE:
         known = MULTIBYTE[encoding]
         first = known.letters | known.signs
-        characters = _TWO_BYTES.findall(data)
-        usual = sum(len(one) == 2 and one[0] in first and one[1] >= known.least for one in characters)
-        return usual / max(len(characters), 1)
-    others = [i for i, character in enumerate(text) if character >= "\x80"]
-    if encoding in _ALPHABETS:
+        characters: list[bytes] = _TWO_BYTES.findall(data)
+        usual = [len(one) == 2 and one[0] in first and one[1] >= known.least for one in characters]
+    elif encoding in _ALPHABETS:
         first_letter, last_letter = _ALPHABETS[encoding]
-        usual = sum(first_letter <= text[i] <= last_letter or text[i] in _SIGNS for i in others)
+        usual = [first_letter <= one <= last_letter or one in _SIGNS for one in text if one >= "\x80"]
     else:
-        usual = sum(_is_usual_latin(text, i, western=encoding in ("cp1252", "cp850")) for i in others)
-    return usual / max(len(others), 1)
+        letters = _LETTERS.get(encoding)
+        usual = [_is_usual_latin(text, i, letters) for i, one in enumerate(text) if one >= "\x80"]
+    return sum(usual) / max(len(usual), 1)
 
 
-def _is_usual_latin(text: str, i: int, *, western: bool) -> bool:
+def _is_usual_latin(text: str, i: int, letters: frozenset[str] | None) -> bool:
     """Whether it is a letter in a word with ASCII letters, or a sign outside of a word."""
     character, before, after = text[i], text[i - 1 : i], text[i + 1 : i + 2]
     if character in _SIGNS:
         return not (before.isalpha() and after.isalpha()) or character == "’"
-    if not character.isalpha() or character in _CAPITALS_OF_DAMAGE or (western and character not in _WESTERN):
+    if not character.isalpha() or character in _CAPITALS_OF_DAMAGE or (letters and character not in letters):
         return False
     start, end = (
         _WORD_BEFORE.search(text[max(i - _WORD_CHARACTERS, 0) : i]),

@@ -44,7 +44,8 @@ class MixedText:
         self._held = b""
         self._in_gap = False
         self._begun = False
-        self._settled = False  # the encoding at this position was decided twice; the next decision would be the first again
+        # Whether UTF-16 or UTF-32 ended here without a byte decoded. The same decisions again would go on for ever.
+        self._settled = False
         self._within_line = False
         self._text: list[str] = []
 
@@ -156,7 +157,7 @@ class MixedText:
         end = self._line_end(data, position, final=final)
         if end is None:
             return None
-        sign = -1 if self._settled else next_sign(data, position, end)
+        sign = next_sign(data, position, end)
         if sign < 0 and not self._begun and not data[position:end].strip(b"\r\n"):
             # The first line of UTF-16 may be empty: its line end has a NUL after it.
             if end == len(data) and not final:
@@ -166,7 +167,8 @@ class MixedText:
             if len(data) < sign + WINDOW_BYTES and not final:
                 return None
             window = data[position : sign + WINDOW_BYTES]
-            if wide := find_wide(window, sign - position, at_start=not self._begun):
+            wide = find_wide(window, sign - position, at_start=not self._begun)
+            if wide and not (self._settled and wide.start + wide.mark_bytes == 0):
                 return position + self._take_before(wide, window)
         self._settled = False
         self._add_narrow(self._narrow.take(data[position:end]), seen=data[position:end])
@@ -174,6 +176,7 @@ class MixedText:
 
     def _take_before(self, wide: Wide, window: bytes) -> int:
         """Decodes the beginning of a line in which UTF-16 or UTF-32 begins; returns its length with the mark."""
+        self._settled = False
         if wide.start:
             self._add_narrow(self._narrow.take(window[: wide.start]), seen=window[: wide.start])
         self._add(self._narrow.decide())
