@@ -132,6 +132,13 @@ def test_docker_comes_off_even_if_the_bundle_knows_nothing() -> None:
     assert unwrapper.stripped == "docker json-file"
 
 
+def test_a_log_of_which_the_bundle_knows_little() -> None:
+    """One known line in five is enough to see what a wrapper hides: another release has other lines."""
+    lines = [LOG[0] if i % 5 == 0 else f"[NEW]   of release {i % 3}: zzz" for i in range(200)]
+    services, unwrapper = taken([f"Nov 29 10:00:00 host app[1]: {line}" for line in lines])
+    assert (services, unwrapper.stripped) == ({"": lines}, "syslog")
+
+
 def test_nothing_comes_off_if_it_is_switched_off() -> None:
     lines = [f"gnb-1  | \x1b[32m{line}\x1b[0m" for line in LOG * 9]
     assert taken(lines, format_="none")[0] == {"": lines}

@@ -36,7 +36,13 @@ class Batch(NamedTuple):
         """Some of the lines."""
         if not first and end >= len(self.bodies):
             return self
-        return Batch(self.service, *(column and column[first:end] for column in self[1:]))
+        return Batch(
+            self.service,
+            self.bodies[first:end],
+            self.prefixes and self.prefixes[first:end],
+            self.stamps and self.stamps[first:end],
+            self.marks and self.marks[first:end],
+        )
 
     def shown(self, bodies: Sequence[str], redact: Callable[[str, T], str], state: T) -> Sequence[str]:
         """The lines as people see them: redacted prefixes before bodies that were redacted already."""

@@ -30,6 +30,8 @@ MOST_LAYERS: Final = 4
 USUAL: Final = 0.5
 # A wrapper comes off if the bundle knows this share of the lines more without it, and at least twice as many.
 GAIN: Final = 0.25
+# Of a known wrapper that nearly all lines have: it would be there for the lines of a newer release, too.
+CLEAR_GAIN: Final = 0.1
 # If it knows so many of a few of them, the others need no look.
 _CLEARLY: Final = 0.75
 # Lines on which a wrapper is tried; the choice is checked on all lines.
@@ -165,14 +167,15 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
     own_stamp = OWN_STAMP if judge.stamped else None
-    sample = _sample(lines, _FIRST_SAMPLE)
-    if len(find_prefixes(sample, judge.known, own_stamp, judge.vocabulary)) < GAIN * len(sample):
-        # Text in JSON may be escaped, and colours may be anywhere: neither is a prefix.
-        json_lines = sum(1 for line in lines if line.startswith("{"))
-        if 2 * json_lines < len(lines) and not fit_colours(sample):
-            return None
+    # Text in JSON may be escaped, and colours may be anywhere: neither has a prefix before it.
+    elsewhere = 2 * sum(1 for line in lines if line.startswith("{")) >= len(lines) or fit_colours(lines) is not None
+    first_found = find_prefixes(_sample(lines, _FIRST_SAMPLE), judge.known, own_stamp, judge.vocabulary)
+    if not first_found and not elsewhere:
+        return None
     sample = _sample(lines, _SAMPLE)
     prefixes = find_prefixes(sample, judge.known, own_stamp, judge.vocabulary)
+    if len(prefixes) < CLEAR_GAIN * len(sample) and not elsewhere:
+        return None
     best = _beam(outer, lines, judge, first)
     if best is None or best.score < (len(prefixes) / len(sample)) * 0.8 * len(lines):
         learned = _learned(outer, lines, [found.prefix for found in prefixes if not found.stamp], judge, first, stamp=False)
@@ -181,8 +184,14 @@ def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first:
     if best is None:
         return None
     base = judge.count(lines)
-    needed = max(GAIN * len(lines), min(4, len(lines) if len(lines) < _FEW_LINES else _FEW_LINES))
+    outermost = best.layers[len(outer)] if len(best.layers) > len(outer) else None
+    clear = outermost and outermost.kind is not _LEARNED and _share(outermost, lines) >= _CERTAIN
+    needed = max((CLEAR_GAIN if clear else GAIN) * len(lines), min(_FEW_LINES, len(lines)))
     return best if best.score - base >= needed and best.score >= 2 * base else None
+
+
+def _share(layer: Layer, lines: Sequence[str]) -> float:
+    return sum(1 for line in lines if layer.split(line)) / len(lines)
 
 
 def _sample(lines: Sequence[str], size: int) -> list[str]:
