@@ -54,10 +54,33 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """All of a run has come; its verdict is due. `started` is the lowest time of its messages, where they have one."""
+    """All of a run has come; its verdict is due. What the verdict is stored as depends on the kind of source.
+
+    - A topic, an index or `--run-id` names the run: no `path`. `run_id` is the id of the verdict.
+    - A finished file is named when all of it was read: `path` and `content` are set, and `run_id` is the `OpenKey` of
+      the path (`stream_triage.files.naming`). The verdict has the id of the stored run with the same path and content,
+      or else `PATH#` and the first 8 hex digits of `content`.
+    - A file that is followed is named at first sight: `path` and `content` are set, and `run_id` is `PATH#` and 8 hex
+      digits, the same ones whenever this file (device, inode, birth time) is seen. The verdict has this id, unless the
+      file was stored under another one by then, or this id belongs to other text: see `stream_triage.identity`. If the
+      run is read again because its file has grown, all events carry the same `run_id` again, from the first byte on. A
+      file that was emptied or replaced is another run with another `run_id`.
+    - A pipe is another run each time: `path` is set, `content` is not, and `run_id` is `PATH#` and 8 random hex digits.
+
+    Attributes:
+        run_id: The id that the other events of the run carry.
+        started: The lowest time of its messages, where they have one.
+        path: Where the text was read, as it is shown: the part of the id before the last `#`.
+        content: SHA-256 of the text, as hex; made by `stream_triage.files.content.ContentDigest`.
+        head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
+            that such a release stored is recognised.
+    """
 
     run_id: str
     started: datetime | None = None
+    path: str = ""
+    content: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)

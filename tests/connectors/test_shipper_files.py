@@ -205,7 +205,8 @@ class TestFiles:
         for number in range(50):
             append(tmp_path / f"{number}.log", b"1\n")
         reading = follow(tmp_path, idle_end_seconds=5.0).turn().turn(6.0)
-        assert reading.files._open == {}
+        assert reading.files._sources == []
+        assert not any(file.descriptor for file in reading.files._reader.files.values())
         assert len(reading.texts()) == 50
         append(tmp_path / "7.log", b"2\n")
         assert len(reading.turn().texts()) == 51
@@ -237,7 +238,7 @@ class TestFiles:
         opened = os.open
         monkeypatch.setattr(os, "open", lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
         reading = follow(log, run_id="r").turn(turns=3)
-        assert reading.problems == [f"{log} cannot be read: Permission denied; trying again every second"]
+        assert reading.problems == [f"{log} cannot be read: Permission denied; it is tried again"]
         monkeypatch.setattr(os, "open", opened)
         assert reading.turn().text == b"1\n"
 

@@ -268,7 +268,7 @@ class Files:
         else:
             self._add(log, position)
 
-    def _add(self, log: LogFile, position: Position | None) -> None:
+    def _add(self, log: LogFile, position: Position | None) -> _Source:
         """Begins to read a file, as a part of the run of its position or of another one."""
         origin = self._origin(log.base) if position is None else {**position}
         if origin.get("token") is None:
@@ -279,6 +279,7 @@ class Files:
         source = _Source(log, origin, self._headers(Path(origin["base"])), self._options.chunk_bytes)
         source.began = source.began and not (position and position["done"])
         self._sources.append(source)
+        return source
 
     def _lock(self, descriptor: int, path: Path) -> bool:
         """Whether no other shipper reads the file. Two would send its lines twice, possibly under two run ids."""
@@ -333,12 +334,12 @@ class Files:
         for chunk in chunks:
             yield self._chunk(source, chunk)
         if log.ended:
-            yield from self._next_content(source)
+            yield from self._next_content(source, now)
         elif not source.is_own_run and log.gone and self._is_complete(source, now) and self._reader.verify(log, now):
             yield from self._rest(source)
             self._remove(source)  # without an end: the next generation continues the run
 
-    def _next_content(self, source: _Source) -> Iterator[Chunk]:
+    def _next_content(self, source: _Source, now: float) -> Iterator[Chunk]:
         """Continues with the next content of a file that was truncated or overwritten."""
         log, origin = source.log, source.origin
         yield from self._rest(source)
@@ -353,7 +354,8 @@ class Files:
             past = [*origin.get("past", ()), *(list(content) for content in contents if content)][-_MOST_PAST:]
             names = ("base", "key", "source", "token", "turn")
             origin = {name: origin[name] for name in names if name in origin} | {"past": past, "done": False}
-            self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
+            source = self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
+            yield from self._read(source, now)
 
     def _is_named_by_folder(self, base: Path) -> bool:
         """Whether a run was named by its folder. If the next test uses the same one, that is another run."""

@@ -216,6 +216,20 @@ class LogFile:
         status = self._look()
         return status is None or self._has_seen(status, whole=True)
 
+    def again(self, start: int) -> Iterator[bytes]:
+        """What was read from a position on, once more.
+
+        Raises:
+            OSError: The file is gone.
+        """
+        self.open()
+        gaps = [(first, first + size) for first, size in self.seen.gaps if first >= start]
+        for first, last in [*gaps, (self.seen.size, self.seen.size)]:
+            while start < first and (data := self._pread(min(READ_BYTES, first - start), start)):
+                start += len(data)
+                yield data
+            start = last
+
     def has_filled_gap(self) -> bool:
         """Whether bytes came into a gap after it had been skipped. They are not read."""
         return bool(self.seen.gaps) and self.descriptor is not None and self.seen.has_filled_gap(self._pread)

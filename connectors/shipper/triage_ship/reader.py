@@ -7,7 +7,7 @@ it ends, is decided by its callers. docs/lab.md of stream-triage says what is gu
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .fingerprint import PACKED, Content, Fingerprint, pieces_of
 from .logfile import Identity, LogFile, Status, birth_time, status_of
@@ -15,15 +15,28 @@ from .logfile import Identity, LogFile, Status, birth_time, status_of
 __all__ = ["Found", "LogFile", "Reader", "Remembered", "Report", "is_packed"]
 
 _MOST_CONTENTS = 64
+DELETED = "was deleted"
 _OTHER_PACKED = (".zst", ".lz4", ".zip")
 
 
+Kind = Literal["note", "unreadable", "possible loss", "loss"]
+
+
 class Report(NamedTuple):
-    """What happened to a file. `lost` says that lines may be missing, or came twice."""
+    """What happened to a file.
+
+    Attributes:
+        path: Of the file.
+        reason: What happened, to be read after the path.
+        kind: Whether lines are missing: surely, possibly, or only as long as the file is unreadable. A note says what
+            happened without loss.
+        file: What was being read of it, if anything.
+    """
 
     path: Path
     reason: str
-    lost: bool
+    kind: Kind
+    file: LogFile | None = None
 
 
 class Found(NamedTuple):
@@ -85,8 +98,10 @@ class Reader:
         self.files: dict[tuple[int, int], LogFile] = {}
         """The present content of each file, by device and inode."""
         self._contents: dict[Path, list[Content]] = {}
-        self._unresolved: list[LogFile] = []  # gone or overwritten; there may be a copy with the rest
+        self.unresolved: list[LogFile] = []
+        """Contents that are gone or were overwritten. There may be a copy with the rest."""
         self._copies: dict[tuple[Path, Identity], tuple[int, int]] = {}
+        self._bases: set[Path] = set()
         self._reported: set[tuple[Path, str]] = set()
 
     def scan(self, entries: Iterable[tuple[Path, Path]], now: float) -> Found:
@@ -97,7 +112,7 @@ class Reader:
                 rotated. A name for each generation of a log, the current one included.
             now: The time, in seconds.
         """
-        unresolved = list(self._unresolved)
+        unresolved = list(self.unresolved)
         present: set[tuple[int, int]] = set()
         unknown: list[tuple[Path, Path, Status]] = []
         for path, base in entries:
@@ -118,9 +133,9 @@ class Reader:
             elif file := self._begin(path, base, status, now):
                 found.files.append(file)
         for file in unresolved:
-            if file in self._unresolved and file.base not in waiting:
+            if file in self.unresolved and file.base not in waiting:
                 self._lose(file)
-        self._forget({base for _, base, _ in unknown} | {file.base for file in self.files.values()})
+        self._forget({path for path, _, _ in unknown}, {base for _, base, _ in unknown})
         return found
 
     def read(self, file: LogFile, now: float, patient: bool = True) -> tuple[int, bytes]:
@@ -128,7 +143,7 @@ class Reader:
         skipped = file.skipped
         position, data = file.read(now, patient)
         if file.skipped > skipped:
-            self._say(file.path, f"{file.skipped - skipped} NUL bytes before byte {position} are skipped", lost=False)
+            self._say(file.path, f"{file.skipped - skipped} NUL bytes before byte {position} are skipped", file=file)
         self._after(file, now)
         return position, data
 
@@ -139,9 +154,9 @@ class Reader:
         """
         unchanged = file.verify()
         if unchanged and file.held_gap:
-            self._say(file.path, f"{file.held_gap} NUL bytes at its end are skipped", lost=False)
+            self._say(file.path, f"{file.held_gap} NUL bytes at its end are skipped", file=file)
         if unchanged and file.has_filled_gap():
-            self._say(file.path, "got text where NUL bytes had been skipped; that text is not read", lost=True)
+            self._say(file.path, "got text where NUL bytes had been skipped; that text is not read", "loss", file)
         self._after(file, now)
         return unchanged
 
@@ -150,8 +165,8 @@ class Reader:
         base = remembered.base
         file = LogFile(base, base, Identity(*key, remembered.birth), now, remembered.generation)
         file.seen = Fingerprint.of_state(remembered.state)
-        file.gone, file.replaced = True, "was deleted"
-        self._unresolved.append(file)
+        file.gone, file.replaced = True, DELETED
+        self.unresolved.append(file)
         return file
 
     def remember_content(self, base: Path, content: Content | None) -> None:
@@ -160,6 +175,10 @@ class Reader:
         if content and content not in contents:
             contents.append(content)
             del contents[:-_MOST_CONTENTS]
+
+    def knows(self, base: Path) -> bool:
+        """Whether something was read under a path, or under the names that it had after rotation."""
+        return base in self._bases
 
     def limit_open(self) -> None:
         """Closes complete files, and of the others those that have not grown for longest, beyond `most_open`."""
@@ -174,7 +193,7 @@ class Reader:
 
     def close(self) -> None:
         """Closes all files."""
-        for file in [*self.files.values(), *self._unresolved]:
+        for file in [*self.files.values(), *self.unresolved]:
             file.release()
 
     def _find(self, path: Path, base: Path, status: Status, present: set[tuple[int, int]]) -> bool:
@@ -203,9 +222,9 @@ class Reader:
                 del self.files[key]
                 self.remember_content(file.base, file.seen.content)
             elif file.descriptor is None:
-                file.replaced = "was deleted"
+                file.replaced = DELETED
                 del self.files[key]
-                self._unresolved.append(file)
+                self.unresolved.append(file)
 
     def _begin(self, path: Path, base: Path, status: Status, now: float) -> LogFile | None:
         """Opens a file that is read for the first time, or for the first time after a restart."""
@@ -215,7 +234,7 @@ class Reader:
             before, file = self.files.get(key), LogFile(path, base, Identity(*key, birth), now)
             file.open()
         except OSError as error:
-            self._say(path, f"cannot be read: {error.strerror}", lost=False)
+            self._say(path, f"cannot be read: {error.strerror}; it is tried again", "unreadable")
             return None
         assert file.descriptor is not None
         if not self._lock(file.descriptor, path):
@@ -228,7 +247,6 @@ class Reader:
                 path.parent,
                 "is on a file system without birth times; a file that is deleted and created again may be recognised by its "
                 "content alone",
-                lost=False,
             )
         self.files[key] = file
         if before is not None:  # the inode of a deleted file, which had not been open
@@ -247,19 +265,19 @@ class Reader:
         if before.complete or before.ended:
             self.remember_content(before.base, before.seen.content)
         else:
-            before.replaced = "was deleted"
-            self._unresolved.append(before)
+            before.replaced = DELETED
+            self.unresolved.append(before)
 
     def _after(self, file: LogFile, now: float) -> None:
         """Prepares for the next content of a file whose content was replaced."""
-        if file.replaced and file.successor is None and file not in self._unresolved and not file.ended:
+        if file.replaced and file.successor is None and file not in self.unresolved and not file.ended:
             successor = LogFile(file.path, file.base, file.identity, now, file.generation + 1)
             successor.gone = file.gone
             successor.descriptor, file.descriptor = file.descriptor, None
             self.files[file.key] = file.successor = successor
-            self._unresolved.append(file)
+            self.unresolved.append(file)
         if file.failure:
-            self._say(file.path, f"its copy cannot be read to the end: {file.failure}", lost=True)
+            self._say(file.path, f"its copy cannot be read to the end: {file.failure}", "loss", file)
             file.failure = ""
 
     def _is_copy(self, path: Path, base: Path, status: Status, waiting: set[Path]) -> bool:
@@ -268,7 +286,7 @@ class Reader:
             identity = Identity(*status[:2], birth_time(path))
         except OSError:
             return True
-        unresolved = [file for file in self._unresolved if file.base == base]
+        unresolved = [file for file in self.unresolved if file.base == base]
         stamp = (status.size, status.modified)
         if not unresolved and self._copies.get((path, identity)) == stamp:
             return True
@@ -277,20 +295,24 @@ class Reader:
             length, whole = _compared(file.seen, path)
             if length is None:
                 continue
-            self._copies[path, identity] = stamp
+            self._note_copy(path, identity, stamp, file.base)
             if file in unresolved and not whole:
                 waiting.add(base)  # it is still being compressed
             elif file in unresolved:
                 self._resolve(file, path, length)
             return True
         if any(_is_same(path, content) for content in self._contents.get(base, ())):
-            self._copies[path, identity] = stamp
+            self._note_copy(path, identity, stamp, base)
             return True
         return False
 
+    def _note_copy(self, path: Path, identity: Identity, stamp: tuple[int, int], base: Path) -> None:
+        self._copies[path, identity] = stamp
+        self._say(path, f"is a copy of what was read as {base.name}; it is not read again")
+
     def _resolve(self, file: LogFile, copy: Path, length: int) -> None:
         """Lets a file that is gone or overwritten be read to its end from a copy."""
-        self._unresolved.remove(file)
+        self.unresolved.remove(file)
         self.remember_content(file.base, file.seen.content)
         whole = Fingerprint()
         for piece in _read_until_damage(copy):
@@ -302,28 +324,33 @@ class Reader:
             file.continue_from(pieces_of(copy))
         else:
             file.ended = True
-        self._say(file.path, f"{file.replaced}; its copy {copy} has {more} more bytes, which are read", lost=False)
+        self._say(file.path, f"{file.replaced}; its copy {copy} has {more} more bytes, which are read", file=file)
 
     def _lose(self, file: LogFile) -> None:
         """Reports that there is no copy of a file with what was not read of it."""
-        self._unresolved.remove(file)
+        self.unresolved.remove(file)
         self.remember_content(file.base, file.seen.content)
         file.ended = True
         if not file.seen.size and not (file.status and file.status.size):
             return
         again = "; it is read from its beginning" if file.successor else ""
-        self._say(file.path, f"{file.replaced}{again}; lines written after byte {file.seen.size} may be missing", lost=True)
+        certain = file.replaced == DELETED and file.status is not None and file.status.size > file.seen.size
+        words = f"{file.replaced}{again}; lines written after byte {file.seen.size} {'are' if certain else 'may be'} missing"
+        self._say(file.path, words, "loss" if certain else "possible loss", file)
 
-    def _forget(self, bases: set[Path]) -> None:
-        """Forgets what was read under paths of which no file exists any more."""
-        bases |= {file.base for file in self._unresolved}
-        for base in [base for base in self._contents if base not in bases and not base.exists()]:
+    def _forget(self, paths: set[Path], bases: set[Path]) -> None:
+        """Forgets copies that are gone, and what was read under paths of which no file exists any more."""
+        self._copies = {copy: stamp for copy, stamp in self._copies.items() if copy[0] in paths}
+        bases = self._bases = bases | {file.base for file in [*self.files.values(), *self.unresolved]}
+        for base in [base for base in self._contents if base not in bases]:
             del self._contents[base]
+        known = paths | bases | {file.path for file in self.files.values()} | {base.parent for base in bases}
+        self._reported = {(path, reason) for path, reason in self._reported if path in known}
 
-    def _say(self, path: Path, reason: str, lost: bool) -> None:
-        if lost or (path, reason) not in self._reported:
+    def _say(self, path: Path, reason: str, kind: Kind = "note", file: LogFile | None = None) -> None:
+        if kind in ("possible loss", "loss") or (path, reason) not in self._reported:
             self._reported.add((path, reason))
-            self._report(Report(path, reason, lost))
+            self._report(Report(path, reason, kind, file))
 
 
 def is_packed(path: Path) -> bool:

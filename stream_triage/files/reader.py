@@ -1,0 +1,385 @@
+"""The paths of files that are followed in; which of them is which file, and what is new in each, out.
+
+This is the one engine with which triage-ship and `stream-triage run --follow` read files that grow. It knows what happened
+to a file: renamed, deleted, replaced by another one, truncated, overwritten, copied, compressed. What a run is, and when
+it ends, is decided by its callers. docs/lab.md of stream-triage says what is guaranteed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from .fingerprint import PACKED, Content, Fingerprint, pieces_of
+from .logfile import Identity, LogFile, Status, birth_time, status_of
+
+__all__ = ["Found", "LogFile", "Reader", "Remembered", "Report", "is_packed"]
+
+_MOST_CONTENTS = 64
+DELETED = "was deleted"
+_OTHER_PACKED = (".zst", ".lz4", ".zip")
+
+
+Kind = Literal["note", "unreadable", "possible loss", "loss"]
+
+
+class Report(NamedTuple):
+    """What happened to a file.
+
+    Attributes:
+        path: Of the file.
+        reason: What happened, to be read after the path.
+        kind: Whether lines are missing: surely, possibly, or only as long as the file is unreadable. A note says what
+            happened without loss.
+        file: What was being read of it, if anything.
+    """
+
+    path: Path
+    reason: str
+    kind: Kind
+    file: LogFile | None = None
+
+
+class Found(NamedTuple):
+    """What is new since the last scan.
+
+    Attributes:
+        files: Files to read, in the order of the entries.
+        packed: Compressed files that are no copies of what was read. They are in each result as long as they exist.
+        changed: Complete files that have changed since.
+    """
+
+    files: list[LogFile]
+    packed: list[Path]
+    changed: list[LogFile]
+
+
+class Remembered(NamedTuple):
+    """How far a file was read before a restart.
+
+    Attributes:
+        state: Of its `Fingerprint`.
+        base: Its path before rotation.
+        birth: Its birth time, 0 if it is not known.
+        modified: When it was modified last, in nanoseconds, 0 if it is not known.
+        generation: Which content of the file this is.
+        complete: Whether nothing more was expected.
+    """
+
+    state: dict[str, Any]
+    base: Path
+    birth: int = 0
+    modified: int = 0
+    generation: int = 1
+    complete: bool = False
+
+
+class Reader:
+    """Keeps track of files.
+
+    Call `scan` with the files that exist now, then `read` for each file until it returns nothing. A file with `ended` set
+    is followed by its `successor`, if it has one.
+
+    Args:
+        report: Called with what happened to files.
+        remember: Returns what is remembered of the file with this device and inode, if anything.
+        lock: Called with the descriptor and path of each file that is opened first; if it returns false, the file is not
+            read now.
+        most_open: How many files are kept open that were read to their end.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Report], None],
+        remember: Callable[[tuple[int, int]], Remembered | None] = lambda key: None,
+        lock: Callable[[int, Path], bool] = lambda descriptor, path: True,
+        most_open: int = 256,
+    ) -> None:
+        self._report, self._remember, self._lock, self._most_open = report, remember, lock, most_open
+        self.files: dict[tuple[int, int], LogFile] = {}
+        """The present content of each file, by device and inode."""
+        self._contents: dict[Path, list[Content]] = {}
+        self.unresolved: list[LogFile] = []
+        """Contents that are gone or were overwritten. There may be a copy with the rest."""
+        self._copies: dict[tuple[Path, Identity], tuple[int, int]] = {}
+        self._bases: set[Path] = set()
+        self._reported: set[tuple[Path, str]] = set()
+
+    def scan(self, entries: Iterable[tuple[Path, Path]], now: float) -> Found:
+        """Finds out what happened to the files since the last scan.
+
+        Args:
+            entries: The path of each file that exists, and its path before rotation, which is the same if it was not
+                rotated. A name for each generation of a log, the current one included.
+            now: The time, in seconds.
+        """
+        unresolved = list(self.unresolved)
+        present: set[tuple[int, int]] = set()
+        unknown: list[tuple[Path, Path, Status]] = []
+        for path, base in entries:
+            try:
+                status = status_of(path)
+            except OSError:
+                continue
+            if status.regular and not self._find(path, base, status, present):
+                unknown.append((path, base, status))
+        self._miss(present)
+        found = Found([], [], [file for file in self.files.values() if file.complete and file.unread(file.status)])
+        waiting = set[Path]()
+        for path, base, status in unknown:
+            if (path != base or is_packed(path)) and self._is_copy(path, base, status, waiting):
+                continue
+            if is_packed(path):
+                found.packed.append(path)
+            elif file := self._begin(path, base, status, now):
+                found.files.append(file)
+        for file in unresolved:
+            if file in self.unresolved and file.base not in waiting:
+                self._lose(file)
+        self._forget({path for path, _, _ in unknown}, {base for _, base, _ in unknown})
+        return found
+
+    def read(self, file: LogFile, now: float, patient: bool = True) -> tuple[int, bytes]:
+        """What `LogFile.read` returns. What happened to the content before is reported."""
+        skipped = file.skipped
+        position, data = file.read(now, patient)
+        if file.skipped > skipped:
+            self._say(file.path, f"{file.skipped - skipped} NUL bytes before byte {position} are skipped", file=file)
+        self._after(file, now)
+        return position, data
+
+    def verify(self, file: LogFile, now: float) -> bool:
+        """Whether the file still begins with what was read. To be asked before its run ends, when it has been read.
+
+        If not, the content is followed by a successor, which is read from the beginning.
+        """
+        unchanged = file.verify()
+        if unchanged and file.held_gap:
+            self._say(file.path, f"{file.held_gap} NUL bytes at its end are skipped", file=file)
+        if unchanged and file.has_filled_gap():
+            self._say(file.path, "got text where NUL bytes had been skipped; that text is not read", "loss", file)
+        self._after(file, now)
+        return unchanged
+
+    def restore(self, key: tuple[int, int], remembered: Remembered, now: float) -> LogFile:
+        """A file that was not read to its end before a restart and is gone now. A copy may have the rest."""
+        base = remembered.base
+        file = LogFile(base, base, Identity(*key, remembered.birth), now, remembered.generation)
+        file.seen = Fingerprint.of_state(remembered.state)
+        file.gone, file.replaced = True, DELETED
+        self.unresolved.append(file)
+        return file
+
+    def remember_content(self, base: Path, content: Content | None) -> None:
+        """A copy of this content, under a name for a rotated or compressed `base`, is not read again."""
+        contents = self._contents.setdefault(base, [])
+        if content and content not in contents:
+            contents.append(content)
+            del contents[:-_MOST_CONTENTS]
+
+    def knows(self, base: Path) -> bool:
+        """Whether something was read under a path, or under the names that it had after rotation."""
+        return base in self._bases
+
+    def limit_open(self) -> None:
+        """Closes complete files, and of the others those that have not grown for longest, beyond `most_open`."""
+        opened = [file for file in self.files.values() if file.descriptor is not None]
+        for file in opened:
+            if file.complete:
+                file.release()
+        opened = sorted((file for file in opened if file.descriptor is not None), key=lambda file: file.grown_at)
+        for file in opened[: max(0, len(opened) - self._most_open)]:
+            if not file.gone and not file.unread():
+                file.release()
+
+    def close(self) -> None:
+        """Closes all files."""
+        for file in [*self.files.values(), *self.unresolved]:
+            file.release()
+
+    def _find(self, path: Path, base: Path, status: Status, present: set[tuple[int, int]]) -> bool:
+        """Whether the file is known. Notes its present name."""
+        key = status[:2]
+        file = self.files.get(key)
+        if file is None:
+            return False
+        if file.descriptor is None and status != file.status and birth_time(path) != file.identity.birth:
+            return False  # another file has got the inode
+        if key not in present or path == base:  # of two hard links, the name that was not rotated
+            file.path, file.gone, file.status = path, path != base, status
+            if not file.gone:
+                file.base = base
+        present.add(key)
+        return True
+
+    def _miss(self, present: set[tuple[int, int]]) -> None:
+        """Notes which files are gone. An open one can still be read."""
+        for key, file in list(self.files.items()):
+            if key in present:
+                continue
+            file.gone = True
+            if file.complete or file.ended:
+                file.release()
+                del self.files[key]
+                self.remember_content(file.base, file.seen.content)
+            elif file.descriptor is None:
+                file.replaced = DELETED
+                del self.files[key]
+                self.unresolved.append(file)
+
+    def _begin(self, path: Path, base: Path, status: Status, now: float) -> LogFile | None:
+        """Opens a file that is read for the first time, or for the first time after a restart."""
+        key = status[:2]
+        try:
+            birth = birth_time(path)
+            before, file = self.files.get(key), LogFile(path, base, Identity(*key, birth), now)
+            file.open()
+        except OSError as error:
+            self._say(path, f"cannot be read: {error.strerror}; it is tried again", "unreadable")
+            return None
+        assert file.descriptor is not None
+        if not self._lock(file.descriptor, path):
+            file.release()
+            return None
+        self._reported -= {entry for entry in self._reported if entry[0] == path}
+        file.gone = path != base
+        if not birth:
+            self._say(
+                path.parent,
+                "is on a file system without birth times; a file that is deleted and created again may be recognised by its "
+                "content alone",
+            )
+        self.files[key] = file
+        if before is not None:  # the inode of a deleted file, which had not been open
+            self._replace_deleted(before, file)
+        elif remembered := self._remember(key):
+            if not remembered.birth or not birth or remembered.birth == birth:
+                file.generation = remembered.generation
+                file.resume(Fingerprint.of_state(remembered.state), remembered.modified)
+                self._after(file, now)
+            elif not remembered.complete:  # another file has got the inode
+                self.restore(key, remembered, now)
+        return file
+
+    def _replace_deleted(self, before: LogFile, file: LogFile) -> None:
+        before.gone = True
+        if before.complete or before.ended:
+            self.remember_content(before.base, before.seen.content)
+        else:
+            before.replaced = DELETED
+            self.unresolved.append(before)
+
+    def _after(self, file: LogFile, now: float) -> None:
+        """Prepares for the next content of a file whose content was replaced."""
+        if file.replaced and file.successor is None and file not in self.unresolved and not file.ended:
+            successor = LogFile(file.path, file.base, file.identity, now, file.generation + 1)
+            successor.gone = file.gone
+            successor.descriptor, file.descriptor = file.descriptor, None
+            self.files[file.key] = file.successor = successor
+            self.unresolved.append(file)
+        if file.failure:
+            self._say(file.path, f"its copy cannot be read to the end: {file.failure}", "loss", file)
+            file.failure = ""
+
+    def _is_copy(self, path: Path, base: Path, status: Status, waiting: set[Path]) -> bool:
+        """Whether a rotated or compressed file has what was read already. If it has more, the rest is read from it."""
+        try:
+            identity = Identity(*status[:2], birth_time(path))
+        except OSError:
+            return True
+        unresolved = [file for file in self.unresolved if file.base == base]
+        stamp = (status.size, status.modified)
+        if not unresolved and self._copies.get((path, identity)) == stamp:
+            return True
+        others = [file for file in self.files.values() if file.base == base]
+        for file in [*unresolved, *others]:
+            length, whole = _compared(file.seen, path)
+            if length is None:
+                continue
+            self._note_copy(path, identity, stamp, file.base)
+            if file in unresolved and not whole:
+                waiting.add(base)  # it is still being compressed
+            elif file in unresolved:
+                self._resolve(file, path, length)
+            return True
+        if any(_is_same(path, content) for content in self._contents.get(base, ())):
+            self._note_copy(path, identity, stamp, base)
+            return True
+        return False
+
+    def _note_copy(self, path: Path, identity: Identity, stamp: tuple[int, int], base: Path) -> None:
+        self._copies[path, identity] = stamp
+        self._say(path, f"is a copy of what was read as {base.name}; it is not read again")
+
+    def _resolve(self, file: LogFile, copy: Path, length: int) -> None:
+        """Lets a file that is gone or overwritten be read to its end from a copy."""
+        self.unresolved.remove(file)
+        self.remember_content(file.base, file.seen.content)
+        whole = Fingerprint()
+        for piece in _read_until_damage(copy):
+            whole.add(piece)
+        file.copy = whole.content
+        self.remember_content(file.base, file.copy)
+        more = max(0, length - file.seen.size)
+        if more:
+            file.continue_from(pieces_of(copy))
+        else:
+            file.ended = True
+        self._say(file.path, f"{file.replaced}; its copy {copy} has {more} more bytes, which are read", file=file)
+
+    def _lose(self, file: LogFile) -> None:
+        """Reports that there is no copy of a file with what was not read of it."""
+        self.unresolved.remove(file)
+        self.remember_content(file.base, file.seen.content)
+        file.ended = True
+        if not file.seen.size and not (file.status and file.status.size):
+            return
+        again = "; it is read from its beginning" if file.successor else ""
+        certain = file.replaced == DELETED and file.status is not None and file.status.size > file.seen.size
+        words = f"{file.replaced}{again}; lines written after byte {file.seen.size} {'are' if certain else 'may be'} missing"
+        self._say(file.path, words, "loss" if certain else "possible loss", file)
+
+    def _forget(self, paths: set[Path], bases: set[Path]) -> None:
+        """Forgets copies that are gone, and what was read under paths of which no file exists any more."""
+        self._copies = {copy: stamp for copy, stamp in self._copies.items() if copy[0] in paths}
+        bases = self._bases = bases | {file.base for file in [*self.files.values(), *self.unresolved]}
+        for base in [base for base in self._contents if base not in bases]:
+            del self._contents[base]
+        known = paths | bases | {file.path for file in self.files.values()} | {base.parent for base in bases}
+        self._reported = {(path, reason) for path, reason in self._reported if path in known}
+
+    def _say(self, path: Path, reason: str, kind: Kind = "note", file: LogFile | None = None) -> None:
+        if kind in ("possible loss", "loss") or (path, reason) not in self._reported:
+            self._reported.add((path, reason))
+            self._report(Report(path, reason, kind, file))
+
+
+def is_packed(path: Path) -> bool:
+    """Whether the name of a file says that it is compressed."""
+    return path.suffix.lower() in PACKED or path.suffix.lower() in _OTHER_PACKED
+
+
+def _compared(seen: Fingerprint, path: Path) -> tuple[int | None, bool]:
+    """What `Fingerprint.length_of_copy` returns for a file, and whether the file is whole."""
+    damaged: list[bool] = []
+
+    if path.suffix.lower() in _OTHER_PACKED:
+        return None, True
+    return seen.length_of_copy(_read_until_damage(path, damaged)), not damaged
+
+
+def _is_same(path: Path, content: Content) -> bool:
+    fingerprint = Fingerprint()
+    for piece in _read_until_damage(path):
+        fingerprint.add(piece)
+        if fingerprint.size > content.size:
+            return False
+    return fingerprint.content == content
+
+
+def _read_until_damage(path: Path, damaged: list[bool] | None = None) -> Iterator[bytes]:
+    """The bytes of a file up to its end, or up to where it cannot be read; then `damaged` gets an item."""
+    try:
+        yield from pieces_of(path)
+    except (OSError, EOFError):
+        if damaged is not None:
+            damaged.append(True)
