@@ -125,13 +125,16 @@ class Reader:
         self._miss(present)
         found = Found([], [], [file for file in self.files.values() if file.complete and file.unread(file.status)])
         waiting = set[Path]()
-        for path, base, status in unknown:
+        # Those that were not rotated first: they may have been overwritten, and the others may be copies of them.
+        for path, base, status in sorted(unknown, key=lambda entry: entry[0] != entry[1]):
             if (path != base or is_packed(path)) and self._is_copy(path, base, status, waiting):
                 continue
             if is_packed(path):
                 found.packed.append(path)
             elif file := self._begin(path, base, status, now):
                 found.files.append(file)
+        order = {path: index for index, (path, _, _) in enumerate(unknown)}
+        found.files.sort(key=lambda file: order[file.path])
         for file in unresolved:
             if file in self.unresolved and file.base not in waiting:
                 self._lose(file)
@@ -292,7 +295,7 @@ class Reader:
             return True
         others = [file for file in self.files.values() if file.base == base]
         for file in [*unresolved, *others]:
-            length, whole = _compared(file.seen, path)
+            length, whole = _compared(file.seen, path) if file.seen.size else (file.length_of_part(_read_until_damage(path)), True)
             if length is None:
                 continue
             self._note_copy(path, identity, stamp, file.base)

@@ -118,6 +118,7 @@ class Files:
         self._sources: list[_Source] = []
         self._reported: set[str] = set()
         self._bases = {position["base"] for position in positions.values()}
+        self._past: dict[str, list[list[int]]] = {}  # what was read and is no longer in its file, by path before rotation
         self._ended: dict[str, int] = {}  # how many runs of each key have ended
         self._scanned = False
         for position in positions.values():
@@ -197,8 +198,14 @@ class Files:
             self._reader.remember_content(base, Content(position["offset"], position["crc"]))
         for size, checksum in position.get("past", ()):
             self._reader.remember_content(base, Content(size, checksum))
+            self._add_past(position["base"], Content(size, checksum))
         if position["done"] and not position.get("token"):
             self._ended[position["key"]] = max(self._ended.get(position["key"], 0), position.get("turn", 1))
+
+    def _add_past(self, base: str, *contents: Content | None) -> None:
+        past = self._past.setdefault(base, [])
+        past += [list(content) for content in contents if content and list(content) not in past]
+        del past[:-_MOST_PAST]
 
     def _remembered(self, key: tuple[int, int]) -> Remembered | None:
         position = self._positions.get(f"{key[0]}:{key[1]}")
@@ -257,12 +264,15 @@ class Files:
 
     def _start(self, log: LogFile) -> None:
         """Decides what a file is that appeared, or that appeared for the first time since the start."""
-        assert log.descriptor is not None
-        if reason := reason_to_pass_over(log.path, os.pread(log.descriptor, HEAD_BYTES, 0)):
+        head = b"" if log.descriptor is None else os.pread(log.descriptor, HEAD_BYTES, 0)
+        if reason := reason_to_pass_over(log.path, head):
             self._report_once(f"{log.path} {reason} and is skipped")
             log.ended = log.complete = True
             return
-        position = self._positions.get(_id(log)) if log.resumed else None
+        position = self._positions.get(_id(log))
+        if position and not log.resumed:  # another file had the inode
+            self._add_past(position["base"], Content(position["offset"], position["crc"]) if position.get("crc") else None)
+            position = None
         if position and position["done"] and not log.unread():
             log.complete = True
         else:
@@ -325,8 +335,7 @@ class Files:
             return
         gap = position - source.sent.size - cutter.held
         if data and gap:
-            if rest := cutter.rest():  # a line that is cut by a gap of NUL bytes ends there
-                yield self._chunk(source, rest)
+            yield from self._rest(source, ends_line=True)
             source.sent.skip(gap)
         chunks = cutter.add(data, now) if data else []
         if due := cutter.due(now, 0.0 if once and not data else self._options.linger_seconds):
@@ -336,13 +345,13 @@ class Files:
         if log.ended:
             yield from self._next_content(source, now)
         elif not source.is_own_run and log.gone and self._is_complete(source, now) and self._reader.verify(log, now):
-            yield from self._rest(source)
+            yield from self._rest(source, ends_line=True)
             self._remove(source)  # without an end: the next generation continues the run
 
     def _next_content(self, source: _Source, now: float) -> Iterator[Chunk]:
         """Continues with the next content of a file that was truncated or overwritten."""
         log, origin = source.log, source.origin
-        yield from self._rest(source)
+        yield from self._rest(source, ends_line=not source.is_own_run)
         if source.is_own_run:
             if source.began:
                 yield self._chunk(source, b"", end=True)
@@ -350,10 +359,9 @@ class Files:
             yield from self._end([other for other in self._sources if other.key == source.key])
         self._remove(source)
         if log.successor:
-            contents = [log.seen.content, log.copy]
-            past = [*origin.get("past", ()), *(list(content) for content in contents if content)][-_MOST_PAST:]
+            self._add_past(origin["base"], log.seen.content, log.copy)
             names = ("base", "key", "source", "token", "turn")
-            origin = {name: origin[name] for name in names if name in origin} | {"past": past, "done": False}
+            origin = {name: origin[name] for name in names if name in origin} | {"done": False}
             source = self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
             yield from self._read(source, now)
 
@@ -381,9 +389,10 @@ class Files:
             if not source.log.replaced:  # otherwise its next content follows
                 self._remove(source)
 
-    def _rest(self, source: _Source) -> Iterator[Chunk]:
+    def _rest(self, source: _Source, *, ends_line: bool = False) -> Iterator[Chunk]:
+        """Yields what waits for the end of its line. If that will not come but others will, the line ends there."""
         if rest := source.cutter.rest():
-            yield self._chunk(source, rest)
+            yield self._chunk(source, rest, line_end=b"\n" if ends_line and not rest.endswith(b"\n") else b"")
 
     def _remove(self, source: _Source) -> None:
         """A test farm leaves thousands of files, and each open one takes a descriptor. One that grows is opened again."""
@@ -406,7 +415,7 @@ class Files:
         quiet = self._options.once or now - source.log.grown_at >= self._options.rotate_wait_seconds
         return quiet and not source.log.replaced and not source.log.unread()
 
-    def _chunk(self, source: _Source, text: bytes, *, end: bool = False) -> Chunk:
+    def _chunk(self, source: _Source, text: bytes, *, line_end: bytes = b"", end: bool = False) -> Chunk:
         """Makes a chunk and moves the position of the file to its end."""
         log = source.log
         source.sent.add(text)
@@ -418,11 +427,12 @@ class Files:
                 for name in ("base", "key", "source", "token", "turn", "past")
                 if name in source.origin
             },
+            **({"past": past} if (past := list(self._past.get(source.origin["base"], ()))) else {}),
             **source.sent.state(),
             **{"id": _id(log), "birth": log.identity.birth, "gen": log.generation, "done": end},
             **{"mtime": modified / 1e9, "modified": modified},
         }
-        return Chunk(source.key, source.origin["source"], source.headers, text, end, position)
+        return Chunk(source.key, source.origin["source"], source.headers, text + line_end, end, position)
 
     def _report(self, report: Report) -> None:
         self._on_problem(f"{report.path} {report.reason}")

@@ -8,7 +8,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ __all__ = ["GAP_BYTES", "GAP_SECONDS", "Identity", "LogFile", "Status", "birth_t
 
 READ_BYTES = 1 << 20
 # So many NUL bytes in a row are no text but a gap: what a crash leaves, or a part of the file that was not written yet. A
-# few may belong to text: UTF-16 has one in every second byte.
-GAP_BYTES = 64
+# few may belong to text: UTF-32 has up to five.
+GAP_BYTES = 8
 # How long a gap may stay before the text behind it is read. File servers write blocks out of order.
 GAP_SECONDS = 3.0
 
@@ -229,6 +229,17 @@ class LogFile:
                 start += len(data)
                 yield data
             start = last
+
+    def length_of_part(self, pieces: Iterable[bytes]) -> int | None:
+        """The length of a text with which the file begins, before anything was read of it; None for other texts."""
+        if self.descriptor is None:
+            return None
+        length = 0
+        for piece in pieces:
+            if self._pread(len(piece), length) != piece:
+                return None
+            length += len(piece)
+        return length or None
 
     def has_filled_gap(self) -> bool:
         """Whether bytes came into a gap after it had been skipped. They are not read."""

@@ -1,0 +1,528 @@
+"""Random histories of log files, acted on a folder, while both readers of the project follow it.
+
+    python -m tests.services.histories --histories 100000
+
+Programs write lines; logs are rotated in all usual ways, truncated, overwritten, deleted, compressed, created again with
+the same inode; the reader is killed and started again. In the end each line must have come once and in order, or a loss
+must have been reported. Needs no server. Histories are numbered, and each number is always the same history, so that a run
+can be continued with `--first`.
+"""
+
+import argparse
+import gzip
+import multiprocessing
+import os
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import triage_ship.logfile
+import triage_ship.reader
+from triage_ship.files import Files, FollowOptions
+from triage_ship.headers import PathPattern
+
+import stream_triage.files.follow
+import stream_triage.files.logfile
+import stream_triage.files.reader
+from stream_triage.clock import FakeClock
+from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.settings import FollowSettings, InputSettings
+from stream_triage.sources.file import FileSource
+
+__all__ = ["MODES", "act"]
+
+MODES = ("shipper, one run", "shipper, run by file", "follow, run by folder", "follow, run by file")
+SOURCES = ("gnb.log", "ue.log")
+STEPS = 22
+STARTED = 1_790_000_000
+
+
+class Inodes:
+    """Gives new files the inodes of deleted ones, as disks do; a file system in memory never does."""
+
+    def __init__(self, births: bool) -> None:
+        self._births = births
+        self._given: dict[int, int] = {}
+        self.is_open: Callable[[int], bool] = lambda inode: False
+
+    def reuse(self, old: int, new: int) -> None:
+        """Gives the file with inode `new` the inode `old`, unless a reader has that open."""
+        if not self.is_open(self.of(old)):
+            self._given[new] = self.of(old)
+
+    def of(self, inode: int) -> int:
+        return self._given.get(inode, inode)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Makes the readers see these inodes, and birth times only if there are any."""
+        patches = []
+        for package in (triage_ship, stream_triage.files):
+            status_of, birth_time = package.logfile.status_of, package.logfile.birth_time
+
+            def status(file: Any, status_of: Any = status_of) -> Any:
+                found = status_of(file)
+                return found._replace(inode=self.of(found.inode))
+
+            def birth(file: Any, birth_time: Any = birth_time) -> int:
+                # The real inode, since it is another one for each file: births may fall into one tick of the clock.
+                return os.stat(file).st_ino if self._births else 0
+
+            for module in (package.logfile, package.reader):
+                patches += [mock.patch.object(module, "status_of", status), mock.patch.object(module, "birth_time", birth)]
+        with mock.patch.object(stream_triage.files.follow, "birth_time", lambda file: 0):
+            for patch in patches:
+                patch.start()
+            try:
+                yield
+            finally:
+                mock.patch.stopall()
+
+
+class Log:
+    """A program that writes a log, and what happens to its file. Lines are never the same, but for heads that are copied."""
+
+    def __init__(self, path: Path, rng: random.Random, clock: Callable[[], float], inodes: Inodes) -> None:
+        self.path, self._rng, self._clock, self._inodes = path, rng, clock, inodes
+        self.contents: list[list[bytes]] = [[]]  # lines of each content, one after the other
+        self.sure: Counter[bytes] = Counter()  # lines that must arrive
+        self.unknowable: set[bytes] = set()  # lines of which nobody can know that they existed
+        self.torn: set[bytes] = set()
+        self._settled = False
+        self._hidden = False  # overwritten so that neither size nor time show it
+        self._copied: list[bytes] = []
+        self._seen_inodes: set[int] = set()
+        self._number = 0
+        self._partial = b""
+        self._file: Any = None
+        self._appends = rng.random() < 0.7
+        self._previous = 0
+        self._dates = rng.random() < 0.3
+        self._rotations = 0
+
+    def line(self) -> bytes:
+        self._number += 1
+        size = self._rng.choice((0, 3, 40, 200))
+        return b"%s %03d %s\n" % (self.path.stem.encode(), self._number, b"x" * self._rng.randrange(size + 1))
+
+    def _opened(self) -> Any:
+        if self._file is None:
+            created = not self.path.exists()
+            mode = os.O_CREAT | os.O_WRONLY | (os.O_APPEND if self._appends else 0)
+            self._file = os.open(self.path, mode, 0o644)
+            os.lseek(self._file, 0, os.SEEK_END)
+            if created and self._previous and self._rng.random() < 0.5:
+                self._inodes.reuse(self._previous, os.fstat(self._file).st_ino)
+                self._previous = 0
+        return self._file
+
+    def _write(self, text: bytes) -> None:
+        self._hidden = False
+        os.write(self._opened(), text)
+        self._touch(self._file)
+
+    def _touch(self, file: Any) -> None:
+        stamp = int((STARTED + self._clock()) * 1e9) + self._rng.randrange(10**6)
+        os.utime(file, ns=(stamp, stamp))
+
+    def append(self) -> None:
+        text = b""
+        if self._partial:
+            text, self._partial = self._partial, b""
+        for _ in range(self._rng.randrange(1, 5)):
+            line = self.line()
+            self.contents[-1].append(line)
+            text += line
+        if self._rng.random() < 0.2:
+            line = self.line()
+            self.contents[-1].append(line)
+            cut = self._rng.randrange(1, len(line))
+            text, self._partial = text + line[:cut], line[cut:]
+        self._write(text)
+
+    def _tear(self) -> None:
+        """A line of which only a part was written goes with its file."""
+        if self._partial:
+            self.torn.add(self.contents[-1].pop())
+            self._partial = b""
+
+    def _new_content(self) -> None:
+        self._tear()
+        self._settled = False
+        self.contents.append([])
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def _make_room(self) -> Path:
+        """The path for the next rotated file; those that have numbers move up."""
+        self._rotations += 1
+        if self._dates:
+            return self.path.with_name(f"{self.path.name}-202611{self._rotations:02d}")
+        for number in range(30, 0, -1):
+            for suffix in ("", ".gz"):
+                old = self.path.with_name(f"{self.path.name}.{number}{suffix}")
+                if old.exists():
+                    old.rename(self.path.with_name(f"{self.path.name}.{number + 1}{suffix}"))
+        return self.path.with_name(f"{self.path.name}.1")
+
+    def rotate(self) -> None:
+        """Renames the file; the program may write some more lines into it."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        if self._file is None:
+            self._opened()
+        self.path.rename(self._make_room())
+        if self._rng.random() < 0.5:
+            self.append()
+        self._finish_line()
+        self._close()
+        self._settled = False
+        self.contents.append([])
+        self._opened()
+
+    def _finish_line(self) -> None:
+        if self._partial:
+            self._write(self._partial)
+            self._partial = b""
+
+    def compress(self) -> None:
+        """Compresses a rotated file that was there when the reader looked last."""
+        rotated = [path for path in self.path.parent.glob(f"{self.path.name}?*") if path.suffix != ".gz"]
+        rotated = [path for path in rotated if path.stat().st_ino in self._seen_inodes]
+        if rotated:
+            path = self._rng.choice(sorted(rotated))
+            status = path.stat()
+            packed = path.with_name(f"{path.name}.gz")
+            packed.write_bytes(gzip.compress(path.read_bytes(), 1))
+            os.utime(packed, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            path.unlink()
+
+    def copy(self) -> bool:
+        """The first half of `copytruncate`."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return False
+        self._finish_line()
+        copy = self._make_room()
+        copy.write_bytes(self.path.read_bytes())
+        self._touch(copy)
+        self._copied = list(self.contents[-1])
+        return True
+
+    def truncate(self, copied: bool) -> None:
+        if not self.path.exists():
+            return
+        if copied:
+            self.unknowable.update(line for line in self.contents[-1] if line not in self._copied)
+        self._new_content()
+        os.truncate(self.path, 0)
+        if self._rng.random() < 0.5:
+            self.append()
+
+    def overwrite(self) -> None:
+        """The next test writes a log of its own over the old one: longer, shorter or as long, perhaps with the same head."""
+        if not self.path.exists():
+            return
+        old = self.path.read_bytes().lstrip(b"\0")
+        self._new_content()
+        self._close()
+        head = old[: old.rfind(b"\n", 0, self._rng.choice((0, 257, 600))) + 1] if self._rng.random() < 0.6 else b""
+        lines = head.splitlines(keepends=True)
+        size = self._rng.choice((len(head) + 1, len(old), len(old) + 300, len(old) * 2))
+        while sum(map(len, lines)) < size:
+            lines.append(self.line())
+        if len(lines) > 1 and self._rng.random() < 0.3 and (more := len(old) - sum(map(len, lines[:-1]))) > 20:
+            lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(more - 1, b"y") + b"\n"  # the same size
+        self.contents[-1] = lines
+        stamp, size_before = self.path.stat().st_mtime_ns, self.path.stat().st_size
+        self.path.write_bytes(b"".join(lines))
+        if self._rng.random() < 0.9:
+            self._touch(self.path)
+        else:
+            os.utime(self.path, ns=(stamp, stamp))
+            self._hidden = self.path.stat().st_size == size_before
+
+    def delete(self) -> None:
+        if self.path.exists():
+            self._new_content()
+            self._close()
+            self._previous = self.path.stat().st_ino
+            self.path.unlink()
+            if self._rng.random() < 0.7:
+                self.append()
+
+    def polled(self, settled: bool) -> None:
+        """Notes what a reader has seen by now: whole lines of a file to which nothing else happened since it was settled."""
+        self._settled = self._settled or settled
+        self._seen_inodes = {path.stat().st_ino for path in self.path.parent.glob(f"{self.path.name}*")}
+        if self._settled and not self._hidden and self.path.exists():
+            whole = len(self.contents[-1]) - bool(self._partial)
+            self.sure |= Counter(self.contents[-1][:whole])
+
+    def close(self) -> None:
+        self._finish_line()
+        self._close()
+
+
+class World:
+    """A folder of logs, and the steps of one history. Each step ends with a poll, after some seconds."""
+
+    def __init__(self, folder: Path, rng: random.Random, inodes: Inodes, *, restarts: bool) -> None:
+        self.folder, self.rng, self.now = folder, rng, 1000.0
+        self.logs = [Log(folder / name, rng, lambda: self.now, inodes) for name in SOURCES[: rng.choice((1, 1, 2))]]
+        self.restart: Callable[[], None] | None = None
+        self._restarts = restarts
+        self._steps = STEPS
+        self._polls: list[float] = []
+        self._copied: set[int] = set()
+        self._last = False
+
+    def step(self) -> bool:
+        """Lets something happen and time pass; returns false when the history is over."""
+        if self._polls:
+            self.now += self._polls.pop()
+            return True
+        for log in self.logs:
+            log.polled(settled=True) if self._settling else log.polled(settled=False)
+        self._settling = False
+        return self._act()
+
+    _settling = False
+
+    def _settle(self) -> None:
+        self._settling = True
+        self._polls = [4.0] * (10 + 3 * sum(len(log.contents) for log in self.logs))
+
+    def _act(self) -> bool:
+        self._steps -= 1
+        if self._steps < 0:
+            if self._last:
+                return False
+            self._last = True
+            for index, log in enumerate(self.logs):
+                if index in self._copied:
+                    log.truncate(copied=True)
+                log.append()
+                log.close()
+            self._settle()
+            return self.step()
+        for _ in range(self.rng.choice((1, 1, 2, 3))):
+            self._happen()
+        if self.rng.random() < 0.15:
+            self._settle()
+            return self.step()
+        self.now += self.rng.choice((0.1, 1.0, 4.0))
+        return True
+
+    def _happen(self) -> None:
+        index = self.rng.randrange(len(self.logs))
+        log, event = self.logs[index], self.rng.random()
+        if index in self._copied:
+            self._copied.discard(index)
+            if event < 0.3:
+                log.append()
+            log.truncate(copied=True)
+        elif event < 0.5:
+            log.append()
+        elif event < 0.6:
+            log.rotate()
+        elif event < 0.68:
+            log.compress()
+        elif event < 0.76:
+            if log.copy():
+                self._copied.add(index)
+        elif event < 0.8:
+            log.truncate(copied=False)
+        elif event < 0.86:
+            log.overwrite()
+        elif event < 0.9:
+            log.delete()
+        elif self._restarts and self.restart:
+            self.restart()
+
+
+class Outcome:
+    """What arrived: the text of each source of each run, in order of their beginnings; and what was reported."""
+
+    def __init__(self) -> None:
+        self.texts: dict[tuple[str, str], bytes] = {}
+        self.problems: list[str] = []
+        self._ended: set[str] = set()
+
+    def take(self, run: str, source: str, text: bytes) -> None:
+        if run in self._ended:  # read again from its start
+            self._ended.discard(run)
+            for key in [key for key in self.texts if key[0] == run]:
+                self.texts[key] = b""
+        self.texts[run, source] = self.texts.get((run, source), b"") + text
+
+    def end(self, run: str) -> None:
+        self._ended.add(run)
+
+    @property
+    def losses(self) -> list[str]:
+        words = ("missing", "compressed and skipped", "cannot be read again", "that text is not read")
+        return [problem for problem in self.problems if any(word in problem for word in words)]
+
+
+def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
+    """Lets triage-ship follow the folder. It may be killed between two chunks."""
+    outcome, positions = Outcome(), dict[str, Any]()
+    options = FollowOptions((str(world.folder),), 1000, 0.0, PathPattern(None), run_id="r" if one_run else None)
+    files = [Files(options, positions, outcome.problems.append)]
+
+    def restart() -> None:
+        files[0].close()
+        files[0] = Files(options, positions, outcome.problems.append)
+
+    def is_open(inode: int) -> bool:
+        reader = files[0]._reader
+        known = [*reader.files.values(), *reader.unresolved]
+        return any(file.descriptor is not None and file.identity.inode == inode for file in known)
+
+    world.restart, inodes.is_open = restart, is_open
+    while world.step():
+        files[0].scan(world.now)
+        kill = world.rng.random() < 0.03
+        for chunk in files[0].read(world.now):
+            assert chunk.file
+            outcome.take(chunk.key, chunk.source, chunk.text)
+            positions.pop(chunk.file["id"], None)
+            positions[chunk.file["id"]] = chunk.file
+            if kill and world.rng.random() < 0.5:
+                break
+        if kill:
+            restart()
+    files[0].close()
+    return outcome
+
+
+def follow(world: World, inodes: Inodes, *, by_folder: bool) -> Outcome:
+    """Lets `run --follow` follow the folder, until Ctrl-C."""
+    outcome = Outcome()
+
+    class Clock(FakeClock):
+        def monotonic(self) -> float:
+            return world.now
+
+        def sleep(self, seconds: float) -> None:
+            if not world.step():
+                raise KeyboardInterrupt
+
+    def handle(event: Any) -> None:
+        if isinstance(event, Chunk):
+            outcome.take(event.run_id, event.source or Path(event.run_id.rpartition("#")[0]).name, event.data)
+        elif isinstance(event, RunEnd):
+            outcome.end(event.run_id)
+        elif isinstance(event, Problem):
+            outcome.problems.append(f"{event.path} {event.reason}")
+
+    settings = InputSettings(run_by="folder" if by_folder else "file")
+    source = FileSource([world.folder], settings, follow=FollowSettings(idle_seconds=1e6), clock=Clock())
+    assert source._follow
+    reader = source._follow._reader
+    inodes.is_open = lambda inode: any(
+        file.descriptor is not None and file.identity.inode == inode for file in [*reader.files.values(), *reader.unresolved]
+    )
+    try:
+        source.run(handle)
+    except KeyboardInterrupt:
+        return outcome
+    raise AssertionError("the follower has ended by itself")
+
+
+def check(log: Log, outcome: Outcome, *, in_order: bool) -> str:
+    """What is wrong with the lines of one log, or nothing."""
+    name = log.path.name
+    runs = [text.splitlines(keepends=True) for (_, source), text in outcome.texts.items() if source.split(".")[0] == name.split(".")[0]]
+    expected = [line for content in log.contents for line in content]
+    arrived = Counter(line for lines in runs for line in lines)
+    if b"\0" in b"".join(arrived):
+        return "NUL bytes arrived"
+    pieces = arrived - Counter(expected)
+    unexplained = [piece for piece in pieces.elements() if not any(line.startswith(piece.strip()) for line in log.torn)]
+    if unexplained:
+        return f"repeated or made up: {unexplained[:5]}"
+    missing_sure = log.sure - arrived
+    if missing_sure:
+        return f"missing although it was there at a poll: {list(missing_sure)[:5]}"
+    missing = [line for line in (Counter(expected) - arrived) if line not in log.unknowable]
+    if missing and not any(log.path.stem in loss for loss in outcome.losses):
+        return f"missing without a report: {missing[:5]}"
+    if in_order:
+        runs = [[line for lines in runs for line in lines]]
+    for lines in runs:
+        whole = [line for line in lines if line not in pieces]
+        fits = [expected] if in_order else log.contents
+        if not any(_is_part(whole, content) for content in fits):
+            return f"out of order: {whole[:50]}"
+    return ""
+
+
+def _is_part(lines: list[bytes], expected: list[bytes]) -> bool:
+    """Whether the lines are some of the expected ones, in order."""
+    rest = iter(expected)
+    return all(any(line == other for other in rest) for line in lines)
+
+
+def act(number: int, folder: Path) -> str:
+    """Acts one history in an empty folder; returns what went wrong, or nothing."""
+    rng = random.Random(number)
+    mode = MODES[number % len(MODES)]
+    inodes = Inodes(births=rng.random() < 0.5)
+    world = World(folder, rng, inodes, restarts=mode.startswith("shipper"))
+    with inodes.used():
+        if mode.startswith("shipper"):
+            outcome = ship(world, inodes, one_run=mode.endswith("one run"))
+        else:
+            outcome = follow(world, inodes, by_folder=mode.endswith("folder"))
+    wrong = [check(log, outcome, in_order=mode in (MODES[0], MODES[2])) for log in world.logs]
+    return "; ".join(filter(None, wrong)) and f"history {number} ({mode}): {'; '.join(filter(None, wrong))}"
+
+
+def _act_some(numbers: Sequence[int]) -> list[str]:
+    failures = []
+    shared = Path("/dev/shm")
+    for number in numbers:
+        with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
+            try:
+                failure = act(number, Path(name))
+            except Exception:
+                failure = f"history {number}: {traceback.format_exc()}"
+            if failure:
+                failures.append(failure)
+    return failures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.services.histories", description=__doc__.splitlines()[0])
+    parser.add_argument("--histories", type=int, default=1000, help="how many histories (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    last, began = options.first + options.histories, time.monotonic()
+    parts = [range(start, min(start + 100, last)) for start in range(options.first, last, 100)]
+    failures = []
+    with multiprocessing.Pool(options.jobs) as pool:
+        for count, failed in enumerate(pool.imap(_act_some, parts), 1):
+            failures += failed
+            for failure in failed:
+                print(failure, flush=True)
+            if count % 100 == 0:
+                print(f"{options.first + count * 100} histories, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{options.histories} histories in {time.monotonic() - began:.0f} s: {len(failures)} went wrong")
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
