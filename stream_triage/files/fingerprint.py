@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["PACKED", "Content", "Fingerprint", "Mark", "pieces_of"]
+__all__ = ["BLOCK_BYTES", "PACKED", "Content", "Fingerprint", "Mark", "pieces_of"]
 
 BLOCK_BYTES = 256
 PIECE_BYTES = 1 << 20

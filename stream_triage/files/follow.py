@@ -28,7 +28,7 @@ __all__ = ["Follower"]
 _DONE = -1
 # How long a renamed file must not have grown before the one that took its name is read: its writer may have it open still.
 _ROTATE_SECONDS = 3.0
-_MOST_CONTENTS = 5  # of one file, between the last poll and the end
+_MOST_CONTENTS = 5  # of one file, in one poll
 
 Identity = tuple[int, int]
 
@@ -86,7 +86,7 @@ class Follower:
                 asleep = False
         except KeyboardInterrupt:
             if asleep:  # somebody who sees a test end and presses Ctrl-C wants its last lines
-                self._read_last(handle)
+                self._read_all(self._clock.monotonic(), handle, patient=False)
             for followed in self._followed:
                 self._end(followed, handle)
             raise
@@ -101,20 +101,19 @@ class Follower:
             self._report(replace(problem, reason="does not exist yet", error=False) if missing else problem, handle)
         self._notice(listing, now, handle)
         self._first_poll = False
+        self._read_all(now, handle)
         for followed in list(self._followed):
-            self._read(followed, now, handle)
             if followed.open and now - followed.last_growth >= self._follow.idle_seconds:
                 self._end_idle(followed, now, handle)
         self._pass_reports(handle)
         self._forget(listing, now)
         self._reader.limit_open()
 
-    def _read_last(self, handle: Handle) -> None:
-        """Reads what was written since the last poll. If a file was overwritten, its next content is read as well."""
-        now = self._clock.monotonic()
+    def _read_all(self, now: float, handle: Handle, patient: bool = True) -> None:
+        """Reads what is new in all files. If one was overwritten, its next content is read as well."""
         for _ in range(_MOST_CONTENTS):
             for followed in list(self._followed):
-                self._read(followed, now, handle, patient=False)
+                self._read(followed, now, handle, patient)
             if not any(tail.was_replaced for followed in self._followed for tail in followed.tails):
                 break
             self._notice(list_files(self._paths), now, handle)

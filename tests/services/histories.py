@@ -97,6 +97,8 @@ class Log:
         self.unknowable: set[bytes] = set()  # lines of which nobody can know that they existed
         self.torn: set[bytes] = set()
         self._settled = False
+        self._polled = 0  # how many contents there were at the last poll
+        self._was_empty = True
         self._hidden = False  # overwritten so that neither size nor time show it
         self._copied: list[bytes] = []
         self._seen_inodes: set[int] = set()
@@ -156,6 +158,8 @@ class Log:
 
     def _new_content(self) -> None:
         self._tear()
+        if len(self.contents) > self._polled or self._was_empty:  # it came and went between two polls
+            self.unknowable.update(self.contents[-1])
         self._settled = False
         self.contents.append([])
 
@@ -243,7 +247,12 @@ class Log:
             lines.append(self.line())
         if len(lines) > 1 and self._rng.random() < 0.3 and (more := len(old) - sum(map(len, lines[:-1]))) > 20:
             lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(more - 1, b"y") + b"\n"  # the same size
-        self.contents[-1] = lines
+        if b"".join(lines).startswith(old):  # no different from lines that were appended
+            self.contents.pop()
+            self.unknowable -= set(self.contents[-1])
+            self.contents[-1] += lines[len(self.contents[-1]) :]
+        else:
+            self.contents[-1] = lines
         stamp, size_before = self.path.stat().st_mtime_ns, self.path.stat().st_size
         self.path.write_bytes(b"".join(lines))
         if self._rng.random() < 0.9:
@@ -264,6 +273,8 @@ class Log:
     def polled(self, settled: bool) -> None:
         """Notes what a reader has seen by now: whole lines of a file to which nothing else happened since it was settled."""
         self._settled = self._settled or settled
+        self._polled = len(self.contents)
+        self._was_empty = not self.path.exists() or not self.path.stat().st_size
         self._seen_inodes = {path.stat().st_ino for path in self.path.parent.glob(f"{self.path.name}*")}
         if self._settled and not self._hidden and self.path.exists():
             whole = len(self.contents[-1]) - bool(self._partial)
@@ -465,8 +476,14 @@ def check(log: Log, outcome: Outcome, *, in_order: bool) -> str:
         whole = [line for line in lines if line not in pieces]
         fits = [expected] if in_order else log.contents
         if not any(_is_part(whole, content) for content in fits):
-            return f"out of order: {whole[:50]}"
+            wrong = max(_first_wrong(whole, content) for content in fits)
+            return f"out of order: {whole[wrong : wrong + 3]}"
     return ""
+
+
+def _first_wrong(lines: list[bytes], expected: list[bytes]) -> int:
+    rest = iter(expected)
+    return next((index for index, line in enumerate(lines) if all(line != other for other in rest)), 0)
 
 
 def _is_part(lines: list[bytes], expected: list[bytes]) -> bool:

@@ -31,6 +31,7 @@ __all__ = ["Chunk", "Files", "FollowOptions", "Position"]
 _DATE = r"(?:(?:19|20)\d{6}|(?:19|20)\d{2}-\d{2}-\d{2})(?:[-_T]?\d{2,10})?"
 _ROTATED = re.compile(rf"[.-](?:\d{{1,3}}|{_DATE})(?:-\d+)?$|[.-]{_DATE}(?=\.(?:log|txt)$)")
 _MOST_PAST = 16
+_MOST_CONTENTS = 5  # of one file, in one turn
 Position = dict[str, Any]
 """How far a file was read, as JSON in the spool. Its keys:
 
@@ -87,7 +88,6 @@ class _Source:
         self.cutter = Cutter(chunk_bytes)
         self.sent = log.seen.copy()  # what is in chunks; `log.seen` is ahead by what the cutter holds
         self.began = log.seen.size > 0
-        self.order = -1
 
     @property
     def is_own_run(self) -> bool:
@@ -120,6 +120,7 @@ class Files:
         self._bases = {position["base"] for position in positions.values()}
         self._past: dict[str, list[list[int]]] = {}  # what was read and is no longer in its file, by path before rotation
         self._ended: dict[str, int] = {}  # how many runs of each key have ended
+        self._order: dict[Path, int] = {}
         self._scanned = False
         for position in positions.values():
             self._know(position)
@@ -152,22 +153,21 @@ class Files:
         if not self._scanned:
             self._restore_missing(now)
         self._scanned = True
-        order = {path: index for index, (path, _) in enumerate(entries)}
-        for source in self._sources:
-            source.order = order.get(source.log.path, -1) if not source.log.replaced else -1
-        self._sources.sort(key=lambda source: source.order)
+        self._order = {path: index for index, (path, _) in enumerate(entries)}
+        self._sort()
 
     def read(self, now: float) -> Iterator[Chunk]:
         """Yields what is new in all open files, then the ends of the runs that are over.
 
         Each chunk must be stored before the next one is asked for: the position in the file moves with it.
         """
-        waiting: set[Path] = set()
-        for source in list(self._sources):
-            if source.log.base not in waiting:
-                yield from self._read(source, now)
-            if not source.is_own_run and source in self._sources:
-                waiting.add(source.log.base)  # the next generation continues the run, so it waits for the end of this one
+        for _ in range(_MOST_CONTENTS):
+            sources, unresolved = list(self._sources), list(self._reader.unresolved)
+            yield from self._read_all(now)
+            if not all(log in unresolved for log in self._reader.unresolved):
+                self.scan(now)  # a file was overwritten: perhaps there is a copy of what was not read
+            elif all(source in sources for source in self._sources):
+                break
         growing = {source.key for source in self._sources if not self._is_over(source, now)}
         ending = [source for source in self._sources if source.key not in growing]
         growing = {source.key for source in ending if not self._reader.verify(source.log, now)}
@@ -190,6 +190,10 @@ class Files:
     def close(self) -> None:
         """Closes all files. What was read and not yielded is read again by the next start."""
         self._reader.close()
+
+    def _sort(self) -> None:
+        """Puts what is gone first, then generations from the oldest to the newest."""
+        self._sources.sort(key=lambda source: -1 if source.log.replaced else self._order.get(source.log.path, -1))
 
     def _know(self, position: Position) -> None:
         """Takes from a remembered position what concerns other files."""
@@ -273,12 +277,12 @@ class Files:
         if position and not log.resumed:  # another file had the inode
             self._add_past(position["base"], Content(position["offset"], position["crc"]) if position.get("crc") else None)
             position = None
-        if position and position["done"] and not log.unread():
+        if position and position["done"] and not log.replaced and not log.unread():
             log.complete = True
         else:
             self._add(log, position)
 
-    def _add(self, log: LogFile, position: Position | None) -> _Source:
+    def _add(self, log: LogFile, position: Position | None) -> None:
         """Begins to read a file, as a part of the run of its position or of another one."""
         origin = self._origin(log.base) if position is None else {**position}
         if origin.get("token") is None:
@@ -289,7 +293,6 @@ class Files:
         source = _Source(log, origin, self._headers(Path(origin["base"])), self._options.chunk_bytes)
         source.began = source.began and not (position and position["done"])
         self._sources.append(source)
-        return source
 
     def _lock(self, descriptor: int, path: Path) -> bool:
         """Whether no other shipper reads the file. Two would send its lines twice, possibly under two run ids."""
@@ -325,6 +328,14 @@ class Files:
         names = {HEADER_OF_GROUP.get(name, name): value for name, value in groups.items() if name not in ("run", "source")}
         return {**self._options.headers, **names}
 
+    def _read_all(self, now: float) -> Iterator[Chunk]:
+        waiting: set[Path] = set()
+        for source in list(self._sources):
+            if source.log.base not in waiting:
+                yield from self._read(source, now)
+            if not source.is_own_run and (source in self._sources or source.log.successor):
+                waiting.add(source.log.base)  # the next generation continues the run, so it waits for the end of this one
+
     def _read(self, source: _Source, now: float) -> Iterator[Chunk]:
         """Yields what is new in one file."""
         log, cutter, once = source.log, source.cutter, self._options.once
@@ -343,12 +354,12 @@ class Files:
         for chunk in chunks:
             yield self._chunk(source, chunk)
         if log.ended:
-            yield from self._next_content(source, now)
+            yield from self._next_content(source)
         elif not source.is_own_run and log.gone and self._is_complete(source, now) and self._reader.verify(log, now):
             yield from self._rest(source, ends_line=True)
             self._remove(source)  # without an end: the next generation continues the run
 
-    def _next_content(self, source: _Source, now: float) -> Iterator[Chunk]:
+    def _next_content(self, source: _Source) -> Iterator[Chunk]:
         """Continues with the next content of a file that was truncated or overwritten."""
         log, origin = source.log, source.origin
         yield from self._rest(source, ends_line=not source.is_own_run)
@@ -362,8 +373,8 @@ class Files:
             self._add_past(origin["base"], log.seen.content, log.copy)
             names = ("base", "key", "source", "token", "turn")
             origin = {name: origin[name] for name in names if name in origin} | {"done": False}
-            source = self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
-            yield from self._read(source, now)
+            self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
+            self._sort()
 
     def _is_named_by_folder(self, base: Path) -> bool:
         """Whether a run was named by its folder. If the next test uses the same one, that is another run."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .fingerprint import Content, Fingerprint
+from .fingerprint import BLOCK_BYTES, Content, Fingerprint
 
 __all__ = ["GAP_BYTES", "GAP_SECONDS", "Identity", "LogFile", "Status", "birth_time", "status_of"]
 
@@ -110,6 +110,7 @@ class LogFile:
         self.descriptor: int | None = None
         self._checked: tuple[int, int] | None = None  # size and time when everything had been read
         self._rest: Iterator[bytes] | None = None  # of a copy
+        self._watched = (0, b"")
         self._known = 0  # how many bytes of the copy were read already
         self._gap: tuple[int, int, float] | None = (
             None  # start and end of NUL bytes that may still be filled, and since when
@@ -230,6 +231,13 @@ class LogFile:
                 yield data
             start = last
 
+    def watch(self) -> bool:
+        """Whether a file of which nothing was read yet still begins as it did at the last call."""
+        if self.descriptor is None or self.replaced:
+            return True
+        before, self._watched = self._watched, (status_of(self.descriptor).size, self._pread(BLOCK_BYTES, 0))
+        return self._watched[0] >= before[0] and self._watched[1].startswith(before[1])
+
     def length_of_part(self, pieces: Iterable[bytes]) -> int | None:
         """The length of a text with which the file begins, before anything was read of it; None for other texts."""
         if self.descriptor is None:
@@ -240,6 +248,11 @@ class LogFile:
                 return None
             length += len(piece)
         return length or None
+
+    def check(self) -> None:
+        """Sets `replaced` if the marked blocks of an open file that has changed are not the same any more."""
+        if self.descriptor is not None and self.unread():
+            self._has_seen(status_of(self.descriptor), whole=False)
 
     def has_filled_gap(self) -> bool:
         """Whether bytes came into a gap after it had been skipped. They are not read."""

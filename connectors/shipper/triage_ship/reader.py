@@ -123,11 +123,12 @@ class Reader:
             if status.regular and not self._find(path, base, status, present):
                 unknown.append((path, base, status))
         self._miss(present)
+        self._watch()
         found = Found([], [], [file for file in self.files.values() if file.complete and file.unread(file.status)])
         waiting = set[Path]()
         # Those that were not rotated first: they may have been overwritten, and the others may be copies of them.
         for path, base, status in sorted(unknown, key=lambda entry: entry[0] != entry[1]):
-            if (path != base or is_packed(path)) and self._is_copy(path, base, status, waiting):
+            if (path != base or is_packed(path)) and self._is_copy(path, base, status, waiting, now):
                 continue
             if is_packed(path):
                 found.packed.append(path)
@@ -229,6 +230,13 @@ class Reader:
                 del self.files[key]
                 self.unresolved.append(file)
 
+    def _watch(self) -> None:
+        """Notices that files were overwritten of which nothing was read yet, since they wait for others."""
+        for file in self.files.values():
+            if not file.seen.size and not file.ended and not file.watch():
+                self._copies = {copy: stamp for copy, stamp in self._copies.items() if copy[0].parent != file.path.parent}
+                self._say(file.path, "was overwritten before it was read; lines may be missing", "possible loss", file)
+
     def _begin(self, path: Path, base: Path, status: Status, now: float) -> LogFile | None:
         """Opens a file that is read for the first time, or for the first time after a restart."""
         key = status[:2]
@@ -283,12 +291,15 @@ class Reader:
             self._say(file.path, f"its copy cannot be read to the end: {file.failure}", "loss", file)
             file.failure = ""
 
-    def _is_copy(self, path: Path, base: Path, status: Status, waiting: set[Path]) -> bool:
+    def _is_copy(self, path: Path, base: Path, status: Status, waiting: set[Path], now: float) -> bool:
         """Whether a rotated or compressed file has what was read already. If it has more, the rest is read from it."""
         try:
             identity = Identity(*status[:2], birth_time(path))
         except OSError:
             return True
+        for file in [file for file in self.files.values() if file.base == base]:
+            file.check()
+            self._after(file, now)
         unresolved = [file for file in self.unresolved if file.base == base]
         stamp = (status.size, status.modified)
         if not unresolved and self._copies.get((path, identity)) == stamp:
