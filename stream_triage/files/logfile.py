@@ -84,6 +84,7 @@ class LogFile:
         generation: 1 for the first content that was seen of this file, 2 after it was truncated or overwritten, and so on.
         seen: What was read.
         gone: Whether it was renamed or deleted. A writer that has it open may go on for a while.
+        deleted: Whether it has no name any more, or none that is followed.
         replaced: Why its content ended, "" while it has not.
         ended: Whether nothing more can come.
         resumed: Whether it was read before a restart.
@@ -98,7 +99,7 @@ class LogFile:
     def __init__(self, path: Path, base: Path, identity: Identity, now: float, generation: int = 1) -> None:
         self.path, self.base, self.identity, self.generation = path, base, identity, generation
         self.seen = Fingerprint()
-        self.gone = self.ended = self.resumed = False
+        self.gone = self.deleted = self.ended = self.resumed = False
         self.replaced = ""
         self.copy: Content | None = None
         self.successor: LogFile | None = None

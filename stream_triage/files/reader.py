@@ -169,7 +169,8 @@ class Reader:
         base = remembered.base
         file = LogFile(base, base, Identity(*key, remembered.birth), now, remembered.generation)
         file.seen = Fingerprint.of_state(remembered.state)
-        file.gone, file.replaced = True, DELETED
+        file.gone = file.deleted = True
+        file.replaced = DELETED
         self.unresolved.append(file)
         return file
 
@@ -209,7 +210,7 @@ class Reader:
         if file.descriptor is None and status != file.status and birth_time(path) != file.identity.birth:
             return False  # another file has got the inode
         if key not in present or path == base:  # of two hard links, the name that was not rotated
-            file.path, file.gone, file.status = path, path != base, status
+            file.path, file.gone, file.deleted, file.status = path, path != base, False, status
             if not file.gone:
                 file.base = base
         present.add(key)
@@ -220,7 +221,7 @@ class Reader:
         for key, file in list(self.files.items()):
             if key in present:
                 continue
-            file.gone = True
+            file.gone = file.deleted = True
             if file.complete or file.ended:
                 file.release()
                 del self.files[key]
@@ -260,6 +261,7 @@ class Reader:
                 "content alone",
             )
         self.files[key] = file
+        file.watch()
         if before is not None:  # the inode of a deleted file, which had not been open
             self._replace_deleted(before, file)
         elif remembered := self._remember(key):
@@ -272,7 +274,7 @@ class Reader:
         return file
 
     def _replace_deleted(self, before: LogFile, file: LogFile) -> None:
-        before.gone = True
+        before.gone = before.deleted = True
         if before.complete or before.ended:
             self.remember_content(before.base, before.seen.content)
         else:
@@ -283,7 +285,7 @@ class Reader:
         """Prepares for the next content of a file whose content was replaced."""
         if file.replaced and file.successor is None and file not in self.unresolved and not file.ended:
             successor = LogFile(file.path, file.base, file.identity, now, file.generation + 1)
-            successor.gone = file.gone
+            successor.gone, successor.deleted = file.gone, file.deleted
             successor.descriptor, file.descriptor = file.descriptor, None
             self.files[file.key] = file.successor = successor
             self.unresolved.append(file)

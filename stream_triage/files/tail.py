@@ -168,7 +168,7 @@ class Tail:
             self.has_writer = True
         elif self.log:
             part = part_of(self.log.path.name)
-            self.order = part.order if part.rotated and self.log.path.exists() else _FIRST
+            self.order = part.order if part.rotated and not self.log.deleted else _FIRST
 
     def appended(self, reader: Reader, now: float, patient: bool = True) -> Iterator[tuple[bytes, bool]]:
         """What was appended up to now, cut after each end line, and whether the piece ends with one.

@@ -237,7 +237,8 @@ class Log:
         """The next test writes a log of its own over the old one: longer, shorter or as long, perhaps with the same head."""
         if not self.path.exists():
             return
-        old = self.path.read_bytes().lstrip(b"\0")
+        raw = self.path.read_bytes()
+        old = raw.lstrip(b"\0")
         self._new_content()
         self._close()
         head = old[: old.rfind(b"\n", 0, self._rng.choice((0, 257, 600))) + 1] if self._rng.random() < 0.6 else b""
@@ -247,7 +248,7 @@ class Log:
             lines.append(self.line())
         if len(lines) > 1 and self._rng.random() < 0.3 and (more := len(old) - sum(map(len, lines[:-1]))) > 20:
             lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(more - 1, b"y") + b"\n"  # the same size
-        if b"".join(lines).startswith(old):  # no different from lines that were appended
+        if b"".join(lines).startswith(raw):  # no different from lines that were appended
             self.contents.pop()
             self.unknowable -= set(self.contents[-1])
             self.contents[-1] += lines[len(self.contents[-1]) :]
@@ -461,13 +462,15 @@ def check(log: Log, outcome: Outcome, *, in_order: bool) -> str:
     if b"\0" in b"".join(arrived):
         return "NUL bytes arrived"
     pieces = arrived - Counter(expected)
-    unexplained = [piece for piece in pieces.elements() if not any(line.startswith(piece.strip()) for line in log.torn)]
-    if unexplained:
-        return f"repeated or made up: {unexplained[:5]}"
     missing_sure = log.sure - arrived
     if missing_sure:
         return f"missing although it was there at a poll: {list(missing_sure)[:5]}"
-    missing = [line for line in (Counter(expected) - arrived) if line not in log.unknowable]
+    lost = Counter(expected) - arrived
+    torn = [*log.torn, *lost]
+    unexplained = [piece for piece in pieces.elements() if not any(line.startswith(piece.strip()) for line in torn)]
+    if unexplained:
+        return f"repeated or made up: {unexplained[:5]}"
+    missing = [line for line in lost if line not in log.unknowable]
     if missing and not any(log.path.stem in loss for loss in outcome.losses):
         return f"missing without a report: {missing[:5]}"
     if in_order:

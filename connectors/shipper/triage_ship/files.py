@@ -193,7 +193,12 @@ class Files:
 
     def _sort(self) -> None:
         """Puts what is gone first, then generations from the oldest to the newest."""
-        self._sources.sort(key=lambda source: -1 if source.log.replaced else self._order.get(source.log.path, -1))
+
+        def order(source: _Source) -> int:
+            log = source.log
+            return -1 if log.replaced or log.deleted else self._order.get(log.path, -1)
+
+        self._sources.sort(key=order)
 
     def _know(self, position: Position) -> None:
         """Takes from a remembered position what concerns other files."""
