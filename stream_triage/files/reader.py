@@ -15,6 +15,7 @@ from .logfile import Identity, LogFile, Status, birth_time, status_of
 __all__ = ["Found", "LogFile", "Reader", "Remembered", "Report", "is_packed"]
 
 _MOST_CONTENTS = 64
+_MOST_GENERATIONS = 10_000
 DELETED = "was deleted"
 _OTHER_PACKED = (".zst", ".lz4", ".zip")
 
@@ -102,6 +103,7 @@ class Reader:
         """Contents that are gone or were overwritten. There may be a copy with the rest."""
         self._copies: dict[tuple[Path, Identity], tuple[int, int]] = {}
         self._bases: set[Path] = set()
+        self._generations: dict[Identity, int] = {}  # of files that are gone
         self._reported: set[tuple[Path, str]] = set()
 
     def scan(self, entries: Iterable[tuple[Path, Path]], now: float) -> Found:
@@ -222,14 +224,10 @@ class Reader:
             if key in present:
                 continue
             file.gone = file.deleted = True
-            if file.complete or file.ended:
+            if file.complete or file.ended or file.descriptor is None:
                 file.release()
                 del self.files[key]
-                self.remember_content(file.base, file.seen.content)
-            elif file.descriptor is None:
-                file.replaced = DELETED
-                del self.files[key]
-                self.unresolved.append(file)
+                self._leave(file)
 
     def _watch(self) -> None:
         """Notices that files were overwritten of which nothing was read yet, since they wait for others."""
@@ -243,7 +241,9 @@ class Reader:
         key = status[:2]
         try:
             birth = birth_time(path)
-            before, file = self.files.get(key), LogFile(path, base, Identity(*key, birth), now)
+            identity = Identity(*key, birth)
+            generation = self._generations.get(identity, 0) + 1  # more than 1 if the system has given an inode again
+            before, file = self.files.get(key), LogFile(path, base, identity, now, generation)
             file.open()
         except OSError as error:
             self._say(path, f"cannot be read: {error.strerror}; it is tried again", "unreadable")
@@ -263,7 +263,7 @@ class Reader:
         self.files[key] = file
         file.watch()
         if before is not None:  # the inode of a deleted file, which had not been open
-            self._replace_deleted(before, file)
+            self._leave(before)
         elif remembered := self._remember(key):
             if not remembered.birth or not birth or remembered.birth == birth:
                 file.generation = remembered.generation
@@ -273,13 +273,18 @@ class Reader:
                 self.restore(key, remembered, now)
         return file
 
-    def _replace_deleted(self, before: LogFile, file: LogFile) -> None:
-        before.gone = before.deleted = True
-        if before.complete or before.ended:
-            self.remember_content(before.base, before.seen.content)
+    def _leave(self, file: LogFile) -> None:
+        """Notes that a file is gone, which is not open. If it was not complete, a copy may have the rest."""
+        file.gone = file.deleted = True
+        self._generations[file.identity] = file.generation
+        while len(self._generations) > _MOST_GENERATIONS:
+            del self._generations[next(iter(self._generations))]
+        if file.complete or file.ended:
+            file.ended = True
+            self.remember_content(file.base, file.seen.content)
         else:
-            before.replaced = DELETED
-            self.unresolved.append(before)
+            file.replaced = DELETED
+            self.unresolved.append(file)
 
     def _after(self, file: LogFile, now: float) -> None:
         """Prepares for the next content of a file whose content was replaced."""
