@@ -72,6 +72,7 @@ class Follower:
         self._reports: list[Report] = []
         self._reader = Reader(self._reports.append)
         self._listed: dict[Path, Listed] = {}
+        self._polls = 0
         self._first_poll = True
 
     def run(self, handle: Handle) -> None:
@@ -145,6 +146,7 @@ class Follower:
 
     def _notice(self, listing: Listing, now: float, handle: Handle) -> None:
         """Finds out what happened to the files since the last poll, and begins to follow new ones."""
+        self._polls += 1
         by_path = self._listed = dict[Path, Listed]()
         for listed in listing.files:
             if listed.stream:
@@ -170,8 +172,7 @@ class Follower:
             self._begin(by_path[log.path], log, now, handle)
         for followed in self._followed:
             for tail in followed.tails:
-                tail.update_order()
-            followed.sort()
+                tail.notice_writer()
 
     def _base(self, path: Path, by_path: dict[Path, Listed]) -> Path:
         """The path that a file had before it was rotated or compressed, if there is or was such a file."""
@@ -201,7 +202,7 @@ class Follower:
         followed = self._followed_path(listed, log)
         stem = part_of(listed.path.name).stem
         source = source_name(stem, followed.names) if self._settings.run_by == "folder" else ""
-        tail = Tail(listed, log, source, self._settings, self._pattern)
+        tail = Tail(listed, log, source, self._settings, self._pattern, self._polls)
         tail.has_writer = not self._first_poll
         followed.add(tail)
 
@@ -277,7 +278,7 @@ class Follower:
         """
         for followed in list(self._followed):
             for tail in list(followed.tails):
-                following = tail.successor()
+                following = tail.successor(self._polls)
                 if following is None:
                     continue
                 self._pass_reports(handle)

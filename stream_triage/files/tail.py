@@ -21,7 +21,6 @@ _WIDE = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _LONGEST_MARK = 4
-_FIRST = (False, "", 0, False)  # before all parts of a log
 
 
 class EndLines:
@@ -95,6 +94,7 @@ class Tail:
         source: Source of the run that its text belongs to.
         settings: Limits.
         pattern: Matches the lines that end a run.
+        poll: When the file was seen first. Among those of one poll, older parts come first.
     """
 
     def __init__(
@@ -104,10 +104,12 @@ class Tail:
         source: str,
         settings: InputSettings,
         pattern: re.Pattern[str] | None,
+        poll: int = 0,
     ) -> None:
         self.shown, self.explicit, self.identity = listed.shown, listed.explicit, listed.identity
         self.log, self.source = log, source
-        self.order = part_of(listed.path.name).order
+        self.order = (poll, part_of(listed.path.name).order)
+        """Position among the parts of the source, which does not change: files are not created with older names."""
         self.last_growth = 0.0
         self.start = 0
         """Where the latest run starts in the file, in bytes."""
@@ -148,13 +150,12 @@ class Tail:
         """Whether there is a copy of the content, which was replaced since then."""
         return self.log is not None and self.log.copy is not None
 
-    def successor(self) -> "Tail | None":
+    def successor(self, poll: int) -> "Tail | None":
         """What comes next, once, if the content of the file was replaced and all of it was read."""
         if self.log is None or not self.log.ended or self.log.successor is None or self._done:
             return None
         self._done = True
-        self.order = _FIRST
-        return Tail(self.listed, self.log.successor, self.source, self._settings, self._pattern)
+        return Tail(self.listed, self.log.successor, self.source, self._settings, self._pattern, poll)
 
     def grown(self) -> bool:
         """Whether there is something to read, or the content was replaced."""
@@ -162,13 +163,9 @@ class Tail:
             return not self._done
         return self._again or self.log.unread()
 
-    def update_order(self) -> None:
-        """Follows a renamed file to its position among the rotated parts. A deleted one comes first."""
-        if self.log and not self.log.gone:
-            self.has_writer = True
-        elif self.log:
-            part = part_of(self.log.path.name)
-            self.order = part.order if part.rotated and not self.log.deleted else _FIRST
+    def notice_writer(self) -> None:
+        """Notes that somebody may write to the file: it has not been renamed or deleted yet."""
+        self.has_writer = self.has_writer or (self.log is not None and not self.log.gone)
 
     def appended(self, reader: Reader, now: float, patient: bool = True) -> Iterator[tuple[bytes, bool]]:
         """What was appended up to now, cut after each end line, and whether the piece ends with one.

@@ -307,7 +307,7 @@ def test_truncation() -> None:
         put("a.log", b"second\n")()
 
     events = follow("a.log", steps=[empty, put("a.log", b"more\n")])
-    assert [chunk.data for chunk in events if isinstance(chunk, Chunk)] == [b"a long first run\n", b"second\nmore\n"]
+    assert [event.content for event in ends(events)] == [content(_=b"a long first run\n"), content(_=b"second\nmore\n")]
 
 
 def test_truncation_to_the_same_beginning() -> None:

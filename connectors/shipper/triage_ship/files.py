@@ -88,6 +88,7 @@ class _Source:
         self.cutter = Cutter(chunk_bytes)
         self.sent = log.seen.copy()  # what is in chunks; `log.seen` is ahead by what the cutter holds
         self.began = log.seen.size > 0
+        self.rank = (0, 0)
 
     @property
     def is_own_run(self) -> bool:
@@ -121,7 +122,7 @@ class Files:
         self._past: dict[str, list[list[int]]] = {}  # what was read and is no longer in its file, by path before rotation
         self._ended: dict[str, int] = {}  # how many runs of each key have ended
         self._order: dict[Path, int] = {}
-        self._scanned = False
+        self._scans = 0
         for position in positions.values():
             self._know(position)
 
@@ -142,6 +143,8 @@ class Files:
             for base, group in groups.items()
             for _, path in sorted(group, key=lambda one: (one[1] == base, one[0], one[1].name))
         ]
+        self._scans += 1
+        self._order = {path: index for index, (path, _) in enumerate(entries)}
         found = self._reader.scan(entries, now)
         for path in found.packed:
             self._report_once(f"{path} is compressed and skipped; `stream-triage run` reads such files")
@@ -150,10 +153,8 @@ class Files:
         for log in found.changed:
             log.complete, log.grown_at = False, now
             self._add(log, self._positions.get(_id(log)))
-        if not self._scanned:
+        if self._scans == 1:
             self._restore_missing(now)
-        self._scanned = True
-        self._order = {path: index for index, (path, _) in enumerate(entries)}
         self._sort()
 
     def read(self, now: float) -> Iterator[Chunk]:
@@ -192,13 +193,8 @@ class Files:
         self._reader.close()
 
     def _sort(self) -> None:
-        """Puts what is gone first, then generations from the oldest to the newest."""
-
-        def order(source: _Source) -> int:
-            log = source.log
-            return -1 if log.replaced or log.deleted else self._order.get(log.path, -1)
-
-        self._sources.sort(key=order)
+        """Sorts by the first sight; what was seen at the same time, from the oldest to the newest generation."""
+        self._sources.sort(key=lambda source: source.rank)
 
     def _know(self, position: Position) -> None:
         """Takes from a remembered position what concerns other files."""
@@ -297,6 +293,7 @@ class Files:
         self._bases.add(str(log.base))
         source = _Source(log, origin, self._headers(Path(origin["base"])), self._options.chunk_bytes)
         source.began = source.began and not (position and position["done"])
+        source.rank = (self._scans, -1 if log.deleted else self._order.get(log.path, -1))
         self._sources.append(source)
 
     def _lock(self, descriptor: int, path: Path) -> bool:

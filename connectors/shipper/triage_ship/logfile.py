@@ -111,7 +111,7 @@ class LogFile:
         self.descriptor: int | None = None
         self._checked: tuple[int, int] | None = None  # size and time when everything had been read
         self._rest: Iterator[bytes] | None = None  # of a copy
-        self._watched = (0, b"")
+        self._watched = (0, 0, b"")
         self._known = 0  # how many bytes of the copy were read already
         self._gap: tuple[int, int, float] | None = (
             None  # start and end of NUL bytes that may still be filled, and since when
@@ -236,8 +236,12 @@ class LogFile:
         """Whether a file of which nothing was read yet still begins as it did at the last call."""
         if self.descriptor is None or self.replaced:
             return True
-        before, self._watched = self._watched, (status_of(self.descriptor).size, self._pread(BLOCK_BYTES, 0))
-        return self._watched[0] >= before[0] and self._watched[1].startswith(before[1])
+        size, position, block = self._watched
+        now = status_of(self.descriptor).size
+        same = now >= size and self._pread(BLOCK_BYTES, position).startswith(block)
+        position = self._gap[1] if self._gap else 0
+        self._watched = (now, position, self._pread(BLOCK_BYTES, position))
+        return same
 
     def length_of_part(self, pieces: Iterable[bytes]) -> int | None:
         """The length of a text with which the file begins, before anything was read of it; None for other texts."""
