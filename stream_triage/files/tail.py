@@ -155,7 +155,10 @@ class Tail:
         if self.log is None or not self.log.ended or self.log.successor is None or self._done:
             return None
         self._done = True
-        return Tail(self.listed, self.log.successor, self.source, self._settings, self._pattern, poll)
+        following = Tail(self.listed, self.log.successor, self.source, self._settings, self._pattern, poll)
+        if self.log.gone:  # otherwise it is the newest part
+            following.order = self.order
+        return following
 
     def grown(self) -> bool:
         """Whether there is something to read, or the content was replaced."""

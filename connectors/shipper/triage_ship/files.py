@@ -376,6 +376,8 @@ class Files:
             names = ("base", "key", "source", "token", "turn")
             origin = {name: origin[name] for name in names if name in origin} | {"done": False}
             self._add(log.successor, origin | ({"token": ""} if source.is_own_run else {}))
+            if log.gone:  # otherwise it is the newest generation
+                self._sources[-1].rank = source.rank
             self._sort()
 
     def _is_named_by_folder(self, base: Path) -> bool:

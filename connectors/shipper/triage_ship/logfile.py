@@ -112,7 +112,6 @@ class LogFile:
         self._checked: tuple[int, int] | None = None  # size and time when everything had been read
         self._rest: Iterator[bytes] | None = None  # of a copy
         self._watched = (0, 0, b"")
-        self._known = 0  # how many bytes of the copy were read already
         self._gap: tuple[int, int, float] | None = (
             None  # start and end of NUL bytes that may still be filled, and since when
         )
@@ -265,23 +264,34 @@ class LogFile:
 
     def continue_from(self, pieces: Iterator[bytes]) -> None:
         """Reads what is missing from a copy, then ends. What was read must have been found at the beginning of the copy."""
-        self._known, self._rest = self.seen.size, pieces
+        self._rest = self._texts_beyond(pieces)
+
+    def _texts_beyond(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        known = self.seen.size
+        for piece in pieces:
+            data = piece[known:]
+            known -= len(piece) - len(data)
+            while data:
+                text, gap, behind = data.partition(bytes(GAP_BYTES))
+                if text:
+                    yield text
+                data = behind.lstrip(b"\0")
+                if gap:
+                    self.skipped += len(gap + behind) - len(data)
+                    self.seen.skip(len(gap + behind) - len(data))
 
     def _read_rest(self, now: float) -> tuple[int, bytes]:
         assert self._rest is not None
-        position = self.seen.size
         try:
-            for piece in self._rest:
-                data = piece[self._known :]
-                self._known -= len(piece) - len(data)
-                if data:
-                    self.seen.add(data)
-                    self.grown_at = now
-                    return position, data
+            for text in self._rest:
+                position = self.seen.size
+                self.seen.add(text)
+                self.grown_at = now
+                return position, text
         except (OSError, EOFError) as error:
             self.failure = str(error)
         self._rest, self.ended = None, True
-        return position, b""
+        return self.seen.size, b""
 
     def _look(self) -> Status | None:
         """The present status; None if the file is gone and not open."""
@@ -324,6 +334,7 @@ class LogFile:
         if end == status.size:
             self._mark_checked(status)
         if end == status.size or (patient and now - self._gap[2] < GAP_SECONDS):
+            self.watch()
             return b""
         if b"\0" in behind[:8]:
             end -= end % 4  # UTF-16 or UTF-32, of which no character may be cut; so are the bytes before the gap

@@ -292,6 +292,7 @@ class Reader:
             successor = LogFile(file.path, file.base, file.identity, now, file.generation + 1)
             successor.gone, successor.deleted = file.gone, file.deleted
             successor.descriptor, file.descriptor = file.descriptor, None
+            successor.watch()
             self.files[file.key] = file.successor = successor
             self.unresolved.append(file)
         if file.failure:
