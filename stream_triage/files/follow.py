@@ -172,7 +172,8 @@ class Follower:
             self._begin(by_path[log.path], log, now, handle)
         for followed in self._followed:
             for tail in followed.tails:
-                tail.notice_writer()
+                tail.notice_writer(self._polls)
+            followed.sort()
 
     def _base(self, path: Path, by_path: dict[Path, Listed]) -> Path:
         """The path that a file had before it was rotated or compressed, if there is or was such a file."""

@@ -166,9 +166,12 @@ class Tail:
             return not self._done
         return self._again or self.log.unread()
 
-    def notice_writer(self) -> None:
-        """Notes that somebody may write to the file: it has not been renamed or deleted yet."""
-        self.has_writer = self.has_writer or (self.log is not None and not self.log.gone)
+    def notice_writer(self, poll: int) -> None:
+        """Notes that somebody may write to the file, which has not been renamed or deleted yet."""
+        if self.log is not None and not self.log.gone:
+            self.has_writer = True
+            if not self.log.seen.size:  # whatever appears beside it is older
+                self.order = (poll, self.order[1])
 
     def appended(self, reader: Reader, now: float, patient: bool = True) -> Iterator[tuple[bytes, bool]]:
         """What was appended up to now, cut after each end line, and whether the piece ends with one.

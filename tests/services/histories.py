@@ -99,6 +99,7 @@ class Log:
         self._settled = False
         self._polled = 0  # how many contents there were at the last poll
         self._was_empty = True
+        self._polled_size = 0
         self._hidden = False  # overwritten so that neither size nor time show it
         self._copied: list[bytes] = []
         self._seen_inodes: set[int] = set()
@@ -163,6 +164,7 @@ class Log:
         if len(self.contents) > self._polled or self._was_empty:  # it came and went between two polls
             self.unknowable.update(self.contents[-1])
         self._settled = False
+        self._polled_size = 0
         self.contents.append([])
 
     def _close(self) -> None:
@@ -194,6 +196,7 @@ class Log:
         self._finish_line()
         self._close()
         self._settled = False
+        self._polled_size = 0
         self.contents.append([])
         self._opened()
 
@@ -239,7 +242,7 @@ class Log:
         """The next test writes a log of its own over the old one: longer, shorter or as long, perhaps with the same head."""
         if not self.path.exists():
             return
-        raw = self.path.read_bytes()
+        raw, polled = self.path.read_bytes(), self._polled_size
         old = raw.lstrip(b"\0")
         self._new_content()
         self._close()
@@ -250,10 +253,14 @@ class Log:
             lines.append(self.line())
         if len(lines) > 1 and self._rng.random() < 0.3 and (more := len(old) - sum(map(len, lines[:-1]))) > 20:
             lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(more - 1, b"y") + b"\n"  # the same size
-        if b"".join(lines).startswith(raw):  # no different from lines that were appended
+        new = b"".join(lines)
+        if polled and new[:polled] == raw[:polled]:
+            # No different from lines that were appended: nobody can know what had been written since the last poll.
             self.contents.pop()
-            self.unknowable -= set(self.contents[-1])
-            self.contents[-1] += lines[len(self.contents[-1]) :]
+            same = os.path.commonprefix([self.contents[-1], lines])
+            self.unknowable |= set(self.contents[-1][len(same) :])
+            self.unknowable -= set(lines)
+            self.contents[-1] = lines
         else:
             self.contents[-1] = lines
         stamp, size_before = self.path.stat().st_mtime_ns, self.path.stat().st_size
@@ -277,11 +284,16 @@ class Log:
         """Notes what a reader has seen by now: whole lines of a file to which nothing else happened since it was settled."""
         self._settled = self._settled or settled
         self._polled = len(self.contents)
+        self._polled_size = self.path.stat().st_size if self.path.exists() else 0
         self._was_empty = not self.path.exists() or not self.path.stat().st_size
         self._seen_inodes = {path.stat().st_ino for path in self.path.parent.glob(f"{self.path.name}*")}
         if self._settled and not self._hidden and self.path.exists():
             whole = len(self.contents[-1]) - bool(self._partial)
             self.sure |= Counter(self.contents[-1][:whole])
+
+    def killed(self, arrived: bytes) -> None:
+        """Notes that the reader was killed: of a file from which nothing was sent, the next one knows nothing."""
+        self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
 
     def close(self) -> None:
         self._finish_line()
@@ -396,6 +408,8 @@ def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
     files = [Files(options, positions, outcome.problems.append)]
 
     def restart() -> None:
+        for log in world.logs:
+            log.killed(b"".join(outcome.texts.values()))
         files[0].close()
         files[0] = Files(options, positions, outcome.problems.append)
 

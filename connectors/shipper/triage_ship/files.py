@@ -194,6 +194,9 @@ class Files:
 
     def _sort(self) -> None:
         """Sorts by the first sight; what was seen at the same time, from the oldest to the newest generation."""
+        for source in self._sources:
+            if not source.log.gone and not source.log.seen.size:  # whatever appears beside it is older
+                source.rank = (self._scans, len(self._order))
         self._sources.sort(key=lambda source: source.rank)
 
     def _know(self, position: Position) -> None:

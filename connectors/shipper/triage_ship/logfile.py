@@ -111,7 +111,7 @@ class LogFile:
         self.descriptor: int | None = None
         self._checked: tuple[int, int] | None = None  # size and time when everything had been read
         self._rest: Iterator[bytes] | None = None  # of a copy
-        self._watched = (0, 0, b"")
+        self._watched: tuple[int, list[tuple[int, bytes]]] = (0, [])  # size and blocks at the last call of `watch`
         self._gap: tuple[int, int, float] | None = (
             None  # start and end of NUL bytes that may still be filled, and since when
         )
@@ -235,11 +235,11 @@ class LogFile:
         """Whether a file of which nothing was read yet still begins as it did at the last call."""
         if self.descriptor is None or self.replaced:
             return True
-        size, position, block = self._watched
+        size, blocks = self._watched
         now = status_of(self.descriptor).size
-        same = now >= size and self._pread(BLOCK_BYTES, position).startswith(block)
-        position = self._gap[1] if self._gap else 0
-        self._watched = (now, position, self._pread(BLOCK_BYTES, position))
+        same = now >= size and all(self._pread(BLOCK_BYTES, start).startswith(block) for start, block in blocks)
+        starts = (self._gap[1] if self._gap else 0, max(0, now - BLOCK_BYTES))
+        self._watched = (now, [(start, self._pread(BLOCK_BYTES, start)) for start in starts])
         return same
 
     def length_of_part(self, pieces: Iterable[bytes]) -> int | None:
