@@ -309,7 +309,7 @@ class Follower:
                 if tail.source not in waiting and self._read_tail(followed, tail, appended, now, handle):
                     rest.append((tail, appended))
                 quiet = now - tail.last_growth >= _ROTATE_SECONDS and not tail.grown()
-                if patient and tail.waits_for_writer and not quiet:
+                if tail.was_replaced or (patient and tail.waits_for_writer and not quiet):
                     waiting.add(tail.source)  # late lines of a renamed file come before those of the next one
             unread = rest
             if unread:

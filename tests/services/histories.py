@@ -94,12 +94,13 @@ class Log:
         self.path, self._rng, self._clock, self._inodes = path, rng, clock, inodes
         self.contents: list[list[bytes]] = [[]]  # lines of each content, one after the other
         self.sure: Counter[bytes] = Counter()  # lines that must arrive
-        self.unknowable: set[bytes] = set()  # lines of which nobody can know that they existed
+        self.unknowable: Counter[bytes] = Counter()  # lines of which nobody can know that they existed
         self.torn: set[bytes] = set()
         self._settled = False
         self._polled = 0  # how many contents there were at the last poll
         self._was_empty = True
         self._polled_size = 0
+        self._destroyed: list[list[bytes]] = []
         self._hidden = False  # overwritten so that neither size nor time show it
         self._copied: list[bytes] = []
         self._seen_inodes: set[int] = set()
@@ -165,6 +166,7 @@ class Log:
             self.unknowable.update(self.contents[-1])
         self._settled = False
         self._polled_size = 0
+        self._destroyed.append(self.contents[-1])
         self.contents.append([])
 
     def _close(self) -> None:
@@ -258,9 +260,8 @@ class Log:
             # No different from lines that were appended: nobody can know what had been written since the last poll.
             self.contents.pop()
             same = os.path.commonprefix([self.contents[-1], lines])
-            self.unknowable |= set(self.contents[-1][len(same) :])
-            self.unknowable -= set(lines)
-            self.contents[-1] = lines
+            self.unknowable.update(self.contents[-1][len(same) :])
+            self.contents[-1], self._polled_size = lines, polled
         else:
             self.contents[-1] = lines
         stamp, size_before = self.path.stat().st_mtime_ns, self.path.stat().st_size
@@ -294,6 +295,10 @@ class Log:
     def killed(self, arrived: bytes) -> None:
         """Notes that the reader was killed: of a file from which nothing was sent, the next one knows nothing."""
         self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
+        for content in self._destroyed:
+            if not any(line in arrived for line in content):
+                self.unknowable.update(content)
+        self._destroyed = []
 
     def close(self) -> None:
         self._finish_line()
@@ -312,6 +317,8 @@ class World:
         self._polls: list[float] = []
         self._copied: set[int] = set()
         self._last = False
+        self._settling = False
+        self._settled_contents = 0
 
     def step(self) -> bool:
         """Lets something happen and time pass; returns false when the history is over."""
@@ -323,11 +330,11 @@ class World:
         self._settling = False
         return self._act()
 
-    _settling = False
-
     def _settle(self) -> None:
         self._settling = True
-        self._polls = [4.0] * (10 + 3 * sum(len(log.contents) for log in self.logs))
+        contents = sum(len(log.contents) for log in self.logs)
+        self._polls = [4.0] * (8 + 2 * (contents - self._settled_contents))
+        self._settled_contents = contents
 
     def _act(self) -> bool:
         self._steps -= 1
@@ -489,7 +496,7 @@ def check(log: Log, outcome: Outcome, *, in_order: bool) -> str:
     unexplained = [piece for piece in pieces.elements() if not any(line.startswith(piece.strip()) for line in torn)]
     if unexplained:
         return f"repeated or made up: {unexplained[:5]}"
-    missing = [line for line in lost if line not in log.unknowable]
+    missing = list(lost - log.unknowable)
     if missing and not any(log.path.stem in loss for loss in outcome.losses):
         return f"missing without a report: {missing[:5]}"
     if in_order:
