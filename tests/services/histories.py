@@ -294,6 +294,7 @@ class Log:
 
     def killed(self, arrived: bytes) -> None:
         """Notes that the reader was killed: of a file from which nothing was sent, the next one knows nothing."""
+        self._settled = False
         self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
         for content in self._destroyed:
             if not any(line in arrived for line in content):

@@ -169,11 +169,16 @@ class Fingerprint:
                 start = position - length
                 if checksum != expected:
                     return None
-                marked = True
+                marked = marked or not self._is_in_gap(position)
             checksum = zlib.crc32(piece[start:], checksum)
             length += len(piece)
         shared = min(len(head), len(self.head))
-        return length if head[:shared] == self.head[:shared] and (marked or shared) else None
+        alike = head[:shared] == self.head[:shared]
+        return length if alike and (marked or head[:shared].strip(b"\0")) else None
+
+    def _is_in_gap(self, position: int) -> bool:
+        """Whether the block before a position is a part of a gap, so that it is equal in many files."""
+        return any(start <= max(0, position - BLOCK_BYTES) and position <= start + size for start, size in self.gaps)
 
     def _complete(self, read: Callable[[int, int], bytes]) -> bool:
         """Computes the checksums that an older version did not store."""
