@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from stream_triage.clock import Clock
+from stream_triage.files.file_status import birth_time
 from stream_triage.files.followed import FollowedPath
 from stream_triage.files.listing import Listed, Listing, is_gone, list_files
-from stream_triage.files.logfile import LogFile, birth_time
+from stream_triage.files.logfile import LogFile
 from stream_triage.files.naming import folder_of, is_packed, kind_of, part_of, source_name
 from stream_triage.files.plaintext import NotText
 from stream_triage.files.reader import Reader, Report

@@ -5,19 +5,19 @@ to a file: renamed, deleted, replaced by another one, truncated, overwritten, co
 it ends, is decided by its callers. docs/lab.md of stream-triage says what is guaranteed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .fingerprint import PACKED, Content, Fingerprint, pieces_of
-from .logfile import Identity, LogFile, Status, birth_time, status_of
+from .copies import Copies, content_of, is_packed
+from .file_status import Identity, Status, birth_time, status_of
+from .fingerprint import Content, Fingerprint, pieces_of
+from .logfile import LogFile
 
 __all__ = ["Found", "LogFile", "Reader", "Remembered", "Report", "is_packed"]
 
-_MOST_CONTENTS = 64
 _MOST_GENERATIONS = 10_000
 DELETED = "was deleted"
-_OTHER_PACKED = (".zst", ".lz4", ".zip")
 
 
 Kind = Literal["note", "unreadable", "possible loss", "loss"]
@@ -98,10 +98,9 @@ class Reader:
         self._report, self._remember, self._lock, self._most_open = report, remember, lock, most_open
         self.files: dict[tuple[int, int], LogFile] = {}
         """The present content of each file, by device and inode."""
-        self._contents: dict[Path, list[Content]] = {}
         self.unresolved: list[LogFile] = []
         """Contents that are gone or were overwritten. There may be a copy with the rest."""
-        self._copies: dict[tuple[Path, Identity], tuple[int, int]] = {}
+        self._copies = Copies()
         self._bases: set[Path] = set()
         self._generations: dict[Identity, int] = {}  # of files that are gone
         self._reported: set[tuple[Path, str]] = set()
@@ -178,10 +177,7 @@ class Reader:
 
     def remember_content(self, base: Path, content: Content | None) -> None:
         """A copy of this content, under a name for a rotated or compressed `base`, is not read again."""
-        contents = self._contents.setdefault(base, [])
-        if content and content not in contents:
-            contents.append(content)
-            del contents[:-_MOST_CONTENTS]
+        self._copies.remember(base, content)
 
     def knows(self, base: Path) -> bool:
         """Whether something was read under a path, or under the names that it had after rotation."""
@@ -233,7 +229,7 @@ class Reader:
         """Notices that files were overwritten of which nothing was read yet, since they wait for others."""
         for file in self.files.values():
             if not file.seen.size and not file.ended and not file.watch():
-                self._copies = {copy: stamp for copy, stamp in self._copies.items() if copy[0].parent != file.path.parent}
+                self._copies.compare_again(file.path.parent)
                 self._say(file.path, "was overwritten before it was read; lines may be missing", "possible loss", file)
 
     def _begin(self, path: Path, base: Path, status: Status, now: float) -> LogFile | None:
@@ -305,48 +301,37 @@ class Reader:
             identity = Identity(*status[:2], birth_time(path))
         except OSError:
             return True
-        for file in [file for file in self.files.values() if file.base == base]:
+        files = [file for file in self.files.values() if file.base == base]
+        for file in files:
             file.check()
             self._after(file, now)
         unresolved = [file for file in self.unresolved if file.base == base]
-        stamp = (status.size, status.modified)
-        if not unresolved and self._copies.get((path, identity)) == stamp:
-            return True
-        others = [file for file in self.files.values() if file.base == base]
-        for file in [*unresolved, *others]:
-            length, whole = _compared(file.seen, path) if file.seen.size else (file.length_of_part(_read_until_damage(path)), True)
-            if length is None:
-                continue
-            self._note_copy(path, identity, stamp, file.base)
-            if file in unresolved and not whole:
-                waiting.add(base)  # it is still being compressed
-            elif file in unresolved:
-                self._resolve(file, path, length)
-            return True
-        if any(_is_same(path, content) for content in self._contents.get(base, ())):
-            self._note_copy(path, identity, stamp, base)
-            return True
-        return False
-
-    def _note_copy(self, path: Path, identity: Identity, stamp: tuple[int, int], base: Path) -> None:
-        self._copies[path, identity] = stamp
+        before = self._copies.is_copy(path, identity, status)
+        if before is not None and not unresolved:
+            return before
+        files = [*unresolved, *(file for file in self.files.values() if file.base == base)]
+        copy = self._copies.compare(path, base, identity, status, files)
+        if copy is None:
+            return False
         self._say(path, f"is a copy of what was read as {base.name}; it is not read again")
+        if copy.of in unresolved and not copy.whole:
+            waiting.add(base)  # it is still being compressed
+        elif copy.of in unresolved:
+            self._resolve(copy.of, path, copy.length)
+        return True
 
-    def _resolve(self, file: LogFile, copy: Path, length: int) -> None:
+    def _resolve(self, file: LogFile, path: Path, length: int) -> None:
         """Lets a file that is gone or overwritten be read to its end from a copy."""
         self.unresolved.remove(file)
         self.remember_content(file.base, file.seen.content)
-        whole = Fingerprint()
-        for piece in _read_until_damage(copy):
-            whole.add(piece)
-        file.copy = whole.content
+        file.copy = content_of(path)
         self.remember_content(file.base, file.copy)
         more = max(0, length - file.seen.size)
         if more:
-            file.continue_from(pieces_of(copy))
+            file.continue_from(pieces_of(path))
         else:
             file.ended = True
-        self._say(file.path, f"{file.replaced}; its copy {copy} has {more} more bytes, which are read", file=file)
+        self._say(file.path, f"{file.replaced}; its copy {path} has {more} more bytes, which are read", file=file)
 
     def _lose(self, file: LogFile) -> None:
         """Reports that there is no copy of a file with what was not read of it."""
@@ -362,10 +347,8 @@ class Reader:
 
     def _forget(self, paths: set[Path], bases: set[Path]) -> None:
         """Forgets copies that are gone, and what was read under paths of which no file exists any more."""
-        self._copies = {copy: stamp for copy, stamp in self._copies.items() if copy[0] in paths}
         bases = self._bases = bases | {file.base for file in [*self.files.values(), *self.unresolved]}
-        for base in [base for base in self._contents if base not in bases]:
-            del self._contents[base]
+        self._copies.forget(paths, bases)
         known = paths | bases | {file.path for file in self.files.values()} | {base.parent for base in bases}
         self._reported = {(path, reason) for path, reason in self._reported if path in known}
 
@@ -373,35 +356,3 @@ class Reader:
         if kind in ("possible loss", "loss") or (path, reason) not in self._reported:
             self._reported.add((path, reason))
             self._report(Report(path, reason, kind, file))
-
-
-def is_packed(path: Path) -> bool:
-    """Whether the name of a file says that it is compressed."""
-    return path.suffix.lower() in PACKED or path.suffix.lower() in _OTHER_PACKED
-
-
-def _compared(seen: Fingerprint, path: Path) -> tuple[int | None, bool]:
-    """What `Fingerprint.length_of_copy` returns for a file, and whether the file is whole."""
-    damaged: list[bool] = []
-
-    if path.suffix.lower() in _OTHER_PACKED:
-        return None, True
-    return seen.length_of_copy(_read_until_damage(path, damaged)), not damaged
-
-
-def _is_same(path: Path, content: Content) -> bool:
-    fingerprint = Fingerprint()
-    for piece in _read_until_damage(path):
-        fingerprint.add(piece)
-        if fingerprint.size > content.size:
-            return False
-    return fingerprint.content == content
-
-
-def _read_until_damage(path: Path, damaged: list[bool] | None = None) -> Iterator[bytes]:
-    """The bytes of a file up to its end, or up to where it cannot be read; then `damaged` gets an item."""
-    try:
-        yield from pieces_of(path)
-    except (OSError, EOFError):
-        if damaged is not None:
-            damaged.append(True)

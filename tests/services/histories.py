@@ -66,7 +66,7 @@ class Inodes:
         """Makes the readers see these inodes, and birth times only if there are any."""
         patches = []
         for package in (triage_ship, stream_triage.files):
-            status_of, birth_time = package.logfile.status_of, package.logfile.birth_time
+            status_of, birth_time = package.file_status.status_of, package.file_status.birth_time
 
             def status(file: Any, status_of: Any = status_of) -> Any:
                 found = status_of(file)
@@ -254,7 +254,9 @@ class Log:
         while sum(map(len, lines)) < size:
             lines.append(self.line())
         if len(lines) > 1 and self._rng.random() < 0.3 and (more := len(old) - sum(map(len, lines[:-1]))) > 20:
-            lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(more - 1, b"y") + b"\n"  # the same size
+            lines[-1] = (b"%s %03d " % (self.path.stem.encode(), self._number)).ljust(
+                more - 1, b"y"
+            ) + b"\n"  # the same size
         new = b"".join(lines)
         if polled and new[:polled] == raw[:polled]:
             # No different from lines that were appended: nobody can know what had been written since the last poll.

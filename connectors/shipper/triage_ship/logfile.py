@@ -4,17 +4,14 @@ A file is identified by device, inode and, where the system gives it, its birth 
 if the file is truncated or overwritten, its content ends, and the next one is another `LogFile` for the same inode.
 """
 
-import ctypes
 import os
-import stat
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from .file_status import Identity, Status, birth_time, status_of
 from .fingerprint import BLOCK_BYTES, Content, Fingerprint
 
-__all__ = ["GAP_BYTES", "GAP_SECONDS", "Identity", "LogFile", "Status", "birth_time", "status_of"]
+__all__ = ["LogFile"]
 
 READ_BYTES = 1 << 20
 # So many NUL bytes in a row are no text but a gap: what a crash leaves, or a part of the file that was not written yet. A
@@ -22,56 +19,6 @@ READ_BYTES = 1 << 20
 GAP_BYTES = 8
 # How long a gap may stay before the text behind it is read. File servers write blocks out of order.
 GAP_SECONDS = 3.0
-
-
-class Identity(NamedTuple):
-    """What does not change while a file grows and is renamed. `birth` is in nanoseconds, 0 if it is not known."""
-
-    device: int
-    inode: int
-    birth: int
-
-
-class Status(NamedTuple):
-    """What a poll looks at. `modified` is in nanoseconds since 1970."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    regular: bool
-
-
-def status_of(file: Path | int) -> Status:
-    """The status of a path or an open descriptor."""
-    status = os.stat(file)
-    regular = stat.S_ISREG(status.st_mode)
-    return Status(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, regular)
-
-
-def birth_time(file: Path | int) -> int:
-    """When a file was created, in nanoseconds since 1970; 0 if the system or the file system does not say it.
-
-    `os.stat` has it on macOS only. Linux has the system call statx, whose result holds the time at byte 80.
-    """
-    birth = getattr(os.stat(file), "st_birthtime", None)
-    if birth is not None:
-        return int(birth * 1e9)
-    if not sys.platform.startswith("linux") or _statx is None:
-        return 0
-    at_empty_path, at_current_folder, wanted = 0x1000, -100, 0x800
-    result = ctypes.create_string_buffer(256)
-    by_path = isinstance(file, Path)
-    folder, path = (at_current_folder, os.fsencode(file)) if by_path else (file, b"")
-    if _statx(folder, path, 0 if by_path else at_empty_path, wanted, result):
-        return 0
-    if not int.from_bytes(result.raw[:4], sys.byteorder) & wanted:
-        return 0
-    seconds = int.from_bytes(result.raw[80:88], sys.byteorder, signed=True)
-    return seconds * 10**9 + int.from_bytes(result.raw[88:92], sys.byteorder)
-
-
-_statx = getattr(ctypes.CDLL(None), "statx", None) if sys.platform.startswith("linux") else None
 
 
 class LogFile:
