@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import triage_ship.files
 import triage_ship.logfile
 import triage_ship.reader
 from triage_ship.files import Files, FollowOptions
@@ -76,7 +77,7 @@ class Inodes:
                 # The real inode, since it is another one for each file: births may fall into one tick of the clock.
                 return os.stat(file).st_ino if self._births else 0
 
-            for module in (package.logfile, package.reader):
+            for module in (package.logfile, package.reader, *([triage_ship.files] if package is triage_ship else [])):
                 patches += [mock.patch.object(module, "status_of", status), mock.patch.object(module, "birth_time", birth)]
         with mock.patch.object(stream_triage.files.follow, "birth_time", lambda file: 0):
             for patch in patches:
@@ -297,6 +298,8 @@ class Log:
     def killed(self, arrived: bytes) -> None:
         """Notes that the reader was killed: of a file from which nothing was sent, the next one knows nothing."""
         self._settled = False
+        raw = self.path.read_bytes() if self.path.exists() else b""
+        self._polled_size = max((raw.rfind(line) + len(line) for line in self.contents[-1] if line in arrived), default=0)
         self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
         for content in self._destroyed:
             if not any(line in arrived for line in content):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triage_ship.file_status import birth_time, status_of
 from triage_ship.fingerprint import Content
 from triage_ship.passed_over import HEAD_BYTES, reason_to_pass_over
 from triage_ship.paths import LogPaths
@@ -80,6 +81,8 @@ class Files:
         entries = list(self._paths.list())
         self._scans += 1
         self._order = {path: index for index, (path, _) in enumerate(entries)}
+        if self._scans == 1:
+            self._restore_missing(entries, now)
         found = self._reader.scan(entries, now)
         for path in found.packed:
             self._report_once(f"{path} is compressed and skipped; `stream-triage run` reads such files")
@@ -89,8 +92,6 @@ class Files:
             log.complete, log.grown_at = False, now
             position = self._positions.get(_id(log))
             self._add(log, position and {**position, "done": True})
-        if self._scans == 1:
-            self._restore_missing(now)
         self._sort()
 
     def read(self, now: float) -> Iterator[Chunk]:
@@ -158,25 +159,25 @@ class Files:
         birth, modified, generation = (
             position.get(name, value) for name, value in (("birth", 0), ("modified", 0), ("gen", 1))
         )
-        return Remembered(position, Path(position["base"]), birth, modified, generation, position["done"])
+        return Remembered(position, Path(position["base"]), birth, modified, generation)
 
-    def _restore_missing(self, now: float) -> None:
-        """Continues the files that were not read to their end and were deleted while no shipper was running."""
+    def _restore_missing(self, entries: list[tuple[Path, Path]], now: float) -> None:
+        """Continues the files that were not read to their end and are gone. Copies of them may have the rest."""
+        present: dict[tuple[int, int], Path] = {}
+        for path, _ in entries:
+            with contextlib.suppress(OSError):
+                present[status_of(path)[:2]] = path
         last = {position["base"]: name for name, position in self._positions.items()}
         for name, position in self._positions.items():
+            # Generations of one run are read one after the other, so those before the last one were complete.
+            complete = position["done"] or not (position.get("token") or last[position["base"]] == name)
+            if complete or not self._paths.includes(Path(position["base"])):
+                continue
             device, _, inode = name.partition(":")
             key = (int(device), int(inode))
-            newest = position.get("token") or last[position["base"]] == name
-            if (
-                position["done"]
-                or not newest
-                or key in self._reader.files
-                or not self._paths.includes(Path(position["base"]))
-            ):
-                continue
             remembered = self._remembered(key)
-            assert remembered
-            self._add(self._reader.restore(key, remembered, now), position)
+            if remembered and (key not in present or _is_other(present[key], remembered)):
+                self._add(self._reader.restore(key, remembered, now), position)
 
     def _start(self, log: LogFile) -> None:
         """Decides what a file is that appeared, or that appeared for the first time since the start."""
@@ -328,6 +329,11 @@ class Files:
         if text not in self._reported:
             self._reported.add(text)
             self._on_problem(text)
+
+
+def _is_other(path: Path, remembered: Remembered) -> bool:
+    """Whether a file was created after the one that is remembered with its inode. Without birth times, nobody knows."""
+    return bool(remembered.birth) and birth_time(path) not in (0, remembered.birth)
 
 
 def _id(log: LogFile) -> str:

@@ -63,7 +63,6 @@ class Remembered(NamedTuple):
         birth: Its birth time, 0 if it is not known.
         modified: When it was modified last, in nanoseconds, 0 if it is not known.
         generation: Which content of the file this is.
-        complete: Whether nothing more was expected.
     """
 
     state: dict[str, Any]
@@ -71,7 +70,6 @@ class Remembered(NamedTuple):
     birth: int = 0
     modified: int = 0
     generation: int = 1
-    complete: bool = False
 
 
 class Reader:
@@ -260,13 +258,10 @@ class Reader:
         file.watch()
         if before is not None:  # the inode of a deleted file, which had not been open
             self._leave(before)
-        elif remembered := self._remember(key):
-            if not remembered.birth or not birth or remembered.birth == birth:
-                file.generation = remembered.generation
-                file.resume(Fingerprint.of_state(remembered.state), remembered.modified)
-                self._after(file, now)
-            elif not remembered.complete:  # another file has got the inode
-                self.restore(key, remembered, now)
+        elif (remembered := self._remember(key)) and (not remembered.birth or birth in (0, remembered.birth)):
+            file.generation = remembered.generation
+            file.resume(Fingerprint.of_state(remembered.state), remembered.modified)
+            self._after(file, now)
         return file
 
     def _leave(self, file: LogFile) -> None:
