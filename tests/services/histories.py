@@ -314,11 +314,12 @@ class Log:
 class World:
     """A folder of logs, and the steps of one history. Each step ends with a poll, after some seconds."""
 
-    def __init__(self, folder: Path, rng: random.Random, inodes: Inodes, *, restarts: bool) -> None:
+    def __init__(self, folder: Path, rng: random.Random, inodes: Inodes) -> None:
         self.folder, self.rng, self.now = folder, rng, 1000.0
         self.logs = [Log(folder / name, rng, lambda: self.now, inodes) for name in SOURCES[: rng.choice((1, 1, 2))]]
         self.restart: Callable[[], None] | None = None
-        self._restarts = restarts
+        self.arrived: Callable[[], bytes] = bytes
+        self.was_killed = False  # during a poll
         self._steps = STEPS
         self._polls: list[float] = []
         self._copied: set[int] = set()
@@ -332,8 +333,10 @@ class World:
             self.now += self._polls.pop()
             return True
         for log in self.logs:
-            log.polled(settled=True) if self._settling else log.polled(settled=False)
-        self._settling = False
+            log.polled(settled=self._settling)
+            if self.was_killed:
+                log.killed(self.arrived())
+        self._settling = self.was_killed = False
         return self._act()
 
     def _settle(self) -> None:
@@ -386,8 +389,10 @@ class World:
             log.overwrite()
         elif event < 0.9:
             log.delete()
-        elif self._restarts and self.restart:
+        elif self.restart:
             self.restart()
+            for each in self.logs:
+                each.killed(self.arrived())
 
 
 class Outcome:
@@ -421,8 +426,6 @@ def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
     files = [Files(options, positions, outcome.problems.append)]
 
     def restart() -> None:
-        for log in world.logs:
-            log.killed(b"".join(outcome.texts.values()))
         files[0].close()
         files[0] = Files(options, positions, outcome.problems.append)
 
@@ -432,6 +435,7 @@ def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
         return any(file.descriptor is not None and file.identity.inode == inode for file in known)
 
     world.restart, inodes.is_open = restart, is_open
+    world.arrived = lambda: b"".join(outcome.texts.values())
     while world.step():
         files[0].scan(world.now)
         kill = world.rng.random() < 0.03
@@ -444,6 +448,7 @@ def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
                 break
         if kill:
             restart()
+            world.was_killed = True
     files[0].close()
     return outcome
 
@@ -544,7 +549,7 @@ def act(number: int, folder: Path) -> str:
     rng = random.Random(number)
     mode = MODES[number % len(MODES)]
     inodes = Inodes(births=rng.random() < 0.5)
-    world = World(folder, rng, inodes, restarts=mode.startswith("shipper"))
+    world = World(folder, rng, inodes)
     with inodes.used():
         if mode.startswith("shipper"):
             outcome = ship(world, inodes, one_run=mode.endswith("one run"))
