@@ -74,6 +74,8 @@ class Copies:
             length = file.seen.length_of_copy(pieces) if file.seen.size else file.length_of_part(pieces)
             if length is not None:
                 return Copy(file, length, not damaged)
+            if damaged and file.replaced and next(_read_until_damage(path, []), None) is None:
+                return Copy(file, 0, False)  # nobody knows yet what it will be
         content = content_of(path) if base in self._contents else None
         return Copy(None, content.size, True) if content and content in self._contents[base] else None
 

@@ -218,7 +218,7 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     """
     try:
         with PACKED.get(path.suffix.lower(), open)(os.fspath(path), "rb") as file:
-            while piece := file.read(PIECE_BYTES):
+            while piece := file.read1(PIECE_BYTES):  # `read` returns nothing of what comes before damage
                 yield piece
     except (zlib.error, lzma.LZMAError) as error:
         raise OSError(f"{path} is damaged: {error}") from error

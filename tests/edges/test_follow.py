@@ -334,7 +334,10 @@ def test_folder_run() -> None:
         ("r", "ue"): b"u" * 5000 + b"END\n",
         ("r@5006", "du"): b"next\n",
     }
-    assert [event.content for event in ends(events)] == [content(du=b"d\n", ue=b"u" * 5000 + b"END\n"), content(du=b"next\n")]
+    assert [event.content for event in ends(events)] == [
+        content(du=b"d\n", ue=b"u" * 5000 + b"END\n"),
+        content(du=b"next\n"),
+    ]
 
 
 def test_end_line_waits_for_the_other_sources() -> None:
