@@ -19,7 +19,7 @@ def memory() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("first", range(0, 240, 20))
+@pytest.mark.parametrize("first", range(0, 200, 20))
 @pytest.mark.parametrize("mode", range(len(MODES)), ids=MODES)
 def test_history(mode: int, first: int, memory: Path) -> None:
     """Each line comes once and in order, or a loss is reported."""

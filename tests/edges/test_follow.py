@@ -457,6 +457,63 @@ def test_a_missing_source_of_an_ended_run_is_remembered() -> None:
     assert (problem.path, problem.source) == ("r/b.log", "b")
 
 
+def test_copytruncate_goes_on_in_the_folder_run() -> None:
+    """The rest is read from the copy, which is no part of its own; a run by file ends, for its text has ended."""
+    put("r/du.log", b"old\n")()
+
+    def rotate_by_copy() -> None:
+        put("r/du.log", b"last\n")()
+        Path("r/du.log.1").write_bytes(Path("r/du.log").read_bytes())
+        Path("r/du.log").write_bytes(b"new\n")
+
+    events = follow("r", steps=[rotate_by_copy, wait, put("r/du.log", b"newer\n")], settings=BY_FOLDER)
+    assert [event.content for event in ends(events)] == [content(du=b"old\nlast\nnew\nnewer\n")]
+    assert not any(problem.error for problem in problems(events))
+
+
+def test_folder_that_the_next_test_uses() -> None:
+    """New files that appear after the idle time are another run; the first is not read again."""
+    put("r/a.log", b"first\n")()
+    events = follow("r", steps=[idle, wait, put("r/b.log", b"second\n"), idle, wait], settings=BY_FOLDER)
+    assert [event.content for event in ends(events)] == [content(a=b"first\n"), content(b=b"second\n")]
+    assert len(set(ids(events))) == 2
+
+
+def test_log_that_the_next_test_overwrites() -> None:
+    """With the same head and longer, after the idle time: another run with all its lines, and a report."""
+    head = b"".join(b"line %d\n" % number for number in range(112))
+    put("a.log", head)()
+    longer = head[:500].rpartition(b"\n")[0] + b"\n" + b"other\n" * 300
+    events = follow("a.log", steps=[idle, wait, lambda: Path("a.log").write_bytes(longer), wait, wait])
+    assert [event.content for event in ends(events)] == [content(_=head), content(_=longer)]
+    assert len(set(ids(events))) == 2
+    assert ["may be missing" in problem.reason for problem in problems(events)] == [True]
+
+
+def test_renamed_and_packed_before_the_rest_was_read() -> None:
+    """An open file is read to its end although it has no name any more; the packed one is not read."""
+    put("r/du.log", b"old\n")()
+
+    def pack() -> None:
+        put("r/du.log", b"last\n")()
+        Path("r/du.log.1.gz").write_bytes(gzip.compress(Path("r/du.log").read_bytes()))
+        os.remove("r/du.log")
+
+    events = follow("r", steps=[pack, wait, wait])
+    assert texts(events) == {("r/du.log", ""): b"old\nlast\n"}
+
+
+def test_nul_bytes_are_not_read() -> None:
+    """They are left out of the text and of its digest, and counted in a note."""
+    put("a.log", bytes(700) + b"one\n" + bytes(300))()
+    events = follow("a.log", steps=[wait, wait, wait, wait, idle, wait])
+    assert [event.content for event in ends(events)] == [content(_=b"one\n")]
+    assert [(problem.reason, problem.error) for problem in problems(events)] == [
+        ("700 NUL bytes before byte 700 are skipped", False),
+        ("300 NUL bytes at its end are skipped", False),
+    ]
+
+
 def test_folder_run_is_read_again_as_a_whole() -> None:
     """Growth of one source after the idle time brings all sources again, and says what is gone."""
     put("r/a.log", b"a\n")()
