@@ -204,7 +204,7 @@ class Follower:
         followed = self._followed_path(listed, log)
         stem = part_of(listed.path.name).stem
         source = source_name(stem, followed.names) if self._settings.run_by == "folder" else ""
-        tail = Tail(listed, log, source, self._settings, self._pattern, self._polls)
+        tail = Tail(listed, log, source, settings=self._settings, pattern=self._pattern, poll=self._polls)
         tail.has_writer = not self._first_poll
         followed.add(tail)
 

@@ -247,15 +247,12 @@ class LogFile:
             return self.status
         try:
             status = status_of(self.path)
+            if status[:2] != self.key or (status != self.status and birth_time(self.path) != self.identity.birth):
+                return None
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if status[:2] != self.key:
-            return None
-        if status != self.status:
-            if birth_time(self.path) != self.identity.birth:
-                return None
-            self.status = status
-        return self.status
+        self.status = status
+        return status
 
     def _mark_checked(self, status: Status) -> None:
         self._checked = (status.size, status.modified)

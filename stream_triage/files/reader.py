@@ -239,6 +239,8 @@ class Reader:
             generation = self._generations.get(identity, 0) + 1  # more than 1 if the system has given an inode again
             before, file = self.files.get(key), LogFile(path, base, identity, now, generation)
             file.open()
+        except FileNotFoundError:  # it has gone since the caller saw it
+            return None
         except OSError as error:
             self._say(path, f"cannot be read: {error.strerror}; it is tried again", "unreadable")
             return None

@@ -102,9 +102,10 @@ class Tail:
         listed: Listed,
         log: LogFile | None,
         source: str,
+        *,
         settings: InputSettings,
         pattern: re.Pattern[str] | None,
-        poll: int = 0,
+        poll: int,
     ) -> None:
         self.shown, self.explicit, self.identity = listed.shown, listed.explicit, listed.identity
         self.log, self.source = log, source
@@ -155,7 +156,9 @@ class Tail:
         if self.log is None or not self.log.ended or self.log.successor is None or self._done:
             return None
         self._done = True
-        following = Tail(self.listed, self.log.successor, self.source, self._settings, self._pattern, poll)
+        following = Tail(
+            self.listed, self.log.successor, self.source, settings=self._settings, pattern=self._pattern, poll=poll
+        )
         if self.log.gone:  # otherwise it is the newest part
             following.order = self.order
         return following

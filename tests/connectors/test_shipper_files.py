@@ -314,7 +314,8 @@ class TestFiles:
         }
         reading.restart().turn()
         assert reading.texts() == {"host:log#abc": b"2\n"}
-        assert reading.chunks[0].file and reading.chunks[0].file["crc"] == zlib.crc32(b"1\n2\n")
+        (position,) = reading.positions.values()
+        assert position["crc"] == zlib.crc32(b"1\n2\n")
 
     def test_number_at_the_end_of_a_name(self, follow: Follow, tmp_path: Path):
         """It is no rotation if there is no file without the number."""

@@ -39,17 +39,20 @@ def birth_time(file: Path | int) -> int:
     """When a file was created, in nanoseconds since 1970; 0 if the system or the file system does not say it.
 
     `os.stat` has it on macOS only. Linux has the system call statx, whose result holds the time at byte 80.
+
+    Raises:
+        OSError: The file does not exist, or may not be looked at.
     """
-    birth = getattr(os.stat(file), "st_birthtime", None)
-    if birth is not None:
-        return int(birth * 1e9)
-    if not sys.platform.startswith("linux") or _statx is None:
-        return 0
-    at_empty_path, at_current_folder, wanted = 0x1000, -100, 0x800
+    if _statx is None:
+        return int(getattr(os.stat(file), "st_birthtime", 0) * 1e9)
+    empty_path, current_folder, wanted = 0x1000, -100, 0x800  # AT_EMPTY_PATH, AT_FDCWD, STATX_BTIME
     result = ctypes.create_string_buffer(256)
-    by_path = isinstance(file, Path)
-    folder, path = (at_current_folder, os.fsencode(file)) if by_path else (file, b"")
-    if _statx(folder, path, 0 if by_path else at_empty_path, wanted, result):
+    if isinstance(file, Path):
+        failed = _statx(current_folder, os.fsencode(file), 0, wanted, result)
+    else:
+        failed = _statx(file, b"", empty_path, wanted, result)
+    if failed:
+        os.stat(file)  # raises if the reason is the file, and not an old system
         return 0
     if not int.from_bytes(result.raw[:4], sys.byteorder) & wanted:
         return 0
