@@ -26,7 +26,6 @@ from stream_triage.settings import FollowSettings, InputSettings
 
 __all__ = ["Follower"]
 
-_DONE = -1
 # How long a renamed file must not have grown before the one that took its name is read: its writer may have it open still.
 _ROTATE_SECONDS = 3.0
 _MOST_CONTENTS = 5  # of one file, in one poll
@@ -68,7 +67,9 @@ class Follower:
         self._pattern = re.compile(follow.end_pattern) if follow.end_pattern else None
         self._followed: list[FollowedPath] = []
         self._folders: dict[str, FollowedPath] = {}
-        self._finished: dict[tuple[Identity, Path], int] = {}  # size when last seen; _DONE once read or skipped
+        self._finished: dict[
+            tuple[Identity, Path], tuple[int, bool]
+        ] = {}  # size when last seen; whether it was read or skipped
         self._reported: set[tuple[str, str]] = set()
         self._reports: list[Report] = []
         self._reader = Reader(self._reports.append)
@@ -167,7 +168,7 @@ class Follower:
             if path in packed:
                 self._read_once(listed, handle)
             elif is_packed(path.name):
-                self._finished.setdefault((listed.identity, path), _DONE)
+                self._finished.setdefault((listed.identity, path), (listed.size, True))
         self._continue_contents(handle)
         for log in found.files:
             self._begin(by_path[log.path], log, now, handle)
@@ -178,6 +179,8 @@ class Follower:
 
     def _base(self, path: Path, by_path: dict[Path, Listed]) -> Path:
         """The path that a file had before it was rotated or compressed, if there is or was such a file."""
+        if is_packed(path.name) and self._reader.knows(path.with_suffix("")):
+            return path.with_suffix("")
         part = part_of(path.name)
         base = path.with_name(part.stem)
         if base == path or not (part.rotated or is_packed(path.name)):
@@ -186,17 +189,23 @@ class Follower:
 
     def _read_once(self, listed: Listed, handle: Handle) -> None:
         """Reads a packed file, which does not grow line by line. One that appears later is read when its size is stable."""
-        seen = self._finished.get((listed.identity, listed.path))
-        if seen == _DONE:
+        key = (listed.identity, listed.path)
+        size, done = self._finished.get(key) or self._under_its_name_before(listed)
+        stable = self._first_poll or size == listed.size
+        self._finished[key] = (listed.size, done or stable)
+        if done or not stable:
             return
-        if not self._first_poll and seen != listed.size:
-            self._finished[listed.identity, listed.path] = listed.size
-            return
-        self._finished[listed.identity, listed.path] = _DONE
         if self._settings.run_by == "folder" and kind_of(listed.path.name) == "file":
             self._begin(listed, None, self._clock.monotonic(), handle)
         else:
             self._read_finished(listed, handle)
+
+    def _under_its_name_before(self, listed: Listed) -> tuple[int, bool]:
+        """What is known of a packed file that was renamed, as rotation does with all parts of a log."""
+        for (identity, path), seen in self._finished.items():
+            if identity == listed.identity and seen[0] == listed.size and is_gone(path, identity):
+                return seen
+        return -1, False
 
     def _begin(self, listed: Listed, log: LogFile | None, now: float, handle: Handle) -> None:
         if self._settings.run_by == "file":

@@ -206,9 +206,7 @@ class Reader:
         if file.descriptor is None and status != file.status and birth_time(path) != file.identity.birth:
             return False  # another file has got the inode
         if key not in present or path == base:  # of two hard links, the name that was not rotated
-            file.path, file.gone, file.deleted, file.status = path, path != base, False, status
-            if not file.gone:
-                file.base = base
+            file.path, file.base, file.gone, file.deleted, file.status = path, base, path != base, False, status
         present.add(key)
         return True
 

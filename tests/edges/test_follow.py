@@ -547,6 +547,23 @@ def test_packed_files_are_read_once() -> None:
     assert not problems(events)
 
 
+def test_packed_files_that_are_renamed() -> None:
+    """Rotation renames all parts of a log. Those that were read are not read again, whether they are copies or not."""
+    put("r/du.log.1", b"old\n")()
+    put("r/du.log.2.gz", gzip.compress(b"older\n"))()
+
+    def pack() -> None:
+        Path("r/du.log.1.gz").write_bytes(gzip.compress(Path("r/du.log.1").read_bytes()))
+        os.remove("r/du.log.1")
+
+    def rotate_parts() -> None:
+        os.rename("r/du.log.2.gz", "r/du.log.3.gz")
+        os.rename("r/du.log.1.gz", "r/du.log.2.gz")
+
+    steps: list[Step] = [pack, wait, put("r/du.log", b"new\n"), wait, rotate_parts, wait, wait, wait]
+    assert sorted(texts(follow("r", steps=steps)).values()) == [b"new\n", b"old\n", b"older\n"]
+
+
 def test_damaged_packed_part_marks_the_folder_run() -> None:
     """Damage in a part that was rotated before we came is a problem of the run."""
     put("r/du.log.1.gz", gzip.compress(b"one\n" * 1000)[:-4])()
