@@ -296,14 +296,13 @@ class Reader:
             identity = Identity(*status[:2], birth_time(path))
         except OSError:
             return True
-        files = [file for file in self.files.values() if file.base == base]
-        for file in files:
+        before = self._copies.is_copy(path, identity, status)
+        if before is not None and not any(file.base == base for file in self.unresolved):
+            return before
+        for file in [file for file in self.files.values() if file.base == base]:
             file.check()
             self._after(file, now)
         unresolved = [file for file in self.unresolved if file.base == base]
-        before = self._copies.is_copy(path, identity, status)
-        if before is not None and not unresolved:
-            return before
         files = [*unresolved, *(file for file in self.files.values() if file.base == base)]
         copy = self._copies.compare(path, base, identity, status, files)
         if copy is None:

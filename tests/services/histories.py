@@ -88,7 +88,7 @@ def ship(world: World, inodes: Inodes, *, one_run: bool) -> Outcome:
                 break
         if kill:
             restart()
-            world.was_killed = True
+        world.was_killed = kill
     files[0].close()
     return outcome
 

@@ -201,8 +201,8 @@ class LogFile:
         return length or None
 
     def check(self) -> None:
-        """Sets `replaced` if the marked blocks of an open file that has changed are not the same any more."""
-        if self.descriptor is not None and self.unread():
+        """Compares the marked blocks of an open file, even if nothing shows that it has changed; may set `replaced`."""
+        if self.descriptor is not None and not self.replaced and not self.ended and self._rest is None:
             self._has_seen(status_of(self.descriptor), whole=False)
 
     def has_filled_gap(self) -> bool:
