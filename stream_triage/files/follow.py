@@ -98,7 +98,7 @@ class Follower:
 
     def _poll(self, handle: Handle) -> None:
         now = self._clock.monotonic()
-        listing = list_files(self._paths)
+        listing = list_files(self._paths, self._settings.passes_over)
         for problem in listing.problems:
             missing = problem.reason == "does not exist"
             self._report(replace(problem, reason="does not exist yet", error=False) if missing else problem, handle)
@@ -119,7 +119,7 @@ class Follower:
                 self._read(followed, now, handle, patient)
             if not any(tail.was_replaced for followed in self._followed for tail in followed.tails):
                 break
-            self._notice(list_files(self._paths), now, handle)
+            self._notice(list_files(self._paths, self._settings.passes_over), now, handle)
 
     def _report(self, problem: Problem, handle: Handle) -> None:
         if self._is_new(problem):
@@ -335,7 +335,7 @@ class Follower:
             except StopIteration:
                 return False
             except NotText as error:
-                self._report(Problem(tail.shown, str(error), error=tail.explicit), handle)
+                self._report(Problem(tail.shown, str(error), error=tail.explicit or not error.no_log), handle)
                 return False
             except Damage as error:
                 followed.problem(Problem(tail.shown, str(error), source=tail.source), handle)

@@ -9,6 +9,7 @@ from stream_triage.files.naming import natural_key, shown_name
 from stream_triage.files.tail import Tail
 from stream_triage.ports import Handle
 from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.stages.decode import missing_line_end
 
 __all__ = ["FollowedPath"]
 
@@ -39,7 +40,7 @@ class FollowedPath:
         self._content = ContentDigest()
         self._start = self._read_bytes = 0  # of the open run, and up to now, in bytes of all sources
         self._blank: list[tuple[str, bytes]] = []  # white space behind an end line, by source
-        self._last: dict[str, tuple[Tail, bytes]] = {}  # by source, the file of the latest text and its last byte
+        self._last: dict[str, tuple[Tail, bytes]] = {}  # by source, the file of the latest text and its last bytes
         self._problems: list[Problem] = []
 
     def add(self, tail: Tail) -> None:
@@ -77,9 +78,10 @@ class FollowedPath:
         self.last_growth = tail.last_growth = now
         self._read_bytes += len(text)
         before, last = self._last.get(tail.source, (tail, b""))
-        if before is not tail and last not in (b"\r", b"\n"):  # otherwise two lines would become one
-            self._pass_on(tail.source, b"\n", handle)
-        self._last[tail.source] = (tail, text[-1:])
+        if before is not tail and (line_end := missing_line_end(last)):  # otherwise two lines would become one
+            self._pass_on(tail.source, line_end, handle)
+            last = b""
+        self._last[tail.source] = (tail, (last + text)[-8:])
         self._pass_on(tail.source, text, handle)
 
     def _pass_on(self, source: str, text: bytes, handle: Handle) -> None:

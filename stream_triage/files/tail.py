@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.listing import Listed
 from stream_triage.files.logfile import LogFile
 from stream_triage.files.naming import part_of
@@ -11,16 +12,19 @@ from stream_triage.files.plaintext import NotText, binary_reason, text_chunks
 from stream_triage.files.reader import Reader
 from stream_triage.files.unpack import open_file
 from stream_triage.settings import InputSettings
+from stream_triage.stages.decode import AUTO, line_text
+from stream_triage.stages.decode.wide import find_wide
 
 __all__ = ["EndLines", "Tail"]
 
-_WIDE = (
+_MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-_LONGEST_MARK = 4
+_LONGEST_MARK, _HEAD_BYTES = 4, 16
+_MAY_BE_WIDE = re.compile(rb"\xff|\xfe|\0|.?\0|.?\Z", re.DOTALL)  # a byte order mark or a wide character, or its beginning
 
 
 class EndLines:
@@ -29,11 +33,12 @@ class EndLines:
     Args:
         pattern: Matches the lines; None if no line ends a run.
         line_bytes: Only so much of a line is compared.
+        encoding: Of the lines, as in `input.encoding`.
     """
 
-    def __init__(self, pattern: re.Pattern[str] | None, line_bytes: int) -> None:
-        self._pattern, self._line_bytes = pattern, line_bytes
-        self._encoding = "utf-8"
+    def __init__(self, pattern: re.Pattern[str] | None, line_bytes: int, encoding: str = AUTO) -> None:
+        self._pattern, self._line_bytes, self._encoding = pattern, line_bytes, encoding
+        self._newline = b"\n"
         self._head = b""
         self._line = b""
         self._odd = b""  # the beginning of a character or mark of several bytes
@@ -48,7 +53,7 @@ class EndLines:
             self._odd = data
             yield text, False
             return
-        newline = "\n".encode(self._encoding)
+        newline = self._newline
         whole = len(data) - len(data) % len(newline)
         self._odd = data[whole:]
         start = position = 0
@@ -67,16 +72,20 @@ class EndLines:
         self._line = self._odd = b""
 
     def _knows_encoding(self, text: bytes) -> bool:
-        """Looks for a byte order mark. Returns false while there may be one of which not all bytes have come."""
-        if len(self._head) < _LONGEST_MARK:
-            self._head += text[: _LONGEST_MARK - len(self._head)]
-            self._encoding = next((name for mark, name in _WIDE if self._head.startswith(mark)), "utf-8")
-        return len(self._head) == _LONGEST_MARK or not any(mark.startswith(self._head) for mark, _ in _WIDE)
+        """Finds out how lines end. Returns false while too few bytes have come to know."""
+        if len(self._head) < _HEAD_BYTES:
+            self._head += text
+            sign = self._head.find(b"\0")
+            wide = find_wide(self._head, sign, at_start=True) if sign >= 0 else None
+            marked = next((name for mark, name in _MARKS if self._head.startswith(mark)), "")
+            self._newline = "\n".encode(marked or (wide.encoding if wide else "ascii"))
+            if marked:
+                return len(self._head) >= _LONGEST_MARK
+        return len(self._head) >= _HEAD_BYTES or not _MAY_BE_WIDE.match(self._head)
 
     def _matches(self, line: bytes) -> bool:
         assert self._pattern
-        text = line[: self._line_bytes].decode(self._encoding, "replace")
-        return bool(self._pattern.search(text.lstrip("\ufeff").rstrip("\r")))
+        return bool(self._pattern.search(line_text(line[: self._line_bytes], self._encoding)))
 
 
 def _find_aligned(data: bytes, newline: bytes, start: int) -> int:
@@ -121,7 +130,7 @@ class Tail:
         self._path: Path = listed.path
         self.listed, self._settings = listed, settings
         self._pattern = pattern
-        self._lines = EndLines(pattern, settings.line_bytes)
+        self._lines = EndLines(pattern, settings.line_bytes, settings.encoding)
         self._offset = 0
         self._done = False  # not text, or packed and read
         self._again = self._is_text = False
@@ -226,9 +235,10 @@ class Tail:
             _, data = reader.read(self.log, now, patient)
             if not data:
                 return
-            if not self._is_text and (reason := binary_reason(data)):
+            if not self._is_text and (reason := binary_reason(data, self._settings.encoding)):
                 self._done = self.log.complete = True
-                raise NotText(reason)
+                kind = kind_of_content(data)
+                raise NotText(reason, no_log=kind is not None and kind.no_log)
             self._is_text = True
             yield data
 
@@ -236,6 +246,6 @@ class Tail:
         self._done = True
         skip = self._offset
         with open_file(self._path, self.listed.size, self._settings, lambda _: None) as packed:
-            for text in text_chunks(packed):
+            for text in text_chunks(packed, self._settings.encoding):
                 yield text[skip:]
                 skip = max(0, skip - len(text))

@@ -22,7 +22,7 @@ from triage_ship.reader import LogFile, Reader, Remembered, Report
 
 import stream_triage.files
 
-SHARED = ("copies", "file_status", "fingerprint", "logfile", "reader")
+SHARED = ("copies", "file_status", "fingerprint", "kinds", "logfile", "reader")
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -384,6 +384,6 @@ def test_what_is_no_log() -> None:
         assert reason_to_pass_over(Path(name)), name
     for name in ("core.log", "pcap.log", "ue.log", "swp", "core_network.log", "gnb.log.1"):
         assert reason_to_pass_over(Path(name)) is None, name
-    assert reason_to_pass_over(Path("x"), b"\xd4\xc3\xb2\xa1\x02\x00") == "is a packet capture"
+    assert reason_to_pass_over(Path("x"), b"\xd4\xc3\xb2\xa1\x02\x00") == "is a packet capture (pcap), not a log"
     assert reason_to_pass_over(Path("x"), b"\n\r\r\n[  0.0] boot") is None
     assert not is_packed(Path("log.1"))
