@@ -74,7 +74,8 @@ up: setup java ## start a Kafka and an OpenSearch on this machine, without Docke
 down: ## stop them again
 	@$(BIN)/python -m tests.services.servers down
 
-chaos: setup servers ## kill workers 300 times, stop servers for a minute, count what is lost, doubled or different
+chaos: setup servers ## act 100,000 histories of log files, kill workers 300 times, stop servers; count what is lost or doubled
+	$(BIN)/python -m tests.services.histories --histories 100000
 	$(BIN)/python -m tests.services.chaos --kills 300
 	REQUIRE_SERVICES=1 STREAM_TRIAGE_AWAY_SECONDS=60 $(BIN)/pytest -q -m service tests/services/test_worker.py -k TestDisturbed
 

@@ -1,30 +1,31 @@
-"""Appended text of a followed file or folder in; its runs, one after the other, out as events."""
+"""New text of a followed file or folder in; its runs, one after the other, out as events."""
 
+import hashlib
 from dataclasses import replace
 
 from stream_triage.clock import Clock
-from stream_triage.files.naming import ID_BYTES, natural_key, run_id
+from stream_triage.files.content import ContentDigest
+from stream_triage.files.naming import natural_key, shown_name
 from stream_triage.files.tail import Tail
 from stream_triage.ports import Handle
 from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.stages.decode import missing_line_end
 
 __all__ = ["FollowedPath"]
 
-_HELD_BYTES = 256 * 1024  # text of all sources of a run that is held back at most until its id can be made
+_BLANK = b" \t\r\n\f\v\0"  # NUL: white space in UTF-16
 
 
 class FollowedPath:
     """A file, or a folder with its files, of which the runs are read one after the other.
 
-    Text is held back until the id of its run is known, since every event of a run carries it.
-
     Args:
         path: Path as it is shown, the first part of the run ids.
-        ids: Ids of all runs that are or were followed; new ones are added.
+        identity: What does not change while the file or folder exists; with the path, it names the runs.
         clock: For the time of the last growth.
     """
 
-    def __init__(self, path: str, ids: set[str], clock: Clock) -> None:
+    def __init__(self, path: str, identity: tuple[int, ...], clock: Clock) -> None:
         self.path = path
         self.tails: list[Tail] = []
         self.names: dict[str, str] = {}
@@ -33,20 +34,27 @@ class FollowedPath:
         self.last_growth = clock.monotonic()
         self.ended_id = ""
         """Id of the run that ended by idle time, which goes on if its files grow; else empty."""
-        self._id = ""
-        self._ids = ids
-        self._start = self._read_bytes = 0  # of the open run, and up to now, in bytes of text of all sources
-        self._held: dict[str, bytearray] = {}
-        self._last: dict[str, tuple[Tail, bytes]] = {}  # by source, the file of the latest text and its last byte
+        self._identity = identity
+        self._generation = 1
+        self._id = self._run_path = ""
+        self._content = ContentDigest()
+        self._start = self._read_bytes = 0  # of the open run, and up to now, in bytes of all sources
+        self._blank: list[tuple[str, bytes]] = []  # white space behind an end line, by source
+        self._last: dict[str, tuple[Tail, bytes]] = {}  # by source, the file of the latest text and its last bytes
         self._problems: list[Problem] = []
 
     def add(self, tail: Tail) -> None:
-        """Adds a file, in the order of sources and rotated parts."""
+        """Adds a file."""
+        tail.late = bool(self.ended_id)
         self.tails.append(tail)
+        self.sort()
+
+    def sort(self) -> None:
+        """Puts the files in the order of sources and rotated parts."""
         self.tails.sort(key=lambda each: (natural_key(each.source), each.order, natural_key(each.shown)))
 
-    def drop(self, tails: list[Tail]) -> list[Tail]:
-        """Removes files that are gone, and returns those that were removed.
+    def drop(self, tails: list[Tail]) -> None:
+        """Removes files that are gone.
 
         A file with text of the ended run is kept while others of the run exist: if the run goes on and is read again, the
         file must be reported as missing.
@@ -55,10 +63,9 @@ class FollowedPath:
             tails = [tail for tail in tails if not tail.is_in_run()]
         self.tails = [tail for tail in self.tails if tail not in tails]
         if tails:
-            self._last = {}
+            self._last = {source: last for source, last in self._last.items() if last[0] in self.tails}
             sources = {tail.source for tail in self.tails}
             self.names = {stem: source for stem, source in self.names.items() if source in sources}
-        return tails
 
     def take(self, tail: Tail, text: bytes, now: float, handle: Handle) -> None:
         """Adds text to the open run, or to a new one."""
@@ -71,22 +78,36 @@ class FollowedPath:
         self.last_growth = tail.last_growth = now
         self._read_bytes += len(text)
         before, last = self._last.get(tail.source, (tail, b""))
-        if before is not tail and last not in (b"\r", b"\n"):  # otherwise two lines would become one
-            self._pass_on(tail.source, b"\n", handle)
-        self._last[tail.source] = (tail, text[-1:])
+        if before is not tail and (line_end := missing_line_end(last)):  # otherwise two lines would become one
+            self._pass_on(tail.source, line_end, handle)
+            last = b""
+        self._last[tail.source] = (tail, (last + text)[-8:])
         self._pass_on(tail.source, text, handle)
 
     def _pass_on(self, source: str, text: bytes, handle: Handle) -> None:
-        if self._id:
-            handle(Chunk(self._id, text, source))
-            return
-        self._held.setdefault(source, bytearray()).extend(text)
-        first = self._held[min(self._held, key=natural_key)]
-        if len(first) >= ID_BYTES or sum(map(len, self._held.values())) >= _HELD_BYTES:
-            self._make_id(handle)
+        if not self._id:
+            if self._start and not text.strip(_BLANK):
+                self._blank.append((source, text))
+                return
+            self._begin(handle)
+        self._content.update(source, text)
+        handle(Chunk(self._id, text, source))
+
+    def _begin(self, handle: Handle) -> None:
+        """Names the run by the file or folder, and passes on what was held back."""
+        self._run_path = f"{self.path}@{self._start}" if self._start else self.path
+        named = ":".join(map(str, (*self._identity, self._generation, self._start)))
+        self._id = f"{shown_name(self._run_path)}#{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+        self._content = ContentDigest()
+        blank, self._blank = self._blank, []
+        problems, self._problems = self._problems, []
+        for source, text in blank:
+            self._pass_on(source, text, handle)
+        for problem in problems:
+            handle(replace(problem, run_id=self._id))
 
     def problem(self, problem: Problem, handle: Handle) -> None:
-        """Reports a problem of the open run, as soon as its id is known."""
+        """Reports a problem of the open run, or of the next one."""
         if self._id:
             handle(replace(problem, run_id=self._id))
         else:
@@ -98,59 +119,32 @@ class FollowedPath:
         for problem in problems:
             handle(replace(problem, source=""))
 
-    def _make_id(self, handle: Handle) -> None:
-        """Makes the run id from the beginning of the first source that has text, and passes on what was held back."""
-        held, self._held = self._held, {}
-        problems, self._problems = self._problems, []
-        sources = sorted(held, key=natural_key)
-        path = f"{self.path}@{self._start}" if self._start else self.path
-        first = bytes(held[sources[0]][:ID_BYTES])
-        self._id = run_id(path, first)
-        again = 1
-        while self._id in self._ids:
-            again += 1
-            self._id = run_id(f"{path}~{again}", first)
-        self._ids.add(self._id)
-        for source in sources:
-            handle(Chunk(self._id, bytes(held[source]), source))
-        for problem in problems:
-            handle(replace(problem, run_id=self._id))
-
     def end(self, handle: Handle, by_pattern: bool = False) -> None:
         """Ends the open run, if there is one. White space alone behind an end line is not a run."""
-        if not by_pattern and self.open:
-            for tail in self.tails:
-                if text := tail.rest():
-                    self.take(tail, text, self.last_growth, handle)
-        blank = self._start and not any(text.strip() for text in self._held.values())
-        if self.open and not self._id and not blank:
-            self._make_id(handle)
         run, self._id = self._id, ""
-        self.open, self._held = False, {}
+        self.open, self._blank = False, []
         self.ended_id = "" if by_pattern else run
         self.report_without_run(handle)
         if run:
-            handle(RunEnd(run))
+            content = self._content
+            handle(RunEnd(run, path=shown_name(self._run_path), content=content.hexdigest(), head=content.head()))
 
-    def restart(self, handle: Handle) -> None:
-        """Ends the open run after a file was emptied and written again: its next text begins a new run."""
+    def begin_generation(self, handle: Handle) -> None:
+        """Ends the open run. What comes next is the first run of other files, or of another content."""
         self.end(handle)
         self.ended_id = ""
-        self._read_bytes = 0
+        self._generation += 1
+        self._read_bytes = self._start = 0
         for tail in self.tails:
-            if tail.shrunk():
-                tail.restart()
+            tail.late = False
 
     def rewind(self, handle: Handle) -> None:
         """Goes back to the start of the run that ended by idle time, to read it again under the same id."""
         self._id, self.ended_id = self.ended_id, ""
         self.open = True
+        self._content = ContentDigest()
         self._read_bytes, self._last = self._start, {}
         for tail in self.tails:
+            tail.late = False
             if not tail.rewind():
                 handle(Problem(tail.shown, "is gone and cannot be read again", self._id, tail.source))
-
-    def release(self) -> None:
-        """Closes the files."""
-        for tail in self.tails:
-            tail.release()

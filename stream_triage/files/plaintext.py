@@ -1,28 +1,19 @@
 """Bytes of a file in; the same bytes in chunks out if they are text, otherwise `NotText`."""
 
-import codecs
 import re
 from collections.abc import Iterator
 
 from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.unpack import Reader
-from stream_triage.stages.decode import AUTO, GAP
-from stream_triage.stages.decode import Decoder as Text
+from stream_triage.stages.decode import AUTO, GAP, Decoder
 
-__all__ = ["CHUNK_BYTES", "Decoder", "NotText", "binary_reason", "text_chunks"]
+__all__ = ["CHUNK_BYTES", "NotText", "binary_reason", "text_chunks"]
 
 CHUNK_BYTES = 256 * 1024
 SNIFF_BYTES = 8 * 1024
 MAX_GAP_BYTES = 16 * 1024 * 1024  # of NULs before the text
 _LIVE_BYTES = 4 * 1024  # held back of a pipe, since the run id is made from as much
 
-_BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (codecs.BOM_UTF8, ""),
-)
 _CONTROL = re.compile("[\0-\x07\x0b\x0e-\x1a\x1c-\x1f\x7f␀]")  # with the sign that `Decoder` puts in place of NUL
 _CONTROL_SHARE = 0.10
 _INVALID_SHARE = 0.20  # of random bytes, about 0.4 are invalid UTF-8 and 0.1 are control characters
@@ -37,54 +28,6 @@ class NotText(Exception):
         self.no_log = no_log
 
 
-def _invalid(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return "\udcff", error.end
-
-
-# What cannot be transcoded becomes the byte 0xFF, which is then counted and shown like any other invalid UTF-8.
-codecs.register_error("stream-triage-invalid", _invalid)
-
-
-class Decoder:
-    """Converts text with a byte order mark to UTF-8 without one. Text without a mark is not changed.
-
-    `mark_bytes` is the length of the mark, 0 if there is none or not enough was fed.
-    """
-
-    def __init__(self) -> None:
-        self._start: bytes | None = b""  # the bytes so far, while they may be part of a mark
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self.mark_bytes = 0
-
-    @property
-    def transcodes(self) -> bool:
-        """Whether the text is UTF-16 or UTF-32, so that its size changes."""
-        return self._decoder is not None
-
-    def feed(self, raw: bytes, final: bool = False) -> bytes:
-        """The next bytes as UTF-8. An incomplete character at their end waits for the rest, unless they are `final`."""
-        if self._start is not None:
-            raw = self._start + raw
-            if not final and any(raw != mark and mark.startswith(raw) for mark, _ in _BOMS):
-                self._start = raw
-                return b""
-            self._start = None
-            raw = self._without_mark(raw)
-        if self._decoder is None:
-            return raw
-        return self._decoder.decode(raw, final).encode("utf-8", "surrogateescape")
-
-    def _without_mark(self, raw: bytes) -> bytes:
-        for mark, encoding in _BOMS:
-            if raw.startswith(mark):
-                self.mark_bytes = len(mark)
-                if encoding:
-                    self._decoder = codecs.getincrementaldecoder(encoding)("stream-triage-invalid")
-                return raw[len(mark) :]
-        return raw
-
-
 def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
     """Why content with this beginning is not a log, or None if it is text. Only 8 KiB count, after NULs at the beginning.
 
@@ -97,7 +40,7 @@ def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
     body = head.lstrip(b"\0")[:SNIFF_BYTES] if head.startswith(GAP) else head[:SNIFF_BYTES]
     if head and not body:
         return "is binary data, not a log"
-    decoder = Text(encoding)
+    decoder = Decoder(encoding)
     text = decoder.feed(body) + decoder.finish()
     controls, invalid = len(_CONTROL.findall(text)), decoder.damage.invalid_bytes
     if controls >= _CONTROL_SHARE * len(text) > 0:

@@ -1,8 +1,10 @@
 """Following files: every line comes once and in order while files grow and are renamed, replaced and truncated."""
 
+import gzip
 import os
 import random
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,7 +179,8 @@ class TestFiles:
         reading.positions.clear()
         reading.positions[reused] = {**position, "id": reused}
         reading.chunks.clear()
-        assert reading.restart().turn(turns=2).text == log.read_bytes()
+        reading.restart().turn(turns=2)
+        assert list(reading.texts().values()) in ([b"", log.read_bytes()], [log.read_bytes(), b""])  # and the first run ends
 
     def test_a_folder_is_a_run(self, follow: Follow, tmp_path: Path):
         """All its sources are sent before the first of them ends, empty files included."""
@@ -205,11 +208,114 @@ class TestFiles:
         for number in range(50):
             append(tmp_path / f"{number}.log", b"1\n")
         reading = follow(tmp_path, idle_end_seconds=5.0).turn().turn(6.0)
-        assert reading.files._open == {}
+        assert reading.files._sources == []
+        assert not any(file.descriptor for file in reading.files._reader.files.values())
         assert len(reading.texts()) == 50
         append(tmp_path / "7.log", b"2\n")
         assert len(reading.turn().texts()) == 51
         assert len(reading.restart().turn(turns=2).texts()) == 51
+
+    def test_folder_that_the_next_test_uses(self, follow: Follow, tmp_path: Path):
+        """After the idle end, whatever is written in the folder is another run: the worker rejects lines for the first."""
+        append(tmp_path / "ue.log", b"first\n")
+        append(tmp_path / "du.log", b"first\n")
+        reading = follow(tmp_path, run_by="folder", idle_end_seconds=5.0).turn().turn(6.0)
+        append(tmp_path / "ue.log", b"second\n")
+        reading.restart().turn()
+        (tmp_path / "du.log").write_bytes(b"third, which is longer than the first\n")
+        reading.turn(turns=3).turn(6.0)
+        first, second = reading.texts()
+        assert second == first + "~2"
+        assert reading.texts()[second] == b"second\nthird, which is longer than the first\n"
+        assert [chunk.end for chunk in reading.chunks if chunk.key == second][-2:] == [True, True]
+
+    def test_folder_of_which_a_log_is_overwritten(self, follow: Follow, tmp_path: Path):
+        """The next test has begun, without idle time in between: the run ends for all its sources."""
+        append(tmp_path / "ue.log", b"first\n")
+        append(tmp_path / "du.log", b"first\n")
+        reading = follow(tmp_path, run_by="folder").turn()
+        (tmp_path / "ue.log").write_bytes(b"2\n")
+        append(tmp_path / "du.log", b"2\n")
+        reading.turn(turns=3)
+        assert len(reading.texts()) == 2
+        assert sorted(chunk.source for chunk in reading.chunks if chunk.end) == ["du.log", "ue.log"]
+
+    def test_copytruncate(self, follow: Follow, log: Path):
+        """The source goes on in its run; the copy is not sent, nor after a restart, nor under its next names."""
+        text = b"".join(b"%03d\n" % number for number in range(839))
+        append(log, text[:2000])
+        reading = follow(log.parent, run_by="folder").turn()
+        append(log, text[2000:2776])
+        log.with_name("tm500.log.1").write_bytes(log.read_bytes())
+        log.write_bytes(text[2776:])
+        reading.turn(turns=2).restart().turn(turns=2)
+        log.with_name("tm500.log.1").rename(log.with_name("tm500.log.2"))
+        packed = log.with_name("tm500.log.2.gz")
+        packed.write_bytes(gzip.compress(log.with_name("tm500.log.2").read_bytes()))
+        log.with_name("tm500.log.2").unlink()
+        assert reading.turn().restart().turn(turns=3).text == text
+        assert not any("missing" in problem for problem in reading.problems)
+
+    def test_compressed_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
+        """What was not sent is read from the compressed file; the run ends only then."""
+        append(log, b"1\n")
+        reading = follow(log).turn()
+        reading.files.close()
+        log.with_name("tm500.log.1.gz").write_bytes(gzip.compress(b"1\n2\n"))
+        log.unlink()
+        assert reading.restart().turn(turns=3).text == b"1\n2\n"
+        assert [chunk.end for chunk in reading.chunks] == [False, False, True]
+
+    def test_deleted_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
+        """Its run ends, and that lines may be missing is reported once."""
+        append(log, b"1\n")
+        reading = follow(log).turn()
+        reading.files.close()
+        log.unlink()
+        reading.restart().turn(turns=2).restart().turn()
+        assert [chunk.end for chunk in reading.chunks] == [False, True]
+        assert reading.problems == [f"{log} was deleted; lines written after byte 2 may be missing"]
+
+    def test_line_that_a_rotated_file_does_not_end(self, follow: Follow, log: Path):
+        """The next file does not continue it."""
+        append(log, b"1\nhalf")
+        reading = follow(log, run_id="r").turn()
+        log.rename(log.with_name("tm500.log.1"))
+        append(log, b"2\n")
+        assert reading.turn(turns=2).turn(4.0, turns=2).text == b"1\nhalf\n2\n"
+
+    def test_line_with_nul_bytes_in_it(self, follow: Follow, log: Path):
+        """A crash leaves them within a line. It ends there, and positions still match the file."""
+        append(log, b"1\nhalf" + bytes(100) + b"3\n")
+        reading = follow(log, run_id="r").turn().turn(4.0, turns=2).restart()
+        append(log, b"4\n")
+        assert reading.turn(turns=2).text == b"1\nhalf\n3\n4\n"
+
+    def test_what_is_no_log(self, follow: Follow, log: Path):
+        """Captures, memory dumps and the files of editors beside the logs are reported once and not sent."""
+        append(log, b"1\n")
+        append(log.with_name("ue.pcap"), b"\xd4\xc3\xb2\xa1")
+        append(log.with_name("dump"), b"\x7fELF\x02")
+        append(log.with_name(".tm500.log.swp"), b"b0VIM 9.0")
+        reading = follow(log.parent).turn(turns=3)
+        append(log.with_name("dump"), b"more")
+        assert reading.turn(turns=2).text == b"1\n"
+        assert len(reading.problems) == 3
+
+    def test_positions_of_an_older_shipper(self, follow: Follow, log: Path):
+        """They have no checksum of the whole and no birth time. Nothing is sent again."""
+        append(log, b"1\n2\n")
+        status = log.stat()
+        name = f"{status.st_dev}:{status.st_ino}"
+        reading = follow(log)
+        reading.positions[name] = {
+            **{"id": name, "base": str(log), "offset": 2, "done": False, "mtime": status.st_mtime},
+            **{"head": [2, zlib.crc32(b"1\n")], "key": "host:log", "token": "abc", "source": "tm500.log"},
+        }
+        reading.restart().turn()
+        assert reading.texts() == {"host:log#abc": b"2\n"}
+        (position,) = reading.positions.values()
+        assert position["crc"] == zlib.crc32(b"1\n2\n")
 
     def test_number_at_the_end_of_a_name(self, follow: Follow, tmp_path: Path):
         """It is no rotation if there is no file without the number."""
@@ -237,7 +343,7 @@ class TestFiles:
         opened = os.open
         monkeypatch.setattr(os, "open", lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
         reading = follow(log, run_id="r").turn(turns=3)
-        assert reading.problems == [f"{log} cannot be read: Permission denied; trying again every second"]
+        assert reading.problems == [f"{log} cannot be read: Permission denied; it is tried again"]
         monkeypatch.setattr(os, "open", opened)
         assert reading.turn().text == b"1\n"
 
