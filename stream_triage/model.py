@@ -9,6 +9,7 @@ from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
+from stream_triage.stages.completeness import Clues, CompletenessState, read_clues
 from stream_triage.stages.detect import BLANK, NEW, Detector
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
@@ -38,6 +39,8 @@ class MaskedLine(NamedTuple):
     fold_hash: int
     features: tuple[Any, ...]
     """One for each classifier; none for a line that folding drops."""
+    clues: Clues
+    """What it says about the completeness of the log."""
     signal: Signal | None = None
     """What it says about procedures, if the bundle follows them."""
 
@@ -110,7 +113,10 @@ class Model:
         ):
             features[i] = read
         signals = [self.procedures.signal(line) for line in masked] if self.procedures else [None] * len(masked)
-        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i], signals[i]) for i in range(len(masked))]
+        return [
+            MaskedLine(*self._key(line), hashes[i], features[i], read_clues(line), signals[i])
+            for i, line in enumerate(masked)
+        ]
 
     def _key(self, masked: str) -> tuple[int, str]:
         """Template index and "", or `NEW` and a key made from the line itself, or `BLANK` and ""."""
@@ -126,6 +132,7 @@ class SourceState:
 
     __slots__ = (
         "classify",
+        "completeness",
         "cutter",
         "detect",
         "fold",
@@ -146,6 +153,7 @@ class SourceState:
         """Whole lines that have not been through the other stages yet."""
         self.redact = redact
         self.fold = FoldState()
+        self.completeness = CompletenessState()
         self.classify = model.classifier.start()
         self.procedures: ProcedureState | None = self.classify.get("procedures")
         self.detect = model.detector.start()

@@ -18,6 +18,7 @@ from stream_triage.model import Model, SourceState
 from stream_triage.ports import Spool
 from stream_triage.records import Verdict
 from stream_triage.spool import SpillSpool
+from stream_triage.stages import completeness
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.detect import NEW
 from stream_triage.stages.fold import fold
@@ -93,7 +94,9 @@ class Session:
         """The final verdict. `text` stays readable until it is closed itself."""
         if not self._closed:
             for state in self.sources.values():
-                state.queue += state.cutter.finish()
+                last = state.cutter.finish()
+                state.queue += last
+                state.completeness.open_line = bool(last)
             self._triage.advance([self])
             self._closed = True
         return self._verdict(final=True)
@@ -138,6 +141,9 @@ class Session:
         # What became of each UE. Counts matter here, so repeated lines are included.
         if model.procedures and state.procedures:
             model.procedures.follow(state.procedures, lines, [line.signal for line in masked], first)
+
+        # What the log began and did not end, and what ends in it without a beginning.
+        completeness.follow(state.completeness, lines, [line.clues for line in masked], first)
 
         # Which label: classifiers read each distinct line of a source once.
         kept = fold([line.fold_hash for line in masked], state.fold)

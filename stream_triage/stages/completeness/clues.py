@@ -1,0 +1,118 @@
+"""One masked line in, its clues out: which procedures it opens and closes, and whether it continues the line above.
+
+Clues of a masked line are remembered for all lines like it. What masking removes (UE numbers, times, seconds of a wait) is
+read later, from the few lines that need it.
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+from zlib import crc32
+
+from stream_triage.stages.completeness.table import BLOCKS, FAILURE, GONE, PHASES, PROCEDURES
+
+__all__ = ["Clues", "Grammar", "read_clues"]
+
+Grammar = Literal["", "command", "query", "confirmation", "indication", "row"]
+"""What a record is in a log of the tester: a command as typed, a query for statistics, a confirmation (`C:`), an indication
+(`I:`) or a row of a table."""
+
+_MARKER: Final = re.compile(r"<[a-z][a-z0-9:_-]*>")
+_REPEATED: Final = re.compile(r"#(?:[ #/.:,]*#)+")
+# Also after a level, a service or a date that masking took for numbers.
+_STAMP: Final = re.compile(r"(?:[\[(]?(?:<num:e\d>/<num:e\d> )?<(?:time|date)>|\[ *<num:e\d>\] )")
+_TESTER_RECORD: Final = re.compile(r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?([A-Za-z_]+)(?: |$))")
+_CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
+_NOT_ALNUM: Final = re.compile(r"[^a-z0-9]")
+# Words without which a line opens and closes nothing; most lines have none.
+_WORDS: Final = re.compile(
+    r"RRC|rrc|[Aa]ccess|ACCESS|RA |[Ss]etup|SETUP|[Rr]egist|REGIST|[Aa]ttach|ATTACH|[Rr]e-?[Ee]stab|REESTAB|[Ss]ecurity|SECURITY"
+    r"|[Cc]apabilit|CAPABILIT|[Aa]uthent|AUTHENT|[Ss]ession|SESSION|\bIND\b|SCTP|LOGGING|Logging|DISCONNECT|CONVERT_TO_TEXT|CBRA"
+    r"|[Dd]isconnect|[Rr]emov|[Rr]elease|RELEASE|[Ll]ink [Ff]ail|[Ss]ignal lost|\bT3\d\d|RLF|PDN|LOSS|[Cc]ontext [Rr]elease|timed out|[Tt]imeout|\bRAR\b|[Dd]etach"
+)
+# Commands that are answered by an indication.
+_LOGGING: Final = frozenset({"START_LOGGING", "STOP_LOGGING", "CONVERT_TO_TEXT", "DISCONNECT"})
+_QUERIES: Final = re.compile(r"\b[Gg](?:et|ET)\w*|\bGSTS\b|\bGVER\b|\bGETR\b")
+
+
+class Clues(NamedTuple):
+    """What one masked line says."""
+
+    kind: int
+    """Hash of its words; equal for lines that differ in numbers alone."""
+    body: bool
+    """Whether it continues a record above: it has no time stamp, or is a row of a table."""
+    grammar: Grammar = ""
+    verb: str = ""
+    """Of a command or a confirmation, in upper case."""
+    events: tuple[tuple[int, bool], ...] = ()
+    """Procedures by index, in the order of the line; true opens, false closes."""
+    begun: int = -1
+    """Index of the phase that it belongs to."""
+    over: int = 0
+    """Bits of the phases that it ends."""
+    block: int = -1
+    """Index of the block that may begin here."""
+    failure: bool = False
+    """Whether it reports a failure."""
+    gone: bool = False
+    """Whether it ends all procedures of its UE."""
+
+
+def read_clues(masked: str) -> Clues:
+    """The clues of one masked line.
+
+    >>> read_clues("<time> C: SETP 0x00 Ok").grammar
+    'confirmation'
+    >>> read_clues("   Pdu Session Id:<num:e0>").body
+    True
+    >>> [(PROCEDURES[i].name, opens) for i, opens in read_clues("UE <num:e0> Received RRC Setup Request").events]
+    [('RRC connection set-up', True)]
+    """
+    stamp = _STAMP.match(masked)
+    grammar, verb = _grammar(masked)
+    failure = bool(FAILURE.search(masked))
+    squeezed = _squeezed(masked, verb) if _WORDS.search(masked) else ""
+    return Clues(
+        kind=crc32(_REPEATED.sub("#", _MARKER.sub("#", masked)).encode()),
+        body=not stamp or grammar == "row",
+        grammar=grammar,
+        verb=verb,
+        events=_events(squeezed, failure),
+        begun=next((i for i, phase in enumerate(PHASES) if phase.begun.search(masked)), -1),
+        over=sum(1 << i for i, phase in enumerate(PHASES) if phase.over.search(masked)),
+        block=next((i for i, block in enumerate(BLOCKS) if block.opened.search(masked)), -1),
+        failure=failure,
+        gone=bool(GONE.search(squeezed)),
+    )
+
+
+def _grammar(masked: str) -> tuple[Grammar, str]:
+    confirmation = _CONFIRMATION.match(masked)
+    if confirmation:
+        return "confirmation", confirmation[1].upper()
+    record = _TESTER_RECORD.match(masked)
+    if not record:
+        return "", ""
+    if record[2]:
+        return "indication", ""
+    if record[3]:
+        return "row", ""
+    if record[1]:
+        return "confirmation", record[1].split()[1].upper()
+    return ("query" if _QUERIES.search(masked) else "command"), record[5].upper()
+
+
+def _squeezed(masked: str, verb: str) -> str:
+    """Letters and digits in lower case. Nothing of a command or a wait: it only names the messages of others."""
+    if "WAIT FOR" in masked or (verb and verb not in _LOGGING):
+        return ""
+    return _NOT_ALNUM.sub("", _MARKER.sub("", masked).lower())
+
+
+def _events(squeezed: str, failure: bool) -> tuple[tuple[int, bool], ...]:
+    found = []
+    for i, procedure in enumerate(PROCEDURES if squeezed else ()):
+        found += [(match.start(), 0, i) for match in procedure.closed.finditer(squeezed)]
+        found += [(match.start(), 0 if failure else 1, i) for match in procedure.opened.finditer(squeezed)]
+    # At one position closing comes first: `RRCSetup` answers a request and asks for `RRCSetupComplete`.
+    return tuple((i, bool(opens)) for _, opens, i in sorted(found))

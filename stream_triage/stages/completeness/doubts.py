@@ -1,0 +1,153 @@
+"""What is open when a source has ended in; reasons in plain words out."""
+
+import re
+from collections.abc import Container, Iterator, Mapping
+from typing import Final
+
+from stream_triage.stages.completeness.follow import CompletenessState, Open, elapsed
+from stream_triage.stages.completeness.table import BLOCKS, PHASES, PROCEDURES
+
+__all__ = ["completeness_doubts"]
+
+# Of a log with more to say, the first things are enough.
+MAX_NAMED: Final = 3
+# A log without time stamps: lines after a request within which an answer may still be due.
+UNTIMED_LINES: Final = 4
+# A command of the tester is confirmed within this time, or never.
+CONFIRMED_SECONDS: Final = 60.0
+# A pair of lines tells what comes next when it came this often.
+SEEN_BODY: Final = 2
+SEEN_NEXT: Final = 4
+# Share of the lines with a time stamp above which a line without one continues a record.
+STAMPED_SHARE: Final = 0.2
+# Commands that every tester confirms: four capital letters, or forwarded.
+_CONFIRMED_VERB: Final = re.compile(r"[A-Z]{4}$")
+_NEVER_CONFIRMED: Final = frozenset({"WAIT", "PORT", "DATA"})
+_STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
+# Answers in the first lines of a log whose request is missing.
+HEAD_OF_LOG: Final = 30
+
+
+def completeness_doubts(sources: Mapping[str, CompletenessState], odd_ends: Container[str] = ()) -> list[str]:
+    """Reasons of all sources: at most one that the log ends early, and one that it starts late.
+
+    Args:
+        sources: States of all sources, by name.
+        odd_ends: Sources whose last line the bundle does not know, although it knows nearly all others.
+    """
+    ends, starts = [], []
+    for name, state in sorted(sources.items()):
+        of = f" of {name}" if name and len(sources) > 1 else ""
+        ends += [text.format(of=of) for text in _missing_end(state, name in odd_ends)]
+        starts += [text.format(of=of) for text in _missing_start(state)]
+    return [
+        f"{what}: {_joined(found)}"
+        for what, found in (("the log ends early", ends), ("the log starts late", starts))
+        if found
+    ]
+
+
+def _joined(found: list[str]) -> str:
+    more = len(found) - MAX_NAMED
+    return "; ".join(found[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
+    """What the log began and did not end; `{of}` stands for the name of the source."""
+    if not state.last:
+        return
+    if state.open_line and (odd_end or _is_cut(state)):
+        yield f"line {state.last[0]}{{of}}, the last one, is incomplete"
+    if _command_is_due(state):
+        assert state.command
+        yield f"{_quoted(state.command_text)} at line {state.command.line}{{of}} was never confirmed"
+    for wait in state.waits:
+        if _is_recent(state, Open(wait.line, wait.at), wait.seconds, UNTIMED_LINES):
+            yield f"WAIT at line {wait.line}{{of}} was never completed"
+    yield from _open_procedures(state)
+    yield from _open_tables(state)
+    if state.block:
+        index, line, _ = state.block
+        yield f"the {BLOCKS[index].name} that begins at line {line}{{of}} has no end"
+    for i, phase in enumerate(PHASES):
+        if state.phase_lines[i] >= phase.lines and not state.phase_over >> i & 1:
+            yield f"the {phase.name} begins at line {state.phase_first[i]}{{of}}, and {phase.next_step}"
+
+
+def _is_recent(state: CompletenessState, request: Open, seconds: float, lines: int) -> bool:
+    """Whether the log ends before an answer was overdue."""
+    if request.at is not None and state.last_at is not None:
+        return elapsed(request.at, state.last_at) < seconds
+    assert state.last
+    return state.last[0] - request.line <= lines
+
+
+def _command_is_due(state: CompletenessState) -> bool:
+    verb = state.command_verb
+    if not state.command or not state.confirmed or verb in _NEVER_CONFIRMED or verb in state.unconfirmed - state.confirmed:
+        return False
+    if verb not in state.confirmed and not _CONFIRMED_VERB.match(verb):
+        return False
+    return _is_recent(state, state.command, CONFIRMED_SECONDS, UNTIMED_LINES)
+
+
+def _open_procedures(state: CompletenessState) -> Iterator[str]:
+    for (index, ue), request in state.open.items():
+        procedure = PROCEDURES[index]
+        # What was asked for again and never answered fails, or this log does not record the answers.
+        if index not in state.closed and (procedure.learned or state.opened[index] > 1):
+            continue
+        if _is_recent(state, request, procedure.seconds, UNTIMED_LINES):
+            of_ue = f" of UE {ue}" if ue else ""
+            yield f"{procedure.name}{of_ue} at line {request.line}{{of}} was never completed"
+
+
+def _open_tables(state: CompletenessState) -> Iterator[str]:
+    assert state.last
+    number = state.last[0]
+    context = state.contexts.get(state.pair)
+    stamped = state.stamped >= STAMPED_SHARE * state.texts
+    if state.due_ues and not state.command:
+        yield f"the statistics before line {number}{{of}} lack {len(state.due_ues)} of the UEs that were asked for"
+    elif context and stamped and context.seen >= SEEN_BODY and context.body:
+        yield f"the record at line {number}{{of}} had more lines each time before"
+    elif context and not stamped and context.seen >= SEEN_NEXT and context.next:
+        yield f"line {number}{{of}} was followed by another line each time before"
+    elif context and context.seen >= SEEN_BODY and state.rows < context.rows and state.last[2].body and context.rows > 2:
+        yield f"the table at line {number}{{of}} had at least {context.rows} rows each time before, and has {state.rows}"
+
+
+def _is_cut(state: CompletenessState) -> bool:
+    """Whether a last line without line end is not a whole line."""
+    assert state.last
+    line, clue = state.last[1], state.last[2]
+    text = line.rstrip()
+    if text.count('"') % 2 or any(text.count(a) > text.count(b) for a, b in ("()", "[]", "{}")):
+        return True
+    if text.endswith((",", ":", "=", "(", "-", "/", "_", "0x")) or line != text:
+        return True
+    # If nearly all lines have a time stamp, a last one without any ends inside its own.
+    return clue.body and state.stamped > 0.9 * state.texts and not line[0].isspace()
+
+
+def _missing_start(state: CompletenessState) -> Iterator[str]:
+    """What has no cause in this log; `{of}` stands for the name of the source."""
+    if not state.head:
+        return
+    number, line, clue = state.head[0]
+    others = [head for head in state.head[1:] if not head[2].body]
+    mostly = state.stamped > 0.8 * state.texts and len(others) == len(state.head) - 1 > 0
+    if clue.body and mostly and _STAMP_TAIL.match(line):
+        yield f"line {number}{{of}}, the first one, is incomplete"
+    elif clue.body and line[0].isspace() and state.stamped >= STAMPED_SHARE * state.texts and state.head_kind_again >= 1:
+        yield f"line {number}{{of}}, the first one, continues a record that is missing"
+    if state.orphan_confirmation and state.orphan_confirmation <= number + 2:
+        yield f"the confirmation at line {state.orphan_confirmation}{{of}} has no command"
+    for index, at in state.orphans.items():
+        if index in state.closed and at <= HEAD_OF_LOG:
+            yield f"{PROCEDURES[index].name} is completed at line {at}{{of}} and was never begun"
+
+
+def _quoted(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:3]) if words[:1] and words[0].lower() == "forw" else " ".join(words[:1])

@@ -1,0 +1,223 @@
+"""What must follow what in logs of test farms, as data: procedures, phases and blocks, each with what opens and closes it.
+
+To teach the stage a new pair, add a row here and a test. A row needs no name of a product: messages of 3GPP are matched on
+the squeezed line (lower case, letters and digits alone), so `RRC Setup Request`, `RRCSetupRequest` and `RRC_SETUP_REQUEST` are
+one message.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+__all__ = ["BLOCKS", "FAILURE", "GONE", "PHASES", "PROCEDURES", "Block", "Phase", "Procedure"]
+
+
+class Procedure(NamedTuple):
+    """Two messages of which the first asks for the second.
+
+    Attributes:
+        name: What it is called in a reason.
+        opened: Pattern of the request, in squeezed text.
+        closed: Pattern of every answer, also of a refusal or a time-out: whatever shows that the log went on.
+        seconds: The answer comes within this time, or the log shows its absence. A request that is older at the end of the log
+            is a failure of the run and no sign of a cut.
+        learned: Whether the answer is only due if this log answered such a request before: not every log records it.
+    """
+
+    name: str
+    opened: re.Pattern[str]
+    closed: re.Pattern[str]
+    seconds: float
+    learned: bool = False
+
+
+class Phase(NamedTuple):
+    """What a program or a script does before its real work begins.
+
+    Attributes:
+        name: What it is called in a reason.
+        begun: Pattern of lines that belong to the phase, in masked text; `lines` of them show that it is under way.
+        over: Pattern of lines that show what the phase leads to, or that it failed, or that the program was stopped.
+        next_step: What was due, in the words of a reason.
+        lines: How many lines must match `begun`.
+    """
+
+    name: str
+    begun: re.Pattern[str]
+    over: re.Pattern[str]
+    next_step: str
+    lines: int
+
+
+class Block(NamedTuple):
+    """Lines that belong together, from a first to a last line, in masked text.
+
+    Attributes:
+        name: What it is called in a reason.
+        opened: Pattern of the first line.
+        closed: Pattern of the last line.
+        inside: Pattern of the lines between. Any other line ends the block too, since not every block is closed in a log.
+    """
+
+    name: str
+    opened: re.Pattern[str]
+    closed: re.Pattern[str]
+    inside: re.Pattern[str]
+
+
+def _procedure(name: str, opened: str, closed: str, seconds: float, *, learned: bool = False) -> Procedure:
+    return Procedure(name, re.compile(opened), re.compile(closed), seconds, learned)
+
+
+# What ends a connection ends all procedures of its UE, in squeezed text.
+GONE: Final = re.compile(
+    r"disconnect|deregistration(?:ind|request|accept)|emmderegister|detach|connectionfailedind|rrcrelease|rrcconnectionrelease|triggerrelease"
+    r"|plmnloss|uecontextrelease|remove(?:d|s|ing)?(?:ue|user)|radiolinkfailure|rlfdetected|signallost"
+)
+# A line that says so opens nothing, and closes what it names.
+FAILURE: Final = re.compile(
+    r"[Ff]ail|FAIL|\b[Ee]rror|ERROR|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Uu]nable|[Ee]xpir|EXPIR|[Tt]imed out|[Tt]ime-?out|[Rr]eject|REJECT|[Rr]efused"
+    r"|[Dd]iscard|[Uu]nexpected|[Ii]nvalid|[Nn]ot handled|[Ii]gnor"
+)
+
+# TS 38.331 and 36.331 (RRC), 24.501 and 24.301 (NAS), 38.413, 38.473 and 37.483 (NG, F1, E1), 38.321 (random access). The limits in
+# seconds are timers of these specifications, with room for a slow tester: T300 and T301 last up to 2 s, T304 up to 10 s, T3510 and T3580
+# 15 and 16 s.
+PROCEDURES: Final = (
+    _procedure(
+        "random access",
+        r"randomaccessinitiated|randomaccess(?:procedure)?(?:started|triggered)|initiating(?:ra|randomaccess|4?stepcbra)procedure",
+        r"randomaccess(?:procedure)?(?:complete|error|cancel|fail|succe|abort)|raprocedure(?:succe|fail|complete)|cbraproceduresucceeded"
+        r"|rrcconnectionre?establish|rlf|rarfail|connectionind",
+        10,
+    ),
+    _procedure(
+        "RRC connection set-up",
+        r"rrc(?:connection)?(?:setup)?request(?!ed)(?<!resumerequest)(?<!reestablishmentrequest)",
+        r"rrc(?:connection)?setup(?!request)|rrc(?:connection)?reject|t300|connectionind|timedout|rrcconnect(?:ed|ionestablished)",
+        5,
+    ),
+    _procedure(
+        "RRC set-up",
+        r"rrc(?:connection)?setup(?!request|complete|compl)",
+        r"rrc(?:connection)?setupcompl|rrcconnect(?:ed|ionestablished)|connectionind|reject|t300",
+        5,
+    ),
+    _procedure(
+        "RRC reconfiguration",
+        r"rrc(?:connection)?reconfiguration(?!complete|fail|withsync)",
+        r"rrc(?:connection)?reconfiguration(?:complete|fail|not)|reestablishment|handover(?:complete|fail)|t304",
+        5,
+        learned=True,
+    ),
+    _procedure(
+        "RRC re-establishment",
+        r"reestablishment(?:started|request)",
+        r"reestablishment(?:success|complete|reject|refused|fail)|t301|t311|rrcsetup",
+        5,
+    ),
+    _procedure(
+        "AS security",
+        r"(?<!nas)securitymodecommand",
+        r"securitymode(?:complete|fail|reject)",
+        10,
+        learned=True,
+    ),
+    _procedure(
+        "UE capability enquiry",
+        r"capabilityenquiry",
+        r"capabilityinfo|receiveduecapabilit|capabilitymismatch",
+        5,
+        learned=True,
+    ),
+    _procedure(
+        "authentication",
+        r"authenticationrequest",
+        r"authentication(?:response|fail|reject)|securitymode",
+        10,
+        learned=True,
+    ),
+    _procedure(
+        "registration",
+        r"(?:ecm|nr)connectionind|(?:(?:initial)?registration|attach)request(?!ed)",
+        r"registrationind|emmregisterind|(?:registration|attach)(?:accept|reject|complete|success|fail)"
+        r"|pdusession|pdnconnect|deregister|t3510|t3410|timedout",
+        30,
+    ),
+    _procedure(
+        "PDU session set-up",
+        r"nrregistrationind|emmregisterind|pdusession(?:establishment|resourcesetup)request|pdnconnectivityrequest",
+        r"pdusessionestablishment(?:ind|accept|reject|issuccess)|pdusession(?:resource)?setupres|pdusessionresourcessetup|pdnconnectionind"
+        r"|pdusessionresourcesetupfor|(?:pdu|pdn)\w{0,20}reject|t3580|t3482",
+        20,
+        learned=True,
+    ),
+    _procedure("NG set-up", r"ngsetuprequest", r"ngsetup(?:resp|fail|procedure)", 10),
+    _procedure("S1 set-up", r"s1setuprequest", r"s1setup(?:resp|fail|procedure)", 10),
+    _procedure("F1 set-up", r"f1setupreq", r"f1setup(?:resp|fail)", 10),
+    _procedure("E1 set-up", r"e1(?:ap)?setupreq", r"e1(?:ap)?setup(?:resp|fail)", 10),
+    _procedure("Xn set-up", r"xnsetuprequest", r"xnsetup(?:resp|fail)", 10),
+    _procedure(
+        "initial context set-up",
+        r"initialcontextsetupreq",
+        r"initialcontextsetup(?:resp|fail)",
+        10,
+        learned=True,
+    ),
+    _procedure("UE context set-up", r"uecontextsetupreq", r"uecontextsetup(?:resp|fail)", 10, learned=True),
+    _procedure("start of logging", r"startlogging", r"loggingstarted|stoplogging", 10, learned=False),
+    _procedure("stop of logging", r"stoplogging", r"loggingstopped|converttotext|disconnect", 10),
+    _procedure("SCTP connection", r"tryingtoestablishsctp", r"sctpconnection(?!\w*tryingto)|sctp\w*(?:established|fail|refused)", 10),
+)
+
+
+def _phase(name: str, begun: str, over: str, next_step: str, lines: int) -> Phase:
+    return Phase(name, re.compile(begun), re.compile(over), next_step, lines)
+
+
+# A phase that went wrong, or a program that was told to stop, is over. Lower case alone: "Failure" is a word of set-ups.
+_WENT_WRONG: Final = (
+    r"[Ff]ailed|FAILED|\b[Ee]rror\b|ERROR|Assert|Exiting|[Ee]xception|unsuccessful|[Rr]efused|timed out|[Tt]imeout"
+    r"|\[E\]|FATAL|[Ss]topping|[Tt]erminat|[Cc]annot|Couldn't|[Uu]nable|\bInvalid|not found"
+)
+PHASES: Final = (
+    _phase(
+        "set-up of the tester",
+        r"(?:^|<time> )(?:\.\.\. )?C: [A-Z_]+ 0x00 ",
+        r"UE I[Dd]|Activate|ACTIVATE|0x0[1-9A-Fa-f] |FAILED|ERNO|REBOOT|MtsClearMts|STOP_LOGGING|#\$\$DISCONNECT|RDA TEST GROUP STOPPED",
+        "nothing was tested",
+        2,
+    ),
+    _phase(
+        "start of the OpenAirInterface softmodem",
+        r"^\[(?:UTIL|HW|OPT|GNB_APP|ENB_APP|PHY|NR_PHY|NR_MAC|NR_RRC|LIBCONFIG|CONFIG|LOADER|SIM)\]",
+        _WENT_WRONG
+        + r"|SetupRequest|Created gtpu|F1AP_CU_SCTP_REQ|waiting for|Frame\.Slot|Trying to connect|Received|got sync|CTRL-C|ready|UE <|SIB1"
+        r"|Southbound|Created Posix|duplex|DU uses|in service|Reading '|Scanning",
+        "it is not ready yet",
+        2,
+    ),
+    _phase(
+        "start of the srsRAN program",
+        r"Built in \w+ mode using|Using binary srs|--== srsRAN",
+        _WENT_WRONG + r"|started ===|\b[Aa]ttaching|rnti=|Closing|Stop|\[RRC|RRC  ?\]|PHY|FAPI|S1AP|NGAP|MAC",
+        "it is not ready yet",
+        1,
+    ),
+)
+
+
+def _block(name: str, opened: str, closed: str, inside: str) -> Block:
+    return Block(name, re.compile(opened), re.compile(closed), re.compile(inside))
+
+
+BLOCKS: Final = (
+    _block("traceback", r"Traceback \(most recent call last\):\s*$", r"^\S*\w+(?::|$)", r"^\s"),
+    _block(
+        "JSON",
+        r"^[{\[]\s*$",
+        r"^[}\]],?\s*$",
+        r'^(?:\s+(?:"|[{}\[\]]|-?[\d<]|true|false|null)|\s*[\]}],?\s*$)',
+    ),
+    _block("XML", r"^\s*<([A-Za-z][\w.-]*)(?:\s[^<>]*)?>\s*$", r"^\s*</\w", r"^\s*<"),
+    _block("PEM", r"-----BEGIN [A-Z ]+-----", r"-----END [A-Z ]+-----", r"^[A-Za-z0-9+/=<>_:-]+\s*$"),
+)
