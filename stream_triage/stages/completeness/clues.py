@@ -21,6 +21,7 @@ _REPEATED: Final = re.compile(r"#(?:[ #/.:,]*#)+")
 # Also after a level, a service or a date that masking took for numbers.
 _STAMP: Final = re.compile(r"(?:[\[(]?(?:<num:e\d>/<num:e\d> )?<(?:time|date)>|\[ *<num:e\d>\] )")
 _TESTER_RECORD: Final = re.compile(r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?([A-Za-z_]+)(?: |$))")
+_HEADING: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]\[]*\]\s*){2,}")
 _CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
 _NOT_ALNUM: Final = re.compile(r"[^a-z0-9]")
 # Words without which a line opens and closes nothing; most lines have none.
@@ -30,7 +31,7 @@ _WORDS: Final = re.compile(
     r"|[Dd]isconnect|[Rr]emov|[Rr]elease|RELEASE|[Ll]ink [Ff]ail|[Ss]ignal lost|\bT3\d\d|RLF|PDN|LOSS|[Cc]ontext [Rr]elease|timed out|[Tt]imeout|\bRAR\b|[Dd]etach"
 )
 # Commands that are answered by an indication.
-_LOGGING: Final = frozenset({"START_LOGGING", "STOP_LOGGING", "CONVERT_TO_TEXT", "DISCONNECT"})
+_LOGGING: Final = frozenset({"#$$START_LOGGING", "#$$STOP_LOGGING", "#$$CONVERT_TO_TEXT", "#$$DISCONNECT"})
 _QUERIES: Final = re.compile(r"\b[Gg](?:et|ET)\w*|\bGSTS\b|\bGVER\b|\bGETR\b")
 
 
@@ -50,12 +51,16 @@ class Clues(NamedTuple):
     """Index of the phase that it belongs to."""
     over: int = 0
     """Bits of the phases that it ends."""
+    broken: int = 0
+    """Bits of the phases whose failure it reports."""
     block: int = -1
     """Index of the block that may begin here."""
     failure: bool = False
     """Whether it reports a failure."""
     gone: bool = False
     """Whether it ends all procedures of its UE."""
+    heading: bool = False
+    """Whether it is the heading of a table."""
 
 
 def read_clues(masked: str) -> Clues:
@@ -73,16 +78,18 @@ def read_clues(masked: str) -> Clues:
     failure = bool(FAILURE.search(masked))
     squeezed = _squeezed(masked, verb) if _WORDS.search(masked) else ""
     return Clues(
-        kind=crc32(_REPEATED.sub("#", _MARKER.sub("#", masked)).encode()),
+        kind=_kind(masked),
         body=not stamp or grammar == "row",
         grammar=grammar,
         verb=verb,
         events=_events(squeezed, failure),
         begun=next((i for i, phase in enumerate(PHASES) if phase.begun.search(masked)), -1),
         over=sum(1 << i for i, phase in enumerate(PHASES) if phase.over.search(masked)),
+        broken=sum(1 << i for i, phase in enumerate(PHASES) if phase.failed.search(masked)),
         block=next((i for i, block in enumerate(BLOCKS) if block.opened.search(masked)), -1),
         failure=failure,
         gone=bool(GONE.search(squeezed)),
+        heading=bool(_HEADING.fullmatch(masked)),
     )
 
 
@@ -99,7 +106,12 @@ def _grammar(masked: str) -> tuple[Grammar, str]:
         return "row", ""
     if record[1]:
         return "confirmation", record[1].split()[1].upper()
-    return ("query" if _QUERIES.search(masked) else "command"), record[5].upper()
+    return ("query" if _QUERIES.search(masked) else "command"), (record[4] or "") + record[5].upper()
+
+
+def _kind(masked: str) -> int:
+    """Numbers are right-aligned in tables, so their width and the spaces before them say nothing."""
+    return crc32(_REPEATED.sub("#", " ".join(_MARKER.sub("#", masked).split())).encode())
 
 
 def _squeezed(masked: str, verb: str) -> str:

@@ -12,17 +12,18 @@ __all__ = ["completeness_doubts"]
 # Of a log with more to say, the first things are enough.
 MAX_NAMED: Final = 3
 # A log without time stamps: lines after a request within which an answer may still be due.
-UNTIMED_LINES: Final = 4
+UNTIMED_LINES: Final = 25
 # A command of the tester is confirmed within this time, or never.
 CONFIRMED_SECONDS: Final = 60.0
 # A pair of lines tells what comes next when it came this often.
-SEEN_BODY: Final = 2
-SEEN_NEXT: Final = 4
+SEEN_BODY: Final = 1
+SEEN_NEXT: Final = 3
+SEEN_ROWS: Final = 2
+SEEN_ALONE: Final = 2
 # Share of the lines with a time stamp above which a line without one continues a record.
 STAMPED_SHARE: Final = 0.2
-# Commands that every tester confirms: four capital letters, or forwarded.
-_CONFIRMED_VERB: Final = re.compile(r"[A-Z]{4}$")
-_NEVER_CONFIRMED: Final = frozenset({"WAIT", "PORT", "DATA"})
+# A command that did not come before is due a confirmation if the others are, up to this share.
+UNCONFIRMED_SHARE: Final = 0.2
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
 # Answers in the first lines of a log whose request is missing.
 HEAD_OF_LOG: Final = 30
@@ -83,10 +84,12 @@ def _is_recent(state: CompletenessState, request: Open, seconds: float, lines: i
 
 
 def _command_is_due(state: CompletenessState) -> bool:
+    """Whether commands like the last one are confirmed in this log, and it is not."""
     verb = state.command_verb
-    if not state.command or not state.confirmed or verb in _NEVER_CONFIRMED or verb in state.unconfirmed - state.confirmed:
+    if not state.command or not state.confirmed or verb in state.unconfirmed:
         return False
-    if verb not in state.confirmed and not _CONFIRMED_VERB.match(verb):
+    plain = [name for name in state.unconfirmed if not name.startswith("#")]
+    if verb not in state.confirmed and (verb.startswith("#") or len(plain) > UNCONFIRMED_SHARE * len(state.confirmed)):
         return False
     return _is_recent(state, state.command, CONFIRMED_SECONDS, UNTIMED_LINES)
 
@@ -109,12 +112,23 @@ def _open_tables(state: CompletenessState) -> Iterator[str]:
     stamped = state.stamped >= STAMPED_SHARE * state.texts
     if state.due_ues and not state.command:
         yield f"the statistics before line {number}{{of}} lack {len(state.due_ues)} of the UEs that were asked for"
-    elif context and stamped and context.seen >= SEEN_BODY and context.body:
+    elif state.last[2].heading:
+        yield f"the table at line {number}{{of}} has no rows"
+    elif stamped and _record_goes_on(state):
         yield f"the record at line {number}{{of}} had more lines each time before"
     elif context and not stamped and context.seen >= SEEN_NEXT and context.next:
         yield f"line {number}{{of}} was followed by another line each time before"
-    elif context and context.seen >= SEEN_BODY and state.rows < context.rows and state.last[2].body and context.rows > 2:
+    elif context and context.seen >= SEEN_ROWS and state.rows < context.rows and state.last[2].body and context.rows > 2:
         yield f"the table at line {number}{{of}} had at least {context.rows} rows each time before, and has {state.rows}"
+
+
+def _record_goes_on(state: CompletenessState) -> bool:
+    """Whether a line like the last one was always followed by another line of the same record."""
+    context = state.contexts.get(state.pair)
+    if context:
+        return context.seen >= SEEN_BODY and context.body
+    seen, body = state.after.get(state.pair[1], (0, False))
+    return seen >= SEEN_ALONE and bool(body)
 
 
 def _is_cut(state: CompletenessState) -> bool:

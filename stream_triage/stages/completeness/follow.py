@@ -93,7 +93,8 @@ class CompletenessState:
         self.block: tuple[int, int, str] | None = None
         """Block that is open: its index, its first line, and its name."""
         self.contexts: dict[tuple[int, int], Context] = {}
-        self.kinds: set[int] = set()
+        self.after: dict[int, list[int]] = {}
+        """Kind of line to how often it came, and whether the next line always continued the record."""
         self.pair = (0, 0)
         self.rows = 0
         self.head_kind_again = 0
@@ -132,10 +133,8 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
             _follow_tester(state, line, clue, number)
         if clue.events or clue.gone:
             _follow_procedures(state, line, clue, number)
-        if clue.begun >= 0:
-            state.phase_first[clue.begun] = state.phase_first[clue.begun] or number
-            state.phase_lines[clue.begun] += 1
-        state.phase_over |= clue.over
+        if clue.begun >= 0 or clue.over or clue.broken:
+            _follow_phases(state, clue, number)
         if state.block or clue.block >= 0:
             _follow_block(state, line, clue, number)
         if state.waits and clue.grammar != "command" and clue.grammar != "query":
@@ -162,18 +161,23 @@ def _follow_order(state: CompletenessState, clue: Clues) -> None:
         state.rows += 1
         return
     context = state.contexts.get(state.pair)
+    if (after := state.after.get(kind)) is None:
+        if len(state.after) < MAX_CONTEXTS:
+            state.after[kind] = [1, clue.body]
+    else:
+        after[0] += 1
+        after[1] &= clue.body
     if context is None:
         if len(state.contexts) >= MAX_CONTEXTS:
             state.pair, state.rows = (kind, clue.kind), 1
             return
         # Lines that repeat in a loop are always followed by one that was there before. A loop may stop after any round, and
         # before one more failure.
-        again = clue.failure or clue.kind in state.kinds
+        again = clue.failure or clue.kind in state.after
         context = state.contexts[state.pair] = Context(None if again else clue.kind)
     context.seen += 1
     if context.next != clue.kind:
         context.next = None
-    state.kinds.add(clue.kind)
     if not clue.body:
         context.body = False
     if state.rows < context.rows:
@@ -187,6 +191,7 @@ def _follow_tester(state: CompletenessState, line: str, clue: Clues, number: int
     if clue.grammar == "confirmation":
         if state.command:
             state.confirmed.add(state.command_verb)
+            state.unconfirmed.discard(state.command_verb)
         elif not state.commands and not state.orphan_confirmation:
             state.orphan_confirmation = number
         state.confirmed.add(clue.verb)
@@ -219,6 +224,16 @@ def _follow_command(state: CompletenessState, line: str, clue: Clues, number: in
         state.due_ues = ues[1].split(",")
 
 
+def _follow_phases(state: CompletenessState, clue: Clues, number: int) -> None:
+    state.phase_over |= clue.over
+    for i in range(len(PHASES)):
+        if clue.broken >> i & 1:
+            state.phase_lines[i] = 0
+        elif i == clue.begun:
+            state.phase_first[i] = state.phase_first[i] or number
+            state.phase_lines[i] += 1
+
+
 def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
     match = _ID.search(line)
     ue = match[1].lstrip("0") if match else ""
@@ -227,22 +242,33 @@ def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number:
             del state.open[key]
     for index, opens in clue.events:
         if opens:
-            state.opened[index] = state.opened.get(index, 0) + 1
-            if (index, ue) in state.open or len(state.open) < MAX_OPEN:
-                state.open[index, ue] = Open(number, clock(line))
-        elif state.open.pop((index, ue), None) or _close_any(state, index, ue):
+            _open(state, index, ue, Open(number, clock(line)))
+        elif _close(state, index, ue):
             state.closed.add(index)
         elif index not in state.opened and not clue.failure:
             state.orphans.setdefault(index, number)
 
 
-def _close_any(state: CompletenessState, index: int, ue: str) -> bool:
-    """An answer and its request may name a UE differently, or only one of them names it: the oldest request is closed."""
-    for key in state.open:
-        if key[0] == index and (not ue or not key[1] or len(ue) != len(key[1])):
-            del state.open[key]
-            return True
-    return False
+def _open(state: CompletenessState, index: int, ue: str, request: Open) -> None:
+    """Opens a procedure. Of neighbouring lines about one request, often only one names the UE."""
+    if not ue and any(key[0] == index for key in state.open):
+        if (index, ue) in state.open:
+            state.opened[index] += 1
+            state.open[index, ue] = request
+        return
+    if state.open.pop((index, ""), None) is None or not ue:
+        state.opened[index] = state.opened.get(index, 0) + 1
+    if len(state.open) < MAX_OPEN:
+        state.open[index, ue] = request
+
+
+def _close(state: CompletenessState, index: int, ue: str) -> bool:
+    """Closes the requests that an answer may belong to. One of the two may not name the UE, or in another way."""
+    mine = [key for key in state.open if key[0] == index and (not ue or key[1] in ("", ue))]
+    others = [key for key in state.open if key[0] == index and len(key[1]) != len(ue)]
+    for key in mine or others[:1]:
+        del state.open[key]
+    return bool(mine or others)
 
 
 def _follow_block(state: CompletenessState, line: str, clue: Clues, number: int) -> None:

@@ -36,7 +36,8 @@ class Phase(NamedTuple):
     Attributes:
         name: What it is called in a reason.
         begun: Pattern of lines that belong to the phase, in masked text; `lines` of them show that it is under way.
-        over: Pattern of lines that show what the phase leads to, or that it failed, or that the program was stopped.
+        over: Pattern of lines that show what the phase leads to, or that the program was stopped.
+        failed: Pattern of lines that report a failure. If the phase does not go on after it, the failure explains the end.
         next_step: What was due, in the words of a reason.
         lines: How many lines must match `begun`.
     """
@@ -44,6 +45,7 @@ class Phase(NamedTuple):
     name: str
     begun: re.Pattern[str]
     over: re.Pattern[str]
+    failed: re.Pattern[str]
     next_step: str
     lines: int
 
@@ -99,7 +101,7 @@ PROCEDURES: Final = (
     _procedure(
         "RRC set-up",
         r"rrc(?:connection)?setup(?!request|complete|compl)",
-        r"rrc(?:connection)?setupcompl|rrcconnect(?:ed|ionestablished)|connectionind|reject|t300",
+        r"rrc(?:connection)?setupcompl|rrcconnect(?:ed|ionestablished)|connectionind|reject|t300|initialuemessage|securitymode|registration(?:accept|ind)",
         5,
     ),
     _procedure(
@@ -118,16 +120,14 @@ PROCEDURES: Final = (
     _procedure(
         "AS security",
         r"(?<!nas)securitymodecommand",
-        r"securitymode(?:complete|fail|reject)",
+        r"securitymode(?:complete|fail|reject)|registration(?:accept|ind)|attachaccept|pdusession",
         10,
-        learned=True,
     ),
     _procedure(
         "UE capability enquiry",
         r"capabilityenquiry",
-        r"capabilityinfo|receiveduecapabilit|capabilitymismatch",
+        r"capabilityinfo|receiveduecapabilit|capabilitymismatch|registration(?:accept|ind)|attachaccept|pdusession",
         5,
-        learned=True,
     ),
     _procedure(
         "authentication",
@@ -140,14 +140,21 @@ PROCEDURES: Final = (
         "registration",
         r"(?:ecm|nr)connectionind|(?:(?:initial)?registration|attach)request(?!ed)",
         r"registrationind|emmregisterind|(?:registration|attach)(?:accept|reject|complete|success|fail)"
-        r"|pdusession|pdnconnect|deregister|t3510|t3410|timedout",
+        r"|pdusession|pdnconnect|t3510|t3410|timedout",
         30,
     ),
     _procedure(
         "PDU session set-up",
-        r"nrregistrationind|emmregisterind|pdusession(?:establishment|resourcesetup)request|pdnconnectivityrequest",
-        r"pdusessionestablishment(?:ind|accept|reject|issuccess)|pdusession(?:resource)?setupres|pdusessionresourcessetup|pdnconnectionind"
-        r"|pdusessionresourcesetupfor|(?:pdu|pdn)\w{0,20}reject|t3580|t3482",
+        r"pdusession(?:establish(?:ment)?|resourcesetup)request|pdusessionsetupinitiating|pdnconnectivityrequest",
+        r"pdusessionestablishment(?:ind|accept|reject|issuccess)|pdusession(?:resource)?setupres|pdusessionresourcessetup"
+        r"|pdnconnectionind|pdusessionresourcesetupfor|(?:pdu|pdn)\w{0,20}reject|t3580|t3482"
+        r"|activatedefault|defaulteps|attach(?:accept|complete)",
+        20,
+    ),
+    _procedure(
+        "session after the registration",
+        r"nrregistrationind|emmregisterind",
+        r"pdusession(?:establish|release)|pdn(?:dis)?connect|(?:pdu|pdn)\w{0,20}reject|t3580|t3482",
         20,
         learned=True,
     ),
@@ -170,36 +177,39 @@ PROCEDURES: Final = (
 )
 
 
-def _phase(name: str, begun: str, over: str, next_step: str, lines: int) -> Phase:
-    return Phase(name, re.compile(begun), re.compile(over), next_step, lines)
+def _phase(name: str, begun: str, over: str, failed: str, next_step: str, lines: int) -> Phase:
+    return Phase(name, re.compile(begun), re.compile(over), re.compile(failed), next_step, lines)
 
 
-# A phase that went wrong, or a program that was told to stop, is over. Lower case alone: "Failure" is a word of set-ups.
+# A program that failed is over: what it prints next is its clean-up. A script goes on after a failed command.
 _WENT_WRONG: Final = (
     r"[Ff]ailed|FAILED|\b[Ee]rror\b|ERROR|Assert|Exiting|[Ee]xception|unsuccessful|[Rr]efused|timed out|[Tt]imeout"
     r"|\[E\]|FATAL|[Ss]topping|[Tt]erminat|[Cc]annot|Couldn't|[Uu]nable|\bInvalid|not found"
 )
+_NEVER: Final = r"(?!)"
 PHASES: Final = (
     _phase(
         "set-up of the tester",
         r"(?:^|<time> )(?:\.\.\. )?C: [A-Z_]+ 0x00 ",
-        r"UE I[Dd]|Activate|ACTIVATE|0x0[1-9A-Fa-f] |FAILED|ERNO|REBOOT|MtsClearMts|STOP_LOGGING|#\$\$DISCONNECT|RDA TEST GROUP STOPPED",
+        r"UE I[Dd]|Activate|ACTIVATE|MtsClearMts|STOP_LOGGING|#\$\$DISCONNECT|RDA TEST GROUP STOPPED",
+        r" 0x0[1-9A-Fa-f] |FAILED|ERNO|REBOOT",
         "nothing was tested",
         2,
     ),
     _phase(
         "start of the OpenAirInterface softmodem",
         r"^\[(?:UTIL|HW|OPT|GNB_APP|ENB_APP|PHY|NR_PHY|NR_MAC|NR_RRC|LIBCONFIG|CONFIG|LOADER|SIM)\]",
-        _WENT_WRONG
-        + r"|SetupRequest|Created gtpu|F1AP_CU_SCTP_REQ|waiting for|Frame\.Slot|Trying to connect|Received|got sync|CTRL-C|ready|UE <|SIB1"
-        r"|Southbound|Created Posix|duplex|DU uses|in service|Reading '|Scanning",
+        r"SetupRequest|Created gtpu|F1AP_CU_SCTP_REQ|waiting for|Frame\.Slot|Trying to connect|Received|got sync|CTRL-C|ready|UE <|SIB1"
+        r"|Southbound|Created Posix|duplex|DU uses|in service|Reading '|Scanning|" + _WENT_WRONG,
+        _NEVER,
         "it is not ready yet",
         2,
     ),
     _phase(
         "start of the srsRAN program",
         r"Built in \w+ mode using|Using binary srs|--== srsRAN",
-        _WENT_WRONG + r"|started ===|\b[Aa]ttaching|rnti=|Closing|Stop|\[RRC|RRC  ?\]|PHY|FAPI|S1AP|NGAP|MAC",
+        r"started ===|\b[Aa]ttaching|rnti=|Closing|Stop|\[RRC|RRC  ?\]|PHY|FAPI|S1AP|NGAP|MAC|" + _WENT_WRONG,
+        _NEVER,
         "it is not ready yet",
         1,
     ),
