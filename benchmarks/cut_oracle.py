@@ -28,8 +28,9 @@ _WAIT: Final = re.compile(r'WAIT (?:FOR "([^"]+)" TIMEOUT (\d+)|(\d+))')
 # What comes first, and what may come next on the other side, per UE.
 _UE_STEPS: Final = (
     ("Random Access Initiated", ("Random Access Complete", "Random Access Error", "Random Access Cancelled")),
-    (" CONNECTION IND", ("REGISTRATION IND", "EMM REGISTER IND", "REJECT")),
-    (" REGISTRATION IND", ("PDU SESSION ESTABLISHMENT IND",)),
+    ("NR CONNECTION IND", ("REGISTRATION IND", "REJECT")),
+    ("ECM CONNECTION IND", ("EMM REGISTER IND", "REJECT")),
+    ("NR REGISTRATION IND", ("PDU SESSION ESTABLISHMENT IND",)),
     ("EMM REGISTER IND", ("PDN CONNECTION IND",)),
     ("Re-establishment Started", ("Re-establishment Success",)),
 )

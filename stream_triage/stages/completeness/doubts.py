@@ -85,22 +85,30 @@ def _is_recent(state: CompletenessState, request: Open, seconds: float, lines: i
 
 def _command_is_due(state: CompletenessState) -> bool:
     """Whether commands like the last one are confirmed in this log, and it is not."""
-    verb = state.command_verb
-    if not state.command or not state.confirmed or verb in state.unconfirmed:
+    if not state.command or not state.confirmed:
         return False
-    plain = [name for name in state.unconfirmed if not name.startswith("#")]
-    if verb not in state.confirmed and (verb.startswith("#") or len(plain) > UNCONFIRMED_SHARE * len(state.confirmed)):
+    verb = state.command_verb
+    seen, missing = state.confirmed.get(verb, 0), state.unconfirmed.get(verb, 0)
+    if not seen and not missing and not verb.startswith("#"):
+        # A new command is due a confirmation if the others are; those that control the logging (`#$$`) mostly are not.
+        seen = sum(state.confirmed.values())
+        missing = sum(count for name, count in state.unconfirmed.items() if not name.startswith("#"))
+    if not seen or missing > UNCONFIRMED_SHARE * seen:
         return False
     return _is_recent(state, state.command, CONFIRMED_SECONDS, UNTIMED_LINES)
 
 
 def _open_procedures(state: CompletenessState) -> Iterator[str]:
+    recent = {
+        key: _is_recent(state, request, PROCEDURES[key[0]].seconds, UNTIMED_LINES) for key, request in state.open.items()
+    }
+    overdue = {index for (index, _), is_recent in recent.items() if not is_recent}
     for (index, ue), request in state.open.items():
         procedure = PROCEDURES[index]
-        # What was asked for again and never answered fails, or this log does not record the answers.
-        if index not in state.closed and (procedure.learned or state.opened[index] > 1):
+        # What was never answered and should have been fails, or this log does not record the answers.
+        if index not in state.closed and (procedure.learned or index in overdue | state.repeated):
             continue
-        if _is_recent(state, request, procedure.seconds, UNTIMED_LINES):
+        if recent[index, ue]:
             of_ue = f" of UE {ue}" if ue else ""
             yield f"{procedure.name}{of_ue} at line {request.line}{{of}} was never completed"
 
@@ -112,7 +120,7 @@ def _open_tables(state: CompletenessState) -> Iterator[str]:
     stamped = state.stamped >= STAMPED_SHARE * state.texts
     if state.due_ues and not state.command:
         yield f"the statistics before line {number}{{of}} lack {len(state.due_ues)} of the UEs that were asked for"
-    elif state.last[2].heading:
+    elif state.due_table or state.last[2].heading:
         yield f"the table at line {number}{{of}} has no rows"
     elif stamped and _record_goes_on(state):
         yield f"the record at line {number}{{of}} had more lines each time before"

@@ -75,13 +75,18 @@ class CompletenessState:
         """Procedures that this log completed at least once."""
         self.orphans: dict[int, int] = {}
         """Procedures whose answer came before any request, with the line."""
-        self.opened: dict[int, int] = {}
-        """How often each procedure was begun."""
+        self.opened: set[int] = set()
+        """Procedures that were begun at least once."""
+        self.repeated: set[int] = set()
+        """Procedures that one UE began again without an answer."""
         self.command: Open | None = None
         self.command_verb = ""
         self.command_text = ""
-        self.confirmed: set[str] = set()
-        self.unconfirmed: set[str] = set()
+        self.confirmed: dict[str, int] = {}
+        self.unconfirmed: dict[str, int] = {}
+        """Commands by verb: how often each was confirmed, and how often the next command came first."""
+        self.due_table = 0
+        """Line of a confirmation whose table did not begin yet."""
         self.commands = 0
         self.orphan_confirmation = 0
         self.waits: list[Wait] = []
@@ -140,6 +145,8 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
         if state.waits and clue.grammar != "command" and clue.grammar != "query":
             upper = line.upper()
             state.waits = [wait for wait in state.waits if not (wait.text and wait.text in upper)]
+        if clue.body:
+            state.due_table = 0
         if state.due_ues and clue.body and (ue := _UE_BLOCK.match(line)) and ue[1] in state.due_ues:
             state.due_ues.remove(ue[1])
         state.last = (number, line, clue)
@@ -190,12 +197,11 @@ def _follow_order(state: CompletenessState, clue: Clues) -> None:
 def _follow_tester(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
     if clue.grammar == "confirmation":
         if state.command:
-            state.confirmed.add(state.command_verb)
-            state.unconfirmed.discard(state.command_verb)
+            _count(state.confirmed, state.command_verb)
         elif not state.commands and not state.orphan_confirmation:
             state.orphan_confirmation = number
-        state.confirmed.add(clue.verb)
         state.command = None
+        state.due_table = number if "STATS" in line.upper() and "FAILED" not in line else 0
     elif clue.grammar in ("command", "query"):
         _follow_command(state, line, clue, number)
     elif clue.grammar == "indication" and ("REBOOT" in line or "timed out" in line):
@@ -204,10 +210,15 @@ def _follow_tester(state: CompletenessState, line: str, clue: Clues, number: int
             state.waits, state.open = [], {}
 
 
+def _count(verbs: dict[str, int], verb: str) -> None:
+    if verb in verbs or len(verbs) < MAX_VERBS:
+        verbs[verb] = verbs.get(verb, 0) + 1
+
+
 def _follow_command(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
-    if state.command and len(state.unconfirmed) < MAX_VERBS:
-        state.unconfirmed.add(state.command_verb)
-    state.command, state.due_ues = None, []
+    if state.command:
+        _count(state.unconfirmed, state.command_verb)
+    state.command, state.due_ues, state.due_table = None, [], 0
     state.commands += 1
     at = clock(line)
     wait = _WAIT.search(line)
@@ -236,12 +247,13 @@ def _follow_phases(state: CompletenessState, clue: Clues, number: int) -> None:
 
 def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
     match = _ID.search(line)
-    ue = match[1].lstrip("0") if match else ""
+    ue = match[1].lstrip("0") or "0" if match else ""
     if clue.gone:
         for key in [key for key in state.open if not ue or key[1] in ("", ue)]:
             del state.open[key]
     for index, opens in clue.events:
         if opens:
+            state.opened.add(index)
             _open(state, index, ue, Open(number, clock(line)))
         elif _close(state, index, ue):
             state.closed.add(index)
@@ -251,13 +263,11 @@ def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number:
 
 def _open(state: CompletenessState, index: int, ue: str, request: Open) -> None:
     """Opens a procedure. Of neighbouring lines about one request, often only one names the UE."""
-    if not ue and any(key[0] == index for key in state.open):
-        if (index, ue) in state.open:
-            state.opened[index] += 1
-            state.open[index, ue] = request
+    if (index, ue) in state.open:
+        state.repeated.add(index)
+    elif not ue and any(key[0] == index for key in state.open):
         return
-    if state.open.pop((index, ""), None) is None or not ue:
-        state.opened[index] = state.opened.get(index, 0) + 1
+    state.open.pop((index, ""), None)
     if len(state.open) < MAX_OPEN:
         state.open[index, ue] = request
 

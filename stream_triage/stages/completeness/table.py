@@ -120,13 +120,13 @@ PROCEDURES: Final = (
     _procedure(
         "AS security",
         r"(?<!nas)securitymodecommand",
-        r"securitymode(?:complete|fail|reject)|registration(?:accept|ind)|attachaccept|pdusession",
+        r"securitymode(?:complete|fail|reject)|registration(?:accept|ind)|attachaccept|pdusession(?!s?id)",
         10,
     ),
     _procedure(
         "UE capability enquiry",
         r"capabilityenquiry",
-        r"capabilityinfo|receiveduecapabilit|capabilitymismatch|registration(?:accept|ind)|attachaccept|pdusession",
+        r"capabilityinfo|receiveduecapabilit|capabilitymismatch|registration(?:accept|ind)|attachaccept|pdusession(?!s?id)",
         5,
     ),
     _procedure(
@@ -140,7 +140,7 @@ PROCEDURES: Final = (
         "registration",
         r"(?:ecm|nr)connectionind|(?:(?:initial)?registration|attach)request(?!ed)",
         r"registrationind|emmregisterind|(?:registration|attach)(?:accept|reject|complete|success|fail)"
-        r"|pdusession|pdnconnect|t3510|t3410|timedout",
+        r"|pdusession(?!s?id)|pdnconnect|t3510|t3410|timedout",
         30,
     ),
     _procedure(
