@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
 from stream_triage.stages.completeness.follow import CompletenessState, Open, elapsed
-from stream_triage.stages.completeness.table import BLOCKS, PHASES, PROCEDURES
+from stream_triage.stages.completeness.table import BLOCKS, PHASES, PROCEDURES, STARTS
 
 __all__ = ["completeness_doubts"]
 
@@ -165,6 +165,9 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
         yield f"line {number}{{of}}, the first one, continues a record that is missing"
     if state.orphan_confirmation and state.orphan_confirmation <= number + 2:
         yield f"the confirmation at line {state.orphan_confirmation}{{of}} has no command"
+    if len(state.not_started) > 1 or any(STARTS[i].alone for i in state.not_started):
+        for i, at in state.not_started.items():
+            yield f"{STARTS[i].name} is missing before line {at}{{of}}"
     for index, at in state.orphans.items():
         if index in state.closed and at <= HEAD_OF_LOG:
             yield f"{PROCEDURES[index].name} is completed at line {at}{{of}} and was never begun"

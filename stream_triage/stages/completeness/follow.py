@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from stream_triage.stages.completeness.clues import Clues
-from stream_triage.stages.completeness.table import BLOCKS, PHASES, PROCEDURES
+from stream_triage.stages.completeness.table import BLOCKS, PHASES, STARTS
 
 __all__ = ["CompletenessState", "Context", "Open", "Wait", "clock", "follow"]
 
@@ -95,6 +95,10 @@ class CompletenessState:
         self.phase_lines = [0] * len(PHASES)
         self.phase_first = [0] * len(PHASES)
         self.phase_over = 0
+        self.started = 0
+        """Bits of the starts that the log shows."""
+        self.not_started: dict[int, int] = {}
+        """Starts that were missing when something needed them, with the line that did."""
         self.block: tuple[int, int, str] | None = None
         """Block that is open: its index, its first line, and its name."""
         self.contexts: dict[tuple[int, int], Context] = {}
@@ -140,6 +144,8 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
             _follow_procedures(state, line, clue, number)
         if clue.begun >= 0 or clue.over or clue.broken:
             _follow_phases(state, clue, number)
+        if clue.first or clue.later:
+            _follow_starts(state, clue, number)
         if state.block or clue.block >= 0:
             _follow_block(state, line, clue, number)
         if state.waits and clue.grammar != "command" and clue.grammar != "query":
@@ -243,6 +249,14 @@ def _follow_phases(state: CompletenessState, clue: Clues, number: int) -> None:
         elif i == clue.begun:
             state.phase_first[i] = state.phase_first[i] or number
             state.phase_lines[i] += 1
+
+
+def _follow_starts(state: CompletenessState, clue: Clues, number: int) -> None:
+    missing = clue.later & ~clue.first & ~state.started
+    state.started |= clue.first
+    for i in range(len(STARTS)):
+        if missing >> i & 1:
+            state.not_started.setdefault(i, number)
 
 
 def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number: int) -> None:

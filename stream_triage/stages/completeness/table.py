@@ -8,7 +8,7 @@ one message.
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["BLOCKS", "FAILURE", "GONE", "PHASES", "PROCEDURES", "Block", "Phase", "Procedure"]
+__all__ = ["BLOCKS", "FAILURE", "GONE", "PHASES", "PROCEDURES", "STARTS", "Block", "Phase", "Procedure", "Start"]
 
 
 class Procedure(NamedTuple):
@@ -48,6 +48,23 @@ class Phase(NamedTuple):
     failed: re.Pattern[str]
     next_step: str
     lines: int
+
+
+class Start(NamedTuple):
+    """Something that cannot happen in a log before something else, in masked text.
+
+    Attributes:
+        name: What was missing, in the words of a reason.
+        first: Pattern of the lines that come first; several kinds, since testers lose records.
+        later: Pattern of the lines that need one of them.
+        alone: Whether it is enough by itself. Otherwise two such findings are needed: a log may be opened after the tester was
+            connected.
+    """
+
+    name: str
+    first: re.Pattern[str]
+    later: re.Pattern[str]
+    alone: bool = True
 
 
 class Block(NamedTuple):
@@ -212,6 +229,37 @@ PHASES: Final = (
         _NEVER,
         "it is not ready yet",
         1,
+    ),
+)
+
+
+STARTS: Final = (
+    Start(
+        "the connection to the tester",
+        re.compile(r"#\$\$CONNECT|C: CONNECT"),
+        re.compile(r"#\$\$DISCONNECT|C: DISCONNECT"),
+        alone=False,
+    ),
+    Start(
+        "the start of the logging",
+        re.compile(r"START_LOGGING|[Ll]ogging (?:is |was )?started"),
+        re.compile(r"STOP_LOGGING|[Ll]ogging (?:is |was )?stopped"),
+        alone=False,
+    ),
+    Start(
+        "the start of the test group",
+        re.compile(r"TEST GROUP STARTED|StartTestCase|STARTTESTCASE"),
+        re.compile(r"TEST GROUP STOPPED|StopTestCase|STOPTESTCASE"),
+        alone=False,
+    ),
+    # Not every log records random access or registration, but something shows that a UE came before it is at work.
+    Start(
+        "the start of the UEs",
+        re.compile(r"Activate|ACTIVATE|ACTIVE RAT|Cell Selection|Random Access Initiated| CONNECTION IND|REGISTRATION IND|EMM REGISTER IND"),
+        re.compile(
+            r"I: CMPI (?:L2 (?:RLC|PDCP|SDAP|MAC)|RRC \w*(?:MeasurementReport|Re-establishment|Handover)"
+            r"|(?:MTE|DTE).*(?:DISCONNECTION|DEREGISTRATION|DEREGISTER|RELEASE) IND)"
+        ),
     ),
 )
 
