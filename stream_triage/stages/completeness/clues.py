@@ -8,7 +8,7 @@ import re
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
-from stream_triage.stages.completeness.table import BLOCKS, FAILURE, GONE, PHASES, PROCEDURES, STARTS
+from stream_triage.stages.completeness.table import BLOCKS, DIALOGUES, FAILURE, GONE, PHASES, PROCEDURES, STARTS
 
 __all__ = ["Clues", "Grammar", "read_clues"]
 
@@ -59,6 +59,9 @@ class Clues(NamedTuple):
     """Whether it reports a failure."""
     gone: bool = False
     """Whether it ends all procedures of its UE."""
+    asks: int = 0
+    """Bits of the dialogues in which it asks, and in which it answers."""
+    answers: int = 0
     first: int = 0
     """Bits of the starts that it shows, and of the starts that must have come before it."""
     later: int = 0
@@ -92,6 +95,8 @@ def read_clues(masked: str) -> Clues:
         block=next((i for i, block in enumerate(BLOCKS) if block.opened.search(masked)), -1),
         failure=failure,
         gone=bool(GONE.search(squeezed)),
+        asks=0 if grammar else sum(1 << i for i, pair in enumerate(DIALOGUES) if pair.asks.search(masked)),
+        answers=0 if grammar else sum(1 << i for i, pair in enumerate(DIALOGUES) if pair.answers.search(masked)),
         first=sum(1 << i for i, start in enumerate(STARTS) if start.first.search(masked)),
         later=sum(1 << i for i, start in enumerate(STARTS) if start.later.search(masked)),
         heading=bool(_HEADING.fullmatch(masked)),

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
 from stream_triage.stages.completeness.follow import CompletenessState, Open, elapsed
-from stream_triage.stages.completeness.table import BLOCKS, PHASES, PROCEDURES, STARTS
+from stream_triage.stages.completeness.table import BLOCKS, DIALOGUES, PHASES, PROCEDURES, STARTS
 
 __all__ = ["completeness_doubts"]
 
@@ -18,6 +18,7 @@ CONFIRMED_SECONDS: Final = 60.0
 # A pair of lines tells what comes next when it came this often.
 SEEN_BODY: Final = 1
 SEEN_NEXT: Final = 3
+SEEN_RECORDS: Final = 8
 SEEN_ROWS: Final = 2
 SEEN_ALONE: Final = 2
 # Share of the lines with a time stamp above which a line without one continues a record.
@@ -25,6 +26,9 @@ STAMPED_SHARE: Final = 0.2
 # A command that did not come before is due a confirmation if the others are, up to this share.
 UNCONFIRMED_SHARE: Final = 0.2
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
+# A dialogue is regular after this many answers, with at most this share of requests without one.
+ANSWERED: Final = 8
+UNANSWERED_SHARE: Final = 0.03
 # Answers in the first lines of a log whose request is missing.
 HEAD_OF_LOG: Final = 30
 
@@ -67,6 +71,10 @@ def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
             yield f"WAIT at line {wait.line}{{of}} was never completed"
     yield from _open_procedures(state)
     yield from _open_tables(state)
+    for dialogue, exchange in zip(DIALOGUES, state.exchanges, strict=True):
+        regular = exchange.answered >= ANSWERED and exchange.unanswered <= UNANSWERED_SHARE * exchange.answered
+        if exchange.line and regular and state.last[0] - exchange.line < exchange.longest:
+            yield f"{dialogue.name} at line {exchange.line}{{of}} was never answered, as the others were"
     if state.block:
         index, line, _ = state.block
         yield f"the {BLOCKS[index].name} that begins at line {line}{{of}} has no end"
@@ -124,7 +132,7 @@ def _open_tables(state: CompletenessState) -> Iterator[str]:
         yield f"the table at line {number}{{of}} has no rows"
     elif stamped and _record_goes_on(state):
         yield f"the record at line {number}{{of}} had more lines each time before"
-    elif context and not stamped and context.seen >= SEEN_NEXT and context.next:
+    elif context and context.seen >= (SEEN_RECORDS if stamped else SEEN_NEXT) and context.next:
         yield f"line {number}{{of}} was followed by another line each time before"
     elif context and context.seen >= SEEN_ROWS and state.rows < context.rows and state.last[2].body and context.rows > 2:
         yield f"the table at line {number}{{of}} had at least {context.rows} rows each time before, and has {state.rows}"

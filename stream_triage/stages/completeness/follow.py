@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from stream_triage.stages.completeness.clues import Clues
-from stream_triage.stages.completeness.table import BLOCKS, PHASES, STARTS
+from stream_triage.stages.completeness.table import BLOCKS, DIALOGUES, PHASES, STARTS
 
 __all__ = ["CompletenessState", "Context", "Open", "Wait", "clock", "follow"]
 
@@ -58,6 +58,17 @@ class Context:
         """Fewest lines of the second kind in a row."""
 
 
+class Exchange:
+    """One dialogue of a source: how often it was answered and not, and the line that was not answered yet."""
+
+    __slots__ = ("answered", "line", "longest", "unanswered")
+
+    def __init__(self) -> None:
+        self.answered = self.unanswered = self.line = 0
+        self.longest = 0
+        """Most lines from a request to its answer."""
+
+
 class CompletenessState:
     """All that is kept of one source."""
 
@@ -95,6 +106,7 @@ class CompletenessState:
         self.phase_lines = [0] * len(PHASES)
         self.phase_first = [0] * len(PHASES)
         self.phase_over = 0
+        self.exchanges = [Exchange() for _ in DIALOGUES]
         self.started = 0
         """Bits of the starts that the log shows."""
         self.not_started: dict[int, int] = {}
@@ -144,6 +156,8 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
             _follow_procedures(state, line, clue, number)
         if clue.begun >= 0 or clue.over or clue.broken:
             _follow_phases(state, clue, number)
+        if clue.asks or clue.answers:
+            _follow_dialogues(state, clue, number)
         if clue.first or clue.later:
             _follow_starts(state, clue, number)
         if state.block or clue.block >= 0:
@@ -249,6 +263,18 @@ def _follow_phases(state: CompletenessState, clue: Clues, number: int) -> None:
         elif i == clue.begun:
             state.phase_first[i] = state.phase_first[i] or number
             state.phase_lines[i] += 1
+
+
+def _follow_dialogues(state: CompletenessState, clue: Clues, number: int) -> None:
+    for i, exchange in enumerate(state.exchanges):
+        if clue.answers >> i & 1:
+            if exchange.line:
+                exchange.answered += 1
+                exchange.longest = max(exchange.longest, number - exchange.line)
+            exchange.line = 0
+        elif clue.asks >> i & 1:
+            exchange.unanswered += bool(exchange.line)
+            exchange.line = number
 
 
 def _follow_starts(state: CompletenessState, clue: Clues, number: int) -> None:

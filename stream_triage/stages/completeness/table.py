@@ -8,7 +8,7 @@ one message.
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["BLOCKS", "FAILURE", "GONE", "PHASES", "PROCEDURES", "STARTS", "Block", "Phase", "Procedure", "Start"]
+__all__ = ["BLOCKS", "DIALOGUES", "FAILURE", "GONE", "PHASES", "PROCEDURES", "STARTS", "Block", "Dialogue", "Phase", "Procedure", "Start"]
 
 
 class Procedure(NamedTuple):
@@ -48,6 +48,17 @@ class Phase(NamedTuple):
     failed: re.Pattern[str]
     next_step: str
     lines: int
+
+
+class Dialogue(NamedTuple):
+    """Two kinds of lines that alternate in some logs, in masked text: requests and answers, begins and ends.
+
+    The words are so common that they only count in a source in which nearly every first one is followed by a second one.
+    """
+
+    name: str
+    asks: re.Pattern[str]
+    answers: re.Pattern[str]
 
 
 class Start(NamedTuple):
@@ -229,6 +240,25 @@ PHASES: Final = (
         _NEVER,
         "it is not ready yet",
         1,
+    ),
+)
+
+
+DIALOGUES: Final = (
+    Dialogue(
+        "the message sent",
+        re.compile(r"(?:^|[\s\]])(?:>>>?|-+>|=+>|TX|Tx|SEND|SENT|CMD)[\s:]|\bSending\b"),
+        re.compile(r"(?:^|[\s\]])(?:<<<?|<-+|<=+|RX|Rx|RECV|RCVD)[\s:]|\bReceived\b"),
+    ),
+    Dialogue(
+        "the request",
+        re.compile(r"\b(?:[Rr]equest|REQUEST|REQ|[Rr]eq|[Qq]uery)\b"),
+        re.compile(r"\b(?:[Rr]esponse|RESPONSE|RSP|RESP|CNF|[Rr]sp|[Rr]eply|[Aa]nswer|[Cc]onfirm)"),
+    ),
+    Dialogue(
+        "the step",
+        re.compile(r"\b(?:Starting|Begin|BEGIN|START|Executing|Entering|Running|RUN)\b"),
+        re.compile(r"\b(?:[Dd]one|DONE|[Ff]inished|FINISHED|[Cc]ompleted?|END|[Ss]topped|Leaving|PASS(?:ED)?|FAIL(?:ED)?|OK)\b"),
     ),
 )
 
