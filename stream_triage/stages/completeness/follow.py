@@ -21,7 +21,9 @@ DAY_SECONDS: Final = 86_400
 _CLOCK: Final = re.compile(r"(?<!\d)(\d\d):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?")
 # A time stamp is at the beginning of a line, perhaps behind a level or a service.
 _STAMP_WIDTH: Final = 60
-_ID: Final = re.compile(r"\b(?:UE|ue|rnti|RNTI|c-rnti)(?:[ _-]?[Ii][Dd])?\s*[:=\[#]?\s*(?:0x)?([0-9a-f]*\d[0-9a-f]*)\b")
+# A line may name a UE by number and by RNTI; the RNTI is the same in all programs.
+_RNTI: Final = re.compile(r"\b(?:rnti|RNTI)\s*[:=\[]?\s*(?:0x)?([0-9a-f]*\d[0-9a-f]*)\b")
+_UE: Final = re.compile(r"\b(?:UE|ue)(?:[ _-]?[Ii][Dd])?\s*[:=\[#]?\s*([0-9a-f]*\d[0-9a-f]*)\b")
 _WAIT: Final = re.compile(r'\bWAIT (?:(\d+)\s*$|FOR "([^"]+)"(?: TIMEOUT (\d+))?)')
 _UE_BLOCK: Final = re.compile(r"\s+UE ID: (\d+)")
 _UE_LIST: Final = re.compile(r"\[(\d+(?:,\d+)*)\]")
@@ -286,7 +288,7 @@ def _follow_starts(state: CompletenessState, clue: Clues, number: int) -> None:
 
 
 def _follow_procedures(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
-    match = _ID.search(line)
+    match = _RNTI.search(line) or _UE.search(line)
     ue = match[1].lstrip("0") or "0" if match else ""
     if clue.gone:
         for key in [key for key in state.open if not ue or key[1] in ("", ue)]:
