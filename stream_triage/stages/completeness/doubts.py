@@ -25,6 +25,8 @@ SEEN_ALONE: Final = 2
 STAMPED_SHARE: Final = 0.2
 # A command that did not come before is due a confirmation if the others are, up to this share.
 UNCONFIRMED_SHARE: Final = 0.2
+_PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
+_NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
 # A dialogue is regular after this many answers, with at most this share of requests without one.
 ANSWERED: Final = 8
@@ -152,10 +154,14 @@ def _is_cut(state: CompletenessState) -> bool:
     assert state.last
     line, clue = state.last[1], state.last[2]
     text = line.rstrip()
+    if state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
+        return True
     if text.count('"') % 2 or any(text.count(a) > text.count(b) for a, b in ("()", "[]", "{}")):
         return True
-    if text.endswith((",", ":", "=", "(", "-", "/", "_", "0x")) or line != text:
+    if state.stamped > STAMPED_SHARE * state.texts and _PART_OF_STAMP.fullmatch(text):
         return True
+    if _NUMBERS.fullmatch(line) and _NUMBERS.fullmatch(state.before):
+        return len(line) < len(state.before)
     # If nearly all lines have a time stamp, a last one without any ends inside its own.
     return clue.body and state.stamped > 0.9 * state.texts and not line[0].isspace()
 

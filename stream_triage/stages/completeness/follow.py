@@ -83,6 +83,10 @@ class CompletenessState:
         self.last_at: float | None = None
         self.head: list[tuple[int, str, Clues]] = []
         self.last: tuple[int, str, Clues] | None = None
+        """The last line with text, and the one before it."""
+        self.before = ""
+        self.ends_blank = False
+        """Whether only spaces follow it."""
         self.open: dict[tuple[int, str], Open] = {}
         self.closed: set[int] = set()
         """Procedures that this log completed at least once."""
@@ -145,6 +149,7 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
     """Takes the next lines of a source in order, each with the clues of its masked form."""
     for number, (line, clue) in enumerate(zip(lines, clues, strict=True), first_number):
         if not line or line.isspace():
+            state.ends_blank = bool(line)
             continue
         state.texts += 1
         if not clue.body:
@@ -171,7 +176,9 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
             state.due_table = 0
         if state.due_ues and clue.body and (ue := _UE_BLOCK.match(line)) and ue[1] in state.due_ues:
             state.due_ues.remove(ue[1])
+        state.before = state.last[1] if state.last else ""
         state.last = (number, line, clue)
+        state.ends_blank = False
     state.lines += len(lines)
     _note_times(state, lines)
 
