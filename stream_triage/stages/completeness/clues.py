@@ -20,7 +20,10 @@ _MARKER: Final = re.compile(r"<[a-z][a-z0-9:_-]*>")
 _REPEATED: Final = re.compile(r"#(?:[ #/.:,]*#)+")
 # Also after a level, a service or a date that masking took for numbers.
 _STAMP: Final = re.compile(r"(?:[\[(]?(?:<num:e\d>/<num:e\d> )?<(?:time|date)>|\[ *<num:e\d>\] )")
-_TESTER_RECORD: Final = re.compile(r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?([A-Za-z_]+)(?: |$))")
+_LEVEL: Final = r"(?:INFO|WARN(?:ING)?|ERROR|DEBUG|TRACE|FATAL|NOTICE|CRITICAL|SEVERE)\b"
+_TESTER_RECORD: Final = re.compile(
+    r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?(?!" + _LEVEL + r")([A-Z_]{3,}|[Ff]orw)(?: |$))"
+)
 _HEADING: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]\[]*\]\s*){2,}")
 _CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
 _NOT_ALNUM: Final = re.compile(r"[^a-z0-9]")

@@ -145,8 +145,8 @@ def _record_goes_on(state: CompletenessState) -> bool:
     context = state.contexts.get(state.pair)
     if context:
         return context.seen >= SEEN_BODY and context.body
-    seen, body = state.after.get(state.pair[1], (0, False))
-    return seen >= SEEN_ALONE and bool(body)
+    after = state.after.get(state.pair[1])
+    return after is not None and after.seen >= SEEN_ALONE and after.body
 
 
 def _is_cut(state: CompletenessState) -> bool:
@@ -171,8 +171,7 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     if not state.head:
         return
     number, line, clue = state.head[0]
-    others = [head for head in state.head[1:] if not head[2].body]
-    mostly = state.stamped > 0.8 * state.texts and len(others) == len(state.head) - 1 > 0
+    mostly = state.stamped > 0.5 * state.texts and len(state.head) > 1 and not any(head[2].body for head in state.head[1:])
     if clue.body and mostly and _STAMP_TAIL.match(line):
         yield f"line {number}{{of}}, the first one, is incomplete"
     elif clue.body and line[0].isspace() and state.stamped >= STAMPED_SHARE * state.texts and state.head_kind_again >= 1:

@@ -59,6 +59,27 @@ class Context:
         self.rows = 1 << 30
         """Fewest lines of the second kind in a row."""
 
+    def add(self, clue: Clues, goes_on: bool, rows: int) -> None:
+        """Counts what came next, whether it continued the record, and how many lines of the second kind came before it."""
+        self.seen += 1
+        if self.next != clue.kind:
+            self.next = None
+        self.body &= goes_on
+        self.rows = min(self.rows, rows)
+
+
+class After:
+    """What came after a certain kind of line so far."""
+
+    __slots__ = ("body", "order", "seen")
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        """How many other kinds came before its first line."""
+        self.seen = 0
+        self.body = True
+        """Whether the next line always continued the record."""
+
 
 class Exchange:
     """One dialogue of a source: how often it was answered and not, and the line that was not answered yet."""
@@ -120,8 +141,9 @@ class CompletenessState:
         self.block: tuple[int, int, str] | None = None
         """Block that is open: its index, its first line, and its name."""
         self.contexts: dict[tuple[int, int], Context] = {}
-        self.after: dict[int, list[int]] = {}
-        """Kind of line to how often it came, and whether the next line always continued the record."""
+        self.after: dict[int, After] = {}
+        self.starters: set[int] = set()
+        """Kinds of lines that were the first to continue a record."""
         self.pair = (0, 0)
         self.rows = 0
         self.head_kind_again = 0
@@ -196,28 +218,26 @@ def _follow_order(state: CompletenessState, clue: Clues) -> None:
     if clue.kind == kind:
         state.rows += 1
         return
+    # A record may hold a table for each UE: what may begin a record's continuation may also begin anew there.
+    in_body = state.last is not None and state.last[2].body
+    if clue.body and not in_body and len(state.starters) < MAX_CONTEXTS:
+        state.starters.add(clue.kind)
+    goes_on = clue.body and not (in_body and clue.kind in state.starters)
+    after = state.after.get(kind)
+    if after is None and len(state.after) < MAX_CONTEXTS:
+        after = state.after[kind] = After(len(state.after))
+    if after:
+        after.seen += 1
+        after.body &= goes_on
     context = state.contexts.get(state.pair)
-    if (after := state.after.get(kind)) is None:
-        if len(state.after) < MAX_CONTEXTS:
-            state.after[kind] = [1, clue.body]
-    else:
-        after[0] += 1
-        after[1] &= clue.body
-    if context is None:
-        if len(state.contexts) >= MAX_CONTEXTS:
-            state.pair, state.rows = (kind, clue.kind), 1
-            return
-        # Lines that repeat in a loop are always followed by one that was there before. A loop may stop after any round, and
-        # before one more failure.
-        again = clue.failure or clue.kind in state.after
-        context = state.contexts[state.pair] = Context(None if again else clue.kind)
-    context.seen += 1
-    if context.next != clue.kind:
-        context.next = None
-    if not clue.body:
-        context.body = False
-    if state.rows < context.rows:
-        context.rows = state.rows
+    if context is None and len(state.contexts) < MAX_CONTEXTS:
+        # Lines that repeat in a loop are always followed by one that came before. A loop may stop after any round, and before one
+        # more failure.
+        again = state.after.get(clue.kind)
+        due = not clue.failure and (again is None or (after is not None and again.order > after.order))
+        context = state.contexts[state.pair] = Context(clue.kind if due else None)
+    if context:
+        context.add(clue, goes_on, state.rows)
     state.pair, state.rows = (kind, clue.kind), 1
     if state.head and clue.kind == state.head[0][2].kind:
         state.head_kind_again += 1
