@@ -43,7 +43,9 @@ def tm500_outstanding(lines: Sequence[str], kept: int) -> list[str]:
     found = []
     if tail and (tail[0][0] is None or tail[0][1].startswith("[")):
         found.append("record")
-    commands = [(i, at, text) for i, (at, text) in enumerate(head) if at is not None and text[:2] not in ("C:", "I:", "[R", "[T")]
+    commands = [
+        (i, at, text) for i, (at, text) in enumerate(head) if at is not None and text[:2] not in ("C:", "I:", "[R", "[T")
+    ]
     if not any("Activate" in text for _, _, text in commands) and len(head) > 3:
         found.append("set-up")
     sent = [(i, text) for i, _, text in commands if not text.startswith("WAIT")]
@@ -89,7 +91,10 @@ def _waiting(wait: tuple[int, float, str], head: Sequence[_Record], tail: Sequen
     last = next((at for at, _ in reversed(head) if at is not None), since)
     if (last - since) % 86_400 >= float(limit or plain):
         return False
-    if any(at is not None and text[:2] not in ("C:", "I:") and "tats" not in text and "TATS" not in text and text[0] != "[" for at, text in head[index + 1 :]):
+    if any(
+        at is not None and text[:2] not in ("C:", "I:") and "tats" not in text and "TATS" not in text and text[0] != "["
+        for at, text in head[index + 1 :]
+    ):
         return False  # the script went on
     return not (awaited and any(awaited in text for _, text in head[index + 1 :]))
 
@@ -153,7 +158,12 @@ _OAI_PAIRS: Final = (
     ("PduSessionEstablishRequest", "Received PDU Session Establishment Accept"),
     ("Running Initial Synch", "Initial sync successful"),
 )
-_OAI_READY: Final = ("Send NGSetupRequest", "waiting for F1 Setup Response", "received F1 Setup Response", "Trying to connect")
+_OAI_READY: Final = (
+    "Send NGSetupRequest",
+    "waiting for F1 Setup Response",
+    "received F1 Setup Response",
+    "Trying to connect",
+)
 _OAI_ROW: Final = re.compile(r"UE [0-9a-f]{4}: |\s+[DU]l harq: ")
 
 

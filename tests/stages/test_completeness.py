@@ -108,7 +108,9 @@ def test_wait_is_open_until_its_text_comes_or_its_time_is_over() -> None:
     assert "WAIT at line 11 was never completed" in ending(head + wait + trace.format("00:40:000"))
     assert "WAIT" not in ending(head + wait + trace.format("01:40:000"))
     assert "WAIT" not in ending(head + wait + "07/03/24 10:00:09:000\tI: CMPI MTE 0 NR REGISTRATION IND:UE Id:0\n")
-    assert "WAIT" not in ending(head + wait + '07/03/24 10:00:09:000\tI: TMAE 0x1 Warning - WAIT FOR "NR REGISTRATION IND" timed out.\n')
+    assert "WAIT" not in ending(
+        head + wait + '07/03/24 10:00:09:000\tI: TMAE 0x1 Warning - WAIT FOR "NR REGISTRATION IND" timed out.\n'
+    )
     assert "WAIT" not in ending(head + wait + "07/03/24 10:00:09:000\tforw mte MtsClearMts\n")
 
 
@@ -130,15 +132,22 @@ def test_confirmation_that_never_came_although_the_log_goes_on_is_a_failure() ->
 
 
 def test_commands_that_this_log_never_confirms_owe_nothing() -> None:
-    text = until("C: SETP") + "".join(f"07/03/24 10:00:02:{i}00\tLOAD part{i}\n07/03/24 10:00:02:{i}50\tI: CMPI L1 SRS: UE Id:0\n" for i in range(5))
+    text = until("C: SETP") + "".join(
+        f"07/03/24 10:00:02:{i}00\tLOAD part{i}\n07/03/24 10:00:02:{i}50\tI: CMPI L1 SRS: UE Id:0\n" for i in range(5)
+    )
     assert ending(text) == ""
 
 
 def test_failed_set_up_is_whole_and_a_resumed_one_is_not() -> None:
     """The failure explains why nothing was tested, unless the set-up went on after it."""
-    failed = until("C: SETP") + "07/03/24 10:00:02:000\tSCFG MTS_MODE\n07/03/24 10:00:09:000\tC: SCFG 0x06 Failure - Master Initialise failed.\n"
+    failed = (
+        until("C: SETP")
+        + "07/03/24 10:00:02:000\tSCFG MTS_MODE\n07/03/24 10:00:09:000\tC: SCFG 0x06 Failure - Master Initialise failed.\n"
+    )
     assert ending(failed) == ""
-    resumed = failed + "".join(f"07/03/24 10:00:1{i}:000\tSETP A{i} 1\n07/03/24 10:00:1{i}:100\tC: SETP 0x00 Ok\n" for i in range(3))
+    resumed = failed + "".join(
+        f"07/03/24 10:00:1{i}:000\tSETP A{i} 1\n07/03/24 10:00:1{i}:100\tC: SETP 0x00 Ok\n" for i in range(3)
+    )
     assert "nothing was tested" in ending(resumed)
 
 
@@ -247,7 +256,12 @@ def test_blocks(block: str, end: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["07/03/24 10:00:4", "07/03/24 10:00:40:000\tI: CMPI L1 Cell (Id", '07/03/24 10:00:40:000\tI: ERNO "abc', "07/03/24 10:00:40:000\ta: 1,"],
+    [
+        "07/03/24 10:00:4",
+        "07/03/24 10:00:40:000\tI: CMPI L1 Cell (Id",
+        '07/03/24 10:00:40:000\tI: ERNO "abc',
+        "07/03/24 10:00:40:000\ta: 1,",
+    ],
 )
 def test_last_line_without_its_end(line: str) -> None:
     """A last line without line end is incomplete if its form says so; many whole files have no last line end."""

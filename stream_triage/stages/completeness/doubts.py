@@ -18,7 +18,6 @@ CONFIRMED_SECONDS: Final = 60.0
 # A pair of lines tells what comes next when it came this often.
 SEEN_BODY: Final = 1
 SEEN_NEXT: Final = 3
-SEEN_RECORDS: Final = 8
 SEEN_ROWS: Final = 2
 SEEN_ALONE: Final = 2
 # Share of the lines with a time stamp above which a line without one continues a record.
@@ -134,7 +133,7 @@ def _open_tables(state: CompletenessState) -> Iterator[str]:
         yield f"the table at line {number}{{of}} has no rows"
     elif stamped and _record_goes_on(state):
         yield f"the record at line {number}{{of}} had more lines each time before"
-    elif context and context.seen >= (SEEN_RECORDS if stamped else SEEN_NEXT) and context.next:
+    elif context and not stamped and context.seen >= SEEN_NEXT and context.next:
         yield f"line {number}{{of}} was followed by another line each time before"
     elif context and context.seen >= SEEN_ROWS and state.rows < context.rows and state.last[2].body and context.rows > 2:
         yield f"the table at line {number}{{of}} had at least {context.rows} rows each time before, and has {state.rows}"

@@ -151,7 +151,6 @@ class CompletenessState:
         """Whether the last line has no line end; set when the source ends."""
 
 
-
 def clock(line: str) -> float | None:
     """Time of day of a line in seconds, None if it has no time stamp."""
     match = _CLOCK.search(line, 0, _STAMP_WIDTH)

@@ -8,7 +8,20 @@ one message.
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["BLOCKS", "DIALOGUES", "FAILURE", "GONE", "PHASES", "PROCEDURES", "STARTS", "Block", "Dialogue", "Phase", "Procedure", "Start"]
+__all__ = [
+    "BLOCKS",
+    "DIALOGUES",
+    "FAILURE",
+    "GONE",
+    "PHASES",
+    "PROCEDURES",
+    "STARTS",
+    "Block",
+    "Dialogue",
+    "Phase",
+    "Procedure",
+    "Start",
+]
 
 
 class Procedure(NamedTuple):
@@ -201,7 +214,9 @@ PROCEDURES: Final = (
     _procedure("UE context set-up", r"uecontextsetupreq", r"uecontextsetup(?:resp|fail)", 10, learned=True),
     _procedure("start of logging", r"startlogging", r"loggingstarted|stoplogging", 10, learned=False),
     _procedure("stop of logging", r"stoplogging", r"loggingstopped|converttotext|disconnect", 10),
-    _procedure("SCTP connection", r"tryingtoestablishsctp", r"sctpconnection(?!\w*tryingto)|sctp\w*(?:established|fail|refused)", 10),
+    _procedure(
+        "SCTP connection", r"tryingtoestablishsctp", r"sctpconnection(?!\w*tryingto)|sctp\w*(?:established|fail|refused)", 10
+    ),
 )
 
 
@@ -258,7 +273,9 @@ DIALOGUES: Final = (
     Dialogue(
         "the step",
         re.compile(r"\b(?:Starting|Begin|BEGIN|START|Executing|Entering|Running|RUN)\b"),
-        re.compile(r"\b(?:[Dd]one|DONE|[Ff]inished|FINISHED|[Cc]ompleted?|END|[Ss]topped|Leaving|PASS(?:ED)?|FAIL(?:ED)?|OK)\b"),
+        re.compile(
+            r"\b(?:[Dd]one|DONE|[Ff]inished|FINISHED|[Cc]ompleted?|END|[Ss]topped|Leaving|PASS(?:ED)?|FAIL(?:ED)?|OK)\b"
+        ),
     ),
 )
 
@@ -285,7 +302,9 @@ STARTS: Final = (
     # Not every log records random access or registration, but something shows that a UE came before it is at work.
     Start(
         "the start of the UEs",
-        re.compile(r"Activate|ACTIVATE|ACTIVE RAT|Cell Selection|Random Access Initiated| CONNECTION IND|REGISTRATION IND|EMM REGISTER IND"),
+        re.compile(
+            r"Activate|ACTIVATE|ACTIVE RAT|Cell Selection|Random Access Initiated| CONNECTION IND|REGISTRATION IND|EMM REGISTER IND"
+        ),
         re.compile(
             r"I: CMPI (?:L2 (?:RLC|PDCP|SDAP|MAC)|RRC \w*(?:MeasurementReport|Re-establishment|Handover)"
             r"|(?:MTE|DTE).*(?:DISCONNECTION|DEREGISTRATION|DEREGISTER|RELEASE) IND)"
