@@ -336,6 +336,6 @@ def test_state_is_bounded() -> None:
     for start in range(0, 30_000, 1000):
         lines = [f"UE {i:x}0: Registration Request of {chr(97 + i % 26)}{i:06x}z" for i in range(start, start + 1000)]
         follow(state, lines, [read_clues(line) for line in mask("\n".join(lines)).split("\n")], start + 1)
-    assert len(state.open) <= 1024
-    assert len(state.contexts) <= 4096
-    assert len(state.after) <= 4096
+    assert len(state.procedures.open) <= 1024
+    assert len(state.order._pairs) <= 4096
+    assert len(state.order._kinds) <= 4096

@@ -41,6 +41,8 @@ _QUERIES: Final = re.compile(r"\b[Gg](?:et|ET)\w*|\bGSTS\b|\bGVER\b|\bGETR\b")
 class Clues(NamedTuple):
     """What one masked line says."""
 
+    text: bool
+    """Whether the line is not blank."""
     kind: int
     """Hash of its words; equal for lines that differ in numbers alone."""
     body: bool
@@ -50,6 +52,8 @@ class Clues(NamedTuple):
     """Of a command or a confirmation, in upper case."""
     events: tuple[tuple[int, bool], ...] = ()
     """Procedures by index, in the order of the line; true opens, false closes."""
+    plain: bool = True
+    """Whether it has no clues beside its kind and a block; most lines have none."""
     begun: int = -1
     """Index of the phase that it belongs to."""
     over: int = 0
@@ -71,6 +75,14 @@ class Clues(NamedTuple):
     heading: bool = False
     """Whether it is the heading of a table."""
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether it has clues beside its kind."""
+        phases = self.begun >= 0 or self.over or self.broken
+        return bool(
+            self.grammar or self.events or self.gone or phases or self.asks or self.answers or self.first or self.later
+        )
+
 
 def read_clues(masked: str) -> Clues:
     """The clues of one masked line.
@@ -86,7 +98,8 @@ def read_clues(masked: str) -> Clues:
     grammar, verb = _grammar(masked)
     failure = bool(FAILURE.search(masked))
     squeezed = _squeezed(masked, verb) if _WORDS.search(masked) else ""
-    return Clues(
+    clues = Clues(
+        text=not masked.isspace() and masked != "",
         kind=_kind(masked),
         body=not stamp or grammar == "row",
         grammar=grammar,
@@ -104,6 +117,7 @@ def read_clues(masked: str) -> Clues:
         later=sum(1 << i for i, start in enumerate(STARTS) if start.later.search(masked)),
         heading=bool(_HEADING.fullmatch(masked)),
     )
+    return clues._replace(plain=not clues.has_pairs)
 
 
 def _grammar(masked: str) -> tuple[Grammar, str]:
