@@ -5,10 +5,20 @@ read later, from the few lines that need it.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
-from stream_triage.stages.completeness.table import BLOCKS, DIALOGUES, FAILURE, GONE, PHASES, PROCEDURES, STARTS
+from stream_triage.stages.completeness.table import (
+    BLOCKS,
+    DIALOGUES,
+    FAILURE_WORDS,
+    GONE,
+    PHASES,
+    PROCEDURE_WORDS,
+    PROCEDURES,
+    STARTS,
+)
 
 __all__ = ["Clues", "Grammar", "read_clues"]
 
@@ -26,13 +36,10 @@ _TESTER_RECORD: Final = re.compile(
 )
 _HEADING: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]\[]*\]\s*){2,}")
 _CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
+_TOKEN: Final = re.compile(r"[A-Za-z]+|[<>=-]{2,}")
+# A line that opens a block ends with one of these.
+_BLOCK_ENDS: Final = frozenset("{[>:-")
 _NOT_ALNUM: Final = re.compile(r"[^a-z0-9]")
-# Words without which a line opens and closes nothing; most lines have none.
-_WORDS: Final = re.compile(
-    r"RRC|rrc|[Aa]ccess|ACCESS|RA |[Ss]etup|SETUP|[Rr]egist|REGIST|[Aa]ttach|ATTACH|[Rr]e-?[Ee]stab|REESTAB|[Ss]ecurity|SECURITY"
-    r"|[Cc]apabilit|CAPABILIT|[Aa]uthent|AUTHENT|[Ss]ession|SESSION|\bIND\b|SCTP|LOGGING|Logging|DISCONNECT|CONVERT_TO_TEXT|CBRA"
-    r"|[Dd]isconnect|[Rr]emov|[Rr]elease|RELEASE|[Ll]ink [Ff]ail|[Ss]ignal lost|\bT3\d\d|RLF|PDN|LOSS|[Cc]ontext [Rr]elease|timed out|[Tt]imeout|\bRAR\b|[Dd]etach"
-)
 # Commands that are answered by an indication.
 _LOGGING: Final = frozenset({"#$$START_LOGGING", "#$$STOP_LOGGING", "#$$CONVERT_TO_TEXT", "#$$DISCONNECT"})
 _QUERIES: Final = re.compile(r"\b[Gg](?:et|ET)\w*|\bGSTS\b|\bGVER\b|\bGETR\b")
@@ -94,30 +101,41 @@ def read_clues(masked: str) -> Clues:
     >>> [(PROCEDURES[i].name, opens) for i, opens in read_clues("UE <num:e0> Received RRC Setup Request").events]
     [('RRC connection set-up', True)]
     """
-    stamp = _STAMP.match(masked)
     grammar, verb = _grammar(masked)
-    failure = bool(FAILURE.search(masked))
-    squeezed = _squeezed(masked, verb) if _WORDS.search(masked) else ""
+    unmarked = _MARKER.sub("#", masked)
+    lower = unmarked.lower()
+    failure = any(word in lower for word in FAILURE_WORDS)
+    squeezed = _squeezed(masked, lower, verb) if any(word in lower for word in PROCEDURE_WORDS) else ""
+    words = frozenset() if grammar else frozenset(_TOKEN.findall(unmarked))
     clues = Clues(
         text=not masked.isspace() and masked != "",
-        kind=_kind(masked),
-        body=not stamp or grammar == "row",
+        # Numbers are right-aligned in tables, so their width and the spaces before them say nothing.
+        kind=crc32(_REPEATED.sub("#", " ".join(unmarked.split())).encode()),
+        body=grammar == "row" or not _STAMP.match(masked),
         grammar=grammar,
         verb=verb,
-        events=_events(squeezed, failure),
-        begun=next((i for i, phase in enumerate(PHASES) if phase.begun.search(masked)), -1),
-        over=sum(1 << i for i, phase in enumerate(PHASES) if phase.over.search(masked)),
-        broken=sum(1 << i for i, phase in enumerate(PHASES) if phase.failed.search(masked)),
-        block=next((i for i, block in enumerate(BLOCKS) if block.opened.search(masked)), -1),
+        events=_events(squeezed, failure) if squeezed else (),
+        begun=next((i for i, phase in enumerate(PHASES) if phase.begun.match(masked)), -1),
+        over=_bits(any(text in masked for text in phase.over) for phase in PHASES),
+        broken=_bits(any(text in masked for text in phase.failed) for phase in PHASES),
+        block=_block(masked) if unmarked.rstrip()[-1:] in _BLOCK_ENDS else -1,
         failure=failure,
-        gone=bool(GONE.search(squeezed)),
-        asks=0 if grammar else sum(1 << i for i, pair in enumerate(DIALOGUES) if pair.asks.search(masked)),
-        answers=0 if grammar else sum(1 << i for i, pair in enumerate(DIALOGUES) if pair.answers.search(masked)),
-        first=sum(1 << i for i, start in enumerate(STARTS) if start.first.search(masked)),
-        later=sum(1 << i for i, start in enumerate(STARTS) if start.later.search(masked)),
+        gone=bool(squeezed and GONE.search(squeezed)),
+        asks=_bits(not words.isdisjoint(pair.asks) for pair in DIALOGUES),
+        answers=_bits(not words.isdisjoint(pair.answers) for pair in DIALOGUES),
+        first=_bits(bool(start.first.search(masked)) for start in STARTS) if grammar else 0,
+        later=_bits(bool(start.later.search(masked)) for start in STARTS) if grammar else 0,
         heading=bool(_HEADING.fullmatch(masked)),
     )
     return clues._replace(plain=not clues.has_pairs)
+
+
+def _bits(flags: Iterable[bool]) -> int:
+    return sum(1 << i for i, flag in enumerate(flags) if flag)
+
+
+def _block(masked: str) -> int:
+    return next((i for i, block in enumerate(BLOCKS) if block.opened.search(masked)), -1)
 
 
 def _grammar(masked: str) -> tuple[Grammar, str]:
@@ -136,21 +154,14 @@ def _grammar(masked: str) -> tuple[Grammar, str]:
     return ("query" if _QUERIES.search(masked) else "command"), (record[4] or "") + record[5].upper()
 
 
-def _kind(masked: str) -> int:
-    """Numbers are right-aligned in tables, so their width and the spaces before them say nothing."""
-    return crc32(_REPEATED.sub("#", " ".join(_MARKER.sub("#", masked).split())).encode())
-
-
-def _squeezed(masked: str, verb: str) -> str:
+def _squeezed(masked: str, lower: str, verb: str) -> str:
     """Letters and digits in lower case. Nothing of a command or a wait: it only names the messages of others."""
-    if "WAIT FOR" in masked or (verb and verb not in _LOGGING):
-        return ""
-    return _NOT_ALNUM.sub("", _MARKER.sub("", masked).lower())
+    return "" if "WAIT FOR" in masked or (verb and verb not in _LOGGING) else _NOT_ALNUM.sub("", lower)
 
 
 def _events(squeezed: str, failure: bool) -> tuple[tuple[int, bool], ...]:
     found = []
-    for i, procedure in enumerate(PROCEDURES if squeezed else ()):
+    for i, procedure in enumerate(PROCEDURES):
         found += [(match.start(), 0, i) for match in procedure.closed.finditer(squeezed)]
         found += [(match.start(), 0 if failure else 1, i) for match in procedure.opened.finditer(squeezed)]
     # At one position closing comes first: `RRCSetup` answers a request and asks for `RRCSetupComplete`.

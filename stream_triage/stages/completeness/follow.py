@@ -68,23 +68,31 @@ class CompletenessState:
 
 def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues], first_number: int) -> None:
     """Takes the next lines of a source in order, each with the clues of its masked form."""
-    for number, (line, clue) in enumerate(zip(lines, clues, strict=True), first_number):
+    # A large part of all lines goes through here and no further, so little is done for each.
+    take, tester = state.order.take, state.tester
+    before = last = stamped = -1
+    for i, clue in enumerate(clues):
         if not clue.text:
-            state.ends_blank = bool(line)
             continue
-        state.order.take(clue)
-        if clue.body:
-            state.tester.take_body(line)
+        before, last = last, i
+        take(clue)
+        if not clue.body:
+            stamped = i
+        elif tester.awaits_body:
+            tester.take_body(lines[i])
         if not clue.plain:
-            _follow_pairs(state, line, clue, number)
-        if state.block or clue.block >= 0:
-            _follow_block(state, line, clue, number)
+            _follow_pairs(state, lines[i], clue, first_number + i)
+        if clue.block >= 0 or state.block:
+            _follow_block(state, lines[i], clue, first_number + i)
         if len(state.head) < HEAD_LINES:
-            state.head.append(Line(number, line, clue))
-        state.before = state.last.text if state.last else ""
-        state.last = Line(number, line, clue)
-        state.ends_blank = False
-    state.last_at = next((at for line in reversed(lines) if (at := clock(line)) is not None), state.last_at)
+            state.head.append(Line(first_number + i, lines[i], clue))
+    if last >= 0:
+        state.before = lines[before] if before >= 0 else state.last.text if state.last else ""
+        state.last = Line(first_number + last, lines[last], clues[last])
+    if lines:
+        state.ends_blank = lines[-1].isspace()
+    if stamped >= 0 and (at := clock(lines[stamped])) is not None:
+        state.last_at = at
 
 
 def _follow_pairs(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
@@ -92,7 +100,7 @@ def _follow_pairs(state: CompletenessState, line: str, clue: Clues, number: int)
         state.procedures.open.clear()
     if clue.events or clue.gone:
         state.procedures.take(line, clue, number)
-    if clue.begun >= 0 or clue.over or clue.broken:
+    if clue.over & ~state.phases_over or clue.broken or (clue.begun >= 0 and not state.phases_over >> clue.begun & 1):
         _follow_phases(state, clue, number)
     if clue.asks or clue.answers:
         _follow_dialogues(state, clue, number)

@@ -34,9 +34,10 @@ class Stop(NamedTuple):
 class _Kind:
     """What came after a certain kind of line so far."""
 
-    __slots__ = ("goes_on", "order", "seen", "starts_body")
+    __slots__ = ("goes_on", "number", "order", "seen", "starts_body")
 
-    def __init__(self, order: int) -> None:
+    def __init__(self, number: int, order: int) -> None:
+        self.number = number
         self.order = order
         """How many other kinds came before its first line."""
         self.seen = 0
@@ -66,11 +67,12 @@ class Order:
     def __init__(self) -> None:
         self._kinds: dict[int, _Kind] = {}
         self._pairs: dict[tuple[int, int], _Pair] = {}
-        self._before = self._last = 0
+        self._before: _Kind | None = None
         """Kinds of the last two steps."""
+        self._last: _Kind | None = None
         self._last_body = False
         self._rows = 0
-        self._first_kind = 0
+        self._first = 0
         self.texts = 0
         """Lines with text, and of these the ones with a time stamp."""
         self.stamped = 0
@@ -85,59 +87,63 @@ class Order:
     def take(self, clue: Clues) -> None:
         """Takes the next line with text."""
         self.texts += 1
-        if not clue.body:
-            self.stamped += 1
-        if clue.kind == self._last:
+        number, body, last = clue.kind, clue.body, self._last
+        if last is not None and number == last.number:
             self._rows += 1
+            self.stamped += not body
             return
-        # A record may hold one table for each UE: what begins the lines after a record may also begin anew within them.
-        kind = self._kind(clue.kind)
-        if kind and clue.body and not self._last_body:
-            kind.starts_body = True
-        goes_on = clue.body and not (self._last_body and kind is not None and kind.starts_body)
-        if self._first_kind:
-            self._count(clue, kind, goes_on)
-        else:
-            self._first_kind = clue.kind
-        self._before, self._last, self._last_body, self._rows = self._last, clue.kind, clue.body, 1
-        self.first_again |= clue.kind == self._first_kind and self.texts > 1
-
-    def _kind(self, number: int) -> _Kind | None:
-        """None if too many kinds came before."""
         kind = self._kinds.get(number)
-        if kind is None and len(self._kinds) < MAX_KINDS:
-            kind = self._kinds[number] = _Kind(len(self._kinds))
-        return kind
-
-    def _count(self, clue: Clues, kind: _Kind | None, goes_on: bool) -> None:
-        last = self._kinds.get(self._last)
-        if last:
+        if kind is None:
+            kind = _Kind(number, len(self._kinds))
+            if len(self._kinds) < MAX_KINDS:
+                self._kinds[number] = kind
+        elif number == self._first:
+            self.first_again = True
+        if last is None:
+            self._first = number
+        else:
             last.seen += 1
-            last.goes_on &= goes_on
-        pair = self._pairs.get((self._before, self._last))
+            if not body:
+                last.goes_on = False
+            if self._last_body:
+                self._count(clue, kind, last)
+            elif body:
+                # A record may hold one table for each UE: what begins the lines after a record may also begin anew within them.
+                kind.starts_body = True
+        self.stamped += not body
+        self._before, self._last, self._last_body, self._rows = last, kind, body, 1
+
+    def _count(self, clue: Clues, kind: _Kind, last: _Kind) -> None:
+        """Counts a step from a line that continued a record. Records alone teach nothing about their order: they interleave."""
+        goes_on = clue.body and not kind.starts_body
+        last.goes_on &= goes_on
+        key = (self._before.number if self._before else 0, last.number)
+        pair = self._pairs.get(key)
         if pair is None:
             if len(self._pairs) >= MAX_KINDS:
                 return
             # Lines of a loop are always followed by one that came before, and it may stop after any round or before one more failure.
-            forward = kind is not None and last is not None and kind.order > last.order
-            pair = self._pairs[self._before, self._last] = _Pair(clue.kind if forward and not clue.failure else None)
+            pair = self._pairs[key] = _Pair(clue.kind if kind.order > last.order and not clue.failure else None)
         pair.seen += 1
         if pair.next != clue.kind:
             pair.next = None
         pair.goes_on &= goes_on
-        pair.rows = min(pair.rows, self._rows)
+        if self._rows < pair.rows:
+            pair.rows = self._rows
 
     def stop(self) -> Stop | None:
         """Why the source cannot end here; None if it can."""
-        pair = self._pairs.get((self._before, self._last))
+        last = self._last
+        if last is None:
+            return None
+        pair = self._pairs.get((self._before.number if self._before else 0, last.number)) if self._last_body else None
         if self.has_records:
-            last = self._kinds.get(self._last)
             if pair and pair.seen >= SEEN_PAIR and pair.goes_on:
                 return Stop("record")
-            if not pair and last and last.seen >= SEEN_ALONE and last.goes_on:
+            if not pair and last.seen >= SEEN_ALONE and last.goes_on:
                 return Stop("record")
         elif pair and pair.seen >= SEEN_NEXT and pair.next is not None:
             return Stop("line")
-        if pair and self._last_body and pair.seen >= SEEN_TABLES and pair.rows >= ROWS and self._rows < pair.rows:
+        if pair and pair.seen >= SEEN_TABLES and pair.rows >= ROWS and self._rows < pair.rows:
             return Stop("table", self._rows, pair.rows)
         return None

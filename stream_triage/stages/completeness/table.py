@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 __all__ = [
     "BLOCKS",
     "DIALOGUES",
-    "FAILURE",
+    "FAILURE_WORDS",
     "GONE",
     "PHASES",
     "PROCEDURES",
+    "PROCEDURE_WORDS",
     "STARTS",
     "Block",
     "Dialogue",
@@ -48,30 +49,30 @@ class Phase(NamedTuple):
 
     Attributes:
         name: What it is called in a reason.
-        begun: Pattern of lines that belong to the phase, in masked text; `lines` of them show that it is under way.
-        over: Pattern of lines that show what the phase leads to, or that the program was stopped.
-        failed: Pattern of lines that report a failure. If the phase does not go on after it, the failure explains the end.
+        begun: Pattern of the beginning of lines that belong to the phase, in masked text; `lines` of them show that it is under way.
+        over: Texts of lines that show what the phase leads to, or that the program was stopped.
+        failed: Texts of lines that report a failure. If the phase does not go on after it, the failure explains the end.
         next_step: What was due, in the words of a reason.
         lines: How many lines must match `begun`.
     """
 
     name: str
     begun: re.Pattern[str]
-    over: re.Pattern[str]
-    failed: re.Pattern[str]
+    over: tuple[str, ...]
+    failed: tuple[str, ...]
     next_step: str
     lines: int
 
 
 class Dialogue(NamedTuple):
-    """Two kinds of lines that alternate in some logs, in masked text: requests and answers, begins and ends.
+    """Two kinds of lines that alternate in some logs, by their words: requests and answers, begins and ends.
 
     The words are so common that they only count in a source in which nearly every first one is followed by a second one.
     """
 
     name: str
-    asks: re.Pattern[str]
-    answers: re.Pattern[str]
+    asks: frozenset[str]
+    answers: frozenset[str]
 
 
 class Start(NamedTuple):
@@ -116,11 +117,17 @@ GONE: Final = re.compile(
     r"disconnect|deregistration(?:ind|request|accept)|emmderegister|detach|connectionfailedind|rrcrelease|rrcconnectionrelease|triggerrelease"
     r"|plmnloss|uecontextrelease|remove(?:d|s|ing)?(?:ue|user)|radiolinkfailure|rlfdetected|signallost"
 )
-# A line that says so opens nothing, and closes what it names.
-FAILURE: Final = re.compile(
-    r"[Ff]ail|FAIL|\b[Ee]rror|ERROR|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Uu]nable|[Ee]xpir|EXPIR|[Tt]imed out|[Tt]ime-?out|[Rr]eject|REJECT|[Rr]efused"
-    r"|[Dd]iscard|[Uu]nexpected|[Ii]nvalid|[Nn]ot handled|[Ii]gnor"
-)
+# A line with one of these opens nothing, and closes what it names. In lower case.
+FAILURE_WORDS: Final = (
+    "fail", " error", "could not", "couldn't", "cannot", "unable", "expir", "timed out", "timeout", "time-out", "reject", "refuse",
+    "discard", "unexpected", "invalid", "not handled", "ignor",
+)  # fmt: skip
+# Without one of these a line opens and closes nothing; most lines have none. In lower case.
+PROCEDURE_WORDS: Final = (
+    "rrc", "access", "setup", "set-up", "regist", "attach", "detach", "establ", "securit", "capabilit", "authent", "session", " ind",
+    "sctp", "logging", "connect", "convert_to_text", "cbra", "rlf", "pdn", "plmn", "release", "remove", "removing", "link fail",
+    "signal lost", "timed out", "ra proc",
+)  # fmt: skip
 
 # TS 38.331 and 36.331 (RRC), 24.501 and 24.301 (NAS), 38.413, 38.473 and 37.483 (NG, F1, E1), 38.321 (random access). The limits in
 # seconds are timers of these specifications, with room for a slow tester: T300 and T301 last up to 2 s, T304 up to 10 s, T3510 and T3580
@@ -220,65 +227,71 @@ PROCEDURES: Final = (
 )
 
 
-def _phase(name: str, begun: str, over: str, failed: str, next_step: str, lines: int) -> Phase:
-    return Phase(name, re.compile(begun), re.compile(over), re.compile(failed), next_step, lines)
-
-
 # A program that failed is over: what it prints next is its clean-up. A script goes on after a failed command.
 _WENT_WRONG: Final = (
-    r"[Ff]ailed|FAILED|\b[Ee]rror\b|ERROR|Assert|Exiting|[Ee]xception|unsuccessful|[Rr]efused|timed out|[Tt]imeout"
-    r"|\[E\]|FATAL|[Ss]topping|[Tt]erminat|[Cc]annot|Couldn't|[Uu]nable|\bInvalid|not found"
-)
-_NEVER: Final = r"(?!)"
+    "ailed", "FAILED", "error", "Error", "ERROR", "Assert", "Exiting", "xception", "unsuccessful", "efused", "timed out", "imeout", "[E]",
+    "FATAL", "topping", "erminat", "annot", "Couldn't", "nable to", "Invalid", "not found",
+)  # fmt: skip
 PHASES: Final = (
-    _phase(
-        "set-up of the tester",
-        r"(?:^|<time> )(?:\.\.\. )?C: [A-Z_]+ 0x00 ",
-        r"UE I[Dd]|Activate|ACTIVATE|MtsClearMts|STOP_LOGGING|#\$\$DISCONNECT|RDA TEST GROUP STOPPED",
-        r" 0x0[1-9A-Fa-f] |FAILED|ERNO|REBOOT",
-        "nothing was tested",
-        2,
+    Phase(
+        name="set-up of the tester",
+        begun=re.compile(r"(?:<time> )?(?:\.\.\. )?C: [A-Z_]+ 0x00 "),
+        over=(
+            "UE Id", "UE ID", "Activate", "ACTIVATE", "MtsClearMts", "STOP_LOGGING", "#$$DISCONNECT", "RDA TEST GROUP STOPPED",
+        ),
+        failed=("FAILED", "Failure", "Unavailable", "ERNO", "REBOOT", " 0x02 "),
+        next_step="nothing was tested",
+        lines=2,
     ),
-    _phase(
-        "start of the OpenAirInterface softmodem",
-        r"^\[(?:UTIL|HW|OPT|GNB_APP|ENB_APP|PHY|NR_PHY|NR_MAC|NR_RRC|LIBCONFIG|CONFIG|LOADER|SIM)\]",
-        r"SetupRequest|Created gtpu|F1AP_CU_SCTP_REQ|waiting for|Frame\.Slot|Trying to connect|Received|got sync|CTRL-C|ready|UE <|SIB1"
-        r"|Southbound|Created Posix|duplex|DU uses|in service|Reading '|Scanning|" + _WENT_WRONG,
-        _NEVER,
-        "it is not ready yet",
-        2,
+    Phase(
+        name="start of the OpenAirInterface softmodem",
+        begun=re.compile(
+            r"\[(?:UTIL|HW|OPT|GNB_APP|ENB_APP|PHY|NR_PHY|NR_MAC|NR_RRC|LIBCONFIG|CONFIG|LOADER|SIM)\]"
+        ),
+        over=(
+            *_WENT_WRONG, "SetupRequest", "Created gtpu", "F1AP_CU_SCTP_REQ", "waiting for", "Frame.Slot", "Trying to connect", "Received",
+            "got sync", "CTRL-C", "ready", "UE <", "SIB1", "Southbound", "Created Posix", "duplex", "DU uses", "in service", "Reading '",
+            "Scanning",
+        ),
+        failed=(),
+        next_step="it is not ready yet",
+        lines=2,
     ),
-    _phase(
-        "start of the srsRAN program",
-        r"Built in \w+ mode using|Using binary srs|--== srsRAN",
-        r"started ===|\b[Aa]ttaching|rnti=|Closing|Stop|\[RRC|RRC  ?\]|PHY|FAPI|S1AP|NGAP|MAC|" + _WENT_WRONG,
-        _NEVER,
-        "it is not ready yet",
-        1,
+    Phase(
+        name="start of the srsRAN program",
+        begun=re.compile(r"(?:<time> )?(?:\[\w+ *\] )*(?:Built in \w+ mode using|Using binary srs|--== srsRAN)"),
+        over=(
+            *_WENT_WRONG, "started ===", "ttaching", "rnti=", "Closing", "Stop", "[RRC", "PHY", "FAPI", "S1AP", "NGAP", "MAC",
+        ),
+        failed=(),
+        next_step="it is not ready yet",
+        lines=1,
     ),
-)
+)  # fmt: skip
+
+
+def _dialogue(name: str, asks: str, answers: str) -> Dialogue:
+    return Dialogue(name, frozenset(asks.split()), frozenset(answers.split()))
 
 
 DIALOGUES: Final = (
-    Dialogue(
+    _dialogue(
         "the message sent",
-        re.compile(r"(?:^|[\s\]])(?:>>>?|-+>|=+>|TX|Tx|SEND|SENT|CMD)[\s:]|\bSending\b"),
-        re.compile(r"(?:^|[\s\]])(?:<<<?|<-+|<=+|RX|Rx|RECV|RCVD)[\s:]|\bReceived\b"),
+        ">> >>> -> --> => ==> TX Tx SEND SENT Send Sent Sending CMD",
+        "<< <<< <- <-- <= <== RX Rx RECV RCVD Receive Received Receiving",
     ),
-    Dialogue(
+    _dialogue(
         "the request",
-        re.compile(r"\b(?:[Rr]equest|REQUEST|REQ|[Rr]eq|[Qq]uery)\b"),
-        re.compile(r"\b(?:[Rr]esponse|RESPONSE|RSP|RESP|CNF|[Rr]sp|[Rr]eply|[Aa]nswer|[Cc]onfirm)"),
+        "request Request REQUEST REQ Req req query Query",
+        "response Response RESPONSE RSP RESP CNF rsp Rsp reply Reply answer Answer confirm Confirm confirmed",
     ),
-    Dialogue(
+    _dialogue(
         "the step",
-        re.compile(r"\b(?:Starting|Begin|BEGIN|START|Executing|Entering|Running|RUN)\b"),
-        re.compile(
-            r"\b(?:[Dd]one|DONE|[Ff]inished|FINISHED|[Cc]ompleted?|END|[Ss]topped|Leaving|PASS(?:ED)?|FAIL(?:ED)?|OK)\b"
-        ),
+        "Starting Begin BEGIN START Executing Entering Running RUN",
+        "done Done DONE finished Finished FINISHED complete Complete completed Completed END stopped Stopped Leaving PASS PASSED FAIL "
+        "FAILED OK",
     ),
 )
-
 
 STARTS: Final = (
     Start(

@@ -76,6 +76,11 @@ class Tester:
             self._end_waits(line)
         return restarted
 
+    @property
+    def awaits_body(self) -> bool:
+        """Whether a line that continues a record may bring something that is due."""
+        return self.table_due or bool(self.waits or self.due_ues)
+
     def take_body(self, line: str) -> None:
         """Takes a line that continues a record."""
         self.table_due = False
