@@ -1,63 +1,78 @@
-"""A whole log and a place where it is cut in; whether the cut leaves something outstanding, out.
+"""A whole log and a place where it is cut in; what the cut leaves outstanding, out.
 
-The product sees only one side of a cut. The oracle sees both, and it knows the wordings of its two corpora: an answer that is on the other side
-of the cut than its request is outstanding. It shares no code with the product.
+The product sees one side of a cut. The oracle sees both, and it knows the wordings of its two corpora: what was begun on the side that
+is kept and is answered on the other side is outstanding. It shares no code with the product.
 
-**TM500 style** (`tm500_outstanding`): the side that is kept lacks
+TM500 style (`tm500_outstanding`), if the first lines are kept:
 
-- the confirmation of its last command;
-- the indication, or the time-out, that its last `WAIT FOR` waits for, or the time of its last `WAIT`;
-- for a UE: the end of a random access, a registration after a connection, a session after a registration, or the end of a
-  re-establishment;
-- the rest of a record or of a table (`[NAME]: value` rows);
-- everything after the set-up: the cut comes before the activation.
+- `command`: the confirmation of the last command is cut off;
+- `wait`: the last `WAIT` is not over: neither its text nor the next command of the script came, and its time is not over;
+- `procedure`: the end of a random access, the registration after a connection, the session after a registration, or the end of a
+  re-establishment of some UE is cut off;
+- `record`: the first line that is cut off continues a record or a table;
+- `set-up`: the activation of the UEs is cut off.
 
-**OpenAirInterface** (`oai_outstanding`), for each source: an answer of the table below, the rest of a statistics table or of an XML
-dump, or the readiness of the program.
+If the last lines are kept (`tm500_start_missing`): `command`, `record`, and `start` (the start of the logging or of the UEs).
+
+OpenAirInterface (`oai_outstanding`), for each source: `procedure` (the pairs in `_OAI_PAIRS`), `record` (a statistics table, an XML dump)
+and `set-up` (the program is not ready).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Final
 
 __all__ = ["oai_outstanding", "tm500_outstanding", "tm500_start_missing"]
 
+_Record = tuple[float | None, str]
+"""Time of day in seconds, None for a line that continues a record, and the text."""
+
 _UE: Final = re.compile(r"UE Id\s*:\s*(\d+)")
 _STAMP: Final = re.compile(r"\d\d/\d\d/\d\d (\d\d):(\d\d):(\d\d):(\d{3})\t(?:\.\.\. )?(.*)")
 _WAIT: Final = re.compile(r'WAIT (?:FOR "([^"]+)" TIMEOUT (\d+)|(\d+))')
-# What comes first, and what may come next on the other side, per UE.
-_UE_STEPS: Final = (
-    ("Random Access Initiated", ("Random Access Complete", "Random Access Error", "Random Access Cancelled")),
-    ("NR CONNECTION IND", ("REGISTRATION IND", "REJECT")),
-    ("ECM CONNECTION IND", ("EMM REGISTER IND", "REJECT")),
-    ("NR REGISTRATION IND", ("PDU SESSION ESTABLISHMENT IND",)),
-    ("EMM REGISTER IND", ("PDN CONNECTION IND",)),
-    ("Re-establishment Started", ("Re-establishment Success",)),
-)
+# What comes first, and what may come next on the other side, for each UE.
+_UE_STEPS: Final = {
+    "Random Access Initiated": ("Random Access Complete", "Random Access Error", "Random Access Cancelled"),
+    "NR CONNECTION IND": ("REGISTRATION IND", "REJECT"),
+    "ECM CONNECTION IND": ("EMM REGISTER IND", "REJECT"),
+    "NR REGISTRATION IND": ("PDU SESSION ESTABLISHMENT IND",),
+    "EMM REGISTER IND": ("PDN CONNECTION IND",),
+    "Re-establishment Started": ("Re-establishment Success",),
+}
 _LEFT: Final = ("DISCONNECTION IND", "DEREGISTRATION IND", "EMM DEREGISTER IND")
+# Of the lines before a cut; there must be a few for anything to be due.
+_FEW: Final = 3
 
 
 def tm500_outstanding(lines: Sequence[str], kept: int) -> list[str]:
-    """What is outstanding if only the first `kept` lines are kept, by kind; empty if nothing is."""
+    """What is outstanding if only the first `kept` lines are kept; empty if nothing is."""
     head, tail = [_parse(line) for line in lines[:kept]], [_parse(line) for line in lines[kept:]]
-    found = []
-    if tail and (tail[0][0] is None or tail[0][1].startswith("[")):
-        found.append("record")
-    commands = [
-        (i, at, text) for i, (at, text) in enumerate(head) if at is not None and text[:2] not in ("C:", "I:", "[R", "[T")
-    ]
-    if not any("Activate" in text for _, _, text in commands) and len(head) > 3:
-        found.append("set-up")
-    sent = [(i, text) for i, _, text in commands if not text.startswith("WAIT")]
-    if sent and _unconfirmed(sent[-1], head, tail):
-        found.append("command")
-    waits = [(i, at, text) for i, at, text in commands if text.startswith("WAIT")]
-    if waits and _waiting(waits[-1], head, tail):
-        found.append("wait")
-    return found + _open_of_ues(head, tail)
+    commands = [i for i, record in enumerate(head) if _is_command(record)]
+    waits = [i for i in commands if head[i][1].startswith("WAIT")]
+    sent = [i for i in commands if not head[i][1].startswith("WAIT")]
+    activated = any("Activate" in head[i][1] for i in commands)
+    found = {
+        "record": bool(tail) and _continues(tail[0]),
+        "set-up": kept > _FEW and not activated,
+        "command": bool(sent) and _unconfirmed(head[sent[-1] :], tail),
+        "wait": bool(waits and tail) and _waiting(head[waits[-1] :]),
+        "procedure": any(_answered(tail, ue, step) for ue, step in _open_steps(head)),
+    }
+    return [kind for kind, is_outstanding in found.items() if is_outstanding]
 
 
-_Record = tuple[float | None, str]
+def tm500_start_missing(lines: Sequence[str], dropped: int) -> list[str]:
+    """What shows that the first `dropped` lines are missing; empty if nothing does."""
+    head, tail = "\n".join(lines[:dropped]), "\n".join(lines[dropped:])
+    records = [_parse(line) for line in lines[dropped:]]
+    first = next((record for record in records if not _continues(record)), (None, ""))
+    found = {
+        "record": bool(records) and _continues(records[0]),
+        "command": first[1].startswith("C: "),
+        "start": ("#$$START_LOGGING" in head and "#$$STOP_LOGGING" in tail) or ("Activate" in head and "UE Id" in tail),
+    }
+    return [kind for kind, is_missing in found.items() if is_missing]
 
 
 def _parse(line: str) -> _Record:
@@ -68,80 +83,60 @@ def _parse(line: str) -> _Record:
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(thousandths) / 1000, text
 
 
-def _unconfirmed(command: tuple[int, str], head: Sequence[_Record], tail: Sequence[_Record]) -> bool:
-    """Whether the next confirmation comes after the cut, and confirms this command."""
-    if any(text.startswith("C: ") for _, text in head[command[0] :]):
+def _continues(record: _Record) -> bool:
+    return record[0] is None or record[1].startswith("[")
+
+
+def _is_command(record: _Record) -> bool:
+    return not _continues(record) and not record[1].startswith(("C: ", "I: "))
+
+
+def _unconfirmed(head: Sequence[_Record], tail: Sequence[_Record]) -> bool:
+    """Whether the command that `head` begins with is confirmed in `tail`."""
+    if any(text.startswith("C: ") for _, text in head):
         return False
-    words = command[1].replace("#$$", "").split()
-    name = words[2].upper() if words[0].lower() == "forw" and len(words) > 2 else words[0].upper()
-    for at, text in tail:
-        if text.startswith("C: "):
-            return name in text.upper()
-        if at is not None and text[:2] not in ("I:", "[R", "[T"):
-            return False
-    return False
+    words = head[0][1].replace("#$$", "").upper().split()
+    name = words[2] if words[0] == "FORW" and len(words) > 2 else words[0]
+    until_next = takewhile(lambda record: not _is_command(record), tail)
+    confirmation = next((text for _, text in until_next if text.startswith("C: ")), "")
+    return name in confirmation.upper()
 
 
-def _waiting(wait: tuple[int, float, str], head: Sequence[_Record], tail: Sequence[_Record]) -> bool:
-    index, since, text = wait
+def _waiting(head: Sequence[_Record]) -> bool:
+    """Whether the wait that `head` begins with is not over at its end."""
+    (since, text), later = head[0], head[1:]
     match = _WAIT.match(text)
-    if not match or not tail:
+    if not match or since is None:
         return False
     awaited, limit, plain = match.groups()
     last = next((at for at, _ in reversed(head) if at is not None), since)
-    if (last - since) % 86_400 >= float(limit or plain):
-        return False
-    if any(
-        at is not None and text[:2] not in ("C:", "I:") and "tats" not in text and "TATS" not in text and text[0] != "["
-        for at, text in head[index + 1 :]
-    ):
-        return False  # the script went on
-    return not (awaited and any(awaited in text for _, text in head[index + 1 :]))
+    went_on = any(_is_command(record) and "STATS" not in record[1].upper() for record in later)
+    came = bool(awaited) and any(awaited in text for _, text in later)
+    return not went_on and not came and (last - since) % 86_400 < float(limit or plain)
 
 
-def _open_of_ues(head: Sequence[_Record], tail: Sequence[_Record]) -> list[str]:
-    """Procedures of UEs that began before the cut and end after it."""
-    begun: dict[tuple[str, str], str] = {}
+def _open_steps(head: Sequence[_Record]) -> Iterator[tuple[str, str]]:
+    """UE and step of all procedures that were begun in `head` and not ended there."""
+    begun: set[tuple[str, str]] = set()
     for _, text in head:
         match = _UE.search(text)
-        if not match:
-            continue
-        ue = match[1]
-        for first, then in _UE_STEPS:
-            if any(word in text for word in (*then, *_LEFT)):
-                begun.pop((ue, first), None)
-        for first, _ in _UE_STEPS:
-            if first in text and "FAILED" not in text and not any(word in text for word in _LEFT):
-                begun[ue, first] = text
-    found = []
-    for (ue, first), _ in begun.items():
-        then = next(then for step, then in _UE_STEPS if step == first)
-        for _, text in tail:
-            match = _UE.search(text)
-            if match and match[1] == ue:
-                if any(word in text for word in then):
-                    found.append("procedure")
-                    break
-                if first in text or any(word in text for word in _LEFT):
-                    break
-    return found[:1]
+        if match:
+            left = any(word in text for word in _LEFT)
+            begun -= {(match[1], step) for step, ends in _UE_STEPS.items() if left or any(word in text for word in ends)}
+            begun |= {(match[1], step) for step in _UE_STEPS if step in text and not left}
+    yield from begun
 
 
-def tm500_start_missing(lines: Sequence[str], dropped: int) -> list[str]:
-    """What shows that the first `dropped` lines are missing, by kind; empty if nothing does."""
-    tail = [_parse(line) for line in lines[dropped:]]
-    found = []
-    if tail and (tail[0][0] is None or tail[0][1].startswith("[")):
-        found.append("record")
-    first = next((text for at, text in tail if at is not None and not text.startswith("[")), "")
-    if first.startswith("C: "):
-        found.append("command")
-    head_text, tail_text = "\n".join(lines[:dropped]), "\n".join(lines[dropped:])
-    if "#$$START_LOGGING" in head_text and "#$$STOP_LOGGING" in tail_text:
-        found.append("logging")
-    if "Activate" in head_text and "UE Id" in tail_text:
-        found.append("activation")
-    return found
+def _answered(tail: Sequence[_Record], ue: str, step: str) -> bool:
+    """Whether the next thing that the UE does in `tail` about this procedure is to end it."""
+    for _, text in tail:
+        match = _UE.search(text)
+        if match and match[1] == ue:
+            if any(word in text for word in _UE_STEPS[step]):
+                return True
+            if step in text or any(word in text for word in _LEFT):
+                return False
+    return False
 
 
 _OAI_PAIRS: Final = (
@@ -168,19 +163,22 @@ _OAI_ROW: Final = re.compile(r"UE [0-9a-f]{4}: |\s+[DU]l harq: ")
 
 
 def oai_outstanding(lines: Sequence[str], kept: int) -> list[str]:
-    """What is outstanding if only the first `kept` lines of one source are kept, by kind; empty if nothing is."""
+    """What is outstanding if only the first `kept` lines of one source are kept; empty if nothing is."""
     head, tail = lines[:kept], lines[kept:]
-    found = []
-    if tail and _OAI_ROW.match(tail[0]):
-        found.append("record")
-    if any("<UE-NR-Capability>" in line for line in head) and any("</UE-NR-Capability>" in line for line in tail):
-        found.append("record")
-    for first, then in _OAI_PAIRS:
-        begun = max((i for i, line in enumerate(head) if first in line), default=-1)
-        if begun >= 0 and not any(then in line for line in head[begun:]) and any(then in line for line in tail):
-            found.append("procedure")
-            break
-    ready = [mark for mark in _OAI_READY if any(mark in line for line in lines)]
-    if kept > 3 and ready and not any(mark in line for line in head for mark in ready):
-        found.append("set-up")
-    return found
+    ready = [mark for mark in _OAI_READY if _has(lines, mark)]
+    found = {
+        "record": bool(tail and _OAI_ROW.match(tail[0]))
+        or (_has(head, "<UE-NR-Capability>") and _has(tail, "</UE-NR-Capability>")),
+        "procedure": any(_open_pair(head, tail, first, then) for first, then in _OAI_PAIRS),
+        "set-up": kept > _FEW and bool(ready) and not any(_has(head, mark) for mark in ready),
+    }
+    return [kind for kind, is_outstanding in found.items() if is_outstanding]
+
+
+def _open_pair(head: Sequence[str], tail: Sequence[str], first: str, then: str) -> bool:
+    begun = max((i for i, line in enumerate(head) if first in line), default=-1)
+    return begun >= 0 and not _has(head[begun:], then) and _has(tail, then)
+
+
+def _has(lines: Sequence[str], text: str) -> bool:
+    return any(text in line for line in lines)

@@ -115,7 +115,7 @@ def _open_dialogues(state: CompletenessState) -> Iterator[str]:
 def _cut_table(state: CompletenessState) -> Iterator[str]:
     assert state.last
     number, stop = state.last.number, state.order.stop()
-    if state.tester.due_ues and not state.tester.command:
+    if state.tester.lacks_ues:
         yield f"the statistics before line {number}{{of}} lack {len(state.tester.due_ues)} of the UEs that were asked for"
     elif state.tester.table_due or state.last.clues.heading:
         yield f"the table at line {number}{{of}} has no rows"
@@ -154,8 +154,8 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
         yield f"line {first.number}{{of}}, the first one, continues a record that is missing"
     if state.tester.orphan and state.tester.orphan <= first.number + 2:
         yield f"the confirmation at line {state.tester.orphan}{{of}} has no command"
-    if len(state.not_started) > 1 or any(STARTS[i].alone for i in state.not_started):
-        for i, at in state.not_started.items():
+    for i, at in state.not_started.items():
+        if state.started >> i & 1:
             yield f"{STARTS[i].name} is missing before line {at}{{of}}"
     for index, at in state.procedures.unasked.items():
         if index in state.procedures.closed and at <= HEAD_OF_LOG:

@@ -76,20 +76,20 @@ class Dialogue(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Something that cannot happen in a log before something else, in masked text.
+    """Something that cannot happen in a log before something else, in masked text of a tester.
+
+    It only counts in a log that shows `first` later: testers word the start of a UE in many ways, and a log may begin when the tester
+    has been at work for long.
 
     Attributes:
         name: What was missing, in the words of a reason.
         first: Pattern of the lines that come first; several kinds, since testers lose records.
         later: Pattern of the lines that need one of them.
-        alone: Whether it is enough by itself. Otherwise two such findings are needed: a log may be opened after the tester was
-            connected.
     """
 
     name: str
     first: re.Pattern[str]
     later: re.Pattern[str]
-    alone: bool = True
 
 
 class Block(NamedTuple):
@@ -294,24 +294,6 @@ DIALOGUES: Final = (
 )
 
 STARTS: Final = (
-    Start(
-        "the connection to the tester",
-        re.compile(r"#\$\$CONNECT|C: CONNECT"),
-        re.compile(r"#\$\$DISCONNECT|C: DISCONNECT"),
-        alone=False,
-    ),
-    Start(
-        "the start of the logging",
-        re.compile(r"START_LOGGING|[Ll]ogging (?:is |was )?started"),
-        re.compile(r"STOP_LOGGING|[Ll]ogging (?:is |was )?stopped"),
-        alone=False,
-    ),
-    Start(
-        "the start of the test group",
-        re.compile(r"TEST GROUP STARTED|StartTestCase|STARTTESTCASE"),
-        re.compile(r"TEST GROUP STOPPED|StopTestCase|STOPTESTCASE"),
-        alone=False,
-    ),
     # Not every log records random access or registration, but something shows that a UE came before it is at work.
     Start(
         "the start of the UEs",

@@ -49,6 +49,10 @@ class Tester:
         self.waits: list[Wait] = []
         self.due_ues: list[str] = []
         """UEs that the last query for statistics named and whose tables did not come yet."""
+        self._listed = 0
+        """UEs that this query named."""
+        self._full = self._partial = 0
+        """Queries for several UEs whose tables all came, and the others."""
         self.table_due = False
         """Whether the last confirmation announces a table that did not begin yet."""
         self.orphan = 0
@@ -104,6 +108,10 @@ class Tester:
     def _ask(self, line: str, clue: Clues, number: int) -> None:
         if self.command:
             _count(self._unconfirmed, self._verb)
+        if self._listed > 1:
+            self._full += not self.due_ues
+            self._partial += bool(self.due_ues)
+        self._listed = 0
         self.command, self.due_ues, self.table_due, self._commands = None, [], False, True
         if clue.grammar == "command":
             self.waits = []  # a script goes on when its wait is over; statistics may be asked for meanwhile
@@ -117,6 +125,13 @@ class Tester:
         self.command_text = line.rsplit("\t", maxsplit=1)[-1].strip()
         if clue.grammar == "query" and (ues := _UE_LIST.search(line)):
             self.due_ues = ues[1].split(",")
+            self._listed = len(self.due_ues)
+
+    @property
+    def lacks_ues(self) -> bool:
+        """Whether the last statistics lack UEs that were asked for, and those before did not."""
+        regular = self._full > 0 and self._partial <= UNCONFIRMED_SHARE * self._full
+        return bool(self.due_ues) and not self.command and regular
 
     @property
     def confirms_its_command(self) -> bool:
