@@ -19,6 +19,8 @@ UNTIMED_LINES: Final = 25
 # A dialogue is regular after this many answers, with at most this share of requests without one.
 ANSWERED: Final = 8
 UNANSWERED_SHARE: Final = 0.03
+# So many lines must need something that did not start: testers lose records.
+NOT_STARTED: Final = 3
 # An answer without its request counts in the first lines of a log: later, the request may be one of the lost lines.
 HEAD_OF_LOG: Final = 30
 
@@ -150,13 +152,21 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     stamped = state.order.stamped > state.order.texts / 2 and others and not any(line.clues.body for line in others)
     if first.clues.body and stamped and _STAMP_TAIL.match(first.text):
         yield f"line {first.number}{{of}}, the first one, is incomplete"
-    elif first.clues.body and first.text[0].isspace() and state.order.has_records and state.order.first_again:
+    elif first.clues.body and _continues(state):
         yield f"line {first.number}{{of}}, the first one, continues a record that is missing"
     if state.tester.orphan and state.tester.orphan <= first.number + 2:
         yield f"the confirmation at line {state.tester.orphan}{{of}} has no command"
-    for i, at in state.not_started.items():
-        if state.started >> i & 1:
+    for i, (at, count) in state.not_started.items():
+        if count >= NOT_STARTED:
             yield f"{STARTS[i].name} is missing before line {at}{{of}}"
     for index, at in state.procedures.unasked.items():
         if index in state.procedures.closed and at <= HEAD_OF_LOG:
             yield f"{PROCEDURES[index].name} is completed at line {at}{{of}} and was never begun"
+
+
+def _continues(state: CompletenessState) -> bool:
+    """Whether the first line continues a record. In logs of other programs, a banner may look like that, but it comes once."""
+    first = state.head[0]
+    if state.tester.seen and (first.text[0].isspace() or first.clues.grammar == "row"):
+        return True
+    return first.text[0].isspace() and state.order.has_records and state.order.first_again

@@ -50,8 +50,8 @@ class CompletenessState:
         """Bits of the phases that are over."""
         self.started = 0
         """Bits of the starts that the log shows."""
-        self.not_started: dict[int, int] = {}
-        """Starts that were missing when something needed them, with the line that did."""
+        self.not_started: dict[int, tuple[int, int]] = {}
+        """Starts that were missing when something needed them: the first line that did, and the number of such lines."""
         self.block: tuple[int, int, str] | None = None
         """The open block: its index, its first line, and the name of its XML element."""
         self.head: list[Line] = []
@@ -135,7 +135,8 @@ def _follow_starts(state: CompletenessState, clue: Clues, number: int) -> None:
     state.started |= clue.first
     for i in range(len(STARTS)):
         if missing >> i & 1:
-            state.not_started.setdefault(i, number)
+            line, count = state.not_started.get(i, (number, 0))
+            state.not_started[i] = line, count + 1
 
 
 def _follow_block(state: CompletenessState, line: str, clue: Clues, number: int) -> None:

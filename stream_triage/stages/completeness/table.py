@@ -78,9 +78,6 @@ class Dialogue(NamedTuple):
 class Start(NamedTuple):
     """Something that cannot happen in a log before something else, in masked text of a tester.
 
-    It only counts in a log that shows `first` later: testers word the start of a UE in many ways, and a log may begin when the tester
-    has been at work for long.
-
     Attributes:
         name: What was missing, in the words of a reason.
         first: Pattern of the lines that come first; several kinds, since testers lose records.

@@ -55,6 +55,8 @@ class Tester:
         """Queries for several UEs whose tables all came, and the others."""
         self.table_due = False
         """Whether the last confirmation announces a table that did not begin yet."""
+        self.seen = 0
+        """Confirmations and indications: whether this is the log of a tester at all."""
         self.orphan = 0
         """Line of a confirmation that came before any command."""
         self._verb = ""
@@ -66,6 +68,7 @@ class Tester:
     def take(self, line: str, clue: Clues, number: int) -> bool:
         """Takes the next record of the tester. Returns whether it reports that the tester has restarted."""
         restarted = False
+        self.seen += clue.grammar in {"confirmation", "indication"}
         if clue.grammar == "confirmation":
             self._confirm(line, number)
         elif clue.grammar in {"command", "query"}:
