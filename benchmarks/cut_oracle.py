@@ -1,21 +1,22 @@
 """A whole log and a place where it is cut in; what the cut leaves outstanding, out.
 
-The product sees one side of a cut. The oracle sees both, and it knows the wordings of its two corpora: what was begun on the side that
-is kept and is answered on the other side is outstanding. It shares no code with the product.
+The product sees one side of a cut. The oracle sees both, and it knows the wordings of its two corpora: what was begun on
+the side that is kept and is answered on the other side is outstanding. It shares no code with the product.
 
 TM500 style (`tm500_outstanding`), if the first lines are kept:
 
 - `command`: the confirmation of the last command is cut off;
 - `wait`: the last `WAIT` is not over: neither its text nor the next command of the script came, and its time is not over;
-- `procedure`: the end of a random access, the registration after a connection, the session after a registration, or the end of a
-  re-establishment of some UE is cut off;
+- `procedure`: the end of a random access, the registration after a connection, the session after a registration, or the
+  end of a re-establishment of some UE is cut off;
 - `record`: the first line that is cut off continues a record or a table;
 - `set-up`: the activation of the UEs is cut off.
 
-If the last lines are kept (`tm500_start_missing`): `command`, `record`, and `start` (the start of the logging or of the UEs).
+If the last lines are kept (`tm500_start_missing`): `command`, `record`, and `start` (UEs are at work whose
+start is cut off).
 
-OpenAirInterface (`oai_outstanding`), for each source: `procedure` (the pairs in `_OAI_PAIRS`), `record` (a statistics table, an XML dump)
-and `set-up` (the program is not ready).
+OpenAirInterface (`oai_outstanding`), for each source: `procedure` (the pairs in `_OAI_PAIRS`), `record` (a statistics
+table, an XML dump) and `set-up` (the program is not ready).
 """
 
 import re
@@ -70,9 +71,14 @@ def tm500_start_missing(lines: Sequence[str], dropped: int) -> list[str]:
     found = {
         "record": bool(records) and _continues(records[0]),
         "command": first[1].startswith("C: "),
-        "start": ("#$$START_LOGGING" in head and "#$$STOP_LOGGING" in tail) or ("Activate" in head and "UE Id" in tail),
+        "start": "Activate" in head and _at_work(tail),
     }
     return [kind for kind, is_missing in found.items() if is_missing]
+
+
+def _at_work(tail: str) -> bool:
+    """Whether UEs go on in `tail` before any of them starts anew there."""
+    return len(_UE.findall(re.split("ACTIVE RAT|Random Access Initiated", tail, maxsplit=1)[0])) >= _FEW
 
 
 def _parse(line: str) -> _Record:

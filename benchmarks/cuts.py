@@ -2,8 +2,9 @@
 
     python -m benchmarks.cuts --data DIR [--runs 100] [--whole 400] [--out benchmarks/results/cuts.md]
 
-Runs of the TM500-style corpus are generated with a seed of their own, so their scripts differ from those of the shipped bundle. What a
-cut leaves outstanding is decided by an oracle that sees both sides of the cut (`benchmarks/cut_oracle.py`). Takes some minutes.
+Runs of the TM500-style corpus are generated with a seed of their own, so their scripts differ from those of the shipped
+bundle. What a cut leaves outstanding is decided by an oracle that sees both sides of the cut
+(`benchmarks/cut_oracle.py`). Takes some minutes.
 """
 
 import random
@@ -31,6 +32,7 @@ RESULTS = Path(__file__).parent / "results" / "cuts.md"
 PERCENT = (3, 5, 10, 25, 50, 75, 90, 95, 99)
 SEED = 77
 OAI = Path("ran", "oai_rfsim_runs.jsonl.xz")
+SECOND = "Second generator"
 REASONS = {"end": "the log ends early", "start": "the log starts late"}
 
 
@@ -77,18 +79,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     judges = {name: Triage(Bundle.open(find_bundle(name))) for name in ("tm500", "oai5g")}
     corpus = _corpus(max(options.runs, options.whole))
     oai = _oai(options.data / OAI, max(options.runs, options.whole))
-    parts = [_whole_runs(judges, {"TM500-style corpus": corpus, "OpenAirInterface": oai}, options.data, options.whole)]
+    others = _other_sets(options.data)
+    whole = {"TM500-style corpus": corpus, "OpenAirInterface": oai, **others}
+    parts = [_whole_runs(judges, whole, options.whole)]
     sets: tuple[tuple[str, list[Case], str, Oracle], ...] = (
         ("TM500-style corpus, end missing", corpus, "end", tm500_outstanding),
         ("OpenAirInterface, end missing", oai, "end", oai_outstanding),
         ("TM500-style corpus, beginning missing", corpus, "start", tm500_start_missing),
+        (f"{SECOND}, end missing", others.get(SECOND, []), "end", tm500_outstanding),
+        (f"{SECOND}, beginning missing", others.get(SECOND, []), "start", tm500_start_missing),
     )
     for title, cases, side, oracle in sets:
-        parts.append(f"## {title}\n\n{_cuts(judges, cases[: options.runs], side, oracle)}")
+        if cases:
+            parts.append(f"## {title}\n\n{_cuts(judges, cases[: options.runs], side, oracle)}")
     page = (
-        f"# Cut runs\n\n{date.today().isoformat()}. Written by `python -m benchmarks.cuts`; docs/lab.md describes the columns.\n\n"
-        + "\n\n".join(parts)
-        + "\n"
+        f"# Cut runs\n\n{date.today().isoformat()}. Written by `python -m benchmarks.cuts`. docs/lab.md says what the "
+        "columns mean.\n\n" + "\n\n".join(parts) + "\n"
     )
     print(page, end="")
     options.out.write_text(page, encoding="utf-8")
@@ -125,9 +131,9 @@ def _cuts(judges: Mapping[str, Triage], cases: Iterable[Case], side: str, oracle
     for number, case in enumerate(cases):
         for percent in PERCENT:
             cut, kinds = _cut_lines(case, percent, side, oracle)
-            _add(tally, f"{percent} %", case, _judge(judges, case, cut), side, kinds)
+            _add(tally, f"{percent} %", (case, _judge(judges, case, cut)), side, kinds)
         cut = _cut_inside_line(case, random.Random(number), side)
-        _add(tally, "inside a line", case, _judge(judges, case, cut), side, {"incomplete line"})
+        _add(tally, "inside a line", (case, _judge(judges, case, cut)), side, {"incomplete line"})
     head = ("cut at", "outstanding, flagged", "nothing outstanding, flagged", "wrong and sure before", "after")
     rows = [
         (
@@ -139,12 +145,13 @@ def _cuts(judges: Mapping[str, Triage], cases: Iterable[Case], side: str, oracle
         )
         for row in (*(f"{percent} %" for percent in PERCENT), "inside a line")
     ]
-    kinds = sorted(row for row in tally.counts if row[0].isalpha() and row != "inside a line")
-    by_kind = [(kind, tally.of(kind, "hits", "due")) for kind in kinds]
+    things = sorted(row for row in tally.counts if row[0].isalpha() and row != "inside a line")
+    by_kind = [(kind, tally.of(kind, "hits", "due")) for kind in things]
     return table(head, rows) + "\n\n" + table(("outstanding", "flagged"), by_kind)
 
 
-def _add(tally: Tally, row: str, case: Case, verdict: Verdict, side: str, kinds: set[str]) -> None:
+def _add(tally: Tally, row: str, judged: tuple[Case, Verdict], side: str, kinds: set[str]) -> None:
+    case, verdict = judged
     flagged, due = _flagged(verdict, side), bool(kinds)
     wrong = verdict.label != case.label
     others = [reason for reason in verdict.review_reasons if not reason.startswith(tuple(REASONS.values()))]
@@ -190,9 +197,9 @@ def _cut_inside_line(case: Case, rng: random.Random, side: str) -> dict[str, byt
     }
 
 
-def _whole_runs(judges: Mapping[str, Triage], cases: Mapping[str, list[Case]], data: Path, runs: int) -> str:
+def _whole_runs(judges: Mapping[str, Triage], sets: Mapping[str, list[Case]], runs: int) -> str:
     rows = []
-    for title, some in {**cases, **_other_sets(data)}.items():
+    for title, some in sets.items():
         verdicts = [(case, _judge(judges, case, case.sources)) for case in some[:runs]]
         for passing, kind in ((True, "passing"), (False, "failing"), (None, "excerpts and others")):
             of_kind = [verdict for case, verdict in verdicts if (case.label == "Pass" if case.label else None) is passing]
@@ -216,7 +223,7 @@ def _other_sets(data: Path) -> dict[str, list[Case]]:
         if (data / archive).is_file():
             sets[title] = [Case({"": text}, "", "oai5g") for text in islice(_members(data / archive), 200)]
     if (data / "tm500_alt.py").is_file():
-        sets["Second generator"] = list(_second_generator(data / "tm500_alt.py"))
+        sets[SECOND] = list(_second_generator(data / "tm500_alt.py"))
     return sets
 
 

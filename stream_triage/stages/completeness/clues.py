@@ -60,7 +60,7 @@ class Clues(NamedTuple):
     events: tuple[tuple[int, bool], ...] = ()
     """Procedures by index, in the order of the line; true opens, false closes."""
     plain: bool = True
-    """Whether it has no clues beside its kind and a block; most lines have none."""
+    """Whether it has no clues beside its kind; most lines have none."""
     begun: int = -1
     """Index of the phase that it belongs to."""
     over: int = 0
@@ -86,9 +86,8 @@ class Clues(NamedTuple):
     def has_pairs(self) -> bool:
         """Whether it has clues beside its kind."""
         phases = self.begun >= 0 or self.over or self.broken
-        return bool(
-            self.grammar or self.events or self.gone or phases or self.asks or self.answers or self.first or self.later
-        )
+        pairs = self.events or self.gone or self.asks or self.answers or self.first or self.later
+        return bool(self.grammar or phases or pairs or self.block >= 0)
 
 
 def read_clues(masked: str) -> Clues:

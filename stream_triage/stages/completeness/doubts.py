@@ -13,8 +13,8 @@ __all__ = ["completeness_doubts"]
 
 # Of a log with more to say, the first things are enough.
 MAX_NAMED: Final = 3
-# In a log without time stamps: lines after a request within which an answer may still be due. Complete runs of OpenAirInterface that
-# fail in a procedure go on for 28 lines and more.
+# In a log without time stamps: lines after a request within which an answer may still be due. Complete runs of
+# OpenAirInterface that fail in a procedure go on for 28 lines and more.
 UNTIMED_LINES: Final = 25
 # A dialogue is regular after this many answers, with at most this share of requests without one.
 ANSWERED: Final = 8
@@ -165,7 +165,7 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
 
 
 def _continues(state: CompletenessState) -> bool:
-    """Whether the first line continues a record. In logs of other programs, a banner may look like that, but it comes once."""
+    """Whether the first line continues a record. A banner of another program may look like that, but it comes once."""
     first = state.head[0]
     if state.tester.seen and (first.text[0].isspace() or first.clues.grammar == "row"):
         return True

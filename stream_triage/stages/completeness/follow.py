@@ -1,6 +1,7 @@
 """Lines of one source with their clues in, in order; what is open at any time is kept. The state is bounded."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from stream_triage.stages.completeness.clock import clock
@@ -68,7 +69,7 @@ class CompletenessState:
 
 def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues], first_number: int) -> None:
     """Takes the next lines of a source in order, each with the clues of its masked form."""
-    # A large part of all lines goes through here and no further, so little is done for each.
+    # Most lines go through this loop and no further, so little is done for each.
     take, tester = state.order.take, state.tester
     before = last = stamped = -1
     for i, clue in enumerate(clues):
@@ -80,19 +81,26 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
             stamped = i
         elif tester.awaits_body:
             tester.take_body(lines[i])
-        if not clue.plain:
+        if not clue.plain or state.block:
             _follow_pairs(state, lines[i], clue, first_number + i)
-        if clue.block >= 0 or state.block:
-            _follow_block(state, lines[i], clue, first_number + i)
-        if len(state.head) < HEAD_LINES:
-            state.head.append(Line(first_number + i, lines[i], clue))
     if last >= 0:
-        state.before = lines[before] if before >= 0 else state.last.text if state.last else ""
-        state.last = Line(first_number + last, lines[last], clues[last])
+        _keep_ends(state, lines, clues, first_number, (before, last))
     if lines:
         state.ends_blank = lines[-1].isspace()
     if stamped >= 0 and (at := clock(lines[stamped])) is not None:
         state.last_at = at
+
+
+def _keep_ends(
+    state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues], first_number: int, last_two: tuple[int, int]
+) -> None:
+    """Keeps the first lines of the source, and the last two with text."""
+    before, last = last_two
+    if len(state.head) < HEAD_LINES:
+        with_text = (Line(first_number + i, line, clues[i]) for i, line in enumerate(lines) if clues[i].text)
+        state.head += islice(with_text, HEAD_LINES - len(state.head))
+    state.before = lines[before] if before >= 0 else state.last.text if state.last else ""
+    state.last = Line(first_number + last, lines[last], clues[last])
 
 
 def _follow_pairs(state: CompletenessState, line: str, clue: Clues, number: int) -> None:
@@ -106,6 +114,8 @@ def _follow_pairs(state: CompletenessState, line: str, clue: Clues, number: int)
         _follow_dialogues(state, clue, number)
     if clue.first or clue.later:
         _follow_starts(state, clue, number)
+    if clue.block >= 0 or state.block:
+        _follow_block(state, line, clue, number)
 
 
 def _follow_phases(state: CompletenessState, clue: Clues, number: int) -> None:

@@ -1,7 +1,7 @@
-"""Lines of one source with their clues in, in order; what followed what so far, out. Tells whether a table is cut in the middle.
+"""Lines of one source with their clues in, in order; whether the last one can be the end of a record or table, out.
 
-A source teaches its own structure: which lines have always been followed by another line of their record, which table had how
-many rows. Equal lines in a row are one step, with a number of rows.
+A source teaches its own structure: which lines have always been followed by another line of their record, which table had
+how many rows. Equal lines in a row are one step, with a number of rows.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ STAMPED_SHARE: Final = 0.2
 
 
 class Stop(NamedTuple):
-    """Why a source cannot end where it does: `record`, `line` or `table`, and the rows that the table has and had at least."""
+    """Why a source cannot end where it does: `record`, `line` or `table`, the rows that the table has, and had at least."""
 
     kind: str
     rows: int = 0
@@ -108,13 +108,14 @@ class Order:
             if self._last_body:
                 self._count(clue, kind, last)
             elif body:
-                # A record may hold one table for each UE: what begins the lines after a record may also begin anew within them.
+                # A record may hold one table for each UE: what begins the lines after a record may also begin anew within
+                # them.
                 kind.starts_body = True
         self.stamped += not body
         self._before, self._last, self._last_body, self._rows = last, kind, body, 1
 
     def _count(self, clue: Clues, kind: _Kind, last: _Kind) -> None:
-        """Counts a step from a line that continued a record. Records alone teach nothing about their order: they interleave."""
+        """Counts a step from a line that continued a record. Records themselves interleave, so their order says nothing."""
         goes_on = clue.body and not kind.starts_body
         last.goes_on &= goes_on
         key = (self._before.number if self._before else 0, last.number)
@@ -122,14 +123,14 @@ class Order:
         if pair is None:
             if len(self._pairs) >= MAX_KINDS:
                 return
-            # Lines of a loop are always followed by one that came before, and it may stop after any round or before one more failure.
+            # Lines of a loop are always followed by one that came before, and it may stop after any round or before one
+            # more failure.
             pair = self._pairs[key] = _Pair(clue.kind if kind.order > last.order and not clue.failure else None)
         pair.seen += 1
         if pair.next != clue.kind:
             pair.next = None
         pair.goes_on &= goes_on
-        if self._rows < pair.rows:
-            pair.rows = self._rows
+        pair.rows = min(pair.rows, self._rows)
 
     def stop(self) -> Stop | None:
         """Why the source cannot end here; None if it can."""

@@ -1,7 +1,7 @@
 """Lines of one source with their clues in, in order; the procedures of 3GPP that were begun and not answered, out.
 
-Requests are kept by procedure and UE. One line of a request or its answer may name the UE and another may not, so matching is
-lenient: an answer without a UE closes all requests of its procedure.
+Requests are kept by procedure and UE. One line of a request or its answer may name the UE and another may not, so
+matching is lenient: an answer without a UE closes all requests of its procedure.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What must follow what in logs of test farms, as data: procedures, phases and blocks, each with what opens and closes it.
 
 To teach the stage a new pair, add a row here and a test. A row needs no name of a product: messages of 3GPP are matched on
-the squeezed line (lower case, letters and digits alone), so `RRC Setup Request`, `RRCSetupRequest` and `RRC_SETUP_REQUEST` are
-one message.
+the squeezed line (lower case, letters and digits alone), so `RRC Setup Request`, `RRCSetupRequest` and
+`RRC_SETUP_REQUEST` are one message.
 """
 
 import re
@@ -32,8 +32,8 @@ class Procedure(NamedTuple):
         name: What it is called in a reason.
         opened: Pattern of the request, in squeezed text.
         closed: Pattern of every answer, also of a refusal or a time-out: whatever shows that the log went on.
-        seconds: The answer comes within this time, or the log shows its absence. A request that is older at the end of the log
-            is a failure of the run and no sign of a cut.
+        seconds: The answer comes within this time, or the log shows its absence. A request that is older at the end of
+            the log is a failure of the run and no sign of a cut.
         learned: Whether the answer is only due if this log answered such a request before: not every log records it.
     """
 
@@ -49,7 +49,8 @@ class Phase(NamedTuple):
 
     Attributes:
         name: What it is called in a reason.
-        begun: Pattern of the beginning of lines that belong to the phase, in masked text; `lines` of them show that it is under way.
+        begun: Pattern of the beginning of lines that belong to the phase, in masked text; `lines` of them show that it is
+            under way.
         over: Texts of lines that show what the phase leads to, or that the program was stopped.
         failed: Texts of lines that report a failure. If the phase does not go on after it, the failure explains the end.
         next_step: What was due, in the words of a reason.
@@ -116,19 +117,19 @@ GONE: Final = re.compile(
 )
 # A line with one of these opens nothing, and closes what it names. In lower case.
 FAILURE_WORDS: Final = (
-    "fail", " error", "could not", "couldn't", "cannot", "unable", "expir", "timed out", "timeout", "time-out", "reject", "refuse",
-    "discard", "unexpected", "invalid", "not handled", "ignor",
+    "fail", " error", "could not", "couldn't", "cannot", "unable", "expir", "timed out", "timeout", "time-out", "reject",
+    "refuse", "discard", "unexpected", "invalid", "not handled", "ignor",
 )  # fmt: skip
 # Without one of these a line opens and closes nothing; most lines have none. In lower case.
 PROCEDURE_WORDS: Final = (
-    "rrc", "access", "setup", "set-up", "regist", "attach", "detach", "establ", "securit", "capabilit", "authent", "session", " ind",
-    "sctp", "logging", "connect", "convert_to_text", "cbra", "rlf", "pdn", "plmn", "release", "remove", "removing", "link fail",
-    "signal lost", "timed out", "ra proc",
+    "rrc", "access", "setup", "set-up", "regist", "attach", "detach", "establ", "securit", "capabilit", "authent",
+    "session", " ind", "sctp", "logging", "connect", "convert_to_text", "cbra", "rlf", "pdn", "plmn", "release",
+    "remove", "removing", "link fail", "signal lost", "timed out", "ra proc",
 )  # fmt: skip
 
-# TS 38.331 and 36.331 (RRC), 24.501 and 24.301 (NAS), 38.413, 38.473 and 37.483 (NG, F1, E1), 38.321 (random access). The limits in
-# seconds are timers of these specifications, with room for a slow tester: T300 and T301 last up to 2 s, T304 up to 10 s, T3510 and T3580
-# 15 and 16 s.
+# TS 38.331 and 36.331 (RRC), 24.501 and 24.301 (NAS), 38.413, 38.473 and 37.483 (NG, F1, E1), 38.321 (random access). The
+# limits in seconds are timers of these specifications, with room for a slow tester: T300 and T301 last up to 2 s, T304 up
+# to 10 s, T3510 and T3580 15 and 16 s.
 PROCEDURES: Final = (
     _procedure(
         "random access",
@@ -226,15 +227,16 @@ PROCEDURES: Final = (
 
 # A program that failed is over: what it prints next is its clean-up. A script goes on after a failed command.
 _WENT_WRONG: Final = (
-    "ailed", "FAILED", "error", "Error", "ERROR", "Assert", "Exiting", "xception", "unsuccessful", "efused", "timed out", "imeout", "[E]",
-    "FATAL", "topping", "erminat", "annot", "Couldn't", "nable to", "Invalid", "not found",
+    "ailed", "FAILED", "error", "Error", "ERROR", "Assert", "Exiting", "xception", "unsuccessful", "efused", "timed out",
+    "imeout", "[E]", "FATAL", "topping", "erminat", "annot", "Couldn't", "nable to", "Invalid", "not found",
 )  # fmt: skip
 PHASES: Final = (
     Phase(
         name="set-up of the tester",
         begun=re.compile(r"(?:<time> )?(?:\.\.\. )?C: [A-Z_]+ 0x00 "),
         over=(
-            "UE Id", "UE ID", "Activate", "ACTIVATE", "MtsClearMts", "STOP_LOGGING", "#$$DISCONNECT", "RDA TEST GROUP STOPPED",
+            "UE Id", "UE ID", "Activate", "ACTIVATE", "MtsClearMts", "STOP_LOGGING", "#$$DISCONNECT",
+            "RDA TEST GROUP STOPPED",
         ),
         failed=("FAILED", "Failure", "Unavailable", "ERNO", "REBOOT", " 0x02 "),
         next_step="nothing was tested",
@@ -246,8 +248,9 @@ PHASES: Final = (
             r"\[(?:UTIL|HW|OPT|GNB_APP|ENB_APP|PHY|NR_PHY|NR_MAC|NR_RRC|LIBCONFIG|CONFIG|LOADER|SIM)\]"
         ),
         over=(
-            *_WENT_WRONG, "SetupRequest", "Created gtpu", "F1AP_CU_SCTP_REQ", "waiting for", "Frame.Slot", "Trying to connect", "Received",
-            "got sync", "CTRL-C", "ready", "UE <", "SIB1", "Southbound", "Created Posix", "duplex", "DU uses", "in service", "Reading '",
+            *_WENT_WRONG, "SetupRequest", "Created gtpu", "F1AP_CU_SCTP_REQ", "waiting for", "Frame.Slot",
+            "Trying to connect", "Received", "got sync", "CTRL-C", "ready", "UE <", "SIB1", "Southbound",
+            "Created Posix", "duplex", "DU uses", "in service", "Reading '",
             "Scanning",
         ),
         failed=(),
@@ -258,7 +261,8 @@ PHASES: Final = (
         name="start of the srsRAN program",
         begun=re.compile(r"(?:<time> )?(?:\[\w+ *\] )*(?:Built in \w+ mode using|Using binary srs|--== srsRAN)"),
         over=(
-            *_WENT_WRONG, "started ===", "ttaching", "rnti=", "Closing", "Stop", "[RRC", "PHY", "FAPI", "S1AP", "NGAP", "MAC",
+            *_WENT_WRONG, "started ===", "ttaching", "rnti=", "Closing", "Stop", "[RRC", "PHY", "FAPI", "S1AP", "NGAP",
+            "MAC",
         ),
         failed=(),
         next_step="it is not ready yet",
@@ -285,8 +289,8 @@ DIALOGUES: Final = (
     _dialogue(
         "the step",
         "Starting Begin BEGIN START Executing Entering Running RUN",
-        "done Done DONE finished Finished FINISHED complete Complete completed Completed END stopped Stopped Leaving PASS PASSED FAIL "
-        "FAILED OK",
+        "done Done DONE finished Finished FINISHED complete Complete completed Completed END stopped Stopped Leaving PASS "
+        "PASSED FAIL FAILED OK",
     ),
 )
 
@@ -295,7 +299,8 @@ STARTS: Final = (
     Start(
         "the start of the UEs",
         re.compile(
-            r"Activate|ACTIVATE|ACTIVE RAT|Cell Selection|Random Access Initiated| CONNECTION IND|REGISTRATION IND|EMM REGISTER IND"
+            r"Activate|ACTIVATE|ACTIVE RAT|Cell Selection|Random Access Initiated| CONNECTION IND|REGISTRATION IND"
+            r"|EMM REGISTER IND"
         ),
         re.compile(
             r"I: CMPI (?:L2 (?:RLC|PDCP|SDAP|MAC)|RRC \w*(?:MeasurementReport|Re-establishment|Handover)"

@@ -1,14 +1,14 @@
 """Records of a tester in, in order: commands, confirmations and waits; what the tester still owes, out.
 
-Commands are confirmed in their order (`C: VERB 0x00 Ok`), and a script sends the next one when it has the confirmation or when its
-wait is over. Which commands are confirmed is learned from the log itself.
+Commands are confirmed in their order (`C: VERB 0x00 Ok`), and a script sends the next one when it has the confirmation or
+when its wait is over. Which commands are confirmed is learned from the log itself.
 """
 
 import re
 from typing import Final, NamedTuple
 
-from stream_triage.stages.completeness.clues import Clues
 from stream_triage.stages.completeness.clock import clock
+from stream_triage.stages.completeness.clues import Clues
 
 __all__ = ["Request", "Tester", "Wait"]
 
