@@ -347,5 +347,5 @@ def test_state_is_bounded() -> None:
         lines = [f"UE {i:x}0: Registration Request of {chr(97 + i % 26)}{i:06x}z" for i in range(start, start + 1000)]
         follow(state, lines, [read_clues(line) for line in mask("\n".join(lines)).split("\n")], start + 1)
     assert len(state.procedures.open) <= 1024
-    assert len(state.order._pairs) <= 4096
-    assert len(state.order._kinds) <= 4096
+    assert len(state.order._pairs) <= 128
+    assert len(state.order._kinds) <= 128

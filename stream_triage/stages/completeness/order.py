@@ -10,8 +10,8 @@ from stream_triage.stages.completeness.clues import Clues
 
 __all__ = ["MAX_KINDS", "Order", "Stop"]
 
-# Kinds of lines, and pairs of them, that are kept of one source.
-MAX_KINDS: Final = 4096
+# Kinds of lines, and pairs of them, that are kept of one source. Beyond that, those that came once are forgotten.
+MAX_KINDS: Final = 128
 # A line tells what comes next after this often: a pair of lines within a record, a line alone, lines without time stamps.
 SEEN_PAIR: Final = 1
 SEEN_ALONE: Final = 2
@@ -67,6 +67,8 @@ class Order:
     def __init__(self) -> None:
         self._kinds: dict[int, _Kind] = {}
         self._pairs: dict[tuple[int, int], _Pair] = {}
+        self._order = 0
+        """Number of kinds so far."""
         self._before: _Kind | None = None
         """Kinds of the last two steps."""
         self._last: _Kind | None = None
@@ -94,7 +96,10 @@ class Order:
             return
         kind = self._kinds.get(number)
         if kind is None:
-            kind = _Kind(number, len(self._kinds))
+            kind = _Kind(number, self._order)
+            self._order += 1
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds = {key: some for key, some in self._kinds.items() if some.seen > 1}
             if len(self._kinds) < MAX_KINDS:
                 self._kinds[number] = kind
         elif number == self._first:
@@ -121,6 +126,8 @@ class Order:
         key = (self._before.number if self._before else 0, last.number)
         pair = self._pairs.get(key)
         if pair is None:
+            if len(self._pairs) >= MAX_KINDS:
+                self._pairs = {some: known for some, known in self._pairs.items() if known.seen > 1}
             if len(self._pairs) >= MAX_KINDS:
                 return
             # Lines of a loop are always followed by one that came before, and it may stop after any round or before one
