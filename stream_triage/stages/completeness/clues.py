@@ -34,7 +34,8 @@ _LEVEL: Final = r"(?:INFO|WARN(?:ING)?|ERROR|DEBUG|TRACE|FATAL|NOTICE|CRITICAL|S
 _TESTER_RECORD: Final = re.compile(
     r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?(?!" + _LEVEL + r")([A-Z_]{3,}|[Ff]orw)(?: |$))"
 )
-_HEADING: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]\[]*\]\s*){2,}")
+# Names of columns, or of a table of GETSTATS: rows must follow.
+_HEADING: Final = re.compile(r"\s*(?:(?:\[[A-Za-z][^\]\[]*\]\s*){2,}|UE ID: .*|[DU]L[- ](?:SCH|HARQ) \(\w+\)\s*)")
 _CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
 _TOKEN: Final = re.compile(r"[A-Za-z]+|[<>=-]{2,}")
 # A line that opens a block ends with one of these.
