@@ -270,6 +270,11 @@ def test_last_line_without_its_end(line: str) -> None:
     assert ending(WHOLE.rstrip("\n")) == ""
 
 
+def test_colour_codes_at_the_end_are_no_line() -> None:
+    assert ending("one\ntwo\n\x1b[0m") == ""
+    assert ending("one\n\x1b[32mtwo\x1b[0m") == ""
+
+
 def test_program_that_never_got_ready() -> None:
     start = "[UTIL]   running in SA mode\n[HW]   Version: 1\n[PHY]   Initializing\n"
     assert "the start of the OpenAirInterface softmodem begins at line 1, and it is not ready yet" in ending(start)

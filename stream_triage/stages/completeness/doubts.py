@@ -24,8 +24,9 @@ NOT_STARTED: Final = 3
 # An answer without its request counts in the first lines of a log: later, the request may be one of the lost lines.
 HEAD_OF_LOG: Final = 30
 
-_STAMP: Final = r"\[?[\dT/:.,\- ]{1,26}"
-_PART_OF_STAMP: Final = re.compile(_STAMP)
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
 _NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 
@@ -55,7 +56,7 @@ def _joined(found: list[str]) -> str:
 def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
     """What the log began and did not end; `{of}` stands for the name of the source."""
     assert state.last
-    if state.open_line and (odd_end or _is_cut(state)):
+    if state.open_line and _is_cut(state, odd_end):
         yield f"line {state.last.number}{{of}}, the last one, is incomplete"
     yield from _owed_by_tester(state)
     yield from _open_procedures(state)
@@ -129,12 +130,14 @@ def _cut_table(state: CompletenessState) -> Iterator[str]:
         yield f"the table at line {number}{{of}} had at least {stop.at_least} rows each time before, and has {stop.rows}"
 
 
-def _is_cut(state: CompletenessState) -> bool:
+def _is_cut(state: CompletenessState, odd: bool) -> bool:
     """Whether a last line without line end is not a whole line. Many whole files have no last line end."""
     assert state.last
-    line = state.last.text
+    line = _COLOUR.sub("", state.last.text)
     text = line.rstrip()
-    if state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
+    if not text:
+        return False  # programs reset the colour of the terminal when they end
+    if odd or state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
         return True
     if text.count('"') % 2 or any(text.count(left) > text.count(right) for left, right in ("()", "[]", "{}")):
         return True
