@@ -26,7 +26,6 @@ HEAD_OF_LOG: Final = 30
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
 _NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 
