@@ -42,7 +42,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z]+|[<>=-]{2,}")
 _BLOCK_ENDS: Final = frozenset("{[>:-")
 _NOT_ALNUM: Final = re.compile(r"[^a-z0-9]")
 # Commands that are answered by an indication.
-_LOGGING: Final = frozenset({"#$$START_LOGGING", "#$$STOP_LOGGING", "#$$CONVERT_TO_TEXT", "#$$DISCONNECT"})
+_LOGGING: Final = frozenset({"#$$START_LOGGING", "#$$STOP_LOGGING"})
 _QUERIES: Final = re.compile(r"\b[Gg](?:et|ET)\w*|\bGSTS\b|\bGVER\b|\bGETR\b")
 
 

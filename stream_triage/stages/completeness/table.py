@@ -217,8 +217,7 @@ PROCEDURES: Final = (
         learned=True,
     ),
     _procedure("UE context set-up", r"uecontextsetupreq", r"uecontextsetup(?:resp|fail)", 10, learned=True),
-    _procedure("start of logging", r"startlogging", r"loggingstarted|stoplogging", 10, learned=False),
-    _procedure("stop of logging", r"stoplogging", r"loggingstopped|converttotext|disconnect", 10),
+    _procedure("start of logging", r"startlogging", r"loggingstarted|stoplogging", 10),
     _procedure(
         "SCTP connection", r"tryingtoestablishsctp", r"sctpconnection(?!\w*tryingto)|sctp\w*(?:established|fail|refused)", 10
     ),
