@@ -17,6 +17,7 @@ from pathlib import Path
 import zstandard
 
 from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.decode import Decoder
 
 __all__ = ["MissingDataError", "lines_of", "read_corpus", "write_corpora"]
 
@@ -37,8 +38,8 @@ class MissingDataError(Exception):
 
 def lines_of(data: bytes) -> list[str]:
     """The lines as the product cuts them. A bare CR also ends a line, so CI logs have more lines than `wc -l` counts."""
-    cutter = LineCutter(LINE_BYTES)
-    return cutter.feed(data) + cutter.finish()
+    decoder, cutter = Decoder(), LineCutter(LINE_BYTES)
+    return cutter.feed(decoder.feed(data) + decoder.finish()) + cutter.finish()
 
 
 def read_corpus(folder: Path) -> Iterator[Texts]:

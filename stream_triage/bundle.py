@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_triage.errors import BundleError
+from stream_triage.records import UNKNOWN
 
 __all__ = [
     "CARD_NAME",
@@ -77,6 +78,8 @@ class Card(BaseModel):
     def _holds_together(self) -> "Card":
         if self.passing_label not in self.labels:
             raise ValueError(f"passing_label {self.passing_label!r} is not one of the labels")
+        if UNKNOWN in self.labels:
+            raise ValueError(f"label {UNKNOWN!r} is given to runs in which nothing speaks; no bundle may be trained on it")
         if min(self.classifiers.values()) <= 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
             raise ValueError("shares of the classifiers must be above 0 and add up to 1")
         if "profile" not in self.detectors:
@@ -146,6 +149,9 @@ def searched_folders(folders: Sequence[Path] = ()) -> list[Path]:
 def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     """The folder of a bundle.
 
+    A plain name is first looked up in the folders of bundles, then in the current folder, so that a folder that happens to
+    lie there never replaces the bundle that the name usually stands for.
+
     Args:
         name: Name of the bundle, or path of its folder.
         folders: Folders to search before those that come with stream-triage.
@@ -160,6 +166,8 @@ def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     for folder in searched:
         if (folder / name / CARD_NAME).is_file():
             return folder / name
+    if (path / CARD_NAME).is_file():
+        return path
     known = sorted({card.parent.name for folder in searched for card in folder.glob(f"*/{CARD_NAME}")})
     remedy = f"set `bundle` to {', '.join(known)} or a folder with a card.json" if known else "no bundle is installed"
     raise BundleError(f"there is no bundle called {name!r}; {remedy}")

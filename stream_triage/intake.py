@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
+from stream_triage.identity import RunIds
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
 from stream_triage.provisional.live import Live
@@ -41,8 +42,10 @@ class Tally:
     """Lines of these runs."""
     errors: int = 0
     """Problems that were errors."""
+    unread: int = 0
+    """Of these, the ones that a source reported: each names input that was not read, or not to its end."""
     kept_earlier: int = 0
-    """Verdicts that differ from the stored one of the same run, which counts all the same."""
+    """Verdicts that differ from the stored one of the same run, or are on other text, while the stored one is kept."""
     store_errors: list[str] = field(default_factory=list)
     """What sinks could not do, each message once."""
 
@@ -61,7 +64,7 @@ class Intake:
     Args:
         triage: Judges the runs.
         sinks: Get every verdict, in this order, with the text of the run.
-        store: The sink that is asked for an earlier verdict of the same run.
+        store: The sink that is asked whether a run is known, and for its earlier verdict.
         again: A verdict replaces the stored one of the same text. Without it, the stored one counts.
         clock: Gives the time of verdicts and paces flushes.
         headers: Of all runs; those of a chunk outrank them.
@@ -112,6 +115,7 @@ class Intake:
         """Runs that get no verdict and whose end has not come: their text is dropped until then."""
         self._redacted_ids: dict[str, str] = {}
         """By id without identities, the id of the run that had it first; the one used last is the last one."""
+        self._ids = RunIds(store, triage.redactor, self._note_store_error)
         self._queued_bytes = 0
         self._unflushed = 0
         self._last_flush = self._clock.monotonic()
@@ -124,6 +128,7 @@ class Intake:
         elif isinstance(event, RunEnd):
             self._end(event)
         elif isinstance(event, Problem):
+            self.tally.unread += event.error
             self._note(event)
         else:
             self._advance()
@@ -137,7 +142,7 @@ class Intake:
         for run_id in list(self._open if run_ids is None else run_ids):
             self._given_up.discard(run_id)
             self._fed.pop(run_id, None)
-            self._end_live(run_id)
+            self._forget_open(run_id)
             if session := self._open.pop(run_id, None):
                 session.text.close()
                 discarded.append(session.run_id)
@@ -174,7 +179,9 @@ class Intake:
     def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
         session = self._open.get(run_id)
         if session is None:
-            session = self._open[run_id] = self._triage.session(run_id, {**self._headers, **headers})
+            name = self._ids.open_name(run_id)
+            session = self._open[run_id] = self._triage.session(name, {**self._headers, **headers})
+            self._ids.begin(run_id)
         elif headers:
             session.add_headers(headers)
         return session
@@ -189,6 +196,7 @@ class Intake:
     def _feed(self, chunk: Chunk) -> None:
         session = self._session(chunk.run_id, chunk.headers)
         session.feed(chunk.data, chunk.source)
+        self._ids.take(chunk)
         self._fed[chunk.run_id] = session
 
     def _advance(self) -> None:
@@ -196,7 +204,7 @@ class Intake:
         self._queued_bytes = 0
         fed, self._fed = self._fed, {}
         if self._live:
-            self._live.came(fed)
+            self._live.came([run_id for run_id in fed if self._ids.may_publish(run_id)])
         try:
             self._triage.advance(fed.values())
         except Exception as error:
@@ -222,12 +230,13 @@ class Intake:
         """Ends a run without a verdict: half of its lines would judge it wrongly. Its text is dropped until its end."""
         self._given_up.add(run_id)
         self._fed.pop(run_id, None)
-        self._end_live(run_id)
+        self._forget_open(run_id)
         session = self._open.pop(run_id, None)
         if session:
             session.text.close()
         reason = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
-        self._note(Problem(session.run_id if session else run_id, f"not judged: {reason}"))
+        name = session.run_id if session else self._ids.open_name(run_id)
+        self._note(Problem(name, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)
 
@@ -254,8 +263,8 @@ class Intake:
             return
         verdict = judged[0]
         del self._open[run_id]
-        self._end_live(run_id)
-        self._check_redacted_id(run_id, verdict.run_id)
+        self._forget_open(run_id)
+        self._check_redacted_id(end.path or run_id, verdict.run_id)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
         self.tally.lines += verdict.lines
@@ -268,7 +277,9 @@ class Intake:
         session = self._session(end.run_id, {})
         verdict = session.close()
         self._fed.pop(end.run_id, None)
-        verdict = self._finished(self._versioned(verdict)).model_copy(update={"started": end.started})
+        published = self._live is not None and self._live.has_published(end.run_id)
+        known = {"run_id": self._ids.name(end, verdict, published=published), "content": end.content, "started": end.started}
+        verdict = self._finished(self._versioned(verdict.model_copy(update=known)))
         self._write(self._sinks, verdict, session.text)
         return verdict
 
@@ -276,7 +287,9 @@ class Intake:
         """With what the pipeline does not know: its verdict depends on the text alone."""
         return verdict.model_copy(update={"time": self._clock.now(), "team": self._team_of(verdict)})
 
-    def _end_live(self, run_id: str) -> None:
+    def _forget_open(self, run_id: str) -> None:
+        """Drops what was kept beside the session of a run that is no longer open."""
+        self._ids.over(run_id)
         if self._live:
             self._live.over(run_id)
 
@@ -300,18 +313,24 @@ class Intake:
         version = version_beside(verdict.version, earlier.version, self._again)
         judged = (verdict.label, verdict.confidence, verdict.anomaly_score)
         otherwise = judged != (earlier.label, earlier.confidence, earlier.anomaly_score)
+        otherwise |= bool(earlier.content and verdict.content) and earlier.content != verdict.content
         self.tally.kept_earlier += otherwise and earlier.version >= version
         return verdict.model_copy(update={"version": version})
 
-    def _check_redacted_id(self, run_id: str, redacted: str) -> None:
-        """Reports that two runs differ in nothing but an identity: without it they share an id, and one verdict is kept."""
-        if run_id == redacted:
+    def _check_redacted_id(self, name: str, redacted: str) -> None:
+        """Reports that two runs differ in nothing but an identity: without it they share an id, and one verdict is kept.
+
+        Args:
+            name: What tells the run from others before identities are removed: its path, or the id that it came with.
+            redacted: The id of its verdict.
+        """
+        if redacted == name or redacted.startswith(f"{name}#"):
             return
-        first = self._redacted_ids.pop(redacted, run_id)
+        first = self._redacted_ids.pop(redacted, name)
         self._redacted_ids[redacted] = first
         if len(self._redacted_ids) > MAX_REDACTED_IDS:
             del self._redacted_ids[next(iter(self._redacted_ids))]
-        if first != run_id:
+        if first != name:
             reason = "another run has this id once identities are removed; set redaction.pseudonym_key to keep them apart"
             self._note(Problem(redacted, reason))
 

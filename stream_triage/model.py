@@ -1,7 +1,12 @@
 """A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
 from stream_triage.errors import BundleError
@@ -10,6 +15,7 @@ from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
 from stream_triage.stages.completeness import Clues, CompletenessState, read_clues
+from stream_triage.stages.decode import Decoder
 from stream_triage.stages.detect import BLANK, NEW, Detector
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
@@ -21,12 +27,17 @@ from stream_triage.stages.reduce import MAX_LINES, Reducer
 from stream_triage.stages.rules import RULES_NAME, Rules
 from stream_triage.stages.template import Templates
 from stream_triage.stages.terms import TermClassifier
+from stream_triage.stages.wrappers import Judge, Unwrapper
 
 __all__ = ["MaskedLine", "Model", "SourceState", "bundle_rules"]
 
 # Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
 MEMO_LINES: Final = 65_536
 MEMO_CHARACTERS: Final = 1 << 24
+
+
+_MARKER: Final = re.compile("<[a-z*]+>")
+_LETTERS: Final = re.compile("[A-Za-z]{3,}")
 
 
 class MaskedLine(NamedTuple):
@@ -72,8 +83,15 @@ class Model:
         self.rules = (rules or Rules()).before(bundle_rules(bundle))
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label)
+        self._telling = [_telling(template) for template in self.templates.templates]
+        self.judge = Judge(self._known, _stamped(self.templates), self.procedures is not None, _vocabulary(self.templates))
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
+
+    @cached_property
+    def scores_of_nothing(self) -> NDArray[np.float64]:
+        """The label scores of a run without lines, shape (L,)."""
+        return self.classifier.scores({})
 
     def look_up(self, lines: Sequence[str]) -> list[MaskedLine]:
         """Template key and features of each redacted line.
@@ -97,6 +115,15 @@ class Model:
         """Template key of each redacted line: `new:…` for one that matches no template, empty for a blank one."""
         keys = self.templates.keys
         return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
+
+    def _known(self, lines: Sequence[str]) -> list[bool]:
+        """Whether each line matches a template that says something: the end of a foreign line may be a number or a bracket.
+
+        No features are computed, since wrappers are sought in many variants of a line.
+        """
+        masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
+        indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
+        return [index != NEW and self._telling[index] for index in indexes]
 
     def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
         masked = mask("\n".join(lines), self.card.numbers).split("\n")
@@ -134,24 +161,47 @@ class SourceState:
         "classify",
         "completeness",
         "cutter",
+        "decoder",
         "detect",
         "fold",
         "lines",
+        "moved_bytes",
         "next_key",
         "problems",
         "procedures",
         "queue",
         "redact",
+        "redact_prefix",
         "rules",
+        "service",
+        "unwrapper",
     )
 
     def __init__(
-        self, model: Model, cutter: LineCutter, redact: RedactionState, source: str, headers: Mapping[str, str]
+        self,
+        model: Model,
+        decoder: Decoder,
+        cutter: LineCutter,
+        redact: RedactionState,
+        *,
+        source: str,
+        headers: Mapping[str, str],
+        unwrapper: Unwrapper,
     ) -> None:
+        self.decoder = decoder
         self.cutter = cutter
+        self.unwrapper = unwrapper
+        """Shared by a source and the services whose lines it contains."""
+        self.service = False
+        """Whether its lines are part of another source."""
+        self.moved_bytes = 0
+        """Bytes of lines that a service has from its source; below zero for the source."""
         self.queue: list[str] = []
         """Whole lines that have not been through the other stages yet."""
         self.redact = redact
+        self.redact_prefix = RedactionState()
+        """Of what stands before the lines; it counts with the rest."""
+        self.redact_prefix.counts = redact.counts
         self.fold = FoldState()
         self.completeness = CompletenessState()
         self.classify = model.classifier.start()
@@ -162,6 +212,35 @@ class SourceState:
         self.lines = 0
         self.problems: list[str] = []
         """Damage that was reported from outside, such as an archive that ends early."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that its lines had as they came."""
+        return max(self.decoder.bytes_consumed + self.moved_bytes, 0)
+
+    @property
+    def only_services(self) -> bool:
+        """Whether all its lines belong to services, so that nothing is to be said about the source itself."""
+        damage, cuts = self.decoder.damage, self.cutter.cuts
+        damaged = self.problems or self.unwrapper.problems or damage != type(damage)() or cuts != type(cuts)()
+        return not self.service and self.moved_bytes < 0 and not self.lines and not damaged
+
+
+def _telling(template: str) -> bool:
+    """Whether a template has some letters outside its markers; fewer are enough behind a time stamp."""
+    letters = sum(map(str.isalpha, _MARKER.sub("", template)))
+    return letters >= (2 if template.startswith("<time> ") else 5)
+
+
+def _vocabulary(templates: Templates) -> frozenset[str]:
+    """Words of three letters and more in the constant parts of all templates."""
+    return frozenset(word for text in templates.templates for word in _LETTERS.findall(_MARKER.sub(" ", text)))
+
+
+def _stamped(templates: Templates) -> bool:
+    """Whether lines of the bundle begin with a time stamp: at least a third of its templates do."""
+    stamped = sum(1 for template in templates.templates if template.startswith("<time> "))
+    return 3 * stamped >= len(templates.templates) > 0
 
 
 class _Memo:

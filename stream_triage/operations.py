@@ -348,6 +348,11 @@ def explain_alerts(settings: Settings, verdict: Verdict) -> Iterator[str]:
     yield f"team {verdict.team or 'none'}: " + (
         "a clean pass needs none" if verdict.clean else "by the routes" if verdict.team else "no route matches"
     )
+    if verdict.needs_review and "review" not in settings.alerts.rules:
+        yield (
+            "the verdict needs a review, which causes no message; add `review` to alerts.rules to get one, and a route with "
+            "needs_review = true for the team that triages"
+        )
     with Outbox(settings.alerts) as outbox:
         kept = {alert.rule: alert for alert in outbox.explain(verdict.run_id)}
         firing = {alert.rule: alert.reason for alert in alerts_of(verdict, outbox.history(verdict), settings.alerts.rules)}

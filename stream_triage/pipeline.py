@@ -1,15 +1,18 @@
 """Chunks of runs in, verdicts out: the chain of stages, in order. Start reading here.
 
-    chunks → cut lines → redact → spool → rules → mask, keys → detect, next key → procedures → fold → classify → verdict
+    chunks → decode → cut lines → take off wrappers → redact → spool → rules → mask, keys → detect, next key → procedures
+           → completeness → fold → classify → verdict
 
-`Session.feed` only cuts lines and queues them. `Triage.advance` takes the queued lines of many sessions through the stages,
-in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
+`Session.feed` only decodes and cuts lines, and queues them. `Triage.advance` takes the queued lines of many sessions through
+the stages, in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
 
 Every stage keeps its state per source and works line by line, in order, so neither the cutting of the bytes nor the
 interleaving of sources changes a verdict. The state of an open run is bounded; its redacted text goes to a spool.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from typing import Final
 
 from stream_triage.bundle import Bundle
@@ -20,11 +23,13 @@ from stream_triage.records import Verdict
 from stream_triage.spool import SpillSpool
 from stream_triage.stages import completeness
 from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.decode import AUTO, Decoder
 from stream_triage.stages.detect import NEW
 from stream_triage.stages.fold import fold
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import MAX_LINES
 from stream_triage.stages.rules import Rules
+from stream_triage.stages.wrappers import Batch, Unwrapper
 from stream_triage.verdicts import verdict_of
 
 __all__ = ["Session", "Triage"]
@@ -55,14 +60,21 @@ class Session:
         self.text: Spool = triage.open_spool(self.run_id)
         self.queued_bytes = 0
         self.sources: dict[str, SourceState] = {}
-        self._shown_names: dict[str, str] = {}
-        self._closed = False
+        self._shown_names: dict[tuple[str, str], str] = {}
+        """By source and service; the service is empty for the source itself."""
+        self._closed = self._ending = False
         self._broken: Exception | None = None
 
     def feed(self, data: bytes, source: str = "") -> None:
-        """Takes bytes of one source, cut anywhere. Only cuts lines and queues them."""
+        """Takes bytes of one source, cut anywhere. Only decodes them, cuts lines and queues these.
+
+        Raises:
+            TypeError: `data` is no bytes, such as a `str`: encode it first.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"feed takes bytes, not {type(data).__name__}; encode text first: text.encode()")
         state = self._source(source)
-        state.queue += state.cutter.feed(data)
+        state.queue += state.cutter.feed(state.decoder.feed(data))
         self.queued_bytes += len(data)
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
@@ -79,24 +91,31 @@ class Session:
         self._source(source).problems.append(self._triage.redactor.text(problem))
 
     def peek(self) -> Verdict:
-        """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict."""
+        """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict.
+
+        Lines whose encoding is not decided yet are not part of it: up to 16 KiB of a source with bytes that are not UTF-8.
+        """
         self._triage.advance([self])
-        return self._verdict(final=False)
+        with self._trial() as trial:
+            return trial._verdict(final=False)
 
     def certain_to_fail(self) -> bool:
         """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
         early_stop = self.model.early_stop
         if early_stop is None:
             return False
-        return early_stop.certain_to_fail(state.classify["terms"].seen for state in self.sources.values())
+        with self._trial() as trial:
+            return early_stop.certain_to_fail(state.classify["terms"].seen for state in trial.sources.values())
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""
         if not self._closed:
             for state in self.sources.values():
+                state.queue += state.cutter.feed(state.decoder.finish())
                 last = state.cutter.finish()
                 state.queue += last
                 state.completeness.open_line = bool(last)
+            self._ending = True
             self._triage.advance([self])
             self._closed = True
         return self._verdict(final=True)
@@ -110,23 +129,36 @@ class Session:
         if self._broken:
             raise self._broken
         try:
-            for name, state in self.sources.items():
+            for name, state in list(self.sources.items()):
                 queue, state.queue = state.queue, []
-                for start in range(0, len(queue), BATCH_LINES):
-                    self._take(name, state, queue[start : start + BATCH_LINES])
+                if self._ending or queue:
+                    self._unwrap(name, state, queue)
         except Exception as error:
             self._broken = error
             raise
         self.queued_bytes = 0
 
-    def _take(self, name: str, state: SourceState, lines: list[str]) -> None:
+    def _unwrap(self, name: str, state: SourceState, lines: list[str]) -> None:
+        """Takes the wrappers off the next lines of a source; the lines of each service go on as a source of their own."""
+        for batch in state.unwrapper.take(lines, final=self._ending):
+            writer = self._service(name, batch.service, state) if batch.service else name
+            if batch.service:
+                size = batch.size
+                self.sources[writer].moved_bytes += size
+                state.moved_bytes -= size
+            for start in range(0, len(batch.bodies), BATCH_LINES):
+                self._take(writer, self.sources[writer], batch.part(start, start + BATCH_LINES))
+
+    def _take(self, name: str, state: SourceState, batch: Batch) -> None:
         """The chain: one batch of lines of one source, through every stage that keeps state."""
         model, first = self.model, state.lines + 1
-        state.lines += len(lines)
+        state.lines += len(batch.bodies)
 
-        # Secrets and identities go first: no later stage, file or message may see them.
-        lines = self._triage.redactor.lines("\n".join(lines), state.redact).split("\n")
-        self.text.append(name, lines)
+        # Secrets and identities go first: no later stage, file or message may see them. People see the whole line, models
+        # and rules the part of it that the program wrote.
+        lines = self._triage.redactor.lines("\n".join(batch.bodies), state.redact).split("\n")
+        self.text.append(name, batch.shown(lines, self._triage.redactor.lines, state.redact_prefix))
+        lines = batch.read(lines)
         model.rules.update(state.rules, lines, first)
 
         # What follows from a line alone (masked text, key, features) is looked up; equal lines are computed once.
@@ -152,20 +184,64 @@ class Session:
         if len(lines) == BATCH_LINES:  # more will follow: what waits for full windows must stay small
             model.advance([state])
 
+    @contextmanager
+    def _trial(self) -> Iterator["Session"]:
+        """This run as if no more lines came, for what is said about it on the way.
+
+        The first lines of a source wait until its wrapper is known. Here they go through stages of their own, which are
+        dropped afterwards: the decision itself must not depend on when somebody asks.
+        """
+        held = {name: list(state.unwrapper.held) for name, state in self.sources.items() if state.unwrapper.held}
+        if not held:
+            yield self
+            return
+        trial = copy(self)
+        trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
+        trial.text = _Overlay(self.text, self._triage.open_spool(self.run_id))
+        try:
+            for name, lines in held.items():
+                state = trial._start(name, self.sources[name].unwrapper.again())
+                real = self.sources[name]
+                state.decoder, state.cutter, state.problems = real.decoder, real.cutter, real.problems
+                trial._unwrap(name, state, lines)
+            self.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
+            yield trial
+        finally:
+            trial.text.close()
+
     def _verdict(self, final: bool) -> Verdict:
         return verdict_of(self.model, self.sources, self.text, run_id=self.run_id, headers=self.headers, final=final)
 
     def _source(self, name: str) -> SourceState:
         if self._closed:
             raise ValueError(f"run {self.run_id} is closed")
-        shown = self._shown_names.get(name)
+        shown = self._shown_names.get((name, ""))
         if shown is None:
-            shown = self._shown_names[name] = self._shown_name(name)
-            triage = self._triage
-            self.sources[shown] = SourceState(
-                self.model, LineCutter(triage.line_bytes), triage.redactor.start(), shown, self.headers
-            )
+            shown = self._shown_names[name, ""] = self._shown_name(name)
+            self._start(shown, Unwrapper(self.model.judge, self._triage.input_format))
         return self.sources[shown]
+
+    def _service(self, source: str, service: str, state: SourceState) -> str:
+        """Shown name of a service whose lines a source contains: `SOURCE/SERVICE`."""
+        shown = self._shown_names.get((source, service))
+        if shown is None:
+            shown = self._shown_name(f"{source}/{service}" if source else service)
+            self._shown_names[source, service] = shown
+            self._start(shown, state.unwrapper).service = True
+        return shown
+
+    def _start(self, shown: str, unwrapper: Unwrapper) -> SourceState:
+        triage = self._triage
+        state = self.sources[shown] = SourceState(
+            self.model,
+            Decoder(triage.encoding),
+            LineCutter(triage.line_bytes),
+            triage.redactor.start(),
+            source=shown,
+            headers=self.headers,
+            unwrapper=unwrapper,
+        )
+        return state
 
     def _shown_name(self, name: str) -> str:
         """The name without identities; names that become equal by that are numbered in the order they arrive."""
@@ -177,6 +253,35 @@ class Session:
         return shown
 
 
+class _Overlay:
+    """Text of an open run, with some of its sources in another spool."""
+
+    def __init__(self, below: Spool, above: Spool) -> None:
+        self._below = below
+        self._above = above
+
+    def append(self, source: str, lines: Sequence[str]) -> None:
+        """Adds lines to the upper spool."""
+        self._above.append(source, lines)
+
+    def read(self, source: str, first: int, last: int) -> list[str]:
+        """Lines of the upper spool if it has the source, else of the lower one."""
+        spool = self._above if source in self._above.sources() else self._below
+        return spool.read(source, first, last)
+
+    def sources(self) -> Sequence[str]:
+        """Names of the sources, sorted."""
+        return sorted({*self._below.sources(), *self._above.sources()})
+
+    def line_count(self, source: str) -> int:
+        """Lines of a source; 0 for one that is not known."""
+        return (self._above if source in self._above.sources() else self._below).line_count(source)
+
+    def close(self) -> None:
+        """Closes the upper spool; the lower one stays open."""
+        self._above.close()
+
+
 class Triage:
     """Bundles, rules and redaction, ready to judge runs."""
 
@@ -186,7 +291,9 @@ class Triage:
         *,
         redactor: Redactor | None = None,
         rules: Rules | None = None,
+        encoding: str = AUTO,
         line_bytes: int = 65_536,
+        input_format: str = "auto",
         reduction_lines: int = MAX_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
     ) -> None:
@@ -196,7 +303,9 @@ class Triage:
             bundles: At least one bundle.
             redactor: Own patterns and pseudonyms; the default replaces secrets and identities by their kind.
             rules: Hand-written rules, used before those of the bundles.
+            encoding: Encoding of the bytes of all runs; `auto` finds it out for each source.
             line_bytes: Longer lines are cut.
+            input_format: Which wrapper is taken off the lines; as the setting `input.format`.
             reduction_lines: At most this many lines are in `Verdict.reduction`.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
 
@@ -209,7 +318,9 @@ class Triage:
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
+        self.encoding = encoding
         self.line_bytes = line_bytes
+        self.input_format = input_format
         self.open_spool = open_spool
 
     def session(self, run_id: str, headers: Mapping[str, str] | None = None, bundle: str | None = None) -> Session:

@@ -109,6 +109,7 @@ class StoredRun(NamedTuple):
     bundle: str
     version: int
     final: bool
+    content: str = ""
 
 
 class Forgets(Protocol):
@@ -142,6 +143,14 @@ class Store(Sink, Forgets, Protocol):
 
     def find(self, run_id: str) -> StoredRun | None:
         """The stored run with exactly this id; None if there is none."""
+
+    def find_content(self, path: str, content: str) -> StoredRun | None:
+        """The newest run that was read from this path and has this content; None if there is none.
+
+        Args:
+            path: The part of the run id before its last `#`, so without identities.
+            content: The `content` of its verdict; an empty one finds nothing.
+        """
 
     def full_id(self, run_id: str) -> str:
         """The id of the stored run that an id, or a part of one, stands for.

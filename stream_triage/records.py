@@ -4,6 +4,7 @@ All of it is frozen. `Verdict` has a published JSON schema (docs/verdict.schema.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
     "Chunk",
@@ -33,6 +35,8 @@ __all__ = [
     "Ues",
     "Verdict",
     "source_line",
+    "split_file_id",
+    "text_bytes",
     "verdict_version",
     "version_beside",
 ]
@@ -54,10 +58,33 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """All of a run has come; its verdict is due. `started` is the lowest time of its messages, where they have one."""
+    """All of a run has come; its verdict is due. What the verdict is stored as depends on the kind of source.
+
+    - A topic, an index or `--run-id` names the run: no `path`. `run_id` is the id of the verdict.
+    - A finished file is named when all of it was read: `path` and `content` are set, and `run_id` is the `OpenKey` of
+      the path (`stream_triage.files.naming`). The verdict has the id of the stored run with the same path and content,
+      or else `PATH#` and the first 8 hex digits of `content`.
+    - A file that is followed is named at first sight: `path` and `content` are set, and `run_id` is `PATH#` and 8 hex
+      digits, the same ones whenever this file (device, inode, birth time) is seen. The verdict has this id, unless the
+      file was stored under another one by then, or this id belongs to other text: see `stream_triage.identity`. If the
+      run is read again because its file has grown, all events carry the same `run_id` again, from the first byte on. A
+      file that was emptied or replaced is another run with another `run_id`.
+    - A pipe is another run each time: `path` is set, `content` is not, and `run_id` is `PATH#` and 8 random hex digits.
+
+    Attributes:
+        run_id: The id that the other events of the run carry.
+        started: The lowest time of its messages, where they have one.
+        path: Where the text was read, as it is shown: the part of the id before the last `#`.
+        content: SHA-256 of the text, as hex; made by `stream_triage.files.content.ContentDigest`.
+        head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
+            that such a release stored is recognised.
+    """
 
     run_id: str
     started: datetime | None = None
+    path: str = ""
+    content: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +195,8 @@ class Surprise(NamedTuple):
     end: bool
 
 
+# The label of a run in which nothing speaks for any label of its bundle. Every bundle may give it; none is trained on it.
+UNKNOWN: Final = "unknown"
 # Test case name of the runs with which `stream-triage canary` checks the whole path. Statistics and alerts ignore them.
 CANARY: Final = "canary"
 # What test harnesses write into test.case.result.status, in lower case.
@@ -197,14 +226,18 @@ class Evidence(_Record):
         description="template key of the line (`new:…` if it matches no template), or of the missing line",
     )
     rule: str = Field(default="", description="name of the hand-written rule")
-    label: str = Field(default="", description="label that the rule gives")
+    label: str = Field(
+        default="",
+        description="label that the rule speaks for; none if it only states the cause of a run with another label",
+    )
     note: str = Field(default="", description="note that the author of the rule gave it")
 
     def words(self) -> str:
         """As pages, alerts and JUnit files show it. Log text is not escaped: that is for the caller to do."""
         if self.kind == "missing":
             return f"never came: {self.text}"
-        rule = f"rule {self.rule} for {self.label}: " if self.rule else ""
+        label = f" for {self.label}" if self.label else ""
+        rule = f"rule {self.rule}{label}: " if self.rule else ""
         note = f" ({self.note})" if self.note else ""
         return f"{source_line(self.source, self.number)}  {rule}{self.text}{note}".strip()
 
@@ -239,10 +272,11 @@ class ReducedLine(_Record):
 class Repairs(_Record):
     """Damage in one source, repaired so that it can be seen. All zero for clean input."""
 
-    invalid_bytes: int = Field(default=0, description="invalid UTF-8 sequences, shown as U+FFFD")
-    nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400")
+    invalid_bytes: int = Field(default=0, description="byte sequences that are invalid in the encoding, shown as U+FFFD")
+    nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400; of 64 or more in a row, at most one is shown")
+    damaged_lines: int = Field(default=0, description="lines with any of these")
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
-    dropped_bytes: int = Field(default=0, description="bytes cut off from these lines")
+    dropped_bytes: int = Field(default=0, description="bytes cut off from lines above the limit")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
 
     @property
@@ -256,11 +290,22 @@ class SourceSummary(_Record):
 
     source: str
     lines: int
-    bytes: int
+    bytes: int = Field(description="as they came, before decoding")
+    encoding: str = Field(
+        default="",
+        description=(
+            "encodings in the order of their first use, with `(detected)` after a guess, for example `utf-16-le, utf-8` or "
+            "`gb18030 (detected)`; empty for UTF-8"
+        ),
+    )
     known_lines: int = Field(description="lines whose template the bundle knows")
     folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)
     repairs: Repairs = Repairs()
+    stripped: str = Field(
+        default="",
+        description="what was taken off its lines before they were judged, such as `docker compose`; empty if nothing was",
+    )
 
 
 class FailedUe(_Record):
@@ -288,10 +333,12 @@ class Verdict(_Record):
     run_id: str
     version: int = Field(description="2 x bytes consumed + 1 if final; a higher one replaces a lower one")
     final: bool
-    label: str
+    label: str = Field(description="a label of the bundle, or `unknown` if nothing in the run speaks for any of them")
     passed: bool
-    confidence: float = Field(description="calibrated probability of the label, 0 to 1")
-    probabilities: dict[str, float]
+    confidence: float = Field(description="calibrated probability of the label, 0 to 1; 0 if the label is `unknown`")
+    probabilities: dict[str, float] = Field(
+        description="of the labels of the bundle; if the label is `unknown`, these are no more than what the models assume"
+    )
     needs_review: bool
     review_reasons: tuple[str, ...] = ()
     cause: Literal["product", "environment", "script"] | None = None
@@ -316,6 +363,11 @@ class Verdict(_Record):
     started: datetime | None = Field(
         default=None, description="lowest time of the run's messages; none for runs that came as files"
     )
+    content: str = Field(
+        default="",
+        description="SHA-256 of the run's text, as hex; empty for runs from a topic or an index, and for pipes without a "
+        "given run id",
+    )
 
     @property
     def lines(self) -> int:
@@ -328,10 +380,30 @@ class Verdict(_Record):
         return self.passed and not self.anomalous and not self.needs_review
 
     @property
+    def failed(self) -> bool:
+        """Has the label of a failure. A run that is `unknown` has neither passed nor failed."""
+        return not self.passed and self.label != UNKNOWN
+
+    @property
     def disagreement(self) -> bool:
         """The test harness says passed and the verdict says failed, or the other way round."""
+        if self.label == UNKNOWN:
+            return False
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
+
+
+_FILE_ID = re.compile(r"(.*)#([0-9a-f]{8}(?:~[0-9]+)?)", re.DOTALL)
+
+
+def split_file_id(run_id: str) -> tuple[str, str]:
+    """Path and digits of the id of a run that was read from a file or a pipe. Both are empty for any other id.
+
+    >>> split_file_id("logs/a.log#0a1b2c3d~2"), split_file_id("night/17")
+    (('logs/a.log', '0a1b2c3d~2'), ('', ''))
+    """
+    match = _FILE_ID.fullmatch(run_id)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def verdict_version(bytes_consumed: int, final: bool) -> int:
@@ -352,3 +424,12 @@ def version_beside(version: int, earlier: int, again: bool) -> int:
     (21, True)
     """
     return version + ((earlier >> TRIAGE_SHIFT) + int(again) << TRIAGE_SHIFT)
+
+
+def text_bytes(version: int) -> int:
+    """The bytes consumed by the verdict of this version, however often its run was judged again.
+
+    >>> text_bytes(21), text_bytes(version_beside(21, 21, again=True))
+    (10, 10)
+    """
+    return (version & (1 << TRIAGE_SHIFT) - 1) >> 1

@@ -104,10 +104,11 @@ class SpillSpool:
         waiting = self._waiting[source].lines[max(first - stored - 1, 0) : max(last - stored, 0)]
         return self._blocks.read(source, first, last) + waiting
 
-    def seal(self, target: Path, *, version: int = 0) -> None:
+    def seal(self, target: Path, *, run_id: str = "", version: int = 0) -> None:
         """Writes the text so far to `target`, which appears whole or not at all and then survives a power failure.
 
-        `version` is that of the verdict. Raises `StoreError` that names the folder when there is no space.
+        `run_id` and `version` are those of the verdict; an open run may have another name. Raises `StoreError` that names
+        the folder when there is no space.
         """
         self._check_open()
         for source, waiting in self._waiting.items():
@@ -116,7 +117,7 @@ class SpillSpool:
         with _as_store_error(f"text of run {self.run_id!r}", target.parent), _replacing(target) as file:
             for offset in range(0, self._storage.size, _COPY_BYTES):
                 file.write(self._storage.read(offset, min(_COPY_BYTES, self._storage.size - offset)))
-            file.write(_index_frame(self.run_id, version, self._index))
+            file.write(_index_frame(run_id or self.run_id, version, self._index))
 
     def close(self) -> None:
         """Frees memory and the temporary file; the text is gone then. Closing twice does nothing."""
@@ -202,8 +203,8 @@ class RunFile:
 
 def seal(text: RunText, run_id: str, target: Path, *, version: int = 0) -> None:
     """Writes any run's text as a run file. Blocks of a `SpillSpool` are copied as they are, other texts are compressed."""
-    if isinstance(text, SpillSpool) and text.run_id == run_id:
-        text.seal(target, version=version)
+    if isinstance(text, SpillSpool):
+        text.seal(target, run_id=run_id, version=version)
         return
     with SpillSpool(run_id) as spool:
         for source in text.sources():

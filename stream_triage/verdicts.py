@@ -8,9 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_triage.model import Model, SourceState
 from stream_triage.ports import RunText
 from stream_triage.records import (
+    UNKNOWN,
     Anomaly,
     Evidence,
     Explanation,
@@ -28,7 +32,7 @@ from stream_triage.stages.procedures import failed_ues
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
-from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts
+from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts, silence
 
 __all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
 
@@ -57,22 +61,26 @@ def verdict_of(
 ) -> Verdict:
     """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time."""
     card = model.card
+    bytes_consumed = sum(state.decoder.bytes_consumed for state in sources.values())
+    sources = {name: state for name, state in sources.items() if not state.only_services}
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
     decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     detection = _detection(model, sources, final)
     summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
-    doubts = [*_doubts(model, sources, summaries), *(_cuts(sources) if final else ()), *decision.doubts]
+    silent = "" if hits else _silence(model, sources, scores)
+    cuts = _cuts(sources) if final else ()
+    doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
-    evidence = quotes.evidence(decision, detection, hits)
+    evidence = () if silent else quotes.evidence(decision, detection, hits)
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
-        version=verdict_version(sum(state.cutter.bytes_consumed for state in sources.values()), final),
+        version=verdict_version(bytes_consumed, final),
         final=final,
-        label=card.labels[decision.label],
-        passed=decision.label == model.passing,
-        confidence=decision.confidence,
+        label=UNKNOWN if silent else card.labels[decision.label],
+        passed=not silent and decision.label == model.passing,
+        confidence=0.0 if silent else decision.confidence,
         probabilities=dict(zip(card.labels, decision.probabilities.tolist(), strict=True)),
         needs_review=bool(doubts),
         review_reasons=tuple(doubts),
@@ -103,13 +111,24 @@ def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) ->
     return model.detector.finish({name: state.detect for name, state in sources.items()}, order)
 
 
-def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequence[SourceSummary]) -> list[str]:
-    return input_doubts(
+def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[np.float64]) -> str:
+    """Why nothing speaks for any label, if no rule does either."""
+    return silence(
+        sum(state.detect.lines for state in sources.values()),
+        sum(state.fold.folded_lines for state in sources.values()),
+        sum(state.detect.known_lines for state in sources.values()),
+        float(np.ptp(scores - model.scores_of_nothing)),
+    )
+
+
+def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequence[SourceSummary], silent: str) -> list[str]:
+    doubts = input_doubts(
         sum(state.detect.lines for state in sources.values()),
         sum(summary.known_lines for summary in summaries),
         [summary.repairs for summary in summaries],
-        model.card.review_below_known_share,
+        0.0 if silent else model.card.review_below_known_share,
     )
+    return list(dict.fromkeys([silent, *doubts] if silent else doubts))
 
 
 def _cuts(sources: Mapping[str, SourceState]) -> list[str]:
@@ -123,21 +142,24 @@ def _cuts(sources: Mapping[str, SourceState]) -> list[str]:
 
 
 def _summary(name: str, state: SourceState) -> SourceSummary:
-    repairs = state.cutter.repairs
+    damage, cuts = state.decoder.damage, state.cutter.cuts
     return SourceSummary(
         source=name,
         lines=state.lines,
-        bytes=state.cutter.bytes_consumed,
+        bytes=state.bytes,
+        encoding=state.decoder.encoding,
         known_lines=state.detect.known_lines,
         folded_lines=state.fold.folded_lines,
         redactions=dict(sorted(state.redact.counts.items())),
         repairs=Repairs(
-            invalid_bytes=repairs.invalid_bytes,
-            nul_bytes=repairs.nul_bytes,
-            cut_lines=repairs.cut_lines,
-            dropped_bytes=repairs.dropped_bytes,
-            problems=tuple(state.problems),
+            invalid_bytes=damage.invalid_bytes,
+            nul_bytes=damage.nul_bytes,
+            damaged_lines=damage.damaged_lines,
+            cut_lines=cuts.cut_lines,
+            dropped_bytes=cuts.dropped_bytes,
+            problems=(*state.problems, *(() if state.service else state.unwrapper.problems)),
         ),
+        stripped=state.unwrapper.stripped,
     )
 
 
@@ -175,7 +197,8 @@ class _Quotes:
 
     def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
         lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
-        keys = dict(zip(lines, self._model.line_keys(list(lines.values())), strict=True))
+        bodies = [self._sources[source].unwrapper.shown_body(line) for (source, _), line in lines.items()]
+        keys = dict(zip(lines, self._model.line_keys(bodies), strict=True))
         for minus_weight, source, number, key in items:
             if key:
                 yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
@@ -191,8 +214,9 @@ class _Quotes:
                 )
 
     def _is_evidence(self, rule: HandRule, decision: Decision) -> bool:
-        """A rule that only states a cause is evidence for its own label alone."""
-        return rule.decides or rule.label == self._model.card.labels[decision.label]
+        """A rule that only states a cause is evidence if the verdict has its label or takes its cause."""
+        states_cause = decision.cause_from is not None and decision.cause_from.name == rule.name
+        return rule.decides or states_cause or rule.label == self._model.card.labels[decision.label]
 
     def _rule_evidence(self, hit: RuleHit, decision: Decision) -> Evidence:
         rule = hit.rule
@@ -206,7 +230,7 @@ class _Quotes:
             number=hit.number,
             text=_quoted(self._line(hit.source, hit.number)),
             rule=rule.name,
-            label=rule.label,
+            label=rule.label if rule.decides or index == decision.label else "",
             note=rule.note,
         )
 

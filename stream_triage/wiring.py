@@ -37,7 +37,7 @@ from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
-from stream_triage.sources.opensearch import OpenSearchSource
+from stream_triage.sources.opensearch import MAX_KEY_BYTES, OpenSearchSource
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
@@ -62,6 +62,7 @@ __all__ = [
     "open_triage",
     "open_worker",
     "provisional_verdicts",
+    "reason_to_reject_id",
     "reporting",
     "run_rules",
     "team_by_routes",
@@ -91,7 +92,10 @@ def open_rules(settings: Settings) -> Rules:
 
 
 def open_triage(
-    settings: Settings, reduction_lines: int = MAX_LINES, open_spool: Callable[[str], Spool] = SpillSpool
+    settings: Settings,
+    reduction_lines: int = MAX_LINES,
+    open_spool: Callable[[str], Spool] = SpillSpool,
+    encoding: str | None = None,
 ) -> Triage:
     """Opens everything that is needed to judge runs.
 
@@ -99,6 +103,7 @@ def open_triage(
         settings: Bundle, rules, redaction and the length limit of lines.
         reduction_lines: At most this many lines of a run are kept as worth reading.
         open_spool: Returns the spool for the text of the run with this id.
+        encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another version.
@@ -109,7 +114,9 @@ def open_triage(
         reduction_lines=reduction_lines,
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
+        encoding=encoding or settings.input.encoding,
         line_bytes=settings.input.line_bytes,
+        input_format=settings.input.format,
         open_spool=open_spool,
     )
 
@@ -269,7 +276,11 @@ def open_worker(
         StoreError: A server or a file cannot be reached.
     """
     kafka = settings.kafka
-    triage = open_triage(settings, open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES))
+    triage = open_triage(
+        settings,
+        open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES),
+        encoding="utf-8" if kafka.format == "json" else None,
+    )
     with ExitStack() as stack:
         broker = stack.enter_context(KafkaBroker(kafka))
         check_topics(settings, broker)
@@ -313,6 +324,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
     kafka = settings.kafka
     return RunRules(
         format=kafka.format,
+        encoding="utf-8" if kafka.format == "json" else settings.input.encoding,
         json_text=kafka.json_text,
         json_source=kafka.json_source,
         json_end=kafka.json_end,
@@ -338,6 +350,17 @@ def _reason_to_reject(settings: Settings, redactor: Redactor, subject: str = "")
         return f"{subject}holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
 
     return reason
+
+
+def reason_to_reject_id(settings: Settings, run_id: str) -> str | None:
+    """Returns why a user must not give a run this id, or None if it may have it."""
+    if not run_id:
+        return "is empty"
+    if not run_id.isprintable():
+        return "contains control characters"
+    if len(run_id.encode()) > MAX_KEY_BYTES:
+        return f"is longer than {MAX_KEY_BYTES} bytes"
+    return _reason_to_reject(settings, Redactor.from_settings(settings.redaction))(run_id)
 
 
 def open_index_source(settings: Settings, index: str, run_field: str, time: str) -> Source:

@@ -49,7 +49,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tests/worker/test_runs.py",
         "tests/worker/test_runs_read_again.py",
     ),
-    "intake": ("tests/test_intake.py", "tests/provisional"),
+    "identity": ("tests/test_identity.py",),
+    "intake": ("tests/test_intake.py", "tests/test_identity.py", "tests/provisional"),
     "operations": ("tests/test_operations.py", "tests/test_operations_servers.py", "tests/edges/test_forget.py"),
     "alerting/rules": ("tests/alerting",),
     "alerting/outbox": ("tests/alerting", "tests/edges/test_outbox_sink.py"),
@@ -64,7 +65,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sinks/sqlite": ("tests/edges/test_sqlite.py",),
     "stages/verdict": ("tests/stages/test_verdict.py",),
     "verdicts": ("tests/test_verdicts.py", "tests/test_pipeline.py"),
-    "stages/redact": ("tests/stages/test_redact.py",),
+    "stages/redact": ("tests/stages/test_redact.py", "tests/stages/test_redactor.py"),
 }
 
 

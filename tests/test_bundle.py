@@ -311,6 +311,14 @@ def test_path_of_a_bundle_goes_before_names(bundle_folders):
     assert find_bundle("elsewhere/b", [bundle_folders["first"]]) == Path("elsewhere/b")
 
 
+def test_name_of_a_folder_in_the_current_folder(bundle_folders):
+    """It is found like a path, after the folders of bundles."""
+    write_bundle(Path("mine"), CARD, FILES)
+    assert find_bundle("mine", [bundle_folders["first"]]) == Path("mine")
+    write_bundle(bundle_folders["package"] / "mine", CARD, FILES)
+    assert find_bundle("mine") == bundle_folders["package"] / "mine"
+
+
 def test_message_for_an_unknown_name_lists_the_known_ones(bundle_folders):
     """Each once, in whichever folder it is."""
     for where, name in [("first", "zeta"), ("package", "oai5g"), ("checkout", "oai5g")]:

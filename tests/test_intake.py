@@ -10,7 +10,8 @@ from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.memory import MemorySource
 from stream_triage.spool import SpillSpool
-from tests.corpus import make_run
+from stream_triage.stages.rules import HandRule, Rules
+from tests.corpus import make_run, tiny_bundle
 
 PASSING, FAILING = make_run("Pass", 1), make_run("L3", 2)
 
@@ -66,6 +67,45 @@ def test_verdicts_come_in_the_order_of_ends(triage: Triage, sink: CountingSink, 
     assert {verdict.time for verdict in verdicts} == {clock.now()}
     assert (intake.tally.runs, intake.tally.unclean, intake.tally.errors) == (2, 1, 0)
     assert intake.tally.lines == verdicts[0].lines + verdicts[1].lines
+
+
+@pytest.mark.parametrize(("runs", "unclean"), [((PASSING,), 0), ((FAILING,), 1), ((PASSING, FAILING, FAILING), 2)])
+def test_tally_counts_runs_that_did_not_pass_cleanly(triage: Triage, runs, unclean: int):
+    intake = Intake(triage)
+    for number, run in enumerate(runs):
+        MemorySource(events_of(str(number), run)).run(intake.handle)
+    assert (intake.tally.runs, intake.tally.unclean) == (len(runs), unclean)
+
+
+def test_flush_says_whether_everything_is_durable(triage: Triage):
+    """A sink that fails once makes one flush return false; nothing is left to be written after the next."""
+    intake = Intake(triage, [CountingSink(), CountingSink(failing_flushes=1)], flushes=False)
+    MemorySource(events_of("a")).run(intake.handle)
+    assert intake.unflushed == 1
+    assert not intake.flush()
+    assert intake.unflushed == 1
+    assert intake.flush()
+    assert intake.unflushed == 0
+
+
+def test_tally_counts_verdicts_that_the_stored_one_outranks(triage: Triage, tmp_path, clock: FakeClock):
+    """Only a verdict that differs counts, and only if it does not replace the stored one."""
+    other = Triage(
+        tiny_bundle(),
+        rules=Rules([HandRule(name="r", pattern=".", label="L2", veto=True)]),
+    )
+    with SqliteStore(tmp_path / "store.sqlite", clock) as store:
+        for judge, again, kept in (
+            (triage, False, 0),
+            (triage, False, 0),
+            (other, False, 1),
+            (other, True, 0),
+            (triage, False, 1),
+        ):
+            intake = Intake(judge, [store], store=store, again=again)
+            MemorySource(events_of("a")).run(intake.handle)
+            intake.flush()
+            assert intake.tally.kept_earlier == kept, (judge is other, again)
 
 
 def test_text_reaches_the_sink_before_it_is_closed(triage: Triage, sink: CountingSink):

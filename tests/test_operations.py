@@ -239,6 +239,16 @@ class TestExplainAlerts:
     def test_team(self, settings: Settings, changes: dict[str, object], expected: str) -> None:
         assert next(operations.explain_alerts(settings, make_verdict(**changes))) == expected
 
+    def test_review(self, settings: Settings) -> None:
+        """It says that no message goes out, and what to set for one; with the rule switched on, why it applies."""
+        review = make_verdict(label="L3", passed=False, needs_review=True, review_reasons=("the run has no text",))
+        _, reason, *rules = operations.explain_alerts(settings, review)
+        assert "causes no message; add `review` to alerts.rules" in reason
+        assert rules == ["failed: does not fire", "anomalous: does not fire", "disagreement: does not fire"]
+        switched_on = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": ("review",)})})
+        _, rule = operations.explain_alerts(switched_on, review)
+        assert rule.startswith("review: the run has no text; ")
+
     def test_rules(self, settings: Settings) -> None:
         """A line for each rule: that it does not fire, or why it does, and whether the message was sent or is due."""
         clock = FakeClock()

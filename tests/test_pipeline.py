@@ -410,6 +410,28 @@ def test_rule_that_only_states_a_cause(bundle: Bundle) -> None:
         assert [item.kind for item in verdict.evidence if item.kind == "rule"] == kinds
 
 
+def test_cause_of_a_failure_with_another_label(bundle: Bundle) -> None:
+    """The rule gives the cause of whatever label the models chose, is quoted, and claims no label."""
+    plain = judge(Triage(bundle), dict(FAILING.sources))
+    other = next(label for label in bundle.card.labels if label not in (plain.label, "Pass"))
+    rules = rules_with(veto=False, cause="environment", label=other, pattern="registration reject")
+    verdict = judge(Triage(bundle, rules=rules), dict(FAILING.sources))
+    assert (verdict.label, verdict.probabilities, verdict.cause) == (plain.label, plain.probabilities, "environment")
+    first = verdict.evidence[0]
+    assert (first.kind, first.rule, first.label, first.weight) == ("rule", "r1", "", 0.0)
+    assert f"rule r1: {first.text}" in first.words()
+
+
+@pytest.mark.parametrize("data", ["text", 7, None, ["line"]])
+def test_feed_takes_bytes_alone(triage: Triage, data: object) -> None:
+    """The error says what was given and what to do, and the run goes on."""
+    session = triage.session("run")
+    with pytest.raises(TypeError, match=f"not {type(data).__name__}; encode text first"):
+        session.feed(data)  # type: ignore[arg-type]
+    session.feed(b"one line\n")
+    assert session.close().lines == 1
+
+
 RULE_OF_BUNDLE = b"""[[rule]]
 name = "r1"
 pattern = "session up"

@@ -61,12 +61,17 @@ def test_equals_a_plain_list(
             model.setdefault(source, []).extend(lines)
             check(spool, model, ranges[:1])
         spool.seal(Path(folder, "a.zst"), version=7)
+        seal(spool, "named later", Path(folder, "later.zst"))
         check(spool, model, ranges)
+        with RunFile(Path(folder, "later.zst")) as file:
+            assert file.run_id == "named later"
+            check(file, model, ranges)
         with RunFile(Path(folder, "a.zst")) as file:
             check(file, model, ranges)
             seal(file, "b", Path(folder, "b.zst"))
             assert (file.run_id, file.version) == ("a", 7)
         with RunFile(Path(folder, "b.zst")) as copy:
+            assert copy.run_id == "b"
             check(copy, model, ranges)
 
 

@@ -54,7 +54,7 @@ def test_no_line_is_lost(lines: list[str]) -> None:
 
     @given(st.lists(st.integers(0, 4000), max_size=6).map(sorted))
     def cut_anywhere(positions: list[int]) -> None:
-        data, cutter = "\r\n".join(lines).encode(), LineCutter(65_536)
+        data, cutter = "\r\n".join(lines), LineCutter(65_536)
         cut = [0, *(min(position, len(data)) for position in positions), len(data)]
         assert [line for a, b in pairwise(cut) for line in cutter.feed(data[a:b])] + cutter.finish() == lines
 

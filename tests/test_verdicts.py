@@ -5,7 +5,7 @@ import pytest
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.records import Explanation, LineShare
 from stream_triage.verdicts import EVIDENCE_FLOOR, MAX_ANOMALIES, MAX_EVIDENCE, MAX_FAILED_UES, MAX_QUOTED, strongest
-from tests.corpus import make_run
+from tests.corpus import make_run, tiny_bundle
 
 
 def shares_of(*weights: float, **missing: float) -> Explanation:
@@ -131,6 +131,20 @@ def unregistered(ue: int) -> str:
 @pytest.fixture(scope="module")
 def tm500() -> Triage:
     return Triage(Bundle.open(find_bundle("tm500")))
+
+
+def test_the_reduction_has_the_first_line_of_each_template(triage: Triage):
+    """Also of those that nothing else marks; of more templates than there is room for, the first ones of the log."""
+    letters = "zyxwvutsrqponmlkjihgfedcba"
+    templates = [f"alien {a}{b} message" for a in letters for b in letters[:10]]
+    lines = [line for number, line in enumerate(templates) for _ in range(1 + number % 3)]
+    verdict = Triage(tiny_bundle(), reduction_lines=100).run("\n".join(lines) + "\n")
+    rare = [line for line in verdict.reduction if line.why == "rare"]
+    marked = {line.number for line in verdict.reduction} - {line.number for line in rare}
+    expected = [lines.index(line) + 1 for line in templates if lines.index(line) + 1 not in marked]
+    assert [line.number for line in rare] == expected[: len(rare)]
+    assert [line.repeats for line in rare] == [lines.count(line.text) for line in rare]
+    assert len(verdict.reduction) == 100
 
 
 def test_a_ue_of_several_sources_counts_once(tm500: Triage):

@@ -20,8 +20,10 @@ from stream_triage.files.listing import Listed, list_files
 from stream_triage.files.naming import kind_of, ordered_parts
 from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, open_file, reason_of
+from stream_triage.records import UNKNOWN
 from stream_triage.settings import InputSettings
 from stream_triage.stages.assemble import LineCutter
+from stream_triage.stages.decode import Decoder, missing_line_end
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
 from stream_triage.stages.redact import Redactor
 
@@ -190,6 +192,8 @@ def _parsed_labels(labels: Path) -> dict[str, _Row]:
             position = f"{labels}, line {reader.line_num}"
             if not name or not label:
                 raise CorpusError(f"{position}: run or label is empty")
+            if label == UNKNOWN:
+                raise CorpusError(f"{position}: no bundle is trained on the label {UNKNOWN!r}; leave the run out")
             if name in rows and rows[name].label != label:
                 raise CorpusError(f"{position}: run {name} has two labels, {rows[name].label} and {label}")
             rows[name] = _row(name, label, cells, position)
@@ -212,7 +216,7 @@ def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str,
     """Sources of one run; `path` is its file or folder."""
     if not path.is_dir() and not path.is_file():
         raise CorpusError(f"run {name} of the labels file is neither a file nor a folder in the log folder: {path}")
-    listing = list_files([path])
+    listing = list_files([path], settings.passes_over)
     for problem in listing.problems:
         if problem.error:
             raise CorpusError(f"run {name}: {problem.path} {problem.reason}")
@@ -225,19 +229,17 @@ def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str,
     for source, file in ordered_parts([(file.path.name, file) for file in files]):
         earlier = sources.get(source, b"")
         # The last line of a rotated part may lack its line end; the first line of the next part must not be appended to it.
-        if earlier and not earlier.endswith((b"\n", b"\r")):
-            earlier += b"\n"
-        sources[source] = earlier + _text(file, settings)
+        sources[source] = earlier + missing_line_end(earlier) + _text(file, settings)
     return sources
 
 
 def _text(file: Listed, settings: InputSettings) -> bytes:
-    """A whole file as serving reads it: unpacked, in UTF-8. Rejects files that serving skips or reads only in part."""
+    """A whole file as serving reads it: unpacked, not decoded. Rejects files that serving skips or reads only in part."""
     if kind_of(file.path.name) != "file":
         raise CorpusError(f"{file.path} is an archive; unpack it, or take it out of the folder of the run")
     try:
         with open_file(file.path, file.size, settings, lambda read: None) as reader:
-            return b"".join(text_chunks(reader))
+            return b"".join(text_chunks(reader, settings.encoding))
     except NotText as error:
         raise CorpusError(f"{file.path} {error}; take it out of the runs to train on") from None
     except (Damage, OSError) as error:
@@ -261,8 +263,8 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
 
 def redacted_lines(data: bytes, redactor: Redactor, line_bytes: int = InputSettings().line_bytes) -> list[str]:
     """Lines of one whole source, cut and redacted by the serving stages; `line_bytes` limits the length of a line."""
-    cutter = LineCutter(line_bytes)
-    lines = cutter.feed(data) + cutter.finish()
+    decoder, cutter = Decoder(), LineCutter(line_bytes)
+    lines = cutter.feed(decoder.feed(data) + decoder.finish()) + cutter.finish()
     return redactor.lines("\n".join(lines), redactor.start()).split("\n") if lines else []
 
 

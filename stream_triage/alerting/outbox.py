@@ -301,11 +301,15 @@ class Outbox:
         for alert in alerts_of(verdict, self.history(verdict), self._settings.rules):
             self._add(connection, alert, verdict)
         time = verdict.time.timestamp() if verdict.time else self._now()
+        # A verdict that needs a review makes no second message either. It counts in no rate, and the kinds of line that only
+        # such runs had are still unseen.
+        case = None if verdict.needs_review else verdict.headers.get("test.case.name")
         connection.execute(
             "INSERT OR REPLACE INTO outcomes (run_id, version, test_case, time, failed) VALUES (?, ?, ?, ?, ?)",
-            (verdict.run_id, verdict.version, verdict.headers.get("test.case.name"), time, int(not verdict.passed)),
+            (verdict.run_id, verdict.version, case, time, int(not verdict.passed)),
         )
-        self._remember(connection, _new_keys(verdict))
+        if not verdict.needs_review:
+            self._remember(connection, _new_keys(verdict))
 
     def _remember(self, connection: sqlite3.Connection, keys: frozenset[str]) -> None:
         if not keys:

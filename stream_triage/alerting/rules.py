@@ -10,7 +10,7 @@ from math import comb
 from typing import Final, NamedTuple
 
 from stream_triage.records import CANARY, Evidence, Verdict
-from stream_triage.render.printable import printable
+from stream_triage.render.printable import printable, without_colours
 from stream_triage.settings import AlertRule, Route
 
 __all__ = ["Alert", "History", "Message", "Outcomes", "alerts_of", "keys_of", "message", "similar", "team_of"]
@@ -62,7 +62,11 @@ class Message(NamedTuple):
 
 
 def team_of(routes: Sequence[Route], verdict: Verdict) -> str | None:
-    """Returns the team of the first route that matches; None for a clean pass, which nobody has to look at."""
+    """Returns the team of the first route that matches; None for a clean pass, which nobody has to look at.
+
+    A verdict that needs a review goes to routes with `needs_review` alone: its label is a guess, and the team of that layer
+    has no failure yet.
+    """
     if verdict.clean:
         return None
     case, testbed = verdict.headers.get("test.case.name", ""), verdict.headers.get("testbed", "")
@@ -73,7 +77,7 @@ def team_of(routes: Sequence[Route], verdict: Verdict) -> str | None:
             (testbed, route.testbed),
             (case, route.test_case),
         )
-        if all(fnmatchcase(value, pattern) for value, pattern in fields):
+        if route.needs_review == verdict.needs_review and all(fnmatchcase(value, pattern) for value, pattern in fields):
             return route.team
     return None
 
@@ -86,6 +90,9 @@ def alerts_of(verdict: Verdict, history: History, rules: Collection[AlertRule]) 
 
 
 def _alerts(verdict: Verdict, history: History) -> Iterator[Alert]:
+    if verdict.needs_review:
+        yield Alert("review", "; ".join(verdict.review_reasons))
+        return
     if not verdict.passed:
         yield Alert("failed", f"label {verdict.label} with confidence {verdict.confidence:.2f}")
     elif verdict.anomalous:
@@ -157,8 +164,9 @@ def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Messag
     case = verdict.headers.get("test.case.name") or verdict.run_id
     count = f"{runs} runs, first " if runs > 1 else ""
     cause = f", cause {verdict.cause}" if verdict.cause else ""
+    label = f"{verdict.label} (needs a review)" if verdict.needs_review else verdict.label
     lines = [
-        f"label {verdict.label}, confidence {verdict.confidence:.2f}{cause}; anomaly score {verdict.anomaly_score:.2f}",
+        f"label {label}, confidence {verdict.confidence:.2f}{cause}; anomaly score {verdict.anomaly_score:.2f}",
         f"rule {alert.rule}: {alert.reason}",
         f"run {verdict.run_id}",
     ]
@@ -174,12 +182,13 @@ def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Messag
         lines.append(f"  {item.words()}")
     if link:
         lines.append(link)
-    return Message(_safe(f"{verdict.label}: {count}{case}"), "\n".join(map(_safe, lines)))
+    title = "review" if verdict.needs_review else verdict.label
+    return Message(_safe(f"{title}: {count}{case}"), "\n".join(map(_safe, lines)))
 
 
 def _safe(text: str) -> str:
     """Returns one line that no chat or mail client takes for more than text: a word joiner breaks mentions and tags."""
-    text = printable(text).replace("\t", " ")
+    text = without_colours(text).replace("\t", " ")
     if len(text) > CHARACTERS_SHOWN:
         text = text[:CHARACTERS_SHOWN] + "…"
     return text.replace("@", "@\u2060").replace("<", "<\u2060")

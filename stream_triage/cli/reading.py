@@ -22,30 +22,50 @@ __all__ = ["open_source", "print_problem", "read_source"]
 
 
 def open_source(
-    paths: list[str], settings: Settings, *, follow: bool = False, run_field: str | None = None, time: str | None = None
+    paths: list[str],
+    settings: Settings,
+    *,
+    follow: bool = False,
+    run_field: str | None = None,
+    time: str | None = None,
+    run_id: str | None = None,
 ) -> Source:
     """The source that reads the paths. Raises `typer.BadParameter` for paths and options that cannot be combined."""
     from stream_triage.sources.opensearch import SCHEME
 
+    if run_id is not None:
+        _check_run_id(paths, settings, follow, run_id)
     if any(path.startswith(SCHEME) for path in paths):
         return _open_index(paths, settings, follow, run_field, time)
     if run_field or time:
         raise typer.BadParameter(f"--run-field and --time select runs of an index; they need {SCHEME}INDEX")
     if "-" in paths:
-        return _open_stdin(paths, settings, follow)
+        return _open_stdin(paths, settings, follow, run_id or "")
     from stream_triage.sources.file import FileSource
 
-    return FileSource(paths, settings.input, follow=settings.follow if follow else None)
+    return FileSource(paths, settings.input, follow=settings.follow if follow else None, run_id=run_id or "")
 
 
-def _open_stdin(paths: list[str], settings: Settings, follow: bool) -> Source:
+def _check_run_id(paths: list[str], settings: Settings, follow: bool, run_id: str) -> None:
+    from stream_triage import wiring
+    from stream_triage.sources.opensearch import SCHEME
+
+    if len(paths) > 1:
+        raise typer.BadParameter("--run-id names one run, so give one PATH; judge each run with a command of its own")
+    if follow or paths[0].startswith(SCHEME):
+        raise typer.BadParameter("--run-id names one run; it cannot be used with --follow or an index, which have many")
+    if reason := wiring.reason_to_reject_id(settings, run_id):
+        raise typer.BadParameter(f"the --run-id {reason}")
+
+
+def _open_stdin(paths: list[str], settings: Settings, follow: bool, run_id: str) -> Source:
     from stream_triage.sources.stdin import StdinSource
 
     if len(paths) > 1:
         raise typer.BadParameter("- (stdin) cannot be mixed with paths")
     if follow:
         raise typer.BadParameter("- (stdin) cannot be followed: it is one run, which ends when the input ends")
-    return StdinSource(sys.stdin.buffer, settings=settings.input)
+    return StdinSource(sys.stdin.buffer, settings=settings.input, run_id=run_id)
 
 
 def _open_index(paths: list[str], settings: Settings, follow: bool, run_field: str | None, time: str | None) -> Source:

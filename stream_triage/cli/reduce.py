@@ -10,7 +10,7 @@ import typer
 from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED
 from stream_triage.cli.options import BundleOption, ConfigOption, JsonOption, RulesOption, RunByOption, as_settings
 from stream_triage.cli.reading import open_source, print_problem, read_source
-from stream_triage.render.printable import printable
+from stream_triage.render.printable import printable, without_colours
 
 if TYPE_CHECKING:
     from stream_triage.records import Verdict
@@ -47,7 +47,7 @@ def reduce(
     def print_reduction(verdict: Verdict) -> None:
         print(f"# {printable(verdict.run_id)}: {verdict.label}, {len(verdict.reduction)} of {verdict.lines} lines")
         for line in verdict.reduction:
-            print(f"{line_location(line)}\t{line.why}\t{printable(line.text)}")
+            print(f"{line_location(line)}\t{line.why}\t{without_colours(line.text)}")
 
     intake = Intake(wiring.open_triage(settings, max_lines), on_verdict=print_reduction, on_problem=print_problem)
     interrupted = read_source(open_source(paths, settings), intake, quiet=False)

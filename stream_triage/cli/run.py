@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,13 @@ def run(
             help="With opensearch://INDEX: read runs that have lines in this period, for example now-1d or 2026-11-01..now."
         ),
     ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Id of the run; PATH must be one run: a file, stdin, or a folder with --run-by folder.",
+        ),
+    ] = None,
     header: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,8 +85,9 @@ def run(
 ) -> None:
     """Judge runs in files, folders, archives, stdin or OpenSearch.
 
-    Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 after an input
-    or storage error, and with 130 after an interrupt without --follow. Verdicts that were finished are stored in every case.
+    Exits with 0 if every run passed, with 1 if a run did not pass, was anomalous or needs a review, with 2 if something was
+    not read or not stored, and with 130 after an interrupt without --follow. Verdicts that were finished are stored in every
+    case.
     """
     from stream_triage.settings import load_settings
 
@@ -89,17 +98,18 @@ def run(
         bundle=bundle,
         rules=rules,
         input__run_by=run_by,
+        input__encoding="utf-8" if run_field else None,  # documents of an index are Unicode
         follow__idle_seconds=idle_seconds,
         follow__end_pattern=end_pattern,
     )
     settings = load_settings(config, **options)
-    source = open_source(paths, settings, follow=follow, run_field=run_field, time=time)
+    source = open_source(paths, settings, follow=follow, run_field=run_field, time=time, run_id=run_id)
     sinks = () if no_store else settings.sinks
     tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
     for message in tally.store_errors:
         note(f"error: not everything was stored: {message}")
     if not quiet:
-        _print_summary(tally, settings, stored="store" in sinks)
+        _print_summary(tally, settings, stored="store" in sinks, stripped=printer.stripped)
     raise typer.Exit(_exit_code(tally, interrupted=interrupted and not follow))
 
 
@@ -180,12 +190,15 @@ class _Printer:
         self._as_json, self._as_jsonl, self._follow = as_json, as_jsonl, follow
         self._count = 0
         self._rows: list[Verdict] = []
+        self.stripped: Counter[str] = Counter()
+        """Wrappers that were taken off, and of how many runs."""
         self.jsonl = sys.stdout if as_jsonl else None
         """Where a sink writes the verdicts as JSON Lines."""
 
     def take(self, verdict: Verdict) -> None:
         """Prints the verdict, or keeps it for the table. JSON Lines are left to the sink that writes them."""
         self._count += 1
+        self.stripped.update({source.stripped for source in verdict.sources if source.stripped})
         if self._as_json:
             print("[" if self._count == 1 else ",", verdict.model_dump_json(), sep="\n", flush=self._follow)
         elif self._follow and not self._as_jsonl:
@@ -210,8 +223,11 @@ def _without_lines(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"reduction": (), "anomalies": verdict.anomalies[:1], "headers": {}})
 
 
-def _print_summary(tally: Tally, settings: Settings, *, stored: bool) -> None:
-    note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines")
+def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str]) -> None:
+    unread = f"; {tally.unread} not read to the end, see the errors above" if tally.unread else ""
+    note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
+    if stripped:
+        note(f"taken off the lines: {', '.join(f'{name} ({count})' for name, count in stripped.most_common(5))}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
     if tally.runs and stored and not tally.store_errors:

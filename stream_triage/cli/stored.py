@@ -99,8 +99,9 @@ def junit(
 ) -> None:
     """Add stored verdicts to the test cases of a JUnit XML file.
 
-    A verdict belongs to a test case if the header test.case.name of its run is the name of the test case, or its class
-    name and name with a dot between them. The newest final verdict is added, in properties named triage.*.
+    A verdict belongs to a test case if the header test.case.name of its run is class and name of the test case, with a
+    dot between them, or its name alone if no other class has a test case of this name. The newest final verdict is added,
+    in properties named triage.*.
     """
     from stream_triage import wiring
     from stream_triage.errors import InputError
@@ -110,14 +111,20 @@ def junit(
     with wiring.open_store(load_settings(config)) as store:
         newest = _newest_by_test_case(store)
         try:
-            data, matched = with_verdicts(results.read_bytes(), newest.get)
-            cases = data.count(b"<testcase")
-            (out or results).write_bytes(data)
+            judged = with_verdicts(results.read_bytes(), newest.get)
+            (out or results).write_bytes(judged.data)
         except InputError as error:
             raise InputError(f"{results} {error}") from None
         except OSError as error:
             raise InputError(f"{error.filename} cannot be read or written: {error.strerror}") from None
-    print(f"{matched} of {cases} test cases have a verdict")
+    if judged.replaced:
+        note(f"{results}: {judged.replaced} characters that XML forbids were replaced")
+    for name, classes in judged.ambiguous.items():
+        note(
+            f"{results}: several classes have {name} ({', '.join(classes)}); its verdict was not added, because its run "
+            "does not name the class in test.case.name"
+        )
+    print(f"{judged.matched} of {judged.data.count(b'<testcase')} test cases have a verdict")
 
 
 def _newest_by_test_case(store: SqliteStore) -> dict[str, Verdict]:

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -15,8 +15,9 @@ from stream_triage.files.naming import natural_key, shown_name
 from stream_triage.files.unpack import reason_of
 from stream_triage.records import Problem
 
-__all__ = ["Listed", "Listing", "is_gone", "list_files"]
+__all__ = ["PASSED_OVER", "Listed", "Listing", "is_gone", "list_files"]
 
+PASSED_OVER = "matches input.pass_over"
 _MAGIC = frozenset("*?[")
 _PATH_LEVELS = 2048  # folders in a path of 4,096 bytes, the most that Linux accepts
 
@@ -49,12 +50,13 @@ class Listing:
     under: dict[str, set[str]] = field(default_factory=dict)
 
 
-def list_files(paths: Sequence[str | Path]) -> Listing:
+def list_files(paths: Sequence[str | Path], passes_over: Callable[[str], bool] = lambda name: False) -> Listing:
     """Lists files, folders (with everything below them) and glob patterns, in the order given, each in natural order.
 
-    A file that is reached twice, also by a symbolic link, is listed once. Hard links are separate files.
+    A file that is reached twice, also by a symbolic link, is listed once. Hard links are separate files. `passes_over` says
+    by its name whether a file is passed over; a file that was given itself is listed in any case.
     """
-    lister = _Lister()
+    lister = _Lister(passes_over)
     for path in paths:
         lister.add(os.fspath(path))
     return lister.listing
@@ -72,8 +74,9 @@ def is_gone(path: Path, identity: tuple[int, int]) -> bool:
 
 
 class _Lister:
-    def __init__(self) -> None:
+    def __init__(self, passes_over: Callable[[str], bool]) -> None:
         self.listing = Listing()
+        self._passes_over = passes_over
         self._known: dict[tuple[int, int] | str, str] = {}
         self._visited: set[tuple[int, int]] = set()
         self._reported: set[tuple[str, str]] = set()
@@ -125,7 +128,9 @@ class _Lister:
                 dangling = error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path)
                 self._problem(_shown(path), _missing(path, error), error=not dangling)
                 continue
-            if stat.S_ISREG(status.st_mode):
+            if self._passes_over(os.path.basename(path)):
+                self._problem(_shown(path), PASSED_OVER, error=False)
+            elif stat.S_ISREG(status.st_mode):
                 yield self._file(path, status, explicit=False)
             else:
                 self._problem(_shown(path), "is a device, pipe or socket, not a file", error=False)

@@ -3,12 +3,13 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 
 from stream_triage.render.printable import printable
 
 __all__ = [
     "ID_BYTES",
+    "OpenKey",
     "Part",
     "folder_of",
     "is_packed",
@@ -45,8 +46,31 @@ class Part(NamedTuple):
     rotated: bool
 
 
+class OpenKey(str):
+    """What the events of a finished file carry in place of the run id, which is known when all of the file was read.
+
+    It is the path and `#`. That is unique among the runs that are open at the same time, because the events of such a
+    run come in a row. The type tells it from an id that a sender of messages chose.
+
+    >>> OpenKey.of("a/b.log"), OpenKey.of("a/b.log").path
+    ('a/b.log#', 'a/b.log')
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """The key of the run that is read from this path."""
+        return cls(f"{shown_name(path)}#")
+
+    @property
+    def path(self) -> str:
+        """The path, as it is shown."""
+        return self[:-1]
+
+
 def run_id(path: str, first_bytes: bytes) -> str:
-    """The id of a run: its path and a hash of its beginning. Only the first 4 KiB of the text count.
+    """The id of a run that must be named at first sight: its path and a hash of its first 4 KiB.
 
     >>> run_id("a/b.log", b"started")
     'a/b.log#03494afd'

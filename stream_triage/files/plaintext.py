@@ -1,14 +1,19 @@
-"""Bytes of a file in; UTF-8 text in chunks out, or `NotText`."""
+"""Bytes of a file in; the same bytes in chunks out if they are text, otherwise `NotText`."""
 
 import codecs
+import re
 from collections.abc import Iterator
 
-from stream_triage.files.unpack import Damage, Reader
+from stream_triage.files.kinds import kind_of_content
+from stream_triage.files.unpack import Reader
+from stream_triage.stages.decode import AUTO, GAP
+from stream_triage.stages.decode import Decoder as Text
 
 __all__ = ["CHUNK_BYTES", "Decoder", "NotText", "binary_reason", "text_chunks"]
 
 CHUNK_BYTES = 256 * 1024
 SNIFF_BYTES = 8 * 1024
+MAX_GAP_BYTES = 16 * 1024 * 1024  # of NULs before the text
 _LIVE_BYTES = 4 * 1024  # held back of a pipe, since the run id is made from as much
 
 _BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
@@ -18,34 +23,18 @@ _BOMS = (  # UTF-32 first: its mark begins like that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, ""),
 )
-_MAGICS = (
-    (b"\x7fELF", "a program (ELF)"),
-    (b"\x89PNG\r\n", "a picture (PNG)"),
-    (b"\xff\xd8\xff", "a picture (JPEG)"),
-    (b"GIF8", "a picture (GIF)"),
-    (b"%PDF-", "a PDF document"),
-    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"),
-    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"),
-    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"),
-    (b"\xa1\xb2\x3c\x4d", "a packet capture (pcap)"),
-    (b"\n\r\r\n", "a packet capture (pcapng)"),
-    (b"SQLite format 3\x00", "an SQLite database"),
-    (b"PK\x03\x04", "a zip archive by content, not by name"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\xca\xfe\xba\xbe", "a program (Java class)"),
-    (b"\x1f\x8b\x08", "compressed twice (gz)"),
-    (b"\xfd7zXZ\x00", "compressed twice (xz)"),
-    (b"\x28\xb5\x2f\xfd", "compressed twice (zst)"),
-)
-_CONTROL = bytes({*range(32), 127} - set(b"\b\t\n\f\r\x1b"))
+_CONTROL = re.compile("[\0-\x07\x0b\x0e-\x1a\x1c-\x1f\x7f␀]")  # with the sign that `Decoder` puts in place of NUL
 _CONTROL_SHARE = 0.10
 _INVALID_SHARE = 0.20  # of random bytes, about 0.4 are invalid UTF-8 and 0.1 are control characters
 _INVALID_CONTROL_SHARE = 0.02  # text in an 8-bit alphabet is invalid UTF-8 too, but has next to no control characters
 
 
 class NotText(Exception):
-    """Content that is not a log. The message says what it is."""
+    """Content that is not text. The message says what it is, `no_log` whether it certainly contains no log."""
+
+    def __init__(self, reason: str, *, no_log: bool = False) -> None:
+        super().__init__(reason)
+        self.no_log = no_log
 
 
 def _invalid(error: UnicodeError) -> tuple[str, int]:
@@ -96,21 +85,21 @@ class Decoder:
         return raw
 
 
-def binary_reason(head: bytes) -> str | None:
-    """Why content with this beginning is not a log, or None if it is text. Only the first 8 KiB count.
+def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
+    """Why content with this beginning is not a log, or None if it is text. Only 8 KiB count, after NULs at the beginning.
 
     Binary data is recognised by the magic bytes of other formats, by a tenth or more of NUL and other control characters, or
-    by many invalid UTF-8 sequences together with some control characters. A crash may leave a few NULs in a log.
+    by many invalid byte sequences together with some control characters. UTF-16 and UTF-32 are text, with or without a byte
+    order mark. A crash may leave blocks of NULs in a log, which do not count.
     """
-    head = head[:SNIFF_BYTES]
-    for magic, what in _MAGICS:
-        if head.startswith(magic):
-            return f"is {what}, not a log"
-    if head[257:262] == b"ustar":
-        return "is a tar archive, but its name does not end in .tar"
-    text = Decoder().feed(head)
-    controls = len(text) - len(text.translate(None, _CONTROL))
-    invalid = text.decode("utf-8", "replace").count("�")
+    if kind := kind_of_content(head[:SNIFF_BYTES]):
+        return kind.reason
+    body = head.lstrip(b"\0")[:SNIFF_BYTES] if head.startswith(GAP) else head[:SNIFF_BYTES]
+    if head and not body:
+        return "is binary data, not a log"
+    decoder = Text(encoding)
+    text = decoder.feed(body) + decoder.finish()
+    controls, invalid = len(_CONTROL.findall(text)), decoder.damage.invalid_bytes
     if controls >= _CONTROL_SHARE * len(text) > 0:
         return "is binary data, not a log"
     if invalid >= _INVALID_SHARE * len(text) and controls >= _INVALID_CONTROL_SHARE * len(text) > 0:
@@ -118,31 +107,34 @@ def binary_reason(head: bytes) -> str | None:
     return None
 
 
-def text_chunks(reader: Reader, live: bool = False) -> Iterator[bytes]:
-    """The text of one file: at least one chunk, and the first has the 4 KiB that a run id needs if there are as many.
+def text_chunks(reader: Reader, encoding: str = AUTO, live: bool = False) -> Iterator[bytes]:
+    """The bytes of one text file: at least one chunk, and the first has 4 KiB if there are as many.
 
     With `live`, later chunks are yielded as soon as their bytes come.
 
     Raises:
         NotText: If the content is binary data; before the first chunk.
-        Damage: If the file cannot be read any further; after all text before it.
+        Damage: If the file cannot be read any further; after all bytes before it.
     """
-    head = reader.peek(_LIVE_BYTES if live else SNIFF_BYTES)
-    if reason := binary_reason(head):
+    if reason := binary_reason(_head(reader, _LIVE_BYTES if live else SNIFF_BYTES), encoding):
         raise NotText(reason)
-    decoder = Decoder()
     yielded = False
-    damage: Damage | None = None
-    while damage is None:
-        try:
-            raw = reader.read1(CHUNK_BYTES) if live and yielded else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)
-        except Damage as error:
-            damage, raw = error, b""
-        text = decoder.feed(raw, final=not raw)
-        if text or not (raw or yielded or damage):
+    while True:
+        raw = reader.read1(CHUNK_BYTES) if live and yielded else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)
+        if raw or not yielded:
             yielded = True
-            yield text
+            yield raw
         if not raw:
             break
-    if damage:
-        raise damage
+
+
+def _head(reader: Reader, size: int) -> bytes:
+    """The first bytes; more of them if the content begins with NULs, up to `MAX_GAP_BYTES`."""
+    head = reader.peek(size)
+    while head.startswith(GAP) and len(head.lstrip(b"\0")) < size <= len(head) < MAX_GAP_BYTES:
+        missing = size - len(head.lstrip(b"\0"))
+        longer = reader.peek(max(len(head) + missing, 2 * len(head) if missing == size else 0))
+        if len(longer) == len(head):
+            break
+        head = longer
+    return head

@@ -1,80 +1,91 @@
-"""Text and problems of one finished run in, piece by piece; its events, which all carry the run id, out."""
+"""Text and problems of one run in, piece by piece; its events, which all carry the same key, out."""
 
+import secrets
 from dataclasses import replace
 
-from stream_triage.files.naming import ID_BYTES, run_id
+from stream_triage.files.content import ContentDigest
+from stream_triage.files.naming import OpenKey, shown_name
 from stream_triage.ports import Handle
-from stream_triage.records import Chunk, Problem
+from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.stages.decode import missing_line_end
 
-__all__ = ["RunEvents"]
+__all__ = ["RunEvents", "new_pipe_id"]
+
+
+def new_pipe_id(path: str) -> str:
+    """An id for text that comes from a pipe: two readings of a pipe are never the same run."""
+    return f"{shown_name(path)}#{secrets.token_hex(4)}"
 
 
 class RunEvents:
-    """The events of one finished run. They wait until the run id can be made.
+    """The events of one run. Text is passed on at once; the digest of the content is made on the way.
 
-    The id is made from the first 4 KiB of the first source with text. The parts of a source are joined; a part that does
-    not end with a line end gets one.
+    The parts of a source are joined; a part that does not end with a line end gets one.
 
     Args:
-        path: Path of the run, the first part of its id.
-        handle: Gets the events.
+        path: Path of the run.
+        handle: Receives the events.
+        pipe: Whether the text, or some of it, comes from a pipe.
+        run_id: The id that the user gave to the run; empty to have it made from path and content.
+
+    Attributes:
+        began: Whether there was text, perhaps empty, so that this is a run.
     """
 
-    def __init__(self, path: str, handle: Handle) -> None:
-        self.id = ""
+    def __init__(self, path: str, handle: Handle, *, pipe: bool = False, run_id: str = "") -> None:
         self._path, self._handle = path, handle
-        self._waiting: list[Chunk | Problem] = []
-        self._beginning = b""
+        self._pipe, self._named = pipe, bool(run_id)
+        self._key = run_id or (new_pipe_id(path) if pipe else OpenKey.of(path))
+        self._content = ContentDigest()
+        self.began = False
+        self._waiting: list[Problem] = []  # until there is a run that they can belong to
         self._source = ""
-        self._last = b""  # byte of the source's text so far
+        self._last = b""  # bytes of the source's text so far
         self._within = False  # a part that had text
 
     def next_piece(self, source: str) -> None:
         """Begins a part of this source."""
         if source != self._source:
-            if self._beginning:
-                self._make_id()
             self._last = b""
         self._source = source
         self._within = False
 
     def take(self, text: bytes) -> None:
-        """Adds text of the part."""
+        """Adds text of the part. A part without text is a part of the run, too."""
         if text:
-            if not self._within and self._last not in (b"", b"\r", b"\n"):
-                self._push_text(b"\n")
-            self._within, self._last = True, text[-1:]
+            if not self._within and (line_end := missing_line_end(self._last)):
+                self._push_text(line_end)
+            self._within, self._last = True, (self._last + text[-8:])[-8:]
         self._push_text(text)
 
     def problem(self, problem: Problem) -> None:
         """Adds a problem of the run."""
-        self._push(problem)
+        if self.began:
+            self._handle(replace(problem, run_id=self._key))
+        else:
+            self._waiting.append(problem)
 
     def end(self) -> bool:
-        """Passes on what still waits, and returns whether there was a run. The caller sends its `RunEnd`."""
-        if any(isinstance(event, Chunk) for event in self._waiting):
-            self._make_id()
+        """Ends the run and returns whether there was one. Without text, its problems are reported without a run."""
         waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            if isinstance(event, Problem):
-                self._handle(replace(event, source=""))
-        return bool(self.id)
+        for problem in waiting:
+            self._handle(replace(problem, source=""))
+        if self.began:
+            self._handle(self._run_end())
+        return self.began
+
+    def _run_end(self) -> RunEnd:
+        if self._named:
+            return RunEnd(self._key, content=self._content.hexdigest())
+        path = shown_name(self._path)
+        if self._pipe:
+            return RunEnd(self._key, path=path)
+        return RunEnd(self._key, path=path, content=self._content.hexdigest(), head=self._content.head())
 
     def _push_text(self, text: bytes) -> None:
-        self._push(Chunk(self.id, text, self._source))
-        if not self.id:
-            self._beginning += text
-            if len(self._beginning) >= ID_BYTES:
-                self._make_id()
-
-    def _push(self, event: Chunk | Problem) -> None:
-        if self.id:
-            self._handle(replace(event, run_id=self.id))
-        else:
-            self._waiting.append(event)
-
-    def _make_id(self) -> None:
-        self.id = self.id or run_id(self._path, self._beginning)
+        self.began = True
+        self._content.update(self._source, text)
+        self._handle(Chunk(self._key, text, self._source))
         waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            self._push(event)
+        for problem in waiting:
+            self.problem(problem)

@@ -186,7 +186,7 @@ class Tail:
         if self._packed:
             self._done = True
             with open_file(self.path, self._listed.size, self._settings, lambda _: None) as reader:
-                yield from text_chunks(reader)
+                yield from text_chunks(reader, self._settings.encoding)
             return
         file = self._opened()
         while raw := file.read(CHUNK_BYTES):
@@ -198,7 +198,7 @@ class Tail:
 
     def _check_beginning(self, raw: bytes) -> None:
         self._beginning = raw[:_BEGINNING_BYTES]
-        if reason := binary_reason(raw):
+        if reason := binary_reason(raw, self._settings.encoding):
             self._done = True
             raise NotText(reason)
 

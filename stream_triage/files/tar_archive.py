@@ -1,168 +1,215 @@
-"""A .tar file, compressed or not, in; its members out."""
+"""A tar archive in; its members out, also those that are stored as links to other members."""
 
-import struct
-import tarfile
-import tempfile
-from collections.abc import Iterator
+import os
+import posixpath
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final
 
-from stream_triage.files.members import READ_BYTES, Member, MemberNames, MemberProblem, skipped
-from stream_triage.files.unpack import Count, Damage, Guard, Reader, codec_of, file_pieces, reason_of, unpack, unpacked
-from stream_triage.settings import InputSettings
+from stream_triage.files.links import Place, Targets, member_path
+from stream_triage.files.members import READ_BYTES, Member, MemberNames, MemberProblem, is_hidden, link_problems
+from stream_triage.files.tar_headers import Entry, entries
+from stream_triage.files.unpack import Count, Damage, Guard, Reader, reason_of, unpacked
 
-__all__ = ["TarArchive"]
+__all__ = ["DiskTape", "StreamTape", "TarArchive"]
 
-_HEADER_BYTES = 1024 * 1024  # extended tar headers are read into memory, and may claim to be gigabytes
-_EMPTY_READS = 64
-_ERRORS = (tarfile.TarError, struct.error, OSError, EOFError, ValueError, OverflowError, IndexError)
+# Links that wait for the end of the archive, since their target may come later.
+_MAX_LINKS: Final = 10_000
+_CUT: Final = "the archive ends early: it was cut off"
 
 
-class _Feed:
-    """The file that tarfile reads. It ends where damage begins, so that tarfile returns what is before the damage."""
+class StreamTape:
+    """An archive that comes from a decompressor and can be read once, in order."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._empty_reads = 0
-        self.damage: Damage | None = None
+        self.position = 0
 
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            data = self._reader.read(size)
-        except Damage as damage:
-            self.damage, data = damage, b""
-        if not data:
-            self._empty_reads += 1
-            if self._empty_reads > _EMPTY_READS:  # tarfile would read on to the end of a member that claims exabytes
-                raise self.damage or Damage("the archive ends early: it was cut off")
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        data = self._reader.read(size)
+        self.position += len(data)
         return data
 
-    def drain(self) -> Damage | None:
-        """Reads to the checksum at the end; returns the damage, if there is any."""
-        while self.damage is None and self.read(READ_BYTES):
-            pass
-        return self.damage
+    def seek(self, offset: int) -> None:
+        """Reads up to this offset."""
+        while self.position < offset:
+            if not self.read(min(offset - self.position, READ_BYTES)):
+                raise Damage(_CUT)
 
 
-class _Header(tarfile.TarInfo):
-    """Remembers the last header that was read, since tarfile ends without an error at a damaged one.
+class DiskTape:
+    """An archive in a file that can be read at any position.
 
-    The header is an attribute of the class, so each archive needs a subclass of its own.
+    Args:
+        file: The file.
+        damage: What ended the unpacking, if the file is a copy.
+        count: Called with the bytes that were read.
     """
 
-    last = b""
+    def __init__(self, file: IO[bytes], damage: Damage | None = None, count: Count = lambda _: None) -> None:
+        self.file, self.damage, self.count = file, damage, count
+        self._end = file.seek(0, os.SEEK_END)
+        self.position = 0
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
-        cls.last = bytes(buf)
-        header = super().frombuf(buf, encoding, errors)
-        extended = header.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE) or header.type in b"LK"
-        if header.size < 0 or (extended and header.size > _HEADER_BYTES):
-            raise tarfile.HeaderError("impossible size in a header")
-        return header
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        if self.position > self._end:
+            raise self.damage or Damage(_CUT)
+        data = self.read_at(self.position, size)
+        self.position += len(data)
+        if len(data) < size and self.damage:
+            raise self.damage
+        return data
 
+    def seek(self, offset: int) -> None:
+        """Continues at this offset."""
+        self.position = offset
 
-def _header_class() -> type[_Header]:
-    class OneArchivesHeader(_Header):
-        pass
-
-    return OneArchivesHeader
+    def read_at(self, offset: int, size: int) -> bytes:
+        """The bytes at this offset; fewer at the end of the archive."""
+        try:
+            self.file.seek(min(offset, self._end))
+            data = self.file.read(size)
+        except OSError as error:
+            raise Damage(f"cannot be read further: {reason_of(error)}") from None
+        self.count(len(data))
+        return data
 
 
 class TarArchive:
-    """A tar archive; see `archives.open_archive`."""
+    """The members of a tar archive. Unless it is on disk, each must be read before the next one is asked for.
 
-    def __init__(self, path: Path, size: int, settings: InputSettings, count: Count, any_order: bool) -> None:
-        self._inner = Guard(settings, size)
-        self._header = _header_class()
-        with ExitStack() as stack:
-            file = stack.enter_context(open(path, "rb", buffering=0))
-            packed = Reader(file_pieces(file, count))
-            codec = codec_of(path.name, packed.peek(512)[:10])
-            whole = Guard(settings, size)
-            self._feed = _Feed(Reader(whole.watch(unpack(codec, packed.pieces()))) if codec else packed)
-            if not any_order:
-                self._tar = self._opened(cast(IO[bytes], self._feed), "r|")
-            elif codec:
-                self._tar = self._opened(self._copied(stack.enter_context(tempfile.TemporaryFile())), "r:")
-            else:
-                self._feed = _Feed(Reader(iter(())))
-                file.seek(0)
-                self._tar = self._opened(file, "r:")
-            self._files = stack.pop_all()
+    A member that is a hard link is read like the member that it links to. Symbolic links come last, and one is read only
+    if its target was not read under another name, as with the files of a folder.
 
-    def _copied(self, whole: IO[bytes]) -> IO[bytes]:
-        while data := self._feed.read(READ_BYTES):
-            whole.write(data)
-        whole.seek(0)
-        return whole
+    Args:
+        tape: The archive, unpacked.
+        guard: Watches what is unpacked from members, and what links make of one member.
+        copied: Makes a copy that can be read at any position. It is called if `tape` cannot, and there are links.
+        files: Closed with the archive.
 
-    def _opened(self, file: IO[bytes], mode: str) -> tarfile.TarFile:
-        try:
-            return cast(
-                tarfile.TarFile,
-                tarfile.open(fileobj=file, mode=mode, tarinfo=self._header),  # type: ignore[call-overload]  # mode is str
-            )
-        except (*_ERRORS, Damage) as error:
-            raise self._feed.damage or Damage(f"is not a tar archive, or damaged from its start: {error}") from None
+    Raises:
+        Damage: If the first header cannot be read.
+    """
+
+    def __init__(
+        self, tape: StreamTape | DiskTape, guard: Guard, copied: Callable[[], DiskTape] | None, files: ExitStack
+    ) -> None:
+        self._tape, self._guard, self._copied, self._files = tape, guard, copied, files
+        self._disk = tape if isinstance(tape, DiskTape) else None
+        self._names = MemberNames()
+        self._targets: Targets[Entry] = Targets()
+        self._hard: list[tuple[str, Place[Entry]]] = []
+        """Hard links that a stream cannot go back for."""
+        self._symbolic: list[tuple[str, str]] = []
+        """Shown name and path of links whose target may come later."""
+        self._entries = entries(tape)
+        self._first = next(self._entries, None)
 
     def members(self) -> Iterator[Member | MemberProblem]:
         """The members and problems."""
-        names = MemberNames()
-        last = -1
-        while True:
+        entry = self._first
+        damage: Damage | None = None
+        while entry:
+            yield from self._of_entry(entry)
             try:
-                info = self._tar.next()
-            except (*_ERRORS, Damage) as error:
-                yield MemberProblem("", f"{self._feed.damage or error}; the rest of the archive is not read")
-                return
-            if info is None:
-                break
-            if info.offset <= last or info.size < 0:
-                yield MemberProblem("", "is damaged: a member begins before the one in front of it; the rest is not read")
-                return
-            last = info.offset
-            self._tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
-            if not info.isdir():
-                name = names.unique(info.name)
-                yield skipped(name) or self._unreadable(name, info) or self._member(name, info)
-        if reason := self._fault_at_end():
-            yield MemberProblem("", reason)
+                entry = next(self._entries, None)
+            except Damage as error:
+                damage, entry = error, None
+        yield from self._linked()
+        if damage:
+            yield MemberProblem("", str(damage))
 
     def close(self) -> None:
-        """Closes the file."""
-        self._tar.close()
+        """Closes the files."""
         self._files.close()
 
-    def _fault_at_end(self) -> str | None:
-        if damage := self._feed.drain():
-            return f"{damage}; members behind this point are missing"
-        if self._header.last.strip(b"\0"):
-            return "is damaged: the header of a member cannot be read; the rest of the archive is not read"
-        return None if self._header.last else "ends without an end mark: members may be missing"
+    def _of_entry(self, entry: Entry) -> Iterator[Member | MemberProblem]:
+        path = member_path(entry.name)
+        if entry.kind == "folder":
+            self._targets.add_folder(path)
+            return
+        name = self._names.unique(entry.name)
+        place = Place(entry) if entry.kind == "file" else None
+        if entry.kind == "hard link":
+            place = self._targets.file(member_path(entry.link))
+        if place:
+            self._targets.add_file(path, place)
+        elif entry.kind != "other":
+            self._targets.add_link(path, entry.link if entry.kind == "symbolic link" else posixpath.join("/", entry.link))
+        if is_hidden(name):
+            yield MemberProblem(name, "is hidden", error=False)
+        elif entry.kind == "other":
+            yield MemberProblem(name, "is not a file", error=False)
+        elif place and (place.content is entry or self._disk):
+            yield self._member(name, place)
+        elif len(self._hard) + len(self._symbolic) >= _MAX_LINKS:
+            yield MemberProblem(name, f"is one of more than {_MAX_LINKS} links in the archive; unpack it and read the files")
+        elif place:
+            self._hard.append((name, place))
+        else:
+            self._symbolic.append((name, path))
 
-    def _unreadable(self, name: str, info: tarfile.TarInfo) -> MemberProblem | None:
-        if info.issparse():
-            return MemberProblem(name, "is stored sparse, which is not supported; unpack the archive and read the files")
-        if info.islnk() or info.issym():
-            return MemberProblem(name, "is a link inside the archive", error=False)
-        return None if info.isfile() else MemberProblem(name, "is not a file", error=False)
+    def _linked(self) -> Iterator[Member | MemberProblem]:
+        """The members behind links."""
+        for name, place in self._hard:
+            yield from self._linked_member(name, place)
+        for name, path in self._symbolic:
+            target, found = self._targets.follow(path)
+            if found is None:
+                yield from link_problems(self._targets, name, target)
+            elif not found.is_read:
+                yield from self._linked_member(name, found)
 
-    def _member(self, name: str, info: tarfile.TarInfo) -> Member:
-        return Member(name, lambda: unpacked(Reader(self._pieces(info)), name, self._inner))
-
-    def _pieces(self, info: tarfile.TarInfo) -> Iterator[bytes]:
-        """The content. The file objects of tarfile are not used: they lose the text before damage."""
-        stream = cast(IO[bytes], self._tar.fileobj)
-        left = info.size
+    def _linked_member(self, name: str, place: Place[Entry]) -> Iterator[Member | MemberProblem]:
         try:
-            stream.seek(info.offset_data)
-            while left:
-                data = stream.read(min(left, READ_BYTES))
-                if not data:
-                    raise self._feed.damage or Damage("the archive ends early: it was cut off")
-                left -= len(data)
-                yield data
-        except _ERRORS as error:
-            raise Damage(f"damaged tar archive: {reason_of(error)}") from None
+            if self._disk is None and self._copied:
+                self._disk = self._copied()
+        except (Damage, OSError) as error:
+            yield MemberProblem(name, f"is a link that cannot be read: {reason_of(error)}")
+            return
+        yield self._member(name, place)
+
+    def _member(self, name: str, place: Place[Entry]) -> Member:
+        is_link, place.is_read = place.is_read, True
+
+        def opened() -> Reader:
+            content = self._content(place.content)
+            # One member with a thousand links is a thousand times its text: that counts as unpacking.
+            watched = self._guard.watch(content) if is_link or place.content.parts is not None else content
+            return unpacked(Reader(watched), name, self._guard)
+
+        return Member(name, opened)
+
+    def _content(self, entry: Entry) -> Iterator[bytes]:
+        if entry.parts is None:
+            yield from self._data(entry.offset, entry.size)
+            return
+        offset = position = 0
+        for start, size in (*entry.parts, (entry.full_size, 0)):
+            if start < position or offset + size > entry.size:
+                raise Damage("is damaged: the map of a sparse file cannot be right")
+            yield from _nul(start - position)
+            yield from self._data(entry.offset + offset, size)
+            offset, position = offset + size, start + size
+
+    def _data(self, offset: int, size: int) -> Iterator[bytes]:
+        """Bytes of the archive. From a stream they must be those that come next."""
+        end = offset + size
+        if self._disk is None:
+            self._tape.seek(offset)
+        while offset < end:
+            wanted = min(end - offset, READ_BYTES)
+            data = self._disk.read_at(offset, wanted) if self._disk else self._tape.read(wanted)
+            if not data:
+                raise (self._disk.damage if self._disk else None) or Damage(_CUT)
+            offset += len(data)
+            yield data
+
+
+def _nul(size: int) -> Iterator[bytes]:
+    """A hole of a sparse file."""
+    while size > 0:
+        yield bytes(min(size, READ_BYTES))
+        size -= READ_BYTES

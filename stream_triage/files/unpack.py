@@ -9,13 +9,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import zstandard
 
+from stream_triage.files.kinds import HEAD_BYTES, archive_kind
 from stream_triage.settings import InputSettings
 
 __all__ = [
+    "CODECS",
+    "XZ_MEMORY_BYTES",
     "Codec",
     "Count",
     "Damage",
@@ -29,7 +32,6 @@ __all__ = [
     "stream_pieces",
     "unpack",
     "unpacked",
-    "zip_codec",
 ]
 
 Count = Callable[[int], None]
@@ -40,7 +42,9 @@ _READ_BYTES = 64 * 1024
 # and the last bytes, which contain the checksum, one by one: a wrong checksum then costs no text.
 _STEP_BYTES = 512
 _LAST_BYTES = 64
-_XZ_MEMORY_BYTES = 256 * 1024 * 1024  # `xz -9` needs 65 MiB; a hostile header may ask for 4 GiB
+_TEXT_BYTES = 10  # text that begins like this is taken for text, whatever the name says
+_MAX_LAYERS = 4  # compressed data in compressed data
+XZ_MEMORY_BYTES = 256 * 1024 * 1024  # `xz -9` needs 65 MiB; a hostile header may ask for 4 GiB
 
 
 class Damage(Exception):
@@ -57,12 +61,20 @@ class Guard:
     Args:
         settings: The limits.
         packed_bytes: Size of the file. For a stream, `growing` counts it.
+
+    Attributes:
+        exceeded: Whether it was too much once.
     """
 
     def __init__(self, settings: InputSettings, packed_bytes: int = 0) -> None:
         self._settings = settings
         self._packed_bytes = packed_bytes
         self._unpacked_bytes = 0
+        self.exceeded = False
+
+    def beside(self, packed_bytes: int) -> "Guard":
+        """A guard with the same limits, for a part of the file."""
+        return Guard(self._settings, packed_bytes)
 
     def growing(self, packed: Iterator[bytes]) -> Iterator[bytes]:
         """Counts the packed bytes of a stream, whose size is not known before."""
@@ -83,6 +95,7 @@ class Guard:
         """Raises `ExpansionLimit` if that many unpacked bytes are too many for the packed ones."""
         limit = self._settings.max_expansion
         if unpacked_bytes > self._settings.expansion_floor_bytes and unpacked_bytes > limit * self._packed_bytes:
+            self.exceeded = True
             ratio = unpacked_bytes / max(self._packed_bytes, 1)
             raise ExpansionLimit(
                 f"unpacks to at least {ratio:.0f} times its size, more than input.max_expansion = {limit} allows; "
@@ -152,6 +165,18 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
+class _Stepwise(Protocol):
+    """A decompressor that can be asked for a part of what it has. Those of zlib and zstandard cannot."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
 class Codec(NamedTuple):
     """A compression format: its name, the bytes that its streams begin with, and its decompressor."""
 
@@ -161,39 +186,30 @@ class Codec(NamedTuple):
 
 
 def _xz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
-_CODECS = {
+CODECS = {
     ".gz": Codec("gz", b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
     ".bz2": Codec("bz2", b"BZh", bz2.BZ2Decompressor),
     ".xz": Codec("xz", b"\xfd7zXZ\x00", _xz),
     ".zst": Codec("zst", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
 }
-_BY_SUFFIX = {**_CODECS, ".tgz": _CODECS[".gz"], ".tbz2": _CODECS[".bz2"], ".txz": _CODECS[".xz"]}
-_BY_SUFFIX[".tzst"] = _CODECS[".zst"]
+_BY_SUFFIX = {**CODECS, ".tgz": CODECS[".gz"], ".tbz2": CODECS[".bz2"], ".txz": CODECS[".xz"]}
+_BY_SUFFIX[".tzst"] = CODECS[".zst"]
 _BZ2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # what follows the level in a bz2 stream: a first block, or the end
-_ZIP_METHODS = {
-    8: Codec("deflate", b"", lambda: zlib.decompressobj(-15)),
-    12: _CODECS[".bz2"],
-    93: _CODECS[".zst"],
-}
-
-
-def zip_codec(method: int) -> Codec | None:
-    """The codec of a zip compression method, or None if the method is not supported."""
-    return _ZIP_METHODS.get(method)
 
 
 def codec_of(name: str, head: bytes) -> Codec | None:
     """The codec of content that begins with these bytes, or None if it is not compressed.
 
-    The content decides. The name counts only if the content is no text either, so that a damaged file is reported as such.
+    The content decides. The name counts only if the content is neither text nor an archive, so that a damaged file is
+    reported as such.
     """
-    for codec in _CODECS.values():
+    for codec in CODECS.values():
         if head.startswith(codec.magic) and (codec.name != "bz2" or head[4:10] in _BZ2_BLOCKS):
             return codec
-    if head and head.isascii() and b"\0" not in head:
+    if archive_kind(head) or (head and head[:_TEXT_BYTES].isascii() and b"\0" not in head[:_TEXT_BYTES]):
         return None
     return _BY_SUFFIX.get(Path(name).suffix.lower())
 
@@ -238,12 +254,13 @@ def _steps(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _decompress(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
-    if not isinstance(decompressor, bz2.BZ2Decompressor | lzma.LZMADecompressor):
+    if not hasattr(decompressor, "needs_input"):
         yield decompressor.decompress(data)  # at most 16 MiB from 512 bytes (zst), half a MiB (gz)
         return
-    yield decompressor.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
-    while not decompressor.eof and not decompressor.needs_input:
-        yield decompressor.decompress(b"", _READ_BYTES)
+    stepwise = cast(_Stepwise, decompressor)
+    yield stepwise.decompress(data, _READ_BYTES)  # 512 bytes of bz2 can hold half a GiB
+    while not stepwise.eof and not stepwise.needs_input:
+        yield stepwise.decompress(b"", _READ_BYTES)
 
 
 def file_pieces(file: BinaryIO, count: Count) -> Iterator[bytes]:
@@ -269,9 +286,14 @@ def _pieces(read: Callable[[int], bytes], count: Count) -> Iterator[bytes]:
 
 
 def unpacked(packed: Reader, name: str, guard: Guard) -> Reader:
-    """Removes one level of compression, if there is one."""
-    codec = codec_of(name, packed.peek(10))
-    return Reader(guard.watch(unpack(codec, packed.pieces()))) if codec else packed
+    """Removes the compression, if there is any: also that of data that was compressed several times."""
+    for _ in range(_MAX_LAYERS):
+        codec = codec_of(name, packed.peek(HEAD_BYTES))
+        if codec is None:
+            break
+        packed = Reader(guard.watch(unpack(codec, packed.pieces())))
+        name = ""
+    return packed
 
 
 @contextmanager

@@ -64,6 +64,11 @@ class Live:
         """Something new came for these runs."""
         self._due.update(dict.fromkeys(run_ids, 0.0))
 
+    def has_published(self, run_id: str) -> bool:
+        """Whether the open run has had a verdict."""
+        run = self._runs.get(run_id)
+        return run is not None and run.version >= 0
+
     def over(self, run_id: str) -> None:
         """The run is no longer open."""
         self._runs.pop(run_id, None)
@@ -90,7 +95,7 @@ class Live:
                 verdict = session.peek()
             except Exception:  # noqa: S112 - the run's own step meets it again, and reports it
                 continue
-            newly_failing = not run.certain_to_fail and not verdict.passed and self._certain_to_fail(session)
+            newly_failing = not run.certain_to_fail and verdict.failed and self._certain_to_fail(session)
             news = self._news(run, finished(verdict), newly_failing, began)
             verdicts += news
             if not news and verdict.version != run.version:  # published when it is time, though nothing more may come

@@ -2,43 +2,74 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from typing import NamedTuple
 from xml.parsers import expat
 
 from stream_triage.errors import InputError
 from stream_triage.records import Verdict
+from stream_triage.render.printable import without_colours
+from stream_triage.render.xml_text import readable
 
-__all__ = ["with_verdicts"]
+__all__ = ["JudgedFile", "with_verdicts"]
 
 EVIDENCE_SHOWN = 3
+CLASSES_SHOWN = 5
+# Elements within each other; a JUnit file has about five.
+MAX_DEPTH = 200
 
 
-def with_verdicts(data: bytes, verdict_of: Callable[[str], Verdict | None]) -> tuple[bytes, int]:
+class JudgedFile(NamedTuple):
+    """A JUnit file with verdicts."""
+
+    data: bytes
+    """In UTF-8."""
+    matched: int
+    """Test cases with a verdict."""
+    replaced: int
+    """Characters that were replaced because XML forbids them or the encoding does not have them."""
+    ambiguous: dict[str, list[str]]
+    """Names of test cases whose verdict was not added because several classes have them, with these classes."""
+
+
+def with_verdicts(data: bytes, verdict_of: Callable[[str], Verdict | None]) -> JudgedFile:
     """Adds properties `triage.…` to each test case that has a verdict; those of an earlier call are replaced.
 
     Args:
-        data: The JUnit file. Results, and everything else in it, stay as they are.
-        verdict_of: Returns the verdict of a test case: by its name, or else by class and name with a dot between.
-
-    Returns:
-        The new file, and the number of test cases with a verdict.
+        data: The JUnit file, in any encoding. Results, and everything else in it, stay as they are.
+        verdict_of: Returns the verdict of a test case: by class and name with `.` or `::` between, or else by its name
+            alone, if no other class of the file has a test case of this name.
 
     Raises:
-        InputError: The data is not XML, declares entities, or has no test case; the message begins with the verb.
+        InputError: The data is not XML, declares entities or an unknown encoding, or has no test case; the message begins
+            with the verb.
     """
-    _reject_entities(data)
+    try:
+        data, replaced = readable(data)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    _check(data)
     root = ET.fromstring(data)  # noqa: S314 - no entity is left that could be expanded
     cases = list(root.iter("testcase"))
     if not cases:
         raise InputError("has no test case; is it a JUnit file?")
-    count = 0
+    classes: dict[str, set[str]] = {}
+    for case in cases:
+        classes.setdefault(case.get("name", ""), set()).add(case.get("classname", ""))
+    matched, ambiguous = 0, dict[str, list[str]]()
     for case in cases:
         name, group = case.get("name", ""), case.get("classname", "")
-        verdict = verdict_of(name) or verdict_of(f"{group}.{name}")
+        verdict = verdict_of(f"{group}.{name}") or verdict_of(f"{group}::{name}")
+        if verdict is None and (by_name := verdict_of(name)):
+            if len(classes[name]) > 1:
+                ambiguous[name] = sorted(classes[name])[:CLASSES_SHOWN]
+            else:
+                verdict = by_name
         if verdict is not None:
             _add(case, verdict)
-            count += 1
+            matched += 1
     ET.indent(root, " ")
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n", count
+    written = ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    return JudgedFile(written, matched, replaced, ambiguous)
 
 
 def _add(case: ET.Element, verdict: Verdict) -> None:
@@ -63,7 +94,7 @@ def _properties(verdict: Verdict) -> dict[str, str]:
     properties |= {"cause": verdict.cause} if verdict.cause else {}
     properties |= {"team": verdict.team} if verdict.team else {}
     for number, item in enumerate(verdict.evidence[:EVIDENCE_SHOWN], 1):
-        properties[f"evidence.{number}"] = item.words()
+        properties[f"evidence.{number}"] = without_colours(item.words())
     return properties
 
 
@@ -76,12 +107,25 @@ def _is_xml(char: str) -> bool:
     return char in "\t\n" or (char >= " " and char not in "\ufffe\uffff" and not "\ud800" <= char <= "\udfff")
 
 
-def _reject_entities(data: bytes) -> None:
+def _check(data: bytes) -> None:
+    """Rejects entities, with which a small file becomes huge, and depths at which writing the file would fail."""
+    depth = 0
+
     def reject(*_: object) -> None:
         raise InputError("declares entities, which a JUnit file does not need; remove them")
 
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = reject
+    def start(*_: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise InputError(f"has more than {MAX_DEPTH} elements within each other; is it a JUnit file?")
+
+    def end(*_: object) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate("utf-8")
+    parser.EntityDeclHandler, parser.StartElementHandler, parser.EndElementHandler = reject, start, end
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:

@@ -1,6 +1,11 @@
 """Any text in, text that is safe to show out: log lines and file names may contain terminal escapes."""
 
-__all__ = ["printable"]
+import re
+
+__all__ = ["printable", "without_colours"]
+
+# ECMA-48 control sequences (colours, cursor movements), and operating system commands such as titles and links.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
 def printable(text: str) -> str:
@@ -14,6 +19,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\t" else _escaped(c) for c in text)
+
+
+def without_colours(text: str) -> str:
+    r"""Returns a log line for people: without complete escape sequences, and what is left as `printable` shows it.
+
+    Colours are no content, and their codes make a line hard to read. The stored line keeps them.
+
+    >>> without_colours("\x1b[1;31mERROR\x1b[0m \x1b]8;;http://a\x1b\\link \x1b7 \x1b[3")
+    'ERROR link \\x1b7 \\x1b[3'
+    """
+    return printable(_SEQUENCE.sub("", text) if "\x1b" in text else text)
 
 
 def _escaped(character: str) -> str:

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_triage.ports import StoredRun
-from stream_triage.records import Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
-from stream_triage.render.printable import printable
+from stream_triage.records import UNKNOWN, Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
+from stream_triage.render.printable import printable, without_colours
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
 
@@ -28,7 +28,7 @@ STYLES = {True: "green", False: "bold red"}
 
 
 def _plain(text: str, style: str = "") -> Text:
-    return Text(printable(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
+    return Text(without_colours(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Collection[int] = ()) -> Table:
@@ -151,8 +151,9 @@ def _head(verdict: Verdict) -> Table:
     head = Table.grid(padding=(0, 2))
     head.add_row("run", Text(printable(verdict.run_id), style="bold"))
     head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
-    probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
-    head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
+    if verdict.label != UNKNOWN:
+        probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
+        head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
     head.add_row("anomaly", _score(verdict.anomaly_score, verdict.anomalous))
     if verdict.cause:
         head.add_row("cause", verdict.cause)
@@ -206,6 +207,10 @@ def _sources_words(verdict: Verdict) -> Text:
     for summary in verdict.sources:
         removed = sum(summary.redactions.values())
         note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
+        note += f", {summary.encoding}" if summary.encoding else ""
+        note += f", without {summary.stripped}" if summary.stripped else ""
+        damaged = summary.repairs.damaged_lines
+        note += f", {damaged} with bytes that are no text" if damaged else ""
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
 
@@ -229,7 +234,7 @@ def line_location(line: ReducedLine) -> str:
 
 def line_text(source: str, number: int, text: str) -> str:
     """Returns one line of the whole text of a run, after its source and number."""
-    return printable(f"{source_line(source, number)}\t{text}")
+    return printable(f"{source_line(source, number)}\t") + without_colours(text)
 
 
 def stored_table(runs: Iterable[StoredRun]) -> Table:

@@ -10,7 +10,7 @@ from stream_triage.settings.section import HomePath, Section, default_data_folde
 
 __all__ = ["AlertRule", "AlertSettings", "ProvisionalSettings", "Route"]
 
-AlertRule = Literal["failed", "anomalous", "disagreement", "new_template", "failure_rate", "silence"]
+AlertRule = Literal["failed", "anomalous", "disagreement", "new_template", "failure_rate", "review", "silence"]
 
 
 class Route(Section):
@@ -21,6 +21,10 @@ class Route(Section):
     cause: str = Field(default="*", description="Shell pattern for the cause: product, environment or script.")
     testbed: str = Field(default="*", description="Shell pattern for the header `testbed`.")
     test_case: str = Field(default="*", description="Shell pattern for the header `test.case.name`.")
+    needs_review: bool = Field(
+        default=False,
+        description="true for a route of verdicts that need a review; other routes are for decided verdicts.",
+    )
 
 
 class AlertSettings(Section):
@@ -29,7 +33,9 @@ class AlertSettings(Section):
     rules: tuple[AlertRule, ...] = Field(
         default=("failed", "anomalous", "disagreement", "failure_rate"),
         description=(
-            "Rules that cause messages: any of failed, anomalous, disagreement, new_template, failure_rate, silence."
+            "Rules that cause messages: any of failed, anomalous, disagreement, new_template, failure_rate, review, "
+            "silence. A verdict that needs a review causes a message only by the rule `review`, which is not among the "
+            "defaults."
         ),
     )
     targets: dict[str, tuple[SecretStr, ...]] = Field(

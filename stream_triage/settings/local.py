@@ -1,10 +1,11 @@
 """Settings of what happens on this machine: input, redaction, store, archive and JSON Lines file."""
 
+from fnmatch import fnmatchcase as fnmatch
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from stream_triage.settings.section import HomePath, Pattern, Section, default_data_folder
+from stream_triage.settings.section import Encoding, HomePath, Pattern, Section, default_data_folder
 
 __all__ = [
     "ArchiveSettings",
@@ -25,11 +26,48 @@ class InputSettings(Section):
         ge=256,
         description="Longest line that is kept, in bytes. The rest of a longer line is dropped, and the verdict says so.",
     )
+    encoding: Encoding = Field(
+        default="auto",
+        description=(
+            "Encoding of the text in files, on standard input and in Kafka messages that are not JSON, by a name that "
+            "Python knows, such as `cp1252`, `gb18030` or `shift_jis`. With `auto`, UTF-8, UTF-16 and UTF-32 are "
+            "recognised, and other encodings where UTF-8 fails and there is little doubt. UTF-16 and UTF-32 are also "
+            "recognised beside an encoding that is set, if that is a superset of ASCII."
+        ),
+    )
     run_by: Literal["file", "folder"] = Field(
         default="file",
         description=(
             "What one run is. With `file`, each file is a run. With `folder`, each folder is a run, and its files "
             "are the sources of the run."
+        ),
+    )
+    format: Literal[
+        "auto",
+        "none",
+        "docker-json",
+        "cri",
+        "gitlab",
+        "github-actions",
+        "syslog",
+        "kubectl",
+        "compose",
+        "stern",
+        "jenkins",
+        "timestamps",
+        "pytest",
+        "robot",
+        "logger",
+        "line-numbers",
+        "grep",
+        "services",
+        "pids",
+    ] = Field(
+        default="auto",
+        description=(
+            "What a collector put around each line, such as the time stamp of a CI system or the JSON of docker. It is "
+            "taken off before the lines are judged. With `auto` it is recognised from the first lines of each source, with "
+            "`none` nothing is taken off, and with a name this wrapper is taken off whatever the bundle knows."
         ),
     )
     max_expansion: int = Field(
@@ -42,6 +80,18 @@ class InputSettings(Section):
         ge=0,
         description="Up to this many unpacked bytes, `max_expansion` is not checked.",
     )
+    pass_over: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Shell patterns for the names of files and members of archives that contain no log and are passed over, for "
+            'example `["*.qmdl", "*.isf"]`. Pictures, programs, packet captures and the like need no pattern '
+            "([lab.md](lab.md#what-is-read))."
+        ),
+    )
+
+    def passes_over(self, name: str) -> bool:
+        """Whether a file of this name, without its folder, is passed over."""
+        return any(fnmatch(name, pattern) for pattern in self.pass_over)
 
 
 class FollowSettings(Section):

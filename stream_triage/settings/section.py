@@ -1,5 +1,6 @@
 """What all sections of the settings share: frozen models, paths with `~`, checked patterns."""
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-__all__ = ["HomePath", "Pattern", "Section", "default_data_folder"]
+__all__ = ["Encoding", "HomePath", "Pattern", "Section", "default_data_folder"]
 
 
 class Section(BaseModel):
@@ -30,5 +31,28 @@ def _compiles(pattern: str | None) -> str | None:
     return pattern
 
 
+# Encodings for names of hosts, for source code or for mail: any ASCII text is valid in them, or none.
+_NOT_FOR_LOGS = ("idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf-7", "charmap")
+
+
+def _decodes_text(name: str) -> str:
+    """`auto`, or the name by which Python knows the encoding."""
+    if name == "auto":
+        return name
+    try:
+        known = codecs.lookup(name).name
+        if known.replace("-", "_") not in {other.replace("-", "_") for other in _NOT_FOR_LOGS} and b"1234".decode(
+            known, "replace"
+        ):
+            return known
+    except (LookupError, ValueError):  # LookupError also for codecs that are no text encodings
+        pass
+    raise ValueError(
+        "is not a text encoding that Python knows; use auto, or a name such as utf-8, utf-16, cp1252, gb18030, big5, "
+        "shift_jis, euc_jp or koi8_r"
+    )
+
+
+Encoding = Annotated[str, AfterValidator(_decodes_text)]
 HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
 Pattern = Annotated[str | None, AfterValidator(_compiles)]

@@ -109,20 +109,20 @@ def _worker(name: str, title: str, kind: str, metric: Agg) -> Panel:
 BOARDS: Final = (
     Board("overview", "Triage: overview", "How many runs passed, which layers failed and why.", (
         _number("runs", "Runs", ""),
-        _number("failed-runs", "Failed runs", "triage.passed:false"),
+        _number("failed-runs", "Failed runs", "triage.failed:1"),
         _number("review-runs", "Runs to review", "triage.needs_review:true"),
         _number("anomalous-passes", "Anomalous passes", "triage.passed:true AND triage.anomalous:true"),
         _number("disagreements", "Harness disagrees", "triage.disagreement:true"),
         Panel("failure-rate", "Failure rate", kind="metric", aggs=(FAILURE_RATE,), width=8, height=7),
         Panel("label-by-time", "Runs by label", kind="histogram", aggs=(COUNT, BY_TIME, LABEL), width=32),
         Panel("label-share", "Share of labels", kind="pie", aggs=(COUNT, LABEL._replace(schema="segment")), width=16),
-        Panel("cause-share", "Causes of failed runs", kind="pie", width=16, query=f"triage.passed:false AND {NOT_CANARY}",
+        Panel("cause-share", "Causes of failed runs", kind="pie", width=16, query=f"triage.failed:1 AND {NOT_CANARY}",
               aggs=(COUNT, _terms("triage.cause", "segment", "Cause"))),
-        Panel("label-cause", "Label and cause", width=16, query=f"triage.passed:false AND {NOT_CANARY}",
+        Panel("label-cause", "Label and cause", width=16, query=f"triage.failed:1 AND {NOT_CANARY}",
               aggs=(COUNT, LABEL._replace(schema="bucket"), _terms("triage.cause", "bucket", "Cause"))),
         Panel("teams", "Teams", width=16, query=f"_exists_:triage.team AND {NOT_CANARY}",
               aggs=(COUNT, FAILURE_RATE._replace(schema="metric"), _terms("triage.team", "bucket", "Team"))),
-        _runs("failed-list", "Failed runs, newest first", "triage.passed:false"),
+        _runs("failed-list", "Failed runs, newest first", "triage.failed:1"),
     )),
     Board("testbeds", "Triage: test beds", "Which test beds fail more often than others, and for reasons of their own.", (
         Panel("testbeds", "Test beds", width=GRID_WIDTH, aggs=(
@@ -143,7 +143,7 @@ BOARDS: Final = (
             Agg("cardinality", "metric", "triage.testbed", "Test beds"),
             Agg("max", "metric", "@timestamp", "Last run"), _terms("test.case.name", "bucket", "Test case", 100))),
         Panel("testcase-labels", "Labels of the failing test cases", kind="histogram",
-              query=f"triage.passed:false AND {NOT_CANARY}",
+              query=f"triage.failed:1 AND {NOT_CANARY}",
               aggs=(COUNT, _terms("test.case.name", "segment", "Test case", 30), LABEL)),
         Panel("testcase-rate", "Failure rate by time", kind="line",
               aggs=(FAILURE_RATE, BY_TIME, _terms("test.case.name", "group", "Test case", 10))),

@@ -28,6 +28,10 @@ def _term(field: str, value: object) -> dict[str, Any]:
     return {"term": {field: value}}
 
 
+# A verdict that needs a review is no failure, and raises no alarm as if it were one.
+_DECIDED: Final = _term("triage.needs_review", False)
+
+
 def _ago(start: str, end: str = "") -> dict[str, Any]:
     """From `start` before the end of the period to `end` before it; the plugin replaces `{{period_end}}` by that time."""
     limits = {"gte": f"{{{{period_end}}}}||-{start}", "lt": f"{{{{period_end}}}}||-{end}" if end else "{{period_end}}"}
@@ -63,7 +67,7 @@ _RARER: Final = (
 )
 _CASES: Final = {
     "size": 0,
-    "query": {"bool": {"filter": [_ago("31d"), NOT_CANARY]}},
+    "query": {"bool": {"filter": [_ago("31d"), NOT_CANARY, _DECIDED]}},
     "aggregations": {
         "matches": {
             "terms": {"field": "test.case.name", "size": TEST_CASES},
@@ -89,7 +93,7 @@ _CASES: Final = {
 _BEFORE_END: Final = {"range": {"@timestamp": {"lt": "{{period_end}}", "format": "epoch_millis"}}}
 _NEW: Final = {
     "size": 0,
-    "query": {"bool": {"filter": [NOT_CANARY, _BEFORE_END]}},
+    "query": {"bool": {"filter": [NOT_CANARY, _DECIDED, _BEFORE_END]}},
     "aggregations": {
         "matches": {
             "terms": {"field": "triage.anomaly_keys", "include": "new:.*", "size": NEW_KEYS, "order": {"first": "desc"}},
@@ -114,12 +118,12 @@ _STOPPED: Final = {
 # By name: query, condition, message. Names are part of the identity of a monitor: never change them.
 MONITORS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "failed run": (
-        _within(_term("triage.passed", False)), _SOME, f"{_COUNT} runs failed; teams:{_TEAMS}; labels:{_LABELS}"),
+        _within(_term("triage.passed", False), _DECIDED), _SOME, f"{_COUNT} runs failed; teams:{_TEAMS}; labels:{_LABELS}"),
     "anomalous pass": (
-        _within(_term("triage.passed", True), _term("triage.anomalous", True)), _SOME,
+        _within(_term("triage.passed", True), _term("triage.anomalous", True), _DECIDED), _SOME,
         f"{_COUNT} runs passed and are anomalous; teams:{_TEAMS}"),
     "disagreement with the harness": (
-        _within(_term("triage.disagreement", True)), _SOME,
+        _within(_term("triage.disagreement", True), _DECIDED), _SOME,
         f"{_COUNT} verdicts contradict the harness; teams:{_TEAMS}; labels:{_LABELS}"),
     "new template": (
         _NEW, _MATCHES, f"keys of lines that no run had before:{_NAMES}"),

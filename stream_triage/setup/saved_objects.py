@@ -21,7 +21,8 @@ __all__ = ["import_dashboards", "ndjson", "saved_objects"]
 
 # Versions that an export of Dashboards gives for these types, so that it does not convert the objects on import.
 MIGRATED: Final = {"index-pattern": "7.6.0", "visualization": "7.10.0", "search": "7.9.3", "dashboard": "7.9.3"}
-COLOURS: Final = {"Pass": "#54B399", "L0_L1": "#E7664C", "L2": "#D6BF57", "L3": "#6092C0", "core_other": "#9170B8"}
+COLOURS: Final = {"Pass": "#54B399", "L0_L1": "#E7664C", "L2": "#D6BF57", "L3": "#6092C0", "core_other": "#9170B8",
+                  "unknown": "#98A2B3"}  # fmt: skip
 ERROR_CHARACTERS: Final = 300
 _REMEDIES: Final = {
     401: "check opensearch.user and opensearch.password",

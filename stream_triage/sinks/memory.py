@@ -7,7 +7,7 @@ from typing import Self
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
-from stream_triage.records import Verdict
+from stream_triage.records import Verdict, split_file_id
 
 __all__ = ["MemorySink"]
 
@@ -42,6 +42,8 @@ class MemorySink:
             if known is None or verdict.version > known.version:
                 self.verdicts[verdict.run_id] = verdict
                 self._times[verdict.run_id] = (verdict.time or self._clock.now()).astimezone(UTC)
+            elif verdict.version == known.version and not known.content:
+                self.verdicts[verdict.run_id] = known.model_copy(update={"content": verdict.content})
         self._waiting.clear()
 
     def close(self) -> None:
@@ -96,6 +98,14 @@ class MemorySink:
         self._check_open()
         verdict = self.verdicts.get(run_id)
         return _row(verdict, self._times[run_id]) if verdict else None
+
+    def find_content(self, path: str, content: str) -> StoredRun | None:
+        """The newest run that was read from this path and has this content; None if there is none."""
+        self._check_open()
+        for run_id in self._newest_first() if content else ():
+            if self.verdicts[run_id].content == content and split_file_id(run_id)[0] == path:
+                return _row(self.verdicts[run_id], self._times[run_id])
+        return None
 
     def forget(self, run_id: str) -> bool:
         """Removes every verdict of the run; returns False if there was none."""
@@ -153,4 +163,5 @@ def _row(verdict: Verdict, time: datetime) -> StoredRun:
         bundle=verdict.bundle,
         version=verdict.version,
         final=verdict.final,
+        content=verdict.content,
     )

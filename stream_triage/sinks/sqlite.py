@@ -13,7 +13,7 @@ from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.ports import RunText, StoredRun
-from stream_triage.records import Verdict
+from stream_triage.records import Verdict, split_file_id
 
 __all__ = ["MIGRATIONS", "SqliteStore"]
 
@@ -41,6 +41,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX runs_by_time ON runs (time)",
         # A full-text table has no key but its rowid, so that one tells the run: `_first_line(runs.id)` and following.
         "CREATE VIRTUAL TABLE lines USING fts5 (text, source UNINDEXED, number UNINDEXED, columnsize=0)",
+    ),
+    (
+        # Path: the part of the run id before its last `#`, for runs that were read from files. Content: SHA-256 of the text.
+        "ALTER TABLE runs ADD COLUMN path TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN content TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX runs_by_content ON runs (content, path) WHERE content != ''",
     ),
 )
 
@@ -139,6 +145,13 @@ class SqliteStore:
         rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", _storable(run_id))
         return _stored_run(rows[0]) if rows else None
 
+    def find_content(self, path: str, content: str) -> StoredRun | None:
+        """The newest run that was read from this path and has this content; None if there is none."""
+        condition = "content = ? AND content != '' AND path = ?"  # in these words the index is used
+        order = "ORDER BY time DESC, id DESC LIMIT 1"
+        rows = self._database.ask(f"SELECT {_COLUMNS} FROM runs WHERE {condition} {order}", content, _storable(path))
+        return _stored_run(rows[0]) if rows else None
+
     def full_id(self, run_id: str) -> str:
         """The id that equals `run_id`, else the only one that begins with it, else the only one that contains it.
 
@@ -205,17 +218,27 @@ def _put(connection: sqlite3.Connection, row: _Row) -> None:
     verdict = row.verdict
     known = connection.execute("SELECT id, version FROM runs WHERE run_id = ?", (verdict.run_id,)).fetchone()
     if known is not None and known[1] >= verdict.version:
+        if known[1] == verdict.version and verdict.content:
+            _add_content(connection, known[0], verdict)
         return
     if known is not None:
         _remove_lines(connection, known[0])
-    values = [known[0] if known else None, *row.columns(), row.json]
+    values = [known[0] if known else None, *row.columns(), split_file_id(verdict.run_id)[0], row.json]
     marks = ", ".join("?" * len(values))
-    written = connection.execute(f"INSERT OR REPLACE INTO runs (id, {_COLUMNS}, verdict) VALUES ({marks})", values)
+    written = connection.execute(f"INSERT OR REPLACE INTO runs (id, {_COLUMNS}, path, verdict) VALUES ({marks})", values)
     assert written.lastrowid is not None
     numbered = enumerate(verdict.reduction, _first_line(written.lastrowid))
     connection.executemany(
         "INSERT INTO lines (rowid, text, source, number) VALUES (?, ?, ?, ?)",
         ((rowid, line.text, line.source, line.number) for rowid, line in numbered),
+    )
+
+
+def _add_content(connection: sqlite3.Connection, key: int, verdict: Verdict) -> None:
+    """Adds the content to a verdict that an earlier release stored without it; the same text was read again."""
+    connection.execute(
+        "UPDATE runs SET path = ?, content = ?, verdict = json_set(verdict, '$.content', ?) WHERE id = ? AND content = ''",
+        (split_file_id(verdict.run_id)[0], verdict.content, verdict.content, key),
     )
 
 

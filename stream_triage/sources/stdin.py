@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from stream_triage.files.naming import run_id
 from stream_triage.files.plaintext import NotText, text_chunks
+from stream_triage.files.run_events import RunEvents
 from stream_triage.files.unpack import Damage, Guard, Reader, stream_pieces, unpacked
 from stream_triage.ports import Handle
-from stream_triage.records import Chunk, Problem, RunEnd
+from stream_triage.records import Problem
 from stream_triage.settings import InputSettings
 
 __all__ = ["StdinSource"]
@@ -16,55 +16,54 @@ __all__ = ["StdinSource"]
 class StdinSource:
     """Reads a stream as one run. Archives cannot be read from a stream.
 
-    The first 4 KiB are held back, since the run id is made from them; later text is passed on at once. An interrupt ends
-    the run with the text that has come, and is raised again.
+    The first 4 KiB are held back until they show that the stream is text; later text is passed on at once. An interrupt
+    ends the run with the text that has come, and is raised again.
 
     Args:
         stream: The stream, for example `sys.stdin.buffer`.
-        name: Name of the run.
+        name: Name of the stream, the first part of the run id.
         settings: Limits.
+        run_id: Id of the run; empty for one that no other run has.
     """
 
-    def __init__(self, stream: BinaryIO, name: str = "stdin", settings: InputSettings | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str = "stdin", settings: InputSettings | None = None, *, run_id: str = ""
+    ) -> None:
         self._name = name
-        self._run = ""
+        self._run_id = run_id
         self.total_bytes: int | None = None
         self.read_bytes = 0
-        self._guard = Guard(settings or InputSettings())
+        settings = settings or InputSettings()
+        self._encoding = settings.encoding
+        self._guard = Guard(settings)
         self._packed = Reader(self._guard.growing(stream_pieces(stream, self._count)))
 
     def run(self, handle: Handle) -> None:
         """Reads the stream to its end, or to an interrupt."""
+        run = RunEvents(self._name, handle, pipe=True, run_id=self._run_id)
         reader = self._packed
         items: Iterator[bytes | Problem] = iter(())
         try:
             reader = unpacked(self._packed, self._name, self._guard)
-            items = _read(text_chunks(reader, live=True))
-            self._pass_on(items, handle)
+            items = _read(text_chunks(reader, self._encoding, live=True))
+            self._pass_on(items, run)
         except KeyboardInterrupt:
             reader.stop()
             try:
-                self._pass_on(items, handle)  # has items only if the handler was interrupted, not the reading
-                if not self._run and reader.peek(1):
-                    self._pass_on(_read(text_chunks(reader, live=True)), handle)
+                self._pass_on(items, run)  # has items only if the handler was interrupted, not the reading
+                if not run.began and reader.peek(1):
+                    self._pass_on(_read(text_chunks(reader, self._encoding, live=True)), run)
             finally:
-                self._end(handle)
+                run.end()
             raise
-        self._end(handle)
+        run.end()
 
-    def _pass_on(self, items: Iterator[bytes | Problem], handle: Handle) -> None:
+    def _pass_on(self, items: Iterator[bytes | Problem], run: RunEvents) -> None:
         for item in items:
             if isinstance(item, Problem):
-                handle(Problem(self._name, item.reason, self._run or None))
+                run.problem(Problem(self._name, item.reason))
             else:
-                self._run = self._run or run_id(self._name, item)
-                handle(Chunk(self._run, item))
-
-    def _end(self, handle: Handle) -> None:
-        """Ends the run once, also if an interrupt comes while its end is handled."""
-        run, self._run = self._run, ""
-        if run:
-            handle(RunEnd(run))
+                run.take(item)
 
     def _count(self, read: int) -> None:
         self.read_bytes += read

@@ -2,7 +2,9 @@
 
 | stage | takes | gives | state kept per source |
 |---|---|---|---|
-| `assemble` | bytes cut anywhere | whole lines | the unfinished line, repair counts |
+| `decode` | bytes cut anywhere | text cut anywhere | the encoding, lines whose encoding is not decided, repair counts |
+| `assemble` | text cut anywhere | whole lines | the unfinished line, counts of cut lines |
+| `wrappers` | whole lines | lines without what collectors put around them, by service | the first lines, then the decision |
 | `redact` | lines | lines without secrets and identities | whether a private key or a dump is open, counts |
 | `rules` | redacted lines | evidence of hand-written rules | first line and count of each rule |
 | `normalise` | redacted lines | masked lines | none |

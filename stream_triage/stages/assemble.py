@@ -1,110 +1,85 @@
-"""Bytes of one source in, cut anywhere; whole lines of text out.
+"""Text of one source in, cut anywhere; whole lines out.
 
-A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. Damage is
-repaired visibly and counted: invalid UTF-8 sequences become U+FFFD, NUL becomes U+2400, and a line above the limit is cut
-before its last word and ends with an ellipsis.
+A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. A line
+above the limit is cut before its last word and ends with an ellipsis.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["LineCutter", "RepairCounts"]
+__all__ = ["CutCounts", "LineCutter"]
 
-CUT_MARK: Final = " …".encode()
+CUT_MARK: Final = " …"
 # A cut goes back to the last space within this many bytes. Half a word could be half a secret, which redaction would miss.
 CUT_BACK_BYTES: Final = 1024
 
 
 @dataclass(slots=True)
-class RepairCounts:
-    """What was repaired in one source so far; the fields are those of `records.Repairs`."""
+class CutCounts:
+    """What was cut off in one source so far; the fields are those of `records.Repairs`."""
 
-    invalid_bytes: int = 0
-    nul_bytes: int = 0
     cut_lines: int = 0
     dropped_bytes: int = 0
 
 
 class LineCutter:
-    """Collects the bytes of one source and returns its whole lines; lines above `line_bytes` bytes are cut.
+    """Collects the text of one source and returns its whole lines; lines above `line_bytes` bytes in UTF-8 are cut.
 
-    Memory stays below `line_bytes` plus the longest chunk: bytes of an endless line beyond the limit are dropped and counted
-    at once.
+    Memory stays below `line_bytes` characters plus the longest chunk: text of an endless line beyond the limit is dropped
+    and counted at once.
     """
 
-    __slots__ = ("_line_bytes", "_rest", "bytes_consumed", "repairs")
+    __slots__ = ("_line_bytes", "_rest", "cuts")
 
     def __init__(self, line_bytes: int) -> None:
         self._line_bytes = line_bytes
-        self._rest = b""
-        self.bytes_consumed = 0
-        self.repairs = RepairCounts()
+        self._rest = ""
+        self.cuts = CutCounts()
 
-    def feed(self, data: bytes) -> list[str]:
-        """Takes the next bytes; returns the lines that they complete, without line ends."""
-        self.bytes_consumed += len(data)
-        data = self._rest + data if self._rest else data
-        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        # A CR at the very end may be the first half of a CRLF, so it waits for the next byte.
-        if end == len(data) and data.endswith(b"\r"):
+    def feed(self, text: str) -> list[str]:
+        """Takes the next text; returns the lines that it completes, without line ends."""
+        text = self._rest + text if self._rest else text
+        end = len(text) if text.endswith("\n") else max(text.rfind("\n"), text.rfind("\r")) + 1
+        # A CR at the very end may be the first half of a CRLF, so it waits for the next character.
+        if end == len(text) and text.endswith("\r"):
             end -= 1
-            end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
-        whole, self._rest = data[:end], data[end:]
+            end = max(text.rfind("\n", 0, end), text.rfind("\r", 0, end)) + 1
+        whole, self._rest = text[:end], text[end:]
         lines = self._lines(whole) if whole else []
         self._shorten_rest()
         return lines
 
     def finish(self) -> list[str]:
         """The last line, if it has no line end."""
-        rest, self._rest = self._rest, b""
-        return self._lines(rest if rest.endswith(b"\r") else rest + b"\n") if rest else []
+        rest, self._rest = self._rest, ""
+        return self._lines(rest if rest.endswith("\r") else rest + "\n") if rest else []
 
-    def _lines(self, whole: bytes) -> list[str]:
-        if b"\r" in whole:
-            whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        whole = whole[:-1]
-        pieces = whole.split(b"\n")
-        if len(max(pieces, key=len)) > self._line_bytes:
-            whole = b"\n".join(map(self._cut, pieces))
-        return self._decode(whole).split("\n")
+    def _lines(self, whole: str) -> list[str]:
+        if "\r" in whole:
+            whole = whole.replace("\r\n", "\n").replace("\r", "\n")
+        lines = whole.split("\n")
+        lines.pop()  # what follows the last line end
+        # A character has at most four bytes.
+        if len(max(lines, key=len)) * (1 if whole.isascii() else 4) > self._line_bytes:
+            lines = [self._cut(line) for line in lines]
+        return lines
 
-    def _cut(self, line: bytes) -> bytes:
-        if len(line) <= self._line_bytes:
+    def _cut(self, line: str) -> str:
+        data = line.encode()
+        if len(data) <= self._line_bytes:
             return line
-        kept = line[: self._line_bytes]
+        kept = data[: self._line_bytes]
         space = max(kept.rfind(b" ", -CUT_BACK_BYTES), kept.rfind(b"\t", -CUT_BACK_BYTES))
-        kept = kept[:space] if space > 0 else _whole_characters(kept)
-        self.repairs.cut_lines += 1
-        self.repairs.dropped_bytes += len(line) - len(kept)
-        return kept + CUT_MARK
+        shown = (kept[:space] if space > 0 else kept).decode(errors="ignore")  # the cut may be within a character
+        self.cuts.cut_lines += 1
+        self.cuts.dropped_bytes += len(data) - len(shown.encode())
+        return shown + CUT_MARK
 
     def _shorten_rest(self) -> None:
-        keep = self._line_bytes + 1  # one byte more than the limit, so that the line is still known to be too long
+        keep = self._line_bytes + 1  # one more than the limit, so that the line is still known to be too long
         if len(self._rest) > keep:
-            # A CR that waits for the next byte must stay, or its line would never end.
-            tail = b"\r" if self._rest.endswith(b"\r") else b""
-            self.repairs.dropped_bytes += len(self._rest) - keep - len(tail)
+            # A CR that waits for the next character must stay, or its line would never end.
+            tail = "\r" if self._rest.endswith("\r") else ""
+            dropped = self._rest[keep : len(self._rest) - len(tail)]
+            self.cuts.dropped_bytes += len(dropped.encode())
             self._rest = self._rest[:keep] + tail
-
-    def _decode(self, whole: bytes) -> str:
-        if b"\0" in whole:
-            self.repairs.nul_bytes += whole.count(b"\0")
-            whole = whole.replace(b"\0", "␀".encode())
-        try:
-            return whole.decode()
-        except UnicodeDecodeError:
-            text = whole.decode(errors="replace")
-            self.repairs.invalid_bytes += text.count("\ufffd") - whole.count("\ufffd".encode())
-            return text
-
-
-def _whole_characters(data: bytes) -> bytes:
-    """Without an unfinished UTF-8 character at the end: the cut made it, and it must not count as damage of the log."""
-    for back in range(1, min(4, len(data) + 1)):
-        byte = data[-back]
-        if byte >= 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return data[:-back] if back < needed else data
-        if byte < 0x80:
-            break
-    return data

@@ -9,9 +9,10 @@ A rules file is TOML:
     veto = true
     note = "the tester had no licence for this many UEs"
 
-A rule counts once per run. `weight` is added to the log-odds of its label (2.2 makes it 9 times as likely). `veto` sets the
-label whatever the model says. With neither of them, the rule states the `cause` of verdicts that have its label. `test_case`
-and `source` limit a rule by shell patterns. A bundle may contain rules too, in the same form.
+A rule counts once per run, and a line that matches `cleared_by` takes back the matches before it. `weight` is added to the
+log-odds of its label (2.2 makes it 9 times as likely). `veto` sets the label whatever the model says. With neither of them,
+the rule states a `cause` alone. `test_case` and `source` limit a rule by shell patterns. A bundle may contain rules too, in
+the same form.
 """
 
 import re
@@ -46,16 +47,21 @@ class HandRule(BaseModel):
     )
     veto: bool = Field(default=False, description="the run gets the label whatever the model says")
     times: int = Field(default=1, ge=1, description="lines of the run that must match before the rule counts")
+    cleared_by: str | None = Field(
+        default=None,
+        min_length=1,
+        description="regular expression of lines that take back the matches before them, since what failed has recovered",
+    )
     test_case: str = Field(default="*", description="shell pattern on the header test.case.name")
     source: str = Field(default="*", description="shell pattern on the name of the source")
     cause: Literal["product", "environment", "script"] | None = None
     note: str = ""
 
-    @field_validator("pattern")
+    @field_validator("pattern", "cleared_by")
     @classmethod
-    def _compiles(cls, pattern: str) -> str:
+    def _compiles(cls, pattern: str | None) -> str | None:
         try:
-            re.compile(pattern)
+            re.compile(pattern or "")
         except re.error as error:
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
@@ -75,7 +81,7 @@ class HandRule(BaseModel):
 
 
 class RuleHit(NamedTuple):
-    """A rule that matched: its first line, and how many lines of the run match."""
+    """A rule that matched: its first line, and how many lines of the run match. Lines that were cleared do not count."""
 
     rule: HandRule
     source: str
@@ -100,6 +106,7 @@ class Rules:
     def __init__(self, rules: Sequence[HandRule] = ()) -> None:
         self.rules = tuple(rules)
         self._searches = [re.compile(rule.pattern).search for rule in rules]
+        self._clears = [re.compile(rule.cleared_by).search if rule.cleared_by else None for rule in rules]
 
     @classmethod
     def read(cls, path: Path) -> "Rules":
@@ -150,8 +157,13 @@ class Rules:
     def update(self, state: RuleState, lines: Sequence[str], first_number: int) -> None:
         """Takes the next redacted lines of a source."""
         for i in state.active:
-            search = self._searches[i]
+            search, clears = self._searches[i], self._clears[i]
             hits = [number for number, line in enumerate(lines, first_number) if search(line)]
+            if clears and (hits or state.counts[i]):
+                cleared = max((number for number, line in enumerate(lines, first_number) if clears(line)), default=0)
+                if cleared:
+                    state.counts[i] = state.first_lines[i] = 0
+                    hits = [number for number in hits if number > cleared]
             if hits:
                 state.first_lines[i] = state.first_lines[i] or hits[0]
                 state.counts[i] += len(hits)

@@ -61,6 +61,7 @@ class Metrics:
         self.refused = prometheus.Counter("refused", "Dead letters", ["kind"], **own)
         self.refused_bytes = prometheus.Counter("refused_bytes", "Bytes of the values of dead letters", ["kind"], **own)
         self.dropped_bytes = prometheus.Counter("dropped_bytes", "Bytes of judged runs that were cut off", ["reason"], **own)
+        self.unread = prometheus.Counter("unread", "Parts of judged runs that could not be read", ["reason"], **own)
         self.open_runs = prometheus.Gauge("open_runs", "Runs that have not ended", **own)
         self.behind = prometheus.Gauge(
             "messages_behind", "Messages of a partition that were not read yet", ["partition"], **own
@@ -82,7 +83,11 @@ class Metrics:
         self.verdicts.labels(verdict.label, outcome).inc()
         self.anomalous.inc(verdict.anomalous)
         self.lines.inc(verdict.lines)
-        self.dropped_bytes.labels("line too long").inc(sum(source.repairs.dropped_bytes for source in verdict.sources))
+        repairs = [source.repairs for source in verdict.sources]
+        self.dropped_bytes.labels("line too long").inc(sum(each.dropped_bytes for each in repairs))
+        self.unread.labels("line too long").inc(sum(each.cut_lines for each in repairs))
+        self.unread.labels("not text").inc(sum(each.invalid_bytes + each.nul_bytes for each in repairs))
+        self.unread.labels("reported problem").inc(sum(len(each.problems) for each in repairs))
         self.last_verdict.set(self.clock.now().timestamp())
 
     def totals(self) -> dict[str, float]:

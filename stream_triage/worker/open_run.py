@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from stream_triage.records import Chunk, ClosedRun, Problem
+from stream_triage.stages.decode import missing_line_end
 from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_HEADER_CHARACTERS, MAX_HEADERS, MAX_SOURCES, Message
 from stream_triage.worker.sequence import SourceSequence
 
@@ -19,8 +20,8 @@ class OpenSource:
     ended: bool = False
     numbered: bool = False
     """Its sender numbers the messages. Such a sender also sends the end of a source."""
-    newline_due: bool = False
-    """Its last message had no line end. A message holds whole lines, so the next one begins a new line."""
+    line_end_due: bytes = b""
+    """The line end that its last message lacked. A message holds whole lines, so the next one begins a new line."""
 
 
 @dataclass(slots=True)
@@ -101,8 +102,8 @@ class OpenRun:
             self.started_ms = min(self.started_ms or LAST_MS, message.record.timestamp_ms)
         data = b""
         if text is not None:
-            data = b"\n" + text if source.newline_due else text
-            source.newline_due = not text.endswith((b"\n", b"\r"))
+            data = source.line_end_due + text
+            source.line_end_due = missing_line_end(text) or (b"" if text else b"\n")
             self.text_bytes += len(data)
         headers, problems = self._new_headers(message)
         return [Chunk(self.run_id, data, message.source, headers), *problems]

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from stream_triage.stages.decode import AUTO, line_text, raw_lines
+
 __all__ = ["Cutter", "Piece"]
 
 
@@ -22,9 +24,10 @@ class Piece(NamedTuple):
 
 
 class Cutter:
-    """Cuts text before lines that match `start_pattern` and after lines that match `end_pattern`."""
+    """Cuts text in an encoding before lines that match `start_pattern` and after lines that match `end_pattern`."""
 
-    def __init__(self, start_pattern: str | None = None, end_pattern: str | None = None) -> None:
+    def __init__(self, start_pattern: str | None = None, end_pattern: str | None = None, encoding: str = AUTO) -> None:
+        self._encoding = encoding
         self._start = re.compile(start_pattern) if start_pattern else None
         self._end = re.compile(end_pattern) if end_pattern else None
 
@@ -41,8 +44,8 @@ class Cutter:
     def _cut(self, text: bytes) -> Iterator[Piece]:
         lines: list[bytes] = []
         starts = False
-        for line in text.splitlines(keepends=True) or [b""]:  # an empty message is an empty line
-            shown = line.rstrip(b"\r\n").decode(errors="replace")
+        for line in raw_lines(text) or [b""]:  # an empty message is an empty line
+            shown = line_text(line, self._encoding)
             if self._start and self._start.search(shown):
                 if lines:
                     yield Piece(b"".join(lines), starts, False)

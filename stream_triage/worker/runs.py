@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.stages.decode import AUTO
 from stream_triage.worker.ended_runs import EndedRuns
 from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
 from stream_triage.worker.open_run import OpenRun, OpenSource
@@ -33,6 +34,7 @@ class RunRules:
     """What a message holds and when a run is over; `run_rules` in `wiring.py` makes them from the settings of Kafka."""
 
     format: str = "text"
+    encoding: str = AUTO
     json_text: str = "message"
     json_source: str = "source"
     json_end: str = "end"
@@ -64,7 +66,7 @@ class PartitionRuns:
         """`closed` are the runs of this partition whose ends were recorded, in any order."""
         self._rules = rules
         self._reader = MessageReader(rules.format, rules.json_text, rules.json_source, rules.json_end)
-        self._cutter = Cutter(rules.start_pattern, rules.end_pattern)
+        self._cutter = Cutter(rules.start_pattern, rules.end_pattern, rules.encoding)
         self._open: dict[str, OpenRun] = {}
         self._ended = EndedRuns(closed)
         self._carried: deque[_Carried] = deque()

@@ -1,12 +1,14 @@
 """When a rule fires and what its message says, at the limits."""
 
 from math import comb
+from typing import Any, get_args
 
 import pytest
 
 from stream_triage.alerting import rules as module
 from stream_triage.alerting.rules import Alert, History, Outcomes, alerts_of, message
 from stream_triage.records import Evidence
+from stream_triage.settings import AlertRule, AlertSettings
 from tests.verdicts import make_verdict
 
 FAILED = {"label": "L3", "passed": False}
@@ -49,6 +51,38 @@ def test_failure_rate(recent: tuple[int, int], earlier: tuple[int, int]) -> None
     enough = recent[0] >= 10 and earlier[0] >= 20
     assert module._chance(history) == pytest.approx(tail if enough else 1.0, rel=1e-12)
     assert ("failure_rate" in reasons(history)) == (enough and tail < 0.001)
+
+
+EVERY_RULE = get_args(AlertRule)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        FAILED,
+        {"label": "unknown", "passed": False, "confidence": 0.0},
+        {"anomalous": True},
+        {"headers": {"test.case.result.status": "failed"}},
+        {},
+    ],
+)
+def test_a_review_raises_no_alarm(changes: dict[str, Any]) -> None:
+    """Whatever else the verdict says, only the rule for reviews applies, and by default that is switched off."""
+    history = History(frozenset("a"), Outcomes(10, 10), Outcomes(100, 0))
+    verdict = make_verdict(**changes, needs_review=True, review_reasons=("the run has no text", "rules a and b disagree"))
+    assert alerts_of(verdict, history, EVERY_RULE) == [Alert("review", "the run has no text; rules a and b disagree")]
+    assert alerts_of(verdict, history, AlertSettings().rules) == []
+
+
+def test_message_of_a_review_is_no_failure() -> None:
+    """Its title does not begin with a label, and its label is marked as doubtful."""
+    verdict = make_verdict("run 7", **FAILED, needs_review=True, review_reasons=("why",))
+    text = message(verdict, Alert("review", "why"), runs=2)
+    assert text.title == "review: 2 runs, first run 7"
+    assert text.body.splitlines()[:2] == [
+        "label L3 (needs a review), confidence 0.90; anomaly score 0.10",
+        "rule review: why",
+    ]
 
 
 def test_message_shows_lines_before_missing_ones_and_five_at_most() -> None:

@@ -144,6 +144,13 @@ class TestRoutes:
     def test_first_match(self, verdict: Verdict, team: str | None) -> None:
         assert team_of(self.ROUTES, verdict) == team
 
+    def test_reviews_go_to_routes_for_reviews_alone(self) -> None:
+        """The team of a layer gets no verdict whose layer is a guess, and the team that triages none that is decided."""
+        routes = (*self.ROUTES, Route(team="triage", needs_review=True))
+        assert team_of(routes, failing(needs_review=True)) == "triage"
+        assert team_of(routes[::-1], failing()) == "rest"
+        assert team_of(self.ROUTES, failing(needs_review=True)) is None
+
     def test_no_match(self) -> None:
         assert team_of(self.ROUTES[:2], failing()) is None
 

@@ -11,6 +11,7 @@ import pytest
 
 from stream_triage.alerting import outbox as outbox_module
 from stream_triage.alerting.outbox import SCHEMA, AlertStatus, Outbox
+from stream_triage.alerting.rules import History, Outcomes
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.records import Anomaly, Evidence, Verdict
@@ -68,6 +69,17 @@ def locked(outbox: Outbox, settings: AlertSettings) -> Iterator[sqlite3.Connecti
         yield other
         if other.in_transaction:
             other.execute("ROLLBACK")
+
+
+def test_a_review_counts_in_no_rate_and_makes_no_key_known(outbox: Outbox) -> None:
+    """By default it makes no message; the next decided run still has the first line of its kind."""
+    doubtful = {"needs_review": True, "headers": {"test.case.name": "attach"}}
+    outbox.write(with_new_keys("a", "new:k").model_copy(update={**doubtful, "label": "L3", "passed": False}))
+    outbox.flush()
+    assert outbox.due() == []
+    assert outbox.explain("a") == []
+    history = outbox.history(with_new_keys("b", "new:k").model_copy(update={"headers": doubtful["headers"]}))
+    assert history == History(frozenset(("new:k",)), Outcomes(1, 0), Outcomes(0, 0))
 
 
 class TestSchema:

@@ -36,12 +36,12 @@ def properties(data: bytes, name: str) -> dict[str, str]:
 class TestJunit:
     def test_properties(self):
         """They are added, what was there stays, and control characters in log text do not break the XML."""
-        data, count = with_verdicts(JUNIT, {"attach": FAILED}.get)
+        data, count, *_ = with_verdicts(JUNIT, {"attach": FAILED}.get)
         assert count == 1
         added = properties(data, "attach")
         assert added["triage.label"] == "L3"
         assert added["triage.team"] == "core"
-        assert added["triage.evidence.1"] == "du:7  \\x1b[31mreject <b>&\\x00\u202e"
+        assert added["triage.evidence.1"] == "du:7  reject <b>&\\x00\\u202e"
         assert properties(data, "other") == {}
         (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
         assert case.find("failure").text == "text"
@@ -49,19 +49,39 @@ class TestJunit:
 
     def test_repeating_replaces(self):
         """A second verdict takes the place of the first one."""
-        once, _ = with_verdicts(JUNIT, {"attach": FAILED}.get)
-        twice, _ = with_verdicts(once, {"lab.attach": FAILED.model_copy(update={"label": "L2"})}.get)
+        once = with_verdicts(JUNIT, {"attach": FAILED}.get).data
+        twice = with_verdicts(once, {"lab.attach": FAILED.model_copy(update={"label": "L2"})}.get).data
         assert properties(twice, "attach")["triage.label"] == "L2"
         assert len(properties(twice, "attach")) == len(properties(once, "attach"))
 
     @pytest.mark.parametrize(("data", "reason"), [
         (b"<a", "is not XML"), (b"<a/>", "no test case"), (b"", "is not XML"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
+        ('<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><a/>'.encode("utf-16"), "declares entities"),
+        (b'<?xml version="1.0" encoding="nix"?><a/>', "declares the encoding 'nix'"),
+        (b"<a>" * 5000 + b"</a>" * 5000, "more than 200 elements"),
     ])  # fmt: skip
     def test_unusable_file(self, data: bytes, reason: str):
         """The error says why."""
         with pytest.raises(InputError, match=reason):
             with_verdicts(data, lambda name: None)
+
+    def test_other_encoding_and_control_characters(self):
+        """The file becomes UTF-8, and what XML forbids is shown and counted."""
+        text = '<?xml version="1.0" encoding="GBK"?><testcase name="attach"><failure>失败\x1b[0m</failure></testcase>'
+        judged = with_verdicts(text.encode("gbk"), {"attach": FAILED}.get)
+        assert (judged.matched, judged.replaced) == (1, 1)
+        assert ET.fromstring(judged.data).findtext("failure") == "失败\\x1b[0m"
+
+    def test_name_in_two_classes(self):
+        """The run must name the class; a name alone is no reason to guess."""
+        text = b'<a><testcase classname="A" name="attach"/><testcase classname="B" name="attach"/></a>'
+        judged = with_verdicts(text, {"attach": FAILED}.get)
+        assert (judged.matched, judged.ambiguous) == (0, {"attach": ["A", "B"]})
+        judged = with_verdicts(text, {"B.attach": FAILED}.get)
+        assert (judged.matched, judged.ambiguous) == (1, {})
+        cases = ET.fromstring(judged.data).findall("testcase")
+        assert [len(case) for case in cases] == [0, 1]
 
     def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         """`stream-triage junit` takes verdicts from the store, by the header of their runs; without --out it overwrites."""

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import triage_ship
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaTimeoutError
-from triage_ship import cli
+from triage_ship import cli, xml_text
 from triage_ship.cutter import Cutter
 from triage_ship.errors import ShipError
 from triage_ship.files import Chunk, Files, FollowOptions
@@ -24,6 +25,7 @@ from triage_ship.options import parser
 from triage_ship.sender import TooLarge, Unavailable
 from triage_ship.ship import Shipper
 from triage_ship.spool import Cursor, Record, Spool
+from triage_ship.xml_text import readable
 
 
 class TestCutter:
@@ -405,6 +407,8 @@ class TestJunit:
     @pytest.mark.parametrize(("text", "reason"), [
         ("<a", "is not XML"), ("<a/>", "has no test case"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"), (None, "cannot be read"),
+        ('<?xml version="1.0" encoding="nix"?><a/>', "declares the encoding 'nix'"),
+        ('<?xml version="1.0" encoding="hex"?><a/>', "declares the encoding 'hex'"),
     ])  # fmt: skip
     def test_unusable_file(self, text: str | None, reason: str, tmp_path: Path):
         """The error says why."""
@@ -412,6 +416,66 @@ class TestJunit:
             (tmp_path / "r.xml").write_text(text)
         with pytest.raises(ShipError, match=reason):
             read_status(tmp_path / "r.xml", None)
+
+    @pytest.mark.parametrize(
+        ("case", "status"), [("a.A.one", "fail"), ("b.B.one", "pass"), ("b.B::one", "pass"), ("two", "skipped")]
+    )
+    def test_class_and_name(self, case: str, status: str, tmp_path: Path):
+        """Both decide. A name alone is enough where all classes have the same result."""
+        (tmp_path / "r.xml").write_text(
+            '<testsuite><testcase classname="a.A" name="one"><failure/></testcase><testcase classname="b.B" name="one"/>'
+            '<testcase classname="a.A" name="two"><skipped/></testcase><testcase classname="b.B" name="two"><skipped/>'
+            "</testcase></testsuite>"
+        )
+        assert read_status(tmp_path / "r.xml", case) == status
+        with pytest.raises(ShipError, match=r"one in several classes \(a\.A, b\.B\); .*--test-case a\.A\.one"):
+            read_status(tmp_path / "r.xml", "one")
+
+
+class TestXmlText:
+    XML = '<?xml version="1.0" encoding="{}"?>\n<a b="{}">x</a>'
+
+    @pytest.mark.parametrize(
+        ("encoding", "name", "text"),
+        [
+            ("gbk", "GBK", "失败"), ("shift_jis", "Shift_JIS", "失敗"), ("cp1252", "windows-1252", "Gerät"),
+            ("utf-16", "UTF-16", "失败"), ("utf-16-le", "UTF-16", "失败"), ("utf-32-be", "utf-32", "失败"),
+            ("utf-8-sig", "utf-8", "失败"), ("utf-8", "utf-16", "失败"), ("iso2022_jp", "ISO-2022-JP", "失敗"),
+        ],
+    )  # fmt: skip
+    def test_becomes_utf8(self, encoding: str, name: str, text: str):
+        """In the encoding that is declared, unless the bytes show that it is another one."""
+        assert readable(self.XML.format(name, text).encode(encoding)) == (
+            f'<?xml version="1.0"?>\n<a b="{text}">x</a>'.encode(), 0)  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("<a>\x1b[31m\0</a>", "<a>\\x1b[31m\\x00</a>"), ('<a b="&#27;&#x1B;"/>', '<a b="\\x1b\\x1b"/>'),
+            ("<a>\ufffe\x08</a>", "<a>\\xfffe\\x08</a>"), ("<a>&#99999999;&#xD800;</a>", "<a>\\x5f5e0ff\\xd800</a>"),
+        ],
+    )  # fmt: skip
+    def test_forbidden_characters_are_shown(self, before: str, after: str):
+        """Raw and as references."""
+        assert readable(before.encode()) == (after.encode(), 2)
+
+    def test_what_is_allowed_stays(self):
+        text = "<a>\t\r\n&#10;&amp;é😀<![CDATA[&#27;]]></a>"
+        assert readable(text.encode()) == (text.encode(), 0)
+
+    def test_invalid_bytes(self):
+        assert readable(b"<a>caf\xe9</a>") == ("<a>caf\ufffd</a>".encode(), 1)
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes(self, data: bytes):
+        """The result is UTF-8 that a parser takes or rejects as not XML."""
+        with contextlib.suppress(ValueError):
+            readable(b"<a>" + data)[0].decode()
+
+    def test_product_has_the_same_file(self):
+        """`stream-triage junit` reads what the shipper reads."""
+        ours = Path(xml_text.__file__).read_bytes()
+        assert ours == (Path(__file__).parents[2] / "stream_triage" / "render" / "xml_text.py").read_bytes()
 
 
 class TestHeaders:
@@ -530,6 +594,25 @@ class TestCommand:
         headers = [record.head["h"] for record in sender.records]
         assert headers[0] == {"test.case.name": "two", "testbed": "rack-1"}
         assert headers[-1] == {**headers[0], "test.case.result.status": "fail"}
+
+    @pytest.mark.parametrize("data", [JUNIT.encode()[:60], b"\xff" * 99, b'<?xml version="1.0" encoding="nix"?><a/>'])
+    def test_unusable_result(
+        self,
+        data: bytes,
+        tmp_path: Path,
+        log: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        in_process: object,
+    ):
+        """The end of the run is sent without a result, and the reason is printed."""
+        sender = FakeSender()
+        monkeypatch.setattr(cli, "Sender", lambda broker: sender)
+        log.write_bytes(b"1\n")
+        (tmp_path / "r.xml").write_bytes(data)
+        assert cli.main(["--state", str(tmp_path / "s"), "--once", "--junit", str(tmp_path / "r.xml"), str(log)]) == 0
+        assert "the result of the harness is not sent" in capsys.readouterr().err
+        assert sender.records[-1].head["e"] == 1
 
     @pytest.mark.slow
     def test_broker_away_in_a_process_of_its_own(self, tmp_path: Path, log: Path):

@@ -195,6 +195,39 @@ class StoreContract(SinkContract):
         assert store.find("night/a.log") is None
         assert store.find("%") is None
 
+    def test_finds_by_path_and_content(self, store: Store) -> None:
+        """Only the exact path counts, which is the id up to its last hash sign, and of several runs the newest."""
+        self.put(
+            store,
+            *(make_verdict(run_id, content="c1") for run_id in ("a#b.log#00000001", "a#b.log#00000002~2", "b.log#00000003")),
+            make_verdict("a#b.log#00000004", content="c2"),
+            make_verdict("night/17", content="c1"),
+            make_verdict("a#b.log#00000005"),
+        )
+        assert store.find_content("a#b.log", "c1") == store.find("a#b.log#00000002~2")
+        assert store.find_content("a#b.log", "c2") == store.find("a#b.log#00000004")
+        for path, content in (("a", "c1"), ("a#b.log", "c3"), ("b", "c1"), ("", "c2"), ("night/17", "c1"), ("a#b.log", "")):
+            assert store.find_content(path, content) is None
+
+    def test_content_of_what_is_replaced_or_forgotten(self, store: Store) -> None:
+        """A run is found by the content of its highest version, and not after it was forgotten."""
+        self.put(store, make_verdict("a#00000001", version=21, content="c1"))
+        self.put(store, make_verdict("a#00000001", version=41, content="c2"))
+        self.put(store, make_verdict("a#00000001", version=31, content="c3"))
+        assert [bool(store.find_content("a", content)) for content in ("c1", "c2", "c3")] == [False, True, False]
+        store.forget("a#00000001")
+        assert store.find_content("a", "c2") is None
+
+    def test_content_is_added_to_a_verdict_without(self, store: Store) -> None:
+        """What an earlier release stored gets the content when the same text is read again, and nothing else changes."""
+        old = make_verdict("a#00000001", version=21, time=NOON)
+        self.put(store, old)
+        self.put(store, make_verdict("a#00000001", version=21, content="c1", label="L2"))
+        assert store.get("a#00000001") == old.model_copy(update={"content": "c1"})
+        self.put(store, make_verdict("a#00000001", version=21, content="c2"))
+        assert store.get("a#00000001").content == "c1"
+        assert store.find_content("a", "c1") == store.find("a#00000001")
+
     def test_gives_back_the_whole_verdict(self, store: Store) -> None:
         """What comes out equals what went in, odd characters and all."""
         verdict = make_verdict("ü/'%_", reduction=kept("x\0y 🙂 \u2028 'quote\""), headers={"testbed": "a"}, time=NOON)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stream_triage.files.content import ContentDigest
+from stream_triage.files.naming import OpenKey
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 
@@ -38,6 +40,14 @@ def check_events(events: list[Event], contiguous: bool = True) -> None:
             ended.add(run)
             current = None
     assert {event.run_id for event in events if isinstance(event, Chunk)} == ended
+
+
+def finished(path: str, **sources: bytes) -> RunEnd:
+    """The end of a finished file with the text `_`, or of a folder with these sources."""
+    content = ContentDigest()
+    for source, text in sources.items():
+        content.update(source.strip("_"), text)
+    return RunEnd(OpenKey.of(path), path=path, content=content.hexdigest(), head=content.head())
 
 
 def texts(events: list[Event]) -> dict[tuple[str, str], bytes]:

@@ -1,5 +1,6 @@
 """The SQLite store: the contract, then what can go wrong with a file that processes share."""
 
+import json
 import multiprocessing
 import sqlite3
 import stat
@@ -255,12 +256,47 @@ class TestMigrations:
             )
             connection.execute("UPDATE runs SET verdict = ?", (make_verdict("old").model_dump_json(),))
             connection.commit()
+        assert "content" not in _columns(path)
         with SqliteStore(path) as store:
             assert [run.run_id for run in store.runs(search="timer")] == ["old"]
+            assert store.find("old").content == ""
             assert store.get("old") == make_verdict("old")
             store.write(make_verdict("old", version=203, reduction=kept("answered")))
             store.flush()
             assert store.runs(search="timer") == []
+
+    def test_version_1_with_a_run_of_a_file(self, path: Path) -> None:
+        """The verdict that an earlier release stored, in its JSON, gets the content of the file that is read again."""
+        fields = make_verdict("a.log#0a1b2c3d").model_dump(mode="json")
+        del fields["content"]
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(";".join(MIGRATIONS[0]))
+            connection.execute(
+                "INSERT INTO runs VALUES (1, 'a.log#0a1b2c3d', '2026-01-01T00:00:00.000000+00:00', 'Pass', 1, 0.9, 0, 0, "
+                "0.1, 10, 'tiny', 201, 1, ?)",
+                (json.dumps(fields),),
+            )
+            connection.executescript("PRAGMA application_id = 0x54524941; PRAGMA user_version = 1;")
+        with SqliteStore(path) as store:
+            store.write(make_verdict("a.log#0a1b2c3d", content="c1"))
+            store.flush()
+            assert store.get("a.log") == make_verdict("a.log#0a1b2c3d", content="c1")
+            assert store.find_content("a.log", "c1") == store.runs()[0]
+
+    def test_content_is_found_by_an_index(self, path: Path) -> None:
+        """A store may have a million runs, and is asked for each file that is read."""
+        with SqliteStore(path) as store:
+            queries: list[str] = []
+            store._database.connection.set_trace_callback(queries.append)
+            store.find_content("a.log", "c1")
+            store._database.connection.set_trace_callback(None)
+            plan = store._database.ask(f"EXPLAIN QUERY PLAN {queries[-1]}")
+        assert "USING INDEX runs_by_content (content=? AND path=?)" in plan[0][3]
+
+
+def _columns(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[1] for row in connection.execute("PRAGMA table_info(runs)")]
 
 
 def test_opening_waits_for_who_else_opens(path: Path) -> None:

@@ -5,15 +5,16 @@ import gzip
 import io
 import lzma
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from stream_triage.files.naming import run_id
 from stream_triage.ports import Source
 from stream_triage.records import Chunk, Event, Problem, RunEnd, Tick
 from stream_triage.settings import InputSettings
@@ -53,7 +54,7 @@ class TestMemoryContract(SourceContract):
     def source(self, contents: list[bytes], tmp_path: Path) -> Source:
         events: list[Event] = []
         for number, content in enumerate(contents):
-            run = run_id(f"memory{number}", content)
+            run = f"memory{number}#{number}"
             cuts = range(0, max(len(content), 1), 200_000)
             events += [Chunk(run, content[cut : cut + 200_000]) for cut in cuts]
             events.append(RunEnd(run))
@@ -71,11 +72,25 @@ def test_memory_passes_every_kind_of_event() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 4095, 4096, 10_000])
 def test_any_read_size_gives_the_same_run(size: int) -> None:
-    """How a pipe cuts the text changes neither the run's id nor its text."""
+    """How a pipe cuts the text changes nothing: it is one run, named by the pipe and eight random digits."""
     text = b"".join(b"line %d\n" % number for number in range(3000))
     events = collect(StdinSource(Pipe(*(text[cut : cut + size] for cut in range(0, len(text), size)))))
     assert texts(events) == {("stdin", ""): text}
-    assert events[-1] == RunEnd(run_id("stdin", text))
+    (end,) = (event for event in events if isinstance(event, RunEnd))
+    assert end == RunEnd(end.run_id, path="stdin")
+    assert re.fullmatch("stdin#[0-9a-f]{8}", end.run_id)
+
+
+def test_pipes_are_runs_of_their_own() -> None:
+    """The same text through two pipes is two runs."""
+    ends = {collect(StdinSource(Pipe(b"text\n")))[-1].run_id for _ in range(20)}  # type: ignore[union-attr]
+    assert len(ends) == 20
+
+
+def test_a_pipe_may_be_named() -> None:
+    """A run id that was given is used as it is, and the content can be compared with an earlier run of this id."""
+    events = collect(StdinSource(Pipe(b"text\n"), run_id="night/17"))
+    assert events == [Chunk("night/17", b"text\n"), RunEnd("night/17", content=sha256(b"text\n").hexdigest())]
 
 
 def test_chunks_are_given_as_they_come() -> None:
@@ -125,7 +140,7 @@ def test_interrupt_ends_the_run(come: bytes) -> None:
         StdinSource(Pipe(come, KeyboardInterrupt())).run(events.append)
     check_events(events)
     assert texts(events) == {("stdin", ""): come}
-    assert events[-1] == RunEnd(run_id("stdin", come))
+    assert isinstance(events[-1], RunEnd)
 
 
 def test_interrupt_of_a_real_pipe() -> None:
@@ -147,13 +162,13 @@ def test_interrupt_of_a_real_pipe() -> None:
 
         with pytest.raises(KeyboardInterrupt):
             StdinSource(Waiting()).run(events.append)
-    run = run_id("stdin", b"text\n")
-    assert events == [Chunk(run, b"text\n"), RunEnd(run)]
+    run = events[-1].run_id  # type: ignore[union-attr]
+    assert events == [Chunk(run, b"text\n"), RunEnd(run, path="stdin")]
 
 
 @pytest.mark.parametrize("size", [100, 4096, 20_000])
 def test_interrupt_in_the_handler(size: int) -> None:
-    """What had come is given when an event was interrupted, too, and decoded; nothing more is waited for."""
+    """What had come is given when an event was interrupted, too; nothing more is waited for."""
     text = "ü\n" * (size // 4)
     pipe = Pipe(text.encode("utf-16"), b"never asked for")
     events: list[Event] = []
@@ -168,7 +183,7 @@ def test_interrupt_in_the_handler(size: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         StdinSource(pipe).run(handle)
     check_events(events)
-    assert texts(events) == {("stdin", ""): text.encode()}
+    assert texts(events) == {("stdin", ""): text.encode("utf-16")}
     assert pipe.pieces == [b"never asked for"]
 
 

@@ -195,8 +195,8 @@ def counted(row: Row) -> bool:
 QUERIES: dict[str, Callable[[Row], bool]] = {
     "*": lambda row: True,
     "NOT test.case.name:canary": counted,
-    "(triage.passed:false) AND NOT test.case.name:canary": lambda row: counted(row) and not one(row, "triage.passed"),
-    "triage.passed:false AND NOT test.case.name:canary": lambda row: counted(row) and not one(row, "triage.passed"),
+    "(triage.failed:1) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
+    "triage.failed:1 AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
     "(triage.needs_review:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.needs_review"),
     "(triage.anomalous:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.anomalous"),
     "(triage.disagreement:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.disagreement"),
@@ -315,16 +315,25 @@ def fill(query: Any, end: datetime) -> Any:
     return json.loads(json.dumps(query).replace("{{period_end}}", str(round(end.timestamp() * 1000))))
 
 
+def decided(row: Row) -> bool:
+    """Whether monitors look at the verdict: it is no canary, and needs no review."""
+    return counted(row) and not one(row, "triage.needs_review")
+
+
 class TestMonitors:
     def ends(self, data: Data) -> list[datetime]:
         """Times at which monitors run: on several days, after a long silence, and just after a new key."""
         first: dict[str, datetime] = {}
         for row in sorted(data.rows["verdicts"], key=lambda row: row["@timestamp"][0]):
-            for key in row["triage.anomaly_keys"] if counted(row) else ():
+            for key in row["triage.anomaly_keys"] if decided(row) else ():
                 first.setdefault(key, row["@timestamp"][0])
         new = [time + timedelta(minutes=1) for key, time in first.items() if key.startswith("new:")]
         days = [NOW - timedelta(hours=25 * number) for number in range(15)]
-        odd = (row for row in data.rows["verdicts"] if one(row, "triage.passed") and one(row, "triage.anomalous"))
+        odd = (
+            row
+            for row in data.rows["verdicts"]
+            if decided(row) and one(row, "triage.passed") and one(row, "triage.anomalous")
+        )
         seen = [row["@timestamp"][0] + timedelta(minutes=1) for row in itertools.islice(odd, 3)]
         return [*days, NOW + timedelta(minutes=31), NOW + timedelta(days=3), *new[:3], *new[-3:], *seen]
 
@@ -344,7 +353,7 @@ class TestMonitors:
             return [row for row in data.rows["verdicts"] if end - since <= row["@timestamp"][0] < end - until]
 
         period = timedelta(minutes=MINUTES)
-        now = [row for row in within(period) if counted(row)]
+        now = [row for row in within(period) if decided(row)]
         if name == "failed run":
             return any(not one(row, "triage.passed") for row in now)
         if name == "anomalous pass":
@@ -353,7 +362,7 @@ class TestMonitors:
             return any(one(row, "triage.disagreement") for row in now)
         if name == "new template":
             earlier = {
-                key for row in within(timedelta(days=9999), period) if counted(row) for key in row["triage.anomaly_keys"]
+                key for row in within(timedelta(days=9999), period) if decided(row) for key in row["triage.anomaly_keys"]
             }
             return any(key.startswith("new:") and key not in earlier for row in now for key in row["triage.anomaly_keys"])
         if name == "verdicts stopped":
@@ -361,7 +370,7 @@ class TestMonitors:
         rates = []
         for case in ("attach", "handover \x1b[31m", "voice"):
             recent, earlier = (
-                [row for row in within(*span) if one(row, "test.case.name") == case]
+                [row for row in within(*span) if decided(row) and one(row, "test.case.name") == case]
                 for span in ((timedelta(days=1),), (timedelta(days=31), timedelta(days=1)))
             )
             failed, before = (sum(one(row, "triage.failed") for row in some) for some in (recent, earlier))

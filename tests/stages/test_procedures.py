@@ -88,6 +88,30 @@ def test_which_ues_failed(lines: list[str], reason: str | None) -> None:
     assert [outcome.reason for outcome in found if outcome.ue == 3] == ([reason] if reason else [])
 
 
+BODY = ["   Slice Name: lab", "   IPv6 Prefix: 2001:db8::", "  Access Type: 3GPP", "   Session-AMBR: 100 Mbit/s"]
+DATA_BODY = [f"{STAMP}I: CMPI DTE PPPOE CONNECTION IND: UE Id: 3", "  De Id: 1", "  Bearer Tag: 7"]
+
+
+@pytest.mark.parametrize("lines", [[attached(3)[3], *BODY, attached(3)[4]], [*attached(3)[3:], *DATA_BODY * LOOP]])
+def test_values_in_the_body_of_a_record_are_no_trouble(lines: list[str]) -> None:
+    """Releases of the tester print other values; only words that say so make a failure of them."""
+    usual = frozenset((*USUAL, read_signal(mask(DATA_BODY[0])).kind))
+    state = ProcedureState()
+    whole = [ACTIVATE, *attached(3)[:3], *lines]
+    masked = mask("\n".join(whole)).split("\n")
+    Procedures.follow(state, whole, [read_signal(line, usual) for line in masked], 1)
+    assert failed_ues(state) == []
+    assert not state.ues[3].kinds
+
+
+@pytest.mark.parametrize(
+    "line", ["   Cause: UE identity unknown", "   Result: request rejected", "   Slice: not available", "no suitable cell"]
+)
+def test_a_body_that_says_so_is_a_refusal(line: str) -> None:
+    lines = [ACTIVATE, *attached(3, "registered"), f"   {line.strip()}"]
+    assert [outcome.reason for outcome in failed_ues(follow(lines))] == ["connected, never registered"]
+
+
 def test_the_line_that_shows_it() -> None:
     """A failure is shown by the last line of the UE's unfinished procedure."""
     state = follow([ACTIVATE, *attached(1), *attached(2, "connected"), *attached(5)])

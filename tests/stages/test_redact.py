@@ -117,7 +117,7 @@ def test_keys(form: str, value: str) -> None:
         (f'key = "{HEX}";', 'key = "<key>";'),
         (f'uicc0.key = "{HEX}";', 'uicc0.key = "<key>";'),
         (f"loaded key={HEX}{HEX}, n=1", "loaded key=<key>, n=1"),
-        (f"'key' => '0x{HEX}'", "'key' => '0x<key>'"),
+        (f"'key' => '0x{HEX}'", "'key' => '<key>'"),
         (f'opc = "{HEX}"; op_c= "{HEX}"', 'opc = "<key>"; op_c= "<key>"'),
         (f"ue --uicc0.key {HEX} --uicc0.opc {HEX}", "ue --uicc0.key <key> --uicc0.opc <key>"),
         (f"kausf(32): {HEX}{HEX}", "kausf(32): <key>"),
@@ -608,6 +608,7 @@ def test_all_digit_pseudonym_is_not_taken_for_a_number() -> None:
         ("token=abcd1234efgh/a.log#0a1b2c3g", "token=<token>"),
         (f"ue {IMSI}#ffffffff", "ue <imsi>#ffffffff"),
         ("#00000000", "#00000000"),
+        ("token=abcd1234efgh/a.log#0a1b2c3d~12", "token=<token>#0a1b2c3d~12"),
         (f"night/{IMSI}", "night/<imsi>"),
         ("0a1b2c3d", "0a1b2c3d"),
     ],
@@ -844,6 +845,8 @@ def test_triggers_cover_their_rules(lines: list[str]) -> None:
     _, starts_of = lines_to_try(text)
     for number, compiled in enumerate(COMPILED):
         for match in compiled.pattern.finditer(text):
+            if compiled.rule.accept and not compiled.rule.accept(match):
+                continue
             assert text.rfind("\n", 0, match.start()) + 1 in starts_of.get(number, []), compiled.rule.name
 
 

@@ -105,6 +105,26 @@ def test_rule_counts_once_at_its_first_source_by_name():
     assert found == [("r", "a", 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["fails", "fails", "works"], None),
+        (["fails", "works", "fails"], (3, 1)),
+        (["works", "fails", "x", "fails"], (2, 2)),
+        (["fails", "works"] * 3 + ["fails"], (7, 1)),
+        (["works"], None),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_what_recovers_does_not_count(lines, expected, size):
+    """Matches before a line that clears them are taken back, however the lines are batched."""
+    rules = Rules([rule(pattern="fails", cleared_by="works")])
+    state = rules.start("", {})
+    for start in range(0, len(lines), size):
+        rules.update(state, lines[start : start + size], start + 1)
+    assert [(hit.number, hit.lines) for hit in rules.finish({"": state})] == ([expected] if expected else [])
+
+
 @pytest.mark.parametrize(("times", "counts"), [(1, True), (3, True), (4, False)])
 def test_rule_that_must_match_several_lines(times, counts):
     """Lines of all sources count; the first one is still quoted."""

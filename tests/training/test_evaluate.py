@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stream_triage import Bundle
+from stream_triage.records import UNKNOWN
 from tests.corpus import tiny_bundle
 from tests.verdicts import make_verdict
 from training.data import LabelledRun, read_oai
@@ -35,6 +36,19 @@ def test_scores_by_hand() -> None:
     assert scores.table["macro_f1_over"] == ["L3", "Pass"]
     assert scores.table["per_label"]["L2"] == {"found": "1 of 2", "said_wrongly": 0}
     assert scores.table["per_label"]["L3"]["recall"] == 0.8
+
+
+def test_unknown_runs_count_as_wrong() -> None:
+    """No run has the label, so it lowers the recall of the true one, and is no label that is averaged over."""
+    runs = [LabelledRun(str(i), "Pass" if i < 25 else "L3", {"": b"text"}) for i in range(50)]
+    labels = ["Pass"] * 25 + ["L3"] * 20 + [UNKNOWN] * 5
+    verdicts = [make_verdict(str(i), label=label, passed=label == "Pass") for i, label in enumerate(labels)]
+    table = scores_of(runs, verdicts, "Pass").table
+    assert (table["accuracy"], table["macro_f1_over"]) == (0.9, ["L3", "Pass"])
+    assert table["per_label"]["L3"]["recall"] == 0.8
+    split = HeldOut([run.label for run in runs], [str(i) for i in range(50)], {"model": labels})
+    assert split.confusion("model", ["Pass", "L3"]) == [[25, 0], [0, 20]]
+    assert paired_bootstrap([split], "model", "model")["difference"] == 0
 
 
 def test_calibration_error_by_hand() -> None:

@@ -155,6 +155,7 @@ def test_a_predefined_split_is_kept(large_corpus: Path) -> None:
         ("name,label\nrun-0,Pass\n", "needs a first line with the columns run,label"),
         ("run,label\nrun-0,Pass\nrun-0,L2\n", "run run-0 has two labels, Pass and L2"),
         ("run,label\nrun-0,\n", "run or label is empty"),
+        ("run,label\nrun-0,unknown\n", "no bundle is trained on the label 'unknown'"),
         ("run,label\n", "names no run"),
         ("run,label\nrun-999,Pass\n", "run run-999 of the labels file is neither a file nor a folder"),
         ("run,label\nrun-0,Good\nrun-1,L2\n", "no run has the passing label 'Pass'"),
@@ -219,7 +220,7 @@ FILES = {
 
 
 def test_folder_is_read_as_it_is_served(tmp_path: Path) -> None:
-    """Devices stay separate, rotated parts are read oldest first, packed and UTF-16 text becomes plain."""
+    """Devices stay separate, rotated parts are read oldest first, packed files are unpacked."""
     (tmp_path / "r" / "deeper").mkdir(parents=True)
     for name, data in FILES.items():
         (tmp_path / "r" / name).write_bytes(data)
@@ -227,8 +228,8 @@ def test_folder_is_read_as_it_is_served(tmp_path: Path) -> None:
     assert read == {
         "amf": b"packed\n",
         "core": b"bare\n",
-        "core.log": b"marked\n",
-        "cu": "grün\r\n".encode(),
+        "core.log": b"\xef\xbb\xbfmarked\n",
+        "cu": "\ufeffgrün\r\n".encode("utf-16-le"),
         "du": b"oldest\nolder\nnewest\n",
         "empty": b"",
         "ue.1": b"first device\n",

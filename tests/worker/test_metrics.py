@@ -78,7 +78,8 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     metered.read_up_to(0, 17, 0.0)
     metered.tick()
     assert metered.flush()
-    repairs = Repairs(dropped_bytes=40)
+    problems = ("messages 3 to 5 never came", "cut after 9 bytes")
+    repairs = Repairs(dropped_bytes=40, cut_lines=2, invalid_bytes=3, nul_bytes=4, problems=problems)
     source = SourceSummary(source="", lines=10, bytes=100, known_lines=9, folded_lines=8, repairs=repairs)
     metrics.count(make_verdict(sources=(source,), anomalous=True))
     metrics.count(make_verdict("b", passed=False, label="L2"))
@@ -89,6 +90,7 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
         "messages_total": 2, "message_bytes_total": 4, "messages_behind 0": 10, "open_runs": 3, "flush_seconds_count": 1,
         "verdicts_total Pass passed": 1, "verdicts_total L2 failed": 1, "verdicts_total Pass review": 1,
         "anomalous_verdicts_total": 1, "lines_total": 30, "dropped_bytes_total line too long": 40,
+        "unread_total line too long": 2, "unread_total not text": 7, "unread_total reported problem": 2,
         "refused_total message": 1, "refused_bytes_total message": 5, "flush_failures_total": 0,
     }  # fmt: skip
     assert {name: counted[name] for name in expected} == expected

@@ -55,6 +55,34 @@ def problems(items: list[Item]) -> list[str]:
     return [item.reason for item in items if isinstance(item, Problem)]
 
 
+class TestEncodings:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_a_message_is_whole_lines_in_its_encoding(self, encoding: str):
+        """The line end that a message lacks is added in the encoding of the message, and never twice."""
+        topic = Partition()
+        items = [item for line in ("one line", "two\n", "three") for item in topic.put("a", line.encode(encoding))]
+        assert text(items) == "one line\ntwo\nthree".encode(encoding)
+
+    def test_chunks_of_a_file_in_utf16(self):
+        """A shipper cuts after the byte of a line end, which may be half of it; nothing comes between."""
+        topic, data = Partition(), "one line\ntwo\nthree\n".encode("utf-16-le")
+        cuts = [i + 1 for i, byte in enumerate(data) if byte == 10]
+        items = [item for a, b in zip([0, *cuts], [*cuts, None], strict=True) for item in topic.put("a", data[a:b])]
+        assert text(items) == data
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+    def test_patterns_match_text(self, encoding: str):
+        """Lines that end a run are recognised in any encoding."""
+        topic = Partition(end_pattern="^TEST END$")
+        items = topic.put("a", "first line\r\nTEST END\r\n".encode(encoding))
+        assert ended(items) == ["a"]
+        assert text(items) == "first line\r\nTEST END\r\n".encode(encoding)
+
+    def test_patterns_in_an_encoding_that_is_set(self):
+        topic = Partition(end_pattern="测试结束", encoding="gbk")
+        assert ended(topic.put("a", "测试结束\n".encode("gbk"))) == ["a"]
+
+
 class TestBoundaries:
     def test_ends_when_all_seen_sources_ended(self):
         """Each source ends by itself, with text or without; the record of the end comes before the end."""

@@ -153,7 +153,7 @@ def _harness_result(options: argparse.Namespace, chunk: Chunk) -> dict[str, str]
         return {}
     try:
         return {"test.case.result.status": read_status(options.junit, chunk.headers.get("test.case.name"))}
-    except ShipError as error:
+    except Exception as error:
         _print_problem(f"the result of the harness is not sent: {error}")
         return {}
 

@@ -58,6 +58,13 @@ _CONSEQUENCE: Final = re.compile(r"PLMN (?:LOSS|RECOVERY)|\bT30[01]\b|\bT31[01]\
 # Causes of a re-establishment, from the line after its record.
 _LOWER_CAUSE: Final = re.compile(r"RLC|PDCP|Integrity")
 _UPPER_CAUSE: Final = re.compile(r"Handover failure|Reconfiguration failure|Other failure")
+# A line of a record's body that states a value, such as `Data Network Name: internet`. Bodies differ between releases of the
+# tester, so an unknown one is no trouble unless it names a cause or its words say that something failed.
+_ATTRIBUTE: Final = re.compile(r"(?!.*\bCause\b)[A-Z][\w/-]*(?: [\w/-]+){0,4} ?: ")
+_FAILURE: Final = re.compile(
+    r"(?i)fail|reject|refus|denied|illegal|invalid|forbidden|barred|congestion|error|timed? ?-?out|expired|lost"
+    r"|\bnot? (?:allowed|available|possible|supported|reachable|present|suitable|found|matched)|\bno \w+"
+)
 # Words in a command that the tester answered with FAILED, and what they mean; 8030 and 15014 are its return codes for a
 # cell search without result.
 _FAILED_COMMANDS: Final = (("licensed", "unlicensed"), ("8030", "search_failed"), ("15014", "search_failed"))
@@ -161,7 +168,8 @@ def _continuation(text: str, usual: Container[int]) -> Signal:
         return Signal(table=table)
     step = "cause_lower" if _LOWER_CAUSE.search(text) else "cause_upper" if _UPPER_CAUSE.search(text) else ""
     kind = _kind(text)
-    return Signal(step, trouble=kind not in usual and not _CONSEQUENCE.search(text), kind=kind)
+    harmless = _CONSEQUENCE.search(text) or (_ATTRIBUTE.match(text) and not _FAILURE.search(text))
+    return Signal(step, trouble=kind not in usual and not harmless, kind=kind)
 
 
 def _table(text: str) -> str:

@@ -5,9 +5,12 @@ an end is given up after a limit, so that a truncated key does not swallow the l
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
+from stream_triage.stages.redact.context import ContextState
 from stream_triage.stages.redact.cryptographic_keys import HEX_WORDS, LENGTH
+from stream_triage.stages.redact.rule import line_numbers
 from stream_triage.stages.redact.triggers import lower
 
 __all__ = ["RedactionState", "redact_blocks"]
@@ -15,12 +18,15 @@ __all__ = ["RedactionState", "redact_blocks"]
 # Private keys of PEM, OpenSSH, PGP and SSH2. The label between the dashes says which; certificates and public keys stay.
 _PEM_LABEL = r"(?:[A-Z0-9]{1,12}[ ]){0,4}PRIVATE KEY(?: BLOCK)?"
 _PEM_BEGIN = re.compile(rf"-{{4,5}} ?BEGIN {_PEM_LABEL} ?-{{4,5}}")
+_BEGINS = re.compile("private key|private-lines: ")
 _PEM_END = re.compile(rf"-{{4,5}} ?END {_PEM_LABEL} ?-{{4,5}}")
 # What may follow BEGIN on the same line: the key with literal \n, or with spaces for line ends.
 _PEM_INLINE = re.compile(
     r"(?:(?:\\{1,4}[nrt]|[ \t])*+(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\\\n]{0,256}(?=\\)"
     r"|[A-Za-z0-9+/=]{16,}+))*+(?:\\{1,4}[nr][A-Za-z0-9+/=]{1,15}+)?(?:\\{1,4}[nr])*+"
 )
+# PuTTY says how many lines follow.
+_PUTTY = re.compile(r"Private-Lines: (?P<n>[0-9]{1,3})(?![0-9])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}|=[A-Za-z0-9+/]{4}")
 _NOT_HEX = re.compile(r"[g-zG-Z+/]")
 # Bytes below the name of a key: at the end of the line, after whatever log prefix; an offset before them is replaced too.
@@ -36,7 +42,7 @@ _HEX_DUMP = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 # The name of a key at the end of a lower-case line: its bytes follow as a hex dump. All begin with k, which is found fast.
-_TITLE_END = rf"{LENGTH}[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
+_TITLE_END = rf"{LENGTH}[)\]]?[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
 _DUMP_TITLE = re.compile(
     r"k(?:_?(?:asme|amf|ausf|seaf|[ge]nb|(?:nas|rrc|up)_?(?:enc|int))(?:['*]|[_ ]?star|[_ ]?key)?"
     r"|(?<![a-z0-9_.>-]k)(?:i|(?<![a-z0-9_.>][ ]k)(?:ey)?)|(?<=[ci]k)(?<![a-z0-9_.>-][ci]k)"
@@ -59,11 +65,13 @@ _MOST_PREFIX: Final = 200
 class RedactionState:
     """What one source keeps between batches: replacements so far, and how far it is inside a private key or dump."""
 
-    __slots__ = ("counts", "dump_left", "foreign_lines", "key_lines", "last_line_seen", "prefix")
+    __slots__ = ("context", "counts", "dump_left", "foreign_lines", "key_lines", "last_line_seen", "prefix")
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         """Replacements by kind."""
+        self.context = ContextState()
+        """The table that it is in, and what the last line announced."""
         self.key_lines = 0
         """Lines since BEGIN, including it; 0 outside a private key."""
         self.foreign_lines = 0
@@ -87,22 +95,47 @@ class RedactionState:
 
 def redact_blocks(text: str, low: str, state: RedactionState) -> str:
     """Replaces private keys, and dumps of keys, in lines joined by newlines; `low` is the text in lower case."""
-    if not (state.open or "private key" in low or _ends_with_key_name(low)):
+    begins = [match.start() for match in _BEGINS.finditer(low)]
+    titles = [match.start() for match in _DUMP_TITLE.finditer(low)]
+    if "op" in low:
+        titles += [match.start() for match in _DUMP_TITLE_OP.finditer(low)]
+    if not (state.open or begins or titles):
         return text
-    return "\n".join([_dump(_private_key(line, state), state) for line in text.split("\n")])
+    lines = text.split("\n")
+    titled = set(line_numbers(low, titles))
+    for number in _lines_to_read(sorted({*line_numbers(low, begins), *titled}), len(lines), state):
+        line = _private_key(lines[number], state)
+        lines[number] = _dump(line, state, titled=number in titled and _ends_with_key_name(lower(line)))
+    return "\n".join(lines)
+
+
+def _lines_to_read(opening: list[int], count: int, state: RedactionState) -> Iterator[int]:
+    """The lines that may open something, and those behind them as long as something is open."""
+    number = 0
+    for first in [*opening, count]:
+        while number < first and state.open:
+            yield number
+            number += 1
+        if number <= first < count:
+            yield first
+            number = first + 1
 
 
 def _private_key(line: str, state: RedactionState) -> str:
     if state.key_lines:
         return _inside_key(line, state)
+    if putty := _PUTTY.search(line):
+        state.key_lines, state.foreign_lines, state.last_line_seen = max(1, _MOST_KEY_LINES - int(putty["n"])), 0, False
+        state.prefix = _shape(line[: putty.start()])
+        return line
     return _outside_key(line, state) if "PRIVATE KEY" in line else line
 
 
-def _dump(line: str, state: RedactionState) -> str:
+def _dump(line: str, state: RedactionState, *, titled: bool) -> str:
     """Replaces bytes that belong to a key's name above, or notes that this line ends with such a name."""
     dump = _HEX_DUMP.search(line, max(0, len(line) - _MOST_DUMP)) if state.dump_left else None
     if dump is None:
-        state.dump_left = _MOST_DUMP_LINES if _ends_with_key_name(lower(line)) else 0
+        state.dump_left = _MOST_DUMP_LINES if titled else 0
         return line
     state.dump_left -= 1
     state.count("key")

@@ -1,7 +1,9 @@
-"""Rules for cryptographic keys of subscribers and connections, printed as hex digits behind their name."""
+"""Rules for cryptographic keys of subscribers and connections, printed as hex digits behind their name or beside an IMSI."""
 
+import re
 from typing import Final
 
+from stream_triage.stages.redact.names import is_key_name, is_other_hex
 from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger
 
 __all__ = ["HEX_WORDS", "KEY_RULES", "LENGTH"]
@@ -19,13 +21,76 @@ LENGTH = (
     rf"(?![0-9a-z])|[0-9]{{1,3}}{_UNIT}(?![0-9a-z])))?"
 )
 _KEY_NAME = (
-    r"(?:k_?(?:asme|amf|ausf|seaf|akma|n3iwf|wagf|[ge]nb|(?:nas|rrc|up|rc|fc)_?(?:enc|int|prf)|aut|encr)"
+    r"(?:(?<![a-z0-9])kc(?:128)?|k_?(?:asme|amf|ausf|seaf|akma|n3iwf|wagf|[ge]nb|(?:nas|rrc|up|rc|fc)_?(?:enc|int|prf)|aut|encr)"
     r"(?:['*]|[_ ]?star|[_ ]?key)?|xres\*?)"
 )
 _KEY_TRIGGERS = (
-    Trigger("", r"k_?(?:asme|amf|ausf|seaf|akma|n3iw|wagf|[ge]nb|nas|rrc|up_?[eip]|rc|fc|aut|encr)"),
+    *(
+        Trigger(f"k{between}{name}")
+        for between in ("", "_")
+        for name in "asme amf ausf seaf akma n3iw wagf gnb enb nas rrc upe up_ upi upp rcp rc_ rce rci fcp fc_ fce fci aut encr".split()
+    ),
     Trigger("xres"),
+    Trigger("kc", r"[^a-z]"),
 )
+
+_FOUR_WORDS = r"[0-9a-f]{8}(?:[ _-][0-9a-f]{8}){3}(?![ _-]?[0-9a-z])"
+_LONG_HEX = Trigger("", r"[0-9a-f]{28}", "run")
+_BYTES_HEX = (
+    Trigger("", "", "bytes"),
+    Trigger("", "", "0x-bytes"),
+)
+# 16 bytes or more in hex, in one run or byte by byte.
+_SEPARATED = r"(?:[ \t]{1,2}|[:._-]|,[ \t]{0,2}|\\x)"
+_LONG_VALUE = (
+    r"(?<![0-9a-z+/])(?<![0-9a-z][_-])(?:(?P<v>(?:0x|\\x)?(?:[0-9a-f]{32,128}(?![0-9a-z]))"
+    rf"|(?:0x|\\x)?[0-9a-f]{{2}}(?:{_SEPARATED}(?:0x)?[0-9a-f]{{2}}(?![0-9a-z])){{15,63}}"
+    r"))"
+)
+_DIGITS: Final = (32, 48, 64, 96, 128)
+_TAIL: Final = 96
+
+
+def _is_named(match: re.Match[str]) -> bool:
+    """Whether the name before a value is that of a key."""
+    value, start = match["v"].lower(), match.start("v")
+    if value.isalnum() and len(value.removeprefix("0x")) not in _DIGITS:
+        return False
+    return is_key_name(match.string[max(0, start - _TAIL) : start].rpartition("\n")[2])
+
+
+def _line_of(match: re.Match[str]) -> str:
+    start = match.string.rfind("\n", 0, match.start()) + 1
+    end = match.string.find("\n", match.end())
+    return match.string[start : end if end >= 0 else None]
+
+
+_ALGORITHM: Final = re.compile(
+    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
+    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
+)
+
+
+def _follows_algorithm(match: re.Match[str]) -> bool:
+    """Whether the name of a cipher stands before a value, or `E:` or `A:` before its bytes."""
+    value, start = match["v"].lower(), match.start("v")
+    line = match.string[max(0, start - _TAIL) : start].rpartition("\n")[2].lower()
+    if ":" in value:
+        return line.endswith(("e: ", "a: ")) and not line.endswith(("ee: ", "data: ", "sha: "))
+    return value.startswith("0x") and bool(_ALGORITHM.search(line))
+
+
+def _of_tester(match: re.Match[str]) -> bool:
+    """Whether a value is an argument of the command that configures a USIM, or a long one of another forwarded command."""
+    line = _line_of(match).lower()
+    return "usimconfig" in line or ("forw mte" in line and len(match["v"]) >= 32)
+
+
+def _beside_identity(match: re.Match[str]) -> bool:
+    """Whether a value stands on the line of a subscriber and has no name that makes it something else."""
+    start = match.start("v")
+    return not is_other_hex(match.string[max(0, start - _TAIL) : start].rpartition("\n")[2])
+
 
 KEY_RULES: Final = (
     RedactionRule(
@@ -45,16 +110,17 @@ KEY_RULES: Final = (
         "key-usim",
         "key",
         (
-            Trigger(
-                "",
-                r"[kcoi](?<![a-z0-9][kcoi])(?:i|k|p(?:_?c)?)?[0-9']?[^0-9a-z\n]{1,12}(?:\[[0-9;]{0,12}m[^0-9a-z\n]{0,12}){0,3}"
-                r"(?:0x)?[0-9a-f]{1,2}[0-9a-fx :,\t_-]{12}",
-            ),
+            _LONG_HEX,
+            *_BYTES_HEX,
+            Trigger("", rf"(?<![0-9a-z][ _-]){_FOUR_WORDS}", "words"),
+            Trigger("", r"(?<![0-9a-z][ _-])(?:[0-9a-f]{4}[ _-]){7}[0-9a-f]{4}(?![ _-]?[0-9a-z])", "quads"),
+            Trigger("", "", "0x-words"),
         ),
-        rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{_KEY_GAP}"
+        rf"(?<![a-z0-9])(?:ki?|op(?:_?c)?|[ci]k)[0-9']?{LENGTH}{_KEY_GAP}"
         r"(?P<v>(?:0x)?[0-9a-f]{28,36}|(?:0x)?[0-9a-f]{64}"
-        r"|(?:0x)?[0-9a-f]{8}(?:[ _-](?:0x)?[0-9a-f]{8}){3}|(?:0x)?[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7}"
-        r"|(?:0x)?[0-9a-f]{1,2}(?:(?:[ \t]{1,2}|[:,-][ \t]?)(?:0x)?[0-9a-f]{1,2}(?![0-9a-z])){14,63})(?![0-9a-z])",
+        rf"|(?:0x)?{_FOUR_WORDS}|0x[0-9a-f]{{8}}(?:[ _-]0x[0-9a-f]{{8}}){{3}}"
+        r"|[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7}(?![ _-]?[0-9a-z])"
+        r"|(?:0x)?[0-9a-f]{2}(?:(?:[ \t]{1,2}|[:,-][ \t]?)(?:0x)?[0-9a-f]{2}(?![0-9a-z])){14,63})(?![0-9a-z])",
         "the subscriber's long-term keys; one-letter names, so only for values of the right length",
         (
             ("Ki=00112233445566778899aabbccddeeff, OPc=00112233445566778899AABBCCDDEEFF", "Ki=<key>, OPc=<key>"),
@@ -63,21 +129,100 @@ KEY_RULES: Final = (
         ),
     ),
     RedactionRule(
+        "key-tm500",
+        "key",
+        (Trigger("usimconfig"), _LONG_HEX),
+        r"(?<![0-9a-z])(?P<v>(?:0x)?(?:[0-9a-f]{16}){1,8})(?![0-9a-z])",
+        "`UsimConfig` of the TM500 takes K, OP, OPc and the constants of the algorithm by position",
+        (
+            (
+                "forw mte UsimConfig 0 [] [00112233445566778899AABBCCDDEEFF] [] [1]",
+                "forw mte UsimConfig 0 [] [<key>] [] [1]",
+            ),
+        ),
+        accept=_of_tester,
+    ),
+    RedactionRule(
         "key-named",
         "key",
-        (Trigger("key", rf"(?:[ ]?0x)?(?:{ANSI}|[^0-9a-z\n]){{1,12}}(?:0x)?[0-9a-f]{{32}}"),),
-        r"(?:(?:ciphering|integrity|encryption|auth(?:entication)?|permanent|subscriber|secret|private|nas|rrc|session)"
-        rf"[ _-]?key(?:[ ]?0x)?{_KEY_GAP}(?:0x)?"
-        rf"|(?<![a-z0-9_.-])(?<![a-z0-9_.][ ])[\"']?key[\"']?[ \t]?:[ \t]{{0,4}}[\"']?"
-        r"|(?<![a-z0-9_-])(?<!cache[ .])(?<!public[ .])(?<!primary[ .])(?<!foreign[ .])key[\"'\\]{0,2}[ \t]{0,4}"
-        r"=>?[ \t]{0,4}[\"'\\]{0,2}(?:0x)?"
-        r"|(?<![a-z0-9])uicc[0-9]{0,2}\.key[ \t]{1,4}[\"']?)"
-        r"(?P<v>[0-9a-f]{32}(?:[0-9a-f]{32})?)(?![0-9a-z])",
-        "16 or 32 bytes announced as a key; cache keys and public keys are none",
+        (_LONG_HEX, *_BYTES_HEX),
+        _LONG_VALUE,
+        "16 bytes and more whose name says key; cache keys, public keys, challenges and hashes stay",
         (
             ("NAS ciphering key: 00112233445566778899aabbccddeeff", "NAS ciphering key: <key>"),
             ('uicc0.key = "00112233445566778899aabbccddeeff";', 'uicc0.key = "<key>";'),
+            ("SET OPc=UNHEX('00112233445566778899aabbccddeeff')", "SET OPc=UNHEX('<key>')"),
+            ("EncOpcKey:00112233445566778899aabbccddeeff", "EncOpcKey:<key>"),
+            ("gp --key-enc 00112233445566778899AABBCCDDEEFF", "gp --key-enc <key>"),
+            ("Key: 00.11.22.33.44.55.66.77.88.99.aa.bb.cc.dd.ee.ff.", "Key: <key>."),
             ("cache key: 00112233445566778899aabbccddeeff", "cache key: 00112233445566778899aabbccddeeff"),
         ),
+        accept=_is_named,
+    ),
+    RedactionRule(
+        "key-beside-identity",
+        "key",
+        (Trigger("<imsi"), Trigger("<iccid")),
+        r"(?<![0-9a-z])(?P<v>(?:0x)?[0-9a-f]{32}(?:[0-9a-f]{32})?)(?![0-9a-z])",
+        "16 or 32 bytes on the line of a subscriber are the key, unless a name says otherwise",
+        (
+            ("IMSI 001010000000042: 00112233445566778899aabbccddeeff", "IMSI <imsi>: <key>"),
+            (
+                "imsi-001010000000042 rand=00112233445566778899aabbccddeeff",
+                "imsi-<imsi> rand=00112233445566778899aabbccddeeff",
+            ),
+        ),
+        accept=_beside_identity,
+    ),
+    RedactionRule(
+        "key-of-algorithm",
+        "key",
+        (_LONG_HEX, *_BYTES_HEX),
+        r"(?<![0-9a-z])(?P<v>(?:0x)?[0-9a-f]{32,128}(?![0-9a-z])|[0-9a-f]{2}(?::[0-9a-f]{2}){15,63}(?![0-9a-z:]))",
+        "keys of IPsec behind the name of the algorithm",
+        (
+            ("enc cbc(aes) 0x00112233445566778899aabbccddeeff", "enc cbc(aes) <key>"),
+            ("esp 0x1 -A hmac-sha1 0x00112233445566778899aabbccddeeff00112233", "esp 0x1 -A hmac-sha1 <key>"),
+        ),
+        accept=_follows_algorithm,
+    ),
+    RedactionRule(
+        "key-log",
+        "key",
+        (Trigger("_secret"), Trigger("client_random"), Trigger("inline:")),
+        r"(?:(?<![a-z])(?:client_random|[a-z_]{0,48}_secret(?:_[0-9])?)[ ][0-9a-f]{16,64}[ ]|(?<![a-z])inline:)"
+        r"(?P<v>[a-z0-9+/]{30,128}={0,2})(?![0-9a-z])",
+        "session keys of TLS in the format of NSS, and of SRTP in SDP",
+        (("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),),
+    ),
+    RedactionRule(
+        "key-base64",
+        "key",
+        (
+            Trigger("opc", r"[a-z_]{0,16}[^a-z0-9\n]{1,8}[a-z0-9+/]{22}"),
+            Trigger("key", r"[a-z_]{0,16}[^a-z0-9\n]{1,8}[a-z0-9+/]{22}"),
+            *(
+                Trigger(name + end, r"[^a-z0-9\n]{0,8}[a-z0-9+/]{22}")
+                for name in ("k", "ki", "op")
+                for end in ("=", ":", '"', "'", " =", " :")
+            ),
+        ),
+        r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}(?:==|[a-z0-9+/]=)|[a-z0-9+/]{42}(?:==|[a-z0-9+/]=))(?![a-z0-9+/=])",
+        "16 or 32 bytes in base64 behind the name of a key",
+        (('auth_opc: "ABEiM0RVZneImaq7zN3u/w=="', 'auth_opc: "<key>"'),),
+        accept=_is_named,
+    ),
+    RedactionRule(
+        "key-decimal",
+        "key",
+        tuple(
+            Trigger(name + end, r"[\"' ]{0,3}[:=]?[ ]?[\[{(][ ]?[0-9]{1,3},")
+            for name in ("k", "ki", "op", "opc", "key")
+            for end in ("=", ":", '"', "'", " =", " :")
+        ),
+        r"(?<=[\[{( ])(?P<v>[0-9]{1,3}(?:,[ ]?[0-9]{1,3}){15,63})(?=[ ]?[\]})])",
+        "bytes as decimal numbers",
+        (('"k":[0,17,34,51,68,85,102,119,136,153,170,187,204,221,238,255]', '"k":[<key>]'),),
+        accept=_is_named,
     ),
 )

@@ -3,16 +3,20 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from stream_triage.errors import SettingsError
+from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
+from stream_triage.stages.redact.context import next_line
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
-from stream_triage.stages.redact.rule import MARKER
-from stream_triage.stages.redact.triggers import COMPILED, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.names import secret_kind
+from stream_triage.stages.redact.rule import MARKER, line_numbers
+from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.values import is_stand_in
 
 __all__ = ["RedactionPattern", "Redactor"]
 
@@ -70,7 +74,14 @@ class Redactor:
         text = redact_blocks(text, low, state)
         for name, pattern in self._own:
             text = self._own_lines(name, pattern, text, state)
-        return self._table(text, state, _PASSES, low if text == unchanged else None)
+        low = low if text == unchanged else lower(text)
+        ends, starts_of = lines_to_try(text, low)
+        announcing = starts_of.pop(CONTEXT, [])
+        text = self._tried(text, state, _PASSES, ends, starts_of)
+        if announcing or state.context.open:
+            # Lines keep their numbers, so those of the text as it came say where to look.
+            text = self._in_context(text, state, line_numbers(low, announcing))
+        return text
 
     def text(self, value: str) -> str:
         """Redacts one value on its own, such as the name of a file."""
@@ -81,8 +92,8 @@ class Redactor:
 
         A digest of the content at its end, which tells files apart, stays: it may look like part of a secret before it.
         """
-        path, mark, digest = run_id.rpartition("#")
-        if mark and len(digest) == 8 and set(digest) <= set("0123456789abcdef"):
+        path, digest = split_file_id(run_id)
+        if digest:
             return f"{self.text(path)}#{digest}"
         return self.text(run_id)
 
@@ -93,12 +104,47 @@ class Redactor:
             pair = self.text(f"{name}{separator}{shown}")
             if pair.startswith(f"{shown_name}{separator}"):
                 shown = pair.removeprefix(f"{shown_name}{separator}")
+        kind = secret_kind(name)
+        if kind in ("password", "token") and _MARKER.sub("", shown).strip() and not is_stand_in(shown):
+            shown = f"<{kind}>"  # the name may contain more than the word, such as an identity
         return shown_name, shown
 
-    def _table(self, text: str, state: RedactionState, passes: int, low: str | None = None) -> str:
-        """Runs the table over the lines with triggers, and again over what it changed until nothing changes."""
-        ends, starts_of = lines_to_try(text, low)
-        if not ends:
+    def _in_context(self, text: str, state: RedactionState, announcing: list[int]) -> str:
+        """Runs over the lines that may announce something, and over what follows them as long as something is announced."""
+        lines = text.split("\n")
+        wanted = iter(announcing)
+        number, following = 0, next(wanted, len(lines))
+        while number < len(lines):
+            while following < number:
+                following = next(wanted, len(lines))
+            if not state.context.open:
+                number = following
+                if number >= len(lines):
+                    break
+            lines[number] = self._line_in_context(lines[number], state, number == following)
+            number += 1
+        return "\n".join(lines)
+
+    def _line_in_context(self, line: str, state: RedactionState, announcing: bool) -> str:
+        """One line, until neither its context nor the table of rules changes it, so that a second call finds it as it is."""
+        before = state.context
+        for _ in range(_PASSES):
+            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state), announcing)
+            if after == line:
+                break
+            line = self._table(after, state, _PASSES)
+        return line
+
+    def _table(self, text: str, state: RedactionState, passes: int) -> str:
+        """Runs the rules over the lines with triggers, and again over what they changed until nothing changes."""
+        ends, starts_of = lines_to_try(text)
+        starts_of.pop(CONTEXT, None)
+        return self._tried(text, state, passes, ends, starts_of)
+
+    def _tried(
+        self, text: str, state: RedactionState, passes: int, ends: dict[int, int], starts_of: dict[int, list[int]]
+    ) -> str:
+        if not starts_of:
             return text
         now = {start: text[start:end] for start, end in ends.items()}
         for number in sorted(starts_of):
@@ -114,21 +160,22 @@ class Redactor:
     def _apply(self, compiled: Compiled, now: dict[int, str], starts: list[int], state: RedactionState) -> None:
         """One rule, in one call over all its lines."""
         before = "\n".join([now[start] for start in starts])
-        after = compiled.pattern.sub(self._replacement(compiled, state), before)
-        if after != before:
-            now.update(zip(starts, after.split("\n"), strict=True))
+        parts = list(self._replaced(compiled, before, state))
+        if parts:
+            now.update(zip(starts, _spliced(before, parts).split("\n"), strict=True))
 
-    def _replacement(self, compiled: Compiled, state: RedactionState) -> Callable[[re.Match[str]], str]:
-        kind, group = compiled.rule.kind, "v" if compiled.grouped else 0
-
-        def replace(match: re.Match[str]) -> str:
-            value = match[group]
-            if value is None:
-                return self._marker(kind, match[0], state)
-            first, last = match.start(group) - match.start(), match.end(group) - match.start()
-            return match[0][:first] + self._marker(kind, value, state) + match[0][last:]
-
-        return replace
+    def _replaced(self, compiled: Compiled, text: str, state: RedactionState) -> Iterable[tuple[int, int, str]]:
+        """Start, end and marker of each secret that one rule sees in a text."""
+        accept, kind, group = compiled.rule.accept, compiled.rule.kind, "v" if compiled.grouped else 0
+        done = 0
+        for match in compiled.pattern.finditer(text):
+            start, end = match.span(group)
+            if start < 0:
+                start, end = match.span()
+            # A group in a look-ahead may reach into the next match.
+            if start >= done and (accept is None or accept(match)):
+                yield start, end, self._marker(kind, text[start:end], state)
+                done = end
 
     def _marker(self, kind: str, value: str, state: RedactionState) -> str:
         """Counts one replacement and returns what stands in its place."""

@@ -1,0 +1,186 @@
+"""Redacted lines in, the same lines without secrets that an earlier line announces out: rows of tables, values below names.
+
+These need a state, which a source keeps from batch to batch. It is a few words, whatever the log contains.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from stream_triage.stages.redact.names import is_key_name, secret_kind
+from stream_triage.stages.redact.rule import MARKER, Trigger
+from stream_triage.stages.redact.tables import HEADER_REST, HEADER_WORDS, Mark, Table, column_kind, fits, header_of
+from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
+
+__all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
+
+_NAME_END: Final = r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_ANNOUNCING_WORDS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "psk",
+    "pin",
+    "puk",
+    "adm",
+    "opc",
+    "imsi",
+    "supi",
+    "msisdn",
+    "iccid",
+    "imei",
+)
+
+CONTEXT_TRIGGERS: Final = (
+    *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
+    *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
+    Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
+    Trigger("from stdin"),
+    Trigger("auth login"),
+)
+"""A line that announces something contains one of these."""
+
+_PAIR_NAME: Final = re.compile(
+    r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
+    re.IGNORECASE | re.ASCII,
+)
+_PAIR_VALUE: Final = re.compile(
+    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
+    re.IGNORECASE | re.ASCII,
+)
+_LONE_NAME: Final = re.compile(
+    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
+    re.ASCII,
+)
+_LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
+_BASE64: Final = re.compile(
+    r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII
+)
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}:")
+_INDENT: Final = re.compile(r"[ \t]*")
+# Lines between `name: X` and its value, and of a login that goes back and forth.
+_PAIR_LINES: Final = 3
+_LOGIN_LINES: Final = 6
+
+
+class Announced(NamedTuple):
+    """What one line said about the next: the kind of value, in which form, and for how many lines it holds."""
+
+    kind: str
+    form: str
+    lines: int
+    indent: int = 0
+    prefix: str = ""
+    """The shape of the text before the name: time stamp, level."""
+
+
+class ContextState(NamedTuple):
+    """What a source keeps between lines: the table that it is in, and what the last line announced."""
+
+    table: Table | None = None
+    announced: Announced | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether the next line may be part of something that began earlier."""
+        return self.table is not None or self.announced is not None
+
+
+def next_line(line: str, state: ContextState, mark: Mark, announcing: bool) -> tuple[str, ContextState]:
+    """One line, and the state behind it.
+
+    Both depend on nothing but the line, which the rules have passed, and the state before it. `announcing` says whether the
+    line contains one of the triggers; a line without them is no header and announces nothing.
+    """
+    table = header_of(line) if announcing else None
+    if table is not None:
+        return _row(line, table, mark)[0] if table.separator == "sql" else line, ContextState(table)
+    announced = _announced_by(line) if announcing else None
+    if state.announced is not None and announced is None:
+        line, left = _value(line, state.announced, mark)
+        announced = left
+    table = state.table
+    if table is not None:
+        line, table = _row(line, table, mark)
+    return line, ContextState(table, announced)
+
+
+def _row(line: str, table: Table, mark: Mark) -> tuple[str, Table | None]:
+    found = fits(table, line)
+    if found is None:
+        return line, table._replace(foreign=table.foreign + 1) if table.foreign < 3 else None
+    return _replaced(line, found, mark), table._replace(foreign=0)
+
+
+def _replaced(line: str, found: list[tuple[int, int, str]], mark: Mark) -> str:
+    pieces, done = [], 0
+    for start, end, kind in found:
+        pieces += (line[done:start], mark(kind, line[start:end]))
+        done = end
+    return "".join([*pieces, line[done:]])
+
+
+def _announced_by(line: str) -> Announced | None:
+    """What a line that ends with a name announces."""
+    indent = len(_INDENT.match(line)[0])  # type: ignore[index]
+    if pair := _PAIR_NAME.search(line):
+        kind = _kind(pair["n"])
+        return Announced(kind, "pair", _PAIR_LINES) if kind else None
+    if lone := _LONE_NAME.search(line):
+        kind = _kind(lone["n"])
+        prefix = _shape(line[: lone.start()])
+        return Announced(kind, "block" if lone["b"] else "lone", 1, indent, prefix) if kind else None
+    if line.rstrip().lower().endswith("auth login"):
+        return Announced("token", "login", _LOGIN_LINES)
+    return None
+
+
+def _kind(name: str) -> str | None:
+    kind = column_kind(name)
+    return "password" if kind == "pin" else kind
+
+
+def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced | None]:
+    """The line without the announced value, and what is still announced; a marker is taken for the value."""
+    left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
+    if announced.form == "login":
+        match = _BASE64.match(line)
+        return (
+            (_cut(line, match, announced.kind, mark), left)
+            if match and not line.lstrip().startswith("334")
+            else (line, left)
+        )
+    if re.search(MARKER, line):
+        return line, None
+    match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
+    if match is None or not _can_be(match["v"], announced, len(_INDENT.match(line)[0])):  # type: ignore[index]
+        return line, left
+    if announced.form != "pair" and not match["q"] and _shape(line[: match.start("v")]) not in ("", announced.prefix):
+        return line, left
+    return _cut(line, match, announced.kind, mark), None
+
+
+def _cut(line: str, match: re.Match[str], kind: str, mark: Mark) -> str:
+    return line[: match.start("v")] + mark(kind, match["v"]) + line[match.end("v") :]
+
+
+def _can_be(value: str, announced: Announced, indent: int) -> bool:
+    if is_stand_in(value) or is_path(value) or value.endswith(":"):
+        return False
+    if announced.kind in ("key", "imsi", "imei", "msisdn", "iccid"):
+        return _looks_like(announced.kind, value)
+    if announced.form == "pair" or announced.form == "block" or indent > announced.indent:
+        return announced.kind == "password" or len(value) >= 5
+    return is_strong(value) and value[0] not in "#[({-" and not _TIME.match(value)
+
+
+def _shape(prefix: str) -> str:
+    """What stands before a name or value, with all numbers equal; a short one is kept as it is in the state."""
+    return re.sub(r"[0-9]+", "0", prefix[-100:]).strip()
+
+
+def _looks_like(kind: str, value: str) -> bool:
+    if kind == "key":
+        return bool(re.fullmatch(r"(?:0x)?[0-9A-Fa-f]{32,128}|[A-Za-z0-9+/]{22}==|[A-Za-z0-9+/]{43}=", value))
+    return bool(re.fullmatch(r"\+?[0-9-]{5,22}[Ff]?", value))

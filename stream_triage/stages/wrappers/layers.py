@@ -1,0 +1,290 @@
+"""One wrapper fitted to the lines of a source: a line in; its prefix, its body and who wrote it out."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
+
+from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
+from stream_triage.stages.wrappers.formats import JSON_FORMAT, NO_SERVICE, STAMPS, Format
+
+__all__ = [
+    "ColourLayer",
+    "JsonLayer",
+    "Layer",
+    "PatternLayer",
+    "Split",
+    "fit_colours",
+    "fit_json",
+    "fit_pattern",
+    "indent_of",
+    "indentation",
+]
+
+# Formats are searched at the beginning of a line only; what is longer is no prefix.
+MOST_PREFIX: Final = 4096
+# Fields of a JSON object, and of the objects in it, that may hold the text.
+_MOST_FIELDS: Final = 24
+# The longest of them are tried.
+_TRIED_FIELDS: Final = 5
+_TIME_FIELDS: Final = ("time", "@timestamp", "timestamp", "ts", "date", "asctime", "__REALTIME_TIMESTAMP", "datetime", "t")
+_SERVICE_FIELDS: Final = (
+    "service",
+    "com.docker.compose.service",
+    "container_name",
+    "container",
+    "pod_name",
+    "pod",
+    "SYSLOG_IDENTIFIER",
+    "app",
+    "application",
+    "source",
+)
+
+
+class Split(NamedTuple):
+    """A line, split. `open`: the next line of the same stream continues it; `more`: it continues the line before."""
+
+    prefix: str
+    body: str
+    service: str = ""
+    stream: str = ""
+    open: bool = False
+    more: bool = False
+    mark: bool = False
+
+
+class Layer(Protocol):
+    """One wrapper of a source."""
+
+    kind: Format
+    joins: bool
+    """Whether it cuts lines into partial lines."""
+    looks_ahead: bool
+    """Whether only the next line says that a line goes on."""
+
+    def split(self, line: str) -> Split | None:
+        """The parts of a line; None for a line that does not have this wrapper."""
+
+    def shown_body(self, shown: str) -> str:
+        """The body of a line as it is shown: after its prefix."""
+
+
+class PatternLayer:
+    """A prefix that a pattern describes, and `blanks` blanks behind it (None: all that there are)."""
+
+    def __init__(self, kind: Format, pattern: re.Pattern[str], blanks: int | None, services: bool, hosts: bool) -> None:
+        self.kind = kind
+        self._match = pattern.match
+        self._mark = re.compile(kind.marks).match if kind.marks else None
+        self._blanks = blanks
+        self._services = services
+        self._hosts = hosts
+        self._groups = frozenset(pattern.groupindex)
+        self.joins = not self._groups.isdisjoint(("open", "more"))
+        self.looks_ahead = "more" in self._groups
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        match = self._match(line, 0, MOST_PREFIX)
+        if match is None:
+            return None
+        end = self._end(line, match.end())
+        body = line[end:]
+        if not self._groups and self._mark is None:
+            return Split(line[:end], body)
+        groups = match.groupdict()
+        service = (groups.get("service") or groups.get("service2") or "") if self._services else ""
+        if self._hosts and service:
+            service = f"{groups['host']}/{service}"
+        return Split(
+            line[:end],
+            body,
+            re.sub(r"[ ›|>]+", "/", service) if " " in service else service,
+            groups.get("stream") or "",
+            groups.get("open") is not None,
+            groups.get("more") is not None,
+            self._mark is not None and self._mark(body) is not None,
+        )
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        split = self.split(shown)
+        return split.body if split else shown
+
+    def _end(self, line: str, end: int) -> int:
+        limit = len(line) if self._blanks is None else min(len(line), end + self._blanks)
+        while end < limit and line[end] in " \t":
+            end += 1
+        return end
+
+
+class ColourLayer:
+    """Colours whose escape character is lost; they may be anywhere in a line."""
+
+    kind = Format("colours", "colours", "")
+    joins = looks_ahead = False
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        return Split("", LOST_ESCAPE.sub("", line))
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        return LOST_ESCAPE.sub("", shown)
+
+
+class JsonLayer:
+    """An object of JSON on each line, with the text in one of its fields."""
+
+    def __init__(
+        self, kind: Format, field: tuple[str, ...], ends: bool, time: tuple[str, ...], service: tuple[str, ...]
+    ) -> None:
+        self.kind = kind
+        self._field = field
+        self._ends = self.joins = ends
+        self.looks_ahead = False
+        self._time = time
+        self._service = service
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        record = _record(line)
+        if record is None:
+            return None
+        text = _value(record, self._field)
+        if not isinstance(text, str):
+            return None
+        open_ = self._ends and not text.endswith("\n")
+        service = _one_line(str(_value(record, self._service) or "")) if self._service else ""
+        time = _one_line(str(_value(record, self._time) or "")) if self._time else ""
+        return Split(f"{time} " if time else "", _one_line(text), service, str(record.get("stream", "")), open_)
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        return shown.partition(" ")[2] if self._time else shown
+
+
+def indent_of(lines: Sequence[str]) -> int:
+    """The blanks at the beginning that all lines with text have."""
+    return min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
+
+
+def indentation(blanks: int) -> Layer:
+    """A layer for lines that all begin with so many blanks."""
+    pattern = re.compile(rf"(?=[ \t]{{{blanks}}})")
+    return PatternLayer(Format("indentation", "auto", ""), pattern, blanks, services=False, hosts=False)
+
+
+def fit_pattern(
+    kind: Format,
+    lines: Sequence[str],
+    all_blanks: bool = False,
+    pattern: re.Pattern[str] | None = None,
+    *,
+    late: bool = False,
+) -> tuple[Layer, int] | None:
+    """The format fitted to lines with text, and how many of them have it; None if none has.
+
+    The blanks behind the prefix are counted: the fewest of all lines belong to the prefix, the others to the text. Of `late`
+    lines, which may all be from a table, more than two blanks are taken for an indentation of the text.
+    """
+    pattern = pattern or _compiled(kind)
+    matches = [(line, match) for line in lines if (match := pattern.match(line, 0, MOST_PREFIX))]
+    if not matches:
+        return None
+    blanks = indent_of([line[match.end() :] for line, match in matches])
+    blanks = 1 if late and blanks > 2 else blanks
+    hosts, names = set(), set()
+    if "service" in pattern.groupindex:
+        hosts = {match["host"] for _, match in matches} if "host" in pattern.groupindex else set()
+        groups = [group for group in ("service", "service2") if group in pattern.groupindex]
+        names = {match[group] for _, match in matches for group in groups if match[group]}
+    several = (len(names) > 1 or len(hosts) > 1) and not any(NO_SERVICE.fullmatch(name) for name in names)
+    services = kind.services == "always" or (kind.services == "several" and several)
+    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
+
+
+def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
+    """A layer for colours without escape character, if lines have some."""
+    count = sum(1 for line in lines if LOST_ESCAPE.search(line))
+    return (ColourLayer(), len(lines)) if count else None
+
+
+def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
+    """A layer for each field of JSON lines that may hold the text, docker's first, and how many lines have it."""
+    records = [record for line in lines if (record := _record(line))]
+    paths, characters = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for record in records:
+        for path in _text_fields(record):
+            paths[path] += 1
+            characters[path] += len(_value(record, path))
+    several = {path for path in paths if len({str(_value(record, path)) for record in records}) > 1}
+    time = next((path for name in _TIME_FIELDS for path in _all_fields(records) if path[-1] == name), ())
+    service = next((path for name in _SERVICE_FIELDS for path in several if path[-1] == name), ())
+    docker = bool(records) and all({"log", "stream", "time"} <= set(record) for record in records)
+    layers: list[tuple[Layer, int]] = []
+    longest = sorted(paths, key=lambda path: (-characters[path], path))[:_TRIED_FIELDS]
+    for path, count in ((path, paths[path]) for path in sorted(longest, key=lambda path: path[-1] != "log")):
+        if path in (time, service):
+            continue
+        ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
+        is_docker = docker and path == ("log",)
+        kind = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
+        layers.append((JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service), count))
+    return layers
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{") or not line.rstrip().endswith("}"):
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _all_fields(records: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The first fields of the records, also one level down."""
+    paths: dict[tuple[str, ...], None] = {}
+    for record in records:
+        for name, value in islice(record.items(), _MOST_FIELDS):
+            paths[(name,)] = None
+            if isinstance(value, dict):
+                paths.update(dict.fromkeys((name, inner) for inner in islice(value, _MOST_FIELDS)))
+    return list(paths)
+
+
+def _text_fields(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [path for path in _all_fields([record]) if isinstance(_value(record, path), str)]
+
+
+def _value(record: dict[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = record
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _one_line(text: str) -> str:
+    """Text of a record as one line: an end of line inside becomes a blank, NUL stays visible."""
+    text = text.removesuffix("\n").removesuffix("\r").replace("\0", "␀")
+    text = re.sub(r"\r\n|[\r\n]", " ", text) if "\n" in text or "\r" in text else text
+    text = without_escapes(text) if "\x1b" in text or "\x9b" in text else text
+    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+
+
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def _compiled(kind: Format) -> re.Pattern[str]:
+    pattern = _patterns.get(kind.pattern)
+    if pattern is None:
+        pattern = _patterns[kind.pattern] = re.compile(kind.pattern, re.ASCII)
+    return pattern
+
+
+STAMP_FORMATS: Final = tuple(Format("own time stamps", "timestamps", stamp) for stamp in STAMPS)
