@@ -151,6 +151,23 @@ def test_failed_set_up_is_whole_and_a_resumed_one_is_not() -> None:
     assert "nothing was tested" in ending(resumed)
 
 
+def test_script_that_stops_the_test_was_not_cut_before() -> None:
+    """A UE without an answer then is a failure, even if the stop comes soon after its request."""
+    stop = "07/03/24 10:00:04:000\tforw mte MtsClearMts\n07/03/24 10:00:04:050\tC: FORW 0x00 Ok MTE MTSCLEARMTS\n"
+    assert ending(until("NR CONNECTION IND") + stop) == ""
+
+
+def test_stop_without_a_test() -> None:
+    """A log that begins with the stop section lacks the test, unless its set-up failed."""
+    stop = after("0000000100 0000000002")
+    assert "the test is stopped at line 1, and nothing was tested before" in beginning(stop)
+    failed = "07/03/24 10:00:09:000\tSCFG MTS_MODE\n07/03/24 10:00:09:000\tC: SCFG 0x06 Failure - Master Initialise failed.\n"
+    assert beginning(failed + stop) == ""
+
+
+def test_crash_of_the_tester    assert ending(until("NR CONNECTION IND") + stop) == ""
+
+
 def test_crash_of_the_tester_owes_nothing() -> None:
     text = until("Random Access Initiated") + "07/03/24 10:00:03:500\tI: REBOOT - The Test Mobile has rebooted.\n"
     assert ending(text) == ""

@@ -21,7 +21,7 @@ ANSWERED: Final = 8
 UNANSWERED_SHARE: Final = 0.03
 # So many lines must need something that did not start: testers lose records.
 NOT_STARTED: Final = 3
-# An answer without its request counts in the first lines of a log: later, the request may be one of the lost lines.
+# An answer without its request, and a stop without a test, count in the first lines of a log.
 HEAD_OF_LOG: Final = 30
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -161,6 +161,9 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     for i, (at, count) in state.not_started.items():
         if count >= NOT_STARTED:
             yield f"{STARTS[i].name} is missing before line {at}{{of}}"
+    tester = state.tester
+    if 0 < tester.stopped <= HEAD_OF_LOG and not state.started and not tester.failed:
+        yield f"the test is stopped at line {tester.stopped}{{of}}, and nothing was tested before"
     for index, at in state.procedures.unasked.items():
         if index in state.procedures.closed and at <= HEAD_OF_LOG:
             yield f"{PROCEDURES[index].name} is completed at line {at}{{of}} and was never begun"

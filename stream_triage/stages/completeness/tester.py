@@ -20,6 +20,8 @@ UNCONFIRMED_SHARE: Final = 0.2
 CONFIRMED_SECONDS: Final = 60.0
 
 _WAIT: Final = re.compile(r'\bWAIT (?:(\d+)\s*$|FOR "([^"]+)"(?: TIMEOUT (\d+))?)')
+# A script that stops the test has not been cut before: what is open then stays open.
+_STOPS: Final = re.compile(r"MtsClearMts|STOP_LOGGING|#\$\$DISCONNECT|StopTestCase", re.IGNORECASE)
 _UE_TABLE: Final = re.compile(r"\s+UE ID: (\d+)")
 _UE_LIST: Final = re.compile(r"\[(\d+(?:,\d+)*)\]")
 
@@ -59,6 +61,10 @@ class Tester:
         """Confirmations and indications: whether this is the log of a tester at all."""
         self.orphan = 0
         """Line of a confirmation that came before any command."""
+        self.stopped = 0
+        """Line of the first command that stops the test."""
+        self.failed = False
+        """Whether a command failed."""
         self._verb = ""
         self._commands = False
         self._confirmed: dict[str, int] = {}
@@ -66,22 +72,25 @@ class Tester:
         """Commands by verb: how often each was confirmed, and how often the next command came first."""
 
     def take(self, line: str, clue: Clues, number: int) -> bool:
-        """Takes the next record of the tester. Returns whether it reports that the tester has restarted."""
-        restarted = False
+        """Takes the next record of the tester. Returns whether the test is over: it is stopped, or the tester restarted."""
+        over = False
         self.seen += clue.grammar in {"confirmation", "indication"}
         if clue.grammar == "confirmation":
             self._confirm(line, number)
         elif clue.grammar in {"command", "query"}:
             self._ask(line, clue, number)
+            over = _STOPS.search(line) is not None
+            if over and not self.stopped:
+                self.stopped = number
         elif clue.grammar == "indication":
-            restarted = "REBOOT" in line
-            if restarted or "timed out" in line:
+            over = "REBOOT" in line
+            if over or "timed out" in line:
                 self.command = None
-            if restarted:
+            if over:
                 self.waits = []
         if self.waits and clue.grammar not in {"command", "query"}:
             self._end_waits(line)
-        return restarted
+        return over
 
     @property
     def awaits_body(self) -> bool:
@@ -106,6 +115,7 @@ class Tester:
         elif not self._commands and not self.orphan:
             self.orphan = number
         self.command = None
+        self.failed |= " 0x00 " not in line
         self.table_due = "STATS" in line.upper() and "FAILED" not in line
 
     def _ask(self, line: str, clue: Clues, number: int) -> None:
