@@ -124,7 +124,8 @@ FAILURE_WORDS: Final = (
 PROCEDURE_WORDS: Final = (
     "rrc", "access", "setup", "set-up", "regist", "attach", "detach", "establ", "securit", "capabilit", "authent",
     "session", " ind", "sctp", "logging", "connect", "convert_to_text", "cbra", "rlf", "pdn", "plmn", "release",
-    "remove", "removing", "link fail", "signal lost", "timed out", "ra proc",
+    "remove", "removing", "link fail", "signal lost", "timed out", "ra proc", "f1ap", "unsuccessful", "exiting exec",
+    "assertion", "terminated", "section from",
 )  # fmt: skip
 
 # TS 38.331 and 36.331 (RRC), 24.501 and 24.301 (NAS), 38.413, 38.473 and 37.483 (NG, F1, E1), 38.321 (random access). The
@@ -207,6 +208,12 @@ PROCEDURES: Final = (
     _procedure("NG set-up", r"ngsetuprequest", r"ngsetup(?:resp|fail|procedure)", 10),
     _procedure("S1 set-up", r"s1setuprequest", r"s1setup(?:resp|fail|procedure)", 10),
     _procedure("F1 set-up", r"f1setupreq", r"f1setup(?:resp|fail)", 10),
+    _procedure(
+        "start of F1 at the DU",
+        r"startingf1apatdu",
+        r"f1setup|unsuccessfulresult|exitingexecution|assertion|terminated|sectionfromtheconfigfile",
+        30,
+    ),
     _procedure("E1 set-up", r"e1(?:ap)?setupreq", r"e1(?:ap)?setup(?:resp|fail)", 10),
     _procedure("Xn set-up", r"xnsetuprequest", r"xnsetup(?:resp|fail)", 10),
     _procedure(
