@@ -14,6 +14,7 @@ from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
+from stream_triage.stages.completeness import Clues, CompletenessState, read_clues
 from stream_triage.stages.decode import Decoder
 from stream_triage.stages.detect import BLANK, NEW, Detector
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
@@ -49,6 +50,8 @@ class MaskedLine(NamedTuple):
     fold_hash: int
     features: tuple[Any, ...]
     """One for each classifier; none for a line that folding drops."""
+    clues: Clues
+    """What it says about the completeness of the log."""
     signal: Signal | None = None
     """What it says about procedures, if the bundle follows them."""
 
@@ -137,7 +140,10 @@ class Model:
         ):
             features[i] = read
         signals = [self.procedures.signal(line) for line in masked] if self.procedures else [None] * len(masked)
-        return [MaskedLine(*self._key(masked[i]), hashes[i], features[i], signals[i]) for i in range(len(masked))]
+        return [
+            MaskedLine(*self._key(line), hashes[i], features[i], read_clues(line), signals[i])
+            for i, line in enumerate(masked)
+        ]
 
     def _key(self, masked: str) -> tuple[int, str]:
         """Template index and "", or `NEW` and a key made from the line itself, or `BLANK` and ""."""
@@ -153,6 +159,7 @@ class SourceState:
 
     __slots__ = (
         "classify",
+        "completeness",
         "cutter",
         "decoder",
         "detect",
@@ -196,6 +203,7 @@ class SourceState:
         """Of what stands before the lines; it counts with the rest."""
         self.redact_prefix.counts = redact.counts
         self.fold = FoldState()
+        self.completeness = CompletenessState()
         self.classify = model.classifier.start()
         self.procedures: ProcedureState | None = self.classify.get("procedures")
         self.detect = model.detector.start()

@@ -1,7 +1,7 @@
 """Chunks of runs in, verdicts out: the chain of stages, in order. Start reading here.
 
     chunks → decode → cut lines → take off wrappers → redact → spool → rules → mask, keys → detect, next key → procedures
-           → fold → classify → verdict
+           → completeness → fold → classify → verdict
 
 `Session.feed` only decodes and cuts lines, and queues them. `Triage.advance` takes the queued lines of many sessions through
 the stages, in batches. `Session._take` is the chain for one batch; `verdicts.py` turns what the stages know into a verdict.
@@ -21,6 +21,7 @@ from stream_triage.model import Model, SourceState
 from stream_triage.ports import Spool
 from stream_triage.records import Verdict
 from stream_triage.spool import SpillSpool
+from stream_triage.stages import completeness
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.decode import AUTO, Decoder
 from stream_triage.stages.detect import NEW
@@ -110,7 +111,10 @@ class Session:
         """The final verdict. `text` stays readable until it is closed itself."""
         if not self._closed:
             for state in self.sources.values():
-                state.queue += state.cutter.feed(state.decoder.finish()) + state.cutter.finish()
+                state.queue += state.cutter.feed(state.decoder.finish())
+                last = state.cutter.finish()
+                state.queue += last
+                state.completeness.open_line = bool(last)
             self._ending = True
             self._triage.advance([self])
             self._closed = True
@@ -169,6 +173,9 @@ class Session:
         # What became of each UE. Counts matter here, so repeated lines are included.
         if model.procedures and state.procedures:
             model.procedures.follow(state.procedures, lines, [line.signal for line in masked], first)
+
+        # What the log began and did not end, and what ends in it without a beginning.
+        completeness.follow(state.completeness, lines, [line.clues for line in masked], first)
 
         # Which label: classifiers read each distinct line of a source once.
         kept = fold([line.fold_hash for line in masked], state.fold)

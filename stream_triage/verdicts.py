@@ -26,10 +26,12 @@ from stream_triage.records import (
     Verdict,
     verdict_version,
 )
+from stream_triage.stages.completeness import completeness_doubts
 from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.procedures import failed_ues
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
+from stream_triage.stages.template import NEW_PREFIX
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts, silence
 
 __all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
@@ -42,6 +44,8 @@ MAX_FAILED_UES: Final = 50
 MAX_QUOTED: Final = 2000
 # Lines and missing keys with a smaller share of the strongest item's weight are no evidence.
 EVIDENCE_FLOOR: Final = 0.02
+# Share of known lines from which a last line that is unknown and has no line end counts as cut.
+MOSTLY_KNOWN: Final = 0.9
 # The text of `expected` where passing runs end.
 END_OF_SOURCE: Final = "the end of the source"
 
@@ -65,7 +69,8 @@ def verdict_of(
     detection = _detection(model, sources, final)
     summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
     silent = "" if hits else _silence(model, sources, scores)
-    doubts = [*_doubts(model, sources, summaries, silent), *(() if silent else decision.doubts)]
+    cuts = _cuts(sources) if final else ()
+    doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
     evidence = () if silent else quotes.evidence(decision, detection, hits)
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
@@ -124,6 +129,16 @@ def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequenc
         0.0 if silent else model.card.review_below_known_share,
     )
     return list(dict.fromkeys([silent, *doubts] if silent else doubts))
+
+
+def _cuts(sources: Mapping[str, SourceState]) -> list[str]:
+    """Doubts whether the log is whole. While a run is open, its end is of course missing."""
+    odd_ends = {
+        name
+        for name, state in sources.items()
+        if state.detect.last_key.startswith(NEW_PREFIX) and state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines
+    }
+    return completeness_doubts({name: state.completeness for name, state in sources.items()}, odd_ends)
 
 
 def _summary(name: str, state: SourceState) -> SourceSummary:

@@ -13,6 +13,7 @@ import zstandard
 from benchmarks import edge
 from benchmarks.cases import CASES, STAGES, run_case
 from benchmarks.corpora import lines_of, read_corpus, write_corpora
+from benchmarks.cut_oracle import tm500_outstanding
 from benchmarks.stopwatch import Stopwatch, kept_bytes
 from benchmarks.throughput import in_new_process, main
 from stream_triage.bundle import write_bundle
@@ -119,7 +120,7 @@ def test_missing_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         assert "--data DIR or STREAM_TRIAGE_DATA" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["edge", "live", "models", "shipper", "stream", "throughput"])
+@pytest.mark.parametrize("name", ["cuts", "edge", "live", "models", "shipper", "stream", "throughput"])
 def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each benchmark describes itself and its options instead of starting to measure."""
     with pytest.raises(SystemExit) as ended:
@@ -173,3 +174,25 @@ def test_runs_are_judged_within_limits(tmp_path: Path) -> None:
     log.write_bytes(b"one line\n")
     with pytest.raises(SystemExit, match="ended with status"):
         edge.judge_limited(log, tmp_path, 60 << 20)
+
+
+STAMP = "07/03/24 10:00:0"
+RUN = [
+    f"{STAMP}0:000\tRSET",
+    f"{STAMP}0:100\tC: RSET 0x00 Ok",
+    f"{STAMP}1:000\tforw mte Activate -1",
+    f"{STAMP}1:100\tC: FORW 0x00 Ok MTE ACTIVATE: RETURN CODE:0 SUCCEEDED",
+    f'{STAMP}2:000\tWAIT FOR "NR REGISTRATION IND" TIMEOUT 30',
+    f"{STAMP}3:000\tI: CMPI MTE 0 NR CONNECTION IND:UE Id:0",
+    f"{STAMP}4:000\tI: CMPI MTE 0 NR REGISTRATION IND:UE Id:0",
+    "   Selected PLMN: 00101F",
+]
+
+
+@pytest.mark.parametrize(
+    ("kept", "outstanding"),
+    [(1, ["command"]), (2, []), (3, ["command"]), (4, []), (5, ["wait"]), (6, ["wait", "procedure"]), (7, ["record"])],
+)
+def test_oracle_of_cuts(kept: int, outstanding: list[str]) -> None:
+    """What was begun before a cut and is answered after it is outstanding."""
+    assert tm500_outstanding(RUN, kept) == outstanding

@@ -623,3 +623,57 @@ def test_limits_of_memory_change_nothing(bundle: Bundle, monkeypatch: pytest.Mon
     whole = Triage(bundle).run(text)
     monkeypatch.setattr(f"stream_triage.{name}", limit)
     assert Triage(bundle).run(text) == whole
+
+
+SET_UP = (
+    b"07/03/24 10:00:00:000\t#$$CONNECT\n07/03/24 10:00:00:020\tC: CONNECT 0x00 ok\n"
+    b"07/03/24 10:00:00:100\tRSET\n07/03/24 10:00:00:120\tC: RSET 0x00 Ok\n"
+    b"07/03/24 10:00:01:500\tSETP ALPHA 1\n"
+)
+
+
+def test_cut_run_needs_a_review(triage: Triage) -> None:
+    """The final verdict on a cut run names what is outstanding. A provisional one does not: an open run lacks its end."""
+    session = triage.session("r")
+    session.feed(SET_UP, "tester")
+    assert not any(reason.startswith("the log ends early") for reason in session.peek().review_reasons)
+    verdict = session.close()
+    session.text.close()
+    (reason,) = [reason for reason in verdict.review_reasons if reason.startswith("the log ")]
+    assert reason.startswith(
+        "the log ends early: SETP at line 5 was never confirmed; the set-up of the tester begins at line 2"
+    )
+    assert verdict.needs_review
+
+
+def test_cut_inside_a_line(triage: Triage) -> None:
+    """A last line without line end counts as cut only if it is not whole."""
+    reasons = [
+        judge(triage, {"tester": SET_UP + line}).review_reasons for line in (b'07/03/24 10:00:02:000\tI: "a', b"07/03/24 1")
+    ]
+    assert all("line 6, the last one, is incomplete" in " ".join(some) for some in reasons)
+    assert "incomplete" not in " ".join(judge(triage, {"tester": SET_UP.rstrip()}).review_reasons)
+
+
+def test_reason_of_a_cut_run_changes_no_label(triage: Triage) -> None:
+    cut = {name: text[: text.rindex(b"\n", 0, len(text) // 2) + 1] for name, text in PASSING.sources.items()}
+    whole, doubted = judge(triage, cut), judge(triage, {**cut, "tester": SET_UP})
+    assert (whole.label, doubted.needs_review) == (doubted.label, True)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_cutting_the_bytes_changes_no_doubt_about_completeness(triage: Triage, data: st.DataObject) -> None:
+    text = SET_UP * 3
+    text = text[: data.draw(st.integers(1, len(text)))]
+    session = triage.session("r")
+    rest = text
+    while rest:
+        size = data.draw(st.integers(1, 200))
+        session.feed(rest[:size])
+        if data.draw(st.booleans()):
+            session.peek()
+        rest = rest[size:]
+    verdict = session.close()
+    session.text.close()
+    assert verdict.review_reasons == judge(triage, {"": text}).review_reasons

@@ -18,6 +18,8 @@ class OpenSource:
 
     sequence: SourceSequence[Message]
     ended: bool = False
+    numbered: bool = False
+    """Its sender numbers the messages. Such a sender also sends the end of a source."""
     line_end_due: bytes = b""
     """The line end that its last message lacked. A message holds whole lines, so the next one begins a new line."""
 
@@ -64,6 +66,17 @@ class OpenRun:
         """Messages that never came, beyond the gaps that were reported one by one."""
         return sum(source.sequence.unlisted for source in self.sources.values())
 
+    @property
+    def unended(self) -> list[str]:
+        """Sources whose end certainly never came: their senders number messages, and another one of them sent an end.
+
+        A source without numbers may come from a sender that never sends an end, and so may a run without any.
+        """
+        numbered = {name: source for name, source in self.sources.items() if source.numbered}
+        if not any(source.ended for source in numbered.values()):
+            return []
+        return [name for name, source in numbered.items() if not source.ended]
+
     def source(self, name: str) -> OpenSource | None:
         """The source of this name, new if need be; None if the run has `MAX_SOURCES` others."""
         if name not in self.sources:
@@ -83,6 +96,7 @@ class OpenRun:
         source = self.source(message.source)
         assert source is not None  # the message was rejected before if its source was one too many
         if message.seq is not None:
+            source.numbered = True
             source.sequence.advance(message.seq)
         if FIRST_MS <= message.record.timestamp_ms < LAST_MS:
             self.started_ms = min(self.started_ms or LAST_MS, message.record.timestamp_ms)

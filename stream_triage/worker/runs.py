@@ -323,6 +323,8 @@ class PartitionRuns:
             self._carried += [_Carried(run.key, message, run.first_offset) for message in source.sequence.held()]
         if run.missing_unlisted:
             items.append(run.problem(f"{run.missing_unlisted} more messages never came", run.first_source))
+        if ending is None and not cut:  # by time: neither its sources nor a line ended it
+            items += [run.problem(f"the log ends early: the end of {name} was never sent", name) for name in run.unended]
         if run.recorded:
             self._ended.add_again(run.recorded)
         else:

@@ -97,6 +97,26 @@ class TestBoundaries:
             RunEnd("a", items[-1].started),
         ]
 
+    def test_end_that_never_came_is_reported_if_it_is_certain(self):
+        """A run that ends by silence says so only if one of its numbered sources ended and another one did not."""
+        missing = "the log ends early: the end of du was never sent"
+        for headers, reasons in (
+            ({"ue": {"seq": "0", "end": "1"}, "du": {"seq": "0"}}, [missing]),
+            ({"ue": {"seq": "0", "end": "1"}, "du": {}}, []),
+            ({"ue": {"seq": "0"}, "du": {"seq": "0"}}, []),
+        ):
+            topic = Partition(idle_seconds=10)
+            for source in ("du", "ue"):
+                topic.put("a", source=source, **headers[source])
+            items = topic.silence(20)
+            assert (ended(items), problems(items)) == (["a"], reasons)
+
+    def test_end_line_ends_sources_that_sent_no_end(self):
+        topic = Partition(end_pattern="^DONE")
+        topic.put("a", source="du", seq="0")
+        topic.put("a", source="core", seq="0", end="1")
+        assert problems(topic.put("a", b"DONE\n", source="ue", seq="0")) == []
+
     def test_end_pattern_ends_within_a_message(self):
         """The line belongs to the run; what follows is late."""
         topic = Partition(end_pattern="^DONE")
