@@ -48,7 +48,7 @@ def _is_argument(match: re.Match[str]) -> bool:
 
 def _is_secret_word(match: re.Match[str]) -> bool:
     value = match["v"]
-    return is_strong(value) and not is_stand_in(value) and not is_path(value) and "/" not in value
+    return value[0] != ":" and is_strong(value) and not is_stand_in(value) and not is_path(value) and "/" not in value
 
 
 def _is_mixed(match: re.Match[str]) -> bool:
@@ -202,7 +202,7 @@ COMMAND_RULES: Final = (
         "user-at-host",
         "password",
         (Trigger("@", r"[a-z0-9-]{1,64}\."), Trigger(":5432:"), Trigger(":3306:"), Trigger(":*:")),
-        r"(?:(?<![a-z0-9/:@.%+-])[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
+        r"(?:(?<![a-z0-9/:@.%+-])(?!mailto|sips?:|tel:|git:|ssh:|https?:)[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
         rf"(?!{MARKER})(?P<v>[^\s:/@\"']{{4,128}})",
         "user, password and host without a scheme, and the password file of PostgreSQL",
         (("admin:hunter2@10.0.0.1", "admin:<password>@10.0.0.1"), ("db:5432:prod:bob:hunter2", "db:5432:prod:bob:<password>")),

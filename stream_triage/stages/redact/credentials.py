@@ -22,10 +22,10 @@ _ASSIGN = rf"(?:{ANSI}|[\"'`\\\])]){{0,5}}[ \t]{{0,24}}{_TYPE}(?P<s>:=|=>|->|={{
 _QUOTE = r"(?:[brufl@]{1,2}(?=[\"']))?(?P<q>\\{0,3}[\"'`])?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
-    rf"(?:(?!{MARKER})[^\s\"'`,;&)\]}}\\\x1b]|\\(?![nrt\"'`\\])"
+    rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
     r"|[,;&)\]}](?=[^\s\"'`,;&)\]}=:<>]{0,32}[0-9!#@%+^*][^\s\"'`,;&)\]}=:<>]{0,32}(?:[\s\"'`]|$)))"
 )
-_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,4096}})))"
+_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
 
 _PASSWORD_TRIGGERS = (
     Trigger("pass", r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"),
@@ -58,6 +58,8 @@ _PROSE_START: Final = re.compile(
     r"|use|uses|using|with|this|will|may|if|when|expired|required|missing|unable|failed|unexpected)[ ]",
     re.IGNORECASE,
 )
+# So many characters of a value are looked at; a longer one goes whole all the same.
+_JUDGED: Final = 256
 _ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _QUANTITY: Final = re.compile(r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE)
@@ -114,7 +116,7 @@ def _is_short_name(match: re.Match[str]) -> bool:
 
 def _is_password(match: re.Match[str]) -> bool:
     """Whether a match is an assignment to the name of a password, with a value that can be one."""
-    name, value = _full_name(match, with_word=match["n"].lower() == "pass"), match["v"]
+    name, value = _full_name(match, with_word=match["n"].lower() == "pass"), match["v"][:_JUDGED]
     if secret_kind(name) != "password" or is_stand_in(value) or is_stand_in(value.rstrip(".,:;!?")):
         return False
     word = match["n"].lower().strip("_.-")
@@ -138,7 +140,7 @@ def _is_random(match: re.Match[str], value: str) -> bool:
 
 def _is_token(match: re.Match[str]) -> bool:
     """Whether a match is an assignment to the name of a token or key, with a value that can be one."""
-    name, value = _full_name(match), match["v"]
+    name, value = _full_name(match), match["v"][:_JUDGED]
     kind = secret_kind(name)
     if kind not in ("token", "random") or is_stand_in(value) or is_path(value) or _NUMBER.fullmatch(value):
         return False
@@ -162,7 +164,7 @@ def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
     """Whether an option of a command line has such a name, with the value behind a space."""
 
     def accept(match: re.Match[str]) -> bool:
-        name, value = match["n"], match["v"]
+        name, value = match["n"], match["v"][:_JUDGED]
         if secret_kind(name) != kind or is_stand_in(value) or value[0] in "-|<>&[({" or is_path(value):
             return False
         if not match["q"] and (re.fullmatch(r"[A-Z][A-Z_]*", value) or is_prose(value, _rest(match))):
@@ -179,7 +181,7 @@ _NO_PASSWORD: Final = re.compile(
 
 def _is_said(match: re.Match[str]) -> bool:
     """Whether a value behind a space or in a sentence is one: it has a digit or sign among its letters."""
-    value = match["v"].rstrip(".,;:!?)]>}")
+    value = match["v"][:_JUDGED].rstrip(".,;:!?)]>}")
     name = _full_name(match, with_word=match["n"].lower().startswith("token"))
     kind = secret_kind(name)
     if not match["s"].strip() and (match["n"].lower() in ("pass", "pw") or _NO_PASSWORD.fullmatch(value)):
@@ -194,7 +196,7 @@ def _is_element(wanted: str) -> Callable[[re.Match[str]], bool]:
 
     def accept(match: re.Match[str]) -> bool:
         kind = secret_kind(match["n"])
-        return (kind == "password") == (wanted == "password") and _is_member(kind, match["n"], match["v"].strip())
+        return (kind == "password") == (wanted == "password") and _is_member(kind, match["n"], match["v"][:_JUDGED].strip())
 
     return accept
 
@@ -357,7 +359,7 @@ CREDENTIAL_RULES: Final = (
         "password",
         _SAID_TRIGGERS,
         rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
-        r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}[\[<{]"
+        r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}(?!" + MARKER + r")[\[<{]"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?"
         r"(?:is|was|to|equals|(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"

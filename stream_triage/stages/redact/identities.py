@@ -65,7 +65,7 @@ IDENTITY_RULES: Final = (
         "msisdn-named",
         "msisdn",
         (*(Trigger(word) for word in ("msisdn", "gpsi", "tel:", "phone", "e.164", "e164")), Trigger("call", r"(?:ing|ed|er)"), Trigger("dial")),
-        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?|e\.?164(?:[ _-]?number)?"
+        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?|(?<![a-z0-9])e\.?164(?:[ _-]?number)?"
         r"|(?:call(?:ing|ed|er)|dial(?:l?ed|l?ing)?)(?:[ _-]?(?:party|number|id|line)){0,3}(?=[^0-9\n]{1,8}\+?[0-9]{9}))"
         rf"{_GAP}(?P<v>\+?[0-9]{{5,16}})(?![0-9])",
         "the telephone number",
