@@ -12,10 +12,24 @@ from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
 
-_NAME_END: Final = (
-    r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_NAME_END: Final = r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_ANNOUNCING_WORDS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "psk",
+    "pin",
+    "puk",
+    "adm",
+    "opc",
+    "imsi",
+    "supi",
+    "msisdn",
+    "iccid",
+    "imei",
 )
-_ANNOUNCING_WORDS: Final = ("pass", "pwd", "secret", "token", "key", "psk", "pin", "puk", "adm", "opc", "imsi", "supi", "msisdn", "iccid", "imei")
 
 CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
@@ -28,19 +42,25 @@ CONTEXT_TRIGGERS: Final = (
 """A line that announces something contains one of these, or the marker of a subscriber."""
 
 _PAIR_NAME: Final = re.compile(
-    r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
+    r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+    r"(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
     re.IGNORECASE | re.ASCII,
 )
 _PAIR_VALUE: Final = re.compile(
-    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
+    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?(?P<v>(?"
+    r"(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
     re.IGNORECASE | re.ASCII,
 )
 _LONE_NAME: Final = re.compile(
-    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z", re.ASCII
+    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>["
+    r"|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
+    re.ASCII,
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
 _ASKED: Final = re.compile(r"\b(?:password|passphrase|passcode)\b[a-z ]{1,64}:[ \t]{0,4}\r?\Z", re.IGNORECASE | re.ASCII)
-_BASE64: Final = re.compile(r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII)
+_BASE64: Final = re.compile(
+    r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII
+)
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}:")
 _INDENT: Final = re.compile(r"[ \t]*")
 # Lines between `name: X` and its value, and of a login that goes back and forth.
@@ -101,7 +121,8 @@ def _row(line: str, table: Table, mark: Mark) -> tuple[str, Table | None]:
 
 
 def _replaced(line: str, found: list[tuple[int, int, str]], mark: Mark) -> str:
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for start, end, kind in found:
         pieces += (line[done:start], mark(kind, line[start:end]))
         done = end
@@ -132,7 +153,11 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
     left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
     if announced.form == "login":
         match = _BASE64.match(line)
-        return (_cut(line, match, announced.kind, mark), left) if match and not line.lstrip().startswith("334") else (line, left)
+        return (
+            (_cut(line, match, announced.kind, mark), left)
+            if match and not line.lstrip().startswith("334")
+            else (line, left)
+        )
     if re.search(MARKER, line):
         return line, left if announced.form == "record" else None
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
@@ -140,7 +165,11 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
         return line, left
     if announced.form in ("record", "answer") and line[: match.start("v")].strip():
         return line, left
-    if announced.form in ("lone", "block") and not match["q"] and _shape(line[: match.start("v")]) not in ("", announced.prefix):
+    if (
+        announced.form in ("lone", "block")
+        and not match["q"]
+        and _shape(line[: match.start("v")]) not in ("", announced.prefix)
+    ):
         return line, left
     return _cut(line, match, announced.kind, mark), left if announced.form == "record" else None
 
@@ -156,7 +185,7 @@ def _can_be(value: str, announced: Announced, indent: int) -> bool:
         return bool(re.fullmatch(r"[0-9]{4,8}|[0-9A-Fa-f]{16}", value))
     if announced.kind in ("key", "imsi", "imei", "msisdn", "iccid"):
         return _looks_like(announced.kind, value)
-    if announced.form == "pair" or announced.form == "block" or indent > announced.indent:
+    if announced.form in ("pair", "block") or indent > announced.indent:
         return announced.kind == "password" or len(value) >= 5
     return is_strong(value) and value[0] not in "#[({-" and not _TIME.match(value)
 

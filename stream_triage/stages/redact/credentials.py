@@ -12,10 +12,14 @@ __all__ = ["CREDENTIAL_RULES"]
 
 # What announces a password or a token somewhere in a name; `names.secret_kind` decides about the whole name.
 _PASSWORD = r"(?:pass(?:word|wd|phrase|code|wort|wrd)?s?|pswd|psswd|pwd|pw|kennwort|senha|contrase(?:n|\xf1)a)"
-_TOKEN = r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml|assertion|ticket)"
+_TOKEN = (
+    r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml"
+    r"|assertion|ticket)"
+)
 _SUFFIX = r"[a-z0-9_.-]{0,32}"
 _TYPE = (
-    r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any|secretstr)[ ]{0,2}(?==))?"
+    r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any"
+    r"|secretstr)[ ]{0,2}(?==))?"
 )
 # Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
 _ASSIGN = rf"(?:{ANSI}|[\"'`\\\])]){{0,5}}[ \t]{{0,24}}{_TYPE}(?P<s>:=|=>|->|={{1,3}}|:(?!:))(?:{ANSI}|[ \t]){{0,24}}"
@@ -40,11 +44,52 @@ _PASSWORD_TRIGGERS = (
 _ASSIGNED = r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"
 _TOKEN_TRIGGERS = tuple(
     Trigger(word, _ASSIGNED)
-    for word in ("secret", "token", "credential", "psk", "auth", "cookie", "otp", "jwt", "sas", "dsn", "key", "webhook", "sid", "session", "community", "crumb", "saml", "assertion", "ticket")
+    for word in (
+        "secret",
+        "token",
+        "credential",
+        "psk",
+        "auth",
+        "cookie",
+        "otp",
+        "jwt",
+        "sas",
+        "dsn",
+        "key",
+        "webhook",
+        "sid",
+        "session",
+        "community",
+        "crumb",
+        "saml",
+        "assertion",
+        "ticket",
+    )
 )
-_ANY_WORDS = (
-    "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
-)
+_ANY_WORDS = [
+    "pass",
+    "pw",
+    "pswd",
+    "psswd",
+    "kennwort",
+    "senha",
+    "contrase",
+    "secret",
+    "token",
+    "cred",
+    "psk",
+    "auth",
+    "cookie",
+    "otp",
+    "jwt",
+    "sas",
+    "dsn",
+    "key",
+    "community",
+    "webhook",
+    "sid",
+    "session",
+]
 _OPTION_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.-]{0,40}[ \t]") for word in _ANY_WORDS)
 _ELEMENT_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}>") for word in _ANY_WORDS)
 _SAID_TRIGGERS = (
@@ -61,8 +106,12 @@ _PROSE_START: Final = re.compile(
 # So many characters of a value are looked at; a longer one goes whole all the same.
 _JUDGED: Final = 256
 _ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
-_QUANTITY: Final = re.compile(r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE)
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE
+)
+_QUANTITY: Final = re.compile(
+    r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE
+)
 
 
 def _rest(match: re.Match[str]) -> str:
@@ -93,13 +142,24 @@ def _quoted_value(value: str, match: re.Match[str]) -> bool:
 def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
     """Whether a word without quotes is a value and neither prose, code nor a number."""
     rest, separator = _rest(match), match["s"]
-    if re.fullmatch(r"[a-z_]+/[0-9]+", value) or (separator == "->" and "/" in value) or separator in ("==", "===") or value[0] in "[({=<>,;|&":
+    if (
+        re.fullmatch(r"[a-z_]+/[0-9]+", value)
+        or (separator == "->" and "/" in value)
+        or separator in ("==", "===")
+        or value[0] in "[({=<>,;|&"
+    ):
         return False
     if is_code(value, rest, name):
         return False
-    if separator == ":" and match.string[match.start("v") - 1] == ":" and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value):
+    if (
+        separator == ":"
+        and match.string[match.start("v") - 1] == ":"
+        and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value)
+    ):
         return False  # `credentials.py:1102`, `jsonwebtoken:jjwt-api:jar:0.11.2`
-    if separator == ":" and (is_prose(value, rest) or _QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit())):
+    if separator == ":" and (
+        is_prose(value, rest) or (_QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit()))
+    ):
         return False
     return not (separator == "->" and (not is_strong(value) or "token" in name.lower()))
 
@@ -131,7 +191,9 @@ def _is_password(match: re.Match[str]) -> bool:
 
 def _is_random(match: re.Match[str], value: str) -> bool:
     """Whether a value behind a name that may mean anything, such as `auth` or `…_key`, looks drawn at random."""
-    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[-1:].strip("\"'[ "):
+    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[
+        -1:
+    ].strip("\"'[ "):
         return False  # of a cache, a row, a map
     if match["s"] == ":" and not match["q"] and match.string[match.start("v") - 1] == ":":
         return False  # the tag of an image
@@ -148,12 +210,17 @@ def _is_token(match: re.Match[str]) -> bool:
         return False
     if not (_quoted_value(value, match) if match["q"] else _plain_value(value, match, name)):
         return False
+    return _is_long_enough(match, name, value)
+
+
+def _is_long_enough(match: re.Match[str], name: str, value: str) -> bool:
+    """Whether a value has the length, or the digit, that its name and notation ask for."""
     has_digit = any(sign.isdigit() for sign in value)
     if name.lower().endswith("community"):
         return bool(match["q"]) or match["s"] == "=" or not _rest(match).strip()
     if name.lower().endswith(("token", "tokens")) and not ("_" in name.strip("_") or "-" in name):
         return has_digit and len(value) >= 8
-    if len(value) < 5 or " " in value.strip() and not has_digit and "secret" not in name.lower():
+    if len(value) < 5 or (" " in value.strip() and not has_digit and "secret" not in name.lower()):
         return False
     if match["s"] in ("==", "==="):
         return has_digit
@@ -175,7 +242,8 @@ def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
 
 
 _NO_PASSWORD: Final = re.compile(
-    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+", re.IGNORECASE
+    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+",
+    re.IGNORECASE,
 )
 
 
@@ -210,16 +278,20 @@ def _is_member(kind: str | None, name: str, value: str) -> bool:
         return False
     if kind == "random":
         return len(value) >= 16 and looks_random(value)
-    return len(value) >= 3 and (any(sign.isdigit() for sign in value) and len(value) >= 8 or "token" not in name.lower())
+    return len(value) >= 3 and ((any(sign.isdigit() for sign in value) and len(value) >= 8) or "token" not in name.lower())
 
 
 _NAME = r"(?P<n>[a-z0-9_.:-]{1,64})"
 _PAIR_QUOTE = r"\\{0,3}[\"']"
-_PAIR_NAME = rf"(?:name|key|id|property|field)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?:{_PAIR_QUOTE})?{_NAME}(?:{_PAIR_QUOTE})?"
+_PAIR_NAME = (
+    rf"(?:name|key|id|property"
+    rf"|field)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?:{_PAIR_QUOTE})?{_NAME}(?:{_PAIR_QUOTE})?"
+)
 _PAIR_VALUE = (
     rf"(?:value|val|content)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     rf"(?P<q>{_PAIR_QUOTE})?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,1024}}|[^\s\"'\\,;}}\])>]{{1,256}}))"
 )
+
 
 def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
     return RedactionRule(
@@ -252,7 +324,8 @@ def _pair(kind: str, order: str, examples: tuple[tuple[str, str], ...]) -> Redac
         f"pair-{kind}-{order}",
         kind,
         (Trigger("value", r"[\"'\\]{0,4}[ \t]{0,4}[:=]"), Trigger("content", r"[\"'\\]{0,4}[ \t]{0,4}[:=]")),
-        rf"(?<![a-z]){first}{'' if order == 'name-first' else '(?(q)(?P=q))'}[ \t]{{0,4}},?[ \t]{{0,4}}(?:{_PAIR_QUOTE})?{second}",
+        rf"(?<![a-z]){first}{'' if order == 'name-first' else '(?(q)(?P=q))'}[ \t]{{0,4}},?[ \t]{{0,4}}"
+        rf"(?:{_PAIR_QUOTE})?{second}",
         "name and value as two members, in JSON, YAML or attributes of XML",
         examples,
         accept=_is_element(kind),
@@ -280,7 +353,8 @@ CREDENTIAL_RULES: Final = (
         "authorization",
         "token",
         (Trigger("authorization", r"[^\n]{0,8}[:=]"),),
-        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m|[ \t]){0,4}[\"'\\]{0,2}"
+        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m"
+        r"|[ \t]){0,4}[\"'\\]{0,2}"
         r"(?:bearer|basic|token|negotiate|ntlm|apikey|hawk|splunk|key|(?P<d>digest|aws4-hmac-sha256|oauth))"
         rf"[ \t]{{1,4}}(?!{MARKER}|[$*\[{{])(?P<v>(?(d)[^\n]{{3,8192}}|[^\s\"',;]{{3,8192}}))",
         "what authorises a request",
@@ -311,7 +385,7 @@ CREDENTIAL_RULES: Final = (
         "password",
         _PASSWORD_TRIGGERS,
         rf"(?P<n>{_PASSWORD}{_SUFFIX}){_ASSIGN}{_QUOTE}{_VALUE}",
-        "`password=…` in every common spelling; `PWD=/…` is a folder, `password: must be …` is prose, `pw=-23.5 dBm` a power",
+        "`password=…` in every common spelling; `PWD=/…` is a folder, `password: must be …` is prose, `pw=-23 dBm` a power",
         (
             ("DB_PASSWORD=hunter2", "DB_PASSWORD=<password>"),
             ('"passwd": "a b\'c", "n": 1', '"passwd": "<password>", "n": 1'),
@@ -374,7 +448,9 @@ CREDENTIAL_RULES: Final = (
         accept=_is_said,
     ),
     _element("password", (("<Password>hunter2</Password>", "<Password><password></Password>"),)),
-    _element("token", (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>"))),
+    _element(
+        "token", (("<ApiKey>abcdef</ApiKey>", "<ApiKey><token></ApiKey>"), ("<token>while</token>", "<token>while</token>"))
+    ),
     _attributed("password", (('<entry key="db.password">hunter2</entry>', '<entry key="db.password"><password></entry>'),)),
     _attributed("token", (('<string name="api_key">abcd1234</string>', '<string name="api_key"><token></string>'),)),
     _pair(
@@ -385,7 +461,9 @@ CREDENTIAL_RULES: Final = (
             ('<add key="DbPassword" value="hunter2"/>', '<add key="DbPassword" value="<password>"/>'),
         ),
     ),
-    _pair("password", "value-first", (('{"value":"hunter2","name":"password"}', '{"value":"<password>","name":"password"}'),)),
+    _pair(
+        "password", "value-first", (('{"value":"hunter2","name":"password"}', '{"value":"<password>","name":"password"}'),)
+    ),
     _pair("token", "name-first", (('{"name":"API_TOKEN","value":"abc12345"}', '{"name":"API_TOKEN","value":"<token>"}'),)),
     _pair("token", "value-first", (('{"value":"abc12345","name":"API_TOKEN"}', '{"value":"<token>","name":"API_TOKEN"}'),)),
     RedactionRule(

@@ -28,7 +28,33 @@ _KEY_TRIGGERS = (
     *(
         Trigger(f"k{between}{name}")
         for between in ("", "_")
-        for name in "asme amf ausf seaf akma n3iw wagf gnb enb nas rrc upe up_ upi upp rcp rc_ rce rci fcp fc_ fce fci aut encr".split()
+        for name in [
+            "asme",
+            "amf",
+            "ausf",
+            "seaf",
+            "akma",
+            "n3iw",
+            "wagf",
+            "gnb",
+            "enb",
+            "nas",
+            "rrc",
+            "upe",
+            "up_",
+            "upi",
+            "upp",
+            "rcp",
+            "rc_",
+            "rce",
+            "rci",
+            "fcp",
+            "fc_",
+            "fce",
+            "fci",
+            "aut",
+            "encr",
+        ]
     ),
     Trigger("xres"),
     Trigger("kc", r"[^a-z]"),
@@ -66,8 +92,10 @@ def _line_of(match: re.Match[str]) -> str:
 
 
 _ALGORITHM: Final = re.compile(
-    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
-    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
+    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e"
+    r"|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
+    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a"
+    r"|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
 )
 
 
@@ -193,9 +221,7 @@ KEY_RULES: Final = (
         r"(?:(?<![a-z])(?:client_random|[a-z_]{0,48}_secret(?:_[0-9])?)[ ][0-9a-f]{16,64}[ ]|(?<![a-z])inline:)"
         r"(?P<v>[a-z0-9+/]{30,128}={0,2})(?![0-9a-z])",
         "session keys of TLS in the format of NSS, and of SRTP in SDP",
-        (
-            ("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),
-        ),
+        (("CLIENT_RANDOM 0011223344556677 00112233445566778899aabbccddeeff", "CLIENT_RANDOM 0011223344556677 <key>"),),
     ),
     RedactionRule(
         "key-base64",

@@ -1,9 +1,11 @@
 """Rows of tables in, the same rows without the secrets and identities of the columns that a header names out.
 
-A header is a line of names in cells, one of which is that of a secret or an identity: Markdown, CSV, tab-separated, aligned
-with spaces, drawn with boxes, or the list of columns of an SQL statement. Its rows have as many cells and follow it, with a few
-other lines between them at most. Rows are read after the rules of the table have run, and lose nothing but whole cells; so a
-row that was redacted once is read in the same way again.
+A header is a line of names in cells, one of which is the name of a secret or an identity: Markdown, CSV, tab-separated,
+aligned with spaces, drawn with boxes, or the list of columns of an SQL statement. Its rows have as many cells and follow it,
+with at most a few other lines between them.
+
+Rows are read after the rules have run, and only whole cells are replaced. So a row that was redacted once is read in the same
+way again.
 """
 
 import re
@@ -19,9 +21,28 @@ __all__ = ["HEADER_REST", "HEADER_WORDS", "Mark", "Table", "fits", "header_of"]
 Mark = Callable[[str, str], str]
 """Counts the replacement of a value (kind, value) and returns its marker."""
 
-HEADER_WORDS: Final = ("imsi", "supi", "msisdn", "imei", "iccid", "opc", "pass", "pwd", "secret", "token", "key", "psk", "pin", "puk", "adm", "subscriber")
+HEADER_WORDS: Final = (
+    "imsi",
+    "supi",
+    "msisdn",
+    "imei",
+    "iccid",
+    "opc",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "psk",
+    "pin",
+    "puk",
+    "adm",
+    "subscriber",
+)
 """In lower case, one of these is in every header."""
-HEADER_REST: Final = r"[a-z0-9_/.`() ]{0,24}[\"'`)]{0,3}(?:[|,;\t\"\u2502\u2503]|[ ]{2}|\r?(?=\n|\Z)|[ ](?=[a-z_]{1,12}(?:[ ]|\r?\n|\r?\Z)))"
+HEADER_REST: Final = (
+    r"[a-z0-9_/.`() ]{0,24}[\"'`)]{0,3}(?:[|,;\t\"\u2502\u2503]|[ ]{2}|\r?(?=\n|\Z)|[ ](?=[a-z_]{1,12}(?:[ ]|\r?\n|\r?\Z)))"
+)
 """What follows such a word there: the end of its cell."""
 
 _NAME: Final = re.compile(r"[#`\"' ]*[A-Za-z_][A-Za-z0-9_ ./()`\"'#%*+-]{0,40}", re.ASCII)
@@ -37,7 +58,9 @@ _MOST_CELLS: Final = 64
 # Other lines between rows before a table is over.
 _MOST_FOREIGN: Final = 3
 
-_HEX: Final = r"(?:0x)?(?:[0-9A-Fa-f]{16,128}|[0-9A-Fa-f]{2}(?:[ :._-][0-9A-Fa-f]{2}){7,63}|[0-9A-Fa-f]{8}(?:[ -][0-9A-Fa-f]{8}){3,7})"
+_HEX: Final = (
+    r"(?:0x)?(?:[0-9A-Fa-f]{16,128}|[0-9A-Fa-f]{2}(?:[ :._-][0-9A-Fa-f]{2}){7,63}|[0-9A-Fa-f]{8}(?:[ -][0-9A-Fa-f]{8}){3,7})"
+)
 _VALUES: Final = {
     "imsi": re.compile(r"[0-9]{5,18}|[0-9]{3}[ -][0-9]{2,3}[ -][0-9]{9,10}"),
     "imei": re.compile(r"[0-9]{8,17}|[0-9]{2}-[0-9]{6}-[0-9]{6}(?:-[0-9]{1,2})?"),
@@ -47,6 +70,15 @@ _VALUES: Final = {
     "pin": re.compile(r"[0-9]{4,8}|[0-9A-Fa-f]{16}"),
     "password": re.compile(r"[^\s|]{3,128}|[^\s|]{2,32}(?:[ ][^\s|]{1,32}){1,4}"),
     "token": re.compile(r"[^\s|]{8,8192}"),
+}
+
+
+_COLUMNS: Final = {
+    "imsi": {"imsi", "imsis", "supi", "supis", "subscriber"},
+    "imei": {"imei", "imeisv", "pei"},
+    "msisdn": {"msisdn", "msisdns", "gpsi", "phone"},
+    "iccid": {"iccid"},
+    "pin": {"pin", "puk", "adm", "chv"},
 }
 
 
@@ -68,18 +100,11 @@ def column_kind(cell: str) -> str | None:
     name = cell.strip(" \t#`\"'*")
     low = re.sub(r"(?:un)?hex\(|[`\"')(]", "", name.lower()).strip()
     words = set(re.split(r"[^a-z]+", low))
-    if words & {"imsi", "supi", "subscriber", "imsis", "supis"}:
-        return "imsi"
-    if words & {"imei", "imeisv", "pei"}:
-        return "imei"
-    if words & {"msisdn", "gpsi", "phone", "msisdns"}:
-        return "msisdn"
-    if "iccid" in words:
-        return "iccid"
-    if words & {"pin", "puk", "adm", "chv"}:
-        return "pin"
+    for kind_of_value, names in _COLUMNS.items():
+        if words & names:
+            return kind_of_value
     kind = secret_kind(low)
-    if kind == "password" or kind == "token" and "key" not in words:
+    if kind == "password" or (kind == "token" and "key" not in words):
         return kind
     last = low.rpartition("/")[2].strip()
     if is_key_name(low) or is_key_name(last) or last in ("op code", "opc code"):
@@ -112,7 +137,12 @@ def header_of(line: str) -> Table | None:
 
 
 def _is_name(cell: str) -> bool:
-    return _NAME.fullmatch(cell.strip()) is not None and len(cell.split()) <= 3 and not _PROSE.search(cell) and cell.find("/") <= 12
+    return (
+        _NAME.fullmatch(cell.strip()) is not None
+        and len(cell.split()) <= 3
+        and not _PROSE.search(cell)
+        and cell.find("/") <= 12
+    )
 
 
 def _table(separator: str, names: Sequence[str], least: int) -> Table | None:
@@ -198,7 +228,9 @@ def fits(table: Table, line: str) -> list[tuple[int, int, str]] | None:
 
 def _secret_in(line: str, start: int, end: int, kind: str, separator: str) -> tuple[int, int] | None:
     """Where the value of a cell lies, without quotes and functions around it, if it can be what its column says."""
-    while match := re.compile(r"[ \t\"'`*(]|(?:un)?hex\(|[xbe](?=')|[\w.]+\.(?=[0-9a-f]{16})", re.IGNORECASE).match(line, start, end):
+    while match := re.compile(r"[ \t\"'`*(]|(?:un)?hex\(|[xbe](?=')|[\w.]+\.(?=[0-9a-f]{16})", re.IGNORECASE).match(
+        line, start, end
+    ):
         start = match.end()
     while end > start and line[end - 1] in " \t\r\"'`*),;":
         end -= 1

@@ -30,7 +30,8 @@ TOKEN_RULES: Final = (
             Trigger("sk-", r"[a-z0-9_-]{32}"),
             Trigger("sg.", r"[a-z0-9_-]{16}"),
             *(Trigger(f"shp{kind}_") for kind in ("at", "ca", "pa", "ss")),
-            Trigger("hvs."), Trigger("hvb."),
+            Trigger("hvs."),
+            Trigger("hvb."),
         ),
         r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])|gh[pousr]_[A-Za-z0-9]{16,255}|github_pat_[A-Za-z0-9_]{22,255}"
         r"|gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_.-]{16,255}|xox[abeoprs]-[A-Za-z0-9-]{10,255}|xapp-[A-Za-z0-9-]{10,255}"
@@ -71,7 +72,34 @@ TOKEN_RULES: Final = (
     RedactionRule(
         "password-hash",
         "password",
-        (*(Trigger(f"${kind}") for kind in ("1$", "2$", "3$", "4$", "5$", "6$", "7$", "y$", "2a$", "2b$", "2x$", "2y$", "gy$", "apr1$", "argon2", "scrypt$", "pbkdf2", "p5k2", "s0$")), Trigger("{ss"), Trigger("pbkdf2_")),
+        (
+            *(
+                Trigger(f"${kind}")
+                for kind in (
+                    "1$",
+                    "2$",
+                    "3$",
+                    "4$",
+                    "5$",
+                    "6$",
+                    "7$",
+                    "y$",
+                    "2a$",
+                    "2b$",
+                    "2x$",
+                    "2y$",
+                    "gy$",
+                    "apr1$",
+                    "argon2",
+                    "scrypt$",
+                    "pbkdf2",
+                    "p5k2",
+                    "s0$",
+                )
+            ),
+            Trigger("{ss"),
+            Trigger("pbkdf2_"),
+        ),
         r"(?<![A-Za-z0-9$])(?:\$(?:[1-7y]|2[abxy]|gy|apr1|argon2(?:id|i|d)|scrypt|pbkdf2[a-z0-9-]{0,12}|p5k2|s0)\$(?:[a-z0-9=,]{1,32}\$){0,3}"
         r"(?P<v>[./A-Za-z0-9+$=]{20,256})|\{S?SHA(?:256|512)?\}[A-Za-z0-9+/=]{20,128}|pbkdf2_sha[0-9]{1,3}\$[0-9]{1,8}\$[A-Za-z0-9+/$=]{30,128})",
         "a hash can be tried with lists of passwords",
@@ -93,7 +121,12 @@ TOKEN_RULES: Final = (
         (Trigger("\ttrue\t/"), Trigger("\tfalse\t/")),
         r"\t(?:TRUE|FALSE)\t/[^\t\n]{0,128}\t(?:TRUE|FALSE)\t[0-9]{1,12}\t[^\t\n]{1,128}\t(?P<v>[^\s<][^\s]{0,4096})",
         "the cookies of curl and wget",
-        (("lab.example\tFALSE\t/\tTRUE\t1764190378\tSID\tab12cd34", "lab.example\tFALSE\t/\tTRUE\t1764190378\tSID\t<token>"),),
+        (
+            (
+                "lab.example\tFALSE\t/\tTRUE\t1764190378\tSID\tab12cd34",
+                "lab.example\tFALSE\t/\tTRUE\t1764190378\tSID\t<token>",
+            ),
+        ),
         ignore_case=False,
     ),
     RedactionRule(

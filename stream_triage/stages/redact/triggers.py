@@ -1,8 +1,8 @@
 """Redacted-to-be text in; for each rule of the table, the lines that it has to be tried on, out.
 
 A rule is a slow pattern, and most lines contain no secret. So each rule names triggers, words and shapes that are cheap to
-find in lower-case text, and runs on nothing but the lines in which one of them was found. A rule never looks beyond its line,
-so the result does not depend on how lines are batched.
+find in lower-case text, and runs on nothing but the lines in which one of them was found. A rule never looks beyond its
+line, so the result does not depend on how lines are batched.
 
 All words are searched at once: the first three characters of every position are looked up in one table (numpy), and only
 positions that pass are compared with words. So the cost does not grow with the number of words.
@@ -21,12 +21,20 @@ from stream_triage.stages.redact.context import CONTEXT_TRIGGERS
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
-from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule
 from stream_triage.stages.redact.tokens import TOKEN_RULES
 
 __all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
 
-RULES: Final[tuple[RedactionRule, ...]] = (*IDENTITY_RULES, *KEY_RULES, *CARD_RULES, *TOKEN_RULES, *COMMAND_RULES, *CREDENTIAL_RULES, EMAIL)
+RULES: Final[tuple[RedactionRule, ...]] = (
+    *IDENTITY_RULES,
+    *KEY_RULES,
+    *CARD_RULES,
+    *TOKEN_RULES,
+    *COMMAND_RULES,
+    *CREDENTIAL_RULES,
+    EMAIL,
+)
 """All rules, in the order in which they run. E-mail addresses come last: `bob:secret@host` is a password first."""
 
 
@@ -76,7 +84,8 @@ def _grouped() -> tuple[dict[str, tuple[_Rest, ...]], dict[str, tuple[_Rest, ...
 
 def _compiled(of: dict[str, dict[str, list[int]]]) -> dict[str, tuple[_Rest, ...]]:
     return {
-        literal: tuple((re.compile(rest, re.ASCII), tuple(numbers)) for rest, numbers in rests.items()) for literal, rests in of.items()
+        literal: tuple((re.compile(rest, re.ASCII), tuple(numbers)) for rest, numbers in rests.items())
+        for literal, rests in of.items()
     }
 
 
@@ -131,8 +140,8 @@ def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dic
         low: The same in lower case, if the caller has it.
 
     Returns:
-        Start to end of each such line, and the starts of the lines for each rule (by its index in `RULES`; `CONTEXT` for what
-        `context` looks for). A start may be listed twice for a rule that has several triggers.
+        Start to end of each such line, and the starts of the lines for each rule (by its index in `RULES`; `CONTEXT` for
+        what `context` looks for). A start may be listed twice for a rule that has several triggers.
     """
     low = lower(text) if low is None else low
     ends: dict[int, int] = {}
@@ -181,7 +190,9 @@ def _shapes(codes: NDArray[np.uint8]) -> Iterable[tuple[str, list[int]]]:
         of_length = joined & (lengths[1:] == digits)
         sums = np.cumsum(of_length, dtype=np.int32)
         least = groups - 1
-        enough = sums[least - 1 :] - np.concatenate((np.zeros(1, np.int32), sums[: -least])) if len(sums) >= least else sums[:0]
+        enough = (
+            sums[least - 1 :] - np.concatenate((np.zeros(1, np.int32), sums[:-least])) if len(sums) >= least else sums[:0]
+        )
         yield shape, starts[np.flatnonzero(enough == least)].tolist()
     # The 0 of 0x is a run of its own, so every other run counts.
     prefixed = (lengths[:-1] == 1) & (gaps == 1) & (codes[ends[:-1]] == _X)

@@ -1,6 +1,7 @@
 """What stands behind a name in, whether it looks like a secret out: not a stand-in, a piece of code, a path, or prose."""
 
 import re
+from itertools import pairwise
 from typing import Final
 
 __all__ = ["is_code", "is_path", "is_prose", "is_stand_in", "is_strong", "looks_random"]
@@ -14,7 +15,8 @@ _STAND_IN: Final = re.compile(
     r"|[*•·●]+|[*x•]{3,64}[a-z0-9]{0,4}|\.{2,64}|…|-+|_+|\?+|=+|#|<[^<>\n]{0,64}>?|\[[^\[\]\n]{0,40}\]?|\([^()\n]{0,40}\)?"
     r"|[$%@#]?\$?\{[^{}\n]{0,128}\}{1,2}|\$\{.*|\$\(.*|\$[({]?[a-z_][a-z0-9_.:]*[)}]?|%[a-z_]{1,40}%?|%\([a-z_]+\)[a-z]"
     r"|\{[a-z0-9_.!:]*\}|\{\{.*|#\{.*|<%.*|@[a-z_.]+@|__[a-z0-9_]+__|![a-z]+|[ ]+"
-    r"|(?:your|my|the|some|insert|enter|example|sample|test|fake|dummy)[ _-](?:own[ _-])?[a-z_ -]{0,24}(?:password|secret|token|key|here|value)"
+    r"|(?:your|my|the|some|insert|enter|example|sample|test|fake|dummy)[ _-](?:own[ _-])?[a-z_ -]{0,24}(?:password"
+    r"|secret|token|key|here|value)"
     r"|change[_-]?(?:me|it)|your.{0,24})",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
@@ -26,13 +28,17 @@ _ROOT: Final = re.compile(
     r"(?:\??\.|::|->|$)",
     re.IGNORECASE | re.ASCII,
 )
-_CALL: Final = re.compile(r"(?:&|\*|await |new |await|not )?[A-Za-z_$][A-Za-z0-9_$.:>-]*(?:<[^<>\n]{0,64}>)?[(\[{]", re.ASCII)
+_CALL: Final = re.compile(
+    r"(?:&|\*|await |new |await|not )?[A-Za-z_$][A-Za-z0-9_$.:>-]*(?:<[^<>\n]{0,64}>)?[(\[{]", re.ASCII
+)
 _CODE_WORD: Final = re.compile(
     r"(?:new|await|async|function|lambda|return|if|not|self|this|typeof|yield|func|def|let|var|const|case|struct|enum)(?![A-Za-z0-9_-])",
     re.ASCII,
 )
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z]", re.ASCII)
-_TYPE: Final = re.compile(r"(?:[A-Z][a-z]+)?(?:String|Str|Bytes|Secret|Option|Optional|Vec|List|Map|Type|Any|Token|Key)\b(?:[<\[?].*)?", re.ASCII)
+_TYPE: Final = re.compile(
+    r"(?:[A-Z][a-z]+)?(?:String|Str|Bytes|Secret|Option|Optional|Vec|List|Map|Type|Any|Token|Key)\b(?:[<\[?].*)?", re.ASCII
+)
 _PATH: Final = re.compile(r"(?:~|\.{1,2})?[/\\](?![+/=])|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]{1,15}://|file:", re.ASCII)
 _CAMEL: Final = re.compile(r"[a-z]*(?:[A-Z]+[a-z]{2,})+[A-Z]*", re.ASCII)
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9]+", re.ASCII)
@@ -70,7 +76,9 @@ def is_code(value: str, after: str, name: str) -> bool:
 
 def is_path(value: str) -> bool:
     """Whether a value is the path of a file or an address, which is not secret itself."""
-    return bool(_PATH.match(value)) and not (value[0] == "/" and "." not in value and looks_random(value[1:].replace("/", "")))
+    return bool(_PATH.match(value)) and not (
+        value[0] == "/" and "." not in value and looks_random(value[1:].replace("/", ""))
+    )
 
 
 def is_prose(value: str, after: str) -> bool:
@@ -87,16 +95,21 @@ def is_prose(value: str, after: str) -> bool:
 def looks_random(value: str) -> bool:
     """Whether a value of 16 or more characters looks drawn at random: digits and letters take turns in one of its words.
 
-    >>> looks_random("iN0NgwM0j0BZacMjPrOQBs0UG0maYC"), looks_random("my-app-20240101-release"), looks_random("e3b0c44298fc1c14")
+    >>> looks_random("iN0NgwM0j0BZacMjPrOQ"), looks_random("my-app-20240101-release"), looks_random("e3b0c44298fc1c14")
     (True, False, True)
     """
     for segment in _SEGMENT.findall(value):
         if len(segment) >= 12:
             kinds = ["d" if sign.isdigit() else "u" if sign.isupper() else "l" for sign in segment]
-            turns = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+            turns = sum(a != b for a, b in pairwise(kinds))
             if "d" in kinds and turns >= max(3, len(segment) // 6):
                 return True
-            if len(segment) >= 24 and {"u", "l"} <= set(kinds) and turns >= len(segment) // 3 and not _CAMEL.fullmatch(segment):
+            if (
+                len(segment) >= 24
+                and {"u", "l"} <= set(kinds)
+                and turns >= len(segment) // 3
+                and not _CAMEL.fullmatch(segment)
+            ):
                 return True
     return False
 
