@@ -189,7 +189,7 @@ COMMAND_RULES: Final = (
         r"|(?<![a-z])key-string[ ](?:[07][ ])?|(?<![a-z])authentication-key[ ]|:[ ](?:psk|rsa|eap|xauth"
         r"|ecdsa)[ ](?:[^\s\"]{1,64}[ ])?(?=[\"'])"
         r"|(?<![a-z])echo[ \t]{1,4}(?:-[en]{1,2}[ \t]{1,4})?(?=[^\n|]{1,256}\|[^\n]{1,200}(?:-stdin|sudo[ \t]-s"
-        r"|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?)"
+        r"|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?+)"
         rf"{_WORD}",
         "programs and configurations with a secret at a fixed place",
         (
@@ -237,12 +237,12 @@ COMMAND_RULES: Final = (
         (
             *(
                 Trigger(word, r"s?[:= (]")
-                for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password")
+                for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password", "user/pass")
             ),
             Trigger(" login "),
         ),
         r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console|auth|userpass|user/pass(?:word)?"
-        r"|username/password)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
+        r"|username/password)(?:[ ][:=(]{0,2}|[:=(]{1,2})[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
         r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ])"
         rf"(?![0-9./]){_WORD}",
         "notes of a user and a password, and IMAP",

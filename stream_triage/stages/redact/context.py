@@ -33,6 +33,7 @@ _ANNOUNCING_WORDS: Final = (
 
 CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
+    *(Trigger(cell) for cell in ("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki ")),
     *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
     Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
     Trigger("from stdin"),
@@ -47,13 +48,13 @@ _PAIR_NAME: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _PAIR_VALUE: Final = re.compile(
-    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?(?P<v>(?"
-    r"(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
+    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?"
+    r"(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
     re.IGNORECASE | re.ASCII,
 )
 _LONE_NAME: Final = re.compile(
-    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>["
-    r"|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
+    r"(?<![A-Za-z0-9_:.-])(?P<n>(?:[A-Za-z][A-Za-z0-9_.-]{0,31}[ ]){0,2}(?P<w>[A-Za-z0-9_.-]{1,64}))"
+    r"[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
     re.ASCII,
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
@@ -140,7 +141,7 @@ def _announced_by(line: str) -> Announced | None:
     if lone := _LONE_NAME.search(line):
         kind = column_kind(lone["n"])
         if kind:
-            return Announced(kind, "block" if lone["b"] else "lone", 1, indent, _shape(line[: lone.start()]))
+            return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
     if line.rstrip().lower().endswith("auth login"):
         return Announced("token", "login", _LOGIN_LINES)
     if _ASKED.search(line):
@@ -161,6 +162,8 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
     if re.search(MARKER, line):
         return line, left if announced.form == "record" else None
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
+    if announced.form in ("lone", "block") and line.strip():
+        left = None
     if match is None or not _can_be(match["v"], announced, len(_INDENT.match(line)[0])):  # type: ignore[index]
         return line, left
     if announced.form in ("record", "answer") and line[: match.start("v")].strip():

@@ -116,6 +116,9 @@ def _of_tester(match: re.Match[str]) -> bool:
 
 def _beside_identity(match: re.Match[str]) -> bool:
     """Whether a value stands on the line of a subscriber and has no name that makes it something else."""
+    line = _line_of(match).lower()
+    if "<imsi" not in line and "<iccid" not in line:
+        return False
     start = match.start("v")
     return not is_other_hex(match.string[max(0, start - _TAIL) : start].rpartition("\n")[2])
 

@@ -1,11 +1,11 @@
 """Rows of tables in, the same rows without the secrets and identities of the columns that a header names out.
 
-A header is a line of names in cells, one of which is the name of a secret or an identity: Markdown, CSV, tab-separated,
+A header is a line of names in cells, one of which is the name of a secret or an identity: Markdown, CSV, separated by tabs,
 aligned with spaces, drawn with boxes, or the list of columns of an SQL statement. Its rows have as many cells and follow it,
 with at most a few other lines between them.
 
-Rows are read after the rules have run, and only whole cells are replaced. So a row that was redacted once is read in the same
-way again.
+Rows are read after the rules have run, and only whole cells are replaced. So a row that was redacted once is read in the
+same way again.
 """
 
 import re
@@ -52,8 +52,8 @@ _BARS: Final = re.compile(r"[|\u2502\u2503\u2551]")
 _GAP: Final = re.compile(r"\t+ *| {2,}\t*")
 _INSERT: Final = re.compile(r"\(([^()\n]{1,1000})\)[ ]?values\b", re.IGNORECASE)
 _COPY: Final = re.compile(r"\bcopy [^\n(]{1,100}\(([^()\n]{1,1000})\) from stdin", re.IGNORECASE)
-_SQL_VALUE: Final = re.compile(r"(?:[A-Za-z_]{1,12}\()?(?:'(?:[^'\\\n]|''|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|[^,()'\"\n]+)\)?")
-_CSV_CELL: Final = r"(?:[^{0}\"']*(?:\"(?:[^\"]|\"\")*\"|'[^']*')?[^{0}\"']*)"
+_SQL_STRING = r"(?:'(?:[^'\\\n]|''|\\.)*+'|\"(?:[^\"\\\n]|\\.)*+\")"
+_SQL_VALUE: Final = re.compile(rf"[A-Za-z_]{{1,12}}\({_SQL_STRING}\)|[A-Za-z]{{0,2}}{_SQL_STRING}|[^,()'\"\n]+")
 _MOST_CELLS: Final = 64
 # Other lines between rows before a table is over.
 _MOST_FOREIGN: Final = 3
