@@ -1,8 +1,11 @@
 """Secrets without their usual name beside them: positions, command lines, cards, other notations, and what looks alike."""
 
+import doctest
+from types import ModuleType
+
 import pytest
 
-from stream_triage.stages.redact import Redactor
+from stream_triage.stages.redact import Redactor, names, tables, values
 from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.values import is_strong, looks_random
 
@@ -281,3 +284,9 @@ def test_strong_words_and_random_values() -> None:
     assert not any(is_strong(word) for word in ("sha256", "reset", "python3", "12.5ms", "x86_64"))
     assert all(looks_random(value) for value in (RANDOM, "e3b0c44298fc1c14"))
     assert not any(looks_random(value) for value in ("ZooKeeperServerMain", "wrapper-zips-2024", "my_long_variable_name_1"))
+
+
+@pytest.mark.parametrize("module", [names, tables, values])
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    """What the docstrings show is true."""
+    assert doctest.testmod(module).failed == 0

@@ -237,7 +237,10 @@ COMMAND_RULES: Final = (
         (
             *(
                 Trigger(word, r"s?[:= (]")
-                for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password", "user/pass")
+                for word in (
+                    *("login", "credential", "account", "creds", "console", "access", "auth"),
+                    *("userpass", "password", "user/pass"),
+                )
             ),
             Trigger(" login "),
         ),
