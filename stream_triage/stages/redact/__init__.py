@@ -7,7 +7,7 @@ much, except where that would hide what triage needs. To add a rule, add a row w
 |---|---|
 | `identities`, `cryptographic_keys`, `cards`, `tokens`, `commands`, `credentials` | the rules for secrets within a line |
 | `rule` | what a rule is |
-| `names`, `values` | what a name says about its value, and whether a value can be a secret |
+| `names`, `values`, `assignments` | what a name says about its value, and whether a value can be a secret |
 | `triggers` | the rules in order, and the search for lines that a rule has to be tried on |
 | `blocks` | private keys, and hex dumps of keys, over several lines |
 | `context`, `tables` | what one line says about the next: rows below a header, values below a name |
