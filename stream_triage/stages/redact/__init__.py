@@ -5,25 +5,35 @@ much, except where that would hide what triage needs. To add a rule, add a row w
 
 | module | what it holds |
 |---|---|
-| `identities`, `keys`, `credentials` | the table: rules for secrets within a line |
+| `identities`, `cryptographic_keys`, `cards`, `tokens`, `commands`, `credentials` | the rules for secrets within a line |
 | `rule` | what a rule is |
-| `table` | the rules in order, and the search for lines that a rule has to be tried on |
+| `names`, `values`, `assignments` | what a name says about its value, and whether a value can be a secret |
+| `triggers` | the rules in order, and the search for lines that a rule has to be tried on |
 | `blocks` | private keys, and hex dumps of keys, over several lines |
+| `context`, `tables` | what one line says about the next: rows below a header, values below a name |
 | `redactor` | `Redactor`, which applies all of these and the user's own patterns |
 
 Decisions behind the rules:
 
 - RAND, AUTN, RES, GUTI, TMSI and key identifiers stay: they are sent in clear or short-lived, and tell procedures apart.
-- A bare 15-digit number is an IMSI if its first three digits can be a country code; a bare one of 14 or 16 digits stays.
-- `key = …` needs 32 or 64 hex digits; a database prints its row keys that way too, and they are removed as well.
-- A bare telephone number needs its `+` and at least ten digits.
-- `$NAME`, `%s`, `***`, `[secure]`, `null`, `true` and other stand-ins are no secrets; bare `pass` counts tests.
+- A bare 15-digit number is an IMSI if it begins with a country code in use; a bare one of 14 or 16 digits stays.
+- `key = …` needs 32 or 64 hex digits, or a word before `key` that says which; a database prints its row keys as hex digits
+  too, and they are removed as well.
+- 32 or 64 hex digits on the line of a subscriber are a key, unless a name says that they are something else. So are lines of
+  nothing else directly below it.
+- Names are read in parts: `DB_PASSWORD_2` is a password, `password_file` and `max_tokens` are none.
+- A bare telephone number needs its `+` and at least nine digits.
+- `$NAME`, `%s`, `***`, `[secure]`, `null`, `true` and other stand-ins are no secrets; neither are calls and variables of
+  programs, paths, and words of a sentence. Bare `pass` counts tests, and `pw` is a power if its value is a number.
 - `token:` and `token=` need a digit in the value; `secret=`, `password=` and similar names do not.
+- Without `=` or a colon between name and value, the value must have a digit or sign among its letters.
 - `git@host` is the address of a service, not of a person, and stays.
-- An unquoted value ends at a space, comma, semicolon, ampersand or closing bracket.
+- An unquoted value ends at a space or quote, and at a comma, semicolon, ampersand or closing bracket unless the rest of the
+  word looks like a part of it.
 - Only identities become pseudonyms, never secrets or matches of own patterns. The SUCI of the null scheme gets the pseudonym
   of its IMSI.
 - A private key without END is over after 8 lines in a row without key material, and after 2,000 lines at most.
+- A table is over after 4 lines in a row that are no rows.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Rules for SIM cards: what unlocks them (PIN, PUK, ADM), as text, commands and bytes, and identities as cards store them."""
+"""Rules for SIM cards: what unlocks them (PIN, PUK, ADM), as text, commands and bytes, and an IMSI as a card stores it."""
 
 from typing import Final
 
@@ -8,7 +8,8 @@ __all__ = ["CARD_RULES"]
 
 _PIN_NAME = (
     r"(?:(?:sim|usim|card|user|universal|global|local|admin|unblock(?:ing)?|default|new|old)[_ -]?)?"
-    r"(?:(?:pin|puk|chv)[12]?(?:[_ -]?(?:code|adm|value|number|no|hex)){0,2}|adm(?:in)?[1-9]?(?:[_ -]?(?:key|pin|code|value|hex)){0,2})"
+    r"(?:(?:pin|puk|chv)[12]?(?:[_ -]?(?:code|adm|value|number|no|hex)){0,2}|adm(?:in)?[1-9]?(?:[_ -]?(?:key|pin"
+    r"|code|value|hex)){0,2})"
 )
 _PIN_REST = (
     r"(?:in)?[1-9]?(?:[_ -]?(?:code|adm|value|number|no|key|pin|hex)){0,2}(?:[ ]?[(\[][a-z0-9 ]{1,10}[)\]])?"
@@ -31,7 +32,9 @@ CARD_RULES: Final = (
         "password",
         (Trigger("pin", _PIN_REST), Trigger("puk", _PIN_REST), Trigger("chv", _PIN_REST), Trigger("adm", _PIN_REST)),
         rf"(?<![a-z0-9]){_PIN_NAME}(?:[ ]?[(\[][a-z0-9 ]{{1,10}}[)\]])?"
-        r"(?:[\"'\\\]]{0,3}[ \t]{0,8}(?:=>?|:|\||is[ ])[ \t]{0,8}[\"'\\\[]{0,3}|(?<=-[a-z0-9-]{3})[ \t]{1,4}[\"']?|(?<=[nkv][12])[ \t]{1,4}|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|[ \t]{1,4}(?=0x3)|(?<=(?-i:[NKMV]))[ \t](?=[\"']?[0-9]{4})[\"']?|(?<=(?-i:[NKMV])[12])[ \t](?=[\"']?[0-9]{4})[\"']?)"
+        r"(?:[\"'\\\]]{0,3}[ \t]{0,8}(?:=>?|:|\||is[ ])[ \t]{0,8}[\"'\\\[]{0,3}|(?<=-[a-z0-9-]{3})[ \t]{1,4}[\"']?"
+        r"|(?<=[nkv][12])[ \t]{1,4}|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|[ \t]{1,4}(?=0x3)"
+        r"|(?<=(?-i:[NKMV]))[ \t](?=[\"']?[0-9]{4})[\"']?|(?<=(?-i:[NKMV])[12])[ \t](?=[\"']?[0-9]{4})[\"']?)"
         r"(?P<v>[0-9]{4,8}|(?:0x)?(?:3[0-9]){4,8}(?:ff){0,4}|[0-9a-f]{16}|(?:3[0-9][ ]){3,7}3[0-9])(?![0-9a-z]|[.,:][0-9])",
         "a PIN has 4 to 8 digits; the number of a pin of a chip has fewer",
         (
@@ -44,8 +47,10 @@ CARD_RULES: Final = (
         "card-command",
         "password",
         (Trigger("verify_"), Trigger("chv"), Trigger("pysim")),
-        r"(?:(?<![a-z])(?:verify|change|unblock|enable|disable)_(?:adm|chv|pin)(?:[ \t]{1,4}--?[a-z-]{1,24})*+[ \t]{1,4}(?:[0-9]{1,2}[ \t]{1,4})?"
-        r"|(?<![a-z])pysim[a-z-]{0,16}(?:\.py)?[ \t][^\n|;]{0,512}?[ \t](?:-a|--adm1?(?:-hex)?|--pin-adm(?:-hex)?)[ \t=]{1,4})"
+        r"(?:(?<![a-z])(?:verify|change|unblock|enable|disable)_(?:adm|chv"
+        r"|pin)(?:[ \t]{1,4}--?[a-z-]{1,24})*+[ \t]{1,4}(?:[0-9]{1,2}[ \t]{1,4})?"
+        r"|(?<![a-z])pysim[a-z-]{0,16}(?:\.py)?[ \t][^\n|;]{0,512}?[ \t](?:-a|--adm1?(?:-hex)?"
+        r"|--pin-adm(?:-hex)?)[ \t=]{1,4})"
         r"[\"']?(?P<v>[0-9a-f]{4,16}(?:[ \t]{1,4}[0-9]{4,8})?)(?![0-9a-z])",
         "commands of pySim with the PIN or ADM as an argument",
         (
@@ -57,7 +62,8 @@ CARD_RULES: Final = (
         "apdu-verify",
         "password",
         (Trigger("", r"[0-9a-f]{26}", "run"), Trigger("", "", "bytes")),
-        rf"(?<![0-9a-z])(?<![^0-9a-z][0-9a-f]{{2}}[ :])(?:0[0-9a-f]|8[0-9a-f]|a0)[ :]?(?:2[0468c])[ :]?0[0-3][ :]?[018][0-9a-f][ :]?(?:08|10)[ :]?"
+        rf"(?<![0-9a-z])(?<![^0-9a-z][0-9a-f]{{2}}[ :])(?:0[0-9a-f]|8[0-9a-f]"
+        rf"|a0)[ :]?(?:2[0468c])[ :]?0[0-3][ :]?[018][0-9a-f][ :]?(?:08|10)[ :]?"
         rf"(?P<v>[0-9a-f]{{2}}(?:{_BYTE}){{7}}(?:(?:{_BYTE}){{8}})?)(?![0-9a-f])",
         "VERIFY, CHANGE and UNBLOCK carry a PIN as 8 bytes (ETSI TS 102 221, clause 11.1)",
         (
@@ -69,7 +75,8 @@ CARD_RULES: Final = (
         "card-imsi",
         "imsi",
         (Trigger("", r"08", "run"), Trigger("", r"08", "bytes"), Trigger("", r"0809[ :]?10", "run")),
-        r"(?<![0-9a-z.])(?<![^0-9a-z][0-9a-f]{2}[ :])(?P<v>08(?:09[ :]?10|[ :]?09[ :]10|[ :]?[2-79]9)(?:[ :]?[0-9]{2}){6,7})(?![0-9a-z])(?![ :][0-9a-f])",
+        r"(?<![0-9a-z.])(?<![^0-9a-z][0-9a-f]{2}[ :])(?P<v>08(?:09[ :]?10|[ :]?09[ :]10"
+        r"|[ :]?[2-79]9)(?:[ :]?[0-9]{2}){6,7})(?![0-9a-z])(?![ :][0-9a-f])",
         "an IMSI as a card stores it: its length, then two digits a byte, exchanged (3GPP TS 31.102, clause 4.2.2)",
         (('+CRSM: 144,0,"082943051000000042"', '+CRSM: 144,0,"<imsi>"'),),
     ),

@@ -8,7 +8,10 @@ from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["COMMAND_RULES"]
 
-_WORD = rf"(?P<q>\\?[\"'])?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,256}}+|(?:[^\s\"'`;&|<>\\]|[;&](?=[^\s;&|<>\"'])){{1,256}}+))"
+_WORD = (
+    rf"(?P<q>\\?[\"'])?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,256}}+|(?:[^\s\"'`;&|<>\\]|[;&](?=[^\s;&"
+    rf"|<>\"'])){{1,256}}+))"
+)
 _START = r"(?<![a-z0-9_.=-])"
 
 # Programs and the short options whose argument is a secret. Capital letters differ from small ones.
@@ -41,12 +44,12 @@ def _is_argument(match: re.Match[str]) -> bool:
     value = match["v"]
     if value.isdigit() and match.string[: match.start("v")].rstrip(" =").endswith("-P"):
         return False
-    return not (is_stand_in(value) or value[0] in "-/<$" or re.fullmatch(r"[0-9.:/]+(?:tcp|udp)?", value) and ":" in value)
+    return not (is_stand_in(value) or value[0] in "-/<$" or (re.fullmatch(r"[0-9.:/]+(?:tcp|udp)?", value) and ":" in value))
 
 
 def _is_secret_word(match: re.Match[str]) -> bool:
     value = match["v"]
-    return is_strong(value) and not is_stand_in(value) and not is_path(value) and "/" not in value
+    return value[0] != ":" and is_strong(value) and not is_stand_in(value) and not is_path(value) and "/" not in value
 
 
 def _is_mixed(match: re.Match[str]) -> bool:
@@ -64,7 +67,7 @@ def _is_typed(match: re.Match[str]) -> bool:
     return (
         is_strong(value)
         and not re.match(r"[a-z]+[ ]-|[a-z]{2,8}[ ][/0-9]", value)
-        and (len(words) == 1 or len(words) < 5 and is_strong(words[-1]))
+        and (len(words) == 1 or (len(words) < 5 and is_strong(words[-1])))
     )
 
 
@@ -78,7 +81,8 @@ COMMAND_RULES: Final = (
         "curl-user",
         "password",
         (Trigger("curl"), Trigger("--user "), Trigger("--proxy-user "), Trigger("wget"), Trigger("http -")),
-        r"(?:(?<![a-z])(?:curl(?:\.exe)?|https?)[ \t][^\n|]{0,512}?(?<=[ \t])(?:-[a-z]{0,4}[ua][ \t]{0,4}|--(?:proxy-)?user(?:[ \t]{1,4}|=))"
+        r"(?:(?<![a-z])(?:curl(?:\.exe)?|https?)[ \t][^\n|]{0,512}?(?<=[ \t])(?:-[a-z]{0,4}[ua][ \t]{0,4}"
+        r"|--(?:proxy-)?user(?:[ \t]{1,4}|=))"
         r"|^[ \t]{1,16}(?:-u|--(?:proxy-)?user)[ \t]{1,4})"
         r"(?P<q>\\?[\"'])?(?!-)[^\s:\"'@|\\]{1,128}:(?!//)(?!" + MARKER + r")"
         r"(?P<v>(?(q)(?:(?!(?P=q))[^\n]){1,256}+|[^\s\"'`;&|<>\\]{1,256}+))",
@@ -94,7 +98,8 @@ COMMAND_RULES: Final = (
             Trigger("mariadb", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),
             Trigger("7z", r"[^\n]{0,300}[ \t]-p[^ \t\n]"),
         ),
-        rf"{_START}(?:(?:mysql|mariadb)(?:-?(?:dump|admin|import|show|check))?|7z[azr]?)[ \t][^\n|;]{{0,256}}?(?<=[ \t])(?-i:-p)"
+        rf"{_START}(?:(?:mysql|mariadb)(?:-?(?:dump|admin|import|show|check))?|7z[azr]?)[ \t][^\n"
+        rf"|;]{{0,256}}?(?<=[ \t])(?-i:-p)"
         rf"(?![0-9.:]{{1,32}}:[0-9]){_WORD}",
         "its short option takes the password without a space; -P is a port, and -p of Docker a pair of ports",
         (("mysql -u root -phunter2 db", "mysql -u root -p<password> db"), ("mysql -p db", "mysql -p db")),
@@ -161,20 +166,30 @@ COMMAND_RULES: Final = (
         rf"|(?<![a-z])radtest[ \t][^\n]{{1,128}}?{MARKER}[ \t]{{1,4}}[^\s]{{1,64}}[ \t]{{1,4}}[0-9]{{1,5}}[ \t]{{1,4}}"
         r"|(?<![a-z])radclient[ \t][^\n|]{1,128}?[ \t](?:auth|acct|coa|disconnect|status)[ \t]{1,4}"
         r"|(?<![a-z])(?:add_user|change_password|wpa_passphrase)[ \t]{1,4}(?:\"[^\"\n]{1,64}\"|[^\s\"]{1,64})[ \t]{1,4}"
-        r"|(?<![a-z-])-?pass(?:in|out)?[ \t=]{1,4}pass:|(?<=[ \t\"'=])pass:(?=[^\s])|(?<![a-z])(?:requirepass|masterauth)[ \t]{1,8}"
-        r"|(?:(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow])|^[ \t]{0,8})community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
+        r"|(?<![a-z-])-?pass(?:in|out)?[ \t=]{1,4}pass:|(?<=[ \t\"'=])pass:(?=[^\s])|(?<![a-z])(?:requirepass"
+        r"|masterauth)[ \t]{1,8}"
+        r"|(?:(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow])"
+        r"|^[ \t]{0,8})community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
         r"|(?<![a-z])(?:radius|tacacs)[^\n]{1,160}?[ \t](?:key|secret)[ \t]{1,4}(?:[057][ \t]{1,4})?"
-        r"|(?:(?<![a-z])(?-i:IDENTIFIED|identified(?=[^\n]{1,60}[ ](?:by|as)[ ][\"']))[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by|as)[ \t]{1,4}(?:password[ \t]{1,4})?)"
+        r"|(?:(?<![a-z])(?-i:IDENTIFIED|identified(?=[^\n]{1,60}[ ](?:by"
+        r"|as)[ ][\"']))[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by"
+        r"|as)[ \t]{1,4}(?:password[ \t]{1,4})?)"
         r"|(?<![a-z])net[ \t]user[ \t]{1,4}[^\s/]{1,64}[ \t]{1,4}"
         r"|(?<![a-z])(?:smbclient|rpcclient|winexe)[ \t][^\n|]{0,256}?-u[ \t]{0,2}[^\s%]{1,64}%"
-        r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"
+        r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?"
+        r"|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"
         r""
-        r"|(?<![a-z])createuser[ \t]{1,4}[^\s]{1,64}[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,64}[ \t]{1,4})?(?:md5|sha[0-9-]{0,8})[ \t]{1,4}"
-        r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)|(?<![a-z])net[ ]use[ ][^\n]{1,128}?/user:[^\s]{1,64}[ ]"
+        r"|(?<![a-z])createuser[ \t]{1,4}[^\s]{1,64}[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,64}[ \t]{1,4})?(?:md5"
+        r"|sha[0-9-]{0,8})[ \t]{1,4}"
+        r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)"
+        r"|(?<![a-z])net[ ]use[ ][^\n]{1,128}?/user:[^\s]{1,64}[ ]"
         r"|at\+(?:cgauth|uauthreq)=[0-9]{1,2},[0-3],\\?\"[^\"\n]{0,64}\",|at\$qcpdpp=[0-9]{1,2},[0-3],"
-        r"|(?<![a-z])(?:auth|priv)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?|(?<![a-z])message-digest-key[ ][0-9]{1,3}[ ]md5[ ](?:[07][ ])?"
-        r"|(?<![a-z])key-string[ ](?:[07][ ])?|(?<![a-z])authentication-key[ ]|:[ ](?:psk|rsa|eap|xauth|ecdsa)[ ](?:[^\s\"]{1,64}[ ])?(?=[\"'])"
-        r"|(?<![a-z])echo[ \t]{1,4}(?:-[en]{1,2}[ \t]{1,4})?(?=[^\n|]{1,256}\|[^\n]{1,200}(?:-stdin|sudo[ \t]-s|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?)"
+        r"|(?<![a-z])(?:auth|priv)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?"
+        r"|(?<![a-z])message-digest-key[ ][0-9]{1,3}[ ]md5[ ](?:[07][ ])?"
+        r"|(?<![a-z])key-string[ ](?:[07][ ])?|(?<![a-z])authentication-key[ ]|:[ ](?:psk|rsa|eap|xauth"
+        r"|ecdsa)[ ](?:[^\s\"]{1,64}[ ])?(?=[\"'])"
+        r"|(?<![a-z])echo[ \t]{1,4}(?:-[en]{1,2}[ \t]{1,4})?(?=[^\n|]{1,256}\|[^\n]{1,200}(?:-stdin|sudo[ \t]-s"
+        r"|chpasswd))(?:[\"']?[a-z0-9_.-]{1,32}:)?+)"
         rf"{_WORD}",
         "programs and configurations with a secret at a fixed place",
         (
@@ -190,7 +205,8 @@ COMMAND_RULES: Final = (
         "oracle",
         "password",
         (Trigger("sqlplus"), Trigger("jdbc:oracle")),
-        rf"(?:(?<![a-z])sqlplus[ \t][^\n/]{{0,64}}?[a-z0-9_]{{1,32}}/|jdbc:oracle:[a-z]{{1,8}}:[a-z0-9_.-]{{1,32}}/)(?!{MARKER})"
+        rf"(?:(?<![a-z])sqlplus[ \t][^\n/]{{0,64}}?[a-z0-9_]{{1,32}}/"
+        rf"|jdbc:oracle:[a-z]{{1,8}}:[a-z0-9_.-]{{1,32}}/)(?!{MARKER})"
         r"(?P<v>\"[^\"\n]{1,128}\"|[^\s@/\"']{1,128})(?=@)",
         "user and password in front of the database",
         (("sqlplus bob/hunter2@db", "sqlplus bob/<password>@db"),),
@@ -221,11 +237,15 @@ COMMAND_RULES: Final = (
         (
             *(
                 Trigger(word, r"s?[:= (]")
-                for word in ("login", "credential", "account", "creds", "console", "access", "auth", "userpass", "password")
+                for word in (
+                    *("login", "credential", "account", "creds", "console", "access", "auth"),
+                    *("userpass", "password", "user/pass"),
+                )
             ),
             Trigger(" login "),
         ),
-        r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console|auth|userpass|user/pass(?:word)?|username/password)[ ]?[:=(]{0,2}[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
+        r"(?:(?<![a-z])(?:login|credentials?|account|creds|access|console|auth|userpass|user/pass(?:word)?"
+        r"|username/password)(?:[ ][:=(]{0,2}|[:=(]{1,2})[ ]?[a-z][a-z0-9._@-]{1,31}(?:[ ]?/[ ]?|:)"
         r"|(?<![a-z0-9_.-])(?-i:[a-z0-9]{1,6}[ ]LOGIN)[ ][^\s]{1,64}[ ])"
         rf"(?![0-9./]){_WORD}",
         "notes of a user and a password, and IMAP",
@@ -249,7 +269,7 @@ COMMAND_RULES: Final = (
         "user-at-host",
         "password",
         (Trigger("@", r"[a-z0-9-]{1,64}\."), Trigger(":5432:"), Trigger(":3306:"), Trigger(":*:")),
-        r"(?:(?<![a-z0-9/:@.%+-])[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
+        r"(?:(?<![a-z0-9/:@.%+-])(?!mailto|sips?:|tel:|git:|ssh:|https?:)[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
         rf"(?!{MARKER})(?P<v>[^\s:/@\"']{{4,128}})",
         "user, password and host without a scheme, and the password file of PostgreSQL",
         (
@@ -266,7 +286,8 @@ COMMAND_RULES: Final = (
             Trigger("log in", r"(?:[ ]{2}|\t)"),
             Trigger("password", r"(?:[ ]{2}|\t)"),
         ),
-        r"(?<![^ \t\n])(?:[a-z]{1,16}[ .]){0,4}?[a-z.]{0,24}(?:login|log[ ]in|password)(?:[ ][a-z]{1,12}){0,3}(?:[ ]{2,8}|\t)"
+        r"(?<![^ \t\n])(?:[a-z]{1,16}[ .]){0,4}?[a-z.]{0,24}(?:login|log[ ]in"
+        r"|password)(?:[ ][a-z]{1,12}){0,3}(?:[ ]{2,8}|\t)"
         r"(?:[^\s]{1,64}(?:[ ]{2,8}|\t)){0,3}?"
         rf"(?=[^\s]{{1,128}}(?:[ ]{{2,8}}[a-z_]{{1,16}}=[^\s]{{0,64}}){{0,3}}[ \t]*\r?$){_WORD}",
         "keywords of Robot Framework",

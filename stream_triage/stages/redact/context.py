@@ -6,7 +6,6 @@ These need a state, which a source keeps from batch to batch. It is a few words,
 import re
 from typing import Final, NamedTuple
 
-from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.rule import MARKER, Trigger
 from stream_triage.stages.redact.tables import HEADER_REST, HEADER_WORDS, Mark, Table, column_kind, fits, header_of
 from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
@@ -34,26 +33,32 @@ _ANNOUNCING_WORDS: Final = (
 
 CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
+    *(Trigger(cell) for cell in ("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki ")),
     *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
     Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
     Trigger("from stdin"),
     Trigger("auth login"),
+    Trigger("pass", r"[a-z ]{0,64}:[ \t]{0,4}\r?(?=\n|\Z)"),
 )
-"""A line that announces something contains one of these."""
+"""A line that announces something contains one of these, or the marker of a subscriber."""
 
 _PAIR_NAME: Final = re.compile(
-    r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
+    r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+    r"(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
     re.IGNORECASE | re.ASCII,
 )
 _PAIR_VALUE: Final = re.compile(
-    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
+    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?"
+    r"(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
     re.IGNORECASE | re.ASCII,
 )
 _LONE_NAME: Final = re.compile(
-    r"(?P<n>(?:[A-Za-z0-9_.-]{1,32}[ ]){0,2}[A-Za-z0-9_.-]{1,64})[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
+    r"(?<![A-Za-z0-9_:.-])(?P<n>(?:[A-Za-z][A-Za-z0-9_.-]{0,31}[ ]){0,2}(?P<w>[A-Za-z0-9_.-]{1,64}))"
+    r"[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
     re.ASCII,
 )
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
+_ASKED: Final = re.compile(r"\b(?:password|passphrase|passcode)\b[a-z ]{1,64}:[ \t]{0,4}\r?\Z", re.IGNORECASE | re.ASCII)
 _BASE64: Final = re.compile(
     r"[^A-Za-z]{0,40}(?:C:|>{1,2}|<{1,2})?[ \t]{0,4}(?P<v>[A-Za-z0-9+/]{4,512}={0,2})\r?\Z", re.ASCII
 )
@@ -62,6 +67,9 @@ _INDENT: Final = re.compile(r"[ \t]*")
 # Lines between `name: X` and its value, and of a login that goes back and forth.
 _PAIR_LINES: Final = 3
 _LOGIN_LINES: Final = 6
+# Lines behind the line of a subscriber that may be nothing but a key; lines between a question and its answer.
+_RECORD_LINES: Final = 3
+_ANSWER_LINES: Final = 2
 
 
 class Announced(NamedTuple):
@@ -114,7 +122,8 @@ def _row(line: str, table: Table, mark: Mark) -> tuple[str, Table | None]:
 
 
 def _replaced(line: str, found: list[tuple[int, int, str]], mark: Mark) -> str:
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for start, end, kind in found:
         pieces += (line[done:start], mark(kind, line[start:end]))
         done = end
@@ -125,20 +134,19 @@ def _announced_by(line: str) -> Announced | None:
     """What a line that ends with a name announces."""
     indent = len(_INDENT.match(line)[0])  # type: ignore[index]
     if pair := _PAIR_NAME.search(line):
-        kind = _kind(pair["n"])
+        kind = column_kind(pair["n"])
+        if kind and "form-data" in line.lower():
+            return Announced(kind, "answer", _ANSWER_LINES)
         return Announced(kind, "pair", _PAIR_LINES) if kind else None
     if lone := _LONE_NAME.search(line):
-        kind = _kind(lone["n"])
-        prefix = _shape(line[: lone.start()])
-        return Announced(kind, "block" if lone["b"] else "lone", 1, indent, prefix) if kind else None
+        kind = column_kind(lone["n"])
+        if kind:
+            return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
     if line.rstrip().lower().endswith("auth login"):
         return Announced("token", "login", _LOGIN_LINES)
-    return None
-
-
-def _kind(name: str) -> str | None:
-    kind = column_kind(name)
-    return "password" if kind == "pin" else kind
+    if _ASKED.search(line):
+        return Announced("password", "answer", _ANSWER_LINES)
+    return Announced("key", "record", _RECORD_LINES) if "<imsi" in line else None
 
 
 def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced | None]:
@@ -152,25 +160,35 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
             else (line, left)
         )
     if re.search(MARKER, line):
-        return line, None
+        return line, left if announced.form == "record" else None
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
+    if announced.form in ("lone", "block") and line.strip():
+        left = None
     if match is None or not _can_be(match["v"], announced, len(_INDENT.match(line)[0])):  # type: ignore[index]
         return line, left
-    if announced.form != "pair" and not match["q"] and _shape(line[: match.start("v")]) not in ("", announced.prefix):
+    if announced.form in ("record", "answer") and line[: match.start("v")].strip():
         return line, left
-    return _cut(line, match, announced.kind, mark), None
+    if (
+        announced.form in ("lone", "block")
+        and not match["q"]
+        and _shape(line[: match.start("v")]) not in ("", announced.prefix)
+    ):
+        return line, left
+    return _cut(line, match, announced.kind, mark), left if announced.form == "record" else None
 
 
 def _cut(line: str, match: re.Match[str], kind: str, mark: Mark) -> str:
-    return line[: match.start("v")] + mark(kind, match["v"]) + line[match.end("v") :]
+    return line[: match.start("v")] + mark("password" if kind == "pin" else kind, match["v"]) + line[match.end("v") :]
 
 
 def _can_be(value: str, announced: Announced, indent: int) -> bool:
     if is_stand_in(value) or is_path(value) or value.endswith(":"):
         return False
+    if announced.kind == "pin":
+        return bool(re.fullmatch(r"[0-9]{4,8}|[0-9A-Fa-f]{16}", value))
     if announced.kind in ("key", "imsi", "imei", "msisdn", "iccid"):
         return _looks_like(announced.kind, value)
-    if announced.form == "pair" or announced.form == "block" or indent > announced.indent:
+    if announced.form in ("pair", "block") or indent > announced.indent:
         return announced.kind == "password" or len(value) >= 5
     return is_strong(value) and value[0] not in "#[({-" and not _TIME.match(value)
 

@@ -1,29 +1,32 @@
 """Rules for what people and programs log in with, by the name before the value: passwords, tokens, cookies, API keys."""
 
-import re
-from collections.abc import Callable
 from typing import Final
 
-from stream_triage.stages.redact.names import name_before, secret_kind
+from stream_triage.stages.redact.assignments import is_element, is_option, is_password, is_said, is_token
 from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger
-from stream_triage.stages.redact.values import is_code, is_path, is_prose, is_stand_in, is_strong, looks_random
 
 __all__ = ["CREDENTIAL_RULES"]
 
 # What announces a password or a token somewhere in a name; `names.secret_kind` decides about the whole name.
 _PASSWORD = r"(?:pass(?:word|wd|phrase|code|wort|wrd)?s?|pswd|psswd|pwd|pw|kennwort|senha|contrase(?:n|\xf1)a)"
-_TOKEN = r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml|assertion|ticket)"
+_TOKEN = (
+    r"(?:secret|token|credential|psk|auth|cookie|otp|jwt|sas|dsn|key|community|webhook|session|sid|crumb|saml"
+    r"|assertion|ticket)"
+)
 _SUFFIX = r"[a-z0-9_.-]{0,32}"
-_TYPE = r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any|secretstr)[ ]{0,2}(?==))?"
+_TYPE = (
+    r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any"
+    r"|secretstr)[ ]{0,2}(?==))?"
+)
 # Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
 _ASSIGN = rf"(?:{ANSI}|[\"'`\\\])]){{0,5}}[ \t]{{0,24}}{_TYPE}(?P<s>:=|=>|->|={{1,3}}|:(?!:))(?:{ANSI}|[ \t]){{0,24}}"
 _QUOTE = r"(?:[brufl@]{1,2}(?=[\"']))?(?P<q>\\{0,3}[\"'`])?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
-    rf"(?:(?!{MARKER})[^\s\"'`,;&)\]}}\\\x1b]|\\(?![nrt\"'`\\])"
+    rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
     r"|[,;&)\]}](?=[^\s\"'`,;&)\]}=:<>]{0,32}[0-9!#@%+^*][^\s\"'`,;&)\]}=:<>]{0,32}(?:[\s\"'`]|$)))"
 )
-_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,4096}})))"
+_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
 
 _PASSWORD_TRIGGERS = (
     Trigger("pass", r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"),
@@ -60,7 +63,30 @@ _TOKEN_TRIGGERS = tuple(
         "ticket",
     )
 )
-_ANY_WORDS = "pass pw pswd psswd kennwort senha contrase secret token cred psk auth cookie otp jwt sas dsn key community webhook sid session".split()
+_ANY_WORDS = [
+    "pass",
+    "pw",
+    "pswd",
+    "psswd",
+    "kennwort",
+    "senha",
+    "contrase",
+    "secret",
+    "token",
+    "cred",
+    "psk",
+    "auth",
+    "cookie",
+    "otp",
+    "jwt",
+    "sas",
+    "dsn",
+    "key",
+    "community",
+    "webhook",
+    "sid",
+    "session",
+]
 _OPTION_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.-]{0,40}[ \t]") for word in _ANY_WORDS)
 _ELEMENT_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}>") for word in _ANY_WORDS)
 _SAID_TRIGGERS = (
@@ -69,185 +95,12 @@ _SAID_TRIGGERS = (
     Trigger("token", r"[a-z0-9_]{0,32}[\"'`]?[,( \t|]"),
     Trigger("pw", r"[0-9]?[\"'`]?[,( \t|]"),
 )
-_PROSE_START: Final = re.compile(
-    r"(?:must|should|is|are|was|were|not|cannot|can|has|have|the|a|an|for|of|to|please|enter|your|invalid|incorrect|wrong|no|at|too|and|or"
-    r"|use|uses|using|with|this|will|may|if|when|expired|required|missing|unable|failed|unexpected)[ ]",
-    re.IGNORECASE,
-)
-_ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
-_NUMBER: Final = re.compile(
-    r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE
-)
-_QUANTITY: Final = re.compile(
-    r"[+-]?[0-9.]{1,12}[ ]?(?:dbm?|m?w|[mun]?s|min|h|px|%|[khmg]?hz|[kmg]?i?b|bytes|tokens)?", re.IGNORECASE
-)
-
-
-def _rest(match: re.Match[str]) -> str:
-    """What follows the value on its line."""
-    end = match.end("v")
-    return match.string[end : end + 80].partition("\n")[0]
-
-
-def _full_name(match: re.Match[str], *, with_word: bool = True) -> str:
-    """The whole name, with a word before it for names of two words, such as `API key`."""
-    start = match.start("n")
-    before = name_before(match.string, start).lstrip("\"'[].-$")
-    if with_word and not before and start >= 2 and match.string[start - 1] == " ":
-        before = name_before(match.string, start - 1) + "_"
-    return before + match["n"]
-
-
-def _quoted_value(value: str, match: re.Match[str]) -> bool:
-    """Whether a string between quotes is a value and neither a sentence nor a piece of code."""
-    closed = match.string.startswith(match["q"], match.end("v"))
-    if not any(sign.isalnum() for sign in value):
-        return False
-    if value[0] in "+,);:]" and (not closed or len(value) < 3 or value[1] == " "):
-        return False
-    return not (_PROSE_START.match(value) and len(value.split()) > 3)
-
-
-def _plain_value(value: str, match: re.Match[str], name: str) -> bool:
-    """Whether a word without quotes is a value and neither prose, code nor a number."""
-    rest, separator = _rest(match), match["s"]
-    if (
-        re.fullmatch(r"[a-z_]+/[0-9]+", value)
-        or (separator == "->" and "/" in value)
-        or separator in ("==", "===")
-        or value[0] in "[({=<>,;|&"
-    ):
-        return False
-    if is_code(value, rest, name):
-        return False
-    if (
-        separator == ":"
-        and match.string[match.start("v") - 1] == ":"
-        and re.match(r"[A-Za-z0-9_.-]{1,128}:|[\w.-]+\.[a-z]{1,4}:", value)
-    ):
-        return False  # `credentials.py:1102`, `jsonwebtoken:jjwt-api:jar:0.11.2`
-    if separator == ":" and (
-        is_prose(value, rest) or _QUANTITY.fullmatch(value) and (len(value) < 3 or not value.isdigit())
-    ):
-        return False
-    return not (separator == "->" and (not is_strong(value) or "token" in name.lower()))
-
-
-def _is_short_name(match: re.Match[str]) -> bool:
-    """Whether `pw` or `pass` alone is a name here: results of tests, powers and variables are called so as well."""
-    if name_before(match.string, match.start("n"))[-1:].isidentifier() or match["q"]:
-        return True
-    if match["s"] in ("=", ":=") and match["n"].lower() == "pw":
-        return True
-    value = match["v"]
-    return match["n"] != "PASS" and is_strong(value) and "/" not in value and not value.lower().startswith("test")
-
-
-def _is_password(match: re.Match[str]) -> bool:
-    """Whether a match is an assignment to the name of a password, with a value that can be one."""
-    name, value = _full_name(match, with_word=match["n"].lower() == "pass"), match["v"]
-    if secret_kind(name) != "password" or is_stand_in(value) or is_stand_in(value.rstrip(".,:;!?")):
-        return False
-    word = match["n"].lower().strip("_.-")
-    if word in ("pw", "pass") and (not _is_short_name(match) or _QUANTITY.fullmatch(value)):
-        return False
-    if match.string[: match.start("n")][-10:].lower() == "hardcoded " and not is_strong(value):
-        return False  # linters quote words of programs
-    if value[0] == ":" or is_path(value) or (match["s"] == ":" and re.fullmatch(r"[A-Za-z_][\w.:]*\(", value)):
-        return False
-    return _quoted_value(value, match) if match["q"] else _plain_value(value, match, name)
-
-
-def _is_random(match: re.Match[str], value: str) -> bool:
-    """Whether a value behind a name that may mean anything, such as `auth` or `…_key`, looks drawn at random."""
-    if match["n"].lower() in ("key", "session", "ticket", "assertion") and not name_before(match.string, match.start("n"))[
-        -1:
-    ].strip("\"'[ "):
-        return False  # of a cache, a row, a map
-    if match["s"] == ":" and not match["q"] and match.string[match.start("v") - 1] == ":":
-        return False  # the tag of an image
-    return len(value) >= 16 and looks_random(value) and not _ALL_HEX.fullmatch(value)
-
-
-def _is_token(match: re.Match[str]) -> bool:
-    """Whether a match is an assignment to the name of a token or key, with a value that can be one."""
-    name, value = _full_name(match), match["v"]
-    kind = secret_kind(name)
-    if kind not in ("token", "random") or is_stand_in(value) or is_path(value) or _NUMBER.fullmatch(value):
-        return False
-    if kind == "random" and not _is_random(match, value):
-        return False
-    if not (_quoted_value(value, match) if match["q"] else _plain_value(value, match, name)):
-        return False
-    has_digit = any(sign.isdigit() for sign in value)
-    if name.lower().endswith("community"):
-        return bool(match["q"]) or match["s"] == "=" or not _rest(match).strip()
-    if name.lower().endswith(("token", "tokens")) and not ("_" in name.strip("_") or "-" in name):
-        return has_digit and len(value) >= 8
-    if len(value) < 5 or " " in value.strip() and not has_digit and "secret" not in name.lower():
-        return False
-    if match["s"] in ("==", "==="):
-        return has_digit
-    return bool(match["q"]) or has_digit or match["s"] != ":"
-
-
-def _is_option(kind: str) -> Callable[[re.Match[str]], bool]:
-    """Whether an option of a command line has such a name, with the value behind a space."""
-
-    def accept(match: re.Match[str]) -> bool:
-        name, value = match["n"], match["v"]
-        if secret_kind(name) != kind or is_stand_in(value) or value[0] in "-|<>&[({" or is_path(value):
-            return False
-        if not match["q"] and (re.fullmatch(r"[A-Z][A-Z_]*", value) or is_prose(value, _rest(match))):
-            return False
-        return kind == "password" or (len(value) >= 6 and any(sign.isdigit() for sign in value))
-
-    return accept
-
-
-_NO_PASSWORD: Final = re.compile(
-    r".*[/(=].*|.*:[0-9]+.*|.*\.[a-z]{1,5}(?:[:,].*)?|lib.*|.*-dev|.*[0-9]+\.[0-9]+.*|@[a-z]+|[0-9a-f]{8}-[0-9a-f-]{20,}|0x[0-9a-f]+",
-    re.IGNORECASE,
-)
-
-
-def _is_said(match: re.Match[str]) -> bool:
-    """Whether a value behind a space or in a sentence is one: it has a digit or sign among its letters."""
-    value = match["v"].rstrip(".,;:!?)]>}")
-    name = _full_name(match, with_word=match["n"].lower().startswith("token"))
-    kind = secret_kind(name)
-    if not match["s"].strip() and (match["n"].lower() in ("pass", "pw") or _NO_PASSWORD.fullmatch(value)):
-        return False
-    if kind is None or is_stand_in(value) or not is_strong(value) or is_path(value) or is_code(value, "", name):
-        return False
-    return kind == "password" or "secret" in name.lower() or "psk" in name.lower() or looks_random(value)
-
-
-def _is_element(wanted: str) -> Callable[[re.Match[str]], bool]:
-    """Whether the text of an XML element, or the value of a pair, is a secret of the wanted kind."""
-
-    def accept(match: re.Match[str]) -> bool:
-        kind = secret_kind(match["n"])
-        return (kind == "password") == (wanted == "password") and _is_member(kind, match["n"], match["v"].strip())
-
-    return accept
-
-
-def _is_member(kind: str | None, name: str, value: str) -> bool:
-    if kind is None or not value or is_stand_in(value.lstrip("\\")) or is_path(value):
-        return False
-    if kind == "password":
-        return True
-    if _NUMBER.fullmatch(value):
-        return False
-    if kind == "random":
-        return len(value) >= 16 and looks_random(value)
-    return len(value) >= 3 and (any(sign.isdigit() for sign in value) and len(value) >= 8 or "token" not in name.lower())
-
-
 _NAME = r"(?P<n>[a-z0-9_.:-]{1,64})"
 _PAIR_QUOTE = r"\\{0,3}[\"']"
-_PAIR_NAME = rf"(?:name|key|id|property|field)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?:{_PAIR_QUOTE})?{_NAME}(?:{_PAIR_QUOTE})?"
+_PAIR_NAME = (
+    rf"(?:name|key|id|property"
+    rf"|field)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?:{_PAIR_QUOTE})?{_NAME}(?:{_PAIR_QUOTE})?"
+)
 _PAIR_VALUE = (
     rf"(?:value|val|content)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     rf"(?P<q>{_PAIR_QUOTE})?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,1024}}|[^\s\"'\\,;}}\])>]{{1,256}}))"
@@ -263,7 +116,7 @@ def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
         r"(?P<v>(?(c)[^\n]{1,1024}?|[^\n<]{1,4096}+))(?=(?(c)\]\]>)</(?P=n)>)",
         "an XML element named after a secret; a parser's <token> is short or has no digit",
         examples,
-        accept=_is_element(kind),
+        accept=is_element(kind),
     )
 
 
@@ -275,7 +128,7 @@ def _attributed(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRu
         rf"(?<![a-z])(?:name|key|id)[ ]?=[ ]?[\"']{_NAME}[\"'][^<>\n]{{0,128}}+>(?!{MARKER})(?P<v>[^<\n]{{1,4096}}+)(?=</)",
         "an XML element whose attribute says what it holds",
         examples,
-        accept=_is_element(kind),
+        accept=is_element(kind),
     )
 
 
@@ -285,10 +138,11 @@ def _pair(kind: str, order: str, examples: tuple[tuple[str, str], ...]) -> Redac
         f"pair-{kind}-{order}",
         kind,
         (Trigger("value", r"[\"'\\]{0,4}[ \t]{0,4}[:=]"), Trigger("content", r"[\"'\\]{0,4}[ \t]{0,4}[:=]")),
-        rf"(?<![a-z]){first}{'' if order == 'name-first' else '(?(q)(?P=q))'}[ \t]{{0,4}},?[ \t]{{0,4}}(?:{_PAIR_QUOTE})?{second}",
+        rf"(?<![a-z]){first}{'' if order == 'name-first' else '(?(q)(?P=q))'}[ \t]{{0,4}},?[ \t]{{0,4}}"
+        rf"(?:{_PAIR_QUOTE})?{second}",
         "name and value as two members, in JSON, YAML or attributes of XML",
         examples,
-        accept=_is_element(kind),
+        accept=is_element(kind),
     )
 
 
@@ -313,7 +167,8 @@ CREDENTIAL_RULES: Final = (
         "authorization",
         "token",
         (Trigger("authorization", r"[^\n]{0,8}[:=]"),),
-        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m|[ \t]){0,4}[\"'\\]{0,2}"
+        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m"
+        r"|[ \t]){0,4}[\"'\\]{0,2}"
         r"(?:bearer|basic|token|negotiate|ntlm|apikey|hawk|splunk|key|(?P<d>digest|aws4-hmac-sha256|oauth))"
         rf"[ \t]{{1,4}}(?!{MARKER}|[$*\[{{])(?P<v>(?(d)[^\n]{{3,8192}}|[^\s\"',;]{{3,8192}}))",
         "what authorises a request",
@@ -344,7 +199,7 @@ CREDENTIAL_RULES: Final = (
         "password",
         _PASSWORD_TRIGGERS,
         rf"(?P<n>{_PASSWORD}{_SUFFIX}){_ASSIGN}{_QUOTE}{_VALUE}",
-        "`password=…` in every common spelling; `PWD=/…` is a folder, `password: must be …` is prose, `pw=-23.5 dBm` a power",
+        "`password=…` in every common spelling; `PWD=/…` is a folder, `password: must be …` is prose, `pw=-23 dBm` a power",
         (
             ("DB_PASSWORD=hunter2", "DB_PASSWORD=<password>"),
             ('"passwd": "a b\'c", "n": 1', '"passwd": "<password>", "n": 1'),
@@ -352,7 +207,7 @@ CREDENTIAL_RULES: Final = (
             ("pw=-23.5 dBm", "pw=-23.5 dBm"),
             ("PrintWriter pw = new PrintWriter(out);", "PrintWriter pw = new PrintWriter(out);"),
         ),
-        accept=_is_password,
+        accept=is_password,
     ),
     RedactionRule(
         "secret",
@@ -367,7 +222,7 @@ CREDENTIAL_RULES: Final = (
             ("token: abcd1234efgh", "token: <token>"),
             ("unexpected token: }", "unexpected token: }"),
         ),
-        accept=_is_token,
+        accept=is_token,
     ),
     RedactionRule(
         "option",
@@ -376,7 +231,7 @@ CREDENTIAL_RULES: Final = (
         rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-)(?P<n>[a-z0-9_.-]{{0,48}}{_PASSWORD}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "passwords on a command line",
         (("run --password hunter2 -v", "run --password <password> -v"),),
-        accept=_is_option("password"),
+        accept=is_option("password"),
     ),
     RedactionRule(
         "option-token",
@@ -385,14 +240,14 @@ CREDENTIAL_RULES: Final = (
         rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-)(?P<n>[a-z0-9_.-]{{0,48}}{_TOKEN}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "tokens on a command line",
         (("ship --api-key abc12345 --dry", "ship --api-key <token> --dry"),),
-        accept=_is_option("token"),
+        accept=is_option("token"),
     ),
     RedactionRule(
         "said",
         "password",
         _SAID_TRIGGERS,
         rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
-        r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}[\[<{]"
+        r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}(?!" + MARKER + r")[\[<{]"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?"
         r"(?:is|was|to|equals|(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
@@ -404,7 +259,7 @@ CREDENTIAL_RULES: Final = (
             ('setPassword("hunter2")', 'setPassword("<password>")'),
             ("password reset requested", "password reset requested"),
         ),
-        accept=_is_said,
+        accept=is_said,
     ),
     _element("password", (("<Password>hunter2</Password>", "<Password><password></Password>"),)),
     _element(

@@ -28,7 +28,33 @@ _KEY_TRIGGERS = (
     *(
         Trigger(f"k{between}{name}")
         for between in ("", "_")
-        for name in "asme amf ausf seaf akma n3iw wagf gnb enb nas rrc upe up_ upi upp rcp rc_ rce rci fcp fc_ fce fci aut encr".split()
+        for name in [
+            "asme",
+            "amf",
+            "ausf",
+            "seaf",
+            "akma",
+            "n3iw",
+            "wagf",
+            "gnb",
+            "enb",
+            "nas",
+            "rrc",
+            "upe",
+            "up_",
+            "upi",
+            "upp",
+            "rcp",
+            "rc_",
+            "rce",
+            "rci",
+            "fcp",
+            "fc_",
+            "fce",
+            "fci",
+            "aut",
+            "encr",
+        ]
     ),
     Trigger("xres"),
     Trigger("kc", r"[^a-z]"),
@@ -66,8 +92,10 @@ def _line_of(match: re.Match[str]) -> str:
 
 
 _ALGORITHM: Final = re.compile(
-    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
-    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
+    r"(?:(?:^|[^a-z])(?:cbc|gcm|ctr|ccm|aes|des|3des|des3|camellia|chacha20|rfc4106|rfc3686|xcbc|cmac|ea|e"
+    r"|null)[a-z0-9_()-]{0,24}[\"' ,]{0,4}"
+    r"(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?|(?:hmac|auth|auth-trunc|aead|xcbc|-a"
+    r"|a)[a-z0-9_()-]{0,24}[\"' ,]{1,4}(?:\[[a-z0-9 ]{1,16}\][\"' ,]{0,4})?(?=0x)?)\Z"
 )
 
 
@@ -88,6 +116,9 @@ def _of_tester(match: re.Match[str]) -> bool:
 
 def _beside_identity(match: re.Match[str]) -> bool:
     """Whether a value stands on the line of a subscriber and has no name that makes it something else."""
+    line = _line_of(match).lower()
+    if "<imsi" not in line and "<iccid" not in line:
+        return False
     start = match.start("v")
     return not is_other_hex(match.string[max(0, start - _TAIL) : start].rpartition("\n")[2])
 

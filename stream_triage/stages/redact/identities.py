@@ -34,7 +34,8 @@ IDENTITY_RULES: Final = (
         "imsi-named",
         "imsi",
         (Trigger("imsi"), Trigger("supi"), Trigger("msin"), Trigger("scheme", "[ _-]?output")),
-        rf"{_NOT_MARKER}(?:imsi|supi|msin|scheme[ _-]?output)(?:s|[ _-]?(?:number|value|str|list|start|first|last|base|range|digits))?{_GAP}"
+        rf"{_NOT_MARKER}(?:imsi|supi|msin|scheme[ _-]?output)(?:s|[ _-]?(?:number|value|str|list|start|first|last"
+        rf"|base|range|digits))?{_GAP}"
         r"(?P<v>[0-9]{3}[ .-][0-9]{2,3}[ .-][0-9]{9,10}|[0-9]{5,6}[ -][0-9]{9,10}|[0-9]{5,18})(?![0-9])",
         "the subscriber, whatever stands between the word and the digits",
         (
@@ -69,7 +70,8 @@ IDENTITY_RULES: Final = (
             Trigger("call", r"(?:ing|ed|er)"),
             Trigger("dial"),
         ),
-        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?|e\.?164(?:[ _-]?number)?"
+        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?"
+        rf"|(?<![a-z0-9])e\.?164(?:[ _-]?number)?"
         r"|(?:call(?:ing|ed|er)|dial(?:l?ed|l?ing)?)(?:[ _-]?(?:party|number|id|line)){0,3}(?=[^0-9\n]{1,8}\+?[0-9]{9}))"
         rf"{_GAP}(?P<v>\+?[0-9]{{5,16}})(?![0-9])",
         "the telephone number",
@@ -110,7 +112,9 @@ IDENTITY_RULES: Final = (
             Trigger("imsi", r"[^\n]{0,32}[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}"),
             Trigger("iccid", r"[^\n]{0,32}[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}"),
         ),
-        r"(?<![a-z])(?:ef[._ ]?)?(?:imsi|iccid)[^\n<>=]{0,32}?(?<![0-9a-z])(?:08[ :]?)?(?P<v>[0-9]{2}(?:[ :]?[0-9]{2}){6,8}[ :]?[0-9f]{2})(?![0-9a-z])(?![ :][0-9a-f])",
+        r"(?<![a-z])(?:ef[._ ]?)?(?:imsi"
+        r"|iccid)[^\n<>=]{0,32}?(?<![0-9a-z])(?:08[ :]?)?(?P<v>[0-9]{2}(?:[ :]?[0-9]{2}){6,8}[ :]?[0-9f]{2})"
+        r"(?![0-9a-z])(?![ :][0-9a-f])",
         "an IMSI or ICCID with two digits a byte, exchanged",
         (("IMSI (BCD): 29 43 05 10 00 00 00 42", "IMSI (BCD): <imsi>"),),
     ),
@@ -142,7 +146,8 @@ IDENTITY_RULES: Final = (
             Trigger("msisdn"),
         ),
         r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00))"
-        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})(?![0-9a-z]|[.:][0-9])",
+        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})"
+        r"(?![0-9a-z]|[.:][0-9])",
         "an international number in groups",
         (("call +49 170 0000042 now", "call +<msisdn> now"),),
     ),

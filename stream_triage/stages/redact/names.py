@@ -8,63 +8,90 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["column_kind", "is_key_name", "name_before", "secret_kind"]
+__all__ = ["is_key_name", "is_other_hex", "name_before", "secret_kind"]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", re.ASCII)
 # The name that ends where a word of it was recognised: what precedes the word without a space.
 _NAME_TAIL: Final = re.compile(r"[A-Za-z0-9_.$\[\]'\"-]{0,64}\Z", re.ASCII)
 
-_PASSWORD_WORDS: Final = frozenset(
-    "sshpass smtppass mailpass httppass proxypass sudopass mypass pgpass mysqlpass ftppass sftppass authpass bindpass rpcpass vpnpass"
-    " wifipass loginpass encpass hostpass becomepass password passwords passwd passwrd passphrase passphrases passcode passwort kennwort pwd pswd psswd userpassword"
-    " dbpassword rootpassword adminpassword userpass dbpass rootpass adminpass storepass keypass motdepasse"
-    " contrasena senha requirepass masterauth masterpass ldappass".split()
+_PASSWORD_WORDS: Final = _words(
+    """
+    sshpass smtppass mailpass httppass proxypass sudopass mypass pgpass mysqlpass ftppass sftppass authpass bindpass
+    rpcpass vpnpass wifipass loginpass encpass hostpass becomepass password passwords passwd passwrd passphrase
+    passphrases passcode passwort kennwort pwd pswd psswd userpassword dbpassword rootpassword adminpassword userpass
+    dbpass rootpass adminpass storepass keypass motdepasse contrasena senha requirepass masterauth masterpass ldappass
+    """
 )
-_TOKEN_WORDS: Final = frozenset(
-    "secret secrets token psk apikey accesskey secretkey authkey privatekey credential credentials credentialsecret clientsecret"
-    " authtoken accesstoken refreshtoken bearer authorization passkey presharedkey sharedsecret apitoken apisecret sharedkey"
-    " encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey".split()
+_TOKEN_WORDS: Final = _words(
+    """
+    secret secrets token psk apikey accesskey secretkey authkey privatekey credential credentials credentialsecret
+    clientsecret authtoken accesstoken refreshtoken bearer authorization passkey presharedkey sharedsecret apitoken
+    apisecret sharedkey encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey
+    """
 )
 # `key` alone is a word of every day; after one of these it is a secret.
-_KEY_QUALIFIERS: Final = frozenset(
-    "api access auth account private priv encrypt encryption decryption cipher ciphering integrity sign signing session master"
-    " license licence storage subscription deploy service hmac aes des wpa wep ssh secret shared psk preshared pre jwt crypto"
-    " admin app application client consumer root server user webhook write ingest integration maps stripe sendgrid mailgun"
-    " fernet wireguard wg ike ipsec radius tacacs snmp bgp ospf isakmp vpn tls ssl rsa ecdsa ed25519 dkim totp"
-    " otp registration functions function instrumentation function_app cookie data datadog dd newrelic aws gcp azure google"
-    " github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb".split()
+_KEY_QUALIFIERS: Final = _words(
+    """
+    api access auth account private priv encrypt encryption decryption cipher ciphering integrity sign signing session
+    master license licence storage subscription deploy service hmac aes des wpa wep ssh secret shared psk preshared
+    pre jwt crypto admin app application client consumer root server user webhook write ingest integration maps stripe
+    sendgrid mailgun fernet wireguard wg ike ipsec radius tacacs snmp bgp ospf isakmp vpn tls ssl rsa ecdsa ed25519
+    dkim totp otp registration functions function instrumentation function_app cookie data datadog dd newrelic aws gcp
+    azure google github gitlab openai anthropic twilio amplitude segment algolia sentry rollbar bugsnag honeycomb
+    """
 )
 # Words that make a name that of a secret only at its end: `cookie.policy` and `otp_release` are none.
-_LAST_WORDS_OF_NAMES: Final = frozenset("cookie community rocommunity rwcommunity jwt crumb".split())
+_LAST_WORDS_OF_NAMES: Final = _words(
+    """
+    cookie community rocommunity rwcommunity jwt crumb
+    """
+)
 # Whose values are secret only if they look random.
-_RANDOM_WORDS: Final = frozenset(
-    "key auth sid session code pat sas signature otp totp webhook samlresponse samlrequest assertion ticket".split()
+_RANDOM_WORDS: Final = _words(
+    """
+    key auth sid session code pat sas signature otp totp webhook samlresponse samlrequest assertion ticket
+    """
 )
 # The value of such a name describes a secret, or says where it is.
-_DESCRIPTIONS: Final = frozenset(
-    "file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid name names"
-    " len length size count num number min max limit policy policies expiry expires expire expired expiration exp ttl timeout"
-    " age lifetime field fields label hint prompt reset change changed enabled disabled required require requires"
-    " version ref reference algorithm alg algo encoder encoding provider manager store source scope scopes format usage"
-    " index status state error errors valid validation validator ok present set helper handler callback class"
-    " input inputs output link page form rules rule strength complexity rotation rotated created updated date time timestamp"
-    " at in on by of from until after attempts attempt retries retry history column table model schema mapping mount"
-    " arn bucket issuer audience subject header prefix suffix separator delimiter budget used usage rate cost generator"
-    " auth_method method mode grant lookup check checks checker test tests spec template templates service server based"
-    " authentication ed ing less protected manager rejects accepted contributions ring board stroke space word words"
-    " per bag stream variable variables kind parser lexer ize izer ization ized balance price supply symbol address mint transfer".split()
+_DESCRIPTIONS: Final = _words(
+    """
+    file files filename path paths dir directory folder url uri urls endpoint host hostname port type types id ids kid
+    name names len length size count num number min max limit policy policies expiry expires expire expired expiration
+    exp ttl timeout age lifetime field fields label hint prompt reset change changed enabled disabled required require
+    requires version ref reference algorithm alg algo encoder encoding provider manager store source scope scopes
+    format usage index status state error errors valid validation validator ok present set helper handler callback
+    class input inputs output link page form rules rule strength complexity rotation rotated created updated date time
+    timestamp at in on by of from until after attempts attempt retries retry history column table model schema mapping
+    mount arn bucket issuer audience subject header prefix suffix separator delimiter budget used rate cost generator
+    auth_method method mode grant lookup check checks checker test tests spec template templates service server based
+    authentication ed ing less protected rejects accepted contributions ring board stroke space word words per bag
+    stream variable variables kind parser lexer ize izer ization ized balance price supply symbol address mint
+    transfer
+    """
 )
-_NOT_BEFORE: Final = frozenset(
-    "public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek"
-    " has is no without with skip bypass show hide check verify validate missing ask need needs use uses using last first"
-    " cache primary foreign partition sort row object routing group dedup idempotency websocket socket error status exit return surrogate host expected restored restore requested".split()
+_NOT_BEFORE: Final = _words(
+    """
+    public pub max min num total unk pad eos bos cls sep unexpected invalid next prev previous peek has is no without
+    with skip bypass show hide check verify validate missing ask need needs use uses using last first cache primary
+    foreign partition sort row object routing group dedup idempotency websocket socket error status exit return
+    surrogate host expected restored restore requested
+    """
 )
-_NOT_BEFORE_PASSWORD: Final = frozenset(
-    "no has is without skip bypass max min num public pub show hide check verify validate missing ask need needs".split()
+_NOT_BEFORE_PASSWORD: Final = _words(
+    """
+    no has is without skip bypass max min num public pub show hide check verify validate missing ask need needs
+    """
 )
-_PASS_NOT_AFTER: Final = frozenset(
-    "by com tres sur tests test first second single multi one two sub under over com en render shader last next num total"
-    " did must should will all any high low band proxy build check full".split()
+_PASS_NOT_AFTER: Final = _words(
+    """
+    by com tres sur tests test first second single multi one two sub under over en render shader last next num total
+    did must should will all any high low band proxy build check full
+    """
 )
 
 
@@ -98,11 +125,13 @@ def secret_kind(name: str) -> str | None:
 def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
     """What one part of a name makes of it, given the part before."""
     part, before = parts[number], parts[number - 1] if number else ""
-    if part in _PASSWORD_WORDS or part.endswith(("password", "passwd", "passphrase", "passwort")):
-        return "password"
-    if part == "pw" or (part == "pass" and before not in _PASS_NOT_AFTER):
-        return "password"
-    if part in ("word", "phrase", "code", "wd") and before == "pass":
+    if (
+        part in _PASSWORD_WORDS
+        or part.endswith(("password", "passwd", "passphrase", "passwort"))
+        or part == "pw"
+        or (part == "pass" and before not in _PASS_NOT_AFTER)
+        or (part in ("word", "phrase", "code", "wd") and before == "pass")
+    ):
         return "password"
     if part in _LAST_WORDS_OF_NAMES:
         return "token" if all(later.isdigit() for later in parts[number + 1 :]) else None
@@ -121,34 +150,50 @@ def name_before(text: str, start: int) -> str:
     return tail[0] if tail else ""
 
 
-_KEY_WORDS: Final = frozenset(
-    "k ki kc op opc op_c topc top ck ik sk kic kid kik kek tek dek kasme kamf kausf kseaf kgnb kenb kakma kaf msk emsk pmk ptk"
-    " gtk psk key opckey kikey permanentkey secretkey authkey enckey mackey dekkey kenc kmac kdek masterkey"
-    " sdkey subkey kstr opstr opcstr kikopc milenage secret ska ske skai skei skar sker skd skpi skpr"
-    " transportkey transkey nh ks".split()
+_KEY_WORDS: Final = _words(
+    """
+    k ki kc op opc op_c topc top ck ik sk kic kid kik kek tek dek kasme kamf kausf kseaf kgnb kenb kakma kaf msk emsk
+    pmk ptk gtk psk key opckey kikey permanentkey secretkey authkey enckey mackey dekkey kenc kmac kdek masterkey
+    sdkey subkey kstr opstr opcstr kikopc milenage secret ska ske skai skei skar sker skd skpi skpr transportkey
+    transkey nh ks
+    """
 )
 # Names of one or two letters mean a key only among parts that belong to one.
-_SHORT: Final = frozenset("nh ks k ki kc op ck ik sk top kid kik kic dek kek tek".split())
-_BESIDE_SHORT: Final = frozenset(
-    "value str string hex enc mac dek int nas rrc up usim uicc sim ue auth milenage tuak api new old raw bin security subscriber"
-    " test key keys plain next hop ng ran re naf ext af c dec aut encr prf b64 base64 hash xor algo param star sec scp card".split()
+_SHORT: Final = _words(
+    """
+    nh ks k ki kc op ck ik sk top kid kik kic dek kek tek
+    """
+)
+_BESIDE_SHORT: Final = _words(
+    """
+    value str string hex enc mac dek int nas rrc up usim uicc sim ue auth milenage tuak api new old raw bin security
+    subscriber test key keys plain next hop ng ran re naf ext af c dec aut encr prf b64 base64 hash xor algo param
+    star sec scp card
+    """
 )
 # Parts and words that make a key a public one, or a value the id or digest of a key.
-_NO_KEY: Final = frozenset(
-    "public pub cache primary foreign hash hashes digest fingerprint id ids identifier commit object row sort partition routing"
-    " build image signature thumbprint etag checksum file filename name path cert certificate tag tree index dedup idempotency"
-    " lookup version gpg pgp socket websocket".split()
+_NO_KEY: Final = _words(
+    """
+    public pub cache primary foreign hash hashes digest fingerprint id ids identifier commit object row sort partition
+    routing build image signature thumbprint etag checksum file filename name path cert certificate tag tree index
+    dedup idempotency lookup version gpg pgp socket websocket
+    """
 )
 # What else has 32 or 64 hex digits, also on the line of a subscriber. Challenges and temporary identities stay on purpose.
-_OTHER_HEX: Final = _NO_KEY | frozenset(
-    "rev revision crc sum md sha nonce rand autn auts res iv mac sqn trace span parent uuid guid ref request correlation session"
-    " blob layer random challenge response payload pdu msg message data dump bytes packet buffer nas rrc seed transaction tx"
-    " block tmsi guti suci flow context ctx handle content body head baseline apn container xid traceparent sha1 sha256 md5 by"
-    " instance subscription event job run task trigger process ue ran amf smf cell".split()
+_OTHER_HEX: Final = _NO_KEY | _words(
+    """
+    rev revision crc sum md sha nonce rand autn auts res iv mac sqn trace span parent uuid guid ref request
+    correlation session blob layer random challenge response payload pdu msg message data dump bytes packet buffer nas
+    rrc seed transaction tx block tmsi guti suci flow context ctx handle content body head baseline apn container xid
+    traceparent sha1 sha256 md5 by instance subscription event job run task trigger process ue ran amf smf cell
+    """
 )
-_FILLERS: Final = frozenset(
-    "unhex unhexlify fromhex from_hex bytes.fromhex binascii.unhexlify hex bytes bytearray decode base64 b64 h x b e 0x value"
-    " val is was to from set str string len length array binary byte uint8_t const char u8 unsigned new old now updated".split()
+_FILLERS: Final = _words(
+    """
+    unhex unhexlify fromhex from_hex bytes.fromhex binascii.unhexlify hex bytes bytearray decode base64 b64 h x b e 0x
+    value val is was to from set str string len length array binary byte uint8_t const char u8 unsigned new old now
+    updated
+    """
 )
 _MARKER: Final = re.compile(r"<[a-z][a-z0-9-]*(?::[0-9a-f]{8})?>")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.'*-]{0,48}\Z", re.ASCII)
@@ -193,7 +238,7 @@ def _is_key_word(name: str, before: str) -> bool:
         return True
     if _SHORT.intersection(parts):
         return all(part in _SHORT or part in _BESIDE_SHORT or part.isdigit() for part in parts)
-    return bool(_KEY_WORDS.intersection(parts) or name.lower() in _KEY_WORDS or parts[-1:] and parts[-1].endswith("key"))
+    return bool(_KEY_WORDS.intersection(parts) or name.lower() in _KEY_WORDS or (parts[-1:] and parts[-1].endswith("key")))
 
 
 def is_key_name(tail: str) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,9 +78,10 @@ class Redactor:
         ends, starts_of = lines_to_try(text, low)
         announcing = starts_of.pop(CONTEXT, [])
         text = self._tried(text, state, _PASSES, ends, starts_of)
-        if announcing or state.context.open:
-            # Lines keep their numbers, so those of the text as it came say where to look.
-            text = self._in_context(text, state, line_numbers(low, announcing))
+        # Lines keep their numbers, so those of the text as it came say where to look.
+        numbers = {*line_numbers(low, announcing), *line_numbers(text, _subscribers(text))}
+        if numbers or state.context.open:
+            text = self._in_context(text, state, sorted(numbers))
         return text
 
     def text(self, value: str) -> str:
@@ -199,6 +200,14 @@ class Redactor:
             return f"{match[0][:first]}<{name}>{match[0][last:]}"
 
         return "\n".join([pattern.sub(replace, line) for line in text.split("\n")])
+
+
+def _subscribers(text: str) -> Iterator[int]:
+    """Where the markers of subscribers are, whose keys may follow on lines of their own."""
+    position = text.find("<imsi")
+    while position >= 0:
+        yield position
+        position = text.find("<imsi", position + 1)
 
 
 def _spliced(text: str, parts: Iterable[tuple[int, int, str]]) -> str:

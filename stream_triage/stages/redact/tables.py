@@ -1,9 +1,11 @@
 """Rows of tables in, the same rows without the secrets and identities of the columns that a header names out.
 
-A header is a line of names in cells, one of which is that of a secret or an identity: Markdown, CSV, tab-separated, aligned
-with spaces, drawn with boxes, or the list of columns of an SQL statement. Its rows have as many cells and follow it, with a few
-other lines between them at most. Rows are read after the rules of the table have run, and lose nothing but whole cells; so a
-row that was redacted once is read in the same way again.
+A header is a line of names in cells, one of which is the name of a secret or an identity: Markdown, CSV, separated by tabs,
+aligned with spaces, drawn with boxes, or the list of columns of an SQL statement. Its rows have as many cells and follow it,
+with at most a few other lines between them.
+
+Rows are read after the rules have run, and only whole cells are replaced. So a row that was redacted once is read in the
+same way again.
 """
 
 import re
@@ -50,8 +52,8 @@ _BARS: Final = re.compile(r"[|\u2502\u2503\u2551]")
 _GAP: Final = re.compile(r"\t+ *| {2,}\t*")
 _INSERT: Final = re.compile(r"\(([^()\n]{1,1000})\)[ ]?values\b", re.IGNORECASE)
 _COPY: Final = re.compile(r"\bcopy [^\n(]{1,100}\(([^()\n]{1,1000})\) from stdin", re.IGNORECASE)
-_SQL_VALUE: Final = re.compile(r"(?:[A-Za-z_]{1,12}\()?(?:'(?:[^'\\\n]|''|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|[^,()'\"\n]+)\)?")
-_CSV_CELL: Final = r"(?:[^{0}\"']*(?:\"(?:[^\"]|\"\")*\"|'[^']*')?[^{0}\"']*)"
+_SQL_STRING = r"(?:'(?:[^'\\\n]|''|\\.)*+'|\"(?:[^\"\\\n]|\\.)*+\")"
+_SQL_VALUE: Final = re.compile(rf"[A-Za-z_]{{1,12}}\({_SQL_STRING}\)|[A-Za-z]{{0,2}}{_SQL_STRING}|[^,()'\"\n]+")
 _MOST_CELLS: Final = 64
 # Other lines between rows before a table is over.
 _MOST_FOREIGN: Final = 3
@@ -68,6 +70,15 @@ _VALUES: Final = {
     "pin": re.compile(r"[0-9]{4,8}|[0-9A-Fa-f]{16}"),
     "password": re.compile(r"[^\s|]{3,128}|[^\s|]{2,32}(?:[ ][^\s|]{1,32}){1,4}"),
     "token": re.compile(r"[^\s|]{8,8192}"),
+}
+
+
+_COLUMNS: Final = {
+    "imsi": {"imsi", "imsis", "supi", "supis", "subscriber"},
+    "imei": {"imei", "imeisv", "pei"},
+    "msisdn": {"msisdn", "msisdns", "gpsi", "phone"},
+    "iccid": {"iccid"},
+    "pin": {"pin", "puk", "adm", "chv"},
 }
 
 
@@ -89,18 +100,11 @@ def column_kind(cell: str) -> str | None:
     name = cell.strip(" \t#`\"'*")
     low = re.sub(r"(?:un)?hex\(|[`\"')(]", "", name.lower()).strip()
     words = set(re.split(r"[^a-z]+", low))
-    if words & {"imsi", "supi", "subscriber", "imsis", "supis"}:
-        return "imsi"
-    if words & {"imei", "imeisv", "pei"}:
-        return "imei"
-    if words & {"msisdn", "gpsi", "phone", "msisdns"}:
-        return "msisdn"
-    if "iccid" in words:
-        return "iccid"
-    if words & {"pin", "puk", "adm", "chv"}:
-        return "pin"
+    for kind_of_value, names in _COLUMNS.items():
+        if words & names:
+            return kind_of_value
     kind = secret_kind(low)
-    if kind == "password" or kind == "token" and "key" not in words:
+    if kind == "password" or (kind == "token" and "key" not in words):
         return kind
     last = low.rpartition("/")[2].strip()
     if is_key_name(low) or is_key_name(last) or last in ("op code", "opc code"):

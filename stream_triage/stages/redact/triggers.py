@@ -1,8 +1,8 @@
 """Redacted-to-be text in; for each rule of the table, the lines that it has to be tried on, out.
 
 A rule is a slow pattern, and most lines contain no secret. So each rule names triggers, words and shapes that are cheap to
-find in lower-case text, and runs on nothing but the lines in which one of them was found. A rule never looks beyond its line,
-so the result does not depend on how lines are batched.
+find in lower-case text, and runs on nothing but the lines in which one of them was found. A rule never looks beyond its
+line, so the result does not depend on how lines are batched.
 
 All words are searched at once: the first three characters of every position are looked up in one table (numpy), and only
 positions that pass are compared with words. So the cost does not grow with the number of words.
@@ -21,7 +21,7 @@ from stream_triage.stages.redact.context import CONTEXT_TRIGGERS
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
-from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule
 from stream_triage.stages.redact.tokens import TOKEN_RULES
 
 __all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
@@ -140,8 +140,8 @@ def lines_to_try(text: str, low: str | None = None) -> tuple[dict[int, int], dic
         low: The same in lower case, if the caller has it.
 
     Returns:
-        Start to end of each such line, and the starts of the lines for each rule (by its index in `RULES`; `CONTEXT` for what
-        `context` looks for). A start may be listed twice for a rule that has several triggers.
+        Start to end of each such line, and the starts of the lines for each rule (by its index in `RULES`; `CONTEXT` for
+        what `context` looks for). A start may be listed twice for a rule that has several triggers.
     """
     low = lower(text) if low is None else low
     ends: dict[int, int] = {}

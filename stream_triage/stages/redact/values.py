@@ -1,6 +1,7 @@
 """What stands behind a name in, whether it looks like a secret out: not a stand-in, a piece of code, a path, or prose."""
 
 import re
+from itertools import pairwise
 from typing import Final
 
 __all__ = ["is_code", "is_path", "is_prose", "is_stand_in", "is_strong", "looks_random"]
@@ -14,7 +15,8 @@ _STAND_IN: Final = re.compile(
     r"|[*•·●]+|[*x•]{3,64}[a-z0-9]{0,4}|\.{2,64}|…|-+|_+|\?+|=+|#|<[^<>\n]{0,64}>?|\[[^\[\]\n]{0,40}\]?|\([^()\n]{0,40}\)?"
     r"|[$%@#]?\$?\{[^{}\n]{0,128}\}{1,2}|\$\{.*|\$\(.*|\$[({]?[a-z_][a-z0-9_.:]*[)}]?|%[a-z_]{1,40}%?|%\([a-z_]+\)[a-z]"
     r"|\{[a-z0-9_.!:]*\}|\{\{.*|#\{.*|<%.*|@[a-z_.]+@|__[a-z0-9_]+__|![a-z]+|[ ]+"
-    r"|(?:your|my|the|some|insert|enter|example|sample|test|fake|dummy)[ _-](?:own[ _-])?[a-z_ -]{0,24}(?:password|secret|token|key|here|value)"
+    r"|(?:your|my|the|some|insert|enter|example|sample|test|fake|dummy)[ _-](?:own[ _-])?[a-z_ -]{0,24}(?:password"
+    r"|secret|token|key|here|value)"
     r"|change[_-]?(?:me|it)|your.{0,24})",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
@@ -93,13 +95,13 @@ def is_prose(value: str, after: str) -> bool:
 def looks_random(value: str) -> bool:
     """Whether a value of 16 or more characters looks drawn at random: digits and letters take turns in one of its words.
 
-    >>> looks_random("iN0NgwM0j0BZacMjPrOQBs0UG0maYC"), looks_random("my-app-20240101-release"), looks_random("e3b0c44298fc1c14")
+    >>> looks_random("iN0NgwM0j0BZacMjPrOQ"), looks_random("my-app-20240101-release"), looks_random("e3b0c44298fc1c14")
     (True, False, True)
     """
     for segment in _SEGMENT.findall(value):
         if len(segment) >= 12:
             kinds = ["d" if sign.isdigit() else "u" if sign.isupper() else "l" for sign in segment]
-            turns = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+            turns = sum(a != b for a, b in pairwise(kinds))
             if "d" in kinds and turns >= max(3, len(segment) // 6):
                 return True
             if (
