@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-__all__ = ["MULTIBYTE", "detect", "fits"]
+__all__ = ["MULTIBYTE", "detect", "fits", "is_promising"]
 
 
 class _Bytes(NamedTuple):
@@ -71,6 +71,7 @@ _LETTER_SHARE: Final = 0.5
 _FITTING_SHARE: Final = 0.5
 _DISTINCT_SHARE: Final = 0.67
 _DISTINCT_LATIN, _DISTINCT_ALPHABET = 30, 75
+_FEW_BYTES: Final = 2
 _WORD_CHARACTERS: Final = 20
 
 
@@ -81,6 +82,15 @@ def detect(lines: Sequence[bytes]) -> str | None:
     if len(lines) < MIN_LINES or high < MIN_HIGH_BYTES or len(_CONTROL.findall(sample)) * 10 > high:
         return None
     return None if _is_damaged_utf8(sample) else _by_charset_normalizer(sample)
+
+
+def is_promising(line: bytes) -> bool:
+    """Whether a line that is not UTF-8 may be in another encoding, so that it is worth waiting for more such lines.
+
+    It is not if only one or two bytes are invalid, and the others outside of ASCII are UTF-8.
+    """
+    odd, sequences = _UTF8_SEQUENCE.subn(b"", line)
+    return not sequences or len(_HIGH.findall(odd)) > _FEW_BYTES
 
 
 def _sample(lines: Sequence[bytes]) -> bytes:

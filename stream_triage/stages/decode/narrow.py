@@ -6,7 +6,7 @@ A few lines that are not UTF-8 are damage, many are in another encoding. So such
 from typing import Final
 
 from stream_triage.stages.decode.damage import ERRORS
-from stream_triage.stages.decode.detect import MAX_SAMPLE_BYTES, MULTIBYTE, detect, fits
+from stream_triage.stages.decode.detect import MAX_SAMPLE_BYTES, MULTIBYTE, detect, fits, is_promising
 
 __all__ = ["MAX_FAILURES", "STRETCH_BYTES", "STRETCH_LINES", "NarrowLines"]
 
@@ -52,7 +52,7 @@ class NarrowLines:
         if not self._stretch:
             if text is not None:
                 return text
-            if self._fixed or self._failures >= MAX_FAILURES:
+            if self._fixed or self._failures >= MAX_FAILURES or not is_promising(line):
                 return self._damaged(line)
         self._stretch.append((line, text is None))
         self._stretch_bytes += len(line)
