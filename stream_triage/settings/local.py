@@ -50,8 +50,8 @@ class InputSettings(Section):
         "logger",
         "line-numbers",
         "grep",
-        "services",
         "pids",
+        "services",
     ] = Field(
         default="auto",
         description=(

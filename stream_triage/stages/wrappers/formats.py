@@ -143,6 +143,10 @@ FORMATS: Final = (
     Format(
         "grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"
     ),
+    *(
+        Format("ids", "pids", rf"[\[(<]?(?:0x)?[0-9A-Fa-f]{{4,32}}(?:-[0-9A-Fa-f]{{4,12}}){{0,4}}[\])>]?{end}{_AFTER}")
+        for end in ("", ":")
+    ),
     Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="several"),
     Format(
         "service names",
