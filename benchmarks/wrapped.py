@@ -190,6 +190,10 @@ WRAPPERS: Mapping[str, Sequence[Wrap]] = {
         _each(lambda t, x, i: json.dumps({"@timestamp": _iso(t), "host": "gnb-3", "message": x, "level": "info", "n": i})),
         _each(lambda t, x, i: json.dumps({"ts": _elapsed(t), "kubernetes": {"pod": "gnb-0"}, "line": {"text": x}})),
     ),
+    "logfmt": (
+        _each(lambda t, x, i: f'time="{_iso(t)}" level=info msg={json.dumps(x)}'),
+        _each(lambda t, x, i: f"ts={_iso(t)} caller=a.go:{i} msg={json.dumps(x)} n={i}"),
+    ),
     "CRI": (
         _each(lambda t, x, i: f"{_iso(t, 9)} stdout F {x}"),
         _partial(lambda t, x, last: f"{_iso(t, 9, '+01:00')} stderr {'F' if last else 'P'} {x}", 64),

@@ -60,8 +60,8 @@ class InputSettings(Section):
         "logger",
         "line-numbers",
         "grep",
-        "services",
         "pids",
+        "services",
     ] = Field(
         default="auto",
         description=(

@@ -139,6 +139,12 @@ def test_a_log_of_which_the_bundle_knows_little() -> None:
     assert (services, unwrapper.stripped) == ({"": lines}, "syslog")
 
 
+def test_ids_are_no_services() -> None:
+    """A prefix that differs on every line does not divide a source."""
+    lines = [f"[{i * 0x9E3779B97F % (1 << 40):010x}] {line}" for i, line in enumerate(LOG * 9, 1)]
+    assert taken(lines)[0] == {"": LOG * 9}
+
+
 def test_nothing_comes_off_if_it_is_switched_off() -> None:
     lines = [f"gnb-1  | \x1b[32m{line}\x1b[0m" for line in LOG * 9]
     assert taken(lines, format_="none")[0] == {"": lines}
@@ -275,6 +281,8 @@ HOSTILE = [
     "-" * 65_000,
     "1" * 65_000,
     "[0m" * 20_000,
+    'a="b" ' * 10_000,
+    'msg="' + "\\" * 60_000,
 ]
 
 

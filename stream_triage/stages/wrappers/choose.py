@@ -16,6 +16,7 @@ from stream_triage.stages.wrappers.layers import (
     Layer,
     fit_colours,
     fit_json,
+    fit_logfmt,
     fit_pattern,
     indent_of,
     indentation,
@@ -167,8 +168,9 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
     own_stamp = OWN_STAMP if judge.stamped else None
-    # Text in JSON may be escaped, and colours may be anywhere: neither has a prefix before it.
-    elsewhere = 2 * sum(1 for line in lines if line.startswith("{")) >= len(lines) or fit_colours(lines) is not None
+    # Text in JSON or quotes may be escaped, and colours may be anywhere: neither has a prefix before it.
+    quoted = sum(1 for line in lines if line.startswith("{") or '="' in line)
+    elsewhere = 2 * quoted >= len(lines) or fit_colours(lines) is not None
     first_found = find_prefixes(_sample(lines, _FIRST_SAMPLE), judge.known, own_stamp, judge.vocabulary)
     if not first_found and not elsewhere:
         return None
@@ -244,11 +246,13 @@ def _fitted(
     texts = [body for body in bodies if body.strip()]
     if any(text.startswith("{") for text in texts):
         yield from fit_json(texts)
-    if first and (indent := indent_of(texts)):
-        yield indentation(indent), len(texts)
+    if "logfmt" not in used and formats is FORMATS and (logfmt := fit_logfmt(texts)):
+        yield logfmt
     for kind in formats:
         if kind.name not in used and (fitted := fit_pattern(kind, texts, late=not first)):
             yield fitted
+    if first and (indent := indent_of(texts)):
+        yield indentation(indent), len(texts)
     if "colours" not in used and (colours := fit_colours(texts)):
         yield colours
 

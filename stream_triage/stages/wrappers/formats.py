@@ -33,7 +33,7 @@ _TIME = (
     r"|(?:\d{1,5}[dh][ ]?)?(?:\d{1,5}m[ ]?)?\d{1,9}(?:[.,]\d{1,9})?(?:[num]?s|sec)|\d{13}|\d{16}|\d{19}|\d{10})"
 )
 _AFTER = r"(?=[ \t]|$)"
-_OPEN, _CLOSE = r"[\[(<{]{1,2}[ ]{0,16}", r"[ ]{0,8}[\])>}]{1,2}"
+_OPEN, _CLOSE = r"[\[(<{【]{1,2}[ ]{0,16}", r"[ ]{0,8}[\])>}】]{1,2}"
 _MARK = r"[ ]?(?:[|│;,>]{1,2}|:|-{1,2}>?|→)"
 _PLAIN_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}|{_TIME}{_AFTER})"
 _MARKED_STAMP = rf"(?:{_OPEN}{_TIME}(?:[ ,/|]{{1,4}}{_TIME})?{_CLOSE}{_MARK}|{_TIME}{_MARK}{_AFTER})"
@@ -126,6 +126,7 @@ FORMATS: Final = (
     ),
     Format("Jenkins timestamper", "jenkins", rf"\[{_ISO}\]", certain=False),
     *(Format("time stamps", "timestamps", stamp) for stamp in STAMPS),
+    Format("time stamps", "timestamps", r"[ ]{0,16}" + _PLAIN_STAMP),  # aligned to the right
     Format("pytest", "pytest", rf"{_LEVEL}[ ]{{1,8}}[\w.]{{1,128}}:[\w.<>/-]{{1,128}}:\d{{1,6}}"),
     Format("Robot Framework", "robot", rf"{_PLAIN_STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}[ ]{{1,2}}[-|]{_AFTER}"),
     Format("logger", "logger", rf"{_LEVEL}:[\w.]{{1,128}}:"),
@@ -141,6 +142,10 @@ FORMATS: Final = (
     Format("grep", "grep", r"\d{1,9}[:-]"),
     Format(
         "grep", "grep", rf"(?P<service>{_NAME}):\d{{1,9}}[:-]|(?P<service2>{_NAME}\.[A-Za-z]{{1,5}}):", services="always"
+    ),
+    *(
+        Format("ids", "pids", rf"[\[(<]?(?:0x)?[0-9A-Fa-f]{{4,32}}(?:-[0-9A-Fa-f]{{4,12}}){{0,4}}[\])>]?{end}{_AFTER}")
+        for end in ("", ":")
     ),
     Format("service names", "services", rf"[\[(<{{](?P<service>{_NAME})[\])>}}]{_AFTER}", services="several"),
     Format(

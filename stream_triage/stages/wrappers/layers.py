@@ -18,6 +18,7 @@ __all__ = [
     "Split",
     "fit_colours",
     "fit_json",
+    "fit_logfmt",
     "fit_pattern",
     "indent_of",
     "indentation",
@@ -167,6 +168,43 @@ class JsonLayer:
         return shown.partition(" ")[2] if self._time else shown
 
 
+class LogfmtLayer:
+    """Pairs of name and value on each line, with the text as the value of `msg` or the like."""
+
+    kind = Format("logfmt", "logger", "")
+    joins = looks_ahead = False
+
+    def split(self, line: str) -> Split | None:
+        """See `Layer`."""
+        match = _LOGFMT.match(line, 0, MOST_PREFIX)
+        text = _QUOTED.match(line, match.end()) if match else None
+        if match is None or text is None:
+            return None
+        try:
+            body = json.loads(text[0]) if text[0].startswith('"') else text[0]
+        except ValueError:
+            return None
+        rest = line[text.end() :].strip()
+        return Split(line[: match.start("name")] + (f"{rest} " if rest else ""), _one_line(body))
+
+    def shown_body(self, shown: str) -> str:
+        """See `Layer`."""
+        return _PAIRS.sub("", shown, count=1)
+
+
+_PAIR = r'[A-Za-z_@][\w.@-]{0,63}=(?:"(?:[^"\\\n]|\\.){0,1024}+"|[^" ]{0,256})[ ]'
+_LOGFMT: Final = re.compile(rf"(?:{_PAIR}){{0,32}}?(?P<name>(?:msg|message|log|text|event|line)=)")
+_PAIRS: Final = re.compile(rf"(?:{_PAIR}){{1,64}}+")
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*+"(?=[ ]|$)|[^" ]+(?=[ ]|$)')
+
+
+def fit_logfmt(lines: Sequence[str]) -> tuple[Layer, int] | None:
+    """A layer for pairs of name and value, if lines have some."""
+    layer = LogfmtLayer()
+    count = sum(1 for line in lines if layer.split(line))
+    return (layer, count) if count else None
+
+
 def indent_of(lines: Sequence[str]) -> int:
     """The blanks at the beginning that all lines with text have."""
     return min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
@@ -202,7 +240,9 @@ def fit_pattern(
         hosts = {match["host"] for _, match in matches} if "host" in pattern.groupindex else set()
         groups = [group for group in ("service", "service2") if group in pattern.groupindex]
         names = {match[group] for _, match in matches for group in groups if match[group]}
-    several = (len(names) > 1 or len(hosts) > 1) and not any(NO_SERVICE.fullmatch(name) for name in names)
+    # A name that hardly ever comes again is an id or an address.
+    few = 3 * len(names) <= len(matches) + 3
+    several = (len(names) > 1 or len(hosts) > 1) and few and not any(NO_SERVICE.fullmatch(name) for name in names)
     services = kind.services == "always" or (kind.services == "several" and several)
     return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
 

@@ -20,7 +20,7 @@ MOST_POSITIONS: Final = 16
 _SHORTEST_TEXT: Final = 3
 _MOST_READ: Final = 2048
 MOST_CHARACTERS: Final = 256
-_POSITION: Final = re.compile(r"[ \t]+|[|│:;,\])>}»›→#=\"'/~-](?=[^ \t])")
+_POSITION: Final = re.compile(r"[ \t]+|[】|│:;,\])>}»›→#=\"'/~-](?=[^ \t])")
 _PART: Final = re.compile(r"[ \t]+|[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*|.", re.DOTALL)
 _PADDING: Final = re.compile(r"(?<=[\[(<{])[ \t]+|[ \t]+(?=[\])>}|:])")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+(?:[.@/-][A-Za-z0-9_]+)*")

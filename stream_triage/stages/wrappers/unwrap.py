@@ -30,6 +30,7 @@ _FEWEST_TEXTS: Final = 16
 _MATCHING: Final = 0.5
 # Share of the lines before the wrapped part that a bundle may know by chance.
 _KNOWN_IN_BANNER: Final = 0.1
+_SHORTEST_BANNER: Final = 3
 # Lines of a block that are looked at where nothing was found; blocks that are skipped after one in which nothing is found.
 _PROBES: Final = 2
 _MOST_SKIPPED: Final = 16
@@ -150,7 +151,8 @@ class Unwrapper:
             return 0
         count = next((i for i, line in enumerate(self._held) if layout.split(line).outer), 0)
         texts = [line for line in self._held[:count] if line.strip()]
-        return count if self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts) else 0
+        foreign = len(texts) >= _SHORTEST_BANNER and self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts)
+        return count if foreign else 0
 
     def _set(self, layout: Layout) -> None:
         self._layout = layout
