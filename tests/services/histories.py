@@ -143,8 +143,11 @@ def check(log: Log, outcome: Outcome, *, in_order: bool) -> str:
     missing = Counter(expected) - arrived - log.unknowable
     if missing and not any(log.path.stem in loss for loss in outcome.losses):
         return f"missing without a report: {list(missing)[:5]}"
-    if in_order and log.was_hidden:
-        return ""  # what nothing shows is read when the whole file is compared
+    return "" if in_order and log.was_hidden else _wrong_order(log, runs, expected, in_order=in_order)
+
+
+def _wrong_order(log: Log, runs: list[list[bytes]], expected: list[bytes], *, in_order: bool) -> str:
+    """Which lines are out of order: in all runs together, or in a run of one content."""
     if in_order:
         runs = [[line for lines in runs for line in lines]]
     for lines in runs:

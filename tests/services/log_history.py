@@ -284,11 +284,10 @@ class Log:
         raw = self.path.read_bytes() if self.path.exists() else b""
         self._polled_size = max((raw.rfind(line) + len(line) for line in self.contents[-1] if line in arrived), default=0)
         self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
-        for content in self._destroyed:
-            if not any(line in arrived for line in content):
+        for index, content in enumerate(self._destroyed):
+            # The next reader may take the new content for one that it knows.
+            if index >= self._destroyed_at_poll or not any(line in arrived for line in content):
                 self.unknowable.update(content)
-        for content in self._destroyed[self._destroyed_at_poll :]:  # the next reader may take the new one for it
-            self.unknowable.update(line for line in content if line in self.contents[-1])
         self._destroyed_at_poll = 0
         self._destroyed = []
 
