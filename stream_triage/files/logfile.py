@@ -4,6 +4,7 @@ A file is identified by device, inode and, where the system gives it, its birth 
 if the file is truncated or overwritten, its content ends, and the next one is another `LogFile` for the same inode.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -201,8 +202,12 @@ class LogFile:
         return length or None
 
     def check(self) -> None:
-        """Compares the marked blocks of an open file, even if nothing shows that it has changed; may set `replaced`."""
-        if self.descriptor is not None and not self.replaced and not self.ended and self._rest is None:
+        """Compares the marked blocks, even if nothing shows that an open file has changed; may set `replaced`."""
+        if self.replaced or self.ended or self._rest is not None or (self.descriptor is None and not self.unread()):
+            return
+        with contextlib.suppress(OSError):
+            self.open()
+            assert self.descriptor is not None
             self._has_seen(status_of(self.descriptor), whole=False)
 
     def has_filled_gap(self) -> bool:

@@ -80,6 +80,8 @@ class Log:
         self._was_empty = True
         self._polled_size = 0
         self._destroyed: list[list[bytes]] = []
+        self._destroyed_at_poll = 0
+        self.was_hidden = False
         self._hidden = False  # overwritten so that neither size nor time show it
         self._copied: list[bytes] = []
         self._seen_inodes: set[int] = set()
@@ -253,6 +255,7 @@ class Log:
         else:
             os.utime(self.path, ns=(stamp, stamp))
             self._hidden = self.path.stat().st_size == size_before
+            self.was_hidden = self.was_hidden or self._hidden
 
     def delete(self) -> None:
         if self.path.exists():
@@ -263,14 +266,15 @@ class Log:
             if self._rng.random() < 0.7:
                 self.append()
 
-    def polled(self, settled: bool) -> None:
+    def polled(self, *, settled: bool, whole: bool) -> None:
         """Notes what a reader has seen by now: whole lines of a file to which nothing else happened since it was settled."""
         self._settled = self._settled or settled
         self._polled = len(self.contents)
+        self._destroyed_at_poll = len(self._destroyed)
         self._polled_size = self.path.stat().st_size if self.path.exists() else 0
         self._was_empty = not self.path.exists() or not self.path.stat().st_size
         self._seen_inodes = {path.stat().st_ino for path in self.path.parent.glob(f"{self.path.name}*")}
-        if self._settled and not self._hidden and self.path.exists():
+        if whole and self._settled and not self._hidden and self.path.exists():
             whole = len(self.contents[-1]) - bool(self._partial)
             self.sure |= Counter(self.contents[-1][:whole])
 
@@ -280,9 +284,11 @@ class Log:
         raw = self.path.read_bytes() if self.path.exists() else b""
         self._polled_size = max((raw.rfind(line) + len(line) for line in self.contents[-1] if line in arrived), default=0)
         self._was_empty = self._was_empty or not any(line in arrived for line in self.contents[-1])
-        for content in self._destroyed:
-            if not any(line in arrived for line in content):
+        for index, content in enumerate(self._destroyed):
+            # The next reader may take the new content for one that it knows.
+            if index >= self._destroyed_at_poll or not any(line in arrived for line in content):
                 self.unknowable.update(content)
+        self._destroyed_at_poll = 0
         self._destroyed = []
 
     def close(self) -> None:
@@ -312,7 +318,7 @@ class World:
             self.now += self._polls.pop()
             return True
         for log in self.logs:
-            log.polled(settled=self._settling)
+            log.polled(settled=self._settling, whole=not self.was_killed)
             if self.was_killed:
                 log.killed(self.arrived())
         self._settling = self.was_killed = False
