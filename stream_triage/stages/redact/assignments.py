@@ -1,7 +1,7 @@
-"""Matches of a name with a value in, whether the value is a secret out: the name is read in parts, the value may be code.
+"""Matches of a name with a value in, whether the value is a secret out: the name is read in parts, and values may be code.
 
-The patterns of these matches have the groups `n` for the name, `q` for the quote, `v` for the value, and most of them `s` for
-what stands between name and value.
+The patterns of these matches have the groups `n` for the name, `q` for the quote, `v` for the value, and most of them `s`
+for what stands between name and value.
 """
 
 import re

@@ -23,13 +23,12 @@ _OPTIONS: Final = (
         "p",
     ),
     (r"psexec(?:64)?|useradd|usermod|winrs|winexe|plink|pscp", "p"),
-    (r"ipmitool|sqlcmd|bcp|isql|mosquitto_(?:pub|sub|rr)|unzip|zip|fteqcc|hping|xfreerdp|rcon|ncftp|racadm", "P"),
+    (r"ipmitool|sqlcmd|bcp|isql|mosquitto_(?:pub|sub|rr)|unzip|zip|xfreerdp|rcon|ncftp|racadm", "P"),
     (r"redis-(?:cli|benchmark)|pysim[a-z-]{0,16}(?:\.py)?", "a"),
     (r"ldap(?:search|add|modify|delete|passwd|whoami|modrdn|compare)", "w"),
     (r"openssl|nuget|dotnet(?:[ \t][a-z]{1,12}){0,3}", "k"),
     (r"ssh-keygen", "NP"),
     (r"snmp(?:get|getnext|bulkget|walk|bulkwalk|set|trap|inform|table|status|df|test)", "cAX"),
-    (r"htpasswd(?:[ \t]-[a-zA-Z]{1,6})*[ \t]{1,4}[^\s-]{1,128}[ \t]{1,4}[^\s-]{1,64}", ""),
 )
 
 
