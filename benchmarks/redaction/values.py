@@ -253,7 +253,8 @@ class Values:
         return ".".join(self._imei(""))
 
     def _iccid(self, _: str) -> str:
-        return "89" + self._rng.choice(("49", "44", "88211", "01", "33")) + self._chars(string.digits, 15)
+        issuer = "89" + self._rng.choice(("49", "44", "88211", "01", "33"))
+        return issuer + self._chars(string.digits, self._rng.choice((19, 20)) - len(issuer))
 
     def _msisdn(self, _: str) -> str:
         return self._rng.choice(_COUNTRIES) + self._chars(string.digits, 8)
