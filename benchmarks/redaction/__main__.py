@@ -3,8 +3,8 @@
     python -m benchmarks.redaction [--quick] [--half seen|unseen|both] [--peers PYTHON] [--misses] [--out FILE]
 
 Half of the kinds were kept out of sight while rules were written (`--half unseen`); their figures are the ones that count.
-`--misses` lists secrets that stayed and text that should have stayed, but only for the seen half, so that nobody fits rules to
-the other one by accident. The peers need an environment of their own, see `requirements/peers-redaction.txt`.
+`--misses` lists secrets that stayed and text that should have stayed, but only for the seen half, so that nobody fits rules
+to the other one by accident. The peers need an environment of their own with the packages of `requirements/peers.txt`.
 """
 
 import platform
@@ -75,15 +75,34 @@ def _section(half: str, documents: Sequence[Document], tools: Mapping[str, Stret
     secrets = sum(len(document.secrets) for document in documents)
     lines = sum(document.text.count("\n") + 1 for document in documents)
     return (
-        f"## {half.capitalize()} kinds\n\n{len(kinds)} kinds, {len(documents)} documents, {lines:,} lines, {secrets:,} secrets and "
-        f"identities; fingerprint `{fingerprint(documents)[:16]}`.\n\n"
+        f"## {half.capitalize()} kinds\n\n{len(kinds)} kinds, {len(documents)} documents, {lines:,} lines, "
+        f"{secrets:,} secrets and identities; fingerprint `{fingerprint(documents)[:16]}`.\n\n"
         + table(
-            ("tool", "recall", "95 %", "precision", "95 %", "macro recall", "macro precision", "line recall", "line precision"),
+            (
+                "tool",
+                "recall",
+                "95 %",
+                "precision",
+                "95 %",
+                "macro recall",
+                "macro precision",
+                "line recall",
+                "line precision",
+            ),
             [_tool_row(name, by_kind) for name, by_kind in by_tool.items()],
         )
         + "\n\n"
         + table(
-            ("tool and family", "kinds", "secrets", "recall", "precision", "false stretches", "line recall", "line precision"),
+            (
+                "tool and family",
+                "kinds",
+                "secrets",
+                "recall",
+                "precision",
+                "false stretches",
+                "line recall",
+                "line precision",
+            ),
             [
                 _family_row(f"{name}, {family}", [counts for kind, counts in by_kind.items() if kinds[kind] == family])
                 for name, by_kind in by_tool.items()
@@ -151,8 +170,9 @@ _HEAD = """# Redaction
 
 {day}, Python {version}. Written by `python -m benchmarks.redaction`: invented logs with labelled secrets and identities.
 Recall: share of secrets and identities of which nothing readable stays. Precision: removed ones among these and the false
-stretches. The intervals come from resampled kinds; in macro figures every kind has the same weight. By line: the secret's line
-was touched or reported at all, which is what scanners of source code are made for. The peers know no subscriber identities.
+stretches. The intervals come from resampled kinds; in macro figures every kind has the same weight. By line: a line of the
+secret was touched or reported at all, which is what scanners of source code are made for. The peers look for no subscriber
+identities.
 
 """
 

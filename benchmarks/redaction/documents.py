@@ -36,7 +36,7 @@ class Document(NamedTuple):
 def make_documents(kinds: Iterable[Kind], context: Mapping[str, Sequence[str]], per_kind: int) -> list[Document]:
     """So many documents of each kind, its templates in turn. A document depends on its kind and number alone."""
     return [
-        _document(kind, number, context[kind.style], random.Random(f"{_SEED} {kind.name} {number}"))
+        _document(kind, number, context[kind.style], random.Random(f"{_SEED} {kind.name} {number}"))  # noqa: S311 (reproducible)
         for kind in kinds
         for number in range(per_kind)
     ]

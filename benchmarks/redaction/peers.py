@@ -1,7 +1,8 @@
 """Documents in, what detect-secrets and credsweeper report in them out.
 
-Both run in an environment of their own, with their default settings and without verifying anything over the network. They report
+Both run in an environment of their own, with their default settings, and verify nothing over the network. They report
 values; every occurrence of a reported value in the reported line counts as removed, as a redactor built on them would do it.
+The files are called `.conf`, because detect-secrets finds values without quotes in configuration files only.
 """
 
 import json
@@ -37,7 +38,7 @@ def peer_stretches(python: Path, documents: Sequence[Document]) -> dict[str, Str
     """
     with tempfile.TemporaryDirectory(prefix="stream-triage-peers-") as name:
         folder = Path(name)
-        paths = [folder / "logs" / f"{number}.txt" for number in range(len(documents))]
+        paths = [folder / "logs" / f"{number}.conf" for number in range(len(documents))]
         paths[0].parent.mkdir()
         for path, document in zip(paths, documents, strict=True):
             path.write_text(document.text + "\n")
@@ -64,9 +65,7 @@ def _credsweeper(python: Path, folder: Path) -> list[tuple[str, int, str]]:
     ]
 
 
-def _located(
-    documents: Sequence[Document], paths: Sequence[Path], reported: Sequence[tuple[str, int, str]]
-) -> Stretches:
+def _located(documents: Sequence[Document], paths: Sequence[Path], reported: Sequence[tuple[str, int, str]]) -> Stretches:
     """Every occurrence of the reported values in their lines; overlaps are joined."""
     numbers = {str(path): number for number, path in enumerate(paths)}
     positions: list[set[int]] = [set() for _ in documents]

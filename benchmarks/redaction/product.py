@@ -25,8 +25,8 @@ def redacted_stretches(redactor: Redactor, text: str) -> list[tuple[int, int]]:
 def removed_from_line(before: str, after: str) -> list[tuple[int, int]]:
     """What the markers in `after` stand for.
 
-    `<password>` can be a marker or an XML element that was there before; so each marker is first taken for itself, and only if
-    the line does not fit then, for removed text.
+    `<password>` can be a marker or an XML element that was there before. So each marker is first taken for itself and, only
+    if the line does not fit then, for removed text.
 
     Raises:
         ValueError: The lines differ in more than markers.

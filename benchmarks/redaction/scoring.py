@@ -4,8 +4,8 @@
   stands between them (spaces in a dump, dots) does not count. A partial leak is a miss.
 - A stretch is **false** if it touches no labelled text, or takes four letters or digits in a row from text beside it that
   should stay. The secret in it counts as removed all the same.
-- Recall is the share of secrets that were removed. Precision is the number of removed secrets divided by the same number plus
-  the false stretches.
+- Recall is the share of secrets that were removed. Precision is the number of removed secrets, divided by the same number
+  plus the false stretches.
 - By line, as scanners of source code are used: a secret is **located** if one of its lines was touched, or the line above it
   with the BEGIN of a private key. Lines without a label that were touched are false.
 """
@@ -108,8 +108,8 @@ def total(counts: Iterable[Counts]) -> Counts:
 def macro(by_kind: Mapping[str, Counts]) -> tuple[float, float]:
     """Recall and precision in which every kind has the same weight.
 
-    Recall is the mean over the kinds with secrets. Precision compares the sum of their recalls with the share of documents with
-    a false stretch, added up over all kinds.
+    Recall is the mean over the kinds with secrets. Precision compares the sum of their recalls with the sum, over all kinds,
+    of the share of documents with a false stretch.
     """
     recalls = [kind.recall for kind in by_kind.values() if kind.secrets]
     false = sum(kind.documents_with_false / kind.documents for kind in by_kind.values())
@@ -118,7 +118,7 @@ def macro(by_kind: Mapping[str, Counts]) -> tuple[float, float]:
 
 def interval(by_kind: Mapping[str, Counts], seed: int = 1) -> Interval:
     """Resamples the kinds with and without secrets, since kinds, not documents, are what was drawn independently."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 (reproducible)
     groups = [[kind for kind in by_kind.values() if bool(kind.secrets) is secret] for secret in (True, False)]
     recalls, precisions = [], []
     for _ in range(_RESAMPLES):

@@ -7,7 +7,7 @@ A file holds the kinds of one family:
     --
     another template of this kind
 
-In a template, `⟦…⟧` is a secret or an identity and must be removed, `⟨…⟩` is harmless and must stay, like all plain text, and
+In a template, `⟦…⟧` is a secret or an identity and must be removed; `⟨…⟩` is harmless and must stay, like all plain text;
 text between `⟪` and `⟫` may be removed or not (a user name beside its password). Inside the first two brackets is
 `kind:arguments` of a value (see `values`); `name@` in front of it joins several pieces to one secret, such as the lines of a
 private key.
@@ -60,7 +60,7 @@ def draw(names: Mapping[str, Sequence[str]]) -> dict[str, str]:
     halves: dict[str, str] = {}
     for family in FAMILIES:
         drawn = sorted(names[family])
-        random.Random(f"{_DRAW_SEED} {family}").shuffle(drawn)
+        random.Random(f"{_DRAW_SEED} {family}").shuffle(drawn)  # noqa: S311 (reproducible)
         halves.update({name: HALVES[number % 2] for number, name in enumerate(drawn)})
     return halves
 
