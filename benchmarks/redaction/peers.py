@@ -1,8 +1,9 @@
 """Documents in, what detect-secrets and credsweeper report in them out.
 
-Both run in an environment of their own, with their default settings, and verify nothing over the network. They report
-values; every occurrence of a reported value in the reported line counts as removed, as a redactor built on them would do it.
-The files are called `.conf`, because detect-secrets finds values without quotes in configuration files only.
+Both run in an environment of their own and verify nothing over the network. They report values; every occurrence of a
+reported value in the reported line counts as removed, as a redactor built on them would do it. Two choices favour them: the
+files are called `.conf`, because detect-secrets finds values without quotes in configuration files only, and credsweeper
+leaves out what it calls informational, which is every UUID.
 """
 
 import json
@@ -56,8 +57,8 @@ def _detect_secrets(python: Path, paths: Sequence[Path]) -> list[tuple[str, int,
 
 def _credsweeper(python: Path, folder: Path) -> list[tuple[str, int, str]]:
     report = folder / "credsweeper.json"
-    command = [str(python), "-m", "credsweeper", "--path", str(folder / "logs"), "--save-json", str(report), "--no-stdout"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    arguments = ["--path", str(folder / "logs"), "--save-json", str(report), "--severity", "low", "--no-stdout"]
+    subprocess.run([str(python), "-m", "credsweeper", *arguments], stdout=subprocess.DEVNULL, check=True)
     return [
         (line["path"], line["line_num"], line["value"])
         for candidate in json.loads(report.read_text())
