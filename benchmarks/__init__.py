@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and delay; `python -m benchmarks.NAME --help` describes each one."""
+"""Measurements of speed, memory, delay and redaction; `python -m benchmarks.NAME --help` describes each one."""
