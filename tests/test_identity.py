@@ -460,7 +460,7 @@ PATHS = st.sampled_from(["a.log", "b.log", "zip!/a.log"])
 CONTENTS = st.sampled_from([b"", HEAD, HEAD + b"1\n", HEAD + b"2\n", HEAD + b"1\n2\n", b"1\n"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(st.tuples(PATHS, CONTENTS, st.booleans()), min_size=1, max_size=12))
 def test_any_history_of_paths_and_contents(triage: Triage, history: list[tuple[str, bytes, bool]]) -> None:
     """One stored run for each pair of path and content, whatever was read before, in one process or in several."""
@@ -492,7 +492,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_no_verdict_is_replaced_by_one_on_other_text(triage: Triage, steps) -> None:
     """Followed, grown and read in any order: a verdict stays, or gives way to one on text that goes on from its own."""

@@ -973,6 +973,7 @@ def test_hostile_lines_finish(before: str, length: int) -> None:
     assert time.process_time() - started < len(HOSTILE) * length / 65_536
 
 
+@pytest.mark.slow
 def test_hostile_lines_below_the_name_of_a_key_finish() -> None:
     """Full-length lines that are nearly a dump take no longer than others."""
     started = time.process_time()

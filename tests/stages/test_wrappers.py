@@ -286,12 +286,13 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line[:8])
 def test_hostile_lines_take_linear_time(line: str) -> None:
     """Lines made to be slow cost no more than a few milliseconds each."""
-    began = time.perf_counter()
+    began = time.process_time()
     taken([line] * 40 + [f"10:00:00 {line}"] * 40)
-    assert time.perf_counter() - began < 8
+    assert time.process_time() - began < 8
 
 
 def test_patterns_have_a_bound() -> None:
