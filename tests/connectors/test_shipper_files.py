@@ -129,6 +129,19 @@ class TestFiles:
         reading.turn(0.5).turn(4.0, turns=5)
         assert reading.text == b"1\n2\n3\n4\n5\n"
 
+    def test_copied_truncated_and_rotated_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
+        """The copy is not read again although it is older than the file from which it was made."""
+        append(log, b"1\n2\n")
+        reading = follow(log).turn()
+        reading.files.close()
+        append(log, b"3\n")
+        log.with_name("tm500.log.2").write_bytes(log.read_bytes())
+        log.write_bytes(b"4\n")
+        log.rename(log.with_name("tm500.log.1"))
+        append(log, b"5\n")
+        reading.restart().turn(1.0, turns=6)
+        assert sorted(reading.texts().values()) == [b"1\n2\n3\n", b"4\n", b"5\n"]
+
     def test_rotated_twice_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
         """Files that were created and renamed meanwhile are read too; a compressed one is reported and skipped."""
         append(log, b"1\n")
