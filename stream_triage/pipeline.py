@@ -189,8 +189,8 @@ class Session:
     def _trial(self) -> Iterator["Session"]:
         """This run as if no more lines came, for what is said about it on the way.
 
-        Lines of a source wait until their encoding and its wrapper are known. Here they go through stages of their own, which
-        are dropped afterwards: the decisions themselves must not depend on when somebody asks.
+        Lines of a source wait until their encoding and their wrapper are known. Here they go through stages of their own,
+        which are dropped afterwards: the decisions themselves must not depend on when somebody asks.
         """
         trial = copy(self)
         trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
