@@ -12,7 +12,7 @@ interleaving of sources changes a verdict. The state of an open run is bounded; 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
+from copy import copy, deepcopy
 from typing import Final
 
 from stream_triage.bundle import Bundle
@@ -93,7 +93,8 @@ class Session:
     def peek(self) -> Verdict:
         """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict.
 
-        Lines whose encoding is not decided yet are not part of it: up to 32 KiB of a source with bytes that are not UTF-8.
+        Lines whose encoding or wrapper is not decided yet are read as if no more came. The exception are lines around a NUL
+        or a byte order mark, until 512 bytes have come after it.
         """
         self._triage.advance([self])
         with self._trial() as trial:
@@ -188,26 +189,42 @@ class Session:
     def _trial(self) -> Iterator["Session"]:
         """This run as if no more lines came, for what is said about it on the way.
 
-        The first lines of a source wait until its wrapper is known. Here they go through stages of their own, which are
-        dropped afterwards: the decision itself must not depend on when somebody asks.
+        Lines of a source wait until their encoding and their wrapper are known. Here they go through stages of their own,
+        which are dropped afterwards: the decisions themselves must not depend on when somebody asks.
         """
-        held = {name: list(state.unwrapper.held) for name, state in self.sources.items() if state.unwrapper.held}
-        if not held:
-            yield self
-            return
         trial = copy(self)
         trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
+        waiting = {name: lines for name, state in self.sources.items() if (lines := trial._wait(name, state))}
+        if not waiting:
+            yield self
+            return
         trial.text = _Overlay(self.text, self._triage.open_spool(self.run_id))
         try:
-            for name, lines in held.items():
-                state = trial._start(name, self.sources[name].unwrapper.again())
-                real = self.sources[name]
-                state.decoder, state.cutter, state.problems = real.decoder, real.cutter, real.problems
-                trial._unwrap(name, state, lines)
+            for name, lines in waiting.items():
+                trial._unwrap(name, trial.sources[name], lines)
             self.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
             yield trial
         finally:
             trial.text.close()
+
+    def _wait(self, name: str, real: SourceState) -> list[str]:
+        """Lines of a source that wait for a decision. If there are any, this run gets a state of its own for them."""
+        decoder, text = real.decoder.decided()
+        cutter = deepcopy(real.cutter) if text else real.cutter
+        lines = [*real.unwrapper.held, *cutter.feed(text)] if text else list(real.unwrapper.held)
+        if not lines:
+            return []
+        if real.unwrapper.held:
+            state = self._start(name, real.unwrapper.again())
+            state.problems = real.problems
+        else:
+            # The services whose lines the source contains go with it. The lines themselves have been through the stages.
+            shared = (self.model, self.model.judge, real.decoder)
+            parts = {other: state for other, state in self.sources.items() if state.unwrapper is real.unwrapper}
+            self.sources |= deepcopy(parts, {id(one): one for one in shared})
+            state = self.sources[name]
+        state.decoder, state.cutter = decoder, cutter
+        return lines
 
     def _verdict(self, final: bool) -> Verdict:
         return verdict_of(self.model, self.sources, self.text, run_id=self.run_id, headers=self.headers, final=final)
@@ -254,7 +271,7 @@ class Session:
 
 
 class _Overlay:
-    """Text of an open run, with some of its sources in another spool."""
+    """Text of an open run, and more lines of its sources in another spool."""
 
     def __init__(self, below: Spool, above: Spool) -> None:
         self._below = below
@@ -265,9 +282,10 @@ class _Overlay:
         self._above.append(source, lines)
 
     def read(self, source: str, first: int, last: int) -> list[str]:
-        """Lines of the upper spool if it has the source, else of the lower one."""
-        spool = self._above if source in self._above.sources() else self._below
-        return spool.read(source, first, last)
+        """Lines `first` to `last`, those of the lower spool first."""
+        below = self._below.line_count(source)
+        lines = self._below.read(source, first, min(last, below)) if first <= below else []
+        return lines + (self._above.read(source, max(first - below, 1), last - below) if last > below else [])
 
     def sources(self) -> Sequence[str]:
         """Names of the sources, sorted."""
@@ -275,7 +293,7 @@ class _Overlay:
 
     def line_count(self, source: str) -> int:
         """Lines of a source; 0 for one that is not known."""
-        return (self._above if source in self._above.sources() else self._below).line_count(source)
+        return self._below.line_count(source) + self._above.line_count(source)
 
     def close(self) -> None:
         """Closes the upper spool; the lower one stays open."""

@@ -75,7 +75,7 @@ class RunEnd:
         run_id: The id that the other events of the run carry.
         started: The lowest time of its messages, where they have one.
         path: Where the text was read, as it is shown: the part of the id before the last `#`.
-        content: SHA-256 of the text, as hex; made by `stream_triage.files.content.ContentDigest`.
+        content: SHA-256 of the text without NUL bytes, as hex; made by `stream_triage.files.content.ContentDigest`.
         head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
             that such a release stored is recognised.
     """
@@ -365,8 +365,8 @@ class Verdict(_Record):
     )
     content: str = Field(
         default="",
-        description="SHA-256 of the run's text, as hex; empty for runs from a topic or an index, and for pipes without a "
-        "given run id",
+        description="SHA-256 of the run's text without NUL bytes, as hex; empty for runs from a topic or an index, and for "
+        "pipes without a given run id",
     )
 
     @property

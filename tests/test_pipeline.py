@@ -274,6 +274,27 @@ def test_peek_sees_whole_lines_and_changes_nothing(triage: Triage) -> None:
     assert final.model_dump() == judge(triage, dict(FAILING.sources)).model_dump()
 
 
+@pytest.mark.parametrize("bundle_name", ["tm500", "oai5g"])
+def test_peek_sees_the_lines_behind_damaged_bytes(bundle_name: str) -> None:
+    """Lines that wait until an encoding is decided are in a provisional verdict, with their numbers, text and repairs."""
+    triage = Triage(Bundle.open(find_bundle(bundle_name)))
+    folder = SAMPLES.parent / bundle_name
+    log = sorted(folder.rglob("*.log"))[0].read_bytes().splitlines(keepends=True)[:300]
+    log[100:100] = [b"\xff\xfa\xfb\xc3\x28\xfe\xfe\n"]
+    log[200:200] = [b"\xfa\xfb\xfc\xc3\x28\xfe\xfe\n"]
+    data = b"".join(log)
+    quiet, session = judge(triage, {"": data}), triage.session("r")
+    for i in range(0, len(data), 5000):
+        session.feed(data[i : i + 5000])
+        whole = data[: i + 5000].count(b"\n")
+        assert session.peek().lines == whole
+    provisional = session.peek()
+    final = session.close()
+    assert final.model_dump() == quiet.model_dump()
+    same = ("label", "probabilities", "evidence", "sources", "lines")
+    assert [getattr(provisional, name) for name in same] == [getattr(final, name) for name in same]
+
+
 def test_sources_of_one_name_after_redaction_stay_apart(triage: Triage) -> None:
     """Two sources whose names differ only in an identity keep their bytes and line numbers apart."""
     session = triage.session("r")

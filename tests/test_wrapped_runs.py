@@ -105,6 +105,21 @@ def test_a_peek_changes_nothing_and_misses_nothing(oai: Triage, lines: int) -> N
         assert (peeked.label, peeked.probabilities) == (closed.label, closed.probabilities)
 
 
+def test_a_peek_sees_the_services_behind_damaged_bytes(oai: Triage) -> None:
+    """Lines of all services that wait until an encoding is decided are in a provisional verdict, and change no later one."""
+    lines = compose(LINES).splitlines(keepends=True)
+    lines[70] = lines[70][:-1] + b"\xff\xfa\xfb\xc3\x28\xfe\xfe\n"
+    data = b"".join(lines)
+    quiet, session = judged(oai, {"ci": data})[0], oai.session("r")
+    for line in lines:
+        session.feed(line, "ci")
+    peeked = session.peek()
+    closed = session.close()
+    assert_same(closed, quiet)
+    assert [(one.source, one.lines) for one in peeked.sources] == [(one.source, one.lines) for one in closed.sources]
+    assert (peeked.label, peeked.probabilities, peeked.evidence) == (closed.label, closed.probabilities, closed.evidence)
+
+
 def test_secrets_of_two_services_do_not_hide_each_other(oai: Triage) -> None:
     """A key over several lines is removed although lines of another service stand between, and in prefixes too."""
     lines = {"cu": LINES["cu"][:30] + KEY, "du": LINES["du"][: 30 + len(KEY)]}

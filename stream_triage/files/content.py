@@ -14,6 +14,8 @@ HEAD_BYTES: Final = 4096
 class ContentDigest:
     """The SHA-256 of the content of a run, made while its text is read.
 
+    NUL bytes do not count: those that a crash leaves in a log are skipped where the file is followed, and read otherwise.
+
     A run with one source without a name, as every single file is, has the digest that `sha256sum FILE` prints. A run
     with named sources has the digest of what `sha256sum` prints for files with these names and contents: a line `DIGEST
     NAME` for each source, sorted by name. Sources without bytes do not count, because a file that is followed becomes a
@@ -32,14 +34,11 @@ class ContentDigest:
 
     def update(self, source: str, data: bytes) -> None:
         """Adds the next bytes of a source."""
-        if not data:
-            return
-        if source not in self._sources:
-            self._sources[source] = hashlib.sha256()
-            self._heads[source] = b""
-        self._sources[source].update(data)
-        if len(self._heads[source]) < HEAD_BYTES:
-            self._heads[source] = (self._heads[source] + data)[:HEAD_BYTES]
+        head = self._heads.get(source, b"")
+        if data and len(head) < HEAD_BYTES:
+            self._heads[source] = (head + data)[:HEAD_BYTES]
+        if data := data.replace(b"\0", b""):
+            self._sources.setdefault(source, hashlib.sha256()).update(data)
 
     def hexdigest(self) -> str:
         """The digest of everything so far, as 64 hex digits; more bytes may follow."""

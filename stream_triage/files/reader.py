@@ -125,8 +125,10 @@ class Reader:
         self._watch()
         found = Found([], [], [file for file in self.files.values() if file.complete and file.unread(file.status)])
         waiting = set[Path]()
-        # Those that were not rotated first: they may have been overwritten, and the others may be copies of them.
-        for path, base, status in sorted(unknown, key=lambda entry: entry[0] != entry[1]):
+        # First those that were not rotated or are remembered: they may have been overwritten, and the others may be copies.
+        for path, base, status in sorted(
+            unknown, key=lambda entry: entry[0] != entry[1] and not self._remember(entry[2][:2])
+        ):
             if (path != base or is_packed(path)) and self._is_copy(path, base, status, waiting, now):
                 continue
             if is_packed(path):

@@ -168,7 +168,7 @@ class Tail:
         following = Tail(
             self.listed, self.log.successor, self.source, settings=self._settings, pattern=self._pattern, poll=poll
         )
-        if self.log.gone:  # otherwise it is the newest part
+        if self.log.successor.gone:  # otherwise it is the newest part
             following.order = self.order
         return following
 

@@ -103,6 +103,45 @@ class TestFiles:
         reading.turn().turn(4.0).turn(4.0)
         assert reading.text == b"1\n2\n3\n"
 
+    def test_overwritten_while_a_rotated_file_appears(self, follow: Follow, log: Path):
+        """The new content is read at once: after a kill, nobody would know that it is another one."""
+        append(log, b"old\n")
+        reading = follow(log).turn()
+        log.write_bytes(b"new\nlines\n")
+        log.with_name("tm500.log.1").write_bytes(b"of another log\n")
+        reading.turn()
+        assert b"new\nlines\n" in reading.texts().values()
+        assert any("was overwritten" in problem for problem in reading.problems)
+
+    def test_truncated_then_rotated_while_it_waits_for_an_older_file(self, follow: Follow, log: Path):
+        """What was written after the truncation comes before the lines of the files that were created later."""
+        append(log, b"1\n")
+        reading = follow(log, run_id="r").turn()
+        reading.files.close()
+        append(log.with_name("tm500.log.5"), b"2\n")
+        os.truncate(log, 0)
+        reading.restart().turn(1.0)
+        append(log, b"3\n")
+        for number, text in ((4, b"4\n"), (3, b"5\n")):
+            reading.turn(0.5)
+            log.rename(log.with_name(f"tm500.log.{number}"))
+            append(log, text)
+        reading.turn(0.5).turn(4.0, turns=5)
+        assert reading.text == b"1\n2\n3\n4\n5\n"
+
+    def test_copied_truncated_and_rotated_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
+        """The copy is not read again although it is older than the file from which it was made."""
+        append(log, b"1\n2\n")
+        reading = follow(log).turn()
+        reading.files.close()
+        append(log, b"3\n")
+        log.with_name("tm500.log.2").write_bytes(log.read_bytes())
+        log.write_bytes(b"4\n")
+        log.rename(log.with_name("tm500.log.1"))
+        append(log, b"5\n")
+        reading.restart().turn(1.0, turns=6)
+        assert sorted(reading.texts().values()) == [b"1\n2\n3\n", b"4\n", b"5\n"]
+
     def test_rotated_twice_while_the_shipper_was_stopped(self, follow: Follow, log: Path):
         """Files that were created and renamed meanwhile are read too; a compressed one is reported and skipped."""
         append(log, b"1\n")

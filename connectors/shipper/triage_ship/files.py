@@ -68,6 +68,7 @@ class Files:
         self._past: dict[str, list[list[int]]] = {}  # what was read and is no longer in its file, by path before rotation
         self._order: dict[Path, int] = {}
         self._scans = 0
+        self._unresolved: list[LogFile] = []  # contents whose copies the latest scan has looked for
         for position in positions.values():
             self._know(position)
 
@@ -83,6 +84,7 @@ class Files:
         self._order = {path: index for index, (path, _) in enumerate(entries)}
         if self._scans == 1:
             self._restore_missing(entries, now)
+        self._unresolved = list(self._reader.unresolved)
         found = self._reader.scan(entries, now)
         for path in found.packed:
             self._report_once(f"{path} is compressed and skipped; `stream-triage run` reads such files")
@@ -100,9 +102,9 @@ class Files:
         Each chunk must be stored before the next one is asked for: the position in the file moves with it.
         """
         for _ in range(_MOST_CONTENTS):
-            sources, unresolved = list(self._sources), list(self._reader.unresolved)
+            sources = list(self._sources)
             yield from self._read_all(now)
-            if not all(log in unresolved for log in self._reader.unresolved):
+            if not all(log in self._unresolved for log in self._reader.unresolved):
                 self.scan(now)  # a file was overwritten: perhaps there is a copy of what was not read
             elif all(source in sources for source in self._sources):
                 break
@@ -258,7 +260,7 @@ class Files:
         if log.successor:
             self._add_past(origin["base"], log.seen.content, log.copy)
             following = self._add(log.successor, {**origin, "done": source.is_own_run})
-            if log.gone:  # otherwise it is the newest generation
+            if log.successor.gone:  # otherwise it is the newest generation
                 following.rank = source.rank
             self._sort()
 

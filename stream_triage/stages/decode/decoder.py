@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from copy import deepcopy
 from typing import Final, Protocol
 
 from stream_triage.stages.decode.damage import ERRORS, INVALID, Damage
@@ -49,6 +50,16 @@ class Decoder:
         """The rest of the text."""
         return self._repaired(self._reader.finish())
 
+    def decided(self) -> tuple["Decoder", str]:
+        """The text of the lines that wait until their encoding is decided, and a decoder that has decided now.
+
+        This decoder stays as it is, since its decision must not depend on when somebody asks.
+        """
+        if not self._reader.waiting:
+            return self, ""
+        decided = deepcopy(self)
+        return decided, decided._repaired(decided._reader.decide())
+
     def _repaired(self, text: str) -> str:
         if not self._reader.marked or ("\0" not in text and INVALID not in text):
             self._damaged = self._damaged and not _LINE_END.search(text)
@@ -67,7 +78,14 @@ class _Reader(Protocol):
     def marked(self) -> bool:
         """Whether the text returned last may contain `INVALID` or NULs."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether lines wait until their encoding is decided."""
+
     def feed(self, data: bytes) -> str: ...
+
+    def decide(self) -> str:
+        """The text of the lines that wait."""
 
     def finish(self) -> str: ...
 
@@ -78,6 +96,7 @@ class _OneEncoding:
     """Decodes an encoding in which a byte means nothing without those before it, such as ISO-2022-JP or UTF-16."""
 
     marked = True
+    waiting = False
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -85,6 +104,9 @@ class _OneEncoding:
 
     def feed(self, data: bytes) -> str:
         return self._decoder.decode(data).replace("\ufeff", "")
+
+    def decide(self) -> str:
+        return ""
 
     def finish(self) -> str:
         return self._decoder.decode(b"", final=True)

@@ -63,6 +63,17 @@ class MixedText:
         self._add(self._narrow.decide())
         return self._taken()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether lines wait until their encoding is decided."""
+        return self._narrow.waiting
+
+    def decide(self) -> str:
+        """The text of the lines that wait, as far as their encoding can be told by now."""
+        self.marked = True
+        self._add(self._narrow.decide())
+        return self._taken()
+
     def encodings(self) -> list[str]:
         """The encodings so far, in the order of their first use; none if all was UTF-8."""
         narrow = [self._fixed or "utf-8"]
