@@ -20,6 +20,7 @@ from stream_triage.stages.redact.commands import COMMAND_RULES
 from stream_triage.stages.redact.context import CONTEXT_TRIGGERS
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
+from stream_triage.stages.redact.distant_keys import DISTANT_KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
 from stream_triage.stages.redact.rule import RedactionRule
 from stream_triage.stages.redact.tokens import TOKEN_RULES
@@ -29,6 +30,7 @@ __all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
 RULES: Final[tuple[RedactionRule, ...]] = (
     *IDENTITY_RULES,
     *KEY_RULES,
+    *DISTANT_KEY_RULES,
     *CARD_RULES,
     *TOKEN_RULES,
     *COMMAND_RULES,
