@@ -61,7 +61,7 @@ DISTANT_KEY_RULES: Final = (
         "key-near-base64",
         "key",
         tuple(Trigger(word, r"[^\n]{0,32}[a-z0-9+/]{22}") for word in ("key", "psk", "secret", "opc")),
-        r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}==|[a-z0-9+/]{43}=)(?![a-z0-9+/=])",
+        r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}==|[a-z0-9+/]{42}[a-z0-9+/=]=)(?![a-z0-9+/=])",
         "16 or 32 bytes in base64 on a line that speaks of a key",
         (
             (
@@ -76,7 +76,7 @@ DISTANT_KEY_RULES: Final = (
         "key",
         tuple(
             Trigger(name, r"[a-z0-9_'*]{0,8}[^\na-z0-9]{0,8}[\[{(][ ]?[0-9]{1,3}(?:,[ ]?|[ ])[0-9]{1,3}")
-            for name in ("k", "opc", "key", "msk", "secret")
+            for name in ("kausf", "kamf", "kseaf", "kgnb", "kenb", "kasme", "kakma", "knas", "krrc", "kup", "opc", "key", "msk", "secret")
         ),
         r"(?<=[\[{(])[ ]?(?P<v>[0-9]{1,3}(?:(?:,[ ]?|[ ])[0-9]{1,3}){15,63})(?=[ ]?[\]})])",
         "bytes as decimal numbers, as Go and Python print them",

@@ -308,15 +308,16 @@ def is_key_near(tail: str) -> bool:
     if assigned and not _is_filler(assigned["n"]) and not _is_spelled(assigned["n"], _name_parts(assigned["n"])):
         return False
     seen = 0
-    for word in reversed(_ANY_WORD.findall(_MARKER.sub(" ", tail))):
-        word = word.strip("._'*-")
+    words = [word.strip("._'*-") for word in _ANY_WORD.findall(_MARKER.sub(" ", tail))]
+    for number in reversed(range(len(words))):
+        word, before = words[number], words[number - 1] if number else ""
         parts = _name_parts(word)
         if not parts or _is_filler(word):
             continue
         if _NEVER_NEAR.intersection(parts):
             return False
         if _is_spelled(word, parts):
-            return not _NO_KEY.intersection(parts)
+            return not _NO_KEY.intersection((*parts, *_name_parts(before)))
         if seen == 0 and _OTHER_HEX.intersection(parts) - {"nas", "rrc", "ue", "ran", "cell", "by"}:
             return False
         seen += 1
@@ -326,7 +327,7 @@ def is_key_near(tail: str) -> bool:
 
 
 def _is_filler(word: str) -> bool:
-    return word.isdigit() or all(part in _FILLERS for part in word.lower().split("."))
+    return not any(sign.isalpha() for sign in word) or all(part in _FILLERS for part in word.lower().split("."))
 
 
 def _is_spelled(word: str, parts: tuple[str, ...]) -> bool:
