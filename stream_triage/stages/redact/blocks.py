@@ -52,7 +52,9 @@ _DUMP_TITLE = re.compile(
     rf"|(?<=[a-z0-9][ _-]k)ey){_TITLE_END}",
     re.MULTILINE | re.ASCII,
 )
-_NO_TITLE = re.compile(r"(?:public|cache|primary|foreign|row|host|object|sort|partition|routing|verify|verification)[ _-]?key[^\n]{0,40}\Z")
+_NO_TITLE = re.compile(
+    r"(?:public|cache|primary|foreign|row|host|object|sort|partition|routing|verify|verification)[ _-]?key[^\n]{0,40}\Z"
+)
 _DUMP_TITLE_OP = re.compile(rf"op(?<![a-z0-9_>-]op)_?c{_TITLE_END}", re.MULTILINE | re.ASCII)
 
 # Lines that a private key may have; one of 16,384 bits has about 200.

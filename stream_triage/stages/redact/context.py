@@ -13,7 +13,9 @@ from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
 
-_NAME_END: Final = r"[a-z0-9_.-]{0,32}[\"'\])>]{0,3}(?:[ ]\{)?[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_NAME_END: Final = (
+    r"[a-z0-9_.-]{0,32}[\"'\])>]{0,3}(?:[ ]\{)?[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+)
 _ANNOUNCING_WORDS: Final = (
     "pass",
     "pwd",
@@ -36,7 +38,10 @@ CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
     *(Trigger(cell) for cell in ("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki ")),
     *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
-    *(Trigger(word, r"[^\n]{0,32}\r?(?=\n|\Z)") for word in ("key", "opc", "kasme", "kausf", "kamf", "kgnb", "krrc", "knas")),
+    *(
+        Trigger(word, r"[^\n]{0,32}\r?(?=\n|\Z)")
+        for word in ("key", "opc", "kasme", "kausf", "kamf", "kgnb", "krrc", "knas")
+    ),
     *(Trigger(word, r"[^\n]{0,8}\r?(?=\n|\Z)") for word in ("cimi", "ccid", "gsn", "cnum")),
     Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
     Trigger("from stdin"),
@@ -169,7 +174,11 @@ def _announced_by(line: str) -> Announced | None:
         return Announced(_MODEM_KINDS[modem["n"].lower()], "answer", _ANSWER_LINES)
     if "<imsi" in line:
         return Announced("key", "record", _RECORD_LINES)
-    if len(line) < _MOST_TITLE and "<" not in line and is_key_near(line.rstrip().removesuffix(".bin").removesuffix(".hex") + " "):
+    if (
+        len(line) < _MOST_TITLE
+        and "<" not in line
+        and is_key_near(line.rstrip().removesuffix(".bin").removesuffix(".hex") + " ")
+    ):
         return Announced("key", "record", 1)
     return None
 

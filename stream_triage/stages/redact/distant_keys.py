@@ -76,7 +76,22 @@ DISTANT_KEY_RULES: Final = (
         "key",
         tuple(
             Trigger(name, r"[a-z0-9_'*]{0,8}[^\na-z0-9]{0,8}[\[{(][ ]?[0-9]{1,3}(?:,[ ]?|[ ])[0-9]{1,3}")
-            for name in ("kausf", "kamf", "kseaf", "kgnb", "kenb", "kasme", "kakma", "knas", "krrc", "kup", "opc", "key", "msk", "secret")
+            for name in (
+                "kausf",
+                "kamf",
+                "kseaf",
+                "kgnb",
+                "kenb",
+                "kasme",
+                "kakma",
+                "knas",
+                "krrc",
+                "kup",
+                "opc",
+                "key",
+                "msk",
+                "secret",
+            )
         ),
         r"(?<=[\[{(])[ ]?(?P<v>[0-9]{1,3}(?:(?:,[ ]?|[ ])[0-9]{1,3}){15,63})(?=[ ]?[\]})])",
         "bytes as decimal numbers, as Go and Python print them",

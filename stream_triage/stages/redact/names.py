@@ -232,7 +232,9 @@ def _is_key_word(name: str, before: str) -> bool:
     parts = _name_parts(name)
     if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
         return False
-    if re.fullmatch(r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?(?:nh|param(?:eter)?|value|key))?|auth_?data", name.lower()) or (
+    if re.fullmatch(
+        r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?(?:nh|param(?:eter)?|value|key))?|auth_?data", name.lower()
+    ) or (
         (before.lower(), name.lower())
         in (("auth", "data"), ("scp03", "keys"), ("scp02", "keys"), ("ota", "keys"), ("card", "keys"))
     ):
@@ -276,9 +278,13 @@ _NEAR_WORDS: Final = _words(
     """
 )
 _ANY_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.'*-]*", re.ASCII)
-_ASSIGNED: Final = re.compile(r"(?P<n>[A-Za-z0-9_.'*-]{1,48})[\"'\])]{0,3}[ \t]{0,8}[:=]{1,2}>?[ \t]{0,8}[\"'\[({]{0,3}\Z", re.ASCII)
+_ASSIGNED: Final = re.compile(
+    r"(?P<n>[A-Za-z0-9_.'*-]{1,48})[\"'\])]{0,3}[ \t]{0,8}[:=]{1,2}>?[ \t]{0,8}[\"'\[({]{0,3}\Z", re.ASCII
+)
 # Words that say what follows has been made from a key, or names it; and words that never stand beside one.
-_NEVER_NEAR: Final = (_NO_KEY | _words("sha sha1 sha256 sha512 md5 uuid guid trace rand autn nonce cookie blob pdu payload packet")) - {
+_NEVER_NEAR: Final = (
+    _NO_KEY | _words("sha sha1 sha256 sha512 md5 uuid guid trace rand autn nonce cookie blob pdu payload packet")
+) - {
     "id",
     "image",
     "lookup",
@@ -334,6 +340,10 @@ def _is_spelled(word: str, parts: tuple[str, ...]) -> bool:
     """Whether a word means a key without a value directly behind it."""
     if word in _SPELLED_SHORT or _NEAR_WORDS.intersection(parts):
         return True
-    return parts[-1].endswith("key") or (parts[0][:1] == "k" and bool(_KEY_WORDS.intersection(parts) - _SHORT)) or bool(
-        re.fullmatch(r"k_?(?:nas|rrc|up|n3iwf)_?(?:enc|int)|k_?(?:asme|amf|ausf|seaf|akma|[ge]nb)['*]?", word.lower())
+    return (
+        parts[-1].endswith("key")
+        or (parts[0][:1] == "k" and bool(_KEY_WORDS.intersection(parts) - _SHORT))
+        or bool(
+            re.fullmatch(r"k_?(?:nas|rrc|up|n3iwf)_?(?:enc|int)|k_?(?:asme|amf|ausf|seaf|akma|[ge]nb)['*]?", word.lower())
+        )
     )
