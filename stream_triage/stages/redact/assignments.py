@@ -11,7 +11,7 @@ from typing import Final
 from stream_triage.stages.redact.names import name_before, secret_kind
 from stream_triage.stages.redact.values import is_code, is_path, is_prose, is_stand_in, is_strong, looks_random
 
-__all__ = ["is_element", "is_option", "is_password", "is_said", "is_token"]
+__all__ = ["is_element", "is_foreign", "is_option", "is_password", "is_said", "is_token"]
 
 _PROSE_START: Final = re.compile(
     r"(?:must|should|is|are|was|were|not|cannot|can|has|have|the|a|an|for|of|to|please|enter|your|invalid|incorrect|wrong|no|at|too|and|or"
@@ -21,6 +21,7 @@ _PROSE_START: Final = re.compile(
 # So many characters of a value are looked at; a longer one goes whole all the same.
 _JUDGED: Final = 256
 _ALL_HEX: Final = re.compile(r"[0-9a-f]+", re.IGNORECASE)
+_PADDED: Final = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{14,255}={1,2}")
 _NUMBER: Final = re.compile(
     r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE
 )
@@ -112,7 +113,9 @@ def _is_random(match: re.Match[str], value: str) -> bool:
         return False  # of a cache, a row, a map
     if match["s"] == ":" and not match["q"] and match.string[match.start("v") - 1] == ":":
         return False  # the tag of an image
-    return len(value) >= 16 and looks_random(value) and not _ALL_HEX.fullmatch(value)
+    if _ALL_HEX.fullmatch(value):
+        return len(value) >= 32 and "auth" in match["n"].lower() and match["s"] == "="
+    return len(value) >= 16 and (looks_random(value) or bool(_PADDED.fullmatch(value)))
 
 
 def is_token(match: re.Match[str]) -> bool:
@@ -140,6 +143,14 @@ def _is_long_enough(match: re.Match[str], name: str, value: str) -> bool:
     if match["s"] in ("==", "==="):
         return has_digit
     return bool(match["q"]) or has_digit or match["s"] != ":"
+
+
+def is_foreign(match: re.Match[str]) -> bool:
+    """Whether what follows a word for a password in another language is a value and no sentence."""
+    value = match["v"][:_JUDGED]
+    return not (is_stand_in(value) or is_path(value) or is_code(value, "", "")) and (
+        bool(match["q"]) or is_strong(value) or not _rest(match).strip()
+    )
 
 
 def is_option(kind: str) -> Callable[[re.Match[str]], bool]:

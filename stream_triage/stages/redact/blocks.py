@@ -38,16 +38,22 @@ _DUMP_BYTES = "|".join(
 _HEX_DUMP = re.compile(
     rf"(?<![^\s\]|\"'=:(])(?<![0-9]:)(?:(?:0x)?[0-9a-f]{{2,8}}:?[ \t]{{1,4}})?"
     rf"(?:{_DUMP_BYTES}|{HEX_WORDS}|(?:0x)?[0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)"
-    r"(?:[ \t]{1,8}\|[^\n]{0,64}(?=\|))?(?=[\"'|,;]{0,3}[ \t]*\r?$)",
+    r"(?:[ \t]{1,8}\|[^\n]{0,64}(?=\|))?(?=[ \t]{0,2}[\"'|,;]{0,3}(?:[ \t]{2,4}[!-~]{1,17})?[ \t]*\r?$)",
     re.IGNORECASE | re.ASCII,
 )
 # The name of a key at the end of a lower-case line: its bytes follow as a hex dump. All begin with k, which is found fast.
-_TITLE_END = rf"{LENGTH}[)\]]?[ \t]{{0,4}}[:=]?[ \t]{{0,4}}\r?$"
+_TITLE_END = (
+    rf"(?:[ ]?-?[ ]?(?:hex[ _]?)?dump)?{LENGTH}(?:[ ](?:=>[ ][0-9]{{1,3}}[ ]bytes[ ]@[ ]0x[0-9a-f]{{1,16}}|dump))?"
+    r"[)\]]?[ \t]{0,4}[:=]?[ \t]{0,4}\r?$"
+)
 _DUMP_TITLE = re.compile(
     r"k(?:_?(?:asme|amf|ausf|seaf|[ge]nb|(?:nas|rrc|up)_?(?:enc|int))(?:['*]|[_ ]?star|[_ ]?key)?"
     r"|(?<![a-z0-9_.>-]k)(?:i|(?<![a-z0-9_.>][ ]k)(?:ey)?)|(?<=[ci]k)(?<![a-z0-9_.>-][ci]k)"
-    rf"|(?:(?<=ciphering[ _]k)|(?<=integrity[ _]k)|(?<=encryption[ _]k)|(?<=permanent[ _]k))ey){_TITLE_END}",
+    rf"|(?<=[a-z0-9][ _-]k)ey){_TITLE_END}",
     re.MULTILINE | re.ASCII,
+)
+_NO_TITLE = re.compile(
+    r"(?:public|cache|primary|foreign|row|host|object|sort|partition|routing|verify|verification)[ _-]?key[^\n]{0,40}\Z"
 )
 _DUMP_TITLE_OP = re.compile(rf"op(?<![a-z0-9_>-]op)_?c{_TITLE_END}", re.MULTILINE | re.ASCII)
 
@@ -144,7 +150,7 @@ def _dump(line: str, state: RedactionState, *, titled: bool) -> str:
 
 def _ends_with_key_name(low: str) -> bool:
     """Whether a lower-case line, or one of several, ends with the name of a key whose bytes may follow."""
-    return bool(_DUMP_TITLE.search(low) or ("op" in low and _DUMP_TITLE_OP.search(low)))
+    return not _NO_TITLE.search(low) and bool(_DUMP_TITLE.search(low) or ("op" in low and _DUMP_TITLE_OP.search(low)))
 
 
 def _shape(prefix: str) -> str:

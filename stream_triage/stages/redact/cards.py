@@ -59,6 +59,15 @@ CARD_RULES: Final = (
         ),
     ),
     RedactionRule(
+        "card-code-near",
+        "password",
+        tuple(Trigger(word, r"[^\n]{1,40}[0-9a-f]{8}") for word in ("puk", "adm")),
+        r"(?<![a-z0-9])(?:puk|adm)(?:in)?[1-9]?(?![a-z])[^\n0-9<>]{1,24}(?:[0-9][0-9a-f]?[ ][^\n0-9<>]{0,16}|<password>/)?"
+        r"(?<![0-9a-z.])(?P<v>[0-9]{8}|[0-9a-f]{16})(?![0-9a-z]|[.,:-][0-9])",
+        "a PUK or ADM with other words before it",
+        (("PUK for card 3 is 12345678", "PUK for card 3 is <password>"), ("ADM key 3132333435363738", "ADM key <password>")),
+    ),
+    RedactionRule(
         "apdu-verify",
         "password",
         (Trigger("", r"[0-9a-f]{26}", "run"), Trigger("", "", "bytes")),

@@ -77,6 +77,28 @@ def _is_keyword_argument(match: re.Match[str]) -> bool:
 
 COMMAND_RULES: Final = (
     RedactionRule(
+        "modem-account",
+        "password",
+        tuple(Trigger(f"at{sign}", r"[a-z]{3,12}=") for sign in "+^$#%*"),
+        r"at[+^$#%*][a-z]{3,12}=[^\n\"]{0,24}(?:\\?\"[^\"\n]{0,64}\"[ ]?,[ ]?){1,5}?\\?\"(?!"
+        + MARKER
+        + r")(?P<v>[^\"\n\\]{6,64})(?=\\?\")",
+        "user and password of an access point, mail or file server, as strings of a modem's command",
+        (('AT+QICSGP=1,1,"internet","bob","hunter2"', 'AT+QICSGP=1,1,"internet","bob","<password>"'),),
+        accept=_is_mixed,
+    ),
+    RedactionRule(
+        "user-and-password",
+        "password",
+        tuple(Trigger(word) for word in ("to log in", "bind", "u/p", "login ")),
+        r"(?:(?<![a-z])(?:use|with|as|try)[ ][a-z][a-z0-9._-]{0,31}:(?=[^\s]{6,64}[ ]to[ ]log[ ]?in)"
+        r"|(?<![a-z])bind[ ][^\n]{0,16}?(?:cn|uid|dn)=[^\s]{1,128}[ ]/[ ]|(?<![a-z])u/p[ ]?[:=][ ]?[^\s/]{1,32}/"
+        r"|(?:^|[>:\]][ ])(?-i:LOGIN)[ ][a-z][a-z0-9._@-]{0,31}[ ](?=[^\s]{6,64}[ \t]*\r?$))" + _WORD,
+        "notes and dialogues with a user beside the password",
+        (("use bob:hunter2 to log in", "use bob:<password> to log in"), ("u/p: bob/hunter2", "u/p: bob/<password>")),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
         "curl-user",
         "password",
         (Trigger("curl"), Trigger("--user "), Trigger("--proxy-user "), Trigger("wget"), Trigger("http -")),
@@ -149,6 +171,12 @@ COMMAND_RULES: Final = (
                     "securestring",
                     "vault login",
                     "net use",
+                    "schtasks",
+                    "auth sha",
+                    "priv aes",
+                    "priv des",
+                    "<password>",
+                    "_server ",
                     "+cgauth",
                     "+uauthreq",
                     "$qcpdpp",
@@ -170,7 +198,7 @@ COMMAND_RULES: Final = (
         r"|(?:(?<![a-z])(?:snmp-server[ \t]{1,4}|snmp[ \t]{1,4}|r[ow])"
         r"|^[ \t]{0,8})community6?[ \t]{1,8}(?:string[ \t]{1,4})?"
         r"|(?<![a-z])(?:radius|tacacs)[^\n]{1,160}?[ \t](?:key|secret)[ \t]{1,4}(?:[057][ \t]{1,4})?"
-        r"|(?:(?<![a-z])(?-i:IDENTIFIED|identified(?=[^\n]{1,60}[ ](?:by"
+        r"|(?:(?<![a-z])(?-i:IDENTIFIED|identified(?=[^\n]{0,60}[ ](?:by"
         r"|as)[ ][\"']))[ \t]{1,4}(?:with[ \t]{1,4}[^\s]{1,40}[ \t]{1,4})?(?:by"
         r"|as)[ \t]{1,4}(?:password[ \t]{1,4})?)"
         r"|(?<![a-z])net[ \t]user[ \t]{1,4}[^\s/]{1,64}[ \t]{1,4}"
@@ -182,8 +210,10 @@ COMMAND_RULES: Final = (
         r"|sha[0-9-]{0,8})[ \t]{1,4}"
         r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)"
         r"|(?<![a-z])net[ ]use[ ][^\n]{1,128}?/user:[^\s]{1,64}[ ]"
+        r"|(?<![a-z])net[ ]use[ ](?:[a-z*]:?[ ])?\\\\[^\s]{1,128}[ ](?=[^\s/]{1,128}[ ]/user:)|(?<![a-z])schtasks[ ][^\n]{1,256}?[ ]/rp[ ]"
+        r"|(?<![a-z])(?:authentication|accounting|auth|acct)_server[ ][^\s]{3,64}[ ][0-9]{2,5}[ ]"
         r"|at\+(?:cgauth|uauthreq)=[0-9]{1,2},[0-3],\\?\"[^\"\n]{0,64}\",|at\$qcpdpp=[0-9]{1,2},[0-3],"
-        r"|(?<![a-z])(?:auth|priv)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?"
+        r"|(?<![a-z])(?:auth|priv|<password>[\"']?)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?"
         r"|(?<![a-z])message-digest-key[ ][0-9]{1,3}[ ]md5[ ](?:[07][ ])?"
         r"|(?<![a-z])key-string[ ](?:[07][ ])?|(?<![a-z])authentication-key[ ]|:[ ](?:psk|rsa|eap|xauth"
         r"|ecdsa)[ ](?:[^\s\"]{1,64}[ ])?(?=[\"'])"
@@ -267,8 +297,8 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "user-at-host",
         "password",
-        (Trigger("@", r"[a-z0-9-]{1,64}\."), Trigger(":5432:"), Trigger(":3306:"), Trigger(":*:")),
-        r"(?:(?<![a-z0-9/:@.%+-])(?!mailto|sips?:|tel:|git:|ssh:|https?:)[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@[a-z0-9-]{1,64}\.)|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
+        (Trigger("@", r"(?:[a-z0-9-]{1,64}\.|(?:tcp|unix|udp)\()"), Trigger(":5432:"), Trigger(":3306:"), Trigger(":*:")),
+        r"(?:(?<![a-z0-9/:@.%+-])(?!mailto|sips?:|tel:|git:|ssh:|https?:)[a-z][a-z0-9._-]{1,31}:(?=[^\s:/@\"']{6,64}@(?:[a-z0-9-]{1,64}\.|(?:tcp|unix|udp)\())|^[^\s:]{1,64}:(?:5432|3306|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?=[^\s:]{4,128}$))"
         rf"(?!{MARKER})(?P<v>[^\s:/@\"']{{4,128}})",
         "user, password and host without a scheme, and the password file of PostgreSQL",
         (

@@ -6,13 +6,16 @@ These need a state, which a source keeps from batch to batch. It is a few words,
 import re
 from typing import Final, NamedTuple
 
+from stream_triage.stages.redact.names import is_key_near
 from stream_triage.stages.redact.rule import MARKER, Trigger
 from stream_triage.stages.redact.tables import HEADER_REST, HEADER_WORDS, Mark, Table, column_kind, fits, header_of
 from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
 
-_NAME_END: Final = r"[a-z0-9_.-]{0,32}[\"'\])]{0,3}[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+_NAME_END: Final = (
+    r"[a-z0-9_.-]{0,32}[\"'\])>]{0,3}(?:[ ]\{)?[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
+)
 _ANNOUNCING_WORDS: Final = (
     "pass",
     "pwd",
@@ -35,6 +38,11 @@ CONTEXT_TRIGGERS: Final = (
     *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
     *(Trigger(cell) for cell in ("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki ")),
     *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
+    *(
+        Trigger(word, r"[^\n]{0,32}\r?(?=\n|\Z)")
+        for word in ("key", "opc", "kasme", "kausf", "kamf", "kgnb", "krrc", "knas")
+    ),
+    *(Trigger(word, r"[^\n]{0,8}\r?(?=\n|\Z)") for word in ("cimi", "ccid", "gsn", "cnum")),
     Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
     Trigger("from stdin"),
     Trigger("auth login"),
@@ -44,11 +52,12 @@ CONTEXT_TRIGGERS: Final = (
 
 _PAIR_NAME: Final = re.compile(
     r"(?:^|[\s\"'{,-])(?:name|key|id)[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
-    r"(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z",
+    r"(?P<n>[A-Za-z0-9_.:-]{1,64})[\"']?[ \t]{0,2},?[ \t]{0,4}\r?\Z"
+    r"|^[ \t]{0,8}(?:variable|output)[ ]\"(?P<h>[A-Za-z0-9_-]{1,64})\"[ ]\{[ ]?\r?\Z",
     re.IGNORECASE | re.ASCII,
 )
 _PAIR_VALUE: Final = re.compile(
-    r"(?:^|[\s\"'{,])(?:value|val|data|content)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?"
+    r"(?:^|[\s\"'{,])(?:value|val|data|content|default)[\"']?[ \t]{0,4}[:=][ \t]{0,4}(?P<q>[\"'])?"
     r"(?P<v>(?(q)[^\"'\n]{1,4096}|[^\s\"',]{1,4096}))",
     re.IGNORECASE | re.ASCII,
 )
@@ -57,6 +66,7 @@ _LONE_NAME: Final = re.compile(
     r"[\"'\])]{0,3}[ \t]{0,4}[:=][ \t]{0,4}(?P<b>[|>][+-]?)?[ \t'\"]{0,4}\r?\Z",
     re.ASCII,
 )
+_ELEMENT: Final = re.compile(r"<(?P<n>[A-Za-z][A-Za-z0-9_.:-]{0,63})>[ \t]{0,4}\r?\Z", re.ASCII)
 _LONE_VALUE: Final = re.compile(r"(?:^|[\s|>\]])(?P<q>[\"'])?(?P<v>[^\s\"'<>]{4,4096})(?(q)(?P=q))[ \t,;]{0,4}\r?\Z")
 _ASKED: Final = re.compile(r"\b(?:password|passphrase|passcode)\b[a-z ]{1,64}:[ \t]{0,4}\r?\Z", re.IGNORECASE | re.ASCII)
 _BASE64: Final = re.compile(
@@ -64,11 +74,21 @@ _BASE64: Final = re.compile(
 )
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}:")
 _INDENT: Final = re.compile(r"[ \t]*")
+_MODEM: Final = re.compile(r"at\+(?P<n>cimi|q?ccid|c?gsn)[^a-z0-9]{0,8}\r?\Z", re.IGNORECASE | re.ASCII)
+_MODEM_KINDS: Final = {"cimi": "imsi", "ccid": "iccid", "qccid": "iccid", "gsn": "imei", "cgsn": "imei"}
+# Nothing but a key on its line, perhaps with the offset that a dump puts in front of it.
+_BYTES_LINE: Final = re.compile(
+    r"[ \t|]*(?:[0-9a-f]{4,8}:[ \t]+)?(?P<v>(?:0x)?[0-9a-f]{2}(?:[ \t:][ \t]?(?:0x)?[0-9a-f]{2}){15,31}|[0-9a-f]{4}(?: [0-9a-f]{4}){7,15}"
+    r"|[0-9a-f]{8}(?: [0-9a-f]{8}){3,7})(?![0-9a-z])(?:[ \t]{1,8}[^\n]{0,40})?\r?\Z",
+    re.IGNORECASE | re.ASCII,
+)
 # Lines between `name: X` and its value, and of a login that goes back and forth.
 _PAIR_LINES: Final = 3
 _LOGIN_LINES: Final = 6
 # Lines behind the line of a subscriber that may be nothing but a key; lines between a question and its answer.
 _RECORD_LINES: Final = 3
+# A longer line that speaks of a key is no title of the next one.
+_MOST_TITLE: Final = 160
 _ANSWER_LINES: Final = 2
 
 
@@ -134,7 +154,7 @@ def _announced_by(line: str) -> Announced | None:
     """What a line that ends with a name announces."""
     indent = len(_INDENT.match(line)[0])  # type: ignore[index]
     if pair := _PAIR_NAME.search(line):
-        kind = column_kind(pair["n"])
+        kind = column_kind(pair["n"] or pair["h"])
         if kind and "form-data" in line.lower():
             return Announced(kind, "answer", _ANSWER_LINES)
         return Announced(kind, "pair", _PAIR_LINES) if kind else None
@@ -142,11 +162,25 @@ def _announced_by(line: str) -> Announced | None:
         kind = column_kind(lone["n"])
         if kind:
             return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
+    if element := _ELEMENT.search(line):
+        kind = column_kind(element["n"])
+        if kind:
+            return Announced(kind, "lone", _ANSWER_LINES, indent)
     if line.rstrip().lower().endswith("auth login"):
         return Announced("token", "login", _LOGIN_LINES)
     if _ASKED.search(line):
         return Announced("password", "answer", _ANSWER_LINES)
-    return Announced("key", "record", _RECORD_LINES) if "<imsi" in line else None
+    if modem := _MODEM.search(line):
+        return Announced(_MODEM_KINDS[modem["n"].lower()], "answer", _ANSWER_LINES)
+    if "<imsi" in line:
+        return Announced("key", "record", _RECORD_LINES)
+    if (
+        len(line) < _MOST_TITLE
+        and "<" not in line
+        and is_key_near(line.rstrip().removesuffix(".bin").removesuffix(".hex") + " ")
+    ):
+        return Announced("key", "record", 1)
+    return None
 
 
 def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced | None]:
@@ -161,6 +195,8 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
         )
     if re.search(MARKER, line):
         return line, left if announced.form == "record" else None
+    if announced.form == "record" and (dump := _BYTES_LINE.match(line)):
+        return _cut(line, dump, announced.kind, mark), left
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)
     if announced.form in ("lone", "block") and line.strip():
         left = None

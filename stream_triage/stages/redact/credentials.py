@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.assignments import is_element, is_option, is_password, is_said, is_token
+from stream_triage.stages.redact.assignments import is_element, is_foreign, is_option, is_password, is_said, is_token
 from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger
 
 __all__ = ["CREDENTIAL_RULES"]
@@ -19,8 +19,14 @@ _TYPE = (
     r"|secretstr)[ ]{0,2}(?==))?"
 )
 # Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
-_ASSIGN = rf"(?:{ANSI}|[\"'`\\\])]){{0,5}}[ \t]{{0,24}}{_TYPE}(?P<s>:=|=>|->|={{1,3}}|:(?!:))(?:{ANSI}|[ \t]){{0,24}}"
-_QUOTE = r"(?:[brufl@]{1,2}(?=[\"']))?(?P<q>\\{0,3}[\"'`])?"
+_ENTITY = r"&(?:quot|apos|#3[49]|#x2[27]);|%2[27]"
+_ASSIGN = (
+    rf"(?:\[[0-9]{{1,3}}\])?(?:{ANSI}|[\"'`\\\])]|{_ENTITY}){{0,5}}[ \t]{{0,24}}{_TYPE}"
+    rf"(?P<s>:=|={{1,3}}>|-{{1,2}}>|<-(?=[ ]?[\"'])|={{1,3}}|:(?!:)|%3[ad])(?:{ANSI}|[ \t]){{0,24}}"
+    r"(?:!(?:![a-z]{1,12}|unsafe|vault)[ ])?(?:(?:some|ok|just|n|secret[a-z]{0,12}|sensitive|securestring|text|quote"
+    r"|(?:secret)?str(?:ing)?(?:::(?:from|new))?)[ ]?\((?=b?[\"'])){0,2}"
+)
+_QUOTE = rf"(?:[brufln@]{{1,2}}(?=[\"']))?(?P<q>\"\"\"|'''|\\{{0,3}}[\"'`]|{_ENTITY})?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
     rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
@@ -29,16 +35,24 @@ _PLAIN = (
 _VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
 
 _PASSWORD_TRIGGERS = (
-    Trigger("pass", r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"),
+    Trigger(
+        "pass",
+        r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
+    ),
     Trigger("pwd"),
     Trigger("pswd"),
-    Trigger("pw", r"[a-z0-9_.-]{0,8}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"),
+    Trigger(
+        "pw",
+        r"[a-z0-9_.-]{0,8}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
+    ),
     Trigger("psswd"),
     Trigger("kennwort"),
     Trigger("senha"),
     Trigger("contrase"),
 )
-_ASSIGNED = r"[a-z0-9_.-]{0,32}(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]){0,5}[ \t]{0,24}[:=-]"
+_ASSIGNED = (
+    r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]"
+)
 _TOKEN_TRIGGERS = tuple(
     Trigger(word, _ASSIGNED)
     for word in (
@@ -225,10 +239,42 @@ CREDENTIAL_RULES: Final = (
         accept=is_token,
     ),
     RedactionRule(
+        "password-in-other-languages",
+        "password",
+        tuple(
+            Trigger(word)
+            for word in (
+                "mot de passe",
+                "motdepasse",
+                "wachtwoord",
+                "haslo",
+                "has\u0142o",
+                "heslo",
+                "salasana",
+                "senord",
+                "parola",
+            )
+        )
+        + tuple(
+            Trigger(word)
+            for word in ("contrase", "kodeord", "\u5bc6\u7801", "\u53e3\u4ee4", "\u30d1\u30b9\u30ef\u30fc\u30c9")
+        )
+        + tuple(Trigger(word) for word in ("\ube44\ubc00\ubc88\ud638", "\u043f\u0430\u0440\u043e\u043b\u044c")),
+        r"(?:mot[ ]de[ ]passe|motdepasse|wachtwoord|has(?:l|\u0142)o|heslo|salasana|l(?:o|\xf6)senord|parola|kodeord|contrase\xf1a|\u5bc6\u7801|\u53e3\u4ee4"
+        r"|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\u043f\u0430\u0440\u043e\u043b\u044c)"
+        rf"[\"']?[ \t\xa0]{{0,4}}(?:[:=]|\uff1a)[ \t]{{0,4}}{_QUOTE}{_VALUE}",
+        "the word for a password in other languages",
+        (
+            ("Mot de passe : hunter2", "Mot de passe : <password>"),
+            ("\u5bc6\u7801\uff1ahunter2", "\u5bc6\u7801\uff1a<password>"),
+        ),
+        accept=is_foreign,
+    ),
+    RedactionRule(
         "option",
         "password",
         _OPTION_TRIGGERS,
-        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-)(?P<n>[a-z0-9_.-]{{0,48}}{_PASSWORD}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
+        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_PASSWORD}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "passwords on a command line",
         (("run --password hunter2 -v", "run --password <password> -v"),),
         accept=is_option("password"),
@@ -237,7 +283,7 @@ CREDENTIAL_RULES: Final = (
         "option-token",
         "token",
         _OPTION_TRIGGERS,
-        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-)(?P<n>[a-z0-9_.-]{{0,48}}{_TOKEN}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
+        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_TOKEN}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "tokens on a command line",
         (("ship --api-key abc12345 --dry", "ship --api-key <token> --dry"),),
         accept=is_option("token"),
@@ -246,11 +292,12 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}"
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}|\][ ]{{0,4}}\[(?=[^\s\]]{{6}})|;(?=[^\s;]{{6,64}}(?:;|$))"
+        r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}(?!" + MARKER + r")[\[<{]"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?"
-        r"(?:is|was|to|equals|(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
+        r"(?:is|was|to|equals|(?:(?:has|have|had|was|is)[ ](?:been[ ])?)?(?:now[ ])?(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
         rf"|[ \t]{{5,32}}|(?<=<password)>[ ](?:to|->|=>)[ ]){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",
         (

@@ -10,7 +10,7 @@ IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
 """Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
 
 # Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
-_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,32}}+"
+_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]|[(\[][0-9]{{1,5}}[)\]](?=[ ]{{0,4}}[:=])){{0,32}}+"
 # A pseudonym such as <imsi:12345678> looks like a name with its value.
 _NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}(?::[0-9a-f]{8})?>(?![0-9]))(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
 
@@ -25,8 +25,8 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "suci",
         "imsi",
-        (Trigger("suci-"),),
-        r"suci-(?P<v>[0-9]-[0-9a-z.]{1,64}(?:-[0-9a-f]{1,512}){2,8})",
+        (Trigger("suci", r"[^a-z0-9\n]{1,4}[0-9]-"),),
+        r"suci[^a-z0-9\n]{1,4}(?P<v>[0-9]-[0-9a-z.]{1,64}(?:-[0-9a-f]{1,512}){2,8})",
         "the null scheme carries the subscriber number in clear; others are opaque but belong to one subscriber",
         (("[suci-0-001-01-0000-0-0-0000000042] reject", "[suci-<imsi>] reject"),),
     ),
@@ -66,11 +66,11 @@ IDENTITY_RULES: Final = (
         "msisdn-named",
         "msisdn",
         (
-            *(Trigger(word) for word in ("msisdn", "gpsi", "tel:", "phone", "e.164", "e164")),
+            *(Trigger(word) for word in ("msisdn", "gpsi", "subscription-id-data", "tel:", "phone", "e.164", "e164")),
             Trigger("call", r"(?:ing|ed|er)"),
             Trigger("dial"),
         ),
-        rf"{_NOT_MARKER}(?:msisdn|gpsi|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?"
+        rf"{_NOT_MARKER}(?:msisdn|gpsi|subscription-id-data|(?<![a-z])tel(?=:)|phone(?:[ _-]?(?:number|no\.?))?"
         rf"|(?<![a-z0-9])e\.?164(?:[ _-]?number)?"
         r"|(?:call(?:ing|ed|er)|dial(?:l?ed|l?ing)?)(?:[ _-]?(?:party|number|id|line)){0,3}(?=[^0-9\n]{1,8}\+?[0-9]{9}))"
         rf"{_GAP}(?P<v>\+?[0-9]{{5,16}})(?![0-9])",
@@ -83,9 +83,10 @@ IDENTITY_RULES: Final = (
         (
             Trigger("imei", r"[^\n]{0,32}[0-9]{14}"),
             Trigger("equipment", r"[^\n]{0,32}[0-9]{14}"),
+            Trigger("mei", r"[ :=(][^\n]{0,32}[0-9]{14}"),
             Trigger("pei", r"[^\n]{0,32}[0-9]{14}"),
         ),
-        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei)[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
+        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei|mei(?=[ :=(]))[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
         "a number of 14 to 16 digits on the right of the word, with whatever between them",
         (("SetImei 9 [356092040795140]", "SetImei 9 [<imei>]"),),
     ),
@@ -117,6 +118,38 @@ IDENTITY_RULES: Final = (
         r"(?![0-9a-z])(?![ :][0-9a-f])",
         "an IMSI or ICCID with two digits a byte, exchanged",
         (("IMSI (BCD): 29 43 05 10 00 00 00 42", "IMSI (BCD): <imsi>"),),
+    ),
+    RedactionRule(
+        "identity-digits",
+        "imsi",
+        tuple(
+            Trigger(word, r"[^\n]{0,40}[0-9](?:[ ]?[ ,;.:-][ ]?|[ ]?[<>][^\n]{1,50}>)[0-9][^0-9]")
+            for word in ("imsi", "supi", "imei", "msisdn", "iccid")
+        ),
+        r"(?:imsi|supi|imei|msisdn|iccid)[^\n]{0,40}?(?<![0-9])(?P<v>[0-9](?:(?:[ ]?[,;.:-][ ]?|[ ])[0-9]){12,19}"
+        r"|[0-9](?:</[a-z-]{1,32}>[ ]?<[a-z-]{1,32}>[0-9]){5,19})(?![0-9])",
+        "an identity digit by digit",
+        (("IMSI digits: 0 0 1 0 1 0 0 0 0 0 0 0 0 4 2", "IMSI digits: <imsi>"),),
+    ),
+    RedactionRule(
+        "identity-bytes",
+        "imsi",
+        (
+            Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[-,][ ]?(?:0x)?[0-9]{2}"),
+            Trigger("mobile identity", r"[^\n]{0,24}[0-9]{2}[ :-]?[0-9]{2}"),
+        ),
+        r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]|,[ ]?)?(?:0x)?[0-9]{2}){6}(?:[ :-]|,[ ]?)?(?:0x)?[0-9f]{2})"
+        r"(?![0-9a-z])(?!(?:[ :-]|,[ ]?)(?:0x)?[0-9a-f]{2})",
+        "an IMSI in the bytes of a mobile identity: an odd number of digits, exchanged (3GPP TS 24.301, clause 9.9.3.12)",
+        (("Mobile identity: 09 10 10 00 00 00 00 24", "Mobile identity: <imsi>"),),
+    ),
+    RedactionRule(
+        "iccid-bare",
+        "iccid",
+        (Trigger("ccid"), Trigger("", r"89[0-9]{17}", "run")),
+        r"(?:(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?|(?<![0-9a-z_.:/-])(?=89(?:[1-9])[0-9]{16,17}(?![0-9a-z_.])))(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
+        "a card by its issuer number (ITU-T E.118)",
+        (("+QCCID: 8949000000000000042", "+QCCID: <iccid>"),),
     ),
     RedactionRule(
         "sip-number",

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["is_key_name", "is_other_hex", "name_before", "secret_kind"]
+__all__ = ["is_key_name", "is_key_near", "is_other_hex", "name_before", "secret_kind"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -135,7 +135,7 @@ def _part_kind(parts: tuple[str, ...], number: int) -> str | None:
         return "password"
     if part in _LAST_WORDS_OF_NAMES:
         return "token" if all(later.isdigit() for later in parts[number + 1 :]) else None
-    if part in _TOKEN_WORDS or (part.endswith(("secret", "token", "apikey")) and not part.startswith("lib")):
+    if part in _TOKEN_WORDS or (part.endswith(("secret", "token", "apikey", "psk")) and not part.startswith("lib")):
         return "token"
     if part == "key" and (
         before in _KEY_QUALIFIERS or (before.isdigit() and number > 1 and parts[number - 2] in _KEY_QUALIFIERS)
@@ -168,7 +168,7 @@ _BESIDE_SHORT: Final = _words(
     """
     value str string hex enc mac dek int nas rrc up usim uicc sim ue auth milenage tuak api new old raw bin security
     subscriber test key keys plain next hop ng ran re naf ext af c dec aut encr prf b64 base64 hash xor algo param
-    star sec scp card
+    star sec scp card prime my lab our this used old for
     """
 )
 # Parts and words that make a key a public one, or a value the id or digest of a key.
@@ -190,6 +190,7 @@ _OTHER_HEX: Final = _NO_KEY | _words(
 )
 _FILLERS: Final = _words(
     """
+    hexdump dump digits chars default field result now use in used = type len size bits bit n
     unhex unhexlify fromhex from_hex bytes.fromhex binascii.unhexlify hex bytes bytearray decode base64 b64 h x b e 0x
     value val is was to from set str string len length array binary byte uint8_t const char u8 unsigned new old now
     updated
@@ -210,7 +211,7 @@ def _words_before(tail: str) -> tuple[str, str, bool]:
     Words such as `UNHEX`, `value` and lengths are skipped; a marker ends the search, since it stands for another value.
     """
     tail = _MARKER.sub(lambda match: "\x01" if match[0] == "<key>" else "\x00", tail)
-    for _ in range(4):
+    for _ in range(6):
         end = len(tail)
         while end and end > len(tail) - _GAP and not (tail[end - 1].isalnum() or tail[end - 1] in "_\x00\x01"):
             end -= 1
@@ -231,7 +232,9 @@ def _is_key_word(name: str, before: str) -> bool:
     parts = _name_parts(name)
     if _NO_KEY.intersection(parts) or _NO_KEY.intersection(_name_parts(before)):
         return False
-    if re.fullmatch(r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?nh)?|auth_?data", name.lower()) or (
+    if re.fullmatch(
+        r"(?:s|c|dm)[-_]?(?:enc|mac|dek|rmac)|next_?hop(?:_?(?:nh|param(?:eter)?|value|key))?|auth_?data", name.lower()
+    ) or (
         (before.lower(), name.lower())
         in (("auth", "data"), ("scp03", "keys"), ("scp02", "keys"), ("ota", "keys"), ("card", "keys"))
     ):
@@ -262,3 +265,85 @@ def is_other_hex(tail: str) -> bool:
     name, before, _ = _words_before(tail)
     parts = (*_name_parts(name), *_name_parts(before))
     return bool(_OTHER_HEX.intersection(parts)) and not _is_key_word(name, before)
+
+
+# Names that mean a key wherever they stand on a line; the short ones are only names as specifications spell them.
+_SPELLED_SHORT: Final = frozenset(
+    "K Ki KI OP Op OPc OPC Opc CK IK NH Kc KC KIc KIC KID KIK KEK DEK MSK EMSK PMK PTK GTK PSK TOPc TOP TEK ki opc topc pmk msk emsk".split()
+)
+_NEAR_WORDS: Final = _words(
+    """
+    opc topc kasme kamf kausf kseaf kgnb kenb kakma msk emsk pmk ptk gtk psk opckey permanentkey secretkey authkey enckey
+    mackey masterkey subkey milenage secret keys key keyset knasenc knasint krrcenc krrcint kupenc kupint opvalue opcvalue
+    """
+)
+_ANY_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.'*-]*", re.ASCII)
+_ASSIGNED: Final = re.compile(
+    r"(?P<n>[A-Za-z0-9_.'*-]{1,48})[\"'\])]{0,3}[ \t]{0,8}[:=]{1,2}>?[ \t]{0,8}[\"'\[({]{0,3}\Z", re.ASCII
+)
+# Words that say what follows has been made from a key, or names it; and words that never stand beside one.
+_NEVER_NEAR: Final = (
+    _NO_KEY | _words("sha sha1 sha256 sha512 md5 uuid guid trace rand autn nonce cookie blob pdu payload packet")
+) - {
+    "id",
+    "image",
+    "lookup",
+    "name",
+    "index",
+    "object",
+    "version",
+    "file",
+    "identifier",
+    "ids",
+    "version",
+}
+_MOST_WORDS: Final = 8
+
+
+def is_key_near(tail: str) -> bool:
+    """Whether a text that ends without a name of its own has the name of a key among its last words.
+
+    >>> is_key_near("Key for NAS ciphering ..... "), is_key_near("Deriving KRRCenc from "), is_key_near("K (32 digits): ")
+    (True, True, True)
+    >>> is_key_near("cache key for layer "), is_key_near("key ok, digest="), is_key_near("checking out ")
+    (False, False, False)
+    """
+    if tail[-1:] in ("/", "@", "#"):
+        return False
+    assigned = _ASSIGNED.search(tail)
+    if assigned and not _is_filler(assigned["n"]) and not _is_spelled(assigned["n"], _name_parts(assigned["n"])):
+        return False
+    seen = 0
+    words = [word.strip("._'*-") for word in _ANY_WORD.findall(_MARKER.sub(" ", tail))]
+    for number in reversed(range(len(words))):
+        word, before = words[number], words[number - 1] if number else ""
+        parts = _name_parts(word)
+        if not parts or _is_filler(word):
+            continue
+        if _NEVER_NEAR.intersection(parts):
+            return False
+        if _is_spelled(word, parts):
+            return not _NO_KEY.intersection((*parts, *_name_parts(before)))
+        if seen == 0 and _OTHER_HEX.intersection(parts) - {"nas", "rrc", "ue", "ran", "cell", "by"}:
+            return False
+        seen += 1
+        if seen >= _MOST_WORDS:
+            return False
+    return False
+
+
+def _is_filler(word: str) -> bool:
+    return not any(sign.isalpha() for sign in word) or all(part in _FILLERS for part in word.lower().split("."))
+
+
+def _is_spelled(word: str, parts: tuple[str, ...]) -> bool:
+    """Whether a word means a key without a value directly behind it."""
+    if word in _SPELLED_SHORT or _NEAR_WORDS.intersection(parts):
+        return True
+    return (
+        parts[-1].endswith("key")
+        or (parts[0][:1] == "k" and bool(_KEY_WORDS.intersection(parts) - _SHORT))
+        or bool(
+            re.fullmatch(r"k_?(?:nas|rrc|up|n3iwf)_?(?:enc|int)|k_?(?:asme|amf|ausf|seaf|akma|[ge]nb)['*]?", word.lower())
+        )
+    )

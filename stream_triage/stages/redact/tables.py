@@ -30,6 +30,7 @@ HEADER_WORDS: Final = (
     "opc",
     "pass",
     "pwd",
+    "pw",
     "secret",
     "token",
     "key",
@@ -101,7 +102,7 @@ def column_kind(cell: str) -> str | None:
     low = re.sub(r"(?:un)?hex\(|[`\"')(]", "", name.lower()).strip()
     words = set(re.split(r"[^a-z]+", low))
     for kind_of_value, names in _COLUMNS.items():
-        if words & names:
+        if words & names and not ("key" in words and kind_of_value == "imsi"):
             return kind_of_value
     kind = secret_kind(low)
     if kind == "password" or (kind == "token" and "key" not in words):

@@ -116,6 +116,15 @@ TOKEN_RULES: Final = (
         ignore_case=False,
     ),
     RedactionRule(
+        "ntlm-hash",
+        "password",
+        (Trigger(":::"), Trigger("", r"[0-9a-f]{32}:[0-9a-f]{32}", "run")),
+        r"(?<=:)(?i:[0-9a-f]{32}):(?P<v>[0-9a-fA-F]{32}):::",
+        "hashes of Windows accounts as tools dump them",
+        ((f"bob:1001:{'a' * 32}:{'b' * 32}:::", f"bob:1001:{'a' * 32}:<password>:::"),),
+        ignore_case=False,
+    ),
+    RedactionRule(
         "cookie-file",
         "token",
         (Trigger("\ttrue\t/"), Trigger("\tfalse\t/")),

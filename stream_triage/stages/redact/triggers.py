@@ -20,6 +20,7 @@ from stream_triage.stages.redact.commands import COMMAND_RULES
 from stream_triage.stages.redact.context import CONTEXT_TRIGGERS
 from stream_triage.stages.redact.credentials import CREDENTIAL_RULES
 from stream_triage.stages.redact.cryptographic_keys import KEY_RULES
+from stream_triage.stages.redact.distant_keys import DISTANT_KEY_RULES
 from stream_triage.stages.redact.identities import EMAIL, IDENTITY_RULES
 from stream_triage.stages.redact.rule import RedactionRule
 from stream_triage.stages.redact.tokens import TOKEN_RULES
@@ -29,6 +30,7 @@ __all__ = ["COMPILED", "CONTEXT", "RULES", "Compiled", "lines_to_try", "lower"]
 RULES: Final[tuple[RedactionRule, ...]] = (
     *IDENTITY_RULES,
     *KEY_RULES,
+    *DISTANT_KEY_RULES,
     *CARD_RULES,
     *TOKEN_RULES,
     *COMMAND_RULES,
@@ -93,6 +95,8 @@ _WORDS, _SHAPES = _grouped()
 # Characters by class, 64 of them, so that three make an index into a table of 2 ** 18.
 _CLASSES: Final = "abcdefghijklmnopqrstuvwxyz0123456789 \t\n-_=:./$@{}<>+\"'|,()[]#"
 _OTHER: Final = 63
+# A character outside Latin-1 is encoded as a question mark, which is in no class of its own.
+_REPLACED: Final = _OTHER
 _CLASS: Final = bytes(_CLASSES.find(chr(code)) if chr(code) in _CLASSES else _OTHER for code in range(256))
 _NEWLINE: Final = _CLASSES.index("\n")
 _X: Final = _CLASSES.index("x")
@@ -107,7 +111,9 @@ def _tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_], dict[int, tuple[_Wo
     begins, follows = np.zeros(1 << 18, dtype=np.bool_), np.zeros(1 << 18, dtype=np.bool_)
     words: dict[int, list[_Words]] = {}
     for literal, rests in _WORDS.items():
-        codes = [[_CLASS[ord(sign)]] for sign in literal[:4]] + [list(range(64))] * (4 - len(literal))
+        codes = [[_CLASS[ord(sign)] if ord(sign) < 256 else _REPLACED] for sign in literal[:4]] + [list(range(64))] * (
+            4 - len(literal)
+        )
         for first in codes[0]:
             for second in codes[1]:
                 for third in codes[2]:

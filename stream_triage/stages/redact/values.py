@@ -122,7 +122,7 @@ _TECHNICAL: Final = re.compile(
 )
 
 
-_MIXED: Final = re.compile(r"[a-z_][A-Z]{2,}|[A-Z]{2,}[a-z]+[A-Z]", re.ASCII)
+_MIXED: Final = re.compile(r"[a-z_][A-Z]{2,}|[A-Z]{2,}[a-z]+[A-Z]|_[a-z][A-Z][a-z][A-Z]", re.ASCII)
 
 
 def is_strong(value: str) -> bool:
