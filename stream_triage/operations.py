@@ -24,7 +24,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import RunNotFound, SettingsError, StoreError
 from stream_triage.ports import Forgets
 from stream_triage.records import CANARY, Problem, Verdict
-from stream_triage.settings import Settings
+from stream_triage.settings import AlertRule, Settings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.kafka import check_topics, create_topics
 from stream_triage.setup.opensearch import set_up
@@ -343,6 +343,14 @@ def prune(settings: Settings, store: SqliteStore, clock: Clock | None = None) ->
     return Pruned(len(removed), len(archive.prune()))
 
 
+def _why_not(rule: AlertRule, verdict: Verdict) -> str:
+    if verdict.needs_review and rule not in ("review", "silence"):
+        return "does not apply, because the verdict needs a review"
+    if rule == "anomalous" and not verdict.passed:
+        return "does not apply, because it is for runs that passed"
+    return "does not fire"
+
+
 def explain_alerts(settings: Settings, verdict: Verdict) -> Iterator[str]:
     """Yields a line for the team, and one for each rule that is switched on: whether it fires, why, what was sent."""
     yield f"team {verdict.team or 'none'}: " + (
@@ -368,4 +376,4 @@ def explain_alerts(settings: Settings, verdict: Verdict) -> Iterator[str]:
         elif rule in firing:
             yield f"{rule}: {firing[rule]}; not in the outbox: `alerts` was not among the sinks when the run was judged"
         else:
-            yield f"{rule}: does not fire"
+            yield f"{rule}: {_why_not(rule, verdict)}"

@@ -69,6 +69,8 @@ def verdict_of(
     detection = _detection(model, sources, final)
     summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
     silent = "" if hits else _silence(model, sources, scores)
+    if silent:  # what nobody can judge is not unlike passing runs either
+        detection = Detection(0.0, 0.0, False, [])
     cuts = _cuts(sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
@@ -125,7 +127,7 @@ def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequenc
     doubts = input_doubts(
         sum(state.detect.lines for state in sources.values()),
         sum(summary.known_lines for summary in summaries),
-        [summary.repairs for summary in summaries],
+        [_named(summary, of_several=len(summaries) > 1) for summary in summaries],
         0.0 if silent else model.card.review_below_known_share,
     )
     return list(dict.fromkeys([silent, *doubts] if silent else doubts))
@@ -139,6 +141,14 @@ def _cuts(sources: Mapping[str, SourceState]) -> list[str]:
         if state.detect.last_key.startswith(NEW_PREFIX) and state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines
     }
     return completeness_doubts({name: state.completeness for name, state in sources.items()}, odd_ends)
+
+
+def _named(summary: SourceSummary, *, of_several: bool) -> Repairs:
+    """What was repaired in a source, with the name of the source before each problem if the run has several."""
+    if not of_several or not summary.source:
+        return summary.repairs
+    problems = tuple(f"{summary.source}: {problem}" for problem in summary.repairs.problems)
+    return summary.repairs.model_copy(update={"problems": problems})
 
 
 def _summary(name: str, state: SourceState) -> SourceSummary:

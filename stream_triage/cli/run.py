@@ -224,10 +224,12 @@ def _without_lines(verdict: Verdict) -> Verdict:
 
 
 def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str]) -> None:
-    unread = f"; {tally.unread} not read to the end, see the errors above" if tally.unread else ""
+    unread = f"; {tally.unread} not read, or not completely; see the errors above" if tally.unread else ""
     note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
     if stripped:
-        note(f"taken off the lines: {', '.join(f'{name} ({count})' for name, count in stripped.most_common(5))}")
+        named = [f"{name} ({count} source{'' if count == 1 else 's'})" for name, count in stripped.most_common(5)]
+        more = f", and {len(stripped) - len(named)} more" if len(stripped) > len(named) else ""
+        note(f"taken off the lines: {', '.join(named)}{more}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
     if tally.runs and stored and not tally.store_errors:

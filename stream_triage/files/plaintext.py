@@ -7,10 +7,11 @@ from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.unpack import Reader
 from stream_triage.stages.decode import AUTO, GAP, Decoder
 
-__all__ = ["CHUNK_BYTES", "NotText", "binary_reason", "text_chunks"]
+__all__ = ["CHUNK_BYTES", "UNKNOWN_DATA", "NotText", "binary_reason", "text_chunks"]
 
 CHUNK_BYTES = 256 * 1024
 SNIFF_BYTES = 8 * 1024
+UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or name it in input.pass_over"
 MAX_GAP_BYTES = 16 * 1024 * 1024  # of NULs before the text
 _LIVE_BYTES = 4 * 1024  # held back of a pipe, since the run id is made from as much
 
@@ -39,14 +40,14 @@ def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
         return kind.reason
     body = head.lstrip(b"\0")[:SNIFF_BYTES] if head.startswith(GAP) else head[:SNIFF_BYTES]
     if head and not body:
-        return "is binary data, not a log"
+        return UNKNOWN_DATA
     decoder = Decoder(encoding)
     text = decoder.feed(body) + decoder.finish()
     controls, invalid = len(_CONTROL.findall(text)), decoder.damage.invalid_bytes
     if controls >= _CONTROL_SHARE * len(text) > 0:
-        return "is binary data, not a log"
+        return UNKNOWN_DATA
     if invalid >= _INVALID_SHARE * len(text) and controls >= _INVALID_CONTROL_SHARE * len(text) > 0:
-        return "is binary data, not a log"
+        return UNKNOWN_DATA
     return None
 
 

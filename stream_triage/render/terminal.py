@@ -206,13 +206,17 @@ def _sources_words(verdict: Verdict) -> Text:
     words = []
     for summary in verdict.sources:
         removed = sum(summary.redactions.values())
-        note = f"{summary.lines} lines" + (f", {removed} redactions" if removed else "")
+        note = _count(summary.lines, "line") + (f", {_count(removed, 'redaction')}" if removed else "")
         note += f", {summary.encoding}" if summary.encoding else ""
-        note += f", without {summary.stripped}" if summary.stripped else ""
+        note += f", taken off: {summary.stripped}" if summary.stripped else ""
         damaged = summary.repairs.damaged_lines
-        note += f", {damaged} with bytes that are no text" if damaged else ""
+        note += f", {_count(damaged, 'line')} with bytes that are no text" if damaged else ""
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, Text]]:

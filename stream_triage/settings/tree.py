@@ -92,8 +92,8 @@ class Settings(BaseSettings):
     routes: tuple[Route, ...] = Field(
         default=(),
         description=(
-            "Which team owns which failures, as tables `[[routes]]` with `team`, `label`, `cause`, `testbed` and "
-            "`test_case` (docs/alerts.md). The first route that matches counts."
+            "Which team owns which failures, as tables `[[routes]]` with `team`, `label`, `cause`, `testbed`, "
+            "`test_case` and `needs_review` (docs/alerts.md). The first route that matches counts."
         ),
     )
     alerts: AlertSettings = Field(default_factory=AlertSettings)

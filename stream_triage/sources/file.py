@@ -14,7 +14,7 @@ from stream_triage.files.follow import Follower
 from stream_triage.files.kinds import HEAD_BYTES, kind_of_content
 from stream_triage.files.listing import Listed, list_files
 from stream_triage.files.naming import folder_of, ordered_parts
-from stream_triage.files.plaintext import NotText, text_chunks
+from stream_triage.files.plaintext import UNKNOWN_DATA, NotText, text_chunks
 from stream_triage.files.run_events import RunEvents
 from stream_triage.files.unpack import Damage, Guard, Reader, file_pieces, open_file, reason_of, unpacked
 from stream_triage.ports import Handle
@@ -24,7 +24,6 @@ from stream_triage.settings import FollowSettings, InputSettings
 __all__ = ["FileSource"]
 
 _NO_LOGS = "contains no logs"
-_UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or name it in input.pass_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ def _read_piece(piece: _Piece, encoding: str) -> Iterator[bytes | _Failure]:
             else:
                 yield from text_chunks(reader, encoding, piece.live)
     except NotText:
-        yield _Failure(_UNKNOWN_DATA, error=True)
+        yield _Failure(UNKNOWN_DATA, error=True)
     except Damage as error:
         yield _Failure(str(error), error=True)
     except OSError as error:

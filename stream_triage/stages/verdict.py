@@ -92,7 +92,7 @@ def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], revie
     doubts += dict.fromkeys(problem for repair in repairs for problem in repair.problems)
     cut = sum(repair.cut_lines for repair in repairs)
     if cut:
-        doubts.append(f"{cut} lines were cut at the length limit")
+        doubts.append(f"{cut} line{' was' if cut == 1 else 's were'} cut at the length limit")
     damaged = sum(repair.damaged_lines for repair in repairs)
     if damaged > DAMAGED_LINE_SHARE * lines:
         doubts.append(f"{damaged} lines have bytes that are no text; if they are in another encoding, set input.encoding")
