@@ -245,7 +245,7 @@ PHASES: Final = (
             "RDA TEST GROUP STOPPED",
         ),
         failed=("FAILED", "Failure", "Unavailable", "ERNO", "REBOOT", " 0x02 "),
-        next_step="nothing was tested",
+        next_step="anything is tested",
         lines=2,
     ),
     Phase(
@@ -260,7 +260,7 @@ PHASES: Final = (
             "Scanning",
         ),
         failed=(),
-        next_step="it is not ready yet",
+        next_step="it is ready",
         lines=2,
     ),
     Phase(
@@ -271,7 +271,7 @@ PHASES: Final = (
             "MAC",
         ),
         failed=(),
-        next_step="it is not ready yet",
+        next_step="it is ready",
         lines=1,
     ),
 )  # fmt: skip
