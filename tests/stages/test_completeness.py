@@ -219,7 +219,9 @@ def test_release_ends_what_a_ue_had_open() -> None:
 
 def test_table_with_fewer_rows_than_the_ones_before() -> None:
     table = "Cell table\n" + "".join(f"cell {i} load {i} %\n" for i in range(5)) + "total\n"
-    assert "the table that ends at line 17 has 2 rows, and all earlier ones had at least 5" in ending(table * 2 + "".join(table.splitlines(keepends=True)[:3]))
+    assert "the table that ends at line 17 has 2 rows, and all earlier ones had at least 5" in ending(
+        table * 2 + "".join(table.splitlines(keepends=True)[:3])
+    )
     assert ending(table * 3) == ""
 
 
@@ -227,7 +229,9 @@ def test_record_with_fewer_lines_than_the_ones_before() -> None:
     record = "2024-03-07T10:00:0{} Cell found\n   Cell Id: 1\n   Frequency: 34507\n"
     text = "".join(record.format(i) for i in range(3))
     assert ending(text) == ""
-    assert "the record that ends at line 8 has fewer lines than all earlier records of its kind" in ending("".join(text.splitlines(keepends=True)[:-1]))
+    assert "the record that ends at line 8 has fewer lines than all earlier records of its kind" in ending(
+        "".join(text.splitlines(keepends=True)[:-1])
+    )
 
 
 def test_heading_without_rows() -> None:
@@ -291,7 +295,9 @@ def test_colour_codes_at_the_end_are_no_line() -> None:
 
 def test_program_that_never_got_ready() -> None:
     start = "[UTIL]   running in SA mode\n[HW]   Version: 1\n[PHY]   Initializing\n"
-    assert "the start of the OpenAirInterface softmodem begins at line 1, and the log ends before it is ready" in ending(start)
+    assert "the start of the OpenAirInterface softmodem begins at line 1, and the log ends before it is ready" in ending(
+        start
+    )
     assert ending(start + "[F1AP]   waiting for F1 Setup Response\n") == ""
     assert ending(start + "Assertion (x > 0) failed!\nExiting execution\n") == ""
 
@@ -335,7 +341,9 @@ def test_ues_at_work_that_nothing_started() -> None:
 def test_answer_whose_request_is_missing() -> None:
     """Only if this log records the requests of others."""
     later = "UE 2: Registration Request\nUE 2: Registration Accept\n"
-    assert "registration is completed at line 1, and its beginning is missing" in beginning("UE 1: Registration Accept\n" + later)
+    assert "registration is completed at line 1, and its beginning is missing" in beginning(
+        "UE 1: Registration Accept\n" + later
+    )
     assert beginning("UE 1: Registration Accept\nUE 2: Registration Accept\n") == ""
 
 
@@ -368,3 +376,12 @@ def test_state_is_bounded() -> None:
     assert len(state.procedures.open) <= 1024
     assert len(state.order._pairs) <= 128
     assert len(state.order._kinds) <= 128
+
+
+def test_a_last_line_with_mixed_up_brackets_is_whole() -> None:
+    """A file without the last line end is whole if as many brackets are closed as opened, whatever their kinds."""
+    text = (
+        "[UTIL]   starting the manager\n[UTIL]   configuration: [time: real] [server IP: 127.0.0.1} [port: 7374] (not used)"
+    )
+    assert "incomplete" not in ending(text)
+    assert "incomplete" in ending(text.removesuffix("not used)"))

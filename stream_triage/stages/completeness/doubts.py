@@ -118,7 +118,8 @@ def _cut_table(state: CompletenessState) -> Iterator[str]:
     assert state.last
     number, stop = state.last.number, state.order.stop()
     if state.tester.lacks_ues:
-        yield f"the statistics that end at line {number}{{of}} lack {len(state.tester.due_ues)} of the UEs that the command names"
+        lacking = len(state.tester.due_ues)
+        yield f"the statistics that end at line {number}{{of}} lack {lacking} of the UEs that the command names"
     elif state.tester.table_due or state.last.clues.heading:
         yield f"the table at line {number}{{of}} has no rows"
     elif stop and stop.kind == "record":
@@ -126,7 +127,8 @@ def _cut_table(state: CompletenessState) -> Iterator[str]:
     elif stop and stop.kind == "line":
         yield f"the last line, {number}{{of}}, lacks the line that followed all earlier lines of its kind"
     elif stop:
-        yield f"the table that ends at line {number}{{of}} has {stop.rows} rows, and all earlier ones had at least {stop.at_least}"
+        rows = f"has {stop.rows} rows, and all earlier ones had at least {stop.at_least}"
+        yield f"the table that ends at line {number}{{of}} {rows}"
 
 
 def _is_cut(state: CompletenessState, odd: bool) -> bool:
@@ -138,7 +140,8 @@ def _is_cut(state: CompletenessState, odd: bool) -> bool:
         return False  # programs reset the colour of the terminal when they end
     if odd or state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
         return True
-    if text.count('"') % 2 or any(text.count(left) > text.count(right) for left, right in ("()", "[]", "{}")):
+    # Programs mix up brackets, as in `[server IP: 127.0.0.1}`, so only their number counts.
+    if text.count('"') % 2 or sum(map(text.count, "([{")) > sum(map(text.count, ")]}")):
         return True
     if state.order.has_records and _PART_OF_STAMP.fullmatch(text):
         return True

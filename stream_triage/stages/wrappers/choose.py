@@ -180,7 +180,7 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
     own_stamp = OWN_STAMP if judge.stamped else None
-    # Text in JSON or quotes and the tabs of rsyslog may be escaped, and colours may be anywhere: none has a prefix before it.
+    # Text in JSON or quotes, and tabs in logs of rsyslog, may be escaped, and colours may be anywhere: no prefix shows it.
     quoted = sum(1 for line in lines if line.startswith("{") or any(text in line for text in _QUOTED))
     elsewhere = 2 * quoted >= len(lines) or fit_colours(lines) is not None
     first_found = find_prefixes(_sample(lines, _FIRST_SAMPLE), judge.known, own_stamp, judge.vocabulary)

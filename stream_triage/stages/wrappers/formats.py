@@ -105,7 +105,6 @@ FORMATS: Final = (
         r"[^\t\n]{1,255}\t[^\t\n]{1,255}\t\ufeff?(?=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z" + _AFTER + ")",
         certain=True,
     ),
-    Format("TeamCity", "timestamps", r"\[\d\d:\d\d:\d\d\][ ]?[A-Za-z]?[ ]?:[ \t]{1,3}\[Step \d{1,3}/\d{1,3}\]", certain=True),
     Format(
         "syslog (RFC 5424)",
         "syslog",
@@ -134,6 +133,9 @@ FORMATS: Final = (
         for end in ("", "[ ]?[›|>]")
     ),
     Format("Jenkins timestamper", "jenkins", rf"\[{_ISO}\]", certain=False),
+    Format(
+        "TeamCity", "timestamps", r"\[\d\d:\d\d:\d\d\][ ]?[A-Za-z]?[ ]?:[ \t]{1,3}\[Step \d{1,3}/\d{1,3}\]", certain=True
+    ),
     *(Format("time stamps", "timestamps", stamp) for stamp in STAMPS),
     Format("time stamps", "timestamps", r"[ ]{0,16}" + _PLAIN_STAMP),  # aligned to the right
     Format("pytest", "pytest", rf"{_LEVEL}[ ]{{1,8}}[\w.]{{1,128}}:[\w.<>/-]{{1,128}}:\d{{1,6}}"),
@@ -147,7 +149,10 @@ FORMATS: Final = (
         )
         for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
     ),
-    *(Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_PADDED_LEVEL}{end}{_AFTER}") for end in ("", r"[ ]{0,4}[-:|>]{1,2}")),
+    *(
+        Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_PADDED_LEVEL}{end}{_AFTER}")
+        for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
+    ),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}{_AFTER}"),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}[ ]?[|│:.)-]{_AFTER}"),
     Format("grep", "grep", r"\d{1,9}[:-]"),

@@ -89,6 +89,7 @@ class PatternLayer:
         blanks: int | None,
         services: bool,
         hosts: bool,
+        *,
         width: int | None = None,
     ) -> None:
         self.kind = kind
@@ -170,6 +171,7 @@ class JsonLayer:
         ends: bool,
         time: tuple[str, ...],
         service: tuple[str, ...],
+        *,
         lead: int = 0,
     ) -> None:
         self.kind = kind
@@ -179,7 +181,8 @@ class JsonLayer:
         self._time = time
         self._service = service
         self._lead = lead
-        self._shown_prefix = re.compile(rf"(?:[^ \t]{{1,256}}[ \t]{{1,64}}){{{lead + bool(time)}}}")
+        words = lead + bool(time)
+        self._shown_prefix = re.compile(rf"(?:[^ \t]{{1,256}}[ \t]{{1,64}}){{{max(words - 1, 0)}}}[^ \t]{{1,256}}[ \t]")
 
     def split(self, line: str) -> Split | None:
         """See `Layer`."""
@@ -193,7 +196,9 @@ class JsonLayer:
         open_ = self._ends and not text.endswith("\n")
         service = _one_line(str(_value(record, self._service) or "")) if self._service else ""
         time = _one_line(str(_value(record, self._time) or "")) if self._time else ""
-        return Split(line[:start] + (f"{time} " if time else ""), _one_line(text), service, str(record.get("stream", "")), open_)
+        return Split(
+            line[:start] + (f"{time} " if time else ""), _one_line(text), service, str(record.get("stream", "")), open_
+        )
 
     def shown_body(self, shown: str) -> str:
         """See `Layer`."""
@@ -277,7 +282,7 @@ def fit_pattern(
     several = (len(names) > 1 or len(hosts) > 1) and few and not any(NO_SERVICE.fullmatch(name) for name in names)
     services = kind.services == "always" or (kind.services == "several" and several)
     width = _level_width(matches) if "level" in pattern.groupindex else None
-    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1, width), len(matches)
+    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1, width=width), len(matches)
 
 
 def _level_width(matches: Sequence[tuple[str, re.Match[str]]]) -> int | None:
@@ -321,7 +326,9 @@ def fit_json(lines: Sequence[str], lead: int = 0) -> list[tuple[Layer, int]]:
         ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
         is_docker = docker and path == ("log",)
         kind = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
-        layers.append((JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service, lead), count))
+        layers.append(
+            (JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service, lead=lead), count)
+        )
     return layers
 
 

@@ -154,7 +154,12 @@ class Unwrapper:
         # A line of the collector may look like the prefix by chance, so nearly all lines behind the first one must have it.
         outer = [(i, layout.split(line).outer) for i, line in enumerate(self._held) if line.strip()]
         count = next(
-            (i for at, (i, first) in enumerate(outer) if first and _nearly_all(found for _, found in outer[at : at + _BEGINNING])), 0
+            (
+                i
+                for at, (i, first) in enumerate(outer)
+                if first and _nearly_all(found for _, found in outer[at : at + _BEGINNING])
+            ),
+            0,
         )
         texts = [line for line in self._held[:count] if line.strip()]
         foreign = len(texts) >= _SHORTEST_BANNER and self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts)
