@@ -385,3 +385,20 @@ def test_a_last_line_with_mixed_up_brackets_is_whole() -> None:
     )
     assert "incomplete" not in ending(text)
     assert "incomplete" in ending(text.removesuffix("not used)"))
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["Finished: SUCCESS", "##[endgroup]", "Job succeeded", "lab@pc3:~/nr$ ", "root@rack-3:~#", "du exited with code 0"],
+)
+def test_what_follows_the_log_is_not_a_line_of_it(last: str) -> None:
+    """A CI system or a shell often ends its last line with no line end; the log before it is whole."""
+    text = "".join(f"07/03/24 10:00:{i:02}:000\tpolling round {i}\n" for i in range(40))
+    assert "incomplete" not in ending(text + last)
+
+
+def test_programs_in_one_file_end_alike() -> None:
+    """The F1 set-up of the CU, read before the DU starts, is no end of the start of the DU."""
+    assert "start of F1" not in beginning(
+        "[F1AP]   F1 Setup Response\n[F1AP]   Starting F1AP at DU\n[F1AP]   F1 Setup Response\n[MAC]   ready\n"
+    )

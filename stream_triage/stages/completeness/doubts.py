@@ -27,6 +27,13 @@ HEAD_OF_LOG: Final = 30
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
+# What a shell or a CI system writes behind the log, often without a line end.
+_COLLECTOR: Final = re.compile(
+    r"Finished: [A-Z_]+|##\[\w+\].{0,200}|(?:ERROR: )?Job (?:succeeded|failed)\b.{0,200}"
+    r"|\[Pipeline\].{0,200}|Script done\b.{0,200}"
+    r"|[\w.()\[\] -]{0,64}[\w.-]@[\w.-]{1,64}[: ].{0,128}[$#%>]"
+    r"|[$#%>]|exit|logout|.{0,64}\bexited with (?:code|status) \d{1,3}"
+)
 _NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 
 
@@ -136,7 +143,7 @@ def _is_cut(state: CompletenessState, odd: bool) -> bool:
     assert state.last
     line = _COLOUR.sub("", state.last.text)
     text = line.rstrip()
-    if not text:
+    if not text or _COLLECTOR.fullmatch(text):
         return False  # programs reset the colour of the terminal when they end
     if odd or state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
         return True
@@ -168,7 +175,7 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     if 0 < tester.stopped <= HEAD_OF_LOG and not state.started and not tester.failed:
         yield f"the test is stopped at line {tester.stopped}{{of}}, and nothing was tested before"
     for index, at in state.procedures.unasked.items():
-        if index in state.procedures.closed and at <= HEAD_OF_LOG:
+        if index in state.procedures.closed and at <= HEAD_OF_LOG and not PROCEDURES[index].ends_alike:
             yield f"{PROCEDURES[index].name} is completed at line {at}{{of}}, and its beginning is missing"
 
 
