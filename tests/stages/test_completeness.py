@@ -305,7 +305,7 @@ def test_program_that_never_got_ready() -> None:
 @pytest.mark.parametrize(
     ("first", "reason"),
     [
-        ("GetStats", "the confirmation at line 1 has no command"),
+        ("GetStats", "the confirmation at line 1 has no command before it"),
         ("REGISTRATION IND:UE", "line 1, the first one, continues a record whose beginning is missing"),
         ("UE ID: 0", "line 1, the first one, continues a record whose beginning is missing"),
     ],
