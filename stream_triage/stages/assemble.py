@@ -1,9 +1,11 @@
 """Text of one source in, cut anywhere; whole lines out.
 
-A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. A line
-above the limit is cut before its last word and ends with an ellipsis.
+A line ends at LF, CRLF or a bare CR, as in Python's universal newlines, so line numbers agree with most editors. CR CR LF
+is one line end, too: terminals and Telnet clients write it for CRLF. A line above the limit is cut before its last word and
+ends with an ellipsis.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +14,7 @@ __all__ = ["CutCounts", "LineCutter"]
 CUT_MARK: Final = " …"
 # A cut goes back to the last space within this many bytes. Half a word could be half a secret, which redaction would miss.
 CUT_BACK_BYTES: Final = 1024
+_CRS_LF: Final = re.compile("\r{1,2}\n")
 
 
 @dataclass(slots=True)
@@ -40,9 +43,10 @@ class LineCutter:
         """Takes the next text; returns the lines that it completes, without line ends."""
         text = self._rest + text if self._rest else text
         end = len(text) if text.endswith("\n") else max(text.rfind("\n"), text.rfind("\r")) + 1
-        # A CR at the very end may be the first half of a CRLF, so it waits for the next character.
-        if end == len(text) and text.endswith("\r"):
-            end -= 1
+        # A CR at the very end may belong to a CRLF, and two of them to a CR CR LF, so they wait for the next character.
+        waiting = 2 if text.endswith("\r\r") else int(text.endswith("\r"))
+        if waiting and end == len(text):
+            end -= waiting
             end = max(text.rfind("\n", 0, end), text.rfind("\r", 0, end)) + 1
         whole, self._rest = text[:end], text[end:]
         lines = self._lines(whole) if whole else []
@@ -56,7 +60,7 @@ class LineCutter:
 
     def _lines(self, whole: str) -> list[str]:
         if "\r" in whole:
-            whole = whole.replace("\r\n", "\n").replace("\r", "\n")
+            whole = _CRS_LF.sub("\n", whole).replace("\r", "\n")
         lines = whole.split("\n")
         lines.pop()  # what follows the last line end
         # A character has at most four bytes.
@@ -79,7 +83,7 @@ class LineCutter:
         keep = self._line_bytes + 1  # one more than the limit, so that the line is still known to be too long
         if len(self._rest) > keep:
             # A CR that waits for the next character must stay, or its line would never end.
-            tail = "\r" if self._rest.endswith("\r") else ""
-            dropped = self._rest[keep : len(self._rest) - len(tail)]
+            tail = "\r\r" if self._rest.endswith("\r\r") else "\r" if self._rest.endswith("\r") else ""
+            dropped = self._rest[keep : max(keep, len(self._rest) - len(tail))]
             self.cuts.dropped_bytes += len(dropped.encode())
-            self._rest = self._rest[:keep] + tail
+            self._rest = self._rest[: min(keep, len(self._rest) - len(tail))] + tail

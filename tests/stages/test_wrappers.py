@@ -300,3 +300,74 @@ def test_patterns_have_a_bound() -> None:
     for kind in FORMATS:
         match = re.compile(kind.pattern, re.ASCII).match("a" * 100_000)
         assert match is None or match.end() < 1000
+
+
+BANNER = ["Collecting the log of a rack", "Image is version 22", "Shell is bash", "Runner was started"]
+
+
+def test_an_indentation_inside_a_wrapper_behind_a_banner() -> None:
+    """Lines of the collector are not indented, and those of the program still lose their indentation."""
+    stamp = "2026-03-09T08:59:51.1234567Z "
+    lines = [stamp + line for line in BANNER] + [f"{stamp}  {line}" for line in LOG * 8]
+    services, unwrapper = taken(lines)
+    assert services[""][len(BANNER) :] == LOG * 8
+    assert unwrapper.stripped == "GitHub Actions + indentation"
+
+
+def test_a_banner_with_a_line_that_looks_like_the_prefix() -> None:
+    """The whole banner is left out, although some of its lines look as if a logger wrote them."""
+    banner = [
+        "rootdir: /lab",
+        "test_attach.py F",
+        *BANNER,
+        "E       assert 1 == 0",
+        "test_attach.py:12: AssertionError",
+        "----",
+    ]
+    services, _ = taken(banner + [f"INFO     runner:runner.py:112 {line}" for line in LOG * 8])
+    assert services[""] == [""] * len(banner) + LOG * 8
+
+
+@pytest.mark.parametrize("levels", [["INFO"], ["INFO ", "ERROR"], ["INFO    ", "WARNING "]])
+def test_levels_of_one_width_keep_the_indentation_of_the_text(levels: list[str]) -> None:
+    """Blanks that pad a level belong to it, and those of the text stay, such as those of the rows of a table."""
+    lines = [f"2026-03-09 08:59:51,123 {levels[(i % 7 == 3 and -1) or 0]} {line}" for i, line in enumerate(LOG * 8)]
+    services, _ = taken(lines)
+    assert [line for line in services[""] if line] == [line for line in LOG * 8 if line]
+
+
+def test_tabs_that_rsyslog_wrote_as_their_code_come_back() -> None:
+    """Rsyslog escapes the control characters that it receives."""
+    judge = Judge(lambda lines: [STAMPED.fullmatch(line) is not None for line in lines], stamped=True, tabbed=True)
+    log = [f"2026-01-02 03:04:{i:02}.678\tCMD ALPHA" for i in range(40)]
+    lines = ["Mar  9 08:59:51 pc3 tester[4]: " + line.replace("\t", "#011") for line in log]
+    assert taken(lines, judge)[0][""] == log
+
+
+@pytest.mark.parametrize("lead", ["2026-03-09T08:59:51+00:00\tlab.rack\t", "rack7 "])
+def test_json_behind_words(lead: str) -> None:
+    """Fluentd writes a time and a tag before its JSON."""
+    lines = [lead + json.dumps({"stream": "out", "log": line}) for line in LOG * 8]
+    services, unwrapper = taken(lines)
+    assert services[""] == LOG * 8
+    shown = [prefix + body for prefix, body in zip([lead] * len(LOG), LOG, strict=True)]
+    assert [unwrapper.shown_body(line) for line in shown] == LOG
+
+
+def test_a_prefix_with_many_parts() -> None:
+    """Three wrappers inside each other are found although the text begins behind more than twenty separators."""
+    lead = "[2026-03-09T08:59:51.123Z] 2026-03-09 08:59:51,123 - lab.rack - INFO - "
+    assert taken([lead + line for line in LOG * 8])[0][""] == LOG * 8
+
+
+def test_logs_that_gh_prints() -> None:
+    """`gh run view --log` puts job and step before each line, and the first one has a byte order mark."""
+    lines = [f"attach (rack 3)\tRun it\t2026-03-09T08:59:51.1234567Z {line}" for line in LOG * 8]
+    lines[0] = lines[0].replace("\t2026", "\t\ufeff2026")
+    assert taken(lines)[0][""] == LOG * 8
+
+
+@pytest.mark.parametrize("mark", [":", "W:", "i:", " :", " W:"])
+def test_logs_of_teamcity(mark: str) -> None:
+    """TeamCity puts time, kind and step before each line."""
+    assert taken([f"[08:59:51]{mark}\t [Step 1/3] {line}" for line in LOG * 8])[0][""] == LOG * 8

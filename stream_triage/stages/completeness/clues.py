@@ -98,8 +98,8 @@ def read_clues(masked: str) -> Clues:
     'confirmation'
     >>> read_clues("   Pdu Session Id:<num:e0>").body
     True
-    >>> [(PROCEDURES[i].name, opens) for i, opens in read_clues("UE <num:e0> Received RRC Setup Request").events]
-    [('RRC connection set-up', True)]
+    >>> [(PROCEDURES[i].name, opens) for i, opens in read_clues("Received NG Setup Request").events]
+    [('NG set-up', True)]
     """
     grammar, verb = _grammar(masked)
     unmarked = _MARKER.sub("#", masked)

@@ -27,6 +27,13 @@ HEAD_OF_LOG: Final = 30
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
+# What a shell or a CI system writes behind the log, often without a line end.
+_COLLECTOR: Final = re.compile(
+    r"Finished: [A-Z_]+|##\[\w+\].{0,200}|(?:ERROR: )?Job (?:succeeded|failed)\b.{0,200}"
+    r"|\[Pipeline\].{0,200}|Script done\b.{0,200}"
+    r"|[\w.()\[\] -]{0,64}[\w.-]@[\w.-]{1,64}[: ].{0,128}[$#%>]"
+    r"|[$#%>]|exit|logout|.{0,64}\bexited with (?:code|status) \d{1,3}"
+)
 _NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 
 
@@ -66,7 +73,7 @@ def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
         yield f"the {BLOCKS[index].name} that begins at line {line}{{of}} has no end"
     for i, phase in enumerate(PHASES):
         if state.phase_lines[i] >= phase.lines and not state.phases_over >> i & 1:
-            yield f"the {phase.name} begins at line {state.phase_first[i]}{{of}}, and {phase.next_step}"
+            yield f"the {phase.name} begins at line {state.phase_first[i]}{{of}}, and the log ends before {phase.next_step}"
 
 
 def _is_recent(state: CompletenessState, request: Request, seconds: float) -> bool:
@@ -111,22 +118,24 @@ def _open_dialogues(state: CompletenessState) -> Iterator[str]:
     for dialogue, exchange in zip(DIALOGUES, state.exchanges, strict=True):
         regular = exchange.answered >= ANSWERED and exchange.unanswered <= UNANSWERED_SHARE * exchange.answered
         if exchange.line and regular and state.last.number - exchange.line < exchange.longest:
-            yield f"{dialogue.name} at line {exchange.line}{{of}} was never answered, as the others were"
+            yield f"{dialogue.name} at line {exchange.line}{{of}} was never answered, although the earlier ones were"
 
 
 def _cut_table(state: CompletenessState) -> Iterator[str]:
     assert state.last
     number, stop = state.last.number, state.order.stop()
     if state.tester.lacks_ues:
-        yield f"the statistics before line {number}{{of}} lack {len(state.tester.due_ues)} of the UEs that were asked for"
+        lacking = len(state.tester.due_ues)
+        yield f"the statistics that end at line {number}{{of}} lack {lacking} of the UEs that the command names"
     elif state.tester.table_due or state.last.clues.heading:
         yield f"the table at line {number}{{of}} has no rows"
     elif stop and stop.kind == "record":
-        yield f"the record at line {number}{{of}} had more lines each time before"
+        yield f"the record that ends at line {number}{{of}} has fewer lines than all earlier records of its kind"
     elif stop and stop.kind == "line":
-        yield f"line {number}{{of}} was followed by another line each time before"
+        yield f"the last line, {number}{{of}}, lacks the line that followed all earlier lines of its kind"
     elif stop:
-        yield f"the table at line {number}{{of}} had at least {stop.at_least} rows each time before, and has {stop.rows}"
+        rows = f"has {stop.rows} rows, and all earlier ones had at least {stop.at_least}"
+        yield f"the table that ends at line {number}{{of}} {rows}"
 
 
 def _is_cut(state: CompletenessState, odd: bool) -> bool:
@@ -134,11 +143,12 @@ def _is_cut(state: CompletenessState, odd: bool) -> bool:
     assert state.last
     line = _COLOUR.sub("", state.last.text)
     text = line.rstrip()
-    if not text:
+    if not text or _COLLECTOR.fullmatch(text):
         return False  # programs reset the colour of the terminal when they end
     if odd or state.ends_blank or text.endswith((",", "=", "(", "[", "{")):
         return True
-    if text.count('"') % 2 or any(text.count(left) > text.count(right) for left, right in ("()", "[]", "{}")):
+    # Programs mix up brackets, as in `[server IP: 127.0.0.1}`, so only their number counts.
+    if text.count('"') % 2 or sum(map(text.count, "([{")) > sum(map(text.count, ")]}")):
         return True
     if state.order.has_records and _PART_OF_STAMP.fullmatch(text):
         return True
@@ -155,9 +165,9 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     if first.clues.body and stamped and _STAMP_TAIL.match(first.text):
         yield f"line {first.number}{{of}}, the first one, is incomplete"
     elif first.clues.body and _continues(state):
-        yield f"line {first.number}{{of}}, the first one, continues a record that is missing"
+        yield f"line {first.number}{{of}}, the first one, continues a record whose beginning is missing"
     if state.tester.orphan and state.tester.orphan <= first.number + 2:
-        yield f"the confirmation at line {state.tester.orphan}{{of}} has no command"
+        yield f"the confirmation at line {state.tester.orphan}{{of}} has no command before it"
     for i, (at, count) in state.not_started.items():
         if count >= NOT_STARTED:
             yield f"{STARTS[i].name} is missing before line {at}{{of}}"
@@ -165,8 +175,8 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
     if 0 < tester.stopped <= HEAD_OF_LOG and not state.started and not tester.failed:
         yield f"the test is stopped at line {tester.stopped}{{of}}, and nothing was tested before"
     for index, at in state.procedures.unasked.items():
-        if index in state.procedures.closed and at <= HEAD_OF_LOG:
-            yield f"{PROCEDURES[index].name} is completed at line {at}{{of}} and was never begun"
+        if index in state.procedures.closed and at <= HEAD_OF_LOG and not PROCEDURES[index].ends_alike:
+            yield f"{PROCEDURES[index].name} is completed at line {at}{{of}}, and its beginning is missing"
 
 
 def _continues(state: CompletenessState) -> bool:

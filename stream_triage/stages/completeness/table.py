@@ -35,6 +35,7 @@ class Procedure(NamedTuple):
         seconds: The answer comes within this time, or the log shows its absence. A request that is older at the end of
             the log is a failure of the run and no sign of a cut.
         learned: Whether the answer is only due if this log answered such a request before: not every log records it.
+        ends_alike: Whether other procedures have the same answers, so that an answer without a request means nothing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Procedure(NamedTuple):
     closed: re.Pattern[str]
     seconds: float
     learned: bool = False
+    ends_alike: bool = False
 
 
 class Phase(NamedTuple):
@@ -106,8 +108,10 @@ class Block(NamedTuple):
     inside: re.Pattern[str]
 
 
-def _procedure(name: str, opened: str, closed: str, seconds: float, *, learned: bool = False) -> Procedure:
-    return Procedure(name, re.compile(opened), re.compile(closed), seconds, learned)
+def _procedure(
+    name: str, opened: str, closed: str, seconds: float, *, learned: bool = False, ends_alike: bool = False
+) -> Procedure:
+    return Procedure(name, re.compile(opened), re.compile(closed), seconds, learned, ends_alike)
 
 
 # What ends a connection ends all procedures of its UE, in squeezed text.
@@ -213,6 +217,7 @@ PROCEDURES: Final = (
         r"startingf1apatdu",
         r"f1setup|unsuccessfulresult|exitingexecution|assertion|terminated|sectionfromtheconfigfile",
         30,
+        ends_alike=True,
     ),
     _procedure("E1 set-up", r"e1(?:ap)?setupreq", r"e1(?:ap)?setup(?:resp|fail)", 10),
     _procedure("Xn set-up", r"xnsetuprequest", r"xnsetup(?:resp|fail)", 10),
@@ -245,7 +250,7 @@ PHASES: Final = (
             "RDA TEST GROUP STOPPED",
         ),
         failed=("FAILED", "Failure", "Unavailable", "ERNO", "REBOOT", " 0x02 "),
-        next_step="nothing was tested",
+        next_step="anything is tested",
         lines=2,
     ),
     Phase(
@@ -260,7 +265,7 @@ PHASES: Final = (
             "Scanning",
         ),
         failed=(),
-        next_step="it is not ready yet",
+        next_step="it is ready",
         lines=2,
     ),
     Phase(
@@ -271,7 +276,7 @@ PHASES: Final = (
             "MAC",
         ),
         failed=(),
-        next_step="it is not ready yet",
+        next_step="it is ready",
         lines=1,
     ),
 )  # fmt: skip

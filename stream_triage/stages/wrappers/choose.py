@@ -20,6 +20,7 @@ from stream_triage.stages.wrappers.layers import (
     fit_pattern,
     indent_of,
     indentation,
+    json_lead,
 )
 from stream_triage.stages.wrappers.layout import OWN_STAMP, Layout
 from stream_triage.stages.wrappers.learn import Known, find_prefixes, prefix_pattern
@@ -45,6 +46,7 @@ _CERTAIN: Final = 0.9
 _CERTAIN_FORMATS: Final = tuple(kind for kind in FORMATS if kind.certain)
 _LEARNED: Final = Format("unknown prefix", "auto", "")
 _FEW_LINES: Final = 3
+_QUOTED: Final = ('="', ' {"', '\t{"', "#011")
 # An indentation is taken off after so many lines that have it, or at the end of the source.
 _INDENTED_LINES: Final = 12
 
@@ -132,8 +134,12 @@ def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
     """
     layers, stamp = path.layers, path.stamp
     texts = [body for body in path.bodies if body.strip()]
+    if not indent_of(texts):
+        texts = _without_banner(texts, judge)
     indent = indent_of(texts)
-    if indent and (len(texts) >= _INDENTED_LINES or final):
+    if indent:
+        if len(texts) < _INDENTED_LINES and not final:
+            return None
         if not judge.stamped or any(_stamp([text[indent:]]) for text in texts):
             layers = (*layers, indentation(indent))
             texts = [text[indent:] for text in texts]
@@ -146,6 +152,12 @@ def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
         ):
             stamp = own
     return Layout(layers, stamp)
+
+
+def _without_banner(texts: list[str], judge: Judge) -> list[str]:
+    """The lines behind the last one that is not indented, if the bundle knows nothing up to there: a collector wrote it."""
+    last = max((i for i, text in enumerate(texts) if text[0] not in " \t"), default=-1)
+    return texts if last + 1 == len(texts) or judge.count(texts[: last + 1]) else texts[last + 1 :]
 
 
 def _blanks_after(layer: Layer, line: str) -> int:
@@ -168,8 +180,8 @@ def _own_stamp(bodies: Sequence[str]) -> Layer | None:
 def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
     """The best way to unwrap the lines, if the bundle then knows clearly more of them."""
     own_stamp = OWN_STAMP if judge.stamped else None
-    # Text in JSON or quotes may be escaped, and colours may be anywhere: neither has a prefix before it.
-    quoted = sum(1 for line in lines if line.startswith("{") or '="' in line)
+    # Text in JSON or quotes, and tabs in logs of rsyslog, may be escaped, and colours may be anywhere: no prefix shows it.
+    quoted = sum(1 for line in lines if line.startswith("{") or any(text in line for text in _QUOTED))
     elsewhere = 2 * quoted >= len(lines) or fit_colours(lines) is not None
     first_found = find_prefixes(_sample(lines, _FIRST_SAMPLE), judge.known, own_stamp, judge.vocabulary)
     if not first_found and not elsewhere:
@@ -182,7 +194,8 @@ def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first:
     if best is None or best.score < (len(prefixes) / len(sample)) * 0.8 * len(lines):
         learned = _learned(outer, lines, [found.prefix for found in prefixes if not found.stamp], judge, first, stamp=False)
         own = _learned(outer, lines, [found.prefix for found in prefixes if found.stamp], judge, first, stamp=True)
-        best = max((path for path in (best, learned, own) if path), key=lambda path: path.score, default=None)
+        behind = _json_behind(outer, lines, judge, first)
+        best = max((path for path in (best, learned, own, behind) if path), key=lambda path: path.score, default=None)
     if best is None:
         return None
     base = judge.count(lines)
@@ -272,6 +285,20 @@ def _learned(
     if not stamp:
         path = _Path(0, (*outer, fitted[0]), [Layout((fitted[0],)).read(line) for line in lines])
     return path._replace(score=judge.count(_read(path)))
+
+
+def _json_behind(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
+    """Objects of JSON behind words that are no known wrapper, such as the tag of Fluentd."""
+    lead = json_lead(lines)
+    best: _Path | None = None
+    for layer, count in fit_json(lines, lead) if lead else ():
+        if count < _TRIED * len(lines):
+            continue
+        bodies = [Layout((layer,)).read(line) for line in lines]
+        plain = _Path(judge.count(bodies), (*outer, layer), bodies)
+        more = _beam(plain.layers, bodies, judge, first) if plain.score < USUAL * len(lines) else None
+        best = max((path for path in (best, plain, more) if path), key=lambda path: path.score)
+    return best
 
 
 def _certain(outer: tuple[Layer, ...], lines: Sequence[str]) -> tuple[Layer, ...]:

@@ -45,9 +45,11 @@ A separator is never optional: where it is missing, a text that begins with one 
 
 _NAME = r"(?=[\w.@/-]{0,127}[A-Za-z])[A-Za-z0-9_][\w.@/-]{0,127}"  # a number is no name
 _LEVEL = (
-    r"[\[(<]?[ ]{0,5}(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL"
-    r"|[Tt]race|[Dd]ebug|[Ii]nfo|[Nn]otice|[Ww]arn(?:ing)?|[Ee]rror|[Cc]ritical|[Ff]atal|[DIWEF](?!\w))[ ]{0,5}[\])>]?"
+    r"(?:[\[(<]?[ ]{0,5})(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL"
+    r"|[Tt]race|[Dd]ebug|[Ii]nfo|[Nn]otice|[Ww]arn(?:ing)?|[Ee]rror|[Cc]ritical|[Ff]atal|[DIWEF](?!\w))(?:[ ]{0,5}[\])>])?"
 )
+# Loggers pad levels to one width, so the blanks behind a level depend on it.
+_PADDED_LEVEL = rf"(?P<level>{_LEVEL})"
 _LOGGER = r"[\[(]?[A-Za-z_][\w./-]{0,127}(?::[\w.<>-]{1,64}){0,3}[\])]?"
 _SPACE = r"(?:[ ]{0,8}[-:|,][ ]{0,8}|[ ]{1,8})"
 _SD = r"(?:-|(?:\[[^\]\"\n]{0,1024}(?:\"(?:[^\"\\\n]|\\.){0,4096}+\"[^\]\"\n]{0,256}){0,64}+\])+)"
@@ -98,6 +100,12 @@ FORMATS: Final = (
         marks=r"##\[(?:group|endgroup|section|command|debug)\]",
     ),
     Format(
+        "gh run view",
+        "github-actions",
+        r"[^\t\n]{1,255}\t[^\t\n]{1,255}\t\ufeff?(?=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z" + _AFTER + ")",
+        certain=True,
+    ),
+    Format(
         "syslog (RFC 5424)",
         "syslog",
         rf"(?:<\d{{1,3}}>)?1[ ](?:-|{_ISO})[ ](?P<host>[^ ]{{1,255}})[ ](?P<service>[^ ]{{1,48}})[ ]"
@@ -125,18 +133,26 @@ FORMATS: Final = (
         for end in ("", "[ ]?[›|>]")
     ),
     Format("Jenkins timestamper", "jenkins", rf"\[{_ISO}\]", certain=False),
+    Format(
+        "TeamCity", "timestamps", r"\[\d\d:\d\d:\d\d\][ ]?[A-Za-z]?[ ]?:[ \t]{1,3}\[Step \d{1,3}/\d{1,3}\]", certain=True
+    ),
     *(Format("time stamps", "timestamps", stamp) for stamp in STAMPS),
     Format("time stamps", "timestamps", r"[ ]{0,16}" + _PLAIN_STAMP),  # aligned to the right
     Format("pytest", "pytest", rf"{_LEVEL}[ ]{{1,8}}[\w.]{{1,128}}:[\w.<>/-]{{1,128}}:\d{{1,6}}"),
-    Format("Robot Framework", "robot", rf"{_PLAIN_STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}[ ]{{1,2}}[-|]{_AFTER}"),
+    Format("Robot Framework", "robot", rf"{_PLAIN_STAMP}[ ]{{1,2}}(?:-[ ]|\|[ ])?{_LEVEL}[ ]{{1,8}}[-|]{_AFTER}"),
     Format("logger", "logger", rf"{_LEVEL}:[\w.]{{1,128}}:"),
     *(
         Format(
-            "logger", "logger", rf"(?:[-|:][ ]{{1,2}})?(?:{_LOGGER}{_SPACE}{_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER}){end}{_AFTER}"
+            "logger",
+            "logger",
+            rf"(?:[-|:][ ]{{1,2}})?(?:{_LOGGER}{_SPACE}{_PADDED_LEVEL}|{_LEVEL}{_SPACE}{_LOGGER}){end}{_AFTER}",
         )
         for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
     ),
-    *(Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_LEVEL}{end}{_AFTER}") for end in ("", r"[ ]{0,4}[-:|>]{1,2}")),
+    *(
+        Format("levels", "logger", rf"(?:[-|:][ ]{{1,2}})?{_PADDED_LEVEL}{end}{_AFTER}")
+        for end in ("", r"[ ]{0,4}[-:|>]{1,2}")
+    ),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}{_AFTER}"),
     Format("line numbers", "line-numbers", rf"[ ]{{0,16}}\d{{1,9}}[ ]?[|│:.)-]{_AFTER}"),
     Format("grep", "grep", r"\d{1,9}[:-]"),

@@ -22,10 +22,13 @@ __all__ = [
     "fit_pattern",
     "indent_of",
     "indentation",
+    "json_lead",
 ]
 
 # Formats are searched at the beginning of a line only; what is longer is no prefix.
 MOST_PREFIX: Final = 4096
+# Text before a JSON object is at most so long.
+MOST_LEAD: Final = 256
 # Fields of a JSON object, and of the objects in it, that may hold the text.
 _MOST_FIELDS: Final = 24
 # The longest of them are tried.
@@ -74,13 +77,28 @@ class Layer(Protocol):
 
 
 class PatternLayer:
-    """A prefix that a pattern describes, and `blanks` blanks behind it (None: all that there are)."""
+    """A prefix that a pattern describes, and `blanks` blanks behind it (None: all that there are).
 
-    def __init__(self, kind: Format, pattern: re.Pattern[str], blanks: int | None, services: bool, hosts: bool) -> None:
+    With `width`, a level and the blanks behind it are so many characters together.
+    """
+
+    def __init__(
+        self,
+        kind: Format,
+        pattern: re.Pattern[str],
+        blanks: int | None,
+        services: bool,
+        hosts: bool,
+        *,
+        width: int | None = None,
+    ) -> None:
         self.kind = kind
         self._match = pattern.match
         self._mark = re.compile(kind.marks).match if kind.marks else None
         self._blanks = blanks
+        self._width = width
+        # rsyslog writes a tab that it received as its octal code.
+        self._tab = "#011" if kind.setting == "syslog" else ""
         self._services = services
         self._hosts = hosts
         self._groups = frozenset(pattern.groupindex)
@@ -92,8 +110,13 @@ class PatternLayer:
         match = self._match(line, 0, MOST_PREFIX)
         if match is None:
             return None
-        end = self._end(line, match.end())
+        blanks = self._blanks
+        if self._width is not None and match["level"]:
+            blanks = max(1, self._width - len(match["level"]))
+        end = self._end(line, match.end(), blanks)
         body = line[end:]
+        if self._tab and self._tab in body:
+            body = body.replace(self._tab, "\t")
         if not self._groups and self._mark is None:
             return Split(line[:end], body)
         groups = match.groupdict()
@@ -115,8 +138,9 @@ class PatternLayer:
         split = self.split(shown)
         return split.body if split else shown
 
-    def _end(self, line: str, end: int) -> int:
-        limit = len(line) if self._blanks is None else min(len(line), end + self._blanks)
+    @staticmethod
+    def _end(line: str, end: int, blanks: int | None) -> int:
+        limit = len(line) if blanks is None else min(len(line), end + blanks)
         while end < limit and line[end] in " \t":
             end += 1
         return end
@@ -138,10 +162,17 @@ class ColourLayer:
 
 
 class JsonLayer:
-    """An object of JSON on each line, with the text in one of its fields."""
+    """An object of JSON on each line, behind `lead` words, with the text in one of its fields."""
 
     def __init__(
-        self, kind: Format, field: tuple[str, ...], ends: bool, time: tuple[str, ...], service: tuple[str, ...]
+        self,
+        kind: Format,
+        field: tuple[str, ...],
+        ends: bool,
+        time: tuple[str, ...],
+        service: tuple[str, ...],
+        *,
+        lead: int = 0,
     ) -> None:
         self.kind = kind
         self._field = field
@@ -149,10 +180,14 @@ class JsonLayer:
         self.looks_ahead = False
         self._time = time
         self._service = service
+        self._lead = lead
+        words = lead + bool(time)
+        self._shown_prefix = re.compile(rf"(?:[^ \t]{{1,256}}[ \t]{{1,64}}){{{max(words - 1, 0)}}}[^ \t]{{1,256}}[ \t]")
 
     def split(self, line: str) -> Split | None:
         """See `Layer`."""
-        record = _record(line)
+        start = _json_start(line, self._lead)
+        record = _record(line[start:]) if start is not None else None
         if record is None:
             return None
         text = _value(record, self._field)
@@ -161,11 +196,13 @@ class JsonLayer:
         open_ = self._ends and not text.endswith("\n")
         service = _one_line(str(_value(record, self._service) or "")) if self._service else ""
         time = _one_line(str(_value(record, self._time) or "")) if self._time else ""
-        return Split(f"{time} " if time else "", _one_line(text), service, str(record.get("stream", "")), open_)
+        return Split(
+            line[:start] + (f"{time} " if time else ""), _one_line(text), service, str(record.get("stream", "")), open_
+        )
 
     def shown_body(self, shown: str) -> str:
         """See `Layer`."""
-        return shown.partition(" ")[2] if self._time else shown
+        return self._shown_prefix.sub("", shown, count=1) if self._lead else shown.partition(" ")[2] if self._time else shown
 
 
 class LogfmtLayer:
@@ -244,7 +281,19 @@ def fit_pattern(
     few = 3 * len(names) <= len(matches) + 3
     several = (len(names) > 1 or len(hosts) > 1) and few and not any(NO_SERVICE.fullmatch(name) for name in names)
     services = kind.services == "always" or (kind.services == "several" and several)
-    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1), len(matches)
+    width = _level_width(matches) if "level" in pattern.groupindex else None
+    return PatternLayer(kind, pattern, None if all_blanks else blanks, services, len(hosts) > 1, width=width), len(matches)
+
+
+def _level_width(matches: Sequence[tuple[str, re.Match[str]]]) -> int | None:
+    """The width to which levels are padded; None if the blanks behind them do not depend on the level."""
+    widths: dict[str, int] = {}
+    for line, match in matches:
+        level, rest = match["level"], line[match.end() :]
+        if level and match.end() == match.end("level") and rest.strip():
+            width = len(level) + len(rest) - len(rest.lstrip(" "))
+            widths[level] = min(width, widths.get(level, width))
+    return widths.popitem()[1] if len(widths) > 1 and len(set(widths.values())) == 1 else None
 
 
 def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
@@ -253,9 +302,13 @@ def fit_colours(lines: Sequence[str]) -> tuple[Layer, int] | None:
     return (ColourLayer(), len(lines)) if count else None
 
 
-def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
-    """A layer for each field of JSON lines that may hold the text, docker's first, and how many lines have it."""
-    records = [record for line in lines if (record := _record(line))]
+def fit_json(lines: Sequence[str], lead: int = 0) -> list[tuple[Layer, int]]:
+    """A layer for each field of JSON lines that may hold the text, docker's first, and how many lines have it.
+
+    The objects stand behind `lead` words.
+    """
+    starts = [(line, _json_start(line, lead)) for line in lines]
+    records = [record for line, start in starts if start is not None and (record := _record(line[start:]))]
     paths, characters = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     for record in records:
         for path in _text_fields(record):
@@ -273,8 +326,25 @@ def fit_json(lines: Sequence[str]) -> list[tuple[Layer, int]]:
         ended = sum(1 for record in records if str(_value(record, path) or "").endswith("\n"))
         is_docker = docker and path == ("log",)
         kind = JSON_FORMAT if is_docker else Format("JSON lines", JSON_FORMAT.setting, "", services="several")
-        layers.append((JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service), count))
+        layers.append(
+            (JsonLayer(kind, path, ended > 0 if is_docker else 2 * ended >= count, time, service, lead=lead), count)
+        )
     return layers
+
+
+def json_lead(lines: Sequence[str]) -> int:
+    """Number of words before the objects of JSON on most of the lines; 0 if there are none."""
+    words = Counter(len(line[:start].split()) for line in lines if (start := line.find(' {"', 0, MOST_LEAD)) >= 0)
+    words.update(len(line[:start].split()) for line in lines if (start := line.find('\t{"', 0, MOST_LEAD)) >= 0)
+    return words.most_common(1)[0][0] if words else 0
+
+
+def _json_start(line: str, lead: int) -> int | None:
+    """Where the object begins; None if it does not stand behind so many words."""
+    start = line.find("{", 0, MOST_LEAD)
+    if start < 0 or (start > 0 and line[start - 1] not in " \t"):
+        return None
+    return start if len(line[:start].split()) == lead and (lead or not start) else None
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ __all__ = ["FoundPrefix", "Known", "find_prefixes", "prefix_pattern"]
 Known = Callable[[Sequence[str]], list[bool]]
 """Whether the bundle knows each of these lines."""
 
-MOST_POSITIONS: Final = 16
+MOST_POSITIONS: Final = 32
 _SHORTEST_TEXT: Final = 3
 _MOST_READ: Final = 2048
 MOST_CHARACTERS: Final = 256

@@ -31,6 +31,8 @@ _MATCHING: Final = 0.5
 # Share of the lines before the wrapped part that a bundle may know by chance.
 _KNOWN_IN_BANNER: Final = 0.1
 _SHORTEST_BANNER: Final = 3
+# So many lines tell whether the wrapped part begins.
+_BEGINNING: Final = 8
 # Lines of a block that are looked at where nothing was found; blocks that are skipped after one in which nothing is found.
 _PROBES: Final = 2
 _MOST_SKIPPED: Final = 16
@@ -149,7 +151,16 @@ class Unwrapper:
         """
         if not layout.layers:
             return 0
-        count = next((i for i, line in enumerate(self._held) if layout.split(line).outer), 0)
+        # A line of the collector may look like the prefix by chance, so nearly all lines behind the first one must have it.
+        outer = [(i, layout.split(line).outer) for i, line in enumerate(self._held) if line.strip()]
+        count = next(
+            (
+                i
+                for at, (i, first) in enumerate(outer)
+                if first and _nearly_all(found for _, found in outer[at : at + _BEGINNING])
+            ),
+            0,
+        )
         texts = [line for line in self._held[:count] if line.strip()]
         foreign = len(texts) >= _SHORTEST_BANNER and self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts)
         return count if foreign else 0
@@ -249,3 +260,8 @@ class Unwrapper:
         else:
             self._skip = self._next_skip
             self._next_skip = min(2 * self._next_skip + 3, _MOST_SKIPPED)
+
+
+def _nearly_all(flags: Iterable[bool]) -> bool:
+    values = list(flags)
+    return 4 * sum(values) > 3 * len(values)
