@@ -26,7 +26,7 @@ from stream_triage.records import (
     Verdict,
     verdict_version,
 )
-from stream_triage.stages.completeness import completeness_doubts
+from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.procedures import failed_ues
 from stream_triage.stages.reduce import Mark
@@ -71,7 +71,7 @@ def verdict_of(
     silent = "" if hits else _silence(model, sources, scores)
     if silent:  # what nobody can judge is not unlike passing runs either
         detection = Detection(0.0, 0.0, False, [])
-    cuts = _cuts(sources) if final else ()
+    cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
     evidence = () if silent else quotes.evidence(decision, detection, hits)
@@ -133,14 +133,14 @@ def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequenc
     return list(dict.fromkeys([silent, *doubts] if silent else doubts))
 
 
-def _cuts(sources: Mapping[str, SourceState]) -> list[str]:
+def _cuts(model: Model, sources: Mapping[str, SourceState]) -> list[str]:
     """Doubts whether the log is whole. While a run is open, its end is of course missing."""
-    odd_ends = {
-        name
-        for name, state in sources.items()
-        if state.detect.last_key.startswith(NEW_PREFIX) and state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines
-    }
-    return completeness_doubts({name: state.completeness for name, state in sources.items()}, odd_ends)
+    known = [name for name, state in sources.items() if state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines]
+    odd_ends = {name for name in known if sources[name].detect.last_key.startswith(NEW_PREFIX)}
+    absent = map(model.template, model.detector.absent({name: state.detect for name, state in sources.items()}))
+    continued = [template for template in absent if read_clues(template).body]
+    states = {name: state.completeness for name, state in sources.items()}
+    return completeness_doubts(states, odd_ends, dict.fromkeys(known, continued))
 
 
 def _named(summary: SourceSummary, *, of_several: bool) -> Repairs:

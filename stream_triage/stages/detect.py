@@ -204,11 +204,15 @@ class Detector:
         raw = sum(finding.score for finding in findings)
         return Detection(raw, raw / (raw + self.profile.threshold), raw > self.profile.threshold, findings)
 
-    def _missing(self, states: Mapping[str, DetectState]) -> list[Finding]:
+    def absent(self, states: Mapping[str, DetectState]) -> list[str]:
+        """Keys that nearly all passing runs have and none of these sources has, in the order in which they usually come."""
         came = np.zeros(len(self._keys), dtype=bool)
         for state in states.values():
             came |= state.counts > 0
-        return _shared("missing", [Finding("", 0, self._keys[i]) for i in self._expected.tolist() if not came[i]])
+        return [self._keys[i] for i in self._expected.tolist() if not came[i]]
+
+    def _missing(self, states: Mapping[str, DetectState]) -> list[Finding]:
+        return _shared("missing", [Finding("", 0, key) for key in self.absent(states)])
 
     def _new(self, states: Mapping[str, DetectState]) -> list[Finding]:
         """Each key once, at the first source that has it."""

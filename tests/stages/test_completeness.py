@@ -402,3 +402,73 @@ def test_programs_in_one_file_end_alike() -> None:
     assert "start of F1" not in beginning(
         "[F1AP]   F1 Setup Response\n[F1AP]   Starting F1AP at DU\n[F1AP]   F1 Setup Response\n[MAC]   ready\n"
     )
+
+
+TABLE = WHOLE[: WHOLE.index("   UE ID: 1")]
+
+
+def absent_doubts(text: str, *absent: str) -> list[str]:
+    """The doubts about a log of which passing runs have lines that it lacks."""
+    state = CompletenessState()
+    lines = text.splitlines()
+    follow(state, lines, [read_clues(line) for line in mask("\n".join(lines)).split("\n")], 1)
+    return completeness_doubts({"": state}, absent={"": absent})
+
+
+# A first response, cut after a line that may well be its last one.
+RESPONSE = TABLE.replace("GetStats [0,1] []", "GetStats [] []")
+
+
+def test_a_response_lacks_a_line_of_passing_runs() -> None:
+    """A log that ends in a response lacks its rest if nearly all passing runs have one more line of a record."""
+    assert absent_doubts(RESPONSE) == []
+    (doubt,) = absent_doubts(RESPONSE, "Total: <num>")
+    assert doubt == (
+        'the log ends early: the response at line 21 lacks the line "Total: <num>", which nearly all passing runs have'
+    )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "07/03/24 10:00:21:000\tI: CMPI RRC Paging: UE Id: 1\n",
+        "07/03/24 10:00:21:000\tI: CMPI RRC Connection Failed: UE Id: 1\n   Cause: unknown\n",
+    ],
+)
+def test_lines_of_passing_runs_are_due_in_responses_alone(end: str) -> None:
+    """A log that ends after a response, or within an indication, may lack lines of passing runs: runs fail."""
+    assert absent_doubts(RESPONSE + end, "Total: <num>") == []
+
+
+@pytest.mark.parametrize("heading", ["PDCP (DRB 1)", "RLC (SRB 2)"])
+def test_a_heading_of_a_layer_needs_rows(heading: str) -> None:
+    """A log that ends with the heading of the statistics of a layer lacks the table."""
+    assert ending(RESPONSE + f"      {heading}\n") == "the table at line 22 has no rows"
+
+
+SOFTMODEM = """\
+[UTIL]   running in SA mode
+[GNB_APP]   SIB1 TDA 15
+[NR_MAC]   NR band 78, duplex mode TDD
+[PHY]   task ready, initialize structures
+[ITTI]   Created Posix thread TASK_X
+"""
+
+
+def test_lines_of_the_start_do_not_end_it() -> None:
+    """A softmodem that prints its configuration is not ready yet."""
+    assert ending(SOFTMODEM).startswith("the start of the OpenAirInterface softmodem")
+
+
+def test_a_failure_that_is_tried_again_does_not_explain_the_end() -> None:
+    """A start goes on after a failure that is retried, and is over after any other failure."""
+    failure = "[F1AP]   Received unsuccessful result for SCTP association (3)"
+    assert ending(SOFTMODEM + failure + ", retrying...\n").startswith("the start of the OpenAirInterface softmodem")
+    assert ending(SOFTMODEM + failure + "\n") == ""
+
+
+def test_the_start_of_a_random_access_procedure_opens_it() -> None:
+    """The initialization of a contention-based random access is answered by its success."""
+    text = SOFTMODEM + "[PHY]   got sync\n[MAC]   Initialization of 4-Step CBRA procedure\n"
+    assert ending(text) == "random access at line 7 was never completed"
+    assert ending(text + "[MAC]   4-Step RA procedure succeeded. CBRA: Contention Resolution is successful.\n") == ""

@@ -17,6 +17,7 @@ from stream_triage.stages.completeness.table import (
     PHASES,
     PROCEDURE_WORDS,
     PROCEDURES,
+    RETRY_WORDS,
     STARTS,
 )
 
@@ -35,7 +36,10 @@ _TESTER_RECORD: Final = re.compile(
     r"<time> (?:\.\.\. )?(?:(C: [A-Z_#$]+ )|(I: )|(\[[A-Z_()]+\]: )|(#\$\$)?(?!" + _LEVEL + r")([A-Z_]{3,}|[Ff]orw)(?: |$))"
 )
 # Names of columns, or of a table of GETSTATS: rows must follow.
-_HEADING: Final = re.compile(r"\s*(?:(?:\[[A-Za-z][^\]\[]*\]\s*){2,}|UE ID: .*|[DU]L[- ](?:SCH|HARQ) \(\w+\)\s*)")
+_HEADING: Final = re.compile(
+    r"\s*(?:(?:\[[A-Za-z][^\]\[]*\]\s*){2,}|UE ID: .*|[DU]L[- ](?:SCH|HARQ) \(\w+\)\s*"
+    r"|(?:RLC|PDCP|SDAP|MAC|RRC|NAS) \([^()]*\)\s*)"
+)
 _CONFIRMATION: Final = re.compile(r"(?:<time> )?(?:\.\.\. )?C: ([A-Za-z_#$]+) 0x")
 _TOKEN: Final = re.compile(r"[A-Za-z]+|[<>=-]{2,}")
 # A line that opens a block ends with one of these.
@@ -106,6 +110,7 @@ def read_clues(masked: str) -> Clues:
     lower = unmarked.lower()
     failure = any(word in lower for word in FAILURE_WORDS)
     squeezed = _squeezed(masked, lower, verb) if any(word in lower for word in PROCEDURE_WORDS) else ""
+    retried = any(word in lower for word in RETRY_WORDS)
     words = frozenset() if grammar else frozenset(_TOKEN.findall(unmarked))
     clues = Clues(
         text=not masked.isspace() and masked != "",
@@ -116,7 +121,7 @@ def read_clues(masked: str) -> Clues:
         verb=verb,
         events=_events(squeezed, failure) if squeezed else (),
         begun=next((i for i, phase in enumerate(PHASES) if phase.begun.match(masked)), -1),
-        over=_bits(any(text in masked for text in phase.over) for phase in PHASES),
+        over=0 if retried else _bits(any(text in masked for text in phase.over) for phase in PHASES),
         broken=_bits(any(text in masked for text in phase.failed) for phase in PHASES),
         block=_block(masked) if unmarked.rstrip()[-1:] in _BLOCK_ENDS else -1,
         failure=failure,

@@ -1,7 +1,8 @@
 """What is open when a source has ended in; reasons in plain words out."""
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from stream_triage.stages.completeness.clock import elapsed
@@ -37,18 +38,24 @@ _COLLECTOR: Final = re.compile(
 _NUMBERS: Final = re.compile(r"\s+[\d.]+(?:\s+[\d.]+)*")
 
 
-def completeness_doubts(sources: Mapping[str, CompletenessState], odd_ends: Container[str] = ()) -> list[str]:
+def completeness_doubts(
+    sources: Mapping[str, CompletenessState],
+    odd_ends: Container[str] = (),
+    absent: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> list[str]:
     """Reasons of all sources: at most one that the log ends early, and one that it starts late.
 
     Args:
         sources: States of all sources, by name.
         odd_ends: Sources whose last line the bundle does not know, although it knows nearly all others.
+        absent: By source of which the bundle knows nearly all lines: templates of lines that continue a record, that
+            nearly all passing runs have and this run lacks.
     """
     ends, starts = [], []
     for name, state in sorted(sources.items()):
         of = f" of {name}" if name and len(sources) > 1 else ""
         if state.last:
-            ends += [text.replace("{of}", of) for text in _missing_end(state, name in odd_ends)]
+            ends += [text.replace("{of}", of) for text in _missing_end(state, name in odd_ends, absent.get(name, ()))]
             starts += [text.replace("{of}", of) for text in _missing_start(state)]
     reasons = (("the log ends early", ends), ("the log starts late", starts))
     return [f"{what}: {_joined(found)}" for what, found in reasons if found]
@@ -59,7 +66,7 @@ def _joined(found: list[str]) -> str:
     return "; ".join(found[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
+def _missing_end(state: CompletenessState, odd_end: bool, absent: Collection[str]) -> Iterator[str]:
     """What the log began and did not end; `{of}` stands for the name of the source."""
     assert state.last
     if state.open_line and _is_cut(state, odd_end):
@@ -67,7 +74,12 @@ def _missing_end(state: CompletenessState, odd_end: bool) -> Iterator[str]:
     yield from _owed_by_tester(state)
     yield from _open_procedures(state)
     yield from _open_dialogues(state)
-    yield from _cut_table(state)
+    table_cuts = list(_cut_table(state))
+    yield from table_cuts
+    if absent and not table_cuts and state.responds and state.last.clues.body and state.order.has_records:
+        # A first response teaches nothing about its own length, but passing runs do.
+        wanted = next(iter(absent))
+        yield f'the response at line {state.last.number}{{of}} lacks the line "{wanted}", which nearly all passing runs have'
     if state.block:
         index, line, _ = state.block
         yield f"the {BLOCKS[index].name} that begins at line {line}{{of}} has no end"

@@ -61,6 +61,8 @@ class CompletenessState:
         self.before = ""
         self.last_at: float | None = None
         """The last time of day."""
+        self.responds = False
+        """Whether the last record is a confirmation, so that the lines after it are the response to a command."""
         self.ends_blank = False
         """Whether only spaces follow the last line with text."""
         self.open_line = False
@@ -87,6 +89,8 @@ def follow(state: CompletenessState, lines: Sequence[str], clues: Sequence[Clues
         _keep_ends(state, lines, clues, first_number, (before, last))
     if lines:
         state.ends_blank = lines[-1].isspace()
+    if stamped >= 0:
+        state.responds = clues[stamped].grammar == "confirmation"
     if stamped >= 0 and (at := clock(lines[stamped])) is not None:
         state.last_at = at
 

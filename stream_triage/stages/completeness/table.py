@@ -16,6 +16,7 @@ __all__ = [
     "PHASES",
     "PROCEDURES",
     "PROCEDURE_WORDS",
+    "RETRY_WORDS",
     "STARTS",
     "Block",
     "Dialogue",
@@ -124,6 +125,8 @@ FAILURE_WORDS: Final = (
     "fail", " error", "could not", "couldn't", "cannot", "unable", "expir", "timed out", "timeout", "time-out", "reject",
     "refuse", "discard", "unexpected", "invalid", "not handled", "ignor",
 )  # fmt: skip
+# A failure after which the program says that it tries again does not explain the end of a log. In lower case.
+RETRY_WORDS: Final = ("retry", "trying again", "try again")
 # Without one of these a line opens and closes nothing; most lines have none. In lower case.
 PROCEDURE_WORDS: Final = (
     "rrc", "access", "setup", "set-up", "regist", "attach", "detach", "establ", "securit", "capabilit", "authent",
@@ -138,7 +141,8 @@ PROCEDURE_WORDS: Final = (
 PROCEDURES: Final = (
     _procedure(
         "random access",
-        r"randomaccessinitiated|randomaccess(?:procedure)?(?:started|triggered)|initiating(?:ra|randomaccess|4?stepcbra)procedure",
+        r"randomaccessinitiated|randomaccess(?:procedure)?(?:started|triggered)"
+        r"|(?:initiating|initiali[sz](?:ing|ationof))(?:ra|randomaccess|[24]?stepc[bf]ra)procedure",
         r"randomaccess(?:procedure)?(?:complete|error|cancel|fail|succe|abort)|raprocedure(?:succe|fail|complete)|cbraproceduresucceeded"
         r"|rrcconnectionre?establish|rlf|rarfail|connectionind",
         10,
@@ -260,8 +264,7 @@ PHASES: Final = (
         ),
         over=(
             *_WENT_WRONG, "SetupRequest", "Created gtpu", "F1AP_CU_SCTP_REQ", "waiting for", "Frame.Slot",
-            "Trying to connect", "Received", "got sync", "CTRL-C", "ready", "UE <", "SIB1", "Southbound",
-            "Created Posix", "duplex", "DU uses", "in service", "Reading '",
+            "Trying to connect", " Received", "got sync", "CTRL-C", "Southbound", "DU uses", "in service", "Reading '",
             "Scanning",
         ),
         failed=(),
