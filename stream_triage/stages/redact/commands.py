@@ -85,7 +85,7 @@ COMMAND_RULES: Final = (
         + r")(?P<v>[^\"\n\\]{6,64})(?=\\?\")",
         "user and password of an access point, mail or file server, as strings of a modem's command",
         (('AT+QICSGP=1,1,"internet","bob","hunter2"', 'AT+QICSGP=1,1,"internet","bob","<password>"'),),
-        accept=_is_mixed,
+        accept=_is_secret_word,
     ),
     RedactionRule(
         "user-and-password",

@@ -89,6 +89,8 @@ _LOGIN_LINES: Final = 6
 _RECORD_LINES: Final = 3
 # A longer line that speaks of a key is no title of the next one.
 _MOST_TITLE: Final = 160
+# A longer line is not a key alone.
+_MOST_RECORD: Final = 512
 _ANSWER_LINES: Final = 2
 
 
@@ -162,7 +164,7 @@ def _announced_by(line: str) -> Announced | None:
         kind = column_kind(lone["n"])
         if kind:
             return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
-    if element := _ELEMENT.search(line):
+    if (element := _ELEMENT.search(line)) and not re.fullmatch(MARKER, element[0].strip()):
         kind = column_kind(element["n"])
         if kind:
             return Announced(kind, "lone", _ANSWER_LINES, indent)
@@ -195,6 +197,8 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
         )
     if re.search(MARKER, line):
         return line, left if announced.form == "record" else None
+    if (announced.form == "record" or announced.kind == "key") and len(line) > _MOST_RECORD:
+        return line, left
     if announced.form == "record" and (dump := _BYTES_LINE.match(line)):
         return _cut(line, dump, announced.kind, mark), left
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)

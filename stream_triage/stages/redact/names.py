@@ -274,7 +274,7 @@ _SPELLED_SHORT: Final = frozenset(
 _NEAR_WORDS: Final = _words(
     """
     opc topc kasme kamf kausf kseaf kgnb kenb kakma msk emsk pmk ptk gtk psk opckey permanentkey secretkey authkey enckey
-    mackey masterkey subkey milenage secret keys key keyset knasenc knasint krrcenc krrcint kupenc kupint opvalue opcvalue
+    mackey masterkey subkey milenage secret key keyset knasenc knasint krrcenc krrcint kupenc kupint opvalue opcvalue
     """
 )
 _ANY_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.'*-]*", re.ASCII)
