@@ -144,10 +144,10 @@ IDENTITY_RULES: Final = (
         (("Mobile identity: 09 10 10 00 00 00 00 24", "Mobile identity: <imsi>"),),
     ),
     RedactionRule(
-        "iccid-bare",
+        "iccid-of-modem",
         "iccid",
-        (Trigger("ccid"), Trigger("", r"89[0-9]{17}", "run")),
-        r"(?:(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?|(?<![0-9a-z_.:/-])(?=89(?:[1-9])[0-9]{16,17}(?![0-9a-z_.])))(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
+        (Trigger("ccid"),),
+        r"(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
         "a card by its issuer number (ITU-T E.118)",
         (("+QCCID: 8949000000000000042", "+QCCID: <iccid>"),),
     ),

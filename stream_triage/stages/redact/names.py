@@ -269,7 +269,42 @@ def is_other_hex(tail: str) -> bool:
 
 # Names that mean a key wherever they stand on a line; the short ones are only names as specifications spell them.
 _SPELLED_SHORT: Final = frozenset(
-    "K Ki KI OP Op OPc OPC Opc CK IK NH Kc KC KIc KIC KID KIK KEK DEK MSK EMSK PMK PTK GTK PSK TOPc TOP TEK ki opc topc pmk msk emsk".split()
+    [
+        "K",
+        "Ki",
+        "KI",
+        "OP",
+        "Op",
+        "OPc",
+        "OPC",
+        "Opc",
+        "CK",
+        "IK",
+        "NH",
+        "Kc",
+        "KC",
+        "KIc",
+        "KIC",
+        "KID",
+        "KIK",
+        "KEK",
+        "DEK",
+        "MSK",
+        "EMSK",
+        "PMK",
+        "PTK",
+        "GTK",
+        "PSK",
+        "TOPc",
+        "TOP",
+        "TEK",
+        "ki",
+        "opc",
+        "topc",
+        "pmk",
+        "msk",
+        "emsk",
+    ]
 )
 _NEAR_WORDS: Final = _words(
     """
@@ -295,7 +330,6 @@ _NEVER_NEAR: Final = (
     "file",
     "identifier",
     "ids",
-    "version",
 }
 _MOST_WORDS: Final = 8
 
