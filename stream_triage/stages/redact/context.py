@@ -78,7 +78,8 @@ _MODEM: Final = re.compile(r"at\+(?P<n>cimi|q?ccid|c?gsn)[^a-z0-9]{0,8}\r?\Z", r
 _MODEM_KINDS: Final = {"cimi": "imsi", "ccid": "iccid", "qccid": "iccid", "gsn": "imei", "cgsn": "imei"}
 # Nothing but a key on its line, perhaps with the offset that a dump puts in front of it.
 _BYTES_LINE: Final = re.compile(
-    r"[ \t|]*(?:[0-9a-f]{4,8}:[ \t]+)?(?P<v>(?:0x)?[0-9a-f]{2}(?:[ \t:][ \t]?(?:0x)?[0-9a-f]{2}){15,31}|[0-9a-f]{4}(?: [0-9a-f]{4}){7,15}"
+    r"[ \t|]*(?:[0-9a-f]{4,8}:[ \t]+)?(?P<v>(?:0x)?[0-9a-f]{2}(?:[ \t:][ \t]?(?:0x)?[0-9a-f]{2}){15,31}"
+    r"|[0-9a-f]{4}(?: [0-9a-f]{4}){7,15}"
     r"|[0-9a-f]{8}(?: [0-9a-f]{8}){3,7})(?![0-9a-z])(?:[ \t]{1,8}[^\n]{0,40})?\r?\Z",
     re.IGNORECASE | re.ASCII,
 )

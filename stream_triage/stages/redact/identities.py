@@ -138,7 +138,8 @@ IDENTITY_RULES: Final = (
             Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[-,][ ]?(?:0x)?[0-9]{2}"),
             Trigger("mobile identity", r"[^\n]{0,24}[0-9]{2}[ :-]?[0-9]{2}"),
         ),
-        r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]|,[ ]?)?(?:0x)?[0-9]{2}){6}(?:[ :-]|,[ ]?)?(?:0x)?[0-9f]{2})"
+        r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]"
+        r"|,[ ]?)?(?:0x)?[0-9]{2}){6}(?:[ :-]|,[ ]?)?(?:0x)?[0-9f]{2})"
         r"(?![0-9a-z])(?!(?:[ :-]|,[ ]?)(?:0x)?[0-9a-f]{2})",
         "an IMSI in the bytes of a mobile identity: an odd number of digits, exchanged (3GPP TS 24.301, clause 9.9.3.12)",
         (("Mobile identity: 09 10 10 00 00 00 00 24", "Mobile identity: <imsi>"),),
