@@ -86,7 +86,8 @@ IDENTITY_RULES: Final = (
             Trigger("mei", r"[ :=(][^\n]{0,32}[0-9]{14}"),
             Trigger("pei", r"[^\n]{0,32}[0-9]{14}"),
         ),
-        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei|mei(?=[ :=(]))[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
+        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei|mei(?=[ :=(]))"
+        r"[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
         "a number of 14 to 16 digits on the right of the word, with whatever between them",
         (("SetImei 9 [356092040795140]", "SetImei 9 [<imei>]"),),
     ),
