@@ -85,7 +85,7 @@ COMMAND_RULES: Final = (
         + r")(?P<v>[^\"\n\\]{6,64})(?=\\?\")",
         "user and password of an access point, mail or file server, as strings of a modem's command",
         (('AT+QICSGP=1,1,"internet","bob","hunter2"', 'AT+QICSGP=1,1,"internet","bob","<password>"'),),
-        accept=_is_mixed,
+        accept=_is_secret_word,
     ),
     RedactionRule(
         "user-and-password",
@@ -210,7 +210,8 @@ COMMAND_RULES: Final = (
         r"|sha[0-9-]{0,8})[ \t]{1,4}"
         r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)"
         r"|(?<![a-z])net[ ]use[ ][^\n]{1,128}?/user:[^\s]{1,64}[ ]"
-        r"|(?<![a-z])net[ ]use[ ](?:[a-z*]:?[ ])?\\\\[^\s]{1,128}[ ](?=[^\s/]{1,128}[ ]/user:)|(?<![a-z])schtasks[ ][^\n]{1,256}?[ ]/rp[ ]"
+        r"|(?<![a-z])net[ ]use[ ](?:[a-z*]:?[ ])?\\\\[^\s]{1,128}[ ](?=[^\s/]{1,128}[ ]/user:)"
+        r"|(?<![a-z])schtasks[ ][^\n]{1,256}?[ ]/rp[ ]"
         r"|(?<![a-z])(?:authentication|accounting|auth|acct)_server[ ][^\s]{3,64}[ ][0-9]{2,5}[ ]"
         r"|at\+(?:cgauth|uauthreq)=[0-9]{1,2},[0-3],\\?\"[^\"\n]{0,64}\",|at\$qcpdpp=[0-9]{1,2},[0-3],"
         r"|(?<![a-z])(?:auth|priv|<password>[\"']?)[ ](?:md5|sha[0-9-]{0,4}|des|3des|aes[0-9-]{0,4})[ ](?:[0-9]{3}[ ])?"

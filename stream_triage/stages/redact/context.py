@@ -78,7 +78,8 @@ _MODEM: Final = re.compile(r"at\+(?P<n>cimi|q?ccid|c?gsn)[^a-z0-9]{0,8}\r?\Z", r
 _MODEM_KINDS: Final = {"cimi": "imsi", "ccid": "iccid", "qccid": "iccid", "gsn": "imei", "cgsn": "imei"}
 # Nothing but a key on its line, perhaps with the offset that a dump puts in front of it.
 _BYTES_LINE: Final = re.compile(
-    r"[ \t|]*(?:[0-9a-f]{4,8}:[ \t]+)?(?P<v>(?:0x)?[0-9a-f]{2}(?:[ \t:][ \t]?(?:0x)?[0-9a-f]{2}){15,31}|[0-9a-f]{4}(?: [0-9a-f]{4}){7,15}"
+    r"[ \t|]*(?:[0-9a-f]{4,8}:[ \t]+)?(?P<v>(?:0x)?[0-9a-f]{2}(?:[ \t:][ \t]?(?:0x)?[0-9a-f]{2}){15,31}"
+    r"|[0-9a-f]{4}(?: [0-9a-f]{4}){7,15}"
     r"|[0-9a-f]{8}(?: [0-9a-f]{8}){3,7})(?![0-9a-z])(?:[ \t]{1,8}[^\n]{0,40})?\r?\Z",
     re.IGNORECASE | re.ASCII,
 )
@@ -89,6 +90,8 @@ _LOGIN_LINES: Final = 6
 _RECORD_LINES: Final = 3
 # A longer line that speaks of a key is no title of the next one.
 _MOST_TITLE: Final = 160
+# A longer line is not a key alone.
+_MOST_RECORD: Final = 512
 _ANSWER_LINES: Final = 2
 
 
@@ -162,7 +165,7 @@ def _announced_by(line: str) -> Announced | None:
         kind = column_kind(lone["n"])
         if kind:
             return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
-    if element := _ELEMENT.search(line):
+    if (element := _ELEMENT.search(line)) and not re.fullmatch(MARKER, element[0].strip()):
         kind = column_kind(element["n"])
         if kind:
             return Announced(kind, "lone", _ANSWER_LINES, indent)
@@ -195,6 +198,8 @@ def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced 
         )
     if re.search(MARKER, line):
         return line, left if announced.form == "record" else None
+    if (announced.form == "record" or announced.kind == "key") and len(line) > _MOST_RECORD:
+        return line, left
     if announced.form == "record" and (dump := _BYTES_LINE.match(line)):
         return _cut(line, dump, announced.kind, mark), left
     match = (_PAIR_VALUE if announced.form == "pair" else _LONE_VALUE).search(line)

@@ -37,13 +37,15 @@ _VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|
 _PASSWORD_TRIGGERS = (
     Trigger(
         "pass",
-        r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
+        r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]"
+        r"|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
     ),
     Trigger("pwd"),
     Trigger("pswd"),
     Trigger(
         "pw",
-        r"[a-z0-9_.-]{0,8}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
+        r"[a-z0-9_.-]{0,8}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]"
+        r"|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
     ),
     Trigger("psswd"),
     Trigger("kennwort"),
@@ -260,7 +262,8 @@ CREDENTIAL_RULES: Final = (
             for word in ("contrase", "kodeord", "\u5bc6\u7801", "\u53e3\u4ee4", "\u30d1\u30b9\u30ef\u30fc\u30c9")
         )
         + tuple(Trigger(word) for word in ("\ube44\ubc00\ubc88\ud638", "\u043f\u0430\u0440\u043e\u043b\u044c")),
-        r"(?:mot[ ]de[ ]passe|motdepasse|wachtwoord|has(?:l|\u0142)o|heslo|salasana|l(?:o|\xf6)senord|parola|kodeord|contrase\xf1a|\u5bc6\u7801|\u53e3\u4ee4"
+        r"(?:mot[ ]de[ ]passe|motdepasse|wachtwoord|has(?:l|\u0142)o|heslo|salasana|l(?:o|\xf6)senord|parola"
+        r"|kodeord|contrase\xf1a|\u5bc6\u7801|\u53e3\u4ee4"
         r"|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\u043f\u0430\u0440\u043e\u043b\u044c)"
         rf"[\"']?[ \t\xa0]{{0,4}}(?:[:=]|\uff1a)[ \t]{{0,4}}{_QUOTE}{_VALUE}",
         "the word for a password in other languages",
@@ -274,7 +277,8 @@ CREDENTIAL_RULES: Final = (
         "option",
         "password",
         _OPTION_TRIGGERS,
-        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_PASSWORD}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
+        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set"
+        rf"|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_PASSWORD}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "passwords on a command line",
         (("run --password hunter2 -v", "run --password <password> -v"),),
         accept=is_option("password"),
@@ -283,7 +287,8 @@ CREDENTIAL_RULES: Final = (
         "option-token",
         "token",
         _OPTION_TRIGGERS,
-        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_TOKEN}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
+        rf"(?:(?<![^\s\"'=\[(,`])--|(?<= )-|(?<![^\s\"'`])(?:env|arg|setx|setenv|set"
+        rf"|export)[ ](?:-[a-z]{1, 4}[ ])?)(?P<n>[a-z0-9_.-]{{0,48}}{_TOKEN}{_SUFFIX})[ \t]{{1,4}}{_QUOTE}{_VALUE}",
         "tokens on a command line",
         (("ship --api-key abc12345 --dry", "ship --api-key <token> --dry"),),
         accept=is_option("token"),
@@ -292,12 +297,14 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}|\][ ]{{0,4}}\[(?=[^\s\]]{{6}})|;(?=[^\s;]{{6,64}}(?:;|$))"
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}|\][ ]{{0,4}}\[(?=[^\s\]]{{6}})"
+        rf"|;(?=[^\s;]{{6,64}}(?:;|$))"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|\([ \t]?(?=[\"'])|[\"'`]?,[ \t]{0,4}(?=[\"'])|[ \t]{1,4}(?!" + MARKER + r")[\[<{]"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"
         r"|[ \t]{1,4}(?:(?:(?:for|of)[ \t](?:user[ \t])?[^\s:=]{1,40}[ \t])?"
-        r"(?:is|was|to|equals|(?:(?:has|have|had|was|is)[ ](?:been[ ])?)?(?:now[ ])?(?:set|changed|reset|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
+        r"(?:is|was|to|equals|(?:(?:has|have|had|was|is)[ ](?:been[ ])?)?(?:now[ ])?(?:set|changed|reset"
+        r"|updated)[ ](?:to|from))[ \t]{0,2}:?[ \t]{1,2})?(?:[057][ \t])?"
         rf"|[ \t]{{5,32}}|(?<=<password)>[ ](?:to|->|=>)[ ]){_QUOTE}{_VALUE}",
         "a password in a sentence, a table of two columns or a list of arguments, if it does not look like a word",
         (

@@ -17,6 +17,11 @@ _VALUE = (
     rf"|(?:0x|\\x)?[0-9a-f]{{2}}(?:{_SEPARATOR}(?:0x)?[0-9a-f]{{2}}(?![0-9a-z])){{15,63}}"
     rf"|{HEX_WORDS}(?![0-9a-z])|0x[0-9a-f]{{8}}(?:,?[ ]?0x[0-9a-f]{{8}}){{3,7}}(?![0-9a-z]))"
 )
+# Without one of these in its neighbourhood no value is a key; most lines of hex digits end here.
+_HINT: Final = re.compile(
+    r"key|secret|psk|pmk|[pg]tk|msk|opc|opv|milenage|(?<![a-z0-9])(?:op|top|[ci]k|nh|[dkt]ek|sk_?[a-z]{0,2}|k[a-z0-9_]{0,12})(?![a-z])",
+    re.IGNORECASE | re.ASCII,
+)
 _BEHIND: Final = re.compile(
     r"[\"'\])]{0,2}[ \t]{0,4}(?:\(|#|//|<-|->|=>|is[ ](?:the|my|our)|as|for|>|\|[^\n|>]{1,40}>)[ \t]{0,4}(?:the[ ])?"
     r"(?P<n>[A-Za-z][A-Za-z0-9_ -]{0,24}[A-Za-z0-9]|[A-Za-z])(?![A-Za-z0-9])"
@@ -29,6 +34,8 @@ def _is_near(match: re.Match[str]) -> bool:
     if value.isalnum() and len(value.removeprefix("0x")) not in _LENGTHS:
         return False
     tail = match.string[max(0, start - _TAIL) : start].rpartition("\n")[2]
+    if not _HINT.search(tail) and not _HINT.search(match.string, end, end + 40):
+        return False
     if is_key_name(tail) or is_key_near(tail):
         return True
     behind = _BEHIND.match(match.string, end, end + 80)
@@ -42,8 +49,8 @@ DISTANT_KEY_RULES: Final = (
         (
             Trigger("", r"[0-9a-f]{28}", "run"),
             Trigger("", "", "bytes"),
-            Trigger("", "", "quads"),
-            Trigger("", "", "words"),
+            Trigger("", r"[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7}", "quads"),
+            Trigger("", r"[0-9a-f]{8}(?:[ _-][0-9a-f]{8}){3}", "words"),
             Trigger("", "", "0x-bytes"),
             Trigger("", "", "0x-words"),
         ),

@@ -10,7 +10,7 @@ IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
 """Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
 
 # Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
-_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]|[(\[][0-9]{{1,5}}[)\]](?=[ ]{{0,4}}[:=])){{0,32}}+"
+_GAP = rf"(?:{ANSI}|[(\[][0-9]{{1,5}}[)\]](?=[ ]{{0,4}}[:=])|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,32}}+"
 # A pseudonym such as <imsi:12345678> looks like a name with its value.
 _NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}(?::[0-9a-f]{8})?>(?![0-9]))(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
 
@@ -86,7 +86,8 @@ IDENTITY_RULES: Final = (
             Trigger("mei", r"[ :=(][^\n]{0,32}[0-9]{14}"),
             Trigger("pei", r"[^\n]{0,32}[0-9]{14}"),
         ),
-        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei|mei(?=[ :=(]))[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
+        r"(?<![a-z])(?:[a-z]{0,12}imei|equipment[ _.-]?id|pei|mei(?=[ :=(]))"
+        r"[^\n<>]{0,32}?(?<![0-9a-z.])(?P<v>[0-9]{14,16})(?![0-9a-z.])",
         "a number of 14 to 16 digits on the right of the word, with whatever between them",
         (("SetImei 9 [356092040795140]", "SetImei 9 [<imei>]"),),
     ),
@@ -138,16 +139,17 @@ IDENTITY_RULES: Final = (
             Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[-,][ ]?(?:0x)?[0-9]{2}"),
             Trigger("mobile identity", r"[^\n]{0,24}[0-9]{2}[ :-]?[0-9]{2}"),
         ),
-        r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]|,[ ]?)?(?:0x)?[0-9]{2}){6}(?:[ :-]|,[ ]?)?(?:0x)?[0-9f]{2})"
+        r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]"
+        r"|,[ ]?)?(?:0x)?[0-9]{2}){6}(?:[ :-]|,[ ]?)?(?:0x)?[0-9f]{2})"
         r"(?![0-9a-z])(?!(?:[ :-]|,[ ]?)(?:0x)?[0-9a-f]{2})",
         "an IMSI in the bytes of a mobile identity: an odd number of digits, exchanged (3GPP TS 24.301, clause 9.9.3.12)",
         (("Mobile identity: 09 10 10 00 00 00 00 24", "Mobile identity: <imsi>"),),
     ),
     RedactionRule(
-        "iccid-bare",
+        "iccid-of-modem",
         "iccid",
-        (Trigger("ccid"), Trigger("", r"89[0-9]{17}", "run")),
-        r"(?:(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?|(?<![0-9a-z_.:/-])(?=89(?:[1-9])[0-9]{16,17}(?![0-9a-z_.])))(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
+        (Trigger("ccid"),),
+        r"(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
         "a card by its issuer number (ITU-T E.118)",
         (("+QCCID: 8949000000000000042", "+QCCID: <iccid>"),),
     ),

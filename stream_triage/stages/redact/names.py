@@ -269,12 +269,47 @@ def is_other_hex(tail: str) -> bool:
 
 # Names that mean a key wherever they stand on a line; the short ones are only names as specifications spell them.
 _SPELLED_SHORT: Final = frozenset(
-    "K Ki KI OP Op OPc OPC Opc CK IK NH Kc KC KIc KIC KID KIK KEK DEK MSK EMSK PMK PTK GTK PSK TOPc TOP TEK ki opc topc pmk msk emsk".split()
+    [
+        "K",
+        "Ki",
+        "KI",
+        "OP",
+        "Op",
+        "OPc",
+        "OPC",
+        "Opc",
+        "CK",
+        "IK",
+        "NH",
+        "Kc",
+        "KC",
+        "KIc",
+        "KIC",
+        "KID",
+        "KIK",
+        "KEK",
+        "DEK",
+        "MSK",
+        "EMSK",
+        "PMK",
+        "PTK",
+        "GTK",
+        "PSK",
+        "TOPc",
+        "TOP",
+        "TEK",
+        "ki",
+        "opc",
+        "topc",
+        "pmk",
+        "msk",
+        "emsk",
+    ]
 )
 _NEAR_WORDS: Final = _words(
     """
     opc topc kasme kamf kausf kseaf kgnb kenb kakma msk emsk pmk ptk gtk psk opckey permanentkey secretkey authkey enckey
-    mackey masterkey subkey milenage secret keys key keyset knasenc knasint krrcenc krrcint kupenc kupint opvalue opcvalue
+    mackey masterkey subkey milenage secret key keyset knasenc knasint krrcenc krrcint kupenc kupint opvalue opcvalue
     """
 )
 _ANY_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.'*-]*", re.ASCII)
@@ -295,7 +330,6 @@ _NEVER_NEAR: Final = (
     "file",
     "identifier",
     "ids",
-    "version",
 }
 _MOST_WORDS: Final = 8
 

@@ -172,6 +172,8 @@ def _cells(line: str, separator: str) -> list[tuple[int, int]]:
 
 
 def _csv_cells(line: str, separator: str) -> list[tuple[int, int]]:
+    if separator not in line:
+        return [(0, len(line))]
     cells, start, quote = [], 0, ""
     for position, sign in enumerate(line):
         if sign == separator and not quote:
@@ -238,7 +240,7 @@ def _secret_in(line: str, start: int, end: int, kind: str, separator: str) -> tu
     value = line[start:end]
     if not _VALUES[kind].fullmatch(value) or re.fullmatch(MARKER, value) or is_stand_in(value):
         return None
-    if kind == "password" and separator in (" ", "words") and not is_strong(value):
+    if kind == "password" and (separator in (" ", "words") or " " in value) and not is_strong(value):
         return None
     if kind == "token" and not (any(sign.isdigit() for sign in value) or looks_random(value)):
         return None
