@@ -155,38 +155,53 @@ def _replaced(line: str, found: list[tuple[int, int, str]], mark: Mark) -> str:
 
 def _announced_by(line: str) -> Announced | None:
     """What a line that ends with a name announces."""
+    return _by_name(line) or _by_dialogue(line) or _by_subject(line)
+
+
+def _by_name(line: str) -> Announced | None:
+    """A name with nothing behind it: of a pair, on a line of its own, or as an XML element."""
     indent = len(_INDENT.match(line)[0])  # type: ignore[index]
     if pair := _PAIR_NAME.search(line):
         kind = column_kind(pair["n"] or pair["h"])
-        if kind and "form-data" in line.lower():
-            return Announced(kind, "answer", _ANSWER_LINES)
-        return Announced(kind, "pair", _PAIR_LINES) if kind else None
-    if lone := _LONE_NAME.search(line):
-        kind = column_kind(lone["n"])
-        if kind:
-            return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
-    if (element := _ELEMENT.search(line)) and not re.fullmatch(MARKER, element[0].strip()):
-        kind = column_kind(element["n"])
-        if kind:
-            return Announced(kind, "lone", _ANSWER_LINES, indent)
+        is_form = "form-data" in line.lower()
+        return Announced(kind, "answer" if is_form else "pair", _ANSWER_LINES if is_form else _PAIR_LINES) if kind else None
+    lone = _LONE_NAME.search(line)
+    if lone and (kind := column_kind(lone["n"])):
+        return Announced(kind, "block" if lone["b"] else "lone", _ANSWER_LINES, indent, _shape(line[: lone.start("w")]))
+    element = _ELEMENT.search(line)
+    if element and not re.fullmatch(MARKER, element[0].strip()) and (kind := column_kind(element["n"])):
+        return Announced(kind, "lone", _ANSWER_LINES, indent)
+    return None
+
+
+def _by_dialogue(line: str) -> Announced | None:
+    """A question of a program, whose answer follows. A pair whose name is no secret asks nothing."""
+    if _PAIR_NAME.search(line):
+        return None
     if line.rstrip().lower().endswith("auth login"):
         return Announced("token", "login", _LOGIN_LINES)
     if _ASKED.search(line):
         return Announced("password", "answer", _ANSWER_LINES)
     if modem := _MODEM.search(line):
         return Announced(_MODEM_KINDS[modem["n"].lower()], "answer", _ANSWER_LINES)
+    return None
+
+
+def _by_subject(line: str) -> Announced | None:
+    """A line about a subscriber, or the title of a key; the key may stand alone on the next lines."""
+    if _PAIR_NAME.search(line):
+        return None
     if "<imsi" in line:
         return Announced("key", "record", _RECORD_LINES)
-    if (
-        len(line) < _MOST_TITLE
-        and "<" not in line
-        and is_key_near(line.rstrip().removesuffix(".bin").removesuffix(".hex") + " ")
-    ):
+    is_title = len(line) < _MOST_TITLE and "<" not in line
+    if is_title and is_key_near(line.rstrip().removesuffix(".bin").removesuffix(".hex") + " "):
         return Announced("key", "record", 1)
     return None
 
 
-def _value(line: str, announced: Announced, mark: Mark) -> tuple[str, Announced | None]:
+def _value(  # noqa: PLR0911 - one return for each form
+    line: str, announced: Announced, mark: Mark
+) -> tuple[str, Announced | None]:
     """The line without the announced value, and what is still announced; a marker is taken for the value."""
     left = announced._replace(lines=announced.lines - 1) if announced.lines > 1 else None
     if announced.form == "login":

@@ -334,7 +334,7 @@ _NEVER_NEAR: Final = (
 _MOST_WORDS: Final = 8
 
 
-def is_key_near(tail: str) -> bool:
+def is_key_near(tail: str) -> bool:  # noqa: PLR0911 - a word decides, or lets the one before it decide
     """Whether a text that ends without a name of its own has the name of a key among its last words.
 
     >>> is_key_near("Key for NAS ciphering ..... "), is_key_near("Deriving KRRCenc from "), is_key_near("K (32 digits): ")
