@@ -128,7 +128,7 @@ class TestDamagedText:
         assert (names(result), result.code) == (["logs/good.log"], 2)
         assert "error: logs/trace.bin: is binary data of no known kind and may be a log;" in result.err
         assert (
-            f"1 run, 0 to look at, {len(GOOD.splitlines())} lines; 1 not read to the end, see the errors above"
+            f"1 run, 0 to look at, {len(GOOD.splitlines())} lines; 1 not read, or not completely; see the errors above"
             in result.notes
         )
 
@@ -137,7 +137,7 @@ class TestDamagedText:
         write("r/trace.bin", bytes(range(256)) * 20)
         write("r/good.log", GOOD)
         verdict, code, _ = judged("r", "--run-by", "folder")
-        assert verdict["review_reasons"][0].startswith("is binary data of no known kind")
+        assert verdict["review_reasons"][0].startswith("trace.bin: is binary data of no known kind")
         assert code == 2
         verdict, code, notes = judged("r", "--run-by", "folder", env={"STREAM_TRIAGE_INPUT__PASS_OVER": '["*.bin"]'})
         assert (verdict["needs_review"], code) == (False, 0)
@@ -183,7 +183,7 @@ class TestDamagedText:
         assert (source["lines"], source["bytes"]) == (2 + BAD.count(b"\n"), 16 + 50_000_001 + len(BAD))
         assert (source["repairs"]["cut_lines"], source["repairs"]["dropped_bytes"]) == (1, 50_000_000 - 65_536)
         assert verdict["label"] == "L3"
-        assert "1 lines were cut at the length limit" in verdict["review_reasons"]
+        assert "1 line was cut at the length limit" in verdict["review_reasons"]
         assert code == 1
         assert sum(path.stat().st_size for path in kept_folder().rglob("*")) < 1_000_000
 

@@ -244,7 +244,7 @@ class TestExplainAlerts:
         review = make_verdict(label="L3", passed=False, needs_review=True, review_reasons=("the run has no text",))
         _, reason, *rules = operations.explain_alerts(settings, review)
         assert "causes no message; add `review` to alerts.rules" in reason
-        assert rules == ["failed: does not fire", "anomalous: does not fire", "disagreement: does not fire"]
+        assert rules == [f"{rule}: does not apply, because the verdict needs a review" for rule in settings.alerts.rules]
         switched_on = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"rules": ("review",)})})
         _, rule = operations.explain_alerts(switched_on, review)
         assert rule.startswith("review: the run has no text; ")
@@ -258,7 +258,7 @@ class TestExplainAlerts:
         absent = "not in the outbox: `alerts` was not among the sinks when the run was judged"
         assert before == [
             f"failed: label L3 with confidence 0.90; {absent}",
-            "anomalous: does not fire",
+            "anomalous: does not apply, because it is for runs that passed",
             f"disagreement: the harness reports passed, the verdict is L3; {absent}",
         ]
         with Outbox(settings.alerts, clock=clock) as outbox:
@@ -271,7 +271,7 @@ class TestExplainAlerts:
         _, *lines = operations.explain_alerts(settings, verdicts[1])
         assert lines == [
             "failed: label L3 with confidence 0.90, 2 similar runs; sent 2026-01-01 00:01 UTC",
-            "anomalous: does not fire",
+            "anomalous: does not apply, because it is for runs that passed",
             "disagreement: the harness reports passed, the verdict is L3, 2 similar runs; "
             "not sent yet, due 2026-01-01 00:01 UTC",
         ]

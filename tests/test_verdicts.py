@@ -70,7 +70,7 @@ def test_long_lines_are_cut_where_they_are_quoted(triage: Triage, length: int, q
 def test_anomalies_are_bounded_and_counted(triage: Triage):
     """The strongest ones are shown, all of them are counted."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    verdict = triage.run("".join(f"alien {a}{b} message\n" for a in letters for b in letters[:4]))
+    verdict = triage.run("uesim starting\n" + "".join(f"alien {a}{b} message\n" for a in letters for b in letters[:4]))
     assert len(verdict.anomalies) == MAX_ANOMALIES
     assert verdict.anomaly_count > 4 * 26
     scores = [anomaly.score for anomaly in verdict.anomalies]

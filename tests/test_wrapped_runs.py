@@ -144,7 +144,7 @@ def test_joined_lines_keep_the_numbers_of_the_file(oai: Triage) -> None:
 def test_what_was_taken_off_is_shown(oai: Triage, capsys: pytest.CaptureFixture[str]) -> None:
     verdict, _ = judged(oai, {"": compose(LINES)})
     console().print(verdict_page(verdict))
-    assert f"cu-1: {len(LINES['cu'])} lines, without docker compose" in capsys.readouterr().out
+    assert f"cu-1: {len(LINES['cu'])} lines, taken off: docker compose" in capsys.readouterr().out
 
 
 def test_rules_see_lines_without_their_wrapper(tm500: Triage) -> None:
