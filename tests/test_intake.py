@@ -240,8 +240,8 @@ def test_problem_of_a_run_is_in_its_verdict(triage: Triage):
     MemorySource([*chunks[:2], Problem("a.gz", "it was cut off", "a", "ue"), chunks[2]]).run(intake.handle)
     assert problems == [Problem("a.gz", "it was cut off", "a", "ue")]
     assert intake.tally.errors == 1
-    assert verdicts[0].review_reasons == ("it was cut off",)
-    assert verdicts[0].sources[1].repairs.problems == ("it was cut off",)
+    assert verdicts[0].review_reasons == ("ue: it was cut off",)
+    assert verdicts[0].sources[1].repairs.problems == ("ue: it was cut off",)
 
 
 def test_problem_without_run_begins_none(triage: Triage):
