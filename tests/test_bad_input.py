@@ -359,6 +359,7 @@ def incompressible(seed: int) -> bytes:
     return b"".join(bytes(random.choices(range(97, 123), k=59)) + b"\n" for _ in range(2000))
 
 
+@pytest.mark.slow
 class TestFullDisk:
     # Enough to open an existing store, whose shared memory takes 32 KiB; too little for its log and for a text.
     SMALL = 36_000
@@ -424,6 +425,7 @@ def wait_for(condition, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 class TestInterrupts:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_mid_run(self, write, number):
@@ -523,6 +525,7 @@ def _interrupting(method, times: int = 1):
     return interrupted
 
 
+@pytest.mark.slow
 class TestClosedPipe:
     @pytest.mark.parametrize("arguments", ["run logs --jsonl", "run logs --json", "run logs", "templates", "runs", "check"])
     def test_reader_that_has_left(self, write, arguments):

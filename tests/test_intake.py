@@ -241,7 +241,7 @@ def test_problem_of_a_run_is_in_its_verdict(triage: Triage):
     assert problems == [Problem("a.gz", "it was cut off", "a", "ue")]
     assert intake.tally.errors == 1
     assert verdicts[0].review_reasons == ("ue: it was cut off",)
-    assert verdicts[0].sources[1].repairs.problems == ("ue: it was cut off",)
+    assert verdicts[0].sources[1].repairs.problems == ("it was cut off",)
 
 
 def test_problem_without_run_begins_none(triage: Triage):

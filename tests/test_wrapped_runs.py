@@ -68,6 +68,7 @@ def test_a_service_is_named_behind_its_source(oai: Triage) -> None:
     assert sum(source.bytes for source in verdict.sources) <= len(compose(LINES)) + len(RUN["cu"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_samples_keep_their_verdict(name: str, oai: Triage, tm500: Triage) -> None:
     """Under each wrapper in its usual form, a sample of each bundle keeps label, confidence and doubts."""

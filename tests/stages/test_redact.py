@@ -962,7 +962,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("length", [8_192, pytest.param(65_536, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "length", [2_048, pytest.param(8_192, marks=pytest.mark.slow), pytest.param(65_536, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("before", ["", "imsi=", "password=", 'token="', "://a:", KEY[0]])
 def test_hostile_lines_finish(before: str, length: int) -> None:
     """Lines made to confuse the rules take seconds all together, at most a second for one of full length."""
