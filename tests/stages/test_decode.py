@@ -79,6 +79,7 @@ class TestUnicode:
         text = log(TEXTS["gb18030"], every=1)
         check(text.encode(encoding), text, encoding)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("encoding", WIDE)
     @pytest.mark.parametrize(
         "text", ["\n", "\r\nfirst line is empty\r\nnext\r\n", "short", "a\nb\nc\n", "x" * 5000 + "\ny\n"]

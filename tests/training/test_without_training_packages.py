@@ -47,6 +47,7 @@ print(tiny_bundle().card.name)
 """
 
 
+@pytest.mark.slow
 def test_commands_show_their_help_without_the_packages() -> None:
     """Every command can be imported and asked for its options, and the small bundle of the tests can be trained."""
     program = PROGRAM.format(absent=ABSENT, commands=COMMANDS)
