@@ -219,6 +219,11 @@ class SourceState:
         return max(self.decoder.bytes_consumed + self.moved_bytes, 0)
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether services have all its lines but those that a collector wrote about its own work."""
+        return not self.service and self.moved_bytes < 0 and not self.detect.lines
+
+    @property
     def only_services(self) -> bool:
         """Whether all its lines belong to services, so that nothing is to be said about the source itself."""
         damage, cuts = self.decoder.damage, self.cutter.cuts

@@ -63,11 +63,12 @@ def verdict_of(
     card = model.card
     bytes_consumed = sum(state.decoder.bytes_consumed for state in sources.values())
     sources = {name: state for name, state in sources.items() if not state.only_services}
+    summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
+    sources = {name: state for name, state in sources.items() if not state.says_nothing}
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
     decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     detection = _detection(model, sources, final)
-    summaries = tuple(_summary(name, state) for name, state in sorted(sources.items()))
     silent = "" if hits else _silence(model, sources, scores)
     if silent:  # what nobody can judge is not unlike passing runs either
         detection = Detection(0.0, 0.0, False, [])

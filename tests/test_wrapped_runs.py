@@ -164,3 +164,39 @@ def test_the_format_can_be_set() -> None:
     verdict, _ = judged(Triage(bundle, input_format="none"), {"": compose(LINES)})
     assert [source.source for source in verdict.sources] == [""]
     assert verdict.needs_review
+
+
+def stamped(lines: list[str]) -> list[str]:
+    return [f"2026-11-29T10:{i // 60 % 60:02}:{i % 60:02}.1234567Z {line}" for i, line in enumerate(lines)]
+
+
+RUNNER = ["Current runner version: '9.1.0'", "Ubuntu", "24.04.1", "LTS", "Prepare workflow directory"]
+AROUND = {
+    "jenkins": lambda lines: ["Started by timer", *(f"10:00:00  {line}" for line in lines), "Finished: SUCCESS"],
+    "jenkins stamps all": lambda lines: [
+        f"10:00:00  {line}" for line in ["Started by user x", "Running as SYSTEM", *lines, "Finished: SUCCESS"]
+    ],
+    "compose": lambda lines: ["Attaching to bed-1", *(f"bed-1  | {line}" for line in lines), "bed-1 exited with code 0"],
+    "actions": lambda lines: stamped([*RUNNER, "##[group]Run ./test.sh", *lines, "Post job cleanup."]),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", ["expected-reject", "retransmissions"])
+def test_what_a_collector_says_about_its_own_work_is_not_read(name: str, around: str, tm500: Triage) -> None:
+    """A clean pass stays one: neither the label nor the anomaly score depends on who collected the log."""
+    lines = lines_of((SAMPLES / "tm500" / f"{name}.log").read_bytes())
+    bare, _ = judged(tm500, {"": "\n".join([*lines, ""]).encode()})
+    found, session = judged(tm500, {"": "\n".join([*AROUND[around](lines), ""]).encode()})
+    assert (found.label, found.needs_review, found.probabilities) == (bare.label, bare.needs_review, bare.probabilities)
+    assert (found.anomalous, found.anomaly_count) == (bare.anomalous, bare.anomaly_count)
+    assert found.anomaly_score == pytest.approx(bare.anomaly_score)
+    shown = [line for source in session.text.sources() for line in session.text.read(source, 1, 99_999)]
+    assert len(shown) == len(AROUND[around](lines)), "people see every line"
+
+
+@pytest.mark.parametrize("last", ["Finished: FAILURE", "bed-1 exited with code 139"])
+def test_what_a_collector_says_about_a_failure_is_read(last: str, tm500: Triage) -> None:
+    lines = lines_of((SAMPLES / "tm500" / "expected-reject.log").read_bytes())
+    found, _ = judged(tm500, {"": "\n".join([*(f"10:00:00  {line}" for line in lines), last, ""]).encode()})
+    assert last in [anomaly.text for anomaly in found.anomalies]

@@ -11,6 +11,7 @@ from typing import Final
 
 from stream_triage.stages.wrappers.batches import Batch, Output
 from stream_triage.stages.wrappers.choose import Judge, choose
+from stream_triage.stages.wrappers.collector_lines import is_collector_line
 from stream_triage.stages.wrappers.escapes import without_escapes
 from stream_triage.stages.wrappers.join import Joiner
 from stream_triage.stages.wrappers.layout import Layout
@@ -162,8 +163,20 @@ class Unwrapper:
             0,
         )
         texts = [line for line in self._held[:count] if line.strip()]
-        foreign = len(texts) >= _SHORTEST_BANNER and self._judge.count(texts) <= _KNOWN_IN_BANNER * len(texts)
-        return count if foreign else 0
+        known = self._judge.count(texts)
+        if known and (len(texts) < _SHORTEST_BANNER or known > _KNOWN_IN_BANNER * len(texts)):
+            return 0
+        return count + self._wrapped_banner_lines(layout, count)
+
+    def _wrapped_banner_lines(self, layout: Layout, start: int) -> int:
+        """How many further lines come before the first one that the bundle knows, if they are too many for one program.
+
+        A runner that stamps every line stamps what it does before the test, too.
+        """
+        bodies = [layout.read(line) for line in self._held[start:]]
+        texts = [i for i, body in enumerate(bodies) if body.strip()]
+        unknown = next((n for n, i in enumerate(texts) if self._judge.count([bodies[i]])), 0)
+        return texts[unknown] if unknown >= _SHORTEST_BANNER else 0
 
     def _set(self, layout: Layout) -> None:
         self._layout = layout
@@ -199,6 +212,8 @@ class Unwrapper:
             unwrapped = layout.split(line)
             if self._banner:
                 self._banner -= 1
+                unwrapped = unwrapped._replace(split=unwrapped.split._replace(mark=True))
+            elif layout.layers and is_collector_line(unwrapped.split.body) and not self._judge.count([layout.read(line)]):
                 unwrapped = unwrapped._replace(split=unwrapped.split._replace(mark=True))
             self._begun = self._begun or unwrapped.outer
             if self._begun and line.strip():
