@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["CARD_RULES"]
 
@@ -61,7 +61,7 @@ CARD_RULES: Final = (
     RedactionRule(
         "card-code-near",
         "password",
-        tuple(Trigger(word, r"[^\n]{1,40}[0-9a-f]{8}") for word in ("puk", "adm")),
+        triggers("puk", "adm", rest=r"[^\n]{1,40}[0-9a-f]{8}"),
         r"(?<![a-z0-9])(?:puk|adm)(?:in)?[1-9]?(?![a-z])[^\n0-9<>]{1,24}(?:[0-9][0-9a-f]?[ ][^\n0-9<>]{0,16}|<password>/)?"
         r"(?<![0-9a-z.])(?P<v>[0-9]{8}|[0-9a-f]{16})(?![0-9a-z]|[.,:-][0-9])",
         "a PUK or ADM with other words before it",

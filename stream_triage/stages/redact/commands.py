@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from stream_triage.stages.redact.rule import MARKER, RedactionRule, Trigger
+from stream_triage.stages.redact.rule import MARKER, RedactionRule, Trigger, triggers
 from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["COMMAND_RULES"]
@@ -36,7 +36,7 @@ def _option(programs: str, letters: str) -> str:
     return rf"(?:{programs})(?=[ \t])(?:[^\n|;&)]|&(?!&)){{0,400}}?(?<=[ \t])(?-i:-[{letters}])(?:[ \t]{{1,4}}|=|(?=['\"]))"
 
 
-_SHORT = "|".join(_option(programs, letters) for programs, letters in _OPTIONS if letters)
+_SHORT = "|".join(_option(programs, letters) for programs, letters in _OPTIONS)
 
 
 def _is_argument(match: re.Match[str]) -> bool:
@@ -90,7 +90,7 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "user-and-password",
         "password",
-        tuple(Trigger(word) for word in ("to log in", "bind", "u/p", "login ")),
+        triggers("to log in", "bind", "u/p", "login "),
         r"(?:(?<![a-z])(?:use|with|as|try)[ ][a-z][a-z0-9._-]{0,31}:(?=[^\s]{6,64}[ ]to[ ]log[ ]?in)"
         r"|(?<![a-z])bind[ ][^\n]{0,16}?(?:cn|uid|dn)=[^\s]{1,128}[ ]/[ ]|(?<![a-z])u/p[ ]?[:=][ ]?[^\s/]{1,32}/"
         r"|(?:^|[>:\]][ ])(?-i:LOGIN)[ ][a-z][a-z0-9._@-]{0,31}[ ](?=[^\s]{6,64}[ \t]*\r?$))" + _WORD,
@@ -144,49 +144,48 @@ COMMAND_RULES: Final = (
         "argument",
         "password",
         (
-            *(
-                Trigger(word)
-                for word in (
-                    "htpasswd",
-                    "radtest",
-                    "radclient",
-                    "add_user",
-                    "change_password",
-                    "pass:",
-                    "requirepass",
-                    "masterauth",
-                )
+            *triggers(
+                "htpasswd",
+                "radtest",
+                "radclient",
+                "add_user",
+                "change_password",
+                "pass:",
+                "requirepass",
+                "masterauth",
+                "community",
+                "radius",
+                "tacacs",
+                "identified",
+                "net user",
+                "user=",
+                "smbclient",
+                "chpasswd",
+                "--stdin",
+                "-stdin",
+                "sudo -s",
+                "wpa_passphrase",
+                "pre-shared-key",
+                "isakmp key",
+                "createuser",
+                "securestring",
+                "vault login",
+                "net use",
+                "schtasks",
+                "auth sha",
+                "priv aes",
+                "priv des",
+                "<password>",
+                "_server ",
+                "+cgauth",
+                "+uauthreq",
+                "$qcpdpp",
+                "md5 ",
+                "sha ",
+                "key-string",
+                "authentication-key",
             ),
-            *(
-                Trigger(word)
-                for word in ("community", "radius", "tacacs", "identified", "net user", "user=", "smbclient", "chpasswd")
-            ),
-            *(
-                Trigger(word)
-                for word in ("--stdin", "-stdin", "sudo -s", "wpa_passphrase", "pre-shared-key", "isakmp key", "createuser")
-            ),
-            *(
-                Trigger(word)
-                for word in (
-                    "securestring",
-                    "vault login",
-                    "net use",
-                    "schtasks",
-                    "auth sha",
-                    "priv aes",
-                    "priv des",
-                    "<password>",
-                    "_server ",
-                    "+cgauth",
-                    "+uauthreq",
-                    "$qcpdpp",
-                    "md5 ",
-                    "sha ",
-                    "key-string",
-                    "authentication-key",
-                )
-            ),
-            *(Trigger(word, r"[ \t][^\n]{0,64}[\"']") for word in (": psk", ": rsa", ": eap", ": xauth", ": ecdsa")),
+            *triggers(": psk", ": rsa", ": eap", ": xauth", ": ecdsa", rest=r"[ \t][^\n]{0,64}[\"']"),
         ),
         r"(?:(?<![a-z])htpasswd(?:[ \t]-[a-z]{1,6})*[ \t]{1,4}[^\s-][^\s]{0,127}[ \t]{1,4}[^\s-][^\s]{0,63}[ \t]{1,4}"
         r"|(?<![a-z])radtest[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,16}[ \t]{1,4})?[^\s]{1,64}[ \t]{1,4}"
@@ -205,7 +204,6 @@ COMMAND_RULES: Final = (
         r"|(?<![a-z])(?:smbclient|rpcclient|winexe)[ \t][^\n|]{0,256}?-u[ \t]{0,2}[^\s%]{1,64}%"
         r"|pre-shared-key[ \t]{1,4}(?:ascii-text[ \t]{1,4}|local[ \t]{1,4}|remote[ \t]{1,4}|[0-9][ \t]{1,4})?"
         r"|isakmp[ \t]key[ \t]{1,4}(?:[06][ \t]{1,4})?"
-        r""
         r"|(?<![a-z])createuser[ \t]{1,4}[^\s]{1,64}[ \t]{1,4}(?:-[a-z][ \t]{1,4}[^\s]{1,64}[ \t]{1,4})?(?:md5"
         r"|sha[0-9-]{0,8})[ \t]{1,4}"
         r"|(?<![a-z])convertto-securestring[ ](?:-string[ ])?|(?<![a-z])vault[ ]login[ ](?!-)"
@@ -265,12 +263,18 @@ COMMAND_RULES: Final = (
         "account",
         "password",
         (
-            *(
-                Trigger(word, r"s?[:= (]")
-                for word in (
-                    *("login", "credential", "account", "creds", "console", "access", "auth"),
-                    *("userpass", "password", "user/pass"),
-                )
+            *triggers(
+                "login",
+                "credential",
+                "account",
+                "creds",
+                "console",
+                "access",
+                "auth",
+                "userpass",
+                "password",
+                "user/pass",
+                rest=r"s?[:= (]",
             ),
             Trigger(" login "),
         ),
@@ -285,9 +289,8 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "call",
         "password",
-        tuple(
-            Trigger(word, r"[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"']")
-            for word in ("login", "auth", "credential", "signin", "sign_in", "connect")
+        triggers(
+            "login", "auth", "credential", "signin", "sign_in", "connect", rest=r"[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"']"
         ),
         r"(?:login|auth|credential|sign_?in|connect)[a-z_]{0,24}[ ]?[(=]{1,2}[ ]?\(?[\"'][^\"'\n]{1,64}[\"'],[ ]?[\"']"
         rf"(?!{MARKER})(?P<v>[^\"'\n]{{4,128}})(?=[\"'])",

@@ -7,8 +7,18 @@ import re
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.names import is_key_near
-from stream_triage.stages.redact.rule import MARKER, Trigger
-from stream_triage.stages.redact.tables import HEADER_REST, HEADER_WORDS, Mark, Table, column_kind, fits, header_of
+from stream_triage.stages.redact.rule import MARKER, Trigger, triggers
+from stream_triage.stages.redact.tables import (
+    HEADER_REST,
+    HEADER_WORDS,
+    MOST_FOREIGN,
+    NAME_WORDS,
+    Mark,
+    Table,
+    column_kind,
+    fits,
+    header_of,
+)
 from stream_triage.stages.redact.values import is_path, is_stand_in, is_strong
 
 __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
@@ -16,33 +26,12 @@ __all__ = ["CONTEXT_TRIGGERS", "Announced", "ContextState", "next_line"]
 _NAME_END: Final = (
     r"[a-z0-9_.-]{0,32}[\"'\])>]{0,3}(?:[ ]\{)?[ \t]{0,4}(?:[:=][ \t]{0,4}(?:[|>][+-]?)?)?[ \t'\",]{0,4}\r?(?=\n|\Z)"
 )
-_ANNOUNCING_WORDS: Final = (
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "psk",
-    "pin",
-    "puk",
-    "adm",
-    "opc",
-    "imsi",
-    "supi",
-    "msisdn",
-    "iccid",
-    "imei",
-)
-
 CONTEXT_TRIGGERS: Final = (
-    *(Trigger(word, HEADER_REST) for word in HEADER_WORDS),
-    *(Trigger(cell) for cell in ("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki ")),
-    *(Trigger(word, _NAME_END) for word in _ANNOUNCING_WORDS),
-    *(
-        Trigger(word, r"[^\n]{0,32}\r?(?=\n|\Z)")
-        for word in ("key", "opc", "kasme", "kausf", "kamf", "kgnb", "krrc", "knas")
-    ),
-    *(Trigger(word, r"[^\n]{0,8}\r?(?=\n|\Z)") for word in ("cimi", "ccid", "gsn", "cnum")),
+    *triggers(*HEADER_WORDS, rest=HEADER_REST),
+    *triggers("| k |", "|k|", ",k,", ";k;", "\tk\t", "| ki", "|ki|", ",ki", ";ki", "\tki", " ki "),
+    *triggers(*NAME_WORDS, rest=_NAME_END),
+    *triggers("key", "opc", "kasme", "kausf", "kamf", "kgnb", "krrc", "knas", rest=r"[^\n]{0,32}\r?(?=\n|\Z)"),
+    *triggers("cimi", "ccid", "gsn", "cnum", rest=r"[^\n]{0,8}\r?(?=\n|\Z)"),
     Trigger("values", r"[ \t]{0,4}(?:\(|\r?(?=\n|\Z))"),
     Trigger("from stdin"),
     Trigger("auth login"),
@@ -140,7 +129,7 @@ def next_line(line: str, state: ContextState, mark: Mark, announcing: bool) -> t
 def _row(line: str, table: Table, mark: Mark) -> tuple[str, Table | None]:
     found = fits(table, line)
     if found is None:
-        return line, table._replace(foreign=table.foreign + 1) if table.foreign < 3 else None
+        return line, table._replace(foreign=table.foreign + 1) if table.foreign < MOST_FOREIGN else None
     return _replaced(line, found, mark), table._replace(foreign=0)
 
 

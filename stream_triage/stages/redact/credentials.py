@@ -3,7 +3,7 @@
 from typing import Final
 
 from stream_triage.stages.redact.assignments import is_element, is_foreign, is_option, is_password, is_said, is_token
-from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger
+from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger, triggers
 
 __all__ = ["CREDENTIAL_RULES"]
 
@@ -34,62 +34,11 @@ _PLAIN = (
 )
 _VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
 
-_PASSWORD_TRIGGERS = (
-    Trigger(
-        "pass",
-        r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]"
-        r"|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
-    ),
-    Trigger("pwd"),
-    Trigger("pswd"),
-    Trigger(
-        "pw",
-        r"[a-z0-9_.-]{0,8}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]"
-        r"|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]",
-    ),
-    Trigger("psswd"),
-    Trigger("kennwort"),
-    Trigger("senha"),
-    Trigger("contrase"),
-)
-_ASSIGNED = (
-    r"[a-z0-9_.-]{0,32}(?:\[[0-9]{1,3}\])?(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]"
-)
-_TOKEN_TRIGGERS = tuple(
-    Trigger(word, _ASSIGNED)
-    for word in (
-        "secret",
-        "token",
-        "credential",
-        "psk",
-        "auth",
-        "cookie",
-        "otp",
-        "jwt",
-        "sas",
-        "dsn",
-        "key",
-        "webhook",
-        "sid",
-        "session",
-        "community",
-        "crumb",
-        "saml",
-        "assertion",
-        "ticket",
-    )
-)
-_ANY_WORDS = [
-    "pass",
-    "pw",
-    "pswd",
-    "psswd",
-    "kennwort",
-    "senha",
-    "contrase",
+_PASSWORD_WORDS = ("pswd", "psswd", "kennwort", "senha", "contrase")
+"""Besides `pass`, `pw` and `pwd`, which are parts of many other words."""
+_SECRET_WORDS = (
     "secret",
     "token",
-    "cred",
     "psk",
     "auth",
     "cookie",
@@ -98,16 +47,33 @@ _ANY_WORDS = [
     "sas",
     "dsn",
     "key",
-    "community",
     "webhook",
     "sid",
     "session",
-]
-_OPTION_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.-]{0,40}[ \t]") for word in _ANY_WORDS)
-_ELEMENT_TRIGGERS = tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}>") for word in _ANY_WORDS)
+    "community",
+)
+
+
+def _assigned(most: int) -> str:
+    """What follows a word of a name up to the sign of the assignment; at most so many characters belong to the name."""
+    return (
+        rf"[a-z0-9_.-]{{0,{most}}}(?:\[[0-9]{{1,3}}\])?"
+        r"(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]"
+    )
+
+
+_PASSWORD_TRIGGERS = (
+    Trigger("pass", _assigned(32)),
+    Trigger("pw", _assigned(8)),
+    *triggers("pwd", *_PASSWORD_WORDS),
+)
+_TOKEN_TRIGGERS = triggers(*_SECRET_WORDS, "credential", "crumb", "saml", "assertion", "ticket", rest=_assigned(32))
+_ANY_WORDS = ("pass", "pw", "cred", *_PASSWORD_WORDS, *_SECRET_WORDS)
+_OPTION_TRIGGERS = triggers(*_ANY_WORDS, rest=r"[a-z0-9_.-]{0,40}[ \t]")
+_ELEMENT_TRIGGERS = triggers(*_ANY_WORDS, rest=r"[a-z0-9_.:-]{0,64}>")
 _SAID_TRIGGERS = (
     Trigger("pass", r"(?!ed|ing|es|en|age|iv|ion|port)"),
-    *(Trigger(word) for word in ("pwd", "pswd", "psswd", "kennwort", "senha", "contrase", "secret", "psk")),
+    *triggers("pwd", *_PASSWORD_WORDS, "secret", "psk"),
     Trigger("token", r"[a-z0-9_]{0,32}[\"'`]?[,( \t|]"),
     Trigger("pw", r"[0-9]?[\"'`]?[,( \t|]"),
 )
@@ -140,7 +106,7 @@ def _attributed(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRu
     return RedactionRule(
         f"attribute-{kind}",
         kind,
-        tuple(Trigger(word, r"[a-z0-9_.:-]{0,64}[\"'][^<>\n]{0,128}>") for word in _ANY_WORDS),
+        triggers(*_ANY_WORDS, rest=r"[a-z0-9_.:-]{0,64}[\"'][^<>\n]{0,128}>"),
         rf"(?<![a-z])(?:name|key|id)[ ]?=[ ]?[\"']{_NAME}[\"'][^<>\n]{{0,128}}+>(?!{MARKER})(?P<v>[^<\n]{{1,4096}}+)(?=</)",
         "an XML element whose attribute says what it holds",
         examples,
@@ -243,25 +209,24 @@ CREDENTIAL_RULES: Final = (
     RedactionRule(
         "password-in-other-languages",
         "password",
-        tuple(
-            Trigger(word)
-            for word in (
-                "mot de passe",
-                "motdepasse",
-                "wachtwoord",
-                "haslo",
-                "has\u0142o",
-                "heslo",
-                "salasana",
-                "senord",
-                "parola",
-            )
-        )
-        + tuple(
-            Trigger(word)
-            for word in ("contrase", "kodeord", "\u5bc6\u7801", "\u53e3\u4ee4", "\u30d1\u30b9\u30ef\u30fc\u30c9")
-        )
-        + tuple(Trigger(word) for word in ("\ube44\ubc00\ubc88\ud638", "\u043f\u0430\u0440\u043e\u043b\u044c")),
+        triggers(
+            "mot de passe",
+            "motdepasse",
+            "wachtwoord",
+            "haslo",
+            "has\u0142o",
+            "heslo",
+            "salasana",
+            "senord",
+            "parola",
+            "contrase",
+            "kodeord",
+            "\u5bc6\u7801",
+            "\u53e3\u4ee4",
+            "\u30d1\u30b9\u30ef\u30fc\u30c9",
+            "\ube44\ubc00\ubc88\ud638",
+            "\u043f\u0430\u0440\u043e\u043b\u044c",
+        ),
         r"(?:mot[ ]de[ ]passe|motdepasse|wachtwoord|has(?:l|\u0142)o|heslo|salasana|l(?:o|\xf6)senord|parola"
         r"|kodeord|contrase\xf1a|\u5bc6\u7801|\u53e3\u4ee4"
         r"|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\u043f\u0430\u0440\u043e\u043b\u044c)"

@@ -5,7 +5,7 @@ from typing import Final
 
 from stream_triage.stages.redact.cryptographic_keys import HEX_WORDS
 from stream_triage.stages.redact.names import is_key_name, is_key_near
-from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["DISTANT_KEY_RULES"]
 
@@ -67,7 +67,7 @@ DISTANT_KEY_RULES: Final = (
     RedactionRule(
         "key-near-base64",
         "key",
-        tuple(Trigger(word, r"[^\n]{0,32}[a-z0-9+/]{22}") for word in ("key", "psk", "secret", "opc")),
+        triggers("key", "psk", "secret", "opc", rest=r"[^\n]{0,32}[a-z0-9+/]{22}"),
         r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}==|[a-z0-9+/]{42}[a-z0-9+/=]=)(?![a-z0-9+/=])",
         "16 or 32 bytes in base64 on a line that speaks of a key",
         (
@@ -81,24 +81,22 @@ DISTANT_KEY_RULES: Final = (
     RedactionRule(
         "key-decimal-near",
         "key",
-        tuple(
-            Trigger(name, r"[a-z0-9_'*]{0,8}[^\na-z0-9]{0,8}[\[{(][ ]?[0-9]{1,3}(?:,[ ]?|[ ])[0-9]{1,3}")
-            for name in (
-                "kausf",
-                "kamf",
-                "kseaf",
-                "kgnb",
-                "kenb",
-                "kasme",
-                "kakma",
-                "knas",
-                "krrc",
-                "kup",
-                "opc",
-                "key",
-                "msk",
-                "secret",
-            )
+        triggers(
+            "kausf",
+            "kamf",
+            "kseaf",
+            "kgnb",
+            "kenb",
+            "kasme",
+            "kakma",
+            "knas",
+            "krrc",
+            "kup",
+            "opc",
+            "key",
+            "msk",
+            "secret",
+            rest=r"[a-z0-9_'*]{0,8}[^\na-z0-9]{0,8}[\[{(][ ]?[0-9]{1,3}(?:,[ ]?|[ ])[0-9]{1,3}",
         ),
         r"(?<=[\[{(])[ ]?(?P<v>[0-9]{1,3}(?:(?:,[ ]?|[ ])[0-9]{1,3}){15,63})(?=[ ]?[\]})])",
         "bytes as decimal numbers, as Go and Python print them",

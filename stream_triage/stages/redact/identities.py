@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger
+from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger, triggers
 
 __all__ = ["EMAIL", "IDENTITY_KINDS", "IDENTITY_RULES"]
 
@@ -66,7 +66,7 @@ IDENTITY_RULES: Final = (
         "msisdn-named",
         "msisdn",
         (
-            *(Trigger(word) for word in ("msisdn", "gpsi", "subscription-id-data", "tel:", "phone", "e.164", "e164")),
+            *triggers("msisdn", "gpsi", "subscription-id-data", "tel:", "phone", "e.164", "e164"),
             Trigger("call", r"(?:ing|ed|er)"),
             Trigger("dial"),
         ),
@@ -123,9 +123,13 @@ IDENTITY_RULES: Final = (
     RedactionRule(
         "identity-digits",
         "imsi",
-        tuple(
-            Trigger(word, r"[^\n]{0,40}[0-9](?:[ ]?[ ,;.:-][ ]?|[ ]?[<>][^\n]{1,50}>)[0-9][^0-9]")
-            for word in ("imsi", "supi", "imei", "msisdn", "iccid")
+        triggers(
+            "imsi",
+            "supi",
+            "imei",
+            "msisdn",
+            "iccid",
+            rest=r"[^\n]{0,40}[0-9](?:[ ]?[ ,;.:-][ ]?|[ ]?[<>][^\n]{1,50}>)[0-9][^0-9]",
         ),
         r"(?:imsi|supi|imei|msisdn|iccid)[^\n]{0,40}?(?<![0-9])(?P<v>[0-9](?:(?:[ ]?[,;.:-][ ]?|[ ])[0-9]){12,19}"
         r"|[0-9](?:</[a-z-]{1,32}>[ ]?<[a-z-]{1,32}>[0-9]){5,19})(?![0-9])",

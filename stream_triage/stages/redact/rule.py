@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["ANSI", "MARKER", "RedactionRule", "Trigger", "line_numbers"]
+__all__ = ["ANSI", "MARKER", "RedactionRule", "Trigger", "line_numbers", "triggers"]
 
 MARKER: Final = r"<[a-z][a-z0-9-]*(?::[0-9a-f]{8})?>"
 """What stands for something removed: `<imsi>`, or `<imsi:1a2b3c4d>` with a pseudonym."""
@@ -25,6 +25,11 @@ class Trigger(NamedTuple):
     literal: str
     rest: str = ""
     shape: str = ""
+
+
+def triggers(*literals: str, rest: str = "") -> tuple[Trigger, ...]:
+    """A trigger for each of the literals, all with the same rest."""
+    return tuple(Trigger(literal, rest) for literal in literals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.rule import MARKER
 from stream_triage.stages.redact.values import is_stand_in, is_strong, looks_random
 
-__all__ = ["HEADER_REST", "HEADER_WORDS", "Mark", "Table", "fits", "header_of"]
+__all__ = ["HEADER_REST", "HEADER_WORDS", "MOST_FOREIGN", "NAME_WORDS", "Mark", "Table", "fits", "header_of"]
 
 Mark = Callable[[str, str], str]
 """Counts the replacement of a value (kind, value) and returns its marker."""
 
-HEADER_WORDS: Final = (
+NAME_WORDS: Final = (
     "imsi",
     "supi",
     "msisdn",
@@ -30,7 +30,6 @@ HEADER_WORDS: Final = (
     "opc",
     "pass",
     "pwd",
-    "pw",
     "secret",
     "token",
     "key",
@@ -38,8 +37,9 @@ HEADER_WORDS: Final = (
     "pin",
     "puk",
     "adm",
-    "subscriber",
 )
+"""In lower case, one of these is in the name of nearly every identity and secret."""
+HEADER_WORDS: Final = (*NAME_WORDS, "pw", "subscriber")
 """In lower case, one of these is in every header."""
 HEADER_REST: Final = (
     r"[a-z0-9_/.`() ]{0,24}[\"'`)]{0,3}(?:[|,;\t\"\u2502\u2503]|[ ]{2}|\r?(?=\n|\Z)|[ ](?=[a-z_]{1,12}(?:[ ]|\r?\n|\r?\Z)))"
@@ -57,7 +57,7 @@ _SQL_STRING = r"(?:'(?:[^'\\\n]|''|\\.)*+'|\"(?:[^\"\\\n]|\\.)*+\")"
 _SQL_VALUE: Final = re.compile(rf"[A-Za-z_]{{1,12}}\({_SQL_STRING}\)|[A-Za-z]{{0,2}}{_SQL_STRING}|[^,()'\"\n]+")
 _MOST_CELLS: Final = 64
 # Other lines between rows before a table is over.
-_MOST_FOREIGN: Final = 3
+MOST_FOREIGN: Final = 3
 
 _HEX: Final = (
     r"(?:0x)?(?:[0-9A-Fa-f]{16,128}|[0-9A-Fa-f]{2}(?:[ :._-][0-9A-Fa-f]{2}){7,63}|[0-9A-Fa-f]{8}(?:[ -][0-9A-Fa-f]{8}){3,7})"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.rule import RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["TOKEN_RULES"]
 
@@ -11,18 +11,38 @@ TOKEN_RULES: Final = (
         "token-shape",
         "token",
         (
-            *(
-                Trigger(word)
-                for word in ("akia", "asia", "_pat_", "xox", "xapp-", "pypi-ag", "aiza", "ya29.", "gocspx-", "secret")
+            *triggers(
+                "akia",
+                "asia",
+                "_pat_",
+                "xox",
+                "xapp-",
+                "pypi-ag",
+                "aiza",
+                "ya29.",
+                "gocspx-",
+                "secret",
+                "hf_",
+                "glsa_",
+                "dop_v1_",
+                "rubygems_",
+                "atatt3",
+                "pmak-",
+                "oy2",
+                "rdme_",
+                "lin_api_",
+                "pul-",
+                "tfp_",
+                "nvapi-",
+                "figd_",
+                "ntn_",
             ),
-            *(Trigger(word) for word in ("hf_", "glsa_", "dop_v1_", "rubygems_", "atatt3")),
-            *(Trigger(word) for word in ("pmak-", "oy2", "rdme_", "lin_api_", "pul-", "tfp_", "nvapi-", "figd_", "ntn_")),
             *(Trigger(f"sq{kind}_") for kind in "pua"),
             Trigger("key-", r"[0-9a-f]{32}"),
             Trigger("sk", r"[0-9a-f]{32}"),
             Trigger("gr1348941"),
             Trigger("eaa", r"[a-z0-9]{40}"),
-            *(Trigger(word) for word in ("r8_", "dp.pt", "sbp_", "pscale_tkn", "glc_", "xai-", "gsk_", "pplx-", "fio-u-")),
+            *triggers("r8_", "dp.pt", "sbp_", "pscale_tkn", "glc_", "xai-", "gsk_", "pplx-", "fio-u-"),
             *(Trigger(f"gh{kind}_") for kind in "pousr"),
             *(Trigger(f"gl{kind}-") for kind in ("pat", "ptt", "dt", "rt")),
             Trigger("npm_", r"[a-z0-9]{30}"),
