@@ -1,6 +1,5 @@
 """Paths in; run ids, source names and the order of reading out."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, Self, TypeVar
@@ -8,7 +7,6 @@ from typing import Literal, NamedTuple, Self, TypeVar
 from stream_triage.render.printable import printable
 
 __all__ = [
-    "ID_BYTES",
     "OpenKey",
     "Part",
     "folder_of",
@@ -17,12 +15,10 @@ __all__ = [
     "natural_key",
     "ordered_parts",
     "part_of",
-    "run_id",
     "shown_name",
     "source_name",
 ]
 
-ID_BYTES = 4096
 _LONGEST_NAME = 1024  # characters; archives may name their members at any length
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _ARCHIVES = (".tar", *(f".tar{packed}" for packed in _PACKED), ".tgz", ".tbz2", ".txz", ".tzst")
@@ -67,15 +63,6 @@ class OpenKey(str):
     def path(self) -> str:
         """The path, as it is shown."""
         return self[:-1]
-
-
-def run_id(path: str, first_bytes: bytes) -> str:
-    """The id of a run that must be named at first sight: its path and a hash of its first 4 KiB.
-
-    >>> run_id("a/b.log", b"started")
-    'a/b.log#03494afd'
-    """
-    return f"{shown_name(path)}#{hashlib.sha256(first_bytes[:ID_BYTES]).hexdigest()[:8]}"
 
 
 def shown_name(text: str) -> str:

@@ -7,11 +7,11 @@ from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.unpack import Reader
 from stream_triage.stages.decode import AUTO, GAP, Decoder
 
-__all__ = ["CHUNK_BYTES", "UNKNOWN_DATA", "NotText", "binary_reason", "text_chunks"]
+__all__ = ["CHUNK_BYTES", "NotText", "require_text", "text_chunks"]
 
 CHUNK_BYTES = 256 * 1024
 SNIFF_BYTES = 8 * 1024
-UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or name it in input.pass_over"
+_UNKNOWN_DATA = "is binary data of no known kind and may be a log; convert it to text, or name it in input.pass_over"
 MAX_GAP_BYTES = 16 * 1024 * 1024  # of NULs before the text
 _LIVE_BYTES = 4 * 1024  # held back of a pipe, since the run id is made from as much
 
@@ -29,29 +29,28 @@ class NotText(Exception):
         self.no_log = no_log
 
 
-def binary_reason(head: bytes, encoding: str = AUTO) -> str | None:
-    """Why content with this beginning is not a log, or None if it is text. Only 8 KiB count, after NULs at the beginning.
+def require_text(head: bytes, encoding: str = AUTO, name: str = "") -> None:
+    """Raises `NotText` if content with this beginning is not a log. Only 8 KiB count, after NULs at the beginning.
 
     Binary data is recognised by the magic bytes of other formats, by a tenth or more of NUL and other control characters, or
     by many invalid byte sequences together with some control characters. UTF-16 and UTF-32 are text, with or without a byte
-    order mark. A crash may leave blocks of NULs in a log, which do not count.
+    order mark. A crash may leave blocks of NULs in a log, which do not count. The name counts as in `kind_of_content`.
     """
-    if kind := kind_of_content(head[:SNIFF_BYTES]):
-        return kind.reason
+    if kind := kind_of_content(head, name):
+        raise NotText(kind.reason, no_log=kind.no_log)
     body = head.lstrip(b"\0")[:SNIFF_BYTES] if head.startswith(GAP) else head[:SNIFF_BYTES]
     if head and not body:
-        return UNKNOWN_DATA
+        raise NotText(_UNKNOWN_DATA)
     decoder = Decoder(encoding)
     text = decoder.feed(body) + decoder.finish()
     controls, invalid = len(_CONTROL.findall(text)), decoder.damage.invalid_bytes
     if controls >= _CONTROL_SHARE * len(text) > 0:
-        return UNKNOWN_DATA
+        raise NotText(_UNKNOWN_DATA)
     if invalid >= _INVALID_SHARE * len(text) and controls >= _INVALID_CONTROL_SHARE * len(text) > 0:
-        return UNKNOWN_DATA
-    return None
+        raise NotText(_UNKNOWN_DATA)
 
 
-def text_chunks(reader: Reader, encoding: str = AUTO, live: bool = False) -> Iterator[bytes]:
+def text_chunks(reader: Reader, encoding: str = AUTO, live: bool = False, name: str = "") -> Iterator[bytes]:
     """The bytes of one text file: at least one chunk, and the first has 4 KiB if there are as many.
 
     With `live`, later chunks are yielded as soon as their bytes come.
@@ -60,8 +59,7 @@ def text_chunks(reader: Reader, encoding: str = AUTO, live: bool = False) -> Ite
         NotText: If the content is binary data; before the first chunk.
         Damage: If the file cannot be read any further; after all bytes before it.
     """
-    if reason := binary_reason(_head(reader, _LIVE_BYTES if live else SNIFF_BYTES), encoding):
-        raise NotText(reason)
+    require_text(_head(reader, _LIVE_BYTES if live else SNIFF_BYTES), encoding, name)
     yielded = False
     while True:
         raw = reader.read1(CHUNK_BYTES) if live and yielded else reader.read(CHUNK_BYTES if not live else _LIVE_BYTES)

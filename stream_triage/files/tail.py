@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stream_triage.files.kinds import kind_of_content
 from stream_triage.files.listing import Listed
 from stream_triage.files.logfile import LogFile
 from stream_triage.files.naming import part_of
-from stream_triage.files.plaintext import NotText, binary_reason, text_chunks
+from stream_triage.files.plaintext import NotText, require_text, text_chunks
 from stream_triage.files.reader import Reader
 from stream_triage.files.unpack import open_file
 from stream_triage.settings import InputSettings
@@ -235,10 +234,12 @@ class Tail:
             _, data = reader.read(self.log, now, patient)
             if not data:
                 return
-            if not self._is_text and (reason := binary_reason(data, self._settings.encoding)):
-                self._done = self.log.complete = True
-                kind = kind_of_content(data)
-                raise NotText(reason, no_log=kind is not None and kind.no_log)
+            if not self._is_text:
+                try:
+                    require_text(data, self._settings.encoding)
+                except NotText:
+                    self._done = self.log.complete = True
+                    raise
             self._is_text = True
             yield data
 

@@ -11,10 +11,9 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import InputError
 from stream_triage.files.archives import ArchivedFile, Runs, kind_of_file
 from stream_triage.files.follow import Follower
-from stream_triage.files.kinds import HEAD_BYTES, kind_of_content
 from stream_triage.files.listing import Listed, list_files
 from stream_triage.files.naming import folder_of, ordered_parts
-from stream_triage.files.plaintext import UNKNOWN_DATA, NotText, text_chunks
+from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.run_events import RunEvents
 from stream_triage.files.unpack import Damage, Guard, Reader, file_pieces, open_file, reason_of, unpacked
 from stream_triage.ports import Handle
@@ -220,13 +219,9 @@ def _read_piece(piece: _Piece, encoding: str) -> Iterator[bytes | _Failure]:
     """The chunks of one piece, and why it ended early. Errors are caught here, so that those of the handler pass."""
     try:
         with piece.open() as reader:
-            kind = kind_of_content(reader.peek(HEAD_BYTES), piece.shown)
-            if kind:
-                yield _Failure(kind.reason, error=piece.explicit or not kind.no_log, passed_over=kind.no_log)
-            else:
-                yield from text_chunks(reader, encoding, piece.live)
-    except NotText:
-        yield _Failure(UNKNOWN_DATA, error=True)
+            yield from text_chunks(reader, encoding, piece.live, piece.shown)
+    except NotText as error:
+        yield _Failure(str(error), error=piece.explicit or not error.no_log, passed_over=error.no_log)
     except Damage as error:
         yield _Failure(str(error), error=True)
     except OSError as error:
