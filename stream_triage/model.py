@@ -228,7 +228,7 @@ class SourceState:
         """Whether all its lines belong to services, so that nothing is to be said about the source itself."""
         damage, cuts = self.decoder.damage, self.cutter.cuts
         damaged = self.problems or self.unwrapper.problems or damage != type(damage)() or cuts != type(cuts)()
-        return not self.service and self.moved_bytes < 0 and not self.lines and not damaged
+        return self.says_nothing and not self.lines and not damaged
 
 
 def _telling(template: str) -> bool:

@@ -68,10 +68,9 @@ def verdict_of(
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
     decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
-    detection = _detection(model, sources, final)
     silent = "" if hits else _silence(model, sources, scores)
-    if silent:  # what nobody can judge is not unlike passing runs either
-        detection = Detection(0.0, 0.0, False, [])
+    # What nobody can judge is not unlike passing runs either.
+    detection = Detection(0.0, 0.0, False, []) if silent else _detection(model, sources, final)
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
