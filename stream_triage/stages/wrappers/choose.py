@@ -101,7 +101,7 @@ def choose(
         if count < _FEW_LINES and not final:
             return None
         outer = (layer,) if layer else ()
-    bodies = [Layout(outer).read(line) for line in lines] if outer else list(lines)
+    bodies = _read(Layout(outer), lines) if outer else list(lines)
     path = _Path(0, outer, bodies) if _usual(bodies, judge) else _search(outer, bodies, judge, first)
     if path is not None:
         return _adjusted(path, judge, final) if first else Layout(path.layers, path.stamp)
@@ -147,9 +147,7 @@ def _adjusted(path: _Path, judge: Judge, final: bool) -> Layout | None:
             return None
     if stamp is None and judge.tabbed:
         own = _own_stamp(texts)
-        if own and 2 * sum(1 for text in texts if _blanks_after(own, text) > 1) > sum(
-            1 for text in texts if own.split(text)
-        ):
+        if own and 2 * sum(1 for text in texts if _blanks_after(own, text) > 1) > _count(own, texts):
             stamp = own
     return Layout(layers, stamp)
 
@@ -173,7 +171,7 @@ def _stamp(lines: Sequence[str]) -> Layer | None:
 
 def _own_stamp(bodies: Sequence[str]) -> Layer | None:
     layer = _stamp([body for body in bodies if body[:1].strip()])
-    enough = layer and sum(1 for body in bodies if layer.split(body)) >= min(_FEW_LINES, len(bodies))
+    enough = layer and _count(layer, bodies) >= min(_FEW_LINES, len(bodies))
     return layer if enough else None
 
 
@@ -200,13 +198,9 @@ def _search(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first:
         return None
     base = judge.count(lines)
     outermost = best.layers[len(outer)] if len(best.layers) > len(outer) else None
-    clear = outermost and outermost.kind is not _LEARNED and _share(outermost, lines) >= _CERTAIN
+    clear = outermost and outermost.kind is not _LEARNED and _count(outermost, lines) >= _CERTAIN * len(lines)
     needed = max((CLEAR_GAIN if clear else GAIN) * len(lines), min(_FEW_LINES, len(lines)))
     return best if best.score - base >= needed and best.score >= 2 * base else None
-
-
-def _share(layer: Layer, lines: Sequence[str]) -> float:
-    return sum(1 for line in lines if layer.split(line)) / len(lines)
 
 
 def _sample(lines: Sequence[str], size: int) -> list[str]:
@@ -225,7 +219,7 @@ def _beam(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: b
             for layer, count in _fitted(path.bodies, path.layers, first):
                 if count < _TRIED * len(lines):
                     continue
-                bodies = [Layout((layer,)).read(body) for body in path.bodies]
+                bodies = _read(Layout((layer,)), path.bodies)
                 if (key := tuple(bodies)) not in seen:
                     seen.add(key)
                     tried.append(_scored(_Path(0, (*path.layers, layer), bodies), judge, step))
@@ -239,16 +233,25 @@ def _beam(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: b
         if best and best.score * step >= 0.8 * len(lines):
             break
         paths = [path for path in tried if path.stamp is None][:_BEAM]
-    return best and best._replace(score=judge.count(_read(best)))
+    return best and best._replace(score=judge.count(_texts(best)))
 
 
 def _scored(path: _Path, judge: Judge, step: int) -> _Path:
-    return path._replace(score=judge.count(_read(path._replace(bodies=path.bodies[::step]))))
+    return path._replace(score=judge.count(_texts(path._replace(bodies=path.bodies[::step]))))
 
 
-def _read(path: _Path) -> list[str]:
+def _texts(path: _Path) -> list[str]:
     """The bodies as models would read them."""
-    return [Layout((), path.stamp).read(body) for body in path.bodies] if path.stamp else path.bodies
+    return _read(Layout((), path.stamp), path.bodies) if path.stamp else path.bodies
+
+
+def _read(layout: Layout, lines: Sequence[str]) -> list[str]:
+    return [layout.read(line) for line in lines]
+
+
+def _count(layer: Layer, lines: Sequence[str]) -> int:
+    """How many of the lines have the wrapper."""
+    return sum(1 for line in lines if layer.split(line))
 
 
 def _fitted(
@@ -283,8 +286,8 @@ def _learned(
         return None
     path = _Path(0, outer, list(lines), fitted[0])
     if not stamp:
-        path = _Path(0, (*outer, fitted[0]), [Layout((fitted[0],)).read(line) for line in lines])
-    return path._replace(score=judge.count(_read(path)))
+        path = _Path(0, (*outer, fitted[0]), _read(Layout((fitted[0],)), lines))
+    return path._replace(score=judge.count(_texts(path)))
 
 
 def _json_behind(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, first: bool) -> _Path | None:
@@ -294,7 +297,7 @@ def _json_behind(outer: tuple[Layer, ...], lines: Sequence[str], judge: Judge, f
     for layer, count in fit_json(lines, lead) if lead else ():
         if count < _TRIED * len(lines):
             continue
-        bodies = [Layout((layer,)).read(line) for line in lines]
+        bodies = _read(Layout((layer,)), lines)
         plain = _Path(judge.count(bodies), (*outer, layer), bodies)
         more = _beam(plain.layers, bodies, judge, first) if plain.score < USUAL * len(lines) else None
         best = max((path for path in (best, plain, more) if path), key=lambda path: path.score)
@@ -313,5 +316,5 @@ def _certain(outer: tuple[Layer, ...], lines: Sequence[str]) -> tuple[Layer, ...
         if not certain:
             break
         layers = (*layers, certain[0])
-        bodies = [body for line in bodies if (body := Layout((certain[0],)).read(line)).strip()]
+        bodies = [body for body in _read(Layout((certain[0],)), bodies) if body.strip()]
     return layers if layers != outer else ()

@@ -173,10 +173,10 @@ class Unwrapper:
 
         A runner that stamps every line stamps what it does before the test, too.
         """
-        bodies = [layout.read(line) for line in self._held[start:]]
-        texts = [i for i, body in enumerate(bodies) if body.strip()]
-        unknown = next((n for n, i in enumerate(texts) if self._judge.count([bodies[i]])), 0)
-        return texts[unknown] if unknown >= _SHORTEST_BANNER else 0
+        texts = [(i, body) for i, line in enumerate(self._held[start:]) if (body := layout.read(line)).strip()]
+        known = self._judge.known([body for _, body in texts])
+        unknown = known.index(True) if True in known else 0
+        return texts[unknown][0] if unknown >= _SHORTEST_BANNER else 0
 
     def _set(self, layout: Layout) -> None:
         self._layout = layout
