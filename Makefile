@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # Real labelled logs for the slow tests and the benchmarks; tests that need them say so where they are absent.
-STREAM_TRIAGE_DATA ?= $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz)))
+STREAM_TRIAGE_DATA ?= $(abspath $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz))))
 export STREAM_TRIAGE_DATA
 TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz

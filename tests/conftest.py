@@ -125,7 +125,7 @@ def data_folder() -> Path:
     named = os.environ.get("STREAM_TRIAGE_DATA")
     if not named or not Path(named).is_dir():
         pytest.skip("set STREAM_TRIAGE_DATA to the folder of real labelled logs")
-    return Path(named)
+    return Path(named).absolute()  # tests change the working directory
 
 
 @pytest.fixture(scope="session")
