@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "read_folder",
     "read_oai",
+    "read_oai_rows",
     "read_predefined",
     "redacted_lines",
 ]
@@ -76,9 +77,15 @@ def read_oai(path: Path) -> list[LabelledRun]:
     Raises:
         CorpusError: The file is missing or damaged.
     """
+    return [run for run, _ in read_oai_rows(path)]
+
+
+def read_oai_rows(path: Path) -> list[tuple[LabelledRun, dict[str, str]]]:
+    """Like `read_oai`, each run with all fields of its row, such as `outcome`."""
     try:
         with lzma.open(path, "rt", encoding="utf-8") as file:
-            return [_oai_run(json.loads(line)) for line in file]
+            rows = [json.loads(line) for line in file]
+            return [(_oai_run(row), row) for row in rows]
     except FileNotFoundError:
         raise CorpusError(
             f"{path} does not exist; name the file with --oai, or train on your own --logs and --labels"

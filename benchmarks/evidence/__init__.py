@@ -1,0 +1,1 @@
+"""How often the first evidence lines of a failing run are its cause: `python -m benchmarks.evidence --data DIR`."""
