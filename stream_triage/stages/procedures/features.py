@@ -1,56 +1,70 @@
-"""States of all sources of a run in; a vector of numbers, and the line that each number rests on, out."""
+"""States of all sources of a run in; a vector of numbers, and the line that each number rests on, out.
 
+**Unknown is not zero.** A number about procedures, records or tables that the log does not show is not a number (NaN): the
+trees treat it as missing. Zero means that the log shows such things and none went wrong.
+"""
+
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.stages.procedures.follow import LOOP, ProcedureState, Repeats, Ue, last_line
-from stream_triage.stages.procedures.signals import LAYERS
+from stream_triage.dialects import LAYERS
+from stream_triage.dialects.table import procedures
+from stream_triage.stages.procedures.breaks import blamed, breaks_of
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, FAILED, LOOP, LOST, REFUSED, Course, Repeats
+from stream_triage.stages.procedures.follow import Follower, ProcedureState
 
-__all__ = ["FEATURES", "Features", "features", "vector"]
+__all__ = ["FEATURES", "GROUPS", "Features", "features", "vector"]
 
-_VALUE_NAMES: Final = (
-    "dl_bler", "ul_bler", "cqi", "dl_rate", "ul_rate", "duplicates", "discards", "retransmissions", "pdcp_discards",
-    "ru_late", "ru_early", "ru_seqid_err", "ru_corrupt",
+# Procedures whose breaks the model knows. A user's dialect may have others: people see their breaks, the model does not.
+_UE_PROCEDURES: Final = (
+    "cell search", "random access", "connection", "authentication", "security", "registration", "session", "data", "service",
+    "reconfiguration", "handover", "radio link", "re-establishment",
 )  # fmt: skip
-_COUNT_NAMES: Final = (
-    "access_error", "connection_failed", "plmn_loss", "t310", "left", "deregistered", "refused", "cause_lower",
-    "cause_upper", "cause_radio", "command_failed", "search_failed", "unlicensed", "setup_failed", "rebooted", "warned",
-    "timed_out", "expects_refusal", "stopping",
+_NODE_PROCEDURES: Final = (
+    "configuration", "process", "tester set-up", "cell set-up", "data server", "front-haul", "ng set-up", "f1 set-up", "e1 set-up",
+    "s1 set-up", "transport", "script",
 )  # fmt: skip
-_UNFINISHED: Final = ("access", "connection", "registration", "session", "reestablishment", "refused", "accepted")
+VALUES: Final = tuple(procedures().values)
 # Of the failed UEs: which layer had trouble first, lowest in the stack, most often, at all, or twice first; which is blamed.
 _OF_BROKEN: Final = ("first", "lowest", "dominant", "has", "loop", "blamed")
-_MOST_OF_STEP: Final = (
-    ("most_reestablishments", "reestablishing"),
-    ("most_accesses", "access"),
-    ("most_access_errors", "access_error"),
-)
-_CAUSES: Final = ("cause_lower", "cause_upper", "cause_radio")
+_OF_TROUBLE: Final = ("repeated", "total", "struck", "alone")
+_MOST: Final = (("most_reestablishments", "re-establishment", BEGUN), ("most_accesses", "random access", BEGUN),
+                ("most_access_errors", "random access", FAILED))  # fmt: skip
 
 
 def _names() -> tuple[str, ...]:
     return (
-        *(f"{name}_{layer}" for name in ("repeated", "total", "struck", "alone", *_OF_BROKEN) for layer in LAYERS),
-        *(f"{name}_{outcome}" for name in ("unfinished", "share_unfinished") for outcome in _UNFINISHED),
-        *_COUNT_NAMES,
-        *(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in _VALUE_NAMES),
-        *("ues", "broken", "share_broken", "most_reestablishments", "most_accesses", "most_access_errors"),
-        *("reports_without_handover", "share_silent", "first_layer", "first_loop_layer"),
-        *(f"share_{cause}" for cause in _CAUSES),
+        *(f"{name}_{layer}" for name in (*_OF_TROUBLE, *_OF_BROKEN) for layer in LAYERS),
+        *(f"{name}_{procedure}" for name in ("broken", "share_broken", "bad") for procedure in _UE_PROCEDURES),
+        *(f"broken_{procedure}" for procedure in _NODE_PROCEDURES),
+        *(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in VALUES),
+        *("broken", "share_broken", *(name for name, *_ in _MOST)),
+        *("reports_without_handover", "first_layer", "first_loop_layer", "expects_refusal"),
     )
 
 
 FEATURES: Final = _names()
 """Names of the features, in the order of the vector. Bundles store them, and are rejected if theirs differ."""
 
-# A share rests on the line of what it is a share of.
-_SAME_LINE: Final = {
-    **{f"share_unfinished_{outcome}": f"unfinished_{outcome}" for outcome in _UNFINISHED},
-    **{f"share_{name}": name for name in (*_CAUSES, "broken")},
-}
+
+def _groups() -> dict[str, tuple[int, ...]]:
+    """Features that a habit of a farm may leave out together, by the habit."""
+    def having(*words: str) -> tuple[int, ...]:
+        return tuple(i for i, name in enumerate(FEATURES) if any(name.endswith(word) for word in words))
+
+    return {
+        "statistics": having(*VALUES),
+        "radio unit": having("ru_late", "ru_early", "ru_seqid_err", "ru_corrupt"),
+        "script": having("_script", "_cell set-up", "expects_refusal"),
+        "tester": having("_tester", "_tester set-up"),
+        "data": having("_data", "_data server", "broken_data", "bad_data"),
+        "session": having("_session", "_service"),
+        "mobility": having("_handover", "reports_without_handover", "_reconfiguration"),
+    }
 
 
 class Features(NamedTuple):
@@ -61,86 +75,113 @@ class Features(NamedTuple):
 
 
 def vector(run: Features) -> NDArray[np.float64]:
-    """Values in the order of `FEATURES`, shape (F,)."""
-    return np.array([run.values[name] for name in FEATURES])
+    """Values in the order of `FEATURES`, shape (F,); NaN where the run says nothing."""
+    return np.array([run.values.get(name, math.nan) for name in FEATURES])
 
 
-def features(states: Mapping[str, ProcedureState]) -> Features:
-    """All `FEATURES` of a run, from the states of its sources. Sources are added up in the order of their names."""
-    run = Features(dict.fromkeys(FEATURES, 0.0), {})
+def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Features:
+    """All `FEATURES` that the run says something about. Sources are added up in the order of their names."""
+    run = Features({}, {})
+    ues = sum(len(state.ues) for state in states.values())
     for source, state in sorted(states.items()):
-        one = _Source(run, source)
-        one.counts(state)
-        one.tables(state)
-        for ue in state.ues.values():
-            one.ue(ue, state.refusal_expected)
-    order = next((state.order for _, state in sorted(states.items()) if state.order), (-1, -1))
-    run.values["first_layer"], run.values["first_loop_layer"] = map(float, order)
-    _shares(run)
+        _Source(run, follower, source, state).add_all()
+    order = next((state.order for _, state in sorted(states.items()) if state.order), None)
+    if order:
+        run.values["first_layer"], run.values["first_loop_layer"] = map(float, order)
+    if ues:
+        _shares(run, ues)
     return run
 
 
-def _shares(run: Features) -> None:
+def _shares(run: Features, ues: int) -> None:
     """Relates what was added up over UEs to how many UEs there are, or how many of them failed."""
-    values = run.values
-    ues, broken = max(1.0, values["ues"]), max(1.0, values["broken"])
-    values["share_broken"] = values["broken"] / ues
-    for outcome in _UNFINISHED:
-        values[f"share_unfinished_{outcome}"] = values[f"unfinished_{outcome}"] / ues
+    values, lines = run.values, run.lines
+    broken = max(1.0, values.get("broken", 0.0))
+    for name in ["broken", *(f"broken_{procedure}" for procedure in _UE_PROCEDURES)]:
+        if name in values:
+            share = f"share_{name}"
+            values[share] = values[name] / ues
+            if name in lines:
+                lines[share] = lines[name]
     for name in _OF_BROKEN:
         for layer in LAYERS:
-            values[f"{name}_{layer}"] /= broken
-    for cause in _CAUSES:
-        values[f"share_{cause}"] = values[cause] / broken
-    for share, name in _SAME_LINE.items():
-        if name in run.lines:
-            run.lines[share] = run.lines[name]
+            if f"{name}_{layer}" in values:
+                values[f"{name}_{layer}"] /= broken
 
 
 class _Source:
     """Adds the numbers of one source to the features of the run."""
 
-    def __init__(self, run: Features, source: str) -> None:
-        self._run = run
-        self._source = source
+    def __init__(self, run: Features, follower: Follower, source: str, state: ProcedureState) -> None:
+        self._run, self._follower, self._source, self._state = run, follower, source, state
+        self._index = follower.procedures.index
+        self._refusal = follower.refusal_expected(state)
 
     def _add(self, name: str, value: float, line: int) -> None:
         """A sum; it rests on the line that came first. Line 0 stands for none."""
-        self._run.values[name] += value
-        if line:
+        self._run.values[name] = self._run.values.get(name, 0.0) + value
+        if line and value:
             self._run.lines.setdefault(name, (self._source, line))
 
     def _raise(self, name: str, value: float, line: int) -> None:
         """A maximum; it rests on the line of the largest value."""
-        if value > self._run.values[name]:
+        known = self._run.values.get(name)
+        if known is None or value > known:
             self._run.values[name] = value
-            if line:
+            if line and value:
                 self._run.lines[name] = self._source, line
 
-    def counts(self, state: ProcedureState) -> None:
-        for name in _COUNT_NAMES:
-            if state.counts[name]:
-                self._add(name, state.counts[name], state.first_lines[name])
-        for (layer, _), repeats in state.alone.items():
+    def add_all(self) -> None:
+        """Everything that the source says."""
+        self._known()
+        self._node()
+        self._values()
+        for (layer, _), repeats in self._state.alone.items():
             self._raise(f"alone_{LAYERS[layer]}", repeats.count, repeats.first)
+        for course in self._state.ues.values():
+            self._ue(course)
 
-    def tables(self, state: ProcedureState) -> None:
-        for name, values in state.tables.values.items():
-            self._add(f"largest_{name}", values.largest, values.line)
-            self._add(f"mean_{name}", values.total / values.count, values.line)
-            self._add(f"latest_{name}", max(values.latest), values.line)
-        silent = state.counts["silent"]
-        share = silent / max(1, silent + state.counts["heard"])
-        self._add("share_silent", share, state.first_lines.get("silent", 0))
+    def _known(self) -> None:
+        """Zero for what the source shows: layers whose records it has, procedures that it is about."""
+        for layer in self._state.layers:
+            for name in (*_OF_TROUBLE, *(_OF_BROKEN if self._state.ues else ())):
+                self._add(f"{name}_{LAYERS[layer]}", 0.0, 0)
+        for procedure in _UE_PROCEDURES:
+            if self._index[procedure] in self._state.seen:
+                self._add(f"broken_{procedure}", 0.0, 0)
+                self._add(f"bad_{procedure}", 0.0, 0)
+        if self._state.ues:
+            self._add("broken", 0.0, 0)
+            self._add("expects_refusal", float(self._refusal), 0)
 
-    def ue(self, ue: Ue, refusal: bool) -> None:
-        self._add("ues", 1, 0)
-        for name, step in _MOST_OF_STEP:
-            self._raise(name, ue.counts[step], ue.lines.get(step, 0))
-        reports = max(0, ue.counts["report"] - ue.counts["handover"])
-        self._add("reports_without_handover", reports, ue.lines.get("report", 0))
+    def _node(self) -> None:
+        node, procedures = self._state.node, self._follower.procedures
+        broken = {found.procedure: found.line for found in node.breaks(procedures, frozenset())}
+        for procedure in _NODE_PROCEDURES:
+            number = self._index[procedure]
+            if number in self._state.seen:
+                bad = node.count(number, REFUSED, FAILED, LOST) if number in broken else 0
+                bad = max(bad, int(number in broken))
+                self._add(f"broken_{procedure}", float(min(bad, 8)), broken.get(number, 0))
+
+    def _values(self) -> None:
+        for name, values in self._state.statistics.values.items():
+            if name in VALUES:
+                self._raise(f"largest_{name}", values.largest, values.line)
+                self._raise(f"mean_{name}", values.total / values.count, values.line)
+                self._raise(f"latest_{name}", max(values.latest), values.line)
+
+    def _ue(self, course: Course) -> None:
+        for name, procedure, step in _MOST:
+            number = self._index[procedure]
+            if number in self._state.seen:
+                self._raise(name, course.count(number, step), course.last(number, step))
+        report, handover = self._index["measurement"], self._index["handover"]
+        if report in self._state.seen:
+            reports = max(0, course.count(report, BEGUN) - course.count(handover, COMPLETED))
+            self._add("reports_without_handover", reports, course.last(report, BEGUN))
         by_layer: dict[int, list[Repeats]] = {}
-        for (layer, _), repeats in ue.troubles(refusal).items():
+        for (layer, _), repeats in course.troubles(refusal=self._refusal).items():
             by_layer.setdefault(layer, []).append(repeats)
         for layer, some in by_layer.items():
             most = max(some)
@@ -148,18 +189,24 @@ class _Source:
             self._raise(f"total_{LAYERS[layer]}", sum(repeats.count for repeats in some), most.first)
             if most.count >= LOOP:
                 self._add(f"struck_{LAYERS[layer]}", 1, most.first)
-        for outcome in ue.unfinished(refusal):
-            self._add(f"unfinished_{outcome}", 1, last_line(ue, outcome))
-        if ue.broken(refusal):
-            self._broken(ue, by_layer, refusal)
+        breaks = breaks_of(self._follower, self._state, course)
+        for found in breaks:
+            self._add(f"broken_{self._follower.procedures.names[found.procedure]}", 1, found.line)
+        for procedure in _UE_PROCEDURES:
+            number = self._index[procedure]
+            if bad := course.count(number, REFUSED, FAILED, LOST):
+                self._add(f"bad_{procedure}", bad, course.last(number, REFUSED, FAILED, LOST))
+        again = max((repeats.count for some in by_layer.values() for repeats in some), default=0)
+        loops = again >= LOOP or course.count(self._index["re-establishment"], BEGUN) >= LOOP
+        if breaks or loops:
+            self._broken(course, by_layer, breaks[0].line if breaks else 0)
 
-    def _broken(self, ue: Ue, by_layer: Mapping[int, list[Repeats]], refusal: bool) -> None:
+    def _broken(self, course: Course, by_layer: Mapping[int, list[Repeats]], line: int) -> None:
         """Which layer a failed UE had its trouble in."""
-        last = max(ue.lines.values(), default=0)
-        self._add("broken", 1, last)
-        troubles = ue.troubles(refusal)
-        blamed = LAYERS[ue.blamed(refusal)]
-        self._add(f"blamed_{blamed}", 1, min((repeats.first for repeats in troubles.values()), default=last))
+        troubles = course.troubles(refusal=self._refusal)
+        first_trouble = min((repeats.first for repeats in troubles.values()), default=0)
+        self._add("broken", 1, line or first_trouble)
+        self._add(f"blamed_{LAYERS[blamed(self._follower, self._state, course)]}", 1, first_trouble or line)
         if not troubles:
             return
         first, layer = min((repeats.first, layer) for (layer, _), repeats in troubles.items())
@@ -174,3 +221,6 @@ class _Source:
         if again:
             _, layer, first = min(again)
             self._add(f"loop_{LAYERS[layer]}", 1, first)
+
+
+GROUPS: Final = _groups()

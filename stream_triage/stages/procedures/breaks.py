@@ -1,0 +1,134 @@
+"""States of all sources in; what broke first, which UEs failed, and the layer that is to blame, out.
+
+The cause of a run is the break that comes first in the chain of procedures: a process that stops takes its associations with
+it, a cell that is not found leaves a UE without a random access. Between UEs, the break that came first counts.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from stream_triage.dialects import LAYERS
+from stream_triage.stages.procedures.course import BEGUN, LOOP, Break, Course
+from stream_triage.stages.procedures.follow import Follower, ProcedureState
+
+__all__ = ["Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks"]
+
+L1: Final = LAYERS.index("l1")
+RRC: Final = LAYERS.index("rrc")
+
+
+class RunBreak(NamedTuple):
+    """Something that did not end well, in the order in which causes come before consequences."""
+
+    rank: int
+    """Position of the procedure in the table. All breaks of UEs have that of their first procedure: between them the line
+    decides. What the table lists behind them are weak signs, such as a command of the script that was refused."""
+    line: int
+    source: str
+    ue: str | None
+    layer: int
+    """Index in `LAYERS`."""
+    words: str
+    """What happened; `{who}` stands for the UE or the node."""
+
+
+class Outcome(NamedTuple):
+    """A UE of one source that failed, the line that shows it, and why."""
+
+    ue: str
+    line: int
+    reason: str
+
+
+def breaks_of(follower: Follower, state: ProcedureState, course: Course) -> list[Break]:
+    """What is not finished for one UE of a source. A session is due only where the log shows sessions."""
+    return course.breaks(follower.procedures, follower.due(state), refusal=follower.refusal_expected(state))
+
+
+def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[int, int, str] | None:
+    """First line, layer and words of trouble that keeps coming; None if none does."""
+    refusal = follower.refusal_expected(state)
+    troubles = course.troubles(refusal=refusal)
+    if troubles:
+        (layer, _), most = max(troubles.items(), key=lambda item: (item[1].count, -item[1].first))
+        if most.count >= LOOP:
+            return most.first, layer, f"the same trouble of {_LAYER_WORDS[layer]} came {most.count} times at {{who}}"
+    number = follower.procedures.index["re-establishment"]
+    if course.count(number, BEGUN) >= LOOP:
+        first = course.first(number, BEGUN)
+        return first, RRC, f"{course.count(number, BEGUN)} re-establishments of {{who}}"
+    return None
+
+
+def blamed(follower: Follower, state: ProcedureState, course: Course) -> int:
+    """The layer that is blamed for a UE's failure, an index in `LAYERS`.
+
+    That of what came first: trouble that came again, or a procedure that was refused or failed. Without either, that of the
+    first trouble, or of the first break.
+    """
+    troubles = course.troubles(refusal=follower.refusal_expected(state))
+    breaks, layers = breaks_of(follower, state, course), follower.procedures.layers
+    again = [(repeats.first, layer) for (layer, _), repeats in troubles.items() if repeats.second]
+    again += [(found.line, layers[found.procedure]) for found in breaks if found.how in ("refused", "failed")]
+    once = [(repeats.first, layer) for (layer, _), repeats in troubles.items()]
+    if again or once:
+        first = min(again or once)
+    elif breaks:
+        first = breaks[0].line, layers[breaks[0].procedure]
+    else:
+        return RRC
+    # Records of the lower layers may name no UE: what came again before the break is its cause.
+    alone = [(each.first, layer) for (layer, _), each in state.alone.items() if layer < RRC and each.second]
+    return min([first, *(each for each in alone if each[0] < first[0])])[1]
+
+
+def failed_ues(follower: Follower, state: ProcedureState) -> list[Outcome]:
+    """Failed UEs of one source, by id: numbers in their order, before other ids."""
+    outcomes = []
+    for ue, course in sorted(state.ues.items(), key=lambda item: (not item[0].isdigit(), item[0].zfill(9))):
+        breaks = breaks_of(follower, state, course)
+        if breaks:
+            outcomes.append(Outcome(ue, breaks[0].line, _words(follower, breaks[0])))
+        elif loop := looping(follower, state, course):
+            outcomes.append(Outcome(ue, loop[0], loop[2]))
+    return outcomes
+
+
+def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list[RunBreak]:
+    """All breaks of a run, causes first."""
+    found = [found for source, state in sorted(states.items()) for found in _of_source(follower, source, state)]
+    return sorted(found, key=lambda one: (one.rank, one.line, one.source))
+
+
+def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterable[RunBreak]:
+    procedures = follower.procedures
+    of_ues = procedures.index["cell search"]
+    for line, number, how in state.node.breaks(procedures, frozenset()):
+        words = procedures.words[number].get(how, "")
+        if words:
+            yield RunBreak(number, line, source, None, procedures.layers[number], words)
+    for ue, course in state.ues.items():
+        for found in breaks_of(follower, state, course):
+            layer = procedures.layers[found.procedure]
+            yield RunBreak(of_ues, found.line, source, ue, layer, _words(follower, found))
+        if loop := looping(follower, state, course):
+            yield RunBreak(of_ues, loop[0], source, ue, loop[1], loop[2])
+    for (layer, _), repeats in state.alone.items():
+        if repeats.count >= LOOP:
+            words = f"the same trouble of {_LAYER_WORDS[layer]} came {repeats.count} times"
+            yield RunBreak(of_ues, repeats.first, source, None, layer, words)
+    for name, values in state.statistics.values.items():
+        about = follower.dialects.procedures.values[name]
+        if values.beyond and about.layer:
+            layer = LAYERS.index(about.layer)
+            yield RunBreak(of_ues, values.first_beyond, source, None, layer, about.words.format(value=f"{values.worst:g}"))
+
+
+def _words(follower: Follower, found: Break) -> str:
+    name = follower.procedures.names[found.procedure]
+    if name == "refusal":
+        return "{who} registered, though the script waits for a refusal"
+    return follower.procedures.words[found.procedure].get(found.how, f"{name} of {{who}}: {found.how}")
+
+
+_LAYER_WORDS: Final = ("layer 1", "layer 2", "RRC", "NAS", "the core", "the tester", "the data plane")

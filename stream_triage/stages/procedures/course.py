@@ -1,0 +1,180 @@
+"""The course of one UE, or of a network function: steps of its procedures and its trouble in, what is not finished out.
+
+Steps are counted with the lines in which they came first and last. A procedure is *broken* if it was begun and not
+completed, if its last result is a bad one, or if it had to follow another and never came. A later step proves earlier ones,
+since logs lose records (`procedures.toml` says which).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from stream_triage.dialects import LAYERS, STEPS, Dialects, Event
+
+__all__ = ["LOOP", "MAX_KINDS", "Break", "Course", "Procedures", "Repeats"]
+
+# Kinds of trouble counted of one UE.
+MAX_KINDS: Final = 24
+# The same trouble this often at one UE is a failure; passing runs show trouble once or twice.
+LOOP: Final = 3
+
+BEGUN, COMPLETED, REFUSED, FAILED, RETRIED, LOST = range(len(STEPS))
+_BAD: Final = (REFUSED, FAILED, LOST)
+NAS: Final = LAYERS.index("nas")
+
+
+class Procedures:
+    """The table of procedures by index, as the courses use it."""
+
+    def __init__(self, dialects: Dialects) -> None:
+        self.names = dialects.procedure_names
+        table = dialects.procedures.procedures
+        index = {name: number for number, name in enumerate(self.names)}
+        self.index: Mapping[str, int] = index
+        self.layers = [LAYERS.index(procedure.layer) for procedure in table.values()]
+        self.of_node = [procedure.of == "node" for procedure in table.values()]
+        self.forces = [index.get(procedure.forces, -1) for procedure in table.values()]
+        self.words = [procedure.words for procedure in table.values()]
+        proved_by: list[list[int]] = [[number] for number in range(len(self.names))]
+        for number, procedure in enumerate(table.values()):
+            for proved in procedure.proves:
+                proved_by[index[proved]].append(number)
+        self.proved_by: list[tuple[int, ...]] = [tuple(numbers) for numbers in proved_by]
+        self.times = [procedure.times for procedure in table.values()]
+        self.asks_for = [index.get(procedure.asks_for, -1) for procedure in table.values()]
+        self.undone_by = [tuple(index[name] for name in procedure.undone_by) for procedure in table.values()]
+
+
+@dataclass(slots=True, order=True)
+class Repeats:
+    """How often something came, and in which lines it came first, second and last."""
+
+    count: int
+    first: int
+    second: int = 0
+    last: int = 0
+
+    def add(self, line: int) -> None:
+        """Counts the next one."""
+        self.count += 1
+        self.last = line
+        if self.count == 2:
+            self.second = line
+
+
+class Break(NamedTuple):
+    """A procedure that did not end well: in which line that shows, its index, and how."""
+
+    line: int
+    procedure: int
+    how: str
+    """`begun` and never completed, `missing` after what forces it, or the bad step."""
+
+
+class Course:
+    """Steps and trouble of one UE or one network function."""
+
+    __slots__ = ("failed", "kinds", "steps")
+
+    def __init__(self) -> None:
+        self.failed: tuple[Break, ...] = ()
+        """Breaks of an earlier attach; what comes after it is not looked at."""
+        self.steps: dict[Event, Repeats] = {}
+        self.kinds: dict[tuple[int, int], Repeats] = {}
+        """Trouble, by layer and kind."""
+
+    def step(self, event: Event, line: int) -> None:
+        """Takes a step."""
+        known = self.steps.get(event)
+        if known:
+            known.add(line)
+        else:
+            self.steps[event] = Repeats(1, line, last=line)
+
+    def take_back(self, event: Event) -> None:
+        """Takes the last such step back: the line after it says that it was none."""
+        known = self.steps.get(event)
+        if known:
+            known.count -= 1
+            if not known.count:
+                del self.steps[event]
+
+    def trouble(self, layer: int, kind: int, line: int) -> Repeats | None:
+        """Counts trouble; the first `MAX_KINDS` kinds are kept."""
+        known = self.kinds.get((layer, kind))
+        if known:
+            known.add(line)
+        elif len(self.kinds) < MAX_KINDS:
+            known = self.kinds[layer, kind] = Repeats(1, line, last=line)
+        return known
+
+    def begin_anew(self) -> None:
+        """A new attach begins, and nothing is left of the one before."""
+        self.steps.clear()
+        self.kinds.clear()
+
+    def count(self, procedure: int, *steps: int) -> int:
+        """How often these steps came."""
+        return sum(known.count for step in steps if (known := self.steps.get(Event(procedure, step))))
+
+    def last(self, procedure: int, *steps: int) -> int:
+        """The last line of these steps; 0 if none came."""
+        return max((known.last for step in steps if (known := self.steps.get(Event(procedure, step)))), default=0)
+
+    def first(self, procedure: int, *steps: int) -> int:
+        """The first line of these steps; 0 if none came."""
+        return min((known.first for step in steps if (known := self.steps.get(Event(procedure, step)))), default=0)
+
+    def done(self, procedures: Procedures, number: int) -> int:
+        """The last line that proves a procedure completed; 0 if none does."""
+        return max(self.last(other, COMPLETED) for other in procedures.proved_by[number])
+
+    def breaks(self, procedures: Procedures, due: frozenset[int], *, refusal: bool = False) -> list[Break]:
+        """What is not finished, in the order of the lines that show it.
+
+        Args:
+            procedures: The table.
+            due: Procedures whose absence counts where something forces them.
+            refusal: Whether the script waits for a reject: then what the network refuses is no break, and a registration is.
+        """
+        if self.failed:
+            return list(self.failed)
+        found = list(self._breaks(procedures, due, refusal))
+        return sorted(found)
+
+    def _breaks(self, procedures: Procedures, due: frozenset[int], refusal: bool) -> Iterator[Break]:
+        for number in {event.procedure for event in self.steps}:
+            if refusal and procedures.layers[number] == NAS:
+                continue
+            done = self.done(procedures, number)
+            bad = max(_BAD, key=lambda step: self.last(number, step))
+            line = self.last(number, bad)
+            undone = max((self.last(other, COMPLETED) for other in procedures.undone_by[number]), default=0)
+            if line > max(done, undone) and self.count(number, *_BAD) >= procedures.times[number]:
+                yield Break(line, number, STEPS[bad])
+            elif (begun := self.last(number, BEGUN)) > done and "begun" in procedures.words[number]:
+                yield Break(begun, number, "begun")
+            if self.count(number, RETRIED) >= LOOP:
+                yield Break(self.first(number, RETRIED), number, "retried")
+            yield from self._unanswered(procedures, number)
+            forced = procedures.forces[number]
+            if done and forced in due and not (refusal and procedures.layers[forced] == NAS):
+                came = any(event.procedure == forced for event in self.steps)
+                if not came and not self.done(procedures, forced):
+                    yield Break(done, forced, "missing")
+        if refusal and (registered := self.last(procedures.index["registration"], COMPLETED)):
+            yield Break(registered, procedures.index["refusal"], "missing")
+
+    def _unanswered(self, procedures: Procedures, number: int) -> Iterator[Break]:
+        """A procedure that was asked for again and again and did not come before the link was lost, such as a handover."""
+        wanted = procedures.asks_for[number]
+        if wanted < 0:
+            return
+        asked = self.steps.get(Event(number, BEGUN))
+        lost = max(self.last(procedures.index[name], FAILED, LOST) for name in ("radio link", "cell search"))
+        if asked and asked.count >= 2 and self.done(procedures, wanted) < asked.first < lost:
+            yield Break(asked.first, wanted, "missing")
+
+    def troubles(self, *, refusal: bool = False) -> dict[tuple[int, int], Repeats]:
+        """Trouble by layer and kind. If a refusal is expected, what the network answers is none."""
+        return {kind: repeats for kind, repeats in self.kinds.items() if not (refusal and kind[0] == NAS)}
