@@ -21,7 +21,9 @@ from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
-from stream_triage.stages.procedures import Procedures, ProcedureState, Signal
+from stream_triage.dialects import Dialects, Signal
+from stream_triage.stages.procedures import ProcedureState
+from stream_triage.stages.procedures.classifier import Procedures
 from stream_triage.stages.redact import RedactionState
 from stream_triage.stages.reduce import MAX_LINES, Reducer
 from stream_triage.stages.rules import RULES_NAME, Rules
@@ -301,7 +303,11 @@ _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _o
 
 
 def _open_procedures(bundle: Bundle) -> Procedures:
-    return Procedures.from_files(bundle.card.labels, bundle.json("procedures.json"), bundle.arrays("procedures.npz"))
+    card = bundle.card
+    passing = card.labels.index(card.passing_label)
+    return Procedures.from_files(
+        card.labels, passing, bundle.json("procedures.json"), bundle.arrays("procedures.npz"), Dialects()
+    )
 
 
 def _open_next_key(bundle: Bundle, keys: Sequence[str]) -> NextKey:

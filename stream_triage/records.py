@@ -311,7 +311,8 @@ class SourceSummary(_Record):
 class FailedUe(_Record):
     """A UE whose procedure failed, with the line that shows it."""
 
-    ue: int = Field(description="UE id, as in the log")
+    ue: int = Field(description="UE id, as in the log; of an RNTI its value, and -1 for other ids")
+    name: str = Field(default="", description="the id as in the log, if it is no number")
     reason: str
     source: str
     number: int = Field(description="line in its source, from 1")

@@ -28,7 +28,7 @@ from stream_triage.records import (
 )
 from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
-from stream_triage.stages.procedures import failed_ues
+from stream_triage.stages.procedures.breaks import failed_ues
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
@@ -309,15 +309,33 @@ class _Quotes:
         seen = {ue for state in states.values() for ue in state.ues}
         if not seen:
             return None
-        failed = sorted(((outcome, name) for name, state in states.items() for outcome in failed_ues(state)))
+        follower = self._model.procedures.follower if self._model.procedures else None
+        failed = [(outcome, name) for name, state in states.items() if follower for outcome in failed_ues(follower, state)]
+        failed.sort(key=lambda one: (not one[0].ue.isdigit(), one[0].ue.zfill(9), one[1]))
         first = [
-            FailedUe(ue=ue, reason=reason, source=name, number=line, text=_quoted(self._line(name, line)))
-            for (ue, line, reason), name in failed[:MAX_FAILED_UES]
+            FailedUe(
+                ue=_ue_number(outcome.ue),
+                name=outcome.ue if not outcome.ue.isdigit() else "",
+                reason=outcome.reason,
+                source=name,
+                number=outcome.line,
+                text=_quoted(self._line(name, outcome.line)),
+            )
+            for outcome, name in failed[:MAX_FAILED_UES]
         ]
         return Ues(seen=len(seen), failed=len({outcome.ue for outcome, _ in failed}), first=tuple(first))
 
     def _line(self, source: str, number: int) -> str:
         return self._text.read(source, number, number)[0]
+
+
+def _ue_number(ue: str) -> int:
+    """The number of a UE; of an RNTI its value, and -1 for a UE whose log does not name it."""
+    kind, _, name = ue.rpartition(" ")
+    try:
+        return int(name, 16 if kind == "rnti" else 10)
+    except ValueError:
+        return -1
 
 
 def _quoted(line: str) -> str:

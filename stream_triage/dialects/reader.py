@@ -102,7 +102,7 @@ class Dialect:
                 groups = match.groupdict()
                 module = " ".join(words_of(groups.get("module") or "").split())
                 layer = self.table.modules.get(module)
-                level = (groups.get("level") or "").strip().lower()
+                level = (groups.get("level") or groups.get("level2") or "").strip().lower()
                 if layer is None:  # a command is worded from its first word on
                     return masked[match.start("module") if "module" in groups else 0 :], -1, level in self.table.levels
                 return masked[match.end() :], LAYERS.index(layer), level in self.table.levels

@@ -144,6 +144,9 @@ class DialectTable(_Table):
         default_factory=dict, description="events in records of other modules, such as what a script sends"
     )
     plain: dict[str, Phrases] = Field(default_factory=dict, description="events in lines that begin no record")
+    places: dict[Layer, tuple[str, ...]] = Field(
+        default_factory=dict, description="layer to parts of source file names: where a process stopped"
+    )
     bodies: dict[str, dict[str, Phrases]] = Field(
         default_factory=dict, description="what a continued line makes of the event of its record"
     )

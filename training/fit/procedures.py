@@ -1,8 +1,11 @@
-"""Fits the classifier by procedures: features of what became of the UEs in, boosted trees that name the failed layer out.
+"""Fits the classifier by procedures: features of what became of the procedures in, two forests of boosted trees out.
 
-Histogram gradient boosting on the features of `stages/procedures`. Only a few features are tried at each split: with all of
-them a tree relies on the few causes that the training runs have, and fails on causes it has not seen (training/LOG.md,
-2026-11-25).
+One says whether a run failed; all its features are signs of trouble, so it may only rise with them. The other says in which
+layer. Only a few features are tried at each split: with all of them a tree relies on the few causes that the training runs
+have, and fails on causes it has not seen (training/LOG.md, 2026-11-25).
+
+**Habits are dropped at random.** Farms differ in what their logs show: statistics or none, no session, no mobility. Each
+training run is seen again without some of these, so that what a log does not show says nothing.
 """
 
 import io
@@ -10,34 +13,34 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
-from stream_triage.stages.procedures import FEATURES, Procedures, ProcedureState, Signal, features, read_signal, vector
-from stream_triage.stages.procedures.trees import Trees
+from stream_triage.dialects import Dialects, Signal
+from stream_triage.stages.procedures import FEATURES, GROUPS, Follower, features, vector
+from stream_triage.stages.procedures.trees import ARRAYS, Trees
 from training.data import LabelledRun, MaskedRuns, redacted_lines
 from training.fit.calibration import temperature
+from training.fit.forest import grow
 from training.fit.parts import TrainingPart
 from training.fit.terms import NEVER, TUNING_FOLDS
 from training.splits import cross_folds
 
-__all__ = ["ProceduresFit", "fit_procedures", "grow_trees", "procedure_features", "usual_kinds"]
+__all__ = ["ProceduresFit", "fit_procedures", "grow_forests", "procedure_features", "usual_kinds"]
 
 # A kind of record is usual if this share of the passing runs shows it. Troubles that a run gets over, and that must stay
 # abnormal, are seen in one or two of a hundred passing runs each.
 USUAL_SHARE = 0.03
-SETTINGS: dict[str, Any] = {
-    "max_iter": 150,
-    "learning_rate": 0.08,
-    "max_leaf_nodes": 15,
-    "min_samples_leaf": 10,
-    "max_features": 0.1,
-    "class_weight": "balanced",
-    "early_stopping": False,
-}
+COPIES: Final = 3
+# A cause that few runs have is weighed as if this many more had it, with the labels of all runs.
+PRIOR_RUNS: Final = 2.0
+DROPPED_SHARE: Final = 0.4
+FAILED: Final[dict[str, Any]] = {
+    "rounds": 150, "eta": 0.08, "max_depth": 4, "min_child_weight": 8, "subsample": 0.8, "colsample_bynode": 0.15,
+}  # fmt: skip
+LAYER: Final[dict[str, Any]] = {**FAILED, "max_depth": 3, "min_child_weight": 5}
 
 
 @dataclass(frozen=True)
@@ -55,121 +58,151 @@ class ProceduresFit:
     out_of_fold: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Forests:
+    """Both forests as arrays, and the failing labels that the second one knows."""
+
+    failed: dict[str, NDArray[Any]]
+    layer: dict[str, NDArray[Any]]
+    layers: tuple[int, ...]
+
+
 def fit_procedures(runs: Sequence[LabelledRun], part: TrainingPart, seed: int) -> ProceduresFit | None:
-    """Fits the classifier to the training part; None if no training run names a UE, since there is nothing to follow then.
+    """Fits the classifier to the training part; None if no training run shows a procedure, or if all pass or all fail.
 
     `runs` are all runs of the corpus: the numbers of UEs are masked in the masked lines and are read from the raw ones.
     """
-    corpus, targets = part.masked, part.targets
+    corpus, targets, labels = part.masked, part.targets, len(part.labels)
+    passing = 0  # `Corpus.labels` has the passing label first
+    follower = Follower(Dialects())
     # From the passing training runs alone: what is abnormal must not depend on the failures that are to be recognised.
-    usual = usual_kinds(corpus, part.passing)
-    signals = [read_signal(line, usual) for line in corpus.lines]
-    if not any(signal and signal.names_ue for signal in signals):
+    usual = usual_kinds(follower.dialects, corpus, part.passing)
+    signals = [follower.dialects.read(line, usual) for line in corpus.lines]
+    if not any(signal and signal.event for signal in signals) or len(set((targets == passing).tolist())) < 2:
         return None
-    rows = np.stack([procedure_features(runs[i], corpus, i, signals) for i in part.runs.tolist()])
-    if not rows[:, FEATURES.index("ues")].any():
-        return None
-    scores = np.zeros((len(rows), len(part.labels)))
+    rows = np.stack([procedure_features(follower, runs[i], corpus, i, signals) for i in part.runs.tolist()])
+    scores = np.zeros((len(rows), labels))
     for train, test in cross_folds(corpus.labels[part.runs].tolist(), part.groups, seed, TUNING_FOLDS):
-        trees = Trees(grow_trees(rows[train], targets[train], len(part.labels), seed))
-        scores[test] = [trees.scores(row) for row in rows[test]]
+        forests = grow_forests(rows[train], targets[train], passing, seed)
+        scores[test] = _scores(forests, rows[test], labels, passing)
     divisor = temperature(scores, targets)
+    forests = grow_forests(rows, targets, passing, seed)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **grow_trees(rows, targets, len(part.labels), seed))  # type: ignore[arg-type]
-    profile = {"features": FEATURES, "usual_kinds": sorted(usual), "temperature": divisor}
+    arrays = {f"{kind}_{name}": getattr(forests, kind)[name] for kind in ("failed", "layer") for name in ARRAYS}
+    np.savez_compressed(buffer, **arrays)
+    profile = {
+        "features": FEATURES,
+        "usual_kinds": sorted(usual),
+        "layers": [part.labels[i] for i in forests.layers],
+        "temperature": divisor,
+    }
     files = {"procedures.json": (json.dumps(profile) + "\n").encode(), "procedures.npz": buffer.getvalue()}
     return ProceduresFit(files, divisor, scores / divisor)
 
 
-def usual_kinds(corpus: MaskedRuns, passing: Sequence[int]) -> frozenset[int]:
-    """Kinds of records that enough of the passing training runs show."""
-    signals = [read_signal(line) for line in corpus.lines]
+def usual_kinds(dialects: Dialects, corpus: MaskedRuns, passing: Sequence[int]) -> frozenset[int]:
+    """Kinds of troubling records that enough of the passing training runs show."""
+    kinds = [signal.kind if (signal := dialects.read(line)) and signal.trouble else 0 for line in corpus.lines]
     counts: Counter[int] = Counter()
     for run in passing:
-        counts.update({signal.kind for line in corpus.distinct(run).tolist() if (signal := signals[line]) and signal.kind})
+        counts.update({kind for line in corpus.distinct(run).tolist() if (kind := kinds[line])})
     return frozenset(kind for kind, count in counts.items() if count >= USUAL_SHARE * len(passing))
 
 
 def procedure_features(
-    run: LabelledRun, corpus: MaskedRuns, index: int, signals: Sequence[Signal | None]
+    follower: Follower, run: LabelledRun, corpus: MaskedRuns, index: int, signals: Sequence[Signal | None]
 ) -> NDArray[np.float64]:
     """Features of one run, shape (F,), through the serving stage; `signals` are those of the corpus's distinct lines."""
     states = {}
     for source, data in run.sources.items():
         lines = redacted_lines(data, corpus.redactor, corpus.line_bytes)
-        states[source] = ProcedureState()
+        states[source] = follower.start()
         of_lines = (signals[line] for line in corpus.runs[index][source].tolist())
-        Procedures.follow(states[source], lines, of_lines, 1)
-    return vector(features(states))
+        follower.follow(states[source], lines, of_lines, 1)
+    return vector(features(follower, states))
 
 
-def grow_trees(rows: NDArray[np.float64], targets: NDArray[np.intp], labels: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Grows trees and returns them as the arrays that `stages.procedures.trees.Trees` reads.
+def grow_forests(rows: NDArray[np.float64], targets: NDArray[np.intp], passing: int, seed: int) -> Forests:
+    """Grows both forests.
 
     Args:
         rows: Feature vectors, shape (runs, F).
         targets: Index of the label of each run.
-        labels: Number of labels. One without a run gets no trees and the lowest score.
-        seed: Seed for the choice of features at each split.
+        passing: Index of the passing label.
+        seed: Seed of all choices.
     """
-    model = HistGradientBoostingClassifier(random_state=seed, **SETTINGS).fit(rows, targets)
-    classes = model.classes_.tolist()
-    nodes: list[dict[str, float]] = []
-    roots, of_label = [], []
-    for iteration in model._predictors:
-        # An iteration has one tree for each class, but for two classes a single one, which scores the second.
-        for label, predictor in zip(classes[-len(iteration) :], iteration, strict=True):
-            roots.append(len(nodes))
-            of_label.append(label)
-            nodes += _nodes(predictor.nodes, len(nodes))
-    base = np.full(labels, NEVER)
-    baseline = np.ravel(model._baseline_prediction)
-    base[classes] = baseline if len(baseline) == len(classes) else [0.0, *baseline]
-    arrays = {
-        "feature": np.array([node["feature"] for node in nodes], dtype=np.int16),
-        "threshold": np.array([node["threshold"] for node in nodes]),
-        "left": np.array([node["left"] for node in nodes], dtype=np.int32),
-        "right": np.array([node["right"] for node in nodes], dtype=np.int32),
-        "value": np.array([node["value"] for node in nodes]),
-        "roots": np.array(roots, dtype=np.int32),
-        "labels": np.array(of_label, dtype=np.int16),
-        "base": base,
-    }
-    _check_export(Trees(arrays), model, rows[:20], classes)
-    return arrays
+    rows, targets = _without_habits(rows, targets, seed)
+    monotone = [int(name != "expects_refusal") for name in FEATURES]
+    failing = targets != passing
+    prior = _prior(rows, failing.astype(np.intp), 2)
+    of_failure = (prior[:, 1] - prior[:, 0])[:, None]
+    failed = grow(rows, failing.astype(np.intp), 1, np.ones(len(rows)), seed, prior=of_failure, monotone=monotone, **FAILED)
+    layers = tuple(sorted(set(targets[failing].tolist())))
+    position = {label: number for number, label in enumerate(layers)}
+    of_layer = np.array([position[label] for label in targets[failing].tolist()])
+    counts = np.bincount(of_layer, minlength=len(layers))
+    # Rare layers count more, but not as much as if all were equally frequent: they are rare on farms too.
+    weights = np.sqrt(len(of_layer) / len(layers) / counts)[of_layer]
+    if len(layers) > 1:
+        prior = _prior(rows[failing], of_layer, len(layers))
+        layer = grow(rows[failing], of_layer, len(layers), weights, seed, prior=prior, **LAYER)
+    else:
+        layer = _one_layer()
+    return Forests(failed, layer, layers)
 
 
-def _nodes(table: NDArray[Any], first: int) -> list[dict[str, float]]:
-    """Nodes of one tree, numbered from `first`.
+def _prior(rows: NDArray[np.float64], targets: NDArray[np.intp], outputs: int) -> NDArray[np.float64]:
+    """What the cause that the procedures name says by itself: the logarithm of how often runs with it had each target.
 
-    scikit-learn gives a value to leaves only. Inner nodes get the mean of the leaves below them, weighted by training runs:
-    the difference between a node and its child is what the split at that node contributes, which explains a verdict.
+    The forests start from it. They would learn it too, but only for the causes that training runs have.
     """
-    values = table["value"].astype(np.float64).copy()
-    # Children have higher numbers than their parent, so going backwards visits them first.
-    for node in reversed(range(len(table))):
-        if not table["is_leaf"][node]:
-            left, right = int(table["left"][node]), int(table["right"][node])
-            counts = table["count"][left], table["count"][right]
-            values[node] = (values[left] * counts[0] + values[right] * counts[1]) / max(counts[0] + counts[1], 1)
-    return [
-        {
-            "feature": -1 if node["is_leaf"] else int(node["feature_idx"]),
-            "threshold": 0.0 if node["is_leaf"] else float(node["num_threshold"]),
-            "left": 0 if node["is_leaf"] else first + int(node["left"]),
-            "right": 0 if node["is_leaf"] else first + int(node["right"]),
-            "value": float(value),
-        }
-        for node, value in zip(table, values, strict=True)
-    ]
+    prior = np.zeros((len(FEATURES) + 1, outputs))
+    columns = [number for number, name in enumerate(FEATURES) if name.startswith("cause_")]
+    named = rows[:, columns] > 0.5
+    shares = np.bincount(targets, minlength=outputs) / len(targets)
+
+    def logarithms(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        counts = np.bincount(targets[chosen], minlength=outputs)
+        return np.asarray(np.log((counts + PRIOR_RUNS * shares) / (counts.sum() + PRIOR_RUNS)))
+
+    prior[-1] = logarithms(~named.any(axis=1))
+    for number, column in enumerate(columns):
+        prior[column] = logarithms(named[:, number]) - prior[-1]
+    return prior
 
 
-def _check_export(
-    trees: Trees, model: HistGradientBoostingClassifier, rows: NDArray[np.float64], classes: Sequence[int]
-) -> None:
-    """Compares exported trees with the model: they are read from private fields of scikit-learn, which may change."""
-    for row, theirs in zip(rows, model.decision_function(rows), strict=True):
-        scores = trees.scores(row)[list(classes)]
-        ours = scores if np.ndim(theirs) else scores[1] - scores[0]
-        if not np.allclose(ours, theirs, atol=1e-6):
-            raise AssertionError("the exported trees and scikit-learn's differ; look at the fields of its nodes")
+def _one_layer() -> dict[str, NDArray[Any]]:
+    """Trees for a single layer, which is certain."""
+    return {**{name: np.zeros(0) for name in ARRAYS}, "base": np.zeros(1)}
+
+
+def _without_habits(
+    rows: NDArray[np.float64], targets: NDArray[np.intp], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The runs, and copies of them in which groups of features are as if their logs did not show such things."""
+    draw = np.random.default_rng(seed)
+    copies = [rows]
+    for _ in range(COPIES):
+        copy = rows.copy()
+        for columns in GROUPS.values():
+            dropped = draw.random(len(rows)) < DROPPED_SHARE
+            copy[np.ix_(dropped, columns)] = vector(_NOTHING)[list(columns)]
+        copies.append(copy)
+    return np.vstack(copies), np.tile(targets, COPIES + 1)
+
+
+_NOTHING = features(Follower(Dialects()), {})
+
+
+def _scores(forests: Forests, rows: NDArray[np.float64], labels: int, passing: int) -> NDArray[np.float64]:
+    """Log-odds of the labels as the serving classifier gives them, shape (runs, L)."""
+    failed, layer = Trees(forests.failed), Trees(forests.layer)
+    scores = np.full((len(rows), labels), NEVER)
+    scores[:, passing] = 0.0
+    for number, row in enumerate(rows):
+        logits = layer.scores(row)
+        log_q = logits - np.logaddexp.reduce(logits)
+        scores[number, list(forests.layers)] = failed.scores(row)[0] + log_q
+    return scores
+
+

@@ -30,6 +30,7 @@ class RunBreak(NamedTuple):
     """Index in `LAYERS`."""
     words: str
     """What happened; `{who}` stands for the UE or the node."""
+    refused: bool = False
 
 
 class Outcome(NamedTuple):
@@ -97,7 +98,10 @@ def failed_ues(follower: Follower, state: ProcedureState) -> list[Outcome]:
 def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list[RunBreak]:
     """All breaks of a run, causes first."""
     found = [found for source, state in sorted(states.items()) for found in _of_source(follower, source, state)]
-    return sorted(found, key=lambda one: (one.rank, one.line, one.source))
+    # Lines of several sources have no common order. There a refusal comes first: the link worked until then, and what the
+    # others lost, they lost after it.
+    several = len({one.source for one in found}) > 1
+    return sorted(found, key=lambda one: (one.rank, several and not one.refused, one.line, one.source))
 
 
 def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterable[RunBreak]:
@@ -105,12 +109,15 @@ def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterab
     of_ues = procedures.index["cell search"]
     for line, number, how in state.node.breaks(procedures, frozenset()):
         words = procedures.words[number].get(how, "")
+        layer = procedures.layers[number]
+        if number == procedures.index["process"] and state.fault_line:
+            line, layer = state.fault_line, state.fault_layer if state.fault_layer >= 0 else layer
         if words:
-            yield RunBreak(number, line, source, None, procedures.layers[number], words)
+            yield RunBreak(number, line, source, None, layer, words)
     for ue, course in state.ues.items():
         for found in breaks_of(follower, state, course):
             layer = procedures.layers[found.procedure]
-            yield RunBreak(of_ues, found.line, source, ue, layer, _words(follower, found))
+            yield RunBreak(of_ues, found.line, source, ue, layer, _words(follower, found), found.how == "refused")
         if loop := looping(follower, state, course):
             yield RunBreak(of_ues, loop[0], source, ue, loop[1], loop[2])
     for (layer, _), repeats in state.alone.items():

@@ -1,7 +1,8 @@
 """States of all sources of a run in; a vector of numbers, and the line that each number rests on, out.
 
-**Unknown is not zero.** A number about procedures, records or tables that the log does not show is not a number (NaN): the
-trees treat it as missing. Zero means that the log shows such things and none went wrong.
+**Unknown is not zero.** A value that no table or record states is not a number (NaN), and the trees treat it as missing.
+Counts of what went wrong are signs for a failure and never against one: zero says nothing, whether the log shows nothing
+wrong or does not show such things. What passing runs show as well, trouble that comes once or twice, is not counted.
 """
 
 import math
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_triage.dialects import LAYERS
 from stream_triage.dialects.table import procedures
-from stream_triage.stages.procedures.breaks import blamed, breaks_of
+from stream_triage.stages.procedures.breaks import blamed, breaks_of, run_breaks
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, FAILED, LOOP, LOST, REFUSED, Course, Repeats
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 
@@ -32,8 +33,7 @@ VALUES: Final = tuple(procedures().values)
 # Of the failed UEs: which layer had trouble first, lowest in the stack, most often, at all, or twice first; which is blamed.
 _OF_BROKEN: Final = ("first", "lowest", "dominant", "has", "loop", "blamed")
 _OF_TROUBLE: Final = ("repeated", "total", "struck", "alone")
-_MOST: Final = (("most_reestablishments", "re-establishment", BEGUN), ("most_accesses", "random access", BEGUN),
-                ("most_access_errors", "random access", FAILED))  # fmt: skip
+_MOST: Final = (("most_reestablishments", "re-establishment", BEGUN), ("most_access_errors", "random access", FAILED))
 
 
 def _names() -> tuple[str, ...]:
@@ -43,10 +43,12 @@ def _names() -> tuple[str, ...]:
         *(f"broken_{procedure}" for procedure in _NODE_PROCEDURES),
         *(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in VALUES),
         *("broken", "share_broken", *(name for name, *_ in _MOST)),
-        *("reports_without_handover", "first_layer", "first_loop_layer", "expects_refusal"),
+        *(f"cause_{layer}" for layer in LAYERS),
+        *("reports_without_handover", "expects_refusal"),
     )
 
 
+_STATED: Final = frozenset(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in VALUES)
 FEATURES: Final = _names()
 """Names of the features, in the order of the vector. Bundles store them, and are rejected if theirs differ."""
 
@@ -75,8 +77,8 @@ class Features(NamedTuple):
 
 
 def vector(run: Features) -> NDArray[np.float64]:
-    """Values in the order of `FEATURES`, shape (F,); NaN where the run says nothing."""
-    return np.array([run.values.get(name, math.nan) for name in FEATURES])
+    """Values in the order of `FEATURES`, shape (F,); a value that no table or record states is NaN."""
+    return np.array([run.values.get(name, math.nan if name in _STATED else 0.0) for name in FEATURES])
 
 
 def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Features:
@@ -85,9 +87,10 @@ def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Featur
     ues = sum(len(state.ues) for state in states.values())
     for source, state in sorted(states.items()):
         _Source(run, follower, source, state).add_all()
-    order = next((state.order for _, state in sorted(states.items()) if state.order), None)
-    if order:
-        run.values["first_layer"], run.values["first_loop_layer"] = map(float, order)
+    cause = next((found for found in run_breaks(follower, states) if found.rank <= follower.procedures.index["cell search"]), None)
+    if cause:
+        name = f"cause_{LAYERS[cause.layer]}"
+        run.values[name], run.lines[name] = 1.0, (cause.source, cause.line)
     if ues:
         _shares(run, ues)
     return run
@@ -133,26 +136,14 @@ class _Source:
 
     def add_all(self) -> None:
         """Everything that the source says."""
-        self._known()
         self._node()
         self._values()
         for (layer, _), repeats in self._state.alone.items():
-            self._raise(f"alone_{LAYERS[layer]}", repeats.count, repeats.first)
+            if repeats.count >= LOOP:
+                self._raise(f"alone_{LAYERS[layer]}", repeats.count, repeats.first)
+        self._add("expects_refusal", float(self._refusal), 0)
         for course in self._state.ues.values():
             self._ue(course)
-
-    def _known(self) -> None:
-        """Zero for what the source shows: layers whose records it has, procedures that it is about."""
-        for layer in self._state.layers:
-            for name in (*_OF_TROUBLE, *(_OF_BROKEN if self._state.ues else ())):
-                self._add(f"{name}_{LAYERS[layer]}", 0.0, 0)
-        for procedure in _UE_PROCEDURES:
-            if self._index[procedure] in self._state.seen:
-                self._add(f"broken_{procedure}", 0.0, 0)
-                self._add(f"bad_{procedure}", 0.0, 0)
-        if self._state.ues:
-            self._add("broken", 0.0, 0)
-            self._add("expects_refusal", float(self._refusal), 0)
 
     def _node(self) -> None:
         node, procedures = self._state.node, self._follower.procedures
@@ -185,10 +176,11 @@ class _Source:
             by_layer.setdefault(layer, []).append(repeats)
         for layer, some in by_layer.items():
             most = max(some)
-            self._raise(f"repeated_{LAYERS[layer]}", most.count, most.first)
-            self._raise(f"total_{LAYERS[layer]}", sum(repeats.count for repeats in some), most.first)
             if most.count >= LOOP:
+                self._raise(f"repeated_{LAYERS[layer]}", most.count, most.first)
                 self._add(f"struck_{LAYERS[layer]}", 1, most.first)
+            if (total := sum(repeats.count for repeats in some)) >= LOOP:
+                self._raise(f"total_{LAYERS[layer]}", total, most.first)
         breaks = breaks_of(self._follower, self._state, course)
         for found in breaks:
             self._add(f"broken_{self._follower.procedures.names[found.procedure]}", 1, found.line)

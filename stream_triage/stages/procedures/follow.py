@@ -18,6 +18,8 @@ __all__ = ["MAX_UES", "Follower", "ProcedureState"]
 
 # UEs of one source that are followed.
 MAX_UES: Final = 1024
+# Lines after the first sign of a stop that may name the file where it happened.
+FAULT_LINES: Final = 3
 # The UE whose log it is.
 OWN: Final = ""
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
@@ -26,7 +28,7 @@ _NEW_ATTACH: Final = ("cell search", "random access", "connection")
 class ProcedureState:
     """All that is kept of one source."""
 
-    __slots__ = ("aliases", "alone", "dialect", "layers", "node", "order", "record", "seen", "started", "statistics", "ues", "unfollowed")
+    __slots__ = ("aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "started", "statistics", "ues", "unfollowed")
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self.ues: dict[str, Course] = {}
@@ -50,6 +52,10 @@ class ProcedureState:
         """Whether the run is past its set-up, where trouble is common and harmless."""
         self.dialect = -1
         """Of the last record."""
+        self.fault_layer = -1
+        """The layer whose code a process stopped in, where the log names the file."""
+        self.fault_line = 0
+        """The first line that says that the process stops."""
         self.record: tuple[Signal, str | None, int] | None = None
         """The record that continued lines belong to: its signal, UE and line."""
 
@@ -63,6 +69,7 @@ class Follower:
         index = self.procedures.index
         self._new_attach = frozenset(Event(index[name], BEGUN) for name in _NEW_ATTACH)
         self._release, self._refusal = index["release"], Event(index["refusal"], BEGUN)
+        self._process = index["process"]
         self._script = Event(index["script"], BEGUN)
         # No hash of words is that small: values do not mix with kinds of records.
         self._value_kinds = {name: number for number, name in enumerate(dialects.procedures.values)}
@@ -85,6 +92,8 @@ class Follower:
     ) -> None:
         """Takes the next lines of a source in order, each with the signal of its masked form."""
         for number, (line, signal) in enumerate(zip(lines, signals, strict=True), first_number):
+            if state.fault_line and state.fault_layer < 0 and number <= state.fault_line + FAULT_LINES:
+                state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
             if signal.dialect >= 0:
@@ -131,6 +140,8 @@ class Follower:
         if continued and continued.plain:
             state.dialect = continued.dialect
             self._step(state, continued.plain, self._ue(state, continued.dialect, line), number)
+            if continued.plain.procedure == self._process:
+                state.fault_line = state.fault_line or number
         elif state.record and signal.continues >> state.dialect & 1:
             self._complete_record(state, state.record, signal, continued)
 
@@ -153,6 +164,11 @@ class Follower:
         elif signal.trouble and record.event is None and not record.trouble and record.layer >= 0:
             self._trouble(state, record.layer, record.kind, ue, record_line)
 
+    def _place(self, state: ProcedureState, line: str) -> int:
+        """The layer of the source file that a line names; -1 if it names none."""
+        places = self.dialects.dialects[state.dialect].table.places if state.dialect >= 0 else {}
+        return next((LAYERS.index(layer) for layer, parts in places.items() if any(part in line for part in parts)), -1)
+
     def _step(self, state: ProcedureState, event: Event, ue: str | None, number: int) -> None:
         state.seen.add(event.procedure)
         course = self._course(state, event, ue)
@@ -173,12 +189,17 @@ class Follower:
         """Whose procedure it is; None if too many UEs are followed already."""
         if self.procedures.of_node[event.procedure]:
             return state.node
-        name = OWN if ue is None else ue
+        name = self._owner(state) if ue is None else ue
         known = state.ues.get(name)
         if known is None and len(state.ues) < MAX_UES:
             known = state.ues[name] = Course()
         state.unfollowed += known is None
         return known
+
+    @staticmethod
+    def _owner(state: ProcedureState) -> str:
+        """Whose a step is that names no UE: that of the only UE that the log has named, else of the UE whose log it is."""
+        return next(iter(state.ues)) if len(state.ues) == 1 else OWN
 
     def _trouble(self, state: ProcedureState, layer: int, kind: int, ue: str | None, number: int) -> None:
         if not state.started:
@@ -209,6 +230,8 @@ class Follower:
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])
+        if first not in state.ues and list(state.ues) == [OWN]:
+            first = state.aliases[found[0]] = OWN  # the log of a UE that names itself
         for other in found[1:]:
             if other not in state.ues and len(state.aliases) < 4 * MAX_UES:
                 state.aliases.setdefault(other, first)

@@ -1,33 +1,36 @@
 """A feature vector in; the scores of boosted decision trees, and what each feature adds to them, out.
 
-Trees are plain arrays, so a bundle needs neither pickle nor scikit-learn. A tree goes left if a feature is at most the
-threshold. Every node stores the mean score of the training runs that passed through it, so a path adds up: the score is the
-mean at the roots plus, for each step, the change that its feature made (Saabas, "Interpreting random forests", 2014).
+Trees are plain arrays, so a bundle needs neither pickle nor a library of trees. A tree goes left if a feature is below the
+threshold; where the feature is unknown (NaN), it goes the way that training chose. Every node stores the mean score of the
+training runs that passed through it, so a path adds up: the score is the mean at the roots plus, for each step, the change
+that its feature made (Saabas, "Interpreting random forests", 2014).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.errors import BundleError
 
-__all__ = ["Attribution", "Trees"]
+__all__ = ["ARRAYS", "Attribution", "Trees"]
+
+ARRAYS: Final = ("feature", "threshold", "left", "right", "missing_left", "value", "roots", "outputs", "base")
 
 
 class Attribution(NamedTuple):
-    """`base + shares.sum(axis=1)` are the scores; shapes (L,) and (L, F)."""
+    """`base + shares.sum(axis=1)` are the scores; shapes (O,) and (O, F)."""
 
     base: NDArray[np.float64]
     shares: NDArray[np.float64]
 
 
 class Trees:
-    """T trees for L labels with N nodes in total, one tree's nodes after the other's.
+    """T trees for O outputs with N nodes in total, one tree's nodes after the other's.
 
-    `arrays` holds `feature` (below 0: a leaf), `threshold`, `left`, `right` and `value`, each of shape (N,); `roots` and
-    `labels`, the root node and the label of each tree, of shape (T,); and `base`, of shape (L,).
+    `arrays` holds `feature` (below 0: a leaf), `threshold`, `left`, `right`, `missing_left` and `value`, each of shape (N,);
+    `roots` and `outputs`, the root node and the output of each tree, of shape (T,); and `base`, of shape (O,).
 
     Raises:
         BundleError: An array is missing, or they contradict each other.
@@ -36,10 +39,11 @@ class Trees:
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         try:
             self._feature = arrays["feature"].astype(np.int64)
-            self._threshold = arrays["threshold"].astype(np.float64)
+            self._threshold = arrays["threshold"].astype(np.float32)
             self._children = np.stack([arrays["left"], arrays["right"]]).astype(np.int64)
+            self._missing_right = 1 - arrays["missing_left"].astype(np.int64)
             self._value = arrays["value"].astype(np.float64)
-            self._roots, self._labels = arrays["roots"].astype(np.int64), arrays["labels"].astype(np.int64)
+            self._roots, self._outputs = arrays["roots"].astype(np.int64), arrays["outputs"].astype(np.int64)
             self._base = arrays["base"].astype(np.float64)
         except (KeyError, ValueError) as error:
             raise BundleError(f"the trees of this bundle are incomplete ({error}); rebuild the bundle") from None
@@ -47,12 +51,13 @@ class Trees:
         inner = self._feature >= 0
         # A damaged file must not loop or index outside: children come after their parent, so every descent ends.
         if not (
-            len(self._threshold) == len(self._value) == self._children.shape[1] == nodes
-            and len(self._roots) == len(self._labels)
+            len(self._threshold) == len(self._value) == len(self._missing_right) == self._children.shape[1] == nodes
+            and len(self._roots) == len(self._outputs)
             and (not len(self._roots) or (self._roots.min() >= 0 and self._roots.max() < nodes))
-            and (not len(self._labels) or (self._labels.min() >= 0 and self._labels.max() < len(self._base)))
+            and (not len(self._outputs) or (self._outputs.min() >= 0 and self._outputs.max() < len(self._base)))
             and bool((self._children[:, inner] > np.flatnonzero(inner)).all())
             and bool((self._children[:, inner] < nodes).all())
+            and bool(np.isin(self._missing_right, (0, 1)).all())
         ):
             raise BundleError("the trees of this bundle contradict each other; rebuild the bundle")
 
@@ -62,26 +67,29 @@ class Trees:
         return int(self._feature.max(initial=-1)) + 1
 
     @property
-    def labels(self) -> int:
-        """How many labels the trees score."""
+    def outputs(self) -> int:
+        """How many outputs the trees score."""
         return len(self._base)
 
     def scores(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (L,)."""
+        """Shape (O,)."""
         attribution = self.attribute(vector)
         return np.asarray(attribution.base + attribution.shares.sum(axis=1))
 
     def attribute(self, vector: NDArray[np.float64]) -> Attribution:
-        """The score of each label, divided among features. All trees are descended at once, a level in each step."""
+        """The score of each output, divided among features. All trees are descended at once, a level in each step."""
+        # In single precision, as the trees were grown: a value at a threshold must go the same way.
+        values = vector.astype(np.float32)
         nodes = self._roots.copy()
         base = self._base.copy()
-        np.add.at(base, self._labels, self._value[nodes])
+        np.add.at(base, self._outputs, self._value[nodes])
         shares = np.zeros((len(base), len(vector)))
         while (moving := np.flatnonzero(self._feature[nodes] >= 0)).size:
             inner = nodes[moving]
             feature = self._feature[inner]
-            right = (vector[feature] > self._threshold[inner]).astype(np.int64)
-            below = self._children[right, inner]
-            np.add.at(shares, (self._labels[moving], feature), self._value[below] - self._value[inner])
+            known = values[feature]
+            right = np.where(np.isnan(known), self._missing_right[inner], known >= self._threshold[inner])
+            below = self._children[right.astype(np.int64), inner]
+            np.add.at(shares, (self._outputs[moving], feature), self._value[below] - self._value[inner])
             nodes[moving] = below
         return Attribution(base, shares)
