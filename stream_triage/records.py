@@ -343,6 +343,10 @@ class Verdict(_Record):
     needs_review: bool
     review_reasons: tuple[str, ...] = ()
     cause: Literal["product", "environment", "script"] | None = None
+    why: str = Field(
+        default="",
+        description="one sentence from the procedures of the run; empty if the bundle follows none, or none of them shows it",
+    )
     anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
     anomalous: bool
     anomalies: tuple[Anomaly, ...] = Field(default=(), description="the strongest ones")

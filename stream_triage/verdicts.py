@@ -29,6 +29,7 @@ from stream_triage.records import (
 from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.procedures.breaks import failed_ues
+from stream_triage.stages.procedures.sentence import Reason, reason_of
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
@@ -74,7 +75,8 @@ def verdict_of(
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
-    evidence = () if silent else quotes.evidence(decision, detection, hits)
+    reason = Reason("") if silent else _reason(model, sources, decision)
+    evidence = () if silent else quotes.evidence(decision, detection, hits, reason.lines)
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
@@ -87,6 +89,7 @@ def verdict_of(
         needs_review=bool(doubts),
         review_reasons=tuple(doubts),
         cause=decision.cause,
+        why=reason.sentence,
         anomaly_score=detection.score,
         anomalous=detection.anomalous,
         anomalies=anomalies,
@@ -104,6 +107,15 @@ def verdict_of(
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
     rule = hit.rule
     return RuleVote(rule.name, labels.index(rule.label), rule.weight or 0.0, rule.veto, rule.cause)
+
+
+def _reason(model: Model, sources: Mapping[str, SourceState], decision: Decision) -> Reason:
+    """Why the run has its label, as far as its procedures show it."""
+    if model.procedures is None:
+        return Reason("")
+    states = {name: state.procedures for name, state in sources.items() if state.procedures}
+    label = model.card.labels[decision.label]
+    return reason_of(model.procedures.follower, states, label, passed=decision.label == model.passing)
 
 
 def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) -> Detection:
@@ -197,13 +209,25 @@ class _Quotes:
         self._sources = sources
         self._text = text
 
-    def evidence(self, decision: Decision, detection: Detection, hits: Sequence[RuleHit]) -> tuple[Evidence, ...]:
-        """Rules that matched, then lines and missing keys by weight; weak items are left out."""
+    def evidence(
+        self,
+        decision: Decision,
+        detection: Detection,
+        hits: Sequence[RuleHit],
+        leading: Sequence[tuple[str, int]],
+    ) -> tuple[Evidence, ...]:
+        """Rules that matched, the lines where the run broke, then lines and missing keys by weight; weak ones are left out.
+
+        The line that weighs most is often the loudest consequence: people look for the cause first.
+        """
         missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
         states = {name: state.classify for name, state in self._sources.items()}
         shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
-        return (*rules, *self._weighed_evidence(strongest(shares)))
+        weights = {(share.source, share.number): share.weight for share in shares.lines}
+        first: list[_Item] = [(-weights.get(line, 0.0), *line, "") for line in leading]
+        items = [item for item in strongest(shares) if (item[1], item[2]) not in leading or item[3]]
+        return (*rules, *self._weighed_evidence([*first, *items][:MAX_EVIDENCE]))
 
     def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
         lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}

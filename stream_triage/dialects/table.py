@@ -98,6 +98,7 @@ class Value(_Table):
 class ProcedureTable(_Table):
     """`procedures.toml`: the procedures, and the words of trouble in any dialect."""
 
+    labels: dict[Layer, str]
     procedures: dict[str, Procedure]
     values: dict[str, Value]
     trouble: Phrases

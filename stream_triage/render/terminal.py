@@ -151,6 +151,8 @@ def _head(verdict: Verdict) -> Table:
     head = Table.grid(padding=(0, 2))
     head.add_row("run", Text(printable(verdict.run_id), style="bold"))
     head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
+    if verdict.why:
+        head.add_row("why", Text(printable(verdict.why)))
     if verdict.label != UNKNOWN:
         probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
         head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))

@@ -1,0 +1,68 @@
+"""States of all sources and a label in; the sentence that says why the run has it, and the lines that come first, out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from stream_triage.dialects import LAYERS
+from stream_triage.records import source_line
+from stream_triage.stages.procedures.breaks import RunBreak, run_breaks
+from stream_triage.stages.procedures.course import COMPLETED
+from stream_triage.stages.procedures.follow import Follower, ProcedureState
+
+__all__ = ["Reason", "reason_of"]
+
+# Lines of breaks that lead the evidence.
+LEADING: Final = 3
+# UEs that a sentence names.
+NAMED: Final = 5
+
+
+class Reason(NamedTuple):
+    """Why a run has its label."""
+
+    sentence: str
+    lines: tuple[tuple[str, int], ...] = ()
+    """Source and number of the lines that show it, the cause first."""
+
+
+def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: str, *, passed: bool) -> Reason:
+    """The reason as far as procedures show it: what broke first in the layer of the label."""
+    breaks = run_breaks(follower, states)
+    if passed:
+        return Reason(_passing(follower, states))
+    labels = follower.dialects.procedures.labels
+    fitting = [found for found in breaks if labels.get(LAYERS[found.layer]) == label]
+    if not fitting:
+        return Reason("")
+    first = fitting[0]
+    alike = [found for found in fitting if found.words == first.words and found.source == first.source]
+    lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *fitting]))
+    sentence = first.words.format(who=_who(alike, states))
+    return Reason(f"{sentence}: {source_line(first.source, first.line)}", lines[:LEADING])
+
+
+def _passing(follower: Follower, states: Mapping[str, ProcedureState]) -> str:
+    """How far the UEs came."""
+    index = follower.procedures.index
+    for name, words in (("session", "got a session"), ("registration", "registered"), ("connection", "connected")):
+        ues = {
+            ue
+            for state in states.values()
+            for ue, course in state.ues.items()
+            if course.count(index[name], COMPLETED)
+        }
+        if ues:
+            return f"{len(ues)} UE{'s' if len(ues) > 1 else ''} {words}"
+    return ""
+
+
+def _who(alike: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> str:
+    """The UEs of these breaks, or the network function whose log it is."""
+    ues = list(dict.fromkeys(found.ue for found in alike if found.ue))
+    if not ues:
+        source = alike[0].source
+        return "the UE" if alike[0].ue is not None else f"the {source.upper()}" if source and len(states) > 1 else "the network"
+    shown = [ue.upper() if " " in ue else ue for ue in ues[:NAMED]]
+    rest = len(ues) - len(shown)
+    words = ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 and not rest else ", ".join(shown)
+    return f"UE {words}" + (f" and {rest} more" if rest else "")
