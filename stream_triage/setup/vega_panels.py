@@ -176,9 +176,10 @@ def alive(prefix: str) -> Spec:
     }, {"range": {"@timestamp": {"gte": "now-1d"}}}, query="*")  # fmt: skip
     v, w = "data('verdicts')[0]", "data('workers')[0]"
     age = f"(now() - {v}.last.value) / 60000"
+    minutes, hours = f"format({age}, '.0f') + ' min'", f"format({age} / 60, '.0f') + ' h'"
+    since = f"{v}.last.value ? ({age} < 120 ? {minutes} : {hours}) : 'none'"
     shown = (
-        tile_of("Last verdict", f"{v}.last.value ? ({age} < 120 ? format({age}, '.0f') + ' min' : format({age} / 60, '.0f')"
-                " + ' h') + ' ago' : 'none'", "'red after 30 minutes without one'",
+        tile_of("Since the last verdict", since, "'red after 30 minutes without one'",
                 f"{v}.last.value && {age} < 30 ? '{GOOD}' : '{BAD}'"),
         tile_of("Verdicts in an hour", count(f"{v}.now.doc_count"),
                 f"'a week ago: ' + {count(f'{v}.before.doc_count')}"),
