@@ -314,7 +314,9 @@ def _run_marks() -> list[Spec]:
     text = "(datum.item.text || datum.item.key || '')"
     words = f"datum.item.kind === 'missing' ? 'never came: ' + {text} : {where} + {rule} + {text}"
     encode = {"update": {"y": {"value": 232}, "width": {"signal": "width"}}}
-    evidence = table_marks((Column("Weight", 0.06, weight), Column("Evidence (of a run that passed: its anomalies, if any)", 0.94, words)))
+    evidence = table_marks(
+        (Column("Weight", 0.06, weight), Column("Evidence (of a run that passed: its anomalies, if any)", 0.94, words))
+    )
     labels = "length(data('headers')[0].triage.labels)"
     more = f"({labels} > {_HEADERS} ? ' (the first {_HEADERS} of ' + {labels} + ')' : '')"
     heading = f"length(data('headers')) ? 'Headers' + {more} : ''"
