@@ -64,8 +64,8 @@ class Data:
         self.rows = {"verdicts": [verdict_row(verdict) for verdict in verdicts], "workers": list[Row]()}
         self.rows["lines"] = [line for verdict in verdicts for line in line_rows(verdict)]
         self.rows["templates"] = [
-            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key],
-             "message": [text]} for key, text in TEMPLATES
+            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key], "message": [text]}
+            for key, text in TEMPLATES
         ]
         set_up(settings, ("tiny", "1"), TEMPLATES)
         with OpenSearchClient(settings) as search, OpenSearchSink(search, settings) as sink:
