@@ -18,7 +18,7 @@ __all__ = ["KINDS", "create_index_templates"]
 
 KINDS: Final = ("verdicts", "lines", "templates", "workers")
 # Increase it with every change of the files in index_templates/.
-TEMPLATES_VERSION: Final = 3
+TEMPLATES_VERSION: Final = 4
 OWNER: Final = "stream-triage"
 
 
