@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from stream_triage.alerting.rules import RARE
 from stream_triage.records import CANARY
+from stream_triage.setup.links import ADDRESS
 
-__all__ = ["MINUTES", "RULES", "RUN_ADDRESS", "WINDOW_MINUTES", "Rule"]
+__all__ = ["MINUTES", "RULES", "WINDOW_MINUTES", "Rule"]
 
 # Monitors run once in so many minutes.
 MINUTES: Final = 5
@@ -27,8 +28,6 @@ TEST_CASES: Final = 1000
 NEW_KEYS: Final = 20
 # Keys that each shard looks at. The server can only tell that no run had a key before if all shards name it.
 SHARD_KEYS: Final = 10_000
-# The field by which *one run* finds a run.
-RUN_ADDRESS: Final = "triage.run.address"
 
 
 class Rule(NamedTuple):
@@ -79,7 +78,7 @@ def _field(field: str, absent: str = "unknown") -> dict[str, Any]:
 
 _SHOWN: Final = {
     "run": _field("triage.run.id"),
-    "address": _field(RUN_ADDRESS),
+    "address": _field(ADDRESS),
     "label": _field("triage.label"),
     "evidence": _field("triage.top_evidence", "none"),
     "cause": _field("triage.cause"),
@@ -172,7 +171,7 @@ _CASES: Final = {
                             "aggregations": {
                                 "beds": _named("triage.testbed"),
                                 "last": {"max": {"field": "@timestamp"}},
-                                "runs": {"terms": {"field": RUN_ADDRESS, "size": 1, "order": {"time": "desc"}},
+                                "runs": {"terms": {"field": ADDRESS, "size": 1, "order": {"time": "desc"}},
                                          "aggregations": {"time": {"max": {"field": "@timestamp"}}}},
                             },
                         }
@@ -233,7 +232,7 @@ _NEW: Final = {
                                     "aggregations": {
                                         "before": {"filter": _arrived("3650d", f"{WINDOW_MINUTES}m")},
                                         "first": {"min": {"field": "@timestamp"}},
-                                        "addresses": {"terms": {"field": RUN_ADDRESS, "size": 1}},
+                                        "addresses": {"terms": {"field": ADDRESS, "size": 1}},
                                         "cases": _named("test.case.name"),
                                         "beds": _named("triage.testbed"),
                                     },

@@ -13,8 +13,9 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
+from stream_triage.setup.links import run_board
 from stream_triage.setup.merge import merge
-from stream_triage.setup.monitor_rules import MINUTES, RULES, RUN_ADDRESS, THROTTLE_MINUTES
+from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
 
 __all__ = ["create_monitors", "monitor"]
 
@@ -24,8 +25,6 @@ _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
 _ACTION: Final = "notify"
 # What the plugin itself writes into a monitor.
 _SERVERS: Final = ("last_update_time", "enabled_time", "schema_version", "user")
-# Links look back as long as verdicts are kept by default.
-LINK_DAYS: Final = 365
 
 
 def create_monitors(server: SearchServer, settings: OpenSearchSettings, changes: Changes, installed: Installed) -> None:
@@ -99,15 +98,9 @@ def _linked(message: str, settings: OpenSearchSettings) -> str:
     """Fills in the addresses of a run and of a board; without the address of Dashboards, their lines are left out."""
     if settings.dashboards_url is None:
         return re.sub(r"\n? *<(run|board) [\w.]+>", "", message)
-    board = f"{settings.dashboards_url.rstrip('/')}/app/dashboards#/view/{settings.index_prefix}-"
-    message = re.sub(r"<board (\w+)>", rf"{board}\1", message)
-    return re.sub(r"<run ([\w.]+)>", rf"{board}run{_CHOSEN}", message)
-
-
-# How *one run* is opened for a run. Mustache fills in its address, which has no characters that need a code.
-_CHOSEN: Final = (
-    rf"?_g=(time:(from:now-{LINK_DAYS}d,to:now))&_a=(query:(language:lucene,query:'{RUN_ADDRESS}:%22{{{{\1}}}}%22'))"
-)
+    boards = f"{settings.dashboards_url.rstrip('/')}/app/dashboards"
+    message = re.sub(r"<board (\w+)>", rf"{boards}#/view/{settings.index_prefix}-\1", message)
+    return re.sub(r"<run ([\w.]+)>", lambda match: boards + run_board(settings, f"{{{{{match[1]}}}}}"), message)
 
 
 def _parts(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ that a run never moves to another index. docs/opensearch.md lists the fields.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
@@ -16,13 +17,17 @@ from stream_triage.ports import RunText
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["OpenSearchSink", "check_templates"]
+__all__ = ["OpenSearchSink", "address_of", "check_templates"]
 
 MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 # Headers that are fields of the same name, which is that of OpenTelemetry.
 HEADER_FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
 CREATED = 201
+# Characters of an address that mean nothing in a URL, in the state that Dashboards keeps in it, or in Lucene's syntax.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:/~-]")
+ADDRESS_CHARACTERS = 200
+TOP_EVIDENCE_CHARACTERS = 300
 
 _Result = tuple[Document, Response]
 
@@ -254,6 +259,7 @@ def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, An
             "anomaly_kinds": sorted({item.kind for item in verdict.anomalies}),
             "anomaly_keys": sorted({item.key for item in verdict.anomalies if item.key}),
             "run": _run(verdict.run_id),
+            "top_evidence": _top_evidence(verdict),
             "bytes": sum(source.bytes for source in verdict.sources),
             "stripped": sorted({source.stripped for source in verdict.sources if source.stripped}),
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
@@ -285,9 +291,39 @@ def _check_removed(result: dict[str, Any]) -> None:
         raise StoreError("OpenSearch could not remove all documents of a run because another process writes them; repeat")
 
 
+def _top_evidence(verdict: Verdict) -> str | None:
+    """What to look at first: why a review is needed, else the strongest evidence, else the strongest anomaly."""
+    if verdict.clean:
+        return None
+    lines = (item for item in verdict.evidence if item.kind != "missing" and not verdict.passed)
+    texts = (
+        *verdict.review_reasons[:1],
+        *(item.words() for item in lines),
+        *(item.words() for item in verdict.evidence if not verdict.passed),
+        *(item.text or item.expected or item.kind for item in verdict.anomalies if verdict.anomalous),
+    )
+    return next(iter(texts), "")[:TOP_EVIDENCE_CHARACTERS] or None
+
+
 def _run(run_id: str) -> dict[str, str]:
-    """The id for people, and the key to search by: the index leaves out ids of more than 8,191 characters."""
-    return {"id": run_id, "key": _id(run_id)}
+    """The id for people, the key to search by (the index leaves out ids of more than 8,191 characters), and the address."""
+    return {"id": run_id, "key": _id(run_id), "address": address_of(run_id)}
+
+
+def address_of(run_id: str) -> str:
+    """Returns a name of the run that can be part of any link as it is; another run has another one.
+
+    >>> address_of("night/17"), address_of("logs/a.log#0a1b2c3d")
+    ('night/17', 'logs/a.log~0a1b2c3d')
+    >>> address_of("it's 5*")
+    'it_s_5_@5ba7b5e46deb5a8cfd5c'
+    """
+    if "~" not in run_id and len(run_id) <= ADDRESS_CHARACTERS:
+        address = run_id.replace("#", "~")
+        if address and not _UNSAFE.search(address):
+            return address
+    digest = hashlib.sha256(run_id.encode(errors="replace")).hexdigest()[:20]
+    return f"{_UNSAFE.sub('_', run_id[:ADDRESS_CHARACTERS])}@{digest}"
 
 
 def _id(run_id: str) -> str:

@@ -17,6 +17,14 @@ from tests.services.plugins import Dashboards, serving
 from tests.setup.cluster import Cluster
 
 OBJECTS = {(each["type"], each["id"]): each for each in saved_objects(OpenSearchSettings())}
+BOARD = OBJECTS["dashboard", "triage-overview"]
+# The visualisation that comes first on this board.
+PANEL, TOP = next(
+    (each["id"], panel["gridData"]["y"])
+    for panel in json.loads(BOARD["attributes"]["panelsJSON"])[:1]
+    for each in BOARD["references"]
+    if each["name"] == panel["panelRefName"]
+)
 
 
 class SetUp(Protocol):
@@ -61,12 +69,12 @@ class TestImport:
     def test_missing_objects_are_imported(self, dashboards: Dashboards, set_up: SetUp) -> None:
         """And no others."""
         set_up(dashboards.answer)
-        del dashboards.objects["dashboard", "triage-overview"], dashboards.objects["visualization", "triage-runs"]
+        del dashboards.objects["dashboard", "triage-overview"], dashboards.objects["visualization", PANEL]
         dashboards.imported.clear()
         (done,) = set_up(dashboards.answer).done
         assert done.startswith("import 2 objects into http://127.0.0.1:")
         assert done.endswith(": Triage: overview")
-        assert dashboards.imported == ["triage-runs", "triage-overview"]
+        assert dashboards.imported == [PANEL, "triage-overview"]
 
     def test_user_and_password_are_sent(self, dashboards: Dashboards, set_up: SetUp) -> None:
         set_up(dashboards.answer, user="u", password="Secret-1")
@@ -186,11 +194,11 @@ class TestManualChanges:
         """It is kept, and named."""
         cluster.set_up()
         attributes = cluster.dashboards.attributes("index-pattern", "triage-verdicts")
-        edit(attributes, "fieldFormatMap", lambda formats: formats.update({"triage.run.id": {"id": "string"}}))
+        edit(attributes, "fieldFormatMap", lambda formats: formats.update({"triage.run.address": {"id": "string"}}))
         (kept,) = cluster.unchanged()
-        assert kept.startswith("index-pattern triage-verdicts-*: format of triage.run.id was changed by someone to")
+        assert kept.startswith("index-pattern triage-verdicts-*: format of triage.run.address was changed by someone to")
         cluster.set_up(reset=["index-pattern triage-verdicts-*"])
-        assert formats(cluster)["triage.run.id"]["id"] == "url"
+        assert formats(cluster)["triage.run.address"]["id"] == "url"
 
     def test_titles_and_added_panels_stay(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         """Also when a later version moves the panels of the board and adds one where people's panel is."""
@@ -211,13 +219,13 @@ class TestManualChanges:
         changes = cluster.set_up()
         assert changes.kept == [title]
         assert list(changes.details.values()) == [
-            ["dashboard Triage: overview: panel visualization triage-runs.gridData.y: 0 → 898"]
+            [f"dashboard Triage: overview: panel visualization {PANEL}.gridData.y: {TOP} → 898"]
         ]
         saved = cluster.dashboards.objects["dashboard", "triage-overview"]
         assert saved["attributes"]["title"] == "our overview"
         shown = {each["name"]: each["id"] for each in saved["references"]}
         grids = {shown[panel["panelRefName"]]: panel["gridData"] for panel in panels(cluster)}
-        assert grids["triage-runs"]["y"] == 898
+        assert grids[PANEL]["y"] == 898
         assert grids["0123-of-somebody"]["y"] >= 905
         assert cluster.unchanged() == [title]
 
@@ -227,7 +235,7 @@ class TestManualChanges:
         edit(attributes, "panelsJSON", lambda panels: panels.pop(0) and None)
         edit(attributes, "panelsJSON", lambda panels: panels[0]["gridData"].update({"h": 20}))
         first, second = cluster.unchanged()
-        assert "panel visualization triage-runs was removed by someone" in first
+        assert f"panel visualization {PANEL} was removed by someone" in first
         assert "was changed by someone to" in second
         changed(monkeypatch, overview=lambda board: board["attributes"].update(description="better"))
         assert len(cluster.set_up().done) == 1
@@ -239,14 +247,14 @@ class TestManualChanges:
     def test_a_changed_visualisation_stays(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         """Somebody edits what is drawn; a later version that changes it, too, is named and does not win."""
         cluster.set_up()
-        attributes = cluster.dashboards.attributes("visualization", "triage-runs")
+        attributes = cluster.dashboards.attributes("visualization", PANEL)
         edit(attributes, "visState", lambda state: state.update(type="gauge"))
         assert len(cluster.unchanged()) == 1
         changed(
             monkeypatch, runs=lambda saved: edit(saved["attributes"], "visState", lambda state: state.update(type="goal"))
         )
         assert len(cluster.unchanged()) == 1
-        assert json.loads(cluster.dashboards.attributes("visualization", "triage-runs")["visState"])["type"] == "gauge"
+        assert json.loads(cluster.dashboards.attributes("visualization", PANEL)["visState"])["type"] == "gauge"
 
     def test_boards_of_a_version_without_copies(self, cluster: Cluster) -> None:
         """They become those of this version: panels of ours that it no longer has go, and panels of people stay."""

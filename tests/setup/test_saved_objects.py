@@ -1,4 +1,4 @@
-"""Saved objects of Dashboards without a server: how boards are laid out and exported."""
+"""Saved objects of Dashboards without a server: how boards are laid out, exported and imported."""
 
 import json
 from pathlib import Path
@@ -30,14 +30,52 @@ class TestBoards:
                 taken |= cells
 
     def test_names_of_panels_are_unique(self) -> None:
-        names = [panel.name for board in BOARDS for panel in board.panels]
-        assert len(set(names)) == len(names)
+        """Panels of the same name are the same one, which several boards have."""
+        panels = [panel for board in BOARDS for panel in board.panels]
+        assert len({panel.name for panel in panels}) == len(set(map(id, panels)))
 
-    def test_links_lead_to_a_board(self) -> None:
-        saved = OBJECTS["index-pattern", "triage-verdicts"]["attributes"]
-        for field in json.loads(saved["fieldFormatMap"]).values():
-            board = field["params"]["urlTemplate"].partition("?")[0].rpartition("/")[2]
-            assert ("dashboard", board) in OBJECTS
+    def test_pages_of_tables_fit(self) -> None:
+        """A panel is high enough for a page of its table: no row is hidden below its edge."""
+        for panel in (panel for board in BOARDS for panel in board.panels):
+            if panel.kind == "table" and not panel.columns:
+                assert panel.rows >= 5, panel.name
+                assert panel.height * 28 - 8 >= 154 + 34 * panel.rows, panel.name
+
+    def test_columns_have_words(self) -> None:
+        """No heading is the name of a field, and there is one width for each column of a table that sets them."""
+        for panel in (panel for board in BOARDS for panel in board.panels):
+            assert all(agg.label and "." not in agg.label for agg in panel.aggs), panel.name
+            assert len(panel.widths) in (0, len(panel.aggs)), panel.name
+
+    def test_no_pies(self) -> None:
+        """Labels of pies are cut off, and shares are hard to compare."""
+        kinds = {panel.kind for board in BOARDS for panel in board.panels}
+        assert kinds == {"markdown", "vega", "table", "histogram", "horizontal_bar", "line", "input_control_vis"}
+
+    def test_terms_come_before_time(self) -> None:
+        """Then a chart has the same few terms in every bucket of time; they are ordered by count."""
+        for panel in (panel for board in BOARDS for panel in board.panels):
+            kinds = [agg.kind for agg in panel.aggs]
+            if "date_histogram" in kinds:
+                assert kinds.index("terms") < kinds.index("date_histogram"), panel.name
+                assert all(agg.params["size"] <= 10 for agg in panel.aggs if agg.kind == "terms"), panel.name
+
+    def test_one_run_is_not_drawn_again(self) -> None:
+        """A page that somebody reads does not jump every minute."""
+        intervals = {
+            board.name: OBJECTS["dashboard", f"triage-{board.name}"]["attributes"]["refreshInterval"] for board in BOARDS
+        }
+        assert intervals.pop("run") == {"pause": True, "value": 0}
+        assert {interval["value"] for interval in intervals.values()} == {60_000}
+
+    def test_formats(self) -> None:
+        """Rates are in percent, and times to the second."""
+        formats = json.loads(OBJECTS["index-pattern", "triage-verdicts"]["attributes"]["fieldFormatMap"])
+        assert formats["triage.failure_rate"] == formats["triage.confidence"] == {
+            "id": "percent", "params": {"pattern": "0 %"}}  # fmt: skip
+        for kind in ("verdicts", "lines", "workers"):
+            formats = json.loads(OBJECTS["index-pattern", f"triage-{kind}"]["attributes"]["fieldFormatMap"])
+            assert formats["@timestamp"]["params"]["pattern"].endswith("HH:mm:ss")
 
     def test_export(self, tmp_path: Path) -> None:
         """`setup opensearch --export` writes all objects, one a line, as the import page of Dashboards reads them."""
