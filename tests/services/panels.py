@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Row", "direct", "number_of", "numbers_of", "request_of"]
+__all__ = ["DAY_MS", "NOW", "Row", "decoded", "direct", "number_of", "numbers_of", "request_of"]
 
 # A document: the values of each field.
 Row = Mapping[str, list[Any]]

@@ -11,7 +11,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,20 @@ from stream_triage.clients.search import Document
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings, Route
+from stream_triage.setup.links import NO_RUN, run_filter
 from stream_triage.setup.monitor_rules import RULES, WINDOW_MINUTES
 from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
-from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.opensearch import OpenSearchSink, address_of
 from stream_triage.worker.metrics import Metrics
 from stream_triage.worker.reports import WorkerReports
 from tests.services.farm import sample_runs
+from tests.services.lucene import matches, means
 from tests.services.panels import NOW, Row, decoded, direct, numbers_of, request_of
 from tests.services.plugins import Dashboards, Plugins, serving
 from tests.services.servers import PASSWORD, OpenSearchServer
+from tests.services.vega_panels import computed, requests_of, simplified, widened
 from tests.verdicts import make_verdict
 from training.data import read_oai
 
@@ -141,8 +144,10 @@ def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
     """The fields that the index should have, computed from the verdict."""
     headers = verdict.headers
     row: dict[str, Any] = {
-        "@timestamp": verdict.time, "event.ingested": arrives(verdict),
-        "triage.run.id": verdict.run_id, "triage.run.key": verdict.run_id,
+        "event.ingested": arrives(verdict),
+        "@timestamp": verdict.time, "triage.run.id": verdict.run_id, "triage.run.key": verdict.run_id,
+        "triage.run.address": address_of(verdict.run_id), "triage.top_evidence": top_evidence(verdict),
+        "triage.failure_rate": 0 if verdict.passed else 1,
         "triage.label": verdict.label, "triage.passed": verdict.passed, "triage.failed": 0 if verdict.passed else 1,
         "triage.confidence": verdict.confidence, "triage.anomaly_score": verdict.anomaly_score,
         "triage.anomalous": verdict.anomalous, "triage.needs_review": verdict.needs_review, "triage.cause": verdict.cause,
@@ -158,15 +163,36 @@ def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
     several = {"triage.anomaly_kinds": {item.kind for item in verdict.anomalies},
                "triage.anomaly_keys": {item.key for item in verdict.anomalies} - {""},
                "triage.review_reasons": set(verdict.review_reasons)}  # fmt: skip
-    return {name: [] if value is None else [value] for name, value in row.items()} | {
-        name: sorted(values) for name, values in several.items()
-    }
+    made = {name: [] if value is None else [value] for name, value in row.items()}
+    made |= {name: sorted(values) for name, values in several.items()}
+    made["triage.anomalies"] = [
+        {f"triage.anomalies.{name}": [value] for name, value in item.model_dump().items() if value is not None}
+        | {"parent": [made]}
+        for item in verdict.anomalies
+    ]
+    return made
+
+
+def top_evidence(verdict: Verdict) -> str | None:
+    """What the terminal shows first of a run that somebody has to look at."""
+    if verdict.needs_review:
+        return verdict.review_reasons[0]
+    if verdict.passed:
+        return verdict.anomalies[0].text or verdict.anomalies[0].kind if verdict.anomalous else None
+    found = sorted(verdict.evidence, key=lambda item: item.kind == "missing")
+    return found[0].words()[:300] if found else None
 
 
 def line_rows(verdict: Verdict) -> Iterator[dict[str, list[Any]]]:
     for line in verdict.reduction:
-        yield {"@timestamp": [verdict.time], "triage.run.id": [verdict.run_id], "triage.source": [line.source],
-               "triage.number": [line.number], "triage.why": [line.why], "message": [line.text]}  # fmt: skip
+        yield {
+            "@timestamp": [verdict.time],
+            "triage.run.address": [address_of(verdict.run_id)],
+            "triage.source": [line.source],
+            "triage.number": [line.number],
+            "triage.why": [line.why],
+            "message": [line.text],
+        }
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +225,9 @@ def verdicts() -> list[Verdict]:
         time = NOW - timedelta(seconds=rng.randrange(DAYS * 86_400), milliseconds=rng.randrange(1000))
         kept = tuple(sorted(verdict.reduction, key=lambda line: line.why)[:3])
         changed = {"run_id": f"night/{number}", "headers": headers, "cause": cause, "time": time, "started": time}
-        changed |= {"needs_review": number % 50 == 0, "reduction": kept}
+        reasons = rng.sample(("the labels are close", "lines are missing", "the text is short"), rng.randrange(1, 3))
+        changed |= {"needs_review": number % 50 == 0, "review_reasons": tuple(reasons) if number % 50 == 0 else ()}
+        changed["reduction"] = kept
         made.append(verdict.model_copy(update=changed))
     return [verdict.model_copy(update={"team": team_of(ROUTES, verdict)}) for verdict in made]
 
@@ -213,34 +241,17 @@ def one(row: Row, name: str) -> Any:
     return row[name][0] if row[name] else None
 
 
-# What each query of a panel means, in Python.
 def counted(row: Row) -> bool:
     return bool(one(row, "test.case.name") != "canary")
 
 
-QUERIES: dict[str, Callable[[Row], bool]] = {
-    "*": lambda row: True,
-    "NOT test.case.name:canary": counted,
-    "(triage.failed:1) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
-    "triage.failed:1 AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
-    "(triage.needs_review:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.needs_review"),
-    "(triage.anomalous:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.anomalous"),
-    "(triage.disagreement:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.disagreement"),
-    "(triage.passed:true AND triage.anomalous:true) AND NOT test.case.name:canary": (
-        lambda row: counted(row) and one(row, "triage.passed") and one(row, "triage.anomalous")
-    ),
-    "_exists_:triage.team AND NOT test.case.name:canary": lambda row: counted(row) and bool(row["triage.team"]),
-    "triage.cause:environment AND NOT test.case.name:canary": (
-        lambda row: counted(row) and one(row, "triage.cause") == "environment"
-    ),
-    "triage.anomaly_kinds:new AND NOT test.case.name:canary": (
-        lambda row: counted(row) and "new" in row["triage.anomaly_kinds"]
-    ),
-    "triage.why:anomaly": lambda row: one(row, "triage.why") == "anomaly",
-    "_exists_:triage.trouble": lambda row: bool(row["triage.trouble"]),
-}
 OBJECTS = {(each["type"], each["id"]): each for each in saved_objects(OpenSearchSettings(index_prefix="panels"))}
-DRAWN = sorted(name for kind, name in OBJECTS if kind == "visualization" and name != "panels-choose-run")
+STATES = {name: decoded(each["attributes"])["visState"] for (kind, name), each in OBJECTS.items() if kind == "visualization"}
+DRAWN = sorted(name for name, state in STATES.items() if state["aggs"])
+VEGA = sorted(name for name, state in STATES.items() if state["type"] == "vega" and name != "panels-run-page")
+RUN_LISTS = sorted(name for name, state in STATES.items() if "triage.top_evidence" in json.dumps(state["aggs"]))
+# Of these there are more than a panel shows.
+MANY = ("triage.run.address", "triage.number", "triage.anomaly_keys")
 LISTED = sorted(name for kind, name in OBJECTS if kind == "search")
 SINCE = NOW - timedelta(days=30)
 
@@ -251,7 +262,7 @@ def pattern_of(saved: dict[str, Any]) -> str:
 
 
 def rows_of(data: Data, pattern: str, query: str) -> list[Row]:
-    rows = [row for row in data.rows[pattern] if QUERIES[query](row)]
+    rows = [row for row in data.rows[pattern] if means(query, row)]
     return rows if pattern == "templates" else [row for row in rows if SINCE <= row["@timestamp"][0] <= NOW]
 
 
@@ -259,20 +270,72 @@ class TestPanels:
     @pytest.mark.parametrize("name", DRAWN)
     def test_numbers(self, name: str, data: Data):
         """The server's numbers for a visualisation are those computed from the verdicts."""
-        saved = OBJECTS["visualization", name]
-        attributes, pattern = decoded(saved["attributes"]), pattern_of(saved)
-        state, query = attributes["visState"], attributes["source"]["query"]["query"]
+        saved, state = OBJECTS["visualization", name], STATES[name]
+        pattern, query = pattern_of(saved), decoded(saved["attributes"])["source"]["query"]["query"]
+        chosen = []
         rows = rows_of(data, pattern, query)
+        if name in ("panels-run-evidence", "panels-run-lines"):  # lines of one run, with different numbers
+            chosen = [{"match_phrase": {"triage.run.address": rows[-1]["triage.run.address"][0]}}]
+            rows = [row for row in rows if matches(chosen[0], row)]
         assert rows, "there is something to count"
-        if "anomaly_keys" in json.dumps(state):  # there are thousands; of other fields all values must be shown
-            rows, state = _commonest(rows, state)
+        state = _all_terms(state)  # of other fields all values must be shown
         body = request_of(state, query, SINCE, NOW, None if pattern == "templates" else "@timestamp")
+        body["query"]["bool"]["filter"] += chosen
         numbers = numbers_of(state, data.ask(data.index(pattern), body))
         _assert_close(numbers, direct(state, rows))
 
+    @pytest.mark.parametrize("name", RUN_LISTS)
+    def test_newest_runs(self, name: str, data: Data):
+        """A list of runs has the newest ones, newest first."""
+        saved, state = OBJECTS["visualization", name], STATES[name]
+        query = decoded(saved["attributes"])["source"]["query"]["query"]
+        (runs,) = [agg for agg in state["aggs"] if agg["params"].get("field") == "triage.run.address"]
+        found = data.ask(data.index("verdicts"), request_of(state, query, SINCE, NOW, "@timestamp"))["aggregations"]
+        newest = sorted(rows_of(data, "verdicts", query), key=lambda row: row["@timestamp"][0], reverse=True)
+        shown = [bucket["key"] for bucket in found[runs["id"]]["buckets"]]
+        assert shown == [row["triage.run.address"][0] for row in newest[: runs["params"]["size"]]]
+
+    @pytest.mark.parametrize("name", VEGA)
+    def test_drawn_numbers(self, name: str, data: Data):
+        """The numbers that Vega draws, those of the week before among them, are those computed from the rows."""
+        since = NOW - timedelta(days=5)
+        for index, body in requests_of(json.loads(STATES[name]["params"]["spec"]), since, NOW).values():
+            pattern = index.removeprefix("panels-").removesuffix("-*")
+            body["aggs"] = widened(body["aggs"])
+            rows = [row for row in data.rows[pattern] if matches(body["query"], row)]
+            assert rows, "there is something to count"
+            found = simplified(body["aggs"], data.ask(index, body)["aggregations"])
+            _assert_close(found, computed(body["aggs"], rows))
+
+    @pytest.mark.parametrize("name", ["testbeds", "builds", "testcases", "teams"])
+    def test_most_failures_come_first(self, name: str, data: Data):
+        """Comparisons show all values, or those with most failures."""
+        spec = json.loads(STATES[f"panels-{name}"]["params"]["spec"])
+        ((index, body),) = requests_of(spec, NOW - timedelta(days=5), NOW).values()
+        buckets = data.ask(index, body)["aggregations"]["by"]["buckets"]
+        failed = [bucket["now"]["failed"]["value"] for bucket in buckets]
+        assert failed == sorted(failed, reverse=True)
+        assert failed[0] > 0
+
+    def test_a_chosen_run(self, data: Data):
+        """The page of one run gets the document of the chosen run; without a choice it gets none, and says so."""
+        spec = json.loads(STATES["panels-run-page"]["params"]["spec"])
+
+        def hits(*chosen: Any) -> dict[str, Any]:
+            ((index, body),) = requests_of(spec, NOW - timedelta(days=99), NOW, chosen).values()
+            return dict(data.ask(index, body)["hits"])
+
+        assert hits()["total"]["value"] > 1
+        assert hits(run_filter("panels-verdicts", NO_RUN)["query"])["total"]["value"] == 0
+        found = hits(run_filter("panels-verdicts", address_of("night/3"))["query"])
+        assert found["total"]["value"] == 1
+        (hit,) = found["hits"]
+        assert hit["_source"]["triage"]["run"]["id"] == "night/3"
+        assert "verdict" not in hit["_source"]["triage"]
+
     @pytest.mark.parametrize("name", LISTED)
     def test_lists(self, name: str, data: Data):
-        """The number and order of the documents are right, and each column has values."""
+        """The number of the documents is right, and each column has values."""
         saved = OBJECTS["search", name]
         attributes, pattern = decoded(saved["attributes"]), pattern_of(saved)
         query, sort = attributes["source"]["query"]["query"], attributes["sort"]
@@ -283,13 +346,7 @@ class TestPanels:
         hits = data.ask(data.index(pattern), body)["hits"]
         assert hits["total"]["value"] == len(rows) > 0
         shown = [hit["fields"] for hit in hits["hits"]]
-        for column in attributes["columns"]:
-            assert any(column in fields for fields in shown) == any(row.get(column) for row in rows) or column in (
-                "message",
-            )
-        if sort == [["@timestamp", "desc"]] and pattern == "verdicts":
-            newest = sorted(rows, key=lambda row: row["@timestamp"][0], reverse=True)[:200]
-            assert [fields["triage.run.id"] for fields in shown] == [row["triage.run.id"] for row in newest]
+        assert all(any(column in fields for fields in shown) for column in attributes["columns"])
 
     def test_choices(self, data: Data):
         """The controls offer the values that documents have."""
@@ -306,13 +363,13 @@ class TestPanels:
     def test_fields_can_be_counted(self, data: Data):
         """Dashboards rejects nested fields and text in an aggregation."""
         for (kind, _), saved in OBJECTS.items():
-            if kind != "visualization":
+            if kind != "visualization" or not decoded(saved["attributes"])["visState"]["aggs"]:
                 continue
             index = data.index(saved["references"][0]["id"].removeprefix("panels-"))
             fields = {
                 agg["params"]["field"]
                 for agg in decoded(saved["attributes"])["visState"]["aggs"]
-                if "field" in agg["params"]
+                if "field" in agg["params"] and agg["type"] != "top_hits"
             }
             known = data.server.ask(f"{index}/_field_caps?fields={','.join(fields) or '*'}")["fields"]
             for field in fields:
@@ -321,10 +378,13 @@ class TestPanels:
                 assert known.get(field.rpartition(".")[0], {"object": {}}).keys() == {"object"}
 
 
-def _commonest(rows: list[Row], state: dict[str, Any]) -> tuple[list[Row], dict[str, Any]]:
-    """The panel shows the 50 most frequent keys. Among equally frequent ones the server chooses, so 9,999 are compared."""
-    aggs = [agg | {"params": {**agg["params"], "size": 9999}} if agg["type"] == "terms" else agg for agg in state["aggs"]]
-    return rows, {**state, "aggs": aggs}
+def _all_terms(state: dict[str, Any]) -> dict[str, Any]:
+    """Where a panel shows the first ones of many terms: among equal ones the server chooses, so all are compared."""
+    aggs = [
+        agg | {"params": {**agg["params"], "size": 9999}} if agg["params"].get("field") in MANY else agg
+        for agg in state["aggs"]
+    ]
+    return {**state, "aggs": aggs}
 
 
 def _assert_close(numbers: Any, wanted: Any) -> None:
@@ -332,8 +392,10 @@ def _assert_close(numbers: Any, wanted: Any) -> None:
         assert set(numbers) == set(wanted)
         for key, value in wanted.items():
             _assert_close(numbers[key], value)
+    elif isinstance(wanted, int | float):
+        assert numbers == pytest.approx(wanted, rel=1e-6)
     else:
-        assert numbers == (None if wanted is None else pytest.approx(wanted, rel=1e-6))
+        assert numbers == wanted
 
 
 def fill(query: Any, end: datetime) -> Any:
