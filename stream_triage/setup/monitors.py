@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stream_triage.clients.search import SearchServer
+from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
@@ -20,6 +20,7 @@ from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
 __all__ = ["create_monitors", "monitor"]
 
 ALERTING: Final = "_plugins/_alerting/monitors"
+CONFLICT: Final = 409
 # What people set to their liking, which an update from a version that left no copy does not touch.
 _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
 _ACTION: Final = "notify"
@@ -31,7 +32,13 @@ def create_monitors(server: SearchServer, settings: OpenSearchSettings, changes:
     """Creates missing monitors, and updates those that a new version of the product needs changed."""
     with changes.optional("monitors", "opensearch-alerting"):
         for name in RULES:
-            _create(server, monitor(settings, name), name, changes, installed)
+            body = monitor(settings, name)
+            try:
+                _create(server, body, name, changes, installed)
+            except ResponseError as error:
+                if error.status != CONFLICT:
+                    raise
+                changes.fail(f"monitor {body['name']} was changed at the same moment; repeat: {error}")
 
 
 def _create(server: SearchServer, body: dict[str, Any], name: str, changes: Changes, installed: Installed) -> None:
@@ -105,14 +112,13 @@ def _linked(message: str, settings: OpenSearchSettings) -> str:
 
 def _parts(body: Mapping[str, Any]) -> dict[str, Any]:
     """What is merged, by name. Triggers and actions that people added are no parts, and stay."""
-    asked = body["inputs"][0]
     trigger = _trigger(body) or {}
     action = _action(trigger) or {}
     parts = {
         "name": body["name"],
         "enabled": body["enabled"],
         "schedule": _span(body["schedule"].get("period"), "interval") or body["schedule"],
-        "query": asked["search"]["query"],
+        "query": (_search(body) or {}).get("query"),
         "severity": trigger.get("severity"),
         "condition": trigger.get("condition", {}).get("script", {}).get("source"),
         "channel": action.get("destination_id"),
@@ -129,7 +135,8 @@ def _changed(stored: Mapping[str, Any], parts: Mapping[str, Any], rule: str) -> 
     schedule = parts["schedule"]
     period = {"period": _span_of(schedule, "interval")} if isinstance(schedule, str) else schedule
     body |= {"name": parts["name"], "enabled": parts["enabled"], "schedule": period}
-    body["inputs"][0]["search"]["query"] = parts["query"]
+    if (asked := _search(body)) is not None and "query" in parts:
+        asked["query"] = parts["query"]
     if "condition" in parts:
         trigger = _trigger(body)
         if trigger is None:
@@ -172,10 +179,15 @@ def _span_of(words: str, count: str) -> dict[str, Any]:
     return {count: int(number), "unit": unit.upper()}
 
 
+def _search(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the monitor searches for, unless people made it a monitor of another type."""
+    return next((each["search"] for each in body["inputs"] if "search" in each), None)
+
+
 def _trigger(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """The trigger that a set-up made: it has the name of the rule. People may have added others, or removed it."""
-    triggers = [each.get("query_level_trigger", each) for each in body["triggers"]]
-    return next((each for each in triggers if each["name"] in RULES), None)
+    triggers = (each.get("query_level_trigger", {}) for each in body["triggers"])
+    return next((each for each in triggers if each.get("name") in RULES), None)
 
 
 def _action(trigger: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from stream_triage.setup.changes import Changes
 from stream_triage.setup.opensearch import set_up
 from tests.services.plugins import Dashboards, Plugins, serving
 
-__all__ = ["Cluster", "running"]
+__all__ = ["TEMPLATES", "Cluster", "running"]
 
 TEMPLATES = [("k1", "line <*>")]
 

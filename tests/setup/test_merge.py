@@ -31,7 +31,7 @@ def test_who_wins(before: int | None, now: int | None, wanted: int | None) -> No
     installed = Copy(parts(before), parts(before))
     result = merge(installed, parts(now), parts(wanted))
     assert result.parts == parts(wanted if now == before else now)
-    assert bool(result.kept) == (now != before and now != wanted)
+    assert bool(result.kept) == (now not in (before, wanted))
     assert bool(result.changed) == (now == before and now != wanted)
     again = merge(result.copy(installed, parts(wanted), result.parts), result.parts, parts(wanted))
     assert (again.parts, again.changed, again.kept) == (result.parts, [], result.kept)

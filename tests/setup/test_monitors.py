@@ -9,7 +9,9 @@ import pytest
 from stream_triage.setup import monitors as monitors_module
 from stream_triage.setup.monitor_rules import RULES, Rule
 from stream_triage.setup.monitors import monitor
-from tests.setup.cluster import Cluster
+from stream_triage.setup.opensearch import set_up
+from tests.services.plugins import serving
+from tests.setup.cluster import TEMPLATES, Cluster
 
 NAMES = sorted(RULES)
 
@@ -146,6 +148,19 @@ class TestManualChanges:
         assert all(content["enabled"] for content in cluster.plugins.monitors.values())
         assert cluster.set_up(reset=["all"]).done == []
 
+    def test_a_monitor_of_another_type(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Somebody made it one that watches buckets: it stays as it is."""
+        cluster.set_up()
+        _, known = cluster.plugins.named("failed run")
+        known |= {"monitor_type": "bucket_level_monitor", "triggers": [{"bucket_level_trigger": {"id": "b", "name": "b"}}]}
+        before = copy.deepcopy(known)
+        later_version(monkeypatch, "failed run", severity=2)
+        assert [line.rpartition(": ")[2].partition(";")[0] for line in cluster.unchanged()] == [
+            "severity was removed by someone",
+            "condition was removed by someone",
+        ]
+        assert known == before
+
     def test_a_monitor_of_a_version_without_copies(self, cluster: Cluster) -> None:
         """It gets the query and the message of this version; whether and how often it runs stays."""
         old = monitor(cluster.settings, "failed run") | {"enabled": False, "ui_metadata": {"stream_triage": "0123"}}
@@ -171,10 +186,12 @@ class TestManualChanges:
         assert not any(trigger(cluster, name)["actions"] for name in NAMES)
 
     def test_someone_saves_at_the_same_time(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An update is rejected if the monitor has changed since it was read, and the others are not lost."""
+        """An update is rejected if the monitor has changed since it was read; the other monitors are updated."""
         cluster.set_up()
         name, _ = cluster.plugins.named("failed run")
         later_version(monkeypatch, "failed run", severity=2)
+        other, _ = cluster.plugins.named("run to review")
+        del cluster.plugins.monitors[other]
         answer = cluster.plugins.answer
 
         def meanwhile(method: str, path: str, body: bytes, headers: Any) -> Any:
@@ -182,10 +199,8 @@ class TestManualChanges:
                 cluster.plugins._sequence[name] += 1
             return answer(method, path, body, headers)
 
-        from stream_triage.setup.opensearch import set_up
-        from tests.services.plugins import serving
-
         with serving(meanwhile) as url:
-            changes = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), [("k1", "line <*>")])
-        assert "status 409" in changes.failed[0]
+            changes = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+        assert changes.failed[0].startswith("monitor triage: failed run was changed at the same moment; repeat: ")
+        assert changes.done == ["update monitor triage: failed run", "create monitor triage: run to review"]
         assert trigger(cluster, "failed run")["severity"] == "3"
