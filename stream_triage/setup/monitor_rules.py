@@ -136,7 +136,7 @@ def _listed(what: str, more: str = "") -> str:
         "  run {{fields.run.0}}\n  <run fields.address.0>\n"
     )
     return (
-        f"{{{{{_RESULT}.hits.total.value}}}} {what} within an hour (severity {{{{ctx.trigger.severity}}}})\n"
+        f"{what} within an hour: {{{{{_RESULT}.hits.total.value}}}} (severity {{{{ctx.trigger.severity}}}})\n"
         f"test beds:{_buckets(f'{_AGGREGATED}.beds', _COUNTED)}\n"
         f"test cases:{_buckets(f'{_AGGREGATED}.cases', _COUNTED)}\n"
         f"labels:{_buckets(f'{_AGGREGATED}.labels', _COUNTED)}\n"
@@ -222,7 +222,7 @@ _NEW: Final = {
                                 "field": "triage.anomalies.key",
                                 "size": NEW_KEYS,
                                 "shard_size": SHARD_KEYS,
-                                "order": {"runs>before._count": "asc"},
+                                "order": {"runs>before": "asc"},
                             },
                             "aggregations": {
                                 "text": {"terms": {"field": "triage.anomalies.text.keyword", "size": 1}},
@@ -257,7 +257,7 @@ _NEW_MESSAGE: Final = "kinds of line that no run had before (severity {{ctx.trig
     + _buckets("text", "{{key}}")
     + "\n  "
     + _buckets("source", "{{key}}, ")
-    + "{{runs.doc_count}} runs since {{runs.first.value_as_string}}; test cases:"
+    + "runs: {{runs.doc_count}} since {{runs.first.value_as_string}}; test cases:"
     + _buckets("runs.cases", _COUNTED)
     + "; test beds:"
     + _buckets("runs.beds", _COUNTED)
@@ -275,7 +275,7 @@ _STOPPED: Final = {
     },
 }
 _STOPPED_MESSAGE: Final = (
-    "no verdict was written for 30 minutes, but {{ctx.results.0.hits.total.value}} in the last day (severity "
+    "no verdict was written for 30 minutes; in the last day: {{ctx.results.0.hits.total.value}} (severity "
     "{{ctx.trigger.severity}})\nthe last one came {{ctx.results.0.aggregations.last.value_as_string}}; is a worker "
     "running?\n"
     "<board fleet>"
@@ -290,16 +290,16 @@ RULES: Final[dict[str, Rule]] = {
     "failure rate of a test case": Rule(
         2, _CASES, "ctx.results[0].aggregations.matches.buckets.size() > 0", _CASES_MESSAGE),
     "failed run": Rule(
-        3, _runs(_term("triage.passed", False), _DECIDED), _ARRIVED_NOW, _listed("runs failed")),
+        3, _runs(_term("triage.passed", False), _DECIDED), _ARRIVED_NOW, _listed("runs that failed")),
     "disagreement with the harness": Rule(
         3, _runs(_term("triage.disagreement", True), _DECIDED), _ARRIVED_NOW,
-        _listed("verdicts contradict the harness", more=", harness {{fields.harness.0}}")),
+        _listed("verdicts that contradict the harness", more=", harness {{fields.harness.0}}")),
     "anomalous pass": Rule(
         4, _runs(_term("triage.passed", True), _term("triage.anomalous", True), _DECIDED), _ARRIVED_NOW,
-        _listed("runs passed and are anomalous")),
+        _listed("runs that passed and are anomalous")),
     "new template": Rule(
         4, _NEW, "ctx.results[0].aggregations.anomalies.new.matches.buckets.size() > 0", _NEW_MESSAGE),
     "run to review": Rule(
         5, _runs(_term("triage.needs_review", True)), _ARRIVED_NOW,
-        _listed("verdicts need a review", more="; {{fields.reasons.0}}")),
+        _listed("verdicts that need a review", more="; {{fields.reasons.0}}")),
 }  # fmt: skip

@@ -8,6 +8,7 @@ import copy
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
@@ -24,6 +25,8 @@ CONFLICT: Final = 409
 # What people set to their liking, which an update from a version that left no copy does not touch.
 _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
 _ACTION: Final = "notify"
+# Stands for the address of the run while the link is encoded, and what of it is not encoded.
+_ADDRESS, _PLAIN = "THE-RUN", "#/?&=:,"
 # What the plugin itself writes into a monitor.
 _SERVERS: Final = ("last_update_time", "enabled_time", "schema_version", "user")
 
@@ -107,7 +110,9 @@ def _linked(message: str, settings: OpenSearchSettings) -> str:
         return re.sub(r"\n? *<(run|board) [\w.]+>", "", message)
     boards = f"{settings.dashboards_url.rstrip('/')}/app/dashboards"
     message = re.sub(r"<board (\w+)>", rf"{boards}#/view/{settings.index_prefix}-\1", message)
-    return re.sub(r"<run ([\w.]+)>", lambda match: boards + run_board(settings, f"{{{{{match[1]}}}}}"), message)
+    # Chat programs end a link at a quotation mark or a bracket; Dashboards decodes what is encoded here.
+    run = quote(run_board(settings, _ADDRESS), safe=_PLAIN)
+    return re.sub(r"<run ([\w.]+)>", lambda match: boards + run.replace(_ADDRESS, f"{{{{{match[1]}}}}}"), message)
 
 
 def _parts(body: Mapping[str, Any]) -> dict[str, Any]:

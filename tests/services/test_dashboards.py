@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from urllib3.filepost import encode_multipart_formdata
@@ -521,7 +522,7 @@ class TestMonitors:
             case, bed = one(row, "test.case.name") or "unknown", one(row, "triage.testbed") or "unknown"
             time = row["@timestamp"][0].strftime("%Y-%m-%d %H:%M UTC")
             assert f"- {time}: {case} on {bed}, build" in shown
-            assert f"'params':('query':'{run}')" in shown
+            assert f"'params':('query':'{run}')" in unquote(shown)
         if name == "new template":
             assert "was never heard of" in shown
             assert "new:" not in shown
@@ -668,7 +669,7 @@ class TestSetUp:
     def test_objects_without_what_they_refer_to(self, complete: Complete):
         """The stand-in rejects objects whose references lead nowhere, so that the other tests would notice them."""
         (wrong,) = [each for each in saved_objects(complete.settings) if each["id"].endswith("-overview")]
-        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]))})
+        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]), "application/ndjson")})
         headers = {"osd-xsrf": "x", "Content-Type": content_type}
         _, response = complete.dashboards.answer("POST", "/api/saved_objects/_import?overwrite=true", body, headers)
         assert response["success"] is False
