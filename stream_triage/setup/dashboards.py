@@ -31,7 +31,7 @@ class Agg(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A visualisation; with `columns` a list of documents, with `controls` a choice of filters."""
+    """A visualisation: what it counts is in `aggs`, `controls`, `vega` or `text`, depending on its kind."""
 
     name: str
     """Part of the id of the saved object: never change it, or the old object stays in Dashboards beside the new one."""
@@ -52,10 +52,6 @@ class Panel(NamedTuple):
     """Rows of a page of a table, all of which the panel shows."""
     widths: Sequence[int] = ()
     """Of the columns of a table, in pixels."""
-    columns: Sequence[str] = ()
-    """Fields of a list of documents."""
-    sort: Sequence[Sequence[str]] = ()
-    """Field and direction, for a list of documents."""
     controls: Sequence[tuple[str, str, str]] = ()
     """Id, label and field of each filter."""
     vega: Callable[[str], Spec] | None = None
@@ -98,6 +94,10 @@ def _terms(field: str, schema: str, label: str, size: int = 8, **params: Any) ->
     return Agg("terms", schema, field, label, params)
 
 
+# Of terms that cannot be ordered by the metric, or need not be.
+IN_ORDER: Final = {"orderBy": "_key", "order": "asc", "missingBucket": False}
+
+
 def _one(field: str, label: str) -> Agg:
     """A column with the only value of a field in a row."""
     return _terms(field, "bucket", label, 1, orderBy="_key", order="asc")
@@ -130,10 +130,9 @@ def _runs(name: str, title: str, query: str, rows: int = 12) -> Panel:
 
 def _lines(name: str, title: str, query: str, rows: int) -> Panel:
     """Kept lines in their order, with all that a source can have."""
-    order = {"orderBy": "_key", "order": "asc", "missingBucket": False}
     line = {"aggregate": "concat", "size": 1, "sortField": "@timestamp", "sortOrder": "desc"}
-    aggs = (Agg("top_hits", "metric", "message", "Line", line), _terms("triage.source", "bucket", "Source", 50, **order),
-            _terms("triage.number", "bucket", "Number", 500, **order), _one("triage.why", "Kept as"))  # fmt: skip
+    aggs = (Agg("top_hits", "metric", "message", "Line", line), _terms("triage.source", "bucket", "Source", 50, **IN_ORDER),
+            _terms("triage.number", "bucket", "Number", 500, **IN_ORDER), _one("triage.why", "Kept as"))  # fmt: skip
     return _table(name, title, rows, pattern="lines", query=query, aggs=aggs, widths=(200, 80, 100, 1120), width=GRID_WIDTH)
 
 
@@ -238,11 +237,16 @@ BOARDS: Final = (
                    Agg("top_hits", "metric", "message", "Line",
                        {"aggregate": "concat", "size": 1, "sortField": "@timestamp", "sortOrder": "desc"}),
                    RUN._replace(params={**RUN.params, "size": 20}),
-                   _terms("triage.source", "bucket", "Source", 10, orderBy="_key", order="asc"),
-                   _terms("triage.number", "bucket", "Number", 20, orderBy="_key", order="asc", missingBucket=False))),
-        Panel("bundle-templates", "Templates of the bundles", "templates", query="*", sort=(("triage.key", "asc"),),
-              columns=("triage.bundle.name", "triage.bundle.version", "triage.key", "message"), width=32, height=18),
-        _table("bundle-count", "Number of templates", 10, pattern="templates", query="*", width=16, height=18, aggs=(
+                   _terms("triage.source", "bucket", "Source", 10, **IN_ORDER),
+                   _terms("triage.number", "bucket", "Number", 20, **IN_ORDER))),
+        _table("bundle-templates", "Templates of the bundles", 12, pattern="templates", query="*", width=32,
+               widths=(100, 80, 170, 650), aggs=(
+                   Agg("top_hits", "metric", "message", "Template",
+                       {"aggregate": "concat", "size": 1, "sortField": "triage.key", "sortOrder": "desc"}),
+                   _terms("triage.bundle.name", "bucket", "Bundle", 10, **IN_ORDER),
+                   _terms("triage.bundle.version", "bucket", "Version", 10, **IN_ORDER),
+                   _terms("triage.key", "bucket", "Key", 5000, **IN_ORDER))),
+        _table("bundle-count", "Number of templates", 12, pattern="templates", query="*", width=16, aggs=(
             Agg("count", "metric", label="Templates"),
             _terms("triage.bundle.name", "bucket", "Bundle", 5, missingBucket=False),
             _terms("triage.bundle.version", "bucket", "Version", 5, missingBucket=False))),

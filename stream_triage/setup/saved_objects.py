@@ -76,8 +76,7 @@ def _board(settings: OpenSearchSettings, board: Board) -> dict[str, Any]:
                 "panelRefName": f"panel_{number}",
             }
         )
-        kind = "search" if panel.columns else "visualization"
-        references.append({"name": f"panel_{number}", "type": kind, "id": f"{prefix}-{panel.name}"})
+        references.append({"name": f"panel_{number}", "type": "visualization", "id": f"{prefix}-{panel.name}"})
         x, tallest = x + panel.width, max(tallest, panel.height)
     query: dict[str, Any] = {"query": {"query": "", "language": "lucene"}, "filter": []}
     if any(panel.controls for panel in board.panels):

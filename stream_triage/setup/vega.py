@@ -67,7 +67,7 @@ def request(index: str, aggs: Mapping[str, Any], *filters: Any, query: str = NOT
 
 def page(data: Sequence[Spec], marks: Sequence[Spec], **others: Any) -> Spec:
     """Returns a specification that fills its panel; as SVG, so that texts can be selected and copied."""
-    config = {"kibana": {"renderer": "svg", "tooltips": False}, "style": {}}
+    config = {"kibana": {"renderer": "svg"}}
     # Each panel has data and marks of its own: what a function made once must not be shared.
     made = {"$schema": SCHEMA, "padding": 4, "config": config, "data": data, "marks": marks, **others}
     copied: Spec = json.loads(json.dumps(made))
@@ -80,7 +80,7 @@ def tiles(index: str, shown: Sequence[Tile]) -> Spec:
     aggs = {"now": {"filter": NOW, "aggs": counts}, "before": {"filter": WEEK_BEFORE, "aggs": counts}}
     made = ", ".join(_tile(number, tile) for number, tile in enumerate(shown))
     either = {"bool": {"should": [NOW, WEEK_BEFORE]}}
-    data = [
+    data: list[Spec] = [
         {"name": "answer", "url": request(index, aggs, either), "format": {"property": "aggregations"}},
         {"name": "tiles", "source": "answer", "transform": _each_of(f"[{made}]")},
     ]
@@ -95,8 +95,10 @@ def _tile(number: int, tile: Tile) -> str:
             for period, value in (("now", now), ("before", before))
         )
     words = (percent if tile.share else count)(now), (percent if tile.share else count)(before)
-    colour = f"{now} > {before} ? '{BAD}' : {now} < {before} ? '{GOOD}' : ''" if tile.worse else "''"
-    arrow = f"{now} > {before} ? '▲ ' : {now} < {before} ? '▼ ' : ''"
+    # Without runs, a share is null, which is neither more nor less.
+    known = f"!isValid({now}) || !isValid({before}) ? ''"
+    colour = f"{known} : {now} > {before} ? '{BAD}' : {now} < {before} ? '{GOOD}' : ''" if tile.worse else "''"
+    arrow = f"{known} : {now} > {before} ? '▲ ' : {now} < {before} ? '▼ ' : ''"
     return tile_of(tile.title, words[0], f"({arrow}) + 'week before: ' + {words[1]}", colour)
 
 
@@ -205,7 +207,7 @@ def bucket_table(
         {"type": "window", "ops": ["row_number"], "as": ["row"]},
         {"type": "filter", "expr": f"datum.row <= {rows}"},
     ]
-    data = [
+    data: list[Spec] = [
         {"name": "answer", "url": wanted, "format": {"property": buckets}},
         {"name": "rows", "source": "answer", "transform": [*transform, *counted]},
     ]
@@ -233,16 +235,8 @@ def table_marks(columns: Sequence[Column], *, clickable: bool = False) -> list[S
         x = {"signal": f"width * {end:.3f} - 12" if column.right else f"width * {left:.3f}"}
         room = f"width * {column.width:.3f} - 14"
         align = "right" if column.right else "left"
-        marks += texts(
-            "",
-            f"length(data('rows')) ? {json.dumps(column.title)} : ''",
-            x,
-            {"value": 12},
-            12,
-            weight=700,
-            align=align,
-            limit=room,
-        )
+        heading = f"length(data('rows')) ? {json.dumps(column.title)} : ''"
+        marks += texts("", heading, x, {"value": 12}, 12, weight=700, align=align, limit=room)
         if column.bar:
             marks.append(
                 {"type": "rect", "from": {"data": "rows"}, "encode": {"update": {
@@ -250,7 +244,7 @@ def table_marks(columns: Sequence[Column], *, clickable: bool = False) -> list[S
                     "width": {"signal": f"max(0, width * {column.width:.3f} - 66) * ({column.bar})"},
                     "fill": {"value": BAR}, "fillOpacity": {"value": 0.8}}}}
             )  # fmt: skip
-        marks += texts("rows", column.text, x, y, 13, align=align, limit=room, colour=column.colour)
+        marks += texts("rows", column.text, x, y, 13, align=align, limit=room, colour=column.colour, tooltip=not clickable)
         left = end
     # Lies above the texts, so that a click anywhere in the row counts.
     cursor = {"cursor": {"value": "pointer"}} if clickable else {}
@@ -273,6 +267,7 @@ def texts(
     weight: int = 400,
     align: str = "left",
     colour: str = "",
+    tooltip: bool = False,
 ) -> list[Spec]:
     """Returns the mark of a text of each row of `data`, cut off after `limit` pixels.
 
@@ -290,6 +285,8 @@ def texts(
         "fontWeight": {"value": weight},
         "limit": {"signal": limit},
     }
+    if tooltip:
+        update["tooltip"] = {"signal": text}  # the whole text, where it is cut off
     source = {"from": {"data": data}} if data else {}
     if not colour:
         return [{"type": "text", "style": "guide-label", **source, "encode": {"update": update}}]

@@ -176,9 +176,10 @@ def alive(prefix: str) -> Spec:
     }, {"range": {"@timestamp": {"gte": "now-1d"}}}, query="*")  # fmt: skip
     v, w = "data('verdicts')[0]", "data('workers')[0]"
     age = f"(now() - {v}.last.value) / 60000"
+    minutes, hours = f"format({age}, '.0f') + ' min'", f"format({age} / 60, '.0f') + ' h'"
+    since = f"{v}.last.value ? ({age} < 120 ? {minutes} : {hours}) : 'none'"
     shown = (
-        tile_of("Last verdict", f"{v}.last.value ? ({age} < 120 ? format({age}, '.0f') + ' min' : format({age} / 60, '.0f')"
-                " + ' h') + ' ago' : 'none'", "'red after 30 minutes without one'",
+        tile_of("Since the last verdict", since, "'red after 30 minutes without one'",
                 f"{v}.last.value && {age} < 30 ? '{GOOD}' : '{BAD}'"),
         tile_of("Verdicts in an hour", count(f"{v}.now.doc_count"),
                 f"'a week ago: ' + {count(f'{v}.before.doc_count')}"),
@@ -244,17 +245,18 @@ def known_keys(prefix: str) -> Spec:
     return _keys(prefix, kinds, NOT_CANARY, "no anomalies among known kinds of line in this time range")
 
 
+_UES: Final = "datum.triage.ues"
 _FIELDS: Final = (
-    ("run", "datum.run.id"),
-    ("label", "datum.label + (datum.needs_review ? ' ?' : '')"),
-    ("probability", percent("datum.confidence")),
-    ("anomaly", "format(datum.anomaly_score, '.2f') + (datum.anomalous ? ' !' : '')"),
-    ("cause", f"datum.cause || '{UNKNOWN}'"),
-    ("team", "datum.team || 'no team'"),
-    ("UEs", "!datum.ues ? 'the log names none' : !datum.ues.failed ? datum.ues.seen + ' seen, none failed' : "
-     "datum.ues.failed + ' of ' + datum.ues.seen + ' UEs failed: ' + "
-     "join(slice(pluck(datum.ues.first, 'ue'), 0, 8), ', ') + (datum.ues.failed > 8 ? ', …' : '')"),
-    ("needs review", "length(datum.review_reasons || []) ? join(datum.review_reasons, '; ') : 'no'"),
+    ("run", "datum.triage.run.id"),
+    ("label", "datum.triage.label + (datum.triage.needs_review ? ' ?' : '')"),
+    ("probability", percent("datum.triage.confidence")),
+    ("anomaly", "format(datum.triage.anomaly_score, '.2f') + (datum.triage.anomalous ? ' !' : '')"),
+    ("cause", f"datum.triage.cause || '{UNKNOWN}'"),
+    ("team", "datum.triage.team || 'no team'"),
+    ("UEs", f"!{_UES} ? 'the log names none' : !{_UES}.failed ? {_UES}.seen + ' seen, none failed' : {_UES}.failed"
+     f" + ' of ' + {_UES}.seen + ' UEs failed: ' + join(slice(pluck({_UES}.first, 'ue'), 0, 8), ', ')"
+     f" + ({_UES}.failed > 8 ? ', …' : '')"),
+    ("needs review", "length(datum.triage.review_reasons || []) ? join(datum.triage.review_reasons, '; ') : 'no'"),
 )  # fmt: skip
 _HEADERS: Final = 8
 _EVIDENCE: Final = 10
@@ -265,6 +267,7 @@ def run_page(prefix: str) -> Spec:
     wanted = request(f"{prefix}-verdicts-*", {}, NOW, query="*", size=1, sort=[{"@timestamp": "desc"}],
                      _source={"excludes": ["triage.verdict"]}, track_total_hits=True)  # fmt: skip
     pairs = ", ".join(f"{{name: {name!r}, value: {value}}}" for name, value in _FIELDS)
+    shown = "datum.triage.passed && datum.triage.anomalous ? datum.triage.anomalies : datum.triage.evidence"
     # Dashboards turns the total into a number.
     total = "isObject(datum.hits.total) ? datum.hits.total.value : datum.hits.total"
     run: list[Spec] = [
@@ -272,20 +275,21 @@ def run_page(prefix: str) -> Spec:
         {"type": "formula", "as": "doc", "expr": "datum.hits.hits[0]._source"},
         {"type": "formula", "as": "triage", "expr": "datum.doc.triage"},
     ]
-    named = pairs.replace("datum.", "datum.triage.")
     data: list[Spec] = [
         {"name": "answer", "url": wanted, "transform": [{"type": "formula", "as": "total", "expr": total}]},
         {"name": "facts", "source": "answer", "transform": [
-            *run, {"type": "formula", "as": "pairs", "expr": f"[{named}]"},
+            *run, {"type": "formula", "as": "pairs", "expr": f"[{pairs}]"},
             {"type": "flatten", "fields": ["pairs"], "index": "place", "as": ["pair"]}]},
         {"name": "headers", "source": "answer", "transform": [
             *run, {"type": "flatten", "fields": ["triage.labels"], "index": "place", "as": ["header"]},
             {"type": "filter", "expr": f"datum.place < {_HEADERS}"}]},
         {"name": "rows", "source": "answer", "transform": [
-            *run, {"type": "flatten", "fields": ["triage.evidence"], "as": ["item"]},
+            *run, {"type": "formula", "as": "shown", "expr": shown},
+            {"type": "flatten", "fields": ["shown"], "as": ["item"]},
             {"type": "filter", "expr": "isValid(datum.item)"},
             {"type": "formula", "as": "missing", "expr": "datum.item.kind === 'missing' ? 1 : 0"},
-            {"type": "collect", "sort": {"field": ["missing", "item.weight"], "order": ["ascending", "descending"]}},
+            {"type": "formula", "as": "weight", "expr": "isValid(datum.item.weight) ? datum.item.weight : datum.item.score"},
+            {"type": "collect", "sort": {"field": ["missing", "weight"], "order": ["ascending", "descending"]}},
             {"type": "window", "ops": ["row_number"], "as": ["row"]},
             {"type": "filter", "expr": f"datum.row <= {_EVIDENCE}"}]},
     ]  # fmt: skip
@@ -302,15 +306,18 @@ def _run_marks() -> list[Spec]:
         " : 'Choose a run: click on it in a list of another board, or choose it above'"
     )
     middle = {"signal": "width / 2"}, {"signal": "height / 3"}
-    weight = "datum.item.kind === 'rule' && !datum.item.weight ? 'rule' : format(datum.item.weight, '.2f')"
+    weight = "datum.item.kind === 'rule' && !datum.weight ? 'rule' : format(datum.weight, '.2f')"
     where = (
         "(datum.item.source ? datum.item.source + ':' : '') + (isValid(datum.item.number) ? datum.item.number + '  ' : '')"
     )
-    rule = "(datum.item.rule ? 'rule ' + datum.item.rule + ': ' : '')"
-    words = f"datum.item.kind === 'missing' ? 'never came: ' + datum.item.text : {where} + {rule} + datum.item.text"
+    rule = "(datum.item.rule ? 'rule ' + datum.item.rule + ': ' : isValid(datum.item.score) ? datum.item.kind + ': ' : '')"
+    text = "(datum.item.text || datum.item.key || '')"
+    words = f"datum.item.kind === 'missing' ? 'never came: ' + {text} : {where} + {rule} + {text}"
     encode = {"update": {"y": {"value": 232}, "width": {"signal": "width"}}}
-    evidence = table_marks((Column("Weight", 0.06, weight), Column("Evidence", 0.94, words)))
-    heading = "length(data('headers')) ? 'Headers' : ''"
+    evidence = table_marks((Column("Weight", 0.06, weight), Column("Evidence (of a run that passed: its anomalies, if any)", 0.94, words)))
+    labels = "length(data('headers')[0].triage.labels)"
+    more = f"({labels} > {_HEADERS} ? ' (the first {_HEADERS} of ' + {labels} + ')' : '')"
+    heading = f"length(data('headers')) ? 'Headers' + {more} : ''"
     right = {"signal": "width * 0.56"}
     return [
         *texts("", hint, *middle, 18, align="center", limit="width"),

@@ -1,4 +1,4 @@
-"""Panels in; saved searches and visualisations of OpenSearch Dashboards out (format 7.10, which 2.x and 3.x read)."""
+"""Panels in; saved visualisations of OpenSearch Dashboards out (format 7.10, which 2.x and 3.x read)."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from stream_triage.setup.dashboards import Panel
 __all__ = ["panel_object", "saved_object"]
 
 # Versions that an export of Dashboards gives for these types, so that it does not convert the objects on import.
-MIGRATED: Final = {"index-pattern": "7.6.0", "visualization": "7.10.0", "search": "7.9.3", "dashboard": "7.9.3"}
+MIGRATED: Final = {"index-pattern": "7.6.0", "visualization": "7.10.0", "dashboard": "7.9.3"}
 COLOURS: Final = {"Pass": "#54B399", "L0_L1": "#E7664C", "L2": "#D6BF57", "L3": "#6092C0", "core_other": "#9170B8",
                   "unknown": "#98A2B3"}  # fmt: skip
 INDEX: Final = "kibanaSavedObjectMeta.searchSourceJSON.index"
@@ -29,15 +29,11 @@ def saved_object(
 
 
 def panel_object(prefix: str, panel: Panel) -> dict[str, Any]:
-    """Returns a saved search for a list of documents, else a visualisation."""
+    """Returns a panel as a saved visualisation."""
     titles = {"title": f"Triage: {panel.title}", "description": "", "version": 1}
     query = {"query": {"query": panel.query, "language": "lucene"}, "filter": []}
     references = [{"name": INDEX, "type": "index-pattern", "id": f"{prefix}-{panel.pattern}"}]
     meta = {"searchSourceJSON": json.dumps({**query, "indexRefName": INDEX})}
-    if panel.columns:
-        listed = {"columns": list(panel.columns), "sort": [list(pair) for pair in panel.sort], "hits": 0}
-        searched = {**titles, **listed, "kibanaSavedObjectMeta": meta}
-        return saved_object("search", f"{prefix}-{panel.name}", searched, references)
     if not panel.aggs:
         # Vega and Markdown have no index pattern of their own; each control has one.
         meta = {"searchSourceJSON": json.dumps({"query": {"query": "", "language": "lucene"}, "filter": []})}
