@@ -226,10 +226,10 @@ def _rewritten(query: Any) -> Any:
             ((field, limits),) = value.items()
             others = {key: limit for key, limit in limits.items() if key not in ("gte", "lt")}
             around = {"from": limits.get("gte"), "to": limits.get("lt"), "include_lower": True, "include_upper": False}
-            result[name] = {field: {**around, **others, "boost": 1.0}}
+            result[name] = {field: {**around, **others, "boost": 1.0}}  # what has `from` already keeps it
         elif name == "term":
             ((field, wanted),) = value.items()
-            result[name] = {field: {"value": wanted, "boost": 1.0}}
+            result[name] = {field: wanted if isinstance(wanted, dict) else {"value": wanted, "boost": 1.0}}
         elif name == "bool":
             result[name] = {**_rewritten(value), "adjust_pure_negative": True, "boost": 1.0}
         elif name == "track_total_hits":
