@@ -5,6 +5,7 @@ so that no document is deleted before its time.
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
-from stream_triage.setup.merge import merge
+from stream_triage.setup.merge import contains, merge
 
 __all__ = ["create_retention"]
 
@@ -81,7 +82,10 @@ class _Retention:
     def _update(self, known: Mapping[str, Any], wanted: dict[str, Any], managed: list[str]) -> None:
         reset, installed = self._changes.resets(self._words, self._name), self._installed.get(self._words)
         there, parts = _parts(_own(known)) if known else {}, _parts(wanted)
-        merged = merge(installed if known else None, there, parts, reset=reset)
+        if known and not installed:
+            merged = merge(None, there, parts, same=contains, reset=reset, theirs=_edited(there))
+        else:
+            merged = merge(installed if known else None, there, parts, reset=reset)
         self._changes.keep(self._words, merged.kept.values())
         if not known:
             if self._changes.note(f"create {self._words}", [f"{_AGE}: {parts[_AGE]}"]):
@@ -129,6 +133,17 @@ def _parts(policy: Mapping[str, Any]) -> dict[str, Any]:
     return {**parts, _AGE: conditions.pop(_AGE)} if _AGE in conditions else parts
 
 
+def _edited(parts: Mapping[str, Any]) -> list[str]:
+    """Parts to keep of a policy without a copy. The description of an earlier version tells whether its age was edited."""
+    promised = re.search(r"keeps ([\d.e+]+) days", parts["description"])
+    edited = promised is None or parts.get(_AGE) != _age(float(promised[1]))
+    return ["states", "default_state", "ism_template", *([_AGE] if edited else [])]
+
+
+def _age(days: float) -> str:
+    return f"{round((days + LONGEST_MONTH_DAYS) * 24)}h"
+
+
 def _assembled(parts: Mapping[str, Any]) -> dict[str, Any]:
     policy = copy.deepcopy({name: value for name, value in parts.items() if name != _AGE})
     if _AGE in parts:
@@ -156,7 +171,7 @@ def _policy(patterns: list[str], days: float) -> dict[str, Any]:
                 "transitions": [
                     {
                         "state_name": "deleted",
-                        "conditions": {"min_index_age": f"{round((days + LONGEST_MONTH_DAYS) * 24)}h"},
+                        "conditions": {_AGE: _age(days)},
                     }
                 ],
             },

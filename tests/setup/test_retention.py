@@ -83,6 +83,20 @@ class TestPolicies:
         cluster.set_up(verdicts_max_age_days=10, reset=["retention policy triage-verdicts"])
         assert states(cluster)[0]["transitions"][0]["conditions"]["min_index_age"] == "984h"
 
+    @pytest.mark.parametrize("edited", [False, True])
+    def test_policies_of_a_version_without_copies(self, cluster: Cluster, edited: bool) -> None:
+        """They follow the setting, unless somebody has edited them."""
+        cluster.set_up()
+        cluster.memory.request("DELETE", "triage-setup")
+        policy = cluster.plugins.policies["triage-verdicts"]["policy"]
+        policy["description"] = "stream-triage keeps 365 days, 0123456789abcdef"
+        if edited:
+            states(cluster)[0]["transitions"][0]["conditions"]["min_index_age"] = "20000h"
+        changes = cluster.set_up(verdicts_max_age_days=100)
+        age = states(cluster)[0]["transitions"][0]["conditions"]["min_index_age"]
+        assert (age, len(changes.kept)) == (("20000h", 1) if edited else ("3144h", 0))
+        assert len(cluster.unchanged(verdicts_max_age_days=100)) == len(changes.kept)
+
     def test_indices_that_somebody_took_out_stay_out(self, cluster: Cluster) -> None:
         """For example to keep a month for good."""
         index(cluster)
