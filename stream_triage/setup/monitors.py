@@ -7,13 +7,13 @@ an update keeps the ids of its triggers: with a trigger, the plugin deletes its 
 import copy
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
-from stream_triage.setup.installed import Copy, Installed
+from stream_triage.setup.installed import Installed
 from stream_triage.setup.links import run_board
 from stream_triage.setup.merge import merge
 from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
@@ -27,6 +27,8 @@ _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
 _ACTION: Final = "notify"
 # Stands for the address of the run while the link is encoded, and what of it is not encoded.
 _ADDRESS, _PLAIN = "THE-RUN", "#/?&=:,"
+# To others the plugin does not show `ui_metadata`, in which Dashboards keeps how people edit a monitor: it would get lost.
+_AS_DASHBOARDS: Final = {"user-agent": "stream-triage OpenSearch-Dashboards"}
 # What the plugin itself writes into a monitor.
 _SERVERS: Final = ("last_update_time", "enabled_time", "schema_version", "user")
 
@@ -47,30 +49,44 @@ def create_monitors(server: SearchServer, settings: OpenSearchSettings, changes:
 def _create(server: SearchServer, body: dict[str, Any], name: str, changes: Changes, installed: Installed) -> None:
     words, wanted = f"monitor {body['name']}", _parts(body)
     reset, before = changes.resets(words, body["name"], name), installed.get(words)
-    known = _find(server, body["name"], before)
-    there = known["monitor"] if known else body
+    known = _find(server, body["name"], before.id if before else "")
+    there = known.content if known else body
     merged = merge(before if known else None, _parts(there), wanted, reset=reset, theirs=_THEIRS)
     changes.keep(words, merged.kept.values())
     if not known:
         if changes.note(f"create {words}", [f"severity {wanted['severity']}", f"every {MINUTES} minutes"]):
-            known = server.request("GET", f"{ALERTING}/{server.request('POST', ALERTING, body)['_id']}")
+            created = server.request("POST", ALERTING, body)["_id"]
+            known = _find(server, body["name"], created)
     elif merged.changed and changes.note(f"update {words}", merged.changed):
-        version = f"if_seq_no={known['_seq_no']}&if_primary_term={known['_primary_term']}"
-        server.request("PUT", f"{ALERTING}/{known['_id']}?{version}", _changed(there, merged.parts, name))
-        known = server.request("GET", f"{ALERTING}/{known['_id']}")
+        changed = _changed(there, merged.parts, name)
+        server.request("PUT", f"{ALERTING}/{known.id}{known.version}", changed)
+        known = _find(server, changed["name"], known.id)
     if known and not changes.dry_run:
-        after = merged.copy(before, wanted, _parts(known["monitor"]), known["_id"])
+        after = merged.copy(before, wanted, _parts(known.content), known.id)
         if after != before:
             installed.put({words: after})
 
 
-def _find(server: SearchServer, name: str, before: Copy | None) -> dict[str, Any]:
-    """Finds a monitor by the id that it got, as people may have renamed it, or else by its name; empty if there is none."""
-    if before and (known := server.request("GET", f"{ALERTING}/{before.id}")):
-        return known
-    query = {"size": 1, "query": {"term": {"monitor.name.keyword": name}}}
-    hits = server.request("POST", f"{ALERTING}/_search", query).get("hits", {}).get("hits", [])
-    return server.request("GET", f"{ALERTING}/{hits[0]['_id']}") if hits else {}
+class _Known(NamedTuple):
+    """A stored monitor."""
+
+    id: str
+    version: str
+    """With which an update is rejected if somebody saved the monitor meanwhile."""
+    content: dict[str, Any]
+
+
+def _find(server: SearchServer, name: str, known_id: str) -> _Known | None:
+    """Finds a monitor by its name, or by the id that it got if people have renamed it."""
+    query = {"size": 10, "seq_no_primary_term": True, "query": {"term": {"monitor.name.keyword": name}}}
+    hits = server.request("POST", f"{ALERTING}/_search", query, _AS_DASHBOARDS).get("hits", {}).get("hits", [])
+    hits.sort(key=lambda hit: hit["_id"] != known_id)
+    found = hits[0] if hits else server.request("GET", f"{ALERTING}/{known_id}", None, _AS_DASHBOARDS) if known_id else {}
+    if not found:
+        return None
+    content = found.get("_source") or found
+    sequence = f"?if_seq_no={found['_seq_no']}&if_primary_term={found['_primary_term']}" if "_seq_no" in found else ""
+    return _Known(found["_id"], sequence, content.get("monitor", content))
 
 
 def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Plugins:
             (asked,) = content["query"]["term"].items()
             assert asked[0] == "monitor.name.keyword"
             hits = [
-                {"_id": name, "_source": _without_ui(each, shown)}
+                {"_id": name, "_source": _without_ui(each, shown), **self._place(name, content)}
                 for name, each in self.monitors.items()
                 if each["name"] == asked[1]
             ]
@@ -185,8 +185,12 @@ class Plugins:
             if query and query != {"if_seq_no": str(self._sequence[name]), "if_primary_term": "1"}:
                 return 409, {"error": {"type": "version_conflict_engine_exception", "reason": "changed meanwhile"}}
             self._store(name, content)
-        about = {"_id": name, "_version": 1, "_seq_no": self._sequence[name], "_primary_term": 1}
+        about = {"_id": name, "_version": 1, **self._place(name, {"seq_no_primary_term": True})}
         return 201 if method == "POST" else 200, {**about, "monitor": _without_ui(self.monitors[name], shown)}
+
+    def _place(self, name: str, asked: dict[str, Any]) -> dict[str, int]:
+        """What an update has to name, so that it does not replace a later version."""
+        return {"_seq_no": self._sequence[name], "_primary_term": 1} if asked.get("seq_no_primary_term") else {}
 
     def _store(self, name: str, content: dict[str, Any]) -> None:
         """Alerting reads the query and writes it anew, numbers triggers without id, and drops alerts of other triggers."""

@@ -103,6 +103,7 @@ class TestManualChanges:
         cluster.set_up(notification_channel="c1")
         name, known = cluster.plugins.named("failed run")
         known["schedule"] = {"period": {"interval": 10, "unit": "MINUTES"}}
+        known["ui_metadata"] = {"schedule": {"frequency": "interval"}}
         known["triggers"].append(copy.deepcopy(known["triggers"][0]))
         known["triggers"][1]["query_level_trigger"] |= {"id": "own", "name": "of my own"}
         trigger(cluster, "failed run")["actions"].append({"id": "page", "name": "page me", "destination_id": "c2"})
@@ -118,6 +119,7 @@ class TestManualChanges:
         assert cluster.set_up(notification_channel="c1").done == planned.done
         updated = cluster.plugins.monitors[name]
         assert updated["schedule"]["period"]["interval"] == 10
+        assert updated["ui_metadata"] == {"schedule": {"frequency": "interval"}}
         ours, own = (each["query_level_trigger"] for each in updated["triggers"])
         assert (ours["severity"], own["name"]) == ("2", "of my own")
         assert ours["actions"][0]["message_template"]["source"] == "shorter"
