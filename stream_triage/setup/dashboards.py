@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from stream_triage.setup import vega_panels as vega
 from stream_triage.setup.links import ADDRESS, CHOOSER
 from stream_triage.setup.vega import NOT_CANARY, UNKNOWN, Spec, heat_map
+from stream_triage.setup.vega_run import run_page
 
 __all__ = ["BOARDS", "GRID_WIDTH", "Agg", "Board", "Panel", "navigation"]
 
@@ -210,7 +211,7 @@ BOARDS: Final = (
         NAVIGATION,
         Panel("choose-run", "Choose a run (type a part of its name)", kind="input_control_vis", query="*", width=GRID_WIDTH,
               height=5, controls=((CHOOSER, "Run", ADDRESS),)),
-        _drawn("run-page", "The verdict", vega.run_page, height=20),
+        _drawn("run-page", "The verdict", run_page, height=20),
         _lines("run-evidence", "Evidence in the log", "triage.why:(evidence OR rule OR anomaly)", 10),
         _lines("run-lines", "The other lines worth reading", "NOT triage.why:(evidence OR rule OR anomaly)", 25),
     ), "", refresh=False),

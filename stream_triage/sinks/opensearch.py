@@ -316,7 +316,7 @@ def address_of(run_id: str) -> str:
     >>> address_of("night/17"), address_of("logs/a.log#0a1b2c3d")
     ('night/17', 'logs/a.log~0a1b2c3d')
     >>> address_of("it's 5*")
-    'it_s_5_@5ba7b5e46deb5a8cfd5c'
+    'it_s_5_@319cbc05b81a2c34aaca'
     """
     if "~" not in run_id and len(run_id) <= ADDRESS_CHARACTERS:
         address = run_id.replace("#", "~")

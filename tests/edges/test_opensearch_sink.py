@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,22 @@ from stream_triage.clients.search import Document, Response
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.ports import Sink
+from stream_triage.records import Anomaly, Evidence
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks import opensearch as module
-from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.opensearch import OpenSearchSink, address_of
 from tests.edges.contract import FailureContract
 from tests.edges.opensearch_contract import NOVEMBER, OpenSearchSinkContract, WorkerReportsContract, documents
 from tests.verdicts import kept, make_verdict
 
 BUSY = Response(429, "too_many_requests: busy")
+EVIDENCE = (
+    Evidence(kind="missing", weight=2.0, text="attach complete"),
+    Evidence(kind="line", weight=1.0, source="du", number=7, text="CRC failed"),
+)
+ODD = (Anomaly(kind="new", score=1.0, source="du", number=3, key="new:1", text="a new line"),)
 BLOCKED = Response(403, "cluster_block_exception: index write (api)")
 
 
@@ -245,3 +252,32 @@ def test_outcome(passed: bool, needs_review: bool, outcome: str, sink: OpenSearc
     sink.flush()
     (found,) = documents(server, "triage-verdicts-*")
     assert found["_source"]["event"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"passed": True}, None),
+        ({"passed": False, "evidence": EVIDENCE}, "du:7  CRC failed"),
+        ({"passed": False, "evidence": EVIDENCE[:1]}, "never came: attach complete"),
+        ({"passed": False}, None),
+        ({"passed": True, "evidence": EVIDENCE, "anomalous": True, "anomalies": ODD}, "a new line"),
+        ({"passed": False, "evidence": EVIDENCE, "needs_review": True, "review_reasons": ("two labels",)}, "two labels"),
+    ],
+)
+def test_top_evidence(changes: dict[str, Any], words: str | None, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """As in the list of runs of the terminal: a reason for a review, else a line that came, else the strongest anomaly."""
+    sink.write(make_verdict("a").model_copy(update=changes))
+    sink.flush()
+    (found,) = documents(server, "triage-verdicts-*")
+    assert found["_source"]["triage"]["top_evidence"] == words
+
+
+def test_runs_and_lines_have_the_address_of_the_run(sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """Links of lists of runs and of lists of lines lead to the same board."""
+    sink.write(make_verdict("it's").model_copy(update={"reduction": kept("x")}))
+    sink.flush()
+    found = [each for kind in ("verdicts", "lines") for each in documents(server, f"triage-{kind}-*")]
+    assert [each["_source"]["triage"]["run"] for each in found] == [
+        {"id": "it's", "key": "it's", "address": address_of("it's")}
+    ] * 2

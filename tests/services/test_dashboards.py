@@ -41,7 +41,8 @@ from tests.services.panels import NOW, Row, decoded, direct, numbers_of, request
 from tests.services.plugins import Dashboards, Plugins, serving
 from tests.services.servers import PASSWORD, OpenSearchServer
 from tests.services.vega_panels import computed, requests_of, simplified, widened
-from tests.verdicts import make_verdict
+from tests.setup.dashboards_links import HOSTILE, clicked
+from tests.verdicts import kept, make_verdict
 from training.data import read_oai
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -84,8 +85,8 @@ class Data:
         self.rows = {"verdicts": [verdict_row(verdict) for verdict in verdicts], "workers": list[Row]()}
         self.rows["lines"] = [line for verdict in verdicts for line in line_rows(verdict)]
         self.rows["templates"] = [
-            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key],
-             "message": [text]} for key, text in TEMPLATES
+            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key], "message": [text]}
+            for key, text in TEMPLATES
         ]
         set_up(settings, ("tiny", "1"), TEMPLATES)
         with OpenSearchClient(settings) as search, LateSink(search, settings) as sink:
@@ -225,11 +226,11 @@ def verdicts() -> list[Verdict]:
         headers = {name: value for name, value in headers.items() if value is not None and rng.random() < 0.9}
         cause = None if verdict.passed else rng.choice(("product", "environment", None))
         time = NOW - timedelta(seconds=rng.randrange(DAYS * 86_400), milliseconds=rng.randrange(1000))
-        kept = tuple(sorted(verdict.reduction, key=lambda line: line.why)[:3])
+        lines = tuple(sorted(verdict.reduction, key=lambda line: line.why)[:3])
         changed = {"run_id": f"night/{number}", "headers": headers, "cause": cause, "time": time, "started": time}
         reasons = rng.sample(("the labels are close", "lines are missing", "the text is short"), rng.randrange(1, 3))
         changed |= {"needs_review": number % 50 == 0, "review_reasons": tuple(reasons) if number % 50 == 0 else ()}
-        changed["reduction"] = kept
+        changed["reduction"] = lines
         made.append(verdict.model_copy(update=changed))
     return [verdict.model_copy(update={"team": team_of(ROUTES, verdict)}) for verdict in made]
 
@@ -273,10 +274,12 @@ class TestPanels:
         """The server's numbers for a visualisation are those computed from the verdicts."""
         saved, state = OBJECTS["visualization", name], STATES[name]
         pattern, query = pattern_of(saved), decoded(saved["attributes"])["source"]["query"]["query"]
-        chosen = []
         rows = rows_of(data, pattern, query)
-        if name in ("panels-run-evidence", "panels-run-lines"):  # lines of one run, with different numbers
-            chosen = [{"match_phrase": {"triage.run.address": rows[-1]["triage.run.address"][0]}}]
+        chosen = []
+        if pattern == "lines":  # of few runs, or of one on its board: each line is a bucket of its own
+            runs = dict.fromkeys(row["triage.run.address"][0] for row in rows)
+            some = list(runs)[: 1 if name.startswith("panels-run-") else 20]
+            chosen = [{"bool": {"should": [{"match_phrase": {"triage.run.address": run}} for run in some]}}]
             rows = [row for row in rows if matches(chosen[0], row)]
         assert rows, "there is something to count"
         state = _all_terms(state)  # of other fields all values must be shown
@@ -362,6 +365,24 @@ class TestPanels:
                 (caps,) = known[field].values()
                 assert caps["aggregatable"]
                 assert known.get(field.rpartition(".")[0], {"object": {}}).keys() == {"object"}
+
+
+class TestLinks:
+    def test_a_click_finds_the_run(self, opensearch: OpenSearchServer, prefix: str):
+        """And no other one, whatever characters the run id has; its lines too."""
+        settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
+        set_up(settings, ("tiny", "1"), ())
+        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings) as sink:
+            for run_id in HOSTILE:
+                sink.write(make_verdict(run_id, started=NOW, time=NOW).model_copy(update={"reduction": kept(run_id[:20])}))
+        opensearch.ask(f"{prefix}-*/_refresh", method="POST")
+        (pattern,) = [each for each in saved_objects(settings) if each["id"] == f"{prefix}-verdicts"]
+        link = json.loads(pattern["attributes"]["fieldFormatMap"])["triage.run.address"]["params"]
+        for run_id in HOSTILE:
+            (chosen,) = clicked(link, address_of(run_id)).states["_a"]["filters"]
+            for kind in ("verdicts", "lines"):
+                hits = opensearch.ask(f"{prefix}-{kind}-*/_search", {"query": chosen["query"]})["hits"]["hits"]
+                assert [hit["_source"]["triage"]["run"]["id"] for hit in hits] == [run_id]
 
 
 def _all_terms(state: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
-__all__ = ["ROOT", "Place", "clicked", "label_of", "parse_rison", "state_of"]
+__all__ = ["HOSTILE", "ROOT", "Place", "clicked", "label_of", "parse_rison", "state_of"]
 
+# Run ids that mean something in URLs, Rison, Lucene, HTML or templates.
+HOSTILE = (
+    *("it's", "a!b", "!'", "a*", 'a"b', "a\\b", "a b", "a+b", "a%2Fb", "a&_a=()", "a#b?c=d", "',query:(query:'*')", "(a)"),
+    *("ü/号", "\u202ea", "<b>x</b>", "{{value}}", "a~b", "a@b", "-a", "AND", "x" * 2000, "logs/a b.log#0a1b2c3d~2"),
+)
 # What encodeURIComponent of JavaScript leaves as it is.
 UNRESERVED = "-_.!~*'()"
 # Characters that end a name of Rison, or cannot be its first one.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream_triage.setup.dashboards import BOARDS, Panel
-from stream_triage.setup.vega import HEAD_PIXELS, ROW_PIXELS
+from stream_triage.setup.vega_tables import HEAD_PIXELS, ROW_PIXELS
 
 PANELS = {panel.name: panel for board in BOARDS for panel in board.panels if panel.vega}
 CONTEXT = {f"%dashboard_context-{clause}_clause%" for clause in ("must", "filter", "must_not")}
