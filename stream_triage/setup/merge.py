@@ -8,11 +8,12 @@ product.
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final
 
 from stream_triage.setup.installed import Copy
 
-__all__ = ["MISSING", "Merge", "contains", "differences", "merge", "shown"]
+__all__ = ["DIFFERENCES_SHOWN", "MISSING", "Merge", "contains", "differences", "merge", "shown"]
 
 SHOWN_CHARACTERS: Final = 60
 DIFFERENCES_SHOWN: Final = 12
@@ -85,7 +86,8 @@ def merge(
             result.kept[name] = f"{name} was {_change_words(there)}; ours would be {shown(ours)}"
         elif by_people or installed is None or ours != sent:
             # Compared with what was sent before: what the server made of it differs in ways that nobody asked for.
-            result.changed += differences(there if by_people or sent is MISSING else sent, ours, name)
+            known = there if by_people or sent is MISSING else sent
+            result.changed += differences(known, ours, name) if installed else [_arrow(name, known, ours)]
             _put(result.parts, name, ours, sent)
     return result
 
@@ -155,10 +157,21 @@ def _paths(before: Any, after: Any, path: str) -> Iterator[str]:
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = ((f"{path}[{number}]", *pair) for number, pair in enumerate(zip(before, after, strict=True)))
     else:
-        yield f"{path}: {shown(before)} → {shown(after)}"
+        yield _arrow(path, before, after)
         return
     for inner, one, other in pairs:
         yield from _paths(one, other, inner.lstrip("."))
+
+
+def _arrow(path: str, before: Any, after: Any) -> str:
+    """Both values in few characters; of long texts, those at which they begin to differ."""
+    start = 0
+    if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > SHOWN_CHARACTERS:
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        start = max(common - SHOWN_CHARACTERS // 4, 0)
+        before, after = before[start:], after[start:]
+    dots = "…" if start else ""
+    return f"{path}: {dots}{shown(before)} → {dots}{shown(after)}"
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["assembled", "parts_of", "without_old_panels"]
+__all__ = ["assembled", "parts_of", "without_old_parts"]
 
 _FORMAT, _PANEL, _REFERENCES = "format of ", "panel ", "references"
 _FORMATS: Final = "fieldFormatMap"
@@ -18,6 +18,8 @@ _SOURCE: Final = "searchSourceJSON"
 _JSON: Final = ("visState", "uiStateJSON", "optionsJSON")
 # Dashboards keeps the list of fields itself; people's scripted fields are in it.
 _NOT_OURS: Final = ("fields",)
+# Labels know `{{value}}` and `{{url}}`.
+_OLD_LABEL: Final = '"labelTemplate": "{{rawValue}}"'
 # What numbers the panels of a dashboard, written anew whenever a panel is added.
 _NUMBERS: Final = ("panelIndex", "panelRefName", "version")
 
@@ -60,14 +62,20 @@ def _panels(saved: SavedObject) -> Iterator[tuple[str, Parts, str]]:
         yield key, kept, reference if shows else ""
 
 
-def without_old_panels(there: Parts, wanted: Parts, prefix: str) -> tuple[Parts, list[str]]:
-    """Leaves out panels of an earlier version that kept no copy: those that show objects of ours and are no longer wanted.
+def without_old_parts(there: Parts, wanted: Parts, prefix: str) -> tuple[Parts, list[str]]:
+    """Leaves out what an earlier version, which kept no copy, made and this one no longer has.
+
+    That is panels that show objects of ours, and formats whose label no version of Dashboards can fill in.
 
     Returns:
         The other parts, and what was left out, in words.
     """
-    kinds = [f"{_PANEL}{kind} {prefix}-" for kind in ("visualization", "search")]
-    old = [name for name in there if name not in wanted and any(name.startswith(kind) for kind in kinds)]
+    panels = tuple(f"{_PANEL}{kind} {prefix}-" for kind in ("visualization", "search"))
+    old = [
+        name
+        for name, part in there.items()
+        if name not in wanted and (name.startswith(panels) or (name.startswith(_FORMAT) and _OLD_LABEL in json.dumps(part)))
+    ]
     return {name: value for name, value in there.items() if name not in old}, [f"{name}: removed" for name in old]
 
 

@@ -257,7 +257,10 @@ class TestManualChanges:
         assert json.loads(cluster.dashboards.attributes("visualization", PANEL)["visState"])["type"] == "gauge"
 
     def test_boards_of_a_version_without_copies(self, cluster: Cluster) -> None:
-        """They become those of this version: panels of ours that it no longer has go, and panels of people stay."""
+        """They become those of this version. Panels of ours that it no longer has go, as do formats that showed nothing.
+
+        Panels of people stay.
+        """
         cluster.set_up()
         memory = MemorySearchServer()
         saved = cluster.dashboards.objects["dashboard", "triage-overview"]
@@ -267,9 +270,14 @@ class TestManualChanges:
             saved["references"].append({"name": f"panel_x{number}", "type": "visualization", "id": shown})
             cluster.dashboards.objects["visualization", shown] = {"attributes": {}, "references": []}
         saved["attributes"]["title"] = "Triage: old title"
+        pattern = cluster.dashboards.attributes("index-pattern", "triage-verdicts")
+        blank = {"triage.run.id": {"id": "url", "params": {"labelTemplate": "{{rawValue}}", "urlTemplate": "/app"}}}
+        edit(pattern, "fieldFormatMap", lambda known: known.update(blank))
         changes = Changes()
         import_dashboards(cluster.settings, changes, Installed(memory, "triage"))
+        assert "triage.run.id" not in formats(cluster)
         assert changes.details[changes.done[0]] == [
+            "index-pattern triage-verdicts-*: format of triage.run.id: removed",
             "dashboard Triage: overview: title: Triage: old title → Triage: overview",
             "dashboard Triage: overview: panel visualization triage-old: removed",
         ]

@@ -71,3 +71,8 @@ def test_many_differences_are_cut() -> None:
     found = differences(before, after, "part")
     assert found[-1] == "part: 18 more differences"
     assert len(found) == 13
+
+
+def test_long_texts_are_shown_where_they_differ() -> None:
+    before, after = "the same words " * 9 + "and old ones", "the same words " * 9 + "and new ones"
+    assert differences(before, after, "message") == ["message: …same words and old ones → …same words and new ones"]
