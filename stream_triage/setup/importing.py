@@ -18,7 +18,7 @@ from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
-from stream_triage.setup.merge import DIFFERENCES_SHOWN, Merge, contains, merge
+from stream_triage.setup.merge import DIFFERENCES_SHOWN, Merge, merge
 from stream_triage.setup.object_parts import assembled, parts_of, without_old_parts
 from stream_triage.setup.saved_objects import ndjson, saved_objects
 
@@ -64,6 +64,10 @@ def import_dashboards(settings: OpenSearchSettings, changes: Changes, installed:
             installed.put(copies)
     except (KeyError, TypeError) as error:
         changes.fail(f"dashboards: the response of {settings.dashboards_url} lacks {error}; is it OpenSearch Dashboards?")
+    except ValueError as error:
+        changes.fail(
+            f"dashboards: an object in {settings.dashboards_url} contains no valid JSON: {error}; delete it, and repeat"
+        )
     except StoreError as error:
         changes.fail(f"dashboards: {error}")
 
@@ -77,7 +81,7 @@ def _plan(
     there, removed = parts_of(known) if known else parts, list[str]()
     if before is None:
         there, removed = without_old_parts(there, parts, settings.index_prefix)
-    merged = merge(before, there, parts, same=contains, reset=reset)
+    merged = merge(before, there, parts, loose=True, reset=reset)
     merged.changed += removed
     changes.keep(words, merged.kept.values())
     # Dashboards rewrites objects when it shows them, so the wanted parts are what later versions are compared with.

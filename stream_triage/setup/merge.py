@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
+from operator import eq
 from typing import Any, Final
 
 from stream_triage.setup.installed import Copy
@@ -25,7 +26,6 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-Same = Callable[[Any, Any], bool]
 
 
 @dataclass
@@ -61,7 +61,7 @@ def merge(
     now: Mapping[str, Any],
     wanted: Mapping[str, Any],
     *,
-    same: Same = lambda one, other: bool(one == other),
+    loose: bool = False,
     reset: bool = False,
     theirs: Collection[str] = (),
 ) -> Merge:
@@ -71,12 +71,13 @@ def merge(
         installed: The copy that the last set-up left, if any.
         now: What is there now.
         wanted: What this product wants.
-        same: Whether a part of the copy, or of `wanted`, is unchanged in `now`.
+        loose: The server goes on rewriting what it stores, so a part is unchanged if `contains` says so. Names that were
+            added to a dictionary stay in it. Otherwise any difference from what was stored is a change by people.
         reset: Take the wanted version of each part, whoever changed it.
         theirs: Parts to keep if there is no copy. Without one nobody knows who changed what.
     """
     result = Merge(dict(now))
-    before = installed or Copy({}, {})
+    before, same = installed or Copy({}, {}), contains if loose else eq
     for name in dict.fromkeys([*wanted, *before.sent]):
         ours, there, sent, stored = (each.get(name, MISSING) for each in (wanted, now, before.sent, before.stored))
         by_people = not _alike(stored, there, same) if installed else name in theirs and there is not MISSING
@@ -88,23 +89,19 @@ def merge(
             # Compared with what was sent before: what the server made of it differs in ways that nobody asked for.
             known = there if by_people or sent is MISSING else sent
             result.changed += differences(known, ours, name) if installed else [_arrow(name, known, ours)]
-            _put(result.parts, name, ours, sent)
+            if ours is MISSING:
+                result.parts.pop(name, None)
+            else:
+                result.parts[name] = _overlaid(there, sent, ours) if loose else ours
     return result
 
 
-def _alike(one: Any, other: Any, same: Same) -> bool:
-    return one is other or (one is not MISSING and other is not MISSING and same(one, other))
+def _alike(one: Any, other: Any, same: Callable[[Any, Any], bool]) -> bool:
+    return one is other or (one is not MISSING and other is not MISSING and bool(same(one, other)))
 
 
 def _change_words(there: Any) -> str:
     return "removed by someone" if there is MISSING else f"changed by someone to {shown(there)}"
-
-
-def _put(parts: dict[str, Any], name: str, ours: Any, sent: Any) -> None:
-    if ours is MISSING:
-        parts.pop(name, None)
-    else:
-        parts[name] = _overlaid(parts.get(name), sent, ours)
 
 
 def _overlaid(there: Any, sent: Any, ours: Any) -> Any:

@@ -39,7 +39,7 @@ def parts_of(saved: SavedObject) -> Parts:
                 parts[key] = panel
                 used.add(reference)
         elif name == _META:
-            parts[_SOURCE] = json.loads(value.get(_SOURCE) or "{}")
+            parts[_SOURCE] = json.loads((value or {}).get(_SOURCE) or "{}")
         elif name not in _NOT_OURS:
             parts[name] = json.loads(value or "{}") if name in _JSON else value
     others = sorted([each["name"], each["type"], each["id"]] for each in saved["references"] if each["name"] not in used)

@@ -13,7 +13,7 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
-from stream_triage.setup.merge import contains, merge
+from stream_triage.setup.merge import merge
 
 __all__ = ["create_retention"]
 
@@ -83,7 +83,7 @@ class _Retention:
         reset, installed = self._changes.resets(self._words, self._name), self._installed.get(self._words)
         there, parts = _parts(_own(known)) if known else {}, _parts(wanted)
         if known and not installed:
-            merged = merge(None, there, parts, same=contains, reset=reset, theirs=_edited(there))
+            merged = merge(None, there, parts, loose=True, reset=reset, theirs=_edited(there))
         else:
             merged = merge(installed if known else None, there, parts, reset=reset)
         self._changes.keep(self._words, merged.kept.values())

@@ -114,6 +114,12 @@ class TestImport:
         assert "Secret" not in failed
         assert asked == ["/api/saved_objects/_bulk_get"]
 
+    def test_damaged_objects_are_reported(self, dashboards: Dashboards, set_up: SetUp) -> None:
+        set_up(dashboards.answer)
+        dashboards.attributes("visualization", PANEL)["visState"] = "{"
+        (failed,) = set_up(dashboards.answer).failed
+        assert "contains no valid JSON" in failed
+
     def test_no_response(self) -> None:
         changes = Changes()
         import_dashboards(OpenSearchSettings(dashboards_url="http://127.0.0.1:9"), changes, copies())

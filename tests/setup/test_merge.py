@@ -46,6 +46,19 @@ def test_the_server_rewrites() -> None:
     assert merge(installed, now, {"query": {"gte": 1}}).changed == []
     assert merge(installed, now, {"query": {"gte": 2}}).changed == ["query.gte: 1 → 2"]
     assert list(merge(installed, {"query": {"from": 5}}, {"query": {"gte": 2}}).kept) == ["query"]
+    # Else the old limit would apply beside the new one.
+    assert merge(installed, now, {"query": {"gte": 2}}).parts == {"query": {"gte": 2}}
+
+
+def test_a_server_that_goes_on_rewriting() -> None:
+    """What it adds stays where the product changes something else."""
+    installed = Copy({"part": {"a": 1, "b": {"c": True}}}, {"part": {"a": 1, "b": {"c": True}}})
+    now = {"part": {"b": {"d": 4, "c": "true"}, "a": 1}}
+    wanted = {"part": {"a": 2, "b": {"c": True}}}
+    assert merge(installed, now, installed.sent, loose=True).changed == []
+    result = merge(installed, now, wanted, loose=True)
+    assert result.changed == ["part.a: 1 → 2"]
+    assert result.parts == {"part": {"a": 2, "b": {"c": True, "d": 4}}}
 
 
 @pytest.mark.parametrize(
