@@ -7,7 +7,7 @@ parses options and prints what these functions return.
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,7 +90,7 @@ def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -
         return create_topics(settings, broker, partitions, dry_run=dry_run)
 
 
-def setup_opensearch(settings: Settings, *, dry_run: bool = False, reset: Collection[str] = ()) -> Changes:
+def setup_opensearch(settings: Settings, *, dry_run: bool = False, reset: Iterable[str] = ()) -> Changes:
     """Creates or updates index templates, retention, monitors and dashboards; returns what was changed.
 
     What people changed stays, except in the objects that `reset` names. Raises `StoreError` if OpenSearch does not respond,

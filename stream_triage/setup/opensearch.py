@@ -1,6 +1,6 @@
 """Settings and the templates of a bundle in; everything in OpenSearch that verdicts and their readers need out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clients.search import Document, SearchServer
@@ -22,7 +22,7 @@ def set_up(
     templates: Sequence[tuple[str, str]],
     *,
     dry_run: bool = False,
-    reset: Collection[str] = (),
+    reset: Iterable[str] = (),
 ) -> Changes:
     """Creates or updates index templates, the list of templates, retention, monitors and dashboards.
 
