@@ -90,14 +90,15 @@ def setup_kafka(settings: Settings, partitions: int, *, dry_run: bool = False) -
         return create_topics(settings, broker, partitions, dry_run=dry_run)
 
 
-def setup_opensearch(settings: Settings, *, dry_run: bool = False) -> Changes:
+def setup_opensearch(settings: Settings, *, dry_run: bool = False, reset: Iterable[str] = ()) -> Changes:
     """Creates or updates index templates, retention, monitors and dashboards; returns what was changed.
 
-    Raises `StoreError` if OpenSearch does not respond, or was set up by a later version.
+    What people changed stays, except in the objects that `reset` names. Raises `StoreError` if OpenSearch does not respond,
+    or was set up by a later version.
     """
     card = wiring.open_bundle(settings).card
     templates = wiring.open_templates(settings).items
-    return set_up(settings.opensearch, (card.name, card.version), templates, dry_run=dry_run)
+    return set_up(settings.opensearch, (card.name, card.version), templates, dry_run=dry_run, reset=reset)
 
 
 def export_dashboards(settings: Settings, path: Path) -> int:

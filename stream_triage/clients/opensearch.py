@@ -4,7 +4,7 @@ The only module that imports opensearch-py. Errors are raised as `StoreError` wi
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -54,11 +54,11 @@ class OpenSearchClient:
             responses += self._bulk(part)
         return responses
 
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Sends one request and returns the JSON of the response; empty for status 404."""
         with self._raising("does not respond as expected"):
             try:
-                content = self._client.transport.perform_request(method, f"/{path}", body=body)
+                content = self._client.transport.perform_request(method, f"/{path}", body=body, headers=headers)
             except self._errors.NotFoundError:
                 return {}
             if not isinstance(content, dict):

@@ -1,10 +1,10 @@
 """Settings of the servers that a farm uses: Kafka, OpenSearch, and the address for Prometheus."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from stream_triage.settings.section import HomePath, Pattern, Section
+from stream_triage.settings.section import HomePath, OrOff, Pattern, Section
 
 __all__ = ["KafkaSettings", "MetricsSettings", "OpenSearchSettings"]
 
@@ -188,15 +188,21 @@ class OpenSearchSettings(Section):
             "in Dashboards only."
         ),
     )
-    verdicts_max_age_days: float | None = Field(
+    verdicts_max_age_days: Annotated[float | None, OrOff] = Field(
         default=365.0,
         gt=0,
-        description="An index of verdicts is deleted when all its documents are older than this many days.",
+        description=(
+            "An index of verdicts is deleted when all its documents are older than this many days. With `off`, "
+            "`stream-triage setup opensearch` makes no retention policy, and removes its own."
+        ),
     )
-    lines_max_age_days: float | None = Field(
+    lines_max_age_days: Annotated[float | None, OrOff] = Field(
         default=90.0,
         gt=0,
-        description="An index of lines or worker reports is deleted when all its documents are older than this many days.",
+        description=(
+            "An index of lines or worker reports is deleted when all its documents are older than this many days. `off` "
+            "as for verdicts."
+        ),
     )
     timeout_seconds: float = Field(default=30.0, gt=0, description="Seconds to wait for a response.")
     retry_seconds: float = Field(

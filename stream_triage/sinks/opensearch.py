@@ -144,7 +144,8 @@ class OpenSearchSink:
     def _verdict(self, run: _Waiting, month: str) -> Document:
         verdict = run.verdict
         index = f"{self._prefix}-verdicts-{month}"
-        return Document.from_fields(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
+        fields = _fields(verdict, run.time, self._clock.now())
+        return Document.from_fields(index, _id(verdict.run_id), verdict.version, fields, verdict.run_id)
 
     def _lines(self, run: _Waiting, month: str) -> list[Document]:
         verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
@@ -237,9 +238,11 @@ def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("
             )
 
 
-def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
+def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, Any]:
     outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
-    event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
+    # Monitors look at the time of writing: after an outage, verdicts are written long after they were given.
+    start = {"start": _stamp(verdict.started)} if verdict.started else {}
+    event = {"outcome": outcome, "ingested": _stamp(written), **start}
     copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
              "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
     about = {name: getattr(verdict, name) for name in copied}

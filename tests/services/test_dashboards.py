@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from urllib3.filepost import encode_multipart_formdata
@@ -22,11 +23,13 @@ from urllib3.filepost import encode_multipart_formdata
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.alerting.rules import team_of
 from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings, Route
 from stream_triage.setup.links import NO_RUN, run_filter
-from stream_triage.setup.monitors import MINUTES, MONITORS, monitor
+from stream_triage.setup.monitor_rules import RULES, WINDOW_MINUTES
+from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
 from stream_triage.sinks.opensearch import OpenSearchSink, address_of
@@ -56,6 +59,24 @@ STATUSES = ("pass", "failed", "PASSED", "error", "skipped", None)
 WORDS = b"alpha bravo charlie delta echo foxtrot golf hotel india juliet".split()
 
 
+def arrives(verdict: Verdict) -> datetime | None:
+    """When a verdict comes: some hours late, as after an outage, some from a worker that does not write when."""
+    number = int(verdict.run_id.rpartition("/")[2])
+    late = timedelta(hours=3) if number % 7 == 0 else timedelta(seconds=20)
+    return None if number % 11 == 0 or verdict.time is None else verdict.time + late
+
+
+class LateSink(OpenSearchSink):
+    """Writes verdicts as if each came at its time."""
+
+    def _verdict(self, run: Any, month: str) -> Document:
+        document = super()._verdict(run, month)
+        fields, at = json.loads(document.body), arrives(run.verdict)
+        del fields["event"]["ingested"]
+        fields["event"] |= {"ingested": at.isoformat()} if at else {}
+        return dataclasses.replace(document, body=json.dumps(fields).encode())
+
+
 class Data:
     """Indices of verdicts, templates and reports of workers, and the rows from which they were written."""
 
@@ -68,7 +89,7 @@ class Data:
             for key, text in TEMPLATES
         ]
         set_up(settings, ("tiny", "1"), TEMPLATES)
-        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings) as sink:
+        with OpenSearchClient(settings) as search, LateSink(search, settings) as sink:
             for number, verdict in enumerate(verdicts):
                 sink.write(verdict)
                 if number % 200 == 0:
@@ -117,10 +138,16 @@ class Data:
         return self.server.ask(f"{index}/_search", body)
 
 
+def arrival(row: Row) -> Any:
+    """When the verdict came into the index, as monitors see it."""
+    return (row["event.ingested"] or row["@timestamp"])[0]
+
+
 def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
     """The fields that the index should have, computed from the verdict."""
     headers = verdict.headers
     row: dict[str, Any] = {
+        "event.ingested": arrives(verdict),
         "@timestamp": verdict.time, "triage.run.id": verdict.run_id, "triage.run.key": verdict.run_id,
         "triage.run.address": address_of(verdict.run_id), "triage.top_evidence": top_evidence(verdict),
         "triage.failure_rate": 0 if verdict.passed else 1,
@@ -392,9 +419,9 @@ class TestMonitors:
     def ends(self, data: Data) -> list[datetime]:
         """Times at which monitors run: on several days, after a long silence, and just after a new key."""
         first: dict[str, datetime] = {}
-        for row in sorted(data.rows["verdicts"], key=lambda row: row["@timestamp"][0]):
+        for row in sorted(data.rows["verdicts"], key=arrival):
             for key in row["triage.anomaly_keys"] if decided(row) else ():
-                first.setdefault(key, row["@timestamp"][0])
+                first.setdefault(key, arrival(row))
         new = [time + timedelta(minutes=1) for key, time in first.items() if key.startswith("new:")]
         days = [NOW - timedelta(hours=25 * number) for number in range(15)]
         odd = (
@@ -402,7 +429,8 @@ class TestMonitors:
             for row in data.rows["verdicts"]
             if decided(row) and one(row, "triage.passed") and one(row, "triage.anomalous")
         )
-        seen = [row["@timestamp"][0] + timedelta(minutes=1) for row in itertools.islice(odd, 3)]
+        doubtful = (row for row in data.rows["verdicts"] if counted(row) and one(row, "triage.needs_review"))
+        seen = [arrival(row) + timedelta(minutes=1) for rows in (odd, doubtful) for row in itertools.islice(rows, 3)]
         return [*days, NOW + timedelta(minutes=31), NOW + timedelta(days=3), *new[:3], *new[-3:], *seen]
 
     def fires(self, data: Data, name: str, end: datetime) -> tuple[bool, dict[str, Any]]:
@@ -418,16 +446,18 @@ class TestMonitors:
 
     def direct(self, data: Data, name: str, end: datetime) -> bool:
         def within(since: timedelta, until: timedelta = timedelta(0)) -> list[Row]:
-            return [row for row in data.rows["verdicts"] if end - since <= row["@timestamp"][0] < end - until]
+            return [row for row in data.rows["verdicts"] if end - since <= arrival(row) < end - until]
 
-        period = timedelta(minutes=MINUTES)
-        now = [row for row in within(period) if decided(row)]
-        if name == "failed run":
-            return any(not one(row, "triage.passed") for row in now)
-        if name == "anomalous pass":
-            return any(one(row, "triage.passed") and one(row, "triage.anomalous") for row in now)
-        if name == "disagreement with the harness":
-            return any(one(row, "triage.disagreement") for row in now)
+        period = timedelta(minutes=WINDOW_MINUTES)
+        now = [row for row in within(period) if decided(row) or (name == "run to review" and counted(row))]
+        of_runs = {
+            "failed run": lambda row: not one(row, "triage.passed"),
+            "anomalous pass": lambda row: one(row, "triage.passed") and one(row, "triage.anomalous"),
+            "disagreement with the harness": lambda row: one(row, "triage.disagreement"),
+            "run to review": lambda row: one(row, "triage.needs_review"),
+        }
+        if name in of_runs:
+            return any(map(of_runs[name], now))
         if name == "new template":
             earlier = {
                 key for row in within(timedelta(days=9999), period) if decided(row) for key in row["triage.anomaly_keys"]
@@ -450,7 +480,7 @@ class TestMonitors:
             rates.append(chance)
         return any(chance < 0.001 for chance in rates)
 
-    @pytest.mark.parametrize("name", MONITORS)
+    @pytest.mark.parametrize("name", RULES)
     def test_fires_when_it_should(self, name: str, data: Data):
         ends = self.ends(data)
         fired = {end: self.fires(data, name, end)[0] for end in ends}
@@ -473,21 +503,52 @@ class TestMonitors:
         assert [bucket["key"] for bucket in response["aggregations"]["matches"]["buckets"]] == ["broken"]
         assert not self.fires(data, "failure rate of a test case", NOW - timedelta(days=1))[0]
 
-    @pytest.mark.parametrize("name", MONITORS)
+    @pytest.mark.parametrize("name", RULES)
     def test_message(self, name: str, data: Data):
-        """The server renders the message of a monitor that fires; it has all labels and their numbers."""
-        settings = data.settings.model_copy(update={"notification_channel": "c1"})
-        body = monitor(settings, name)
-        (action,) = body["triggers"][0]["query_level_trigger"]["actions"]
+        """The server renders the message of a monitor that fires: where and when, what to look at, and links to it."""
+        link = {"notification_channel": "c1", "dashboards_url": "https://shown/base"}
+        body = monitor(data.settings.model_copy(update=link), name)
+        trigger = body["triggers"][0]["query_level_trigger"]
+        (action,) = trigger["actions"]
         assert action["destination_id"] == "c1"
         firing = [end for end in self.ends(data) if self.direct(data, name, end)]
         _, response = self.fires(data, name, firing[0] if firing else NOW)
+        context = {"results": {"0": response}, "trigger": {"severity": trigger["severity"]}}
         source = json.dumps({"text": action["message_template"]["source"]})
-        text = data.server.ask("_render/template", {"source": source, "params": {"ctx": {"results": {"0": response}}}})
+        text = data.server.ask("_render/template", {"source": source, "params": {"ctx": context}})
         shown = text["template_output"]["text"]
         assert "{{" not in shown
-        for bucket in response["aggregations"].get("labels", {"buckets": ()})["buckets"]:
-            assert name == "anomalous pass" or f"{bucket['key']} ({bucket['doc_count']})" in shown
+        assert f"severity {trigger['severity']}" in shown
+        assert "https://shown/base/app/dashboards#/view/panels-" in shown
+        rows = {row["triage.run.id"][0]: row for row in data.rows["verdicts"]}
+        listed = re.findall(r"  run (\S+)$", shown, re.MULTILINE)
+        assert len(listed) == len(response["hits"]["hits"])
+        for run in listed:
+            row = rows[run]
+            case, bed = one(row, "test.case.name") or "unknown", one(row, "triage.testbed") or "unknown"
+            time = row["@timestamp"][0].strftime("%Y-%m-%d %H:%M UTC")
+            assert f"- {time}: {case} on {bed}, build" in shown
+            assert f"'params':('query':'{run}')" in unquote(shown)
+        if name == "new template":
+            assert "was never heard of" in shown
+            assert "new:" not in shown
+            assert "/view/panels-run?" in shown
+        if name == "run to review":
+            assert "; " in shown
+
+    def test_verdicts_that_come_late(self, opensearch: OpenSearchServer, prefix: str):
+        """A failed run of yesterday whose verdict could only be written now raises an alert now."""
+        settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
+        set_up(settings, ("tiny", "1"), TEMPLATES)
+        given = NOW - timedelta(days=1)
+        verdict = make_verdict("late/1", label="L2", passed=False, time=given, started=given)
+        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings, clock=FakeClock(NOW)) as sink:
+            sink.write(verdict)
+        opensearch.ask(f"{prefix}-*/_refresh", method="POST")
+        asked = monitor(settings, "failed run")["inputs"][0]["search"]
+        for end, arrived in ((NOW + timedelta(minutes=1), 1), (NOW + timedelta(minutes=30), 0), (given, 0)):
+            response = opensearch.ask(f"{asked['indices'][0]}/_search", fill(asked["query"], end))
+            assert response["aggregations"]["now"]["doc_count"] == arrived
 
 
 @dataclasses.dataclass
@@ -502,7 +563,7 @@ class Complete:
 
 @pytest.fixture
 def complete(opensearch: OpenSearchServer, prefix: str) -> Iterator[Complete]:
-    plugins, dashboards = Plugins(opensearch), Dashboards(opensearch, f"{prefix}-objects")
+    plugins, dashboards = Plugins.of_server(opensearch), Dashboards(opensearch, f"{prefix}-objects")
     with serving(plugins.answer) as url, serving(dashboards.answer) as shown:
         settings = OpenSearchSettings(hosts=(url,), index_prefix=prefix, dashboards_url=shown)
         yield Complete(opensearch, plugins, dashboards, settings)
@@ -516,8 +577,8 @@ class TestSetUp:
         assert (complete.plugins.policies, complete.plugins.monitors, complete.dashboards.imports) == ({}, {}, 0)
         made = set_up(settings, ("tiny", "1"), TEMPLATES)
         assert (made.done, made.skipped, made.failed) == (planned.done, [], [])
-        assert len(complete.plugins.monitors) == len(MONITORS)
-        assert len(complete.dashboards.objects()) == len(saved_objects(settings))
+        assert len(complete.plugins.monitors) == len(RULES)
+        assert len(complete.dashboards.objects) == len(saved_objects(settings))
         again = set_up(settings, ("tiny", "1"), TEMPLATES)
         assert (again.done, again.skipped, again.failed) == ([], [], [])
         assert complete.dashboards.imports == 1
@@ -538,8 +599,11 @@ class TestSetUp:
         settings = complete.settings.model_copy(update=changed)
         done = set_up(settings, ("tiny", "1"), TEMPLATES).done
         prefix = settings.index_prefix
-        assert done[:2] == [f"remove retention policy {prefix}-verdicts", f"update retention policy {prefix}-lines: 10 days"]
-        assert len(done) == 2 + len(MONITORS) + 1
+        assert done[:2] == [
+            f"remove retention policy {prefix}-verdicts: indices are kept for good",
+            f"update retention policy {prefix}-lines",
+        ]
+        assert len(done) == 2 + len(RULES) + 1
         assert done[-1].startswith("import 3 objects")  # the links of two index patterns and the time range of *one run*
         (policy,) = complete.plugins.policies.values()
         age = policy["policy"]["states"][0]["transitions"][0]["conditions"]["min_index_age"]
@@ -563,12 +627,17 @@ class TestSetUp:
         next(iter(complete.plugins.monitors.values()))["enabled"] = False
         assert set_up(complete.settings, ("tiny", "1"), TEMPLATES).done == []
 
-    def test_a_changed_panel_is_restored(self, complete: Complete):
+    def test_a_changed_title_stays(self, complete: Complete):
+        """It is named, and a reset restores it."""
         settings = complete.settings
         set_up(settings, ("tiny", "1"), TEMPLATES)
-        path = f"{complete.dashboards.index}/_update/dashboard:{settings.index_prefix}-overview"
-        complete.server.ask(path, {"doc": {"dashboard": {"title": "mine"}}}, "POST")
-        (done,) = set_up(settings, ("tiny", "1"), TEMPLATES).done
+        complete.dashboards.attributes("dashboard", f"{settings.index_prefix}-overview")["title"] = "mine"
+        again = set_up(settings, ("tiny", "1"), TEMPLATES)
+        assert again.done == []
+        assert again.kept == [
+            "dashboard Triage: overview: title was changed by someone to mine; ours would be Triage: overview"
+        ]
+        (done,) = set_up(settings, ("tiny", "1"), TEMPLATES, reset=[f"{settings.index_prefix}-overview"]).done
         assert done == f"import 1 objects into {settings.dashboards_url}: Triage: overview"
 
     def test_older_indices_get_new_fields(self, complete: Complete):
@@ -607,7 +676,7 @@ class TestSetUp:
     def test_objects_without_what_they_refer_to(self, complete: Complete):
         """The stand-in rejects objects whose references lead nowhere, so that the other tests would notice them."""
         (wrong,) = [each for each in saved_objects(complete.settings) if each["id"].endswith("-overview")]
-        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]))})
+        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]), "application/ndjson")})
         headers = {"osd-xsrf": "x", "Content-Type": content_type}
         _, response = complete.dashboards.answer("POST", "/api/saved_objects/_import?overwrite=true", body, headers)
         assert response["success"] is False
