@@ -66,7 +66,7 @@ REBALANCE_SECONDS = 20.0
 # Messages of one fetch. A rebalance interrupts the handler before its next message, so it need not wait for all of them.
 MAX_POLL_RECORDS = 10_000
 # New partitions of the topic are noticed, and read, after this time at most.
-METADATA_SECONDS = 60.0
+METADATA_SECONDS = 30.0
 # Between two looks at partitions that cannot be read yet, see `WorkerProcess.unusable`.
 HOLD_SECONDS = 5.0
 # Between two looks at whether the brokers answer the fetches, see `FetchWatch`.

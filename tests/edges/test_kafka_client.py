@@ -209,8 +209,8 @@ class TestSending:
         (NotEnoughReplicasError(), "check that the brokers are up", True),
         (TimeoutError(), "no response in time; check that the brokers are up", True),
         (OSError(111, "Connection refused"), "Connection refused; check that the brokers are up", True),
-        (ssl.SSLCertVerificationError("self-signed certificate"), "self-signed certificate; check kafka.security", False),
-        (ssl.SSLEOFError("EOF occurred in violation of protocol"), "EOF occurred", True),
+        (ssl.SSLCertVerificationError(1, "self-signed certificate"), "self-signed certificate; check kafka.security", False),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "EOF occurred", True),
     ],
 )
 def test_errors_name_the_remedy(
@@ -228,7 +228,7 @@ def test_errors_name_the_remedy(
     [
         ([SaslAuthenticationFailed("invalid credentials")], "check kafka.user, kafka.password", False),
         ([UnsupportedSaslMechanismError("PLAIN")], "check kafka.user, kafka.password and kafka.sasl_mechanism", False),
-        ([ssl.SSLCertVerificationError("unknown authority")], "check kafka.security, kafka.ca_file", False),
+        ([ssl.SSLCertVerificationError(1, "unknown authority")], "check kafka.security, kafka.ca_file", False),
         ([ConnectionResetError(104, "reset"), SaslAuthenticationFailed("invalid")], "check kafka.user", False),
         ([ConnectionResetError(104, "Connection reset by peer")], "reset by peer; check that the brokers are up", True),
         ([TimeoutError()], "check that the brokers are up", True),
@@ -241,7 +241,7 @@ def test_why_no_server_can_be_connected_to(
     remedy: str,
     temporary: bool,
 ) -> None:
-    """aiokafka only logs it. A password that one of the servers rejects is wrong, also if others are away."""
+    """The library only logs it. A password that one of the servers rejects is wrong, also if others are away."""
     connected += reasons
     producer.results.append(KafkaConnectionError("Unable to bootstrap"))
     servers = tuple(f"lab{number}:9092" for number in range(len(reasons)))
