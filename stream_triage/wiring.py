@@ -350,6 +350,7 @@ def _run_log_partitions(settings: Settings, broker: Broker) -> RunLogPartitions:
     if kafka.runs_topic in known:
         run_log.ensure(known.get(kafka.topic, 0))
     check_topics(settings, broker)
+    broker.committed(kafka.group, kafka.topic, 0)  # the right to be in the group; without it the consumer fails much later
     return run_log
 
 

@@ -16,7 +16,7 @@ from stream_triage.errors import ServerAway, SettingsError, StoreError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["KafkaBroker", "as_record", "connection", "ssl_context"]
+__all__ = ["KafkaBroker", "as_record", "as_store_error", "connection", "ssl_context"]
 
 T = TypeVar("T")
 REQUEST_SECONDS = 20.0
@@ -360,8 +360,7 @@ class KafkaBroker:
             cause: BaseException = error
             if isinstance(error, KafkaConnectionError) and self._loop is not None:
                 cause = self._why_unreachable() or error
-            kind = StoreError if _lasts(cause) else ServerAway
-            raise kind(f"Kafka at {self._name} {what}: {_reason(cause)}; {_remedy(cause)}") from error
+            raise as_store_error(cause, f"Kafka at {self._name} {what}") from error
 
     def _why_unreachable(self) -> BaseException | None:
         """Why no server can be connected to: aiokafka's clients only log it. None if one can be by now."""
@@ -387,6 +386,12 @@ class KafkaBroker:
                 made.close()
                 return None
         return reason
+
+
+def as_store_error(error: BaseException, what: str) -> StoreError:
+    """An error of aiokafka as one of ours, with the remedy: `ServerAway` if trying again may help."""
+    kind = StoreError if _lasts(error) else ServerAway
+    return kind(f"{what}: {_reason(error)}; {_remedy(error)}")
 
 
 def as_record(message: Any) -> Record:

@@ -34,7 +34,7 @@ from faust.types import TP
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES
 from stream_triage.clients.fetch_watch import FetchWatch
-from stream_triage.clients.kafka import as_record, ssl_context
+from stream_triage.clients.kafka import as_record, as_store_error, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
 from stream_triage.errors import ServerAway, StreamTriageError
 from stream_triage.outages import Outage
@@ -644,12 +644,15 @@ def consume(
         failed = bool(end.code)
     finally:
         app.handler_thread.close()
+    what = f"Kafka at {','.join(settings.servers)} cannot be read any more"
+    # A consumer that crashes by itself leaves its reason with one of Faust's services.
+    failure = app.handler_thread.failure or (failed and (app.consumer.crash_reason or worker.crash_reason))
+    if isinstance(failure, KafkaError | OSError):
+        raise as_store_error(failure, what) from failure
     if app.handler_thread.failure:
         raise app.handler_thread.failure
     if failed:
-        raise ServerAway(
-            f"Kafka at {','.join(settings.servers)} cannot be used any more; the log above says why. Start the worker again"
-        )
+        raise ServerAway(f"{what}; the log above says why")
 
 
 def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
