@@ -169,7 +169,7 @@ class TestCheckTopics:
         if fits:
             assert check_topics(settings, broker)[KAFKA.runs_topic] == partitions
         else:
-            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*`stream-triage setup kafka` adds them"):
+            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*setup kafka` adds them"):
                 check_topics(settings, broker)
 
 

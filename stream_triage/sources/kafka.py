@@ -36,7 +36,7 @@ from stream_triage.clients.broker import MAX_MESSAGE_BYTES
 from stream_triage.clients.fetch_watch import FetchWatch
 from stream_triage.clients.kafka import as_record, as_store_error, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
-from stream_triage.errors import ServerAway, StreamTriageError
+from stream_triage.errors import ServerAway, StoreError, StreamTriageError
 from stream_triage.outages import Outage
 from stream_triage.ports import RecordHandler, WorkerProcess
 from stream_triage.records import Record
@@ -45,6 +45,8 @@ from stream_triage.settings import KafkaSettings
 __all__ = ["Commits", "FetchLoop", "GroupMember", "HandlerThread", "consume", "make_app"]
 
 log = logging.getLogger(__name__)
+# Faust's services log under the name of the module that their class is in, so ours would speak for us.
+FAUST_LOG = logging.getLogger("faust")
 T = TypeVar("T")
 
 # Stands for the loop among partitions, whose numbers begin with 0.
@@ -313,12 +315,20 @@ class Commits:
 
 
 class _App(faust.App):
+    logger = FAUST_LOG
     handler_thread: HandlerThread
     process: WorkerProcess
+
+    async def crash(self, reason: BaseException) -> None:
+        """Called by Faust when one of its services has failed: stopping the others may hang."""
+        self.process.ending(f"{type(reason).__name__}", _status(reason))
+        await super().crash(reason)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread of the Kafka consumer; methods with a leading underscore run in it, their namesakes call it."""
+
+    logger = FAUST_LOG
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -431,6 +441,7 @@ class _Look(NamedTuple):
 class _Consumer(driver.Consumer):
     """Faust's consumer with our loop, our positions and our commits: a `GroupMember`."""
 
+    logger = FAUST_LOG
     app: _App
     _thread: _ConsumerThread
 
@@ -484,7 +495,6 @@ class _Consumer(driver.Consumer):
         if silence.stuck:
             error = ServerAway(f"{reason}; start the worker again")
             self.app.handler_thread.failure = self.app.handler_thread.failure or error
-            process.ending(str(error), os.EX_TEMPFAIL)
             await self.crash(error)
 
     @property
@@ -568,6 +578,7 @@ class _Transport(driver.Transport):
 class _Worker(faust.Worker):
     """Faust's worker, whose log records go where all others go, and which tells the process that it is to end."""
 
+    logger = FAUST_LOG
     app: _App
 
     def _setup_logging(self) -> None:
@@ -667,6 +678,12 @@ def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def _status(error: BaseException) -> int:
+    """The exit status of a process that cannot even end in order after this error: 2 if a new one would fail, too."""
+    lasting = isinstance(error, StreamTriageError) and not (isinstance(error, StoreError) and error.temporary)
+    return 2 if lasting else os.EX_TEMPFAIL
 
 
 def _numbers(partitions: Iterable[int]) -> str:

@@ -2,7 +2,8 @@
 
 Our own records say what has changed and what to do about it; `stream_triage.outages` counts their repeats. Libraries (Faust,
 aiokafka, urllib3 …) write hundreds of lines a minute while a server is away, with tracebacks, and what they write may quote
-the input. Of each library one line a minute is shown, redacted, with the number of those that were left out.
+the input. Of each library one line a minute is shown, redacted, with the number of those that were left out. It is a warning
+at most: whether something of it is an error, our own lines say.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -54,16 +56,20 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line, or none. Never raises."""
         try:
-            message = self._message(record)
-            if message is not None:
-                self._stream.write(self._format(record, message) + "\n")
-                self._stream.flush()
+            ours = record.name == OURS or record.name.startswith(f"{OURS}.")
+            message = printable(record.getMessage()) if ours else self._message(record)
+            if message is None:
+                return
+            if not ours and record.levelno > logging.WARNING:
+                record = copy(record)
+                record.levelno, record.levelname = logging.WARNING, "WARNING"
+            self._stream.write(self._format(record, message) + "\n")
+            self._stream.flush()
         except Exception:  # a full disk or a closed pipe must not end the worker
             return
 
     def _message(self, record: logging.LogRecord) -> str | None:
-        if record.name == OURS or record.name.startswith(f"{OURS}."):
-            return printable(record.getMessage())
+        """What is shown of a record of a library; None if it is only counted."""
         library, now = record.name.partition(".")[0], self._clock.monotonic()
         shown, left_out = self._libraries.get(library, (None, 0))
         if shown is not None and now - shown < LIBRARY_SECONDS:

@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 # From the request to the end of the process. Supervisors wait for 10 s and more.
 STOP_SECONDS: Final = 4.0
+# The same after an error: nobody waits, and what is durable is committed if Kafka answers.
+CRASH_SECONDS: Final = 15.0
 # Between two checks of a server.
 CHECK_SECONDS: Final = 10.0
 # A check without a result for so long hangs, and so does what it asks.
@@ -52,25 +54,22 @@ class StopRequested(BaseException):
 class Stopping:
     """Ends the process some seconds after `begin`, if it has not ended by itself: no server that hangs may hold it up."""
 
-    def __init__(self, *, seconds: float = STOP_SECONDS, end: Callable[[int], Any] = os._exit) -> None:
-        self._seconds = seconds
+    def __init__(self, end: Callable[[int], Any] = os._exit) -> None:
         self._end = end
-        self._lock = threading.RLock()  # a second signal may come while the first one is handled
-        self._begun = False
+        self._first: tuple[str, int] | None = None
+        """Reason and status of the first request."""
 
     def begin(self, reason: str, status: int = 0) -> None:
-        """The process is to end with this status. Any thread may call; only the first call counts."""
-        with self._lock:
-            if self._begun:
-                return
-            self._begun = True
-        log.info("stopping: %s", reason)
-        timer = threading.Timer(self._seconds, self._give_up, [status])
+        """The process is to end with this status, or with that of an earlier request. Any thread may call."""
+        self._first = self._first or (reason, status)
+        if status == 0:
+            log.info("stopping: %s", reason)
+        timer = threading.Timer(CRASH_SECONDS if status else STOP_SECONDS, self._give_up, self._first)
         timer.daemon = True
         timer.start()
 
-    def _give_up(self, status: int) -> None:
-        log.warning("stopped without waiting any longer; what was not durable yet is read again by the next worker")
+    def _give_up(self, reason: str, status: int) -> None:
+        log.warning("%s: the worker ends without waiting any longer; what was not durable is read again", reason)
         self._end(status)
 
 
@@ -128,8 +127,8 @@ class Readiness:
         self._checks = dict(checks)
         self._clock = clock or SystemClock()
         now = self._clock.monotonic()
-        self._results = dict.fromkeys(self._checks, ("", now))
-        """By check, what is wrong, and the time of this result."""
+        self._results = dict.fromkeys(self._checks, ("", False, now))
+        """By check, what is wrong, whether it got no answer, and the time of this result."""
         self._outages = {
             name: Outage(log, f"{name} cannot be used", f"{name} can be used", self._clock) for name in self._checks
         }
@@ -139,27 +138,30 @@ class Readiness:
         return "; ".join(filter(None, map(self.trouble_of, self._checks)))
 
     def trouble_of(self, name: str) -> str:
-        """What is wrong with one of them; nothing is with one that is not checked."""
-        if name not in self._results:
-            return ""
-        reason, time = self._results[name]
+        """What is wrong with one of them."""
+        reason, _, time = self._results[name]
         age = self._clock.monotonic() - time
         return reason or (f"{name}: no result of a check for {age:.0f} s" if age > STALE_SECONDS else "")
 
+    def answers(self, name: str) -> bool:
+        """Whether one of them answered the last time, be it with a complaint; true for one that is not checked."""
+        _, away, time = self._results.get(name, ("", False, self._clock.monotonic()))
+        return not away and self._clock.monotonic() - time <= STALE_SECONDS
+
     def ask(self, name: str) -> None:
         """Does one check now."""
+        reason, away = "", False
         try:
             self._checks[name]()
-            reason = ""
         except StreamTriageError as error:
-            reason = str(error)
+            reason, away = str(error), isinstance(error, StoreError) and error.temporary
         except OSError as error:
             reason = f"{name}: {error.strerror or type(error).__name__}"
         if reason:
             self._outages[name].failed(reason)
         else:
             self._outages[name].over()
-        self._results[name] = (reason, self._clock.monotonic())
+        self._results[name] = (reason, away, self._clock.monotonic())
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -187,6 +189,8 @@ def check_folder(setting: str, path: Path, *, file: bool = True) -> None:
         file: Whether `path` is the file.
     """
     folder = path.parent if file else path
+    while not folder.exists() and folder != folder.parent:  # a sink makes its folder when it first writes
+        folder = folder.parent
     try:
         if file and path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -237,8 +241,8 @@ class WatchedProcess:
         self.run_log = RunLogPartitions(0, lambda partitions: None)
 
     def kafka_answers(self) -> bool:
-        """Whether the last check of the brokers found no fault."""
-        return not self.readiness.trouble_of("Kafka")
+        """Whether the brokers answered the last check."""
+        return self.readiness.answers("Kafka")
 
     def unusable(self, partitions: Collection[int]) -> dict[int, str]:
         """By partition, why its messages must not be taken yet."""

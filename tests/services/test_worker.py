@@ -436,6 +436,7 @@ class TestAway:
         farm.send(interleaved(runs)[50:] if away == "kafka" else [])
         with farm.worker():
             settle(farm, runs)
+            until(lambda: farm.committed() == farm.ends(), 30, "every sink has all verdicts")
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_stop_while_it_waits_to_join_its_group(self, make_farm: MakeFarm):
@@ -455,6 +456,26 @@ class TestAway:
                     assert (second.code, time.monotonic() - began < 6) == (0, True)
             finally:
                 os.kill(first.pid, signal.SIGCONT)
+
+
+class TestSilentStop:
+    def test_a_consumer_that_stops_fetching(self, make_farm: MakeFarm):
+        """`/ready` says so, the worker ends with the status for "start again", and the next one goes on."""
+        farm, runs = listening(make_farm()), sample_runs(6)
+        messages = interleaved(runs)
+        farm.send(messages[:50])
+        with farm.worker(module="tests.services.silent_worker") as worker:
+            until(lambda: ready(farm)[0] == 200, 40)
+            until(lambda: "is fetched for" in ready(farm)[1], 40)
+            assert "although the brokers answer" in ready(farm)[1]
+            farm.send(messages[50:])
+            until(lambda: worker.code is not None, 40)
+            assert worker.code == 75
+            assert "start the worker again" in worker.text()
+            assert "Traceback" not in worker.text()
+        with farm.worker():
+            settle(farm, runs)
+        assert farm.differences(expected(runs)) == NOTHING
 
 
 class TestTopic:
@@ -485,6 +506,33 @@ class TestTopic:
             settle(farm, runs, 30)
             time.sleep(5)
         assert farm.differences(expected(runs)) == NOTHING
+
+    def test_runs_do_not_end_while_a_transaction_is_open(self, make_farm: MakeFarm):
+        """Their next messages may be in it; they come when it is committed, long after the idle time."""
+        farm, runs = make_farm(idle_seconds=2), sample_runs(3)
+        messages = interleaved(runs, end=False)
+        half = len(messages) // 2
+        farm.send(messages[:half])
+        with farm.worker():
+            asyncio.run(slowly(farm, messages[half:], 8))
+            settle(farm, runs, 30)
+        assert farm.differences(expected(runs)) == NOTHING
+
+
+async def slowly(farm: Farm, messages: list[Message], seconds: float) -> None:
+    """Sends messages in a transaction that stays open for so long."""
+    producer = AIOKafkaProducer(**connection(farm.admin), transactional_id=f"{farm.kafka.group}-slow")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        for message in messages:
+            headers = [(name, value.encode()) for name, value in message.headers.items()]
+            await producer.send(farm.kafka.topic, message.value, message.key, headers=headers)
+        await producer.flush()
+        await asyncio.sleep(seconds)
+        await producer.commit_transaction()
+    finally:
+        await producer.stop()
 
 
 async def aborted(farm: Farm, messages: list[Message]) -> None:

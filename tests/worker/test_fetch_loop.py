@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from stream_triage.clock import FakeClock
-from stream_triage.errors import ServerAway, StoreError
+from stream_triage.errors import InputError, ServerAway, StoreError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 from stream_triage.sources import kafka
@@ -435,10 +435,20 @@ class TestFaustConsumer:
         self.watch(consumer, monkeypatch, 120, looped=True, signs={0: "same"}, answers=True)
         process = consumer.app.process
         assert isinstance(process, Process)
-        assert [status for _, status in process.ends] == [75]
         assert isinstance(consumer.app.handler_thread.failure, ServerAway)
-        assert crashed
+        assert crashed == [consumer.app.handler_thread.failure]
         assert "nothing of partitions 0 is fetched for 30 s" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [(ServerAway("away"), 75), (RuntimeError("of Faust"), 75), (StoreError("no right"), 2), (InputError("a flood"), 2)],
+    )
+    def test_a_crash_cannot_hang(self, consumer: kafka._Consumer, error: Exception, status: int):
+        """The process is told, and ends itself if Faust does not."""
+        consumer.loop.run_until_complete(consumer.app.crash(error))
+        process = consumer.app.process
+        assert isinstance(process, Process)
+        assert [status for _, status in process.ends] == [status]
 
     def test_partitions_that_cannot_send_are_no_reason_to_end(
         self, consumer: kafka._Consumer, monkeypatch: pytest.MonkeyPatch
