@@ -37,7 +37,7 @@ def topics(settings: Settings, partitions: int) -> list[Topic]:
 def create_topics(settings: Settings, broker: Broker, partitions: int, *, dry_run: bool = False) -> list[str]:
     """Creates the topics that are missing, or with `dry_run` only finds them; returns their names.
 
-    The run log gets the partitions that it lacks since the topic of log lines has grown; its name is returned then, too.
+    The run log gets the partitions that it lacks since the topic of log lines has grown; they are returned, too.
     """
     wanted = topics(settings, partitions)
     known = broker.partitions([topic.name for topic in wanted])
@@ -49,10 +49,13 @@ def create_topics(settings: Settings, broker: Broker, partitions: int, *, dry_ru
         ]
     if missing and not dry_run:
         broker.create(missing)
-    grown = [settings.kafka.runs_topic] if known.get(settings.kafka.runs_topic, existing or 0) < (existing or 0) else []
-    if grown and existing and not dry_run:
-        broker.grow(settings.kafka.runs_topic, existing)
-    return [topic.name for topic in missing] + grown
+    names = [topic.name for topic in missing]
+    run_log = settings.kafka.runs_topic
+    if existing and known.get(run_log, existing) < existing:
+        names.append(f"{run_log}, partitions {known[run_log]} to {existing - 1}")
+        if not dry_run:
+            broker.grow(run_log, existing)
+    return names
 
 
 def grow_run_log(settings: Settings, broker: Broker, partitions: int) -> None:

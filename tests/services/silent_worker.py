@@ -1,4 +1,4 @@
-"""`stream-triage worker` whose consumer stops fetching some seconds after it began, without an error, as aiokafka's has done.
+"""`stream-triage worker` whose consumer stops fetching after some seconds, without an error.
 
 python -m tests.services.silent_worker worker -c settings.toml
 """

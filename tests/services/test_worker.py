@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -513,14 +514,21 @@ class TestTopic:
         messages = interleaved(runs, end=False)
         half = len(messages) // 2
         farm.send(messages[:half])
-        with farm.worker():
-            asyncio.run(slowly(farm, messages[half:], 8))
+        with ExitStack() as workers:
+
+            def read() -> None:
+                worker = workers.enter_context(farm.worker())
+                until(lambda: "partitions assigned" in worker.text(), 40)
+                time.sleep(6)
+                assert farm.count_stored() == 0
+
+            asyncio.run(slowly(farm, messages[half:], read))
             settle(farm, runs, 30)
         assert farm.differences(expected(runs)) == NOTHING
 
 
-async def slowly(farm: Farm, messages: list[Message], seconds: float) -> None:
-    """Sends messages in a transaction that stays open for so long."""
+async def slowly(farm: Farm, messages: list[Message], meanwhile: Callable[[], None]) -> None:
+    """Sends messages in a transaction that is committed only after `meanwhile`."""
     producer = AIOKafkaProducer(**connection(farm.admin), transactional_id=f"{farm.kafka.group}-slow")
     await producer.start()
     try:
@@ -529,7 +537,7 @@ async def slowly(farm: Farm, messages: list[Message], seconds: float) -> None:
             headers = [(name, value.encode()) for name, value in message.headers.items()]
             await producer.send(farm.kafka.topic, message.value, message.key, headers=headers)
         await producer.flush()
-        await asyncio.sleep(seconds)
+        await asyncio.to_thread(meanwhile)
         await producer.commit_transaction()
     finally:
         await producer.stop()

@@ -201,7 +201,12 @@ class TestStopping:
         """And the handlers of before are back afterwards."""
         before = signal.getsignal(number)
         stopping = Stopping(lambda status: None)
-        with pytest.raises(StopRequested), stopping_on_signals(stopping):
-            os.kill(os.getpid(), number)
-            time.sleep(10)
+
+        def wait() -> None:
+            with stopping_on_signals(stopping):
+                os.kill(os.getpid(), number)
+                time.sleep(10)
+
+        with pytest.raises(StopRequested):
+            wait()
         assert signal.getsignal(number) is before
