@@ -319,10 +319,10 @@ class _App(faust.App):
     handler_thread: HandlerThread
     process: WorkerProcess
 
-    async def crash(self, reason: BaseException) -> None:
-        """Called by Faust when one of its services has failed: stopping the others may hang."""
-        self.process.ending(f"{type(reason).__name__}", _status(reason))
-        await super().crash(reason)
+    def _crash(self, reason: BaseException) -> None:
+        """Called by Faust when any of its services has failed: stopping the others may hang."""
+        self.process.ending(type(reason).__name__, _status(reason))
+        super()._crash(reason)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -403,7 +403,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         the consumer has noted, so it does not wait for its thread, which may hang.
         """
         consumer, signs, leaderless = self._consumer, dict[int, Hashable](), list[int]()
-        for partition in map(_partition, partitions if consumer is not None else ()):
+        if consumer is None:
+            return signs, leaderless
+        for partition in map(_partition, partitions):
             try:
                 signs[partition.partition] = (consumer.last_poll_timestamp(partition), consumer.highwater(partition))
                 if consumer._client.cluster.leader_for_partition(partition) in (None, -1):
@@ -450,7 +452,7 @@ class _Consumer(driver.Consumer):
         self._commits = Commits()
         self._fetch_loop = FetchLoop(self, self.app.handler_thread, self.app.process)
         self._watch = FetchWatch()
-        self._silence = Outage(log, "no messages", "messages come")
+        self._silent = False
         self._held: set[TP] = set()
         self._positions = Outage(log, "committed positions cannot be read", "committed positions are read")
 
@@ -486,12 +488,17 @@ class _Consumer(driver.Consumer):
         silence = self._watch.look(watched, self.app.handler_thread.clock.monotonic(), answers=process.kafka_answers())
         process.report("leaders", f"partitions {_numbers(leaderless)} have no leader" if leaderless else "")
         if silence is None:
+            if self._silent:
+                log.info("messages are fetched again")
+            self._silent = False
             process.report("fetch", "")
             return
         about = "nothing" if _LOOP in silence.partitions else f"nothing of partitions {_numbers(silence.partitions)}"
         reason = f"{about} is fetched for {silence.seconds:.0f} s, although the brokers answer"
         process.report("fetch", reason)
-        self._silence.failed(f"{reason}; if it lasts, the worker ends and has to be started again")
+        if not self._silent:
+            log.warning("%s; if it lasts, the worker ends and must be started again", reason)
+        self._silent = True
         if silence.stuck:
             error = ServerAway(f"{reason}; start the worker again")
             self.app.handler_thread.failure = self.app.handler_thread.failure or error

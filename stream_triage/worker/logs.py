@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
 from stream_triage.clock import Clock, SystemClock
+from stream_triage.errors import internal_error_text
 from stream_triage.render.printable import printable
 
 __all__ = ["LogHandler", "as_json", "as_text", "internal_error", "logging_to"]
@@ -121,7 +123,10 @@ def logging_to(
     redact: Callable[[str], str],
     stream: TextIO | None = None,
 ) -> None:
-    """Sends all log records of this process to `stream` (stderr) in this format, in place of any other handler."""
+    """Sends all log records of this process to `stream` (stderr) in this format, in place of any other handler.
+
+    Errors that end a thread are logged, too, where Python would print a traceback with the message of the error.
+    """
 
     def structured(record: logging.LogRecord, message: str) -> str:
         return as_json(record, message, service={"version": version})
@@ -130,7 +135,16 @@ def logging_to(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    threading.excepthook = _thread_ended
     logging.getLogger(OURS).setLevel(logging.INFO)
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is None or not issubclass(ended.exc_type, Exception):  # it was cancelled, or told to end
+        return
+    name = ended.thread.name if ended.thread else "without a name"
+    text = f"thread {name} ended: {internal_error_text(ended.exc_value)}"
+    internal_error(logging.getLogger(__name__), text, ended.exc_value)
 
 
 def _time(record: logging.LogRecord) -> datetime:

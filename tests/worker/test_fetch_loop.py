@@ -445,7 +445,7 @@ class TestFaustConsumer:
     )
     def test_a_crash_cannot_hang(self, consumer: kafka._Consumer, error: Exception, status: int):
         """The process is told, and ends itself if Faust does not."""
-        consumer.loop.run_until_complete(consumer.app.crash(error))
+        consumer.app._crash(error)
         process = consumer.app.process
         assert isinstance(process, Process)
         assert [status for _, status in process.ends] == [status]

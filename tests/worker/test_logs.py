@@ -1,8 +1,10 @@
 """What the log of a worker shows: our lines as they are, libraries condensed, nothing that moves a cursor."""
 
+import asyncio
 import io
 import json
 import logging
+import threading
 
 import pytest
 
@@ -103,6 +105,7 @@ def test_an_internal_error_shows_its_places_and_not_its_message(monkeypatch: pyt
         stream, root = io.StringIO(), logging.getLogger()
         monkeypatch.setattr(root, "handlers", [])
         monkeypatch.setattr(root, "level", root.level)
+        monkeypatch.setattr(threading, "excepthook", threading.excepthook)
         logging_to(log_format, "1", lambda text: text, stream)
         try:
             raise KeyError(identity)
@@ -114,6 +117,26 @@ def test_an_internal_error_shows_its_places_and_not_its_message(monkeypatch: pyt
         assert identity not in text
         if log_format == "json":
             assert "test_logs.py" in json.loads(text)["error.stack_trace"]
+
+
+def test_a_thread_that_ends_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is logged as other internal errors are; one that was cancelled says nothing."""
+    stream, root = io.StringIO(), logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    logging_to("text", "1", lambda text: text, stream)
+
+    def fail(error: BaseException) -> None:
+        raise error
+
+    for error in (ZeroDivisionError("imsi-001010123456789"), asyncio.CancelledError()):
+        thread = threading.Thread(target=fail, args=(error,), name="alerts")
+        thread.start()
+        thread.join()
+    assert "thread alerts ended: internal error: ZeroDivisionError at test_logs.py" in stream.getvalue()
+    assert "imsi-0010" not in stream.getvalue()
+    assert "Cancelled" not in stream.getvalue()
 
 
 def test_a_log_that_cannot_be_written_ends_nothing() -> None:
