@@ -483,8 +483,8 @@ class _Consumer(driver.Consumer):
         signs, leaderless = self._thread.signs(self.assignment())
         for number in (*loop.held, *leaderless):
             signs.pop(number, None)
-        # The loop itself: a fetch comes back at least every second, unless the partitions are being assigned anew.
-        watched = {**signs, _LOOP: loop.fetches}
+        # The loop itself: a fetch comes back at least every second, or waits for a rebalance, which begins a new generation.
+        watched = {**signs, _LOOP: (loop.fetches, self.generation)}
         silence = self._watch.look(watched, self.app.handler_thread.clock.monotonic(), answers=process.kafka_answers())
         process.report("leaders", f"partitions {_numbers(leaderless)} have no leader" if leaderless else "")
         if silence is None:
