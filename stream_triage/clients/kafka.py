@@ -5,6 +5,7 @@ with the remedy; no message contains a password.
 """
 
 import asyncio
+import os
 import ssl
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -415,6 +416,8 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio writes "Connect call failed" and the address
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

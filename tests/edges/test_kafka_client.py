@@ -81,7 +81,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     reasons: list[BaseException] = []
 
     async def connect(host: str, port: int, **_: Any) -> None:
-        raise reasons.pop(0) if reasons else ConnectionRefusedError(111, "Connection refused")
+        raise reasons.pop(0) if reasons else ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9092)")
 
     monkeypatch.setattr("aiokafka.conn.create_conn", connect)
     return reasons
