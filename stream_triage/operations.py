@@ -4,16 +4,17 @@
 parses options and prints what these functions return.
 """
 
+import logging
 import resource
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from stream_triage import wiring
+from stream_triage import __version__, wiring
 from stream_triage.alerting.outbox import Outbox
 from stream_triage.alerting.rules import alerts_of
 from stream_triage.clients.broker import Broker, Outgoing
@@ -36,6 +37,7 @@ from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.redact import Redactor
 from stream_triage.worker.canary import TEXT, Look, Sighting, same, send, wait_for_verdicts
+from stream_triage.worker.process import StopRequested, WatchedProcess, stopping_on_signals
 
 __all__ = [
     "Pruned",
@@ -53,6 +55,8 @@ __all__ = [
     "setup_opensearch",
 ]
 
+log = logging.getLogger(__name__)
+
 # Files that a worker may have open: each open run that is too large for memory has one.
 OPEN_FILES = 65_536
 
@@ -66,15 +70,36 @@ def run_worker(
 ) -> None:
     """Judges the runs of the topic until it is stopped; arguments and errors are those of `wiring.open_worker`.
 
+    SIGTERM and Ctrl-C end the process with status 0, after `worker.process.STOP_SECONDS` at most.
+
     Raises:
         InputError: More messages were rejected within an hour than `kafka.dead_per_hour` allows.
+        ServerAway: The worker has lost its group, or fetches nothing any more. A new worker can go on.
     """
-    with wiring.open_worker(settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble) as worker:
+    process = WatchedProcess()
+    with (
+        suppress(StopRequested),
+        stopping_on_signals(process.stopping),
+        wiring.open_worker(
+            settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble, process=process
+        ) as worker,
+    ):
         _allow_many_files()
+        log.info("%s", _about(settings))
         # Faust belongs to the extra kafka. Where that is missing, opening the worker has raised by now.
         from stream_triage.sources.kafka import consume
 
-        consume(settings.kafka, worker)
+        consume(settings.kafka, worker, None, process)
+    log.info("stopped; what was judged is durable, and open runs are read again by the next worker")
+
+
+def _about(settings: Settings) -> str:
+    kafka, listen = settings.kafka, settings.metrics.listen
+    return (
+        f"stream-triage {__version__} reads topic {kafka.topic} at {','.join(kafka.servers)} in group {kafka.group}, with "
+        f"bundle {settings.bundle}; sinks: {', '.join(settings.sinks)}; "
+        + (f"http://{listen}/ready says whether verdicts become durable" if listen else "metrics.listen is not set")
+    )
 
 
 def _allow_many_files() -> None:

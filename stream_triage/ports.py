@@ -4,7 +4,7 @@ Sources, sinks, stores, run logs and dead letters have contract tests in tests/e
 raised as `StoreError`, which names the remedy. Nothing here is thread-safe unless it says so.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ __all__ = [
     "Spool",
     "Store",
     "StoredRun",
+    "WorkerProcess",
 ]
 
 Handle = Callable[[Event], None]
@@ -232,3 +233,19 @@ class RecordHandler(Protocol):
     @property
     def errors(self) -> list[str]:
         """Why the last flush returned false; empty if it was interrupted."""
+
+
+class WorkerProcess(Protocol):
+    """The process around the loop that reads a topic: what it knows, and what it must be told. Any thread may call."""
+
+    def report(self, subject: str, trouble: str) -> None:
+        """What is wrong with a part of the worker, for people; empty once it is right again."""
+
+    def kafka_answers(self) -> bool:
+        """Whether the brokers answered the last time that they were asked for something else than messages."""
+
+    def unusable(self, partitions: Collection[int]) -> dict[int, str]:
+        """By partition, why its messages must not be taken yet. May ask Kafka; never raises."""
+
+    def ending(self, reason: str, status: int) -> None:
+        """The process is about to end, with this exit status; what still hangs after some seconds is left behind."""

@@ -10,7 +10,7 @@ from stream_triage import Bundle, operations, wiring
 from stream_triage.clients.broker import Outgoing, Topic
 from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
-from stream_triage.clients.search import Document, Response
+from stream_triage.clients.search import Document, Response, ResponseError
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.records import DeadLetter, Verdict
@@ -32,6 +32,7 @@ from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.spool import SpillSpool
+from stream_triage.worker import process
 from stream_triage.worker.canary import TEXT, Sighting
 from tests.verdicts import make_verdict
 
@@ -119,6 +120,15 @@ class TestSetUpKafka:
         made = servers.broker.partitions(self.ALL)
         assert (made[KAFKA.topic], made[KAFKA.runs_topic], made[KAFKA.verdicts_topic]) == (7, 7, 4)
 
+    def test_the_run_log_grows_with_the_topic(self, servers: Servers, settings: Settings) -> None:
+        """What a dry run says is done by the next one, once; other topics keep their partitions."""
+        servers.broker.grow(KAFKA.topic, 5)
+        grown = [f"{KAFKA.runs_topic}, partitions 3 to 4"]
+        for dry_run, expected, partitions in ((True, grown, 3), (False, grown, 5), (False, [], 5)):
+            assert operations.setup_kafka(settings, 4, dry_run=dry_run) == expected
+            assert servers.broker.partitions([KAFKA.runs_topic])[KAFKA.runs_topic] == partitions
+        assert servers.broker.partitions([KAFKA.verdicts_topic])[KAFKA.verdicts_topic] == 3
+
     def test_definitions(self) -> None:
         """Large messages fit; verdicts are kept for ever, ended runs for `closed_hours`, dead letters for two weeks."""
         made = {topic.name: topic.config for topic in topics(Settings(kafka=KafkaSettings(closed_hours=100)), 1)}
@@ -169,7 +179,7 @@ class TestCheckTopics:
         if fits:
             assert check_topics(settings, broker)[KAFKA.runs_topic] == partitions
         else:
-            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*add partitions"):
+            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*setup kafka` adds them"):
                 check_topics(settings, broker)
 
 
@@ -240,6 +250,68 @@ class TestWorker:
         assert servers.work()
         (reason,) = servers.letters()
         assert reason == "the key holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
+
+    def test_it_waits_for_its_servers(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """First for Kafka, then for OpenSearch; the log says for which one, and why."""
+        caplog.set_level("INFO")
+        request = servers.search.request
+        away = ["Kafka", "Kafka", "OpenSearch"]
+
+        class Clock(FakeClock):
+            def sleep(self, seconds: float) -> None:
+                super().sleep(seconds)
+                away.pop(0)
+                servers.broker.available = "Kafka" not in away
+
+        def respond(method: str, path: str, body: object = None) -> dict[str, object]:
+            if away:
+                raise ResponseError("OpenSearch at lab:9200 does not respond as expected: status 503", 503)
+            return request(method, path, body)
+
+        monkeypatch.setattr(process, "SystemClock", Clock)
+        monkeypatch.setattr(servers.search, "request", respond)
+        servers.broker.available = False
+        with wiring.open_worker(servers.settings):
+            pass
+        assert [line.getMessage().partition(":")[0].partition(",")[0] for line in caplog.records] == [
+            "waiting for Kafka", "Kafka answers again", "waiting for OpenSearch", "OpenSearch answers again"
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_it_does_not_wait_for_another_password(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        """A worker that starts all the same would be silent until its first verdict."""
+
+        def refuse(*_: object) -> None:
+            raise ResponseError("check opensearch.user and opensearch.password", status)
+
+        monkeypatch.setattr(servers.search, "request", refuse)
+        with pytest.raises(StoreError, match=r"opensearch\.password"), wiring.open_worker(servers.settings):
+            pass
+
+    def test_no_worker_without_index_templates(self, servers: Servers) -> None:
+        servers.search = MemorySearchServer()
+        with pytest.raises(StoreError, match="setup opensearch"), wiring.open_worker(servers.settings):
+            pass
+
+    def test_a_topic_that_has_grown_before_the_start(self, servers: Servers) -> None:
+        """The worker gives the run log as many partitions."""
+        servers.broker.grow(KAFKA.topic, 5)
+        with wiring.open_worker(servers.settings):
+            assert servers.broker.partitions([KAFKA.runs_topic]) == {KAFKA.runs_topic: 5}
+
+    def test_without_the_right_it_says_who_adds_partitions(self, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+        servers.broker.grow(KAFKA.topic, 5)
+
+        def refuse(topic: str, partitions: int) -> None:
+            raise StoreError("TopicAuthorizationFailedError; the user lacks a right")
+
+        monkeypatch.setattr(servers.broker, "grow", refuse)
+        with pytest.raises(SettingsError, match="run `stream-triage setup kafka`"), wiring.open_worker(servers.settings):
+            pass
 
     def test_no_worker_without_its_topics(self, servers: Servers, settings: Settings) -> None:
         servers.broker = MemoryBroker()

@@ -43,7 +43,10 @@ class Broker(Protocol):
         """
 
     def read(self, topic: str, partition: int, start: int = 0) -> list[Record]:
-        """Returns all messages from offset `start` (or the first that is kept) to the end at the time of the call."""
+        """Returns all messages from offset `start` (or the first that is kept) to the end at the time of the call.
+
+        Messages of aborted transactions are left out, and what follows the first message of an open one.
+        """
 
     def ends(self, topic: str) -> dict[int, int]:
         """By partition, the offset that the next message gets. Empty for an unknown topic."""
@@ -59,3 +62,6 @@ class Broker(Protocol):
 
     def create(self, topics: Sequence[Topic]) -> None:
         """Creates topics. Those that exist already stay as they are."""
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives a topic as many partitions; one that has as many or more stays as it is."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from stream_triage.clients.search import TOO_LARGE, Document, Response, ResponseError, bulk_body
-from stream_triage.errors import SettingsError, StoreError
+from stream_triage.errors import ServerAway, SettingsError, StoreError
 from stream_triage.settings import OpenSearchSettings
 
 __all__ = ["OpenSearchClient"]
@@ -62,7 +62,7 @@ class OpenSearchClient:
             except self._errors.NotFoundError:
                 return {}
             if not isinstance(content, dict):
-                raise StoreError(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
+                raise ServerAway(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
             return content
         raise AssertionError
 
@@ -93,7 +93,7 @@ class OpenSearchClient:
         except (AttributeError, KeyError, TypeError, ValueError):
             responses = []
         if len(responses) != len(documents):
-            raise StoreError(f"OpenSearch at {self._name} sent no valid response to a bulk request; check {_PROXY}")
+            raise ServerAway(f"OpenSearch at {self._name} sent no valid response to a bulk request; check {_PROXY}")
         return responses
 
     @contextmanager

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from stream_triage.settings.section import HomePath, OrOff, Pattern, Section
 
-__all__ = ["KafkaSettings", "MetricsSettings", "OpenSearchSettings"]
+__all__ = ["KafkaSettings", "LogSettings", "MetricsSettings", "OpenSearchSettings"]
 
 
 class KafkaSettings(Section):
@@ -234,5 +234,17 @@ class MetricsSettings(Section):
         description=(
             "Address at which a worker answers /metrics, /health and /ready, for example 127.0.0.1:9464. If it is "
             "not set, the worker does not listen."
+        ),
+    )
+
+
+class LogSettings(Section):
+    """What a worker writes about itself to stderr (docs/operations.md)."""
+
+    format: Literal["text", "json"] = Field(
+        default="text",
+        description=(
+            "With `text`, each message is a line for people. With `json`, it is a JSON object on one line, with the field "
+            "names of ECS (Elastic Common Schema)."
         ),
     )

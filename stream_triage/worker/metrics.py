@@ -1,7 +1,8 @@
 """What a worker does, as numbers for Prometheus, and whether it is alive and ready; served over HTTP.
 
-`/metrics`, `/health` (the worker makes progress) and `/ready` (verdicts become durable). The worker itself knows nothing of
-this: `MeteredWorker` and `MeteredLetters` wrap it and what it gets. docs/operations.md lists the metrics; a test compares.
+`/metrics`, `/health` (the worker makes progress) and `/ready` (verdicts become durable, or would if there were any). The
+worker itself knows nothing of this: `MeteredWorker` and `MeteredLetters` wrap it and what it gets. docs/operations.md lists
+the metrics; a test compares.
 """
 
 import threading
@@ -72,6 +73,13 @@ class Metrics:
         self._last_step = self.clock.monotonic()
         self.trouble = "nothing was fetched yet"
         """Why verdicts do not become durable; empty after a flush that succeeded."""
+        self.servers: Callable[[], str] = lambda: ""
+        """Why servers and folders cannot be used, as the checks beside the worker find."""
+        self._reported: dict[str, str] = {}
+
+    def report(self, subject: str, trouble: str) -> None:
+        """What is wrong with a part of the worker; empty once it is right again. Any thread may call."""
+        self._reported[subject] = trouble
 
     def step(self) -> None:
         """The worker made progress."""
@@ -106,9 +114,11 @@ class Metrics:
         return f"no step for {idle:.0f} s" if idle > HANGS_SECONDS else ""
 
     def unready(self) -> str:
-        """Why verdicts do not become durable now; empty if they do."""
+        """Why verdicts do not become durable now, or would not if there were any; empty if they do."""
         idle = self.clock.monotonic() - self._last_step
-        return f"no step for {idle:.0f} s" if idle > SLOW_SECONDS else self.trouble
+        own = f"no step for {idle:.0f} s" if idle > SLOW_SECONDS else self.trouble
+        reasons = (own, *self._reported.copy().values(), self.servers())
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 class MeteredWorker:

@@ -99,6 +99,16 @@ class BrokerContract(OnBroker):
         assert [record.key for record in self.broker.read(self.topic, 0)] == [b"a", b"b"]
         assert self.broker.send([large]) == [large]
 
+    def test_a_topic_grows(self) -> None:
+        """The same broker sends to the new partitions at once; a topic never loses one."""
+        self.make(2)
+        self.broker.send([self.message(b"k", b"1", 1)])
+        for partitions, expected in ((4, 4), (4, 4), (3, 4)):
+            self.broker.grow(self.topic, partitions)
+            assert self.broker.partitions([self.topic]) == {self.topic: expected}
+        self.broker.send([self.message(b"k", b"2", 3), self.message(b"k", b"3", 1)])
+        assert [len(self.broker.read(self.topic, number)) for number in range(4)] == [0, 2, 0, 1]
+
     def test_message_without_key_and_value(self) -> None:
         """Neither is a mistake of the caller."""
         self.make()

@@ -7,7 +7,7 @@ from typing import Self
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Outgoing, Topic
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import StoreError
+from stream_triage.errors import ServerAway, StoreError
 from stream_triage.records import Record
 
 __all__ = ["MemoryBroker"]
@@ -87,6 +87,12 @@ class MemoryBroker:
             partitions = [_Partition() for _ in range(topic.partitions)]
             self._topics.setdefault(topic.name, _Topic(topic.name, partitions, min(limit, MAX_MESSAGE_BYTES)))
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives a topic as many partitions; one that has as many or more stays as it is."""
+        self._check_available()
+        known = self._topic(topic).partitions
+        known += [_Partition() for _ in range(partitions - len(known))]
+
     def close(self) -> None:
         """Keeps all messages: another process would find them too."""
 
@@ -131,7 +137,7 @@ class MemoryBroker:
 
     def _check_available(self) -> None:
         if not self.available:
-            raise StoreError("the broker in memory is switched off; set `available`")
+            raise ServerAway("the broker in memory is switched off; set `available`")
 
 
 @dataclass
