@@ -146,8 +146,9 @@ class MeteredWorker:
         began = metrics.clock.monotonic()
         done = self._worker.flush()
         metrics.flush_seconds.observe(metrics.clock.monotonic() - began)
-        metrics.flush_failures.inc(not done)
-        metrics.trouble = "" if done else "; ".join(self.errors) or "interrupted"
+        # Without an error it was interrupted, or there is more to flush than one call does.
+        metrics.flush_failures.inc(bool(self.errors))
+        metrics.trouble = "; ".join(self.errors)
         return done
 
     def revoke(self, partitions: Iterable[int]) -> None:

@@ -13,7 +13,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
 from stream_triage.stages.decode import AUTO
@@ -25,6 +26,9 @@ from stream_triage.worker.sequence import Arrival
 from stream_triage.worker.transitions import TABLE, Action, Event, State
 
 __all__ = ["Item", "PartitionRuns", "RunRules"]
+
+# Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
+MAX_IDLE_BYTES: Final = 8 << 20
 
 Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
 
@@ -130,11 +134,22 @@ class PartitionRuns:
         elif self.next_offset >= self._pending_end[1]:
             self._complete_until, self._pending_end = max(self._complete_until, self._pending_end[0]), None
 
-    def idle(self, now: float) -> list[Item]:
-        """Ends runs that have been silent or open for too long. `now` as in `take`."""
+    def idle(self, now: float, most: float = math.inf) -> list[Item]:
+        """Ends runs that have been silent or open for too long. `now` as in `take`.
+
+        When `most` runs have ended, or ended runs have passed on `MAX_IDLE_BYTES` that they held, the others are left to
+        the next call: thousands of runs may fall silent together.
+        """
         self._now = now
         items: list[Item] = []
+        counted = ended = passed_on = 0
         for run in list(self._open.values()):
+            for item in islice(items, counted, None):
+                ended += isinstance(item, RunEnd)
+                passed_on += len(item.data) if isinstance(item, Chunk) else 0
+            counted = len(items)
+            if ended >= most or passed_on >= MAX_IDLE_BYTES:
+                break
             if run.recorded:  # no time ends a run that is read again: it ends where it ended
                 items += self._end_as_recorded(run.key, self.next_offset)
             elif self._complete_until - run.last_message >= self._rules.idle_seconds:
@@ -331,7 +346,7 @@ class PartitionRuns:
             ended = self._closed_run(run, cut)
             self._ended.add(ended)
             items.append(ended)
-        return [*items, RunEnd(run.run_id, run.started)]
+        return [*items, RunEnd(run.run_id, run.started, first_offset=run.first_offset)]
 
     def _pass_on_held(self, run: OpenRun, ending: str | None) -> list[Item]:
         items: list[Item] = []
