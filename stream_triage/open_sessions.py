@@ -18,6 +18,7 @@ import zstandard
 
 from stream_triage.pipeline import Session, Triage
 from stream_triage.records import Chunk
+from stream_triage.spool import SpillSpool
 
 __all__ = ["OpenSessions"]
 
@@ -34,6 +35,8 @@ MAX_TEXT_BYTES: Final = 512 << 10
 RUN_WAITING_BYTES: Final = 16 << 10
 WAITING_BYTES: Final = 64 << 20
 PIECE_BYTES: Final = 256
+# Compressed text of a packed run that stays in memory, about 1,500 lines. More of it goes to the temporary file of the run.
+PACKED_TEXT_BYTES: Final = 16 << 10
 # Level 3 saves 2 % more and takes twice as long.
 COMPRESSION_LEVEL: Final = 1
 
@@ -148,6 +151,8 @@ class _Packed:
 
     def __init__(self, session: Session, shared: "_Shared") -> None:
         """Raises any error where some part of the session cannot be pickled."""
+        if isinstance(session.text, SpillSpool):
+            session.text.spill_above(PACKED_TEXT_BYTES)
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, shared)
         pickler.dump(session)

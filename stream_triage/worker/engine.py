@@ -30,6 +30,7 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.messages import as_dead_letter
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
@@ -40,7 +41,7 @@ _HOUR_SECONDS = 3600.0
 PART_SECONDS = 1.0
 # Runs of one part. It begins with the first number, doubles while parts are fast, and halves when one is slow, as with a
 # server that is slow.
-FIRST_PART_RUNS, MOST_PART_RUNS = 50, 400
+FIRST_PART_RUNS, MOST_PART_RUNS = 50, 200
 # A call of `flush` begins no further part after so long: the caller looks after other things and calls it again.
 FLUSH_SECONDS = 3.0
 # Runs that time may end in one tick; the others end in the next ticks. Before those, more messages are taken.
@@ -86,6 +87,7 @@ class Engine:
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
+        self._early = EarlyBudget()
         self._partitions: dict[int, PartitionRuns] = {}
         self._counted_up_to: dict[int, int] = {}
         """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
@@ -220,6 +222,8 @@ class Engine:
         runs = self._partition(record.partition)
         try:
             items = runs.take(record, self._clock.monotonic())
+        except StoreError:  # a full disk: the message is read again
+            raise
         except Exception as error:  # an internal error at this message: the other messages must not suffer
             items = [as_dead_letter(record, internal_error_text(error))]
         self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
@@ -230,7 +234,7 @@ class Engine:
         if runs is None:
             closed = self._run_log.closed(number)
             self._counted_up_to[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
-            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED])
+            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED], self._early)
             self._partitions[number] = runs
         return runs
 

@@ -69,13 +69,20 @@ class Metrics:
         self.flush_seconds = prometheus.Histogram("flush_seconds", "Time that a flush took", buckets=FLUSH_BUCKETS, **own)
         self.flush_failures = prometheus.Counter("flush_failures", "Flushes that did not succeed and are tried again", **own)
         self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "Time of the last final verdict", **own)
+        self.longest_step = prometheus.Gauge(
+            "longest_step_seconds", "Longest time between two signs of progress since the worker started", **own
+        )
         self._last_step = self.clock.monotonic()
+        self._longest_step = 0.0
         self.trouble = "nothing was fetched yet"
         """Why verdicts do not become durable; empty after a flush that succeeded."""
 
     def step(self) -> None:
         """The worker made progress."""
-        self._last_step = self.clock.monotonic()
+        now = self.clock.monotonic()
+        self._longest_step = max(self._longest_step, now - self._last_step)
+        self.longest_step.set(self._longest_step)
+        self._last_step = now
 
     def count(self, verdict: Verdict) -> None:
         """Counts a final verdict."""
