@@ -70,7 +70,7 @@ class Metrics:
         self.flush_failures = prometheus.Counter("flush_failures", "Flushes that did not succeed and are tried again", **own)
         self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "Time of the last final verdict", **own)
         self.longest_step = prometheus.Gauge(
-            "longest_step_seconds", "Longest time between two signs of progress since the worker started", **own
+            "longest_step_seconds", "Longest step since the worker started; a flush of many runs has several", **own
         )
         self._last_step = self.clock.monotonic()
         self._longest_step = 0.0
@@ -78,11 +78,14 @@ class Metrics:
         """Why verdicts do not become durable; empty after a flush that succeeded."""
 
     def step(self) -> None:
-        """The worker made progress."""
-        now = self.clock.monotonic()
-        self._longest_step = max(self._longest_step, now - self._last_step)
+        """The worker begins a step."""
+        self._last_step = self.clock.monotonic()
+
+    def stepped(self) -> None:
+        """The step, or a part of it, is done."""
+        began, self._last_step = self._last_step, self.clock.monotonic()
+        self._longest_step = max(self._longest_step, self._last_step - began)
         self.longest_step.set(self._longest_step)
-        self._last_step = now
 
     def count(self, verdict: Verdict) -> None:
         """Counts a final verdict."""
@@ -129,6 +132,7 @@ class MeteredWorker:
         self._metrics.step()
         records = list(records)
         self._worker.handle(records)
+        self._metrics.stepped()
         ends = self._worker.taken
         taken = [record for record in records if record.offset < ends.get(record.partition, 0)]
         self._metrics.messages.inc(len(taken))
@@ -144,6 +148,7 @@ class MeteredWorker:
         """Ticks and notes how many runs are open."""
         self._metrics.step()
         self._worker.tick()
+        self._metrics.stepped()
         self._metrics.open_runs.set(self._worker.open_runs)
 
     def flush(self) -> bool:
@@ -152,6 +157,7 @@ class MeteredWorker:
         metrics.step()
         began = metrics.clock.monotonic()
         done = self._worker.flush()
+        metrics.stepped()
         metrics.flush_seconds.observe(metrics.clock.monotonic() - began)
         # Without an error it was interrupted, or there is more to flush than one call does.
         metrics.flush_failures.inc(bool(self.errors))
