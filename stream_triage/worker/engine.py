@@ -39,9 +39,9 @@ __all__ = ["Engine"]
 _HOUR_SECONDS = 3600.0
 # A part of a flush should take about so long: a worker that is to stop waits for it.
 PART_SECONDS = 1.0
-# Runs of one part. It begins with the first number, doubles while parts are fast, and halves when one is slow, as with a
-# server that is slow.
-FIRST_PART_RUNS, MOST_PART_RUNS = 50, 200
+# Runs of one part. The number follows how long the last part took, since servers may be slow; not below `FEWEST_PART_RUNS`,
+# because some of that time is the same for any number of runs.
+FEWEST_PART_RUNS, FIRST_PART_RUNS, MOST_PART_RUNS = 10, 20, 200
 # A call of `flush` begins no further part after so long: the caller looks after other things and calls it again.
 FLUSH_SECONDS = 3.0
 # Runs that time may end in one tick; the others end in the next ticks. Before those, more messages are taken.
@@ -269,14 +269,15 @@ class Engine:
 
     def _flush_part(self) -> bool:
         """Judges and writes the next runs and moves the positions; false if that must be tried again."""
-        began = self._clock.monotonic()
+        began, left = self._clock.monotonic(), len(self._unjudged)
         self._intake.tally.store_errors.clear()
         done = self._make_durable() if self._pending or self._unjudged or self._intake.unflushed else True
         self.errors = [] if done else list(self._intake.tally.store_errors)
         if done:
             self._move_positions()
-        if self._clock.monotonic() - began > 2 * PART_SECONDS:
-            self._part_runs = max(self._part_runs // 2, 1)
+        if judged := left - len(self._unjudged):
+            fitting = judged * PART_SECONDS / max(self._clock.monotonic() - began, PART_SECONDS / MOST_PART_RUNS)
+            self._part_runs = max(min(int(fitting), 2 * self._part_runs, MOST_PART_RUNS), FEWEST_PART_RUNS)
         self._on_part()
         return done
 
@@ -321,8 +322,6 @@ class Engine:
                 judged += 1
                 if self._clock.monotonic() - began >= PART_SECONDS:
                     return
-        if judged == self._part_runs and self._clock.monotonic() - began < PART_SECONDS / 2:
-            self._part_runs = min(2 * self._part_runs, MOST_PART_RUNS)
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:
