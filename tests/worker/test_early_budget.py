@@ -87,9 +87,8 @@ def test_many_runs_that_wait_for_their_first_message(bundle: Bundle, tmp_path: P
         engine.handle([record(key, seq, text, offset)])
         most = max(most, budget.in_memory)
     assert 90_000 < most <= 100_000
-    ends = [record(f"run-{run}", 4, b"", len(order) + run)._replace(headers=(("source", b"log"), ("seq", b"4"), ("end", b"1")))
-            for run in range(40)]  # fmt: skip
-    engine.handle(ends)
+    end = (("source", b"log"), ("seq", b"4"), ("end", b"1"))
+    engine.handle([record(f"run-{run}", 4, b"", len(order) + run)._replace(headers=end) for run in range(40)])
     while not engine.flush():
         assert engine.errors == []
     assert [verdict.lines for verdict in sink.written] == [2000] * 40
