@@ -144,9 +144,8 @@ class Intake:
             self._given_up.discard(run_id)
             self._fed.pop(run_id, None)
             self._forget_open(run_id)
-            if session := self._open.pop(run_id):
-                session.text.close()
-                discarded.append(session.run_id)
+            if (name := self._open.discard(run_id)) is not None:
+                discarded.append(name)
         return discarded
 
     @property
@@ -248,11 +247,9 @@ class Intake:
         self._given_up.add(run_id)
         self._fed.pop(run_id, None)
         self._forget_open(run_id)
-        session = self._open.pop(run_id)
-        if session:
-            session.text.close()
+        name = self._open.discard(run_id)
         reason = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
-        name = session.run_id if session else self._ids.open_name(run_id)
+        name = self._ids.open_name(run_id) if name is None else name
         self._note(Problem(name, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)
@@ -279,7 +276,7 @@ class Intake:
             self._given_up.remove(run_id)  # this is its end
             return
         verdict = judged[0]
-        self._open.pop(run_id)
+        self._open.remove(run_id)
         self._forget_open(run_id)
         self._check_redacted_id(end.path or run_id, verdict.run_id)
         self.tally.runs += 1

@@ -121,14 +121,27 @@ class OpenSessions:
         self.put(run_id, session)
         return session
 
-    def pop(self, run_id: str) -> Session | None:
-        """Removes a run, and text that waits for it; its session if the run was open."""
-        if packed := self._packed.pop(run_id, None):
-            self._waiting_size -= self._waiting.pop(run_id, 0)
-            return packed.session(self._packing)
+    def remove(self, run_id: str) -> None:
+        """Removes a run that is not packed. Its text stays open for those that write it."""
         self._unpackable.discard(run_id)
         self._size -= self._sizes.pop(run_id, 0)
-        return self._live.pop(run_id, None)
+        self._live.pop(run_id, None)
+
+    def discard(self, run_id: str) -> str | None:
+        """Removes a run, closes its text, and drops what waits for it; its shown id, or None if it was not open.
+
+        Packed runs are not unpacked for it: a worker that stops has thousands of them.
+        """
+        if packed := self._packed.pop(run_id, None):
+            self._waiting_size -= self._waiting.pop(run_id, 0)
+            packed.close()
+            return packed.run_id
+        session = self._live.get(run_id)
+        if session is None:
+            return None
+        self.remove(run_id)
+        session.text.close()
+        return session.run_id
 
     def pack_surplus(self) -> None:
         """Packs the sessions that were used longest ago. No session may have text that the stages have not had."""
@@ -152,7 +165,7 @@ class OpenSessions:
 class _Packed:
     """A session as compressed bytes, and text that has come since."""
 
-    __slots__ = ("_compression", "_data", "_kept", "waiting")
+    __slots__ = ("_compression", "_data", "_kept", "run_id", "waiting")
 
     def __init__(self, session: Session, packing: "_Packing") -> None:
         """Raises any error where some part of the session cannot be pickled."""
@@ -164,6 +177,7 @@ class _Packed:
         self._compression = packing.compression
         self._data = packing.compress(buffer.getvalue())
         self._kept = tuple(pickler.kept)
+        self.run_id = session.run_id
         self.waiting: list[Chunk] = []
 
     @property
@@ -176,6 +190,10 @@ class _Packed:
         session = _Unpickler(io.BytesIO(data), packing.shared, self._kept).load()
         assert isinstance(session, Session)
         return session
+
+    def close(self) -> None:
+        for file in self._kept:
+            file.close()
 
 
 class _Compression(NamedTuple):
@@ -228,7 +246,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, buffer: io.BytesIO, numbers: Mapping[int, int]) -> None:
         super().__init__(buffer, protocol=5)
         self._numbers = numbers
-        self.kept: list[object] = []
+        self.kept: list[io.FileIO] = []
 
     def reducer_override(self, obj: Any) -> Any:
         number = self._numbers.get(id(obj))

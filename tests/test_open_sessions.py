@@ -194,14 +194,20 @@ def test_a_run_that_cannot_be_packed_stays_as_it_is(bundle: Bundle) -> None:
     assert runs._unpackable == set()
 
 
-def test_packed_runs_can_be_discarded(bundle: Bundle) -> None:
-    """With what waits for them."""
-    intake = Intake(Triage(bundle))
+def test_packed_runs_can_be_discarded(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what waits for them and their files, and without unpacking them: a worker that stops has thousands."""
+    monkeypatch.setattr(module, "PACKED_TEXT_BYTES", 0)
+    files = []
+    intake = Intake(Triage(bundle, open_spool=lambda run_id: SpillSpool(run_id, folder=tmp_path)))
     intake._open = runs = OpenSessions(intake._triage, live_bytes=0)
     for name in "abc":
-        intake.handle(Chunk(name, b"a line\n"))
+        intake.handle(Chunk(name, b"a line\n" * 1500))
     intake.handle(Tick())
+    files = [file for packed in runs._packed.values() for file in packed._kept]
+    assert len(files) == 3
     intake.handle(Chunk("b", b"more\n"))
+    monkeypatch.setattr(module._Packed, "session", None)
     assert intake.discard_open(["b"]) == ["b"]
     assert intake.discard_open() == ["a", "c"]
+    assert all(file.closed for file in files)
     assert (len(runs), runs._waiting_size) == (0, 0)
