@@ -45,7 +45,7 @@ FEWEST_PART_RUNS, FIRST_PART_RUNS, MOST_PART_RUNS = 10, 20, 200
 # A call of `flush` begins no further part after so long: the caller looks after other things and calls it again.
 FLUSH_SECONDS = 3.0
 # Runs that time may end in one tick; the others end in the next ticks. Before those, more messages are taken.
-TICK_RUNS = 1000
+TICK_RUNS = 500
 # Key of an entry of the run log that is not a run: up to its offset, rejected messages of the partition were counted. No
 # message has this key.
 _COUNTED = ""
