@@ -139,7 +139,10 @@ class Engine:
         return sum(len(runs.run_ids) for runs in self._partitions.values())
 
     def interrupt(self) -> None:
-        """Makes `handle` return before its next message; from any thread, in force until `revoke`."""
+        """Makes `handle` return before its next message, and `flush` before it judges the next run.
+
+        From any thread; in force until `revoke`.
+        """
         self._interrupted.set()
 
     def handle(self, records: Iterable[Record]) -> None:
