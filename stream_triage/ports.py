@@ -214,7 +214,10 @@ class RecordHandler(Protocol):
         """Ends runs that have been silent or open for too long. Called about once a second."""
 
     def flush(self) -> bool:
-        """Makes everything so far durable and moves `positions`; false if it must be tried again, see `errors`.
+        """Makes everything so far durable and moves `positions`; false if it must be called again.
+
+        That is after an error, see `errors`, or without one at once: when much has ended together, one call makes a part of
+        it durable, so that no call takes long.
 
         Raises:
             InputError: too much was rejected; the worker must stop.
@@ -232,7 +235,7 @@ class RecordHandler(Protocol):
 
     @property
     def errors(self) -> list[str]:
-        """Why the last flush returned false; empty if it was interrupted."""
+        """What went wrong in the last flush; empty if it was interrupted, or if there is only more to do."""
 
 
 class WorkerProcess(Protocol):

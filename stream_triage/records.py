@@ -78,6 +78,7 @@ class RunEnd:
         content: SHA-256 of the text without NUL bytes, as hex; made by `stream_triage.files.content.ContentDigest`.
         head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
             that such a release stored is recognised.
+        first_offset: Where reading must begin to read the run of a topic again.
     """
 
     run_id: str
@@ -85,6 +86,7 @@ class RunEnd:
     path: str = ""
     content: str = ""
     head: str = ""
+    first_offset: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,6 +321,7 @@ def open_worker(
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=take_verdict,
             on_problem=on_problem,
+            on_part=metrics.stepped,
             team_of=team_by_routes(settings),
             live=stack.enter_context(provisional_verdicts(settings, broker, sinks, on_trouble)),
         )

@@ -223,7 +223,7 @@ def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):
     intake = Intake(triage, [sink])
     intake.handle(Chunk("a-imsi-001010000000001", b"uesim starting\n"))
     intake.handle(Chunk("b", b"uesim starting\n"))
-    text = intake._open["b"].text
+    text = intake._open.live["b"].text
     assert intake.discard_open() == ["a-imsi-<imsi>", "b"]
     with pytest.raises(StoreError, match="closed"):
         text.append("", ["more"])

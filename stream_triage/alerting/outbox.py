@@ -6,9 +6,11 @@ returns the groups to send, `mark_sent` and `mark_failed` record the result. Who
 
 import json
 import sqlite3
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, NamedTuple, Self
 
 from stream_triage.alerting.rules import RECENT_RUNS, Alert, History, Outcomes, alerts_of, keys_of, similar
@@ -29,6 +31,8 @@ CLAIM_SECONDS: Final = 300.0
 EARLIER_RUNS: Final = 200
 # Verdicts kept in memory while the file cannot be written; beyond that, the oldest are dropped.
 MAX_WAITING: Final = 10_000
+# Of these, a flush writes so many at most: a worker has other things to do.
+FLUSH_VERDICTS: Final = 500
 # Keys of new templates that are remembered; beyond that, those seen least recently are dropped and would be new again.
 MAX_SEEN_KEYS: Final = 100_000
 BUSY_SECONDS: Final = 10.0
@@ -100,6 +104,25 @@ class AlertStatus(NamedTuple):
     """When the next message about the group may be sent."""
 
 
+class _Waiting:
+    """A verdict that waits. A verdict object takes 140 KB, compressed 5 KB, and thousands may wait for a disk."""
+
+    __slots__ = ("_verdict", "run_id")
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.run_id = verdict.run_id
+        self._verdict: Verdict | bytes = verdict
+
+    def verdict(self) -> Verdict:
+        if isinstance(self._verdict, Verdict):
+            return self._verdict
+        return Verdict.model_validate_json(zlib.decompress(self._verdict))
+
+    def compress(self) -> None:
+        if isinstance(self._verdict, Verdict):
+            self._verdict = zlib.compress(self._verdict.model_dump_json().encode(), 1)
+
+
 class Outbox:
     """A sink that keeps alerts until they are sent. Processes may share the file; one object is for one thread at a time."""
 
@@ -125,7 +148,7 @@ class Outbox:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._on_trouble = on_trouble or (lambda text: None)
-        self._waiting: deque[Verdict] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[_Waiting] = deque(maxlen=MAX_WAITING)
         self._troubled = False
         self._database = Database(settings.path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
@@ -133,10 +156,10 @@ class Outbox:
         """Takes a final verdict; provisional ones are ignored. Buffers until `flush`."""
         self._database.check_open()
         if verdict.final:
-            self._waiting.append(verdict)
+            self._waiting.append(_Waiting(verdict))
 
     def flush(self) -> None:
-        """Writes the alerts of the verdicts taken so far.
+        """Writes the alerts of the verdicts taken so far; after a failure, of the first `FLUSH_VERDICTS` of them.
 
         Does not raise if the file is locked or its disk full, since an alert must not delay a verdict: the verdicts wait
         for the next flush.
@@ -144,16 +167,20 @@ class Outbox:
         self._database.check_open()
         if not self._waiting:
             return
+        written = list(islice(self._waiting, FLUSH_VERDICTS))
         try:
             with self._database.transaction() as connection:
-                for verdict in self._waiting:
-                    self._take(connection, verdict)
+                for waiting in written:
+                    self._take(connection, waiting.verdict())
         except StoreError as error:
+            for waiting in self._waiting:
+                waiting.compress()
             if not self._troubled:
                 self._on_trouble(f"alerts cannot be written and wait in memory: {error}")
             self._troubled = True
         else:
-            self._waiting.clear()
+            for _ in written:
+                self._waiting.popleft()
             self._troubled = False
 
     def close(self) -> None:
@@ -161,7 +188,10 @@ class Outbox:
         if self._database.closed:
             return
         try:
-            self.flush()
+            left = len(self._waiting) + 1
+            while 0 < len(self._waiting) < left:
+                left = len(self._waiting)
+                self.flush()
         finally:
             self._database.close()
 
@@ -180,7 +210,7 @@ class Outbox:
 
         Further runs of such a group are not reported: the message would quote the forgotten run.
         """
-        waiting = [verdict for verdict in self._waiting if verdict.run_id != run_id]
+        waiting = [each for each in self._waiting if each.run_id != run_id]
         removed = len(self._waiting) - len(waiting)
         self._waiting = deque(waiting, MAX_WAITING)
         with self._database.transaction() as connection:

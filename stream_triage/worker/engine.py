@@ -11,6 +11,11 @@ The order of `flush` is the guarantee that each run gets one final verdict, what
 3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
 4. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
    verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
+
+Thousands of runs may end at once, when their senders fall silent together. So a flush works in parts, each in this order:
+the runs of a part are judged and written, then the position moves up to the first run that is left. Between two parts the
+worker can be interrupted, and shows that it is alive. A run that has no verdict yet is then left to the next worker, which
+finds its end in the run log.
 """
 
 import threading
@@ -25,12 +30,22 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.messages import as_dead_letter
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
 _HOUR_SECONDS = 3600.0
+# A part of a flush should take about so long: a worker that is to stop waits for it.
+PART_SECONDS = 1.0
+# Runs of one part. The number follows how long the last part took, since servers may be slow; not below `FEWEST_PART_RUNS`,
+# because some of that time is the same for any number of runs.
+FEWEST_PART_RUNS, FIRST_PART_RUNS, MOST_PART_RUNS = 10, 20, 200
+# A call of `flush` begins no further part after so long: the caller looks after other things and calls it again.
+FLUSH_SECONDS = 3.0
+# Runs that time may end in one tick; the others end in the next ticks. Before those, more messages are taken.
+TICK_RUNS = 500
 # Key of an entry of the run log that is not a run: up to its offset, rejected messages of the partition were counted. No
 # message has this key.
 _COUNTED = ""
@@ -57,12 +72,14 @@ class Engine:
         clock: Clock | None = None,
         on_verdict: Callable[[Verdict], None] | None = None,
         on_problem: Callable[[Problem], None] | None = None,
+        on_part: Callable[[], None] = lambda: None,
         team_of: Callable[[Verdict], str | None] = lambda verdict: None,
         live: Live | None = None,
     ) -> None:
         """See `Intake` for `on_verdict`, `on_problem`, `team_of` and `live`.
 
         `rejected` is where sinks, which exist before the engine, put documents that their server rejects during a flush.
+        `on_part` is called after each part of a flush.
         """
         self._run_log = run_log
         self._dead_letters = dead_letters
@@ -70,6 +87,7 @@ class Engine:
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
+        self._early = EarlyBudget()
         self._partitions: dict[int, PartitionRuns] = {}
         self._counted_up_to: dict[int, int] = {}
         """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
@@ -81,6 +99,8 @@ class Engine:
         """By run and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
         """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
+        self._part_runs = FIRST_PART_RUNS
+        self._on_part = on_part
         self._pending = False
         """Something waits for a flush: ended runs, entries of the run log, dead letters."""
         self._failure = ""
@@ -119,7 +139,10 @@ class Engine:
         return sum(len(runs.run_ids) for runs in self._partitions.values())
 
     def interrupt(self) -> None:
-        """Makes `handle` return before its next message; from any thread, in force until `revoke`."""
+        """Makes `handle` return before its next message, and `flush` before it judges the next run.
+
+        From any thread; in force until `revoke`.
+        """
         self._interrupted.set()
 
     def handle(self, records: Iterable[Record]) -> None:
@@ -143,15 +166,18 @@ class Engine:
             self._partitions[partition].read_up_to(end_offset, asked)
 
     def tick(self) -> None:
-        """Ends runs that have been silent or open for too long. Raises as `handle` does."""
+        """Ends runs that have been silent or open for too long, `TICK_RUNS` at most. Raises as `handle` does."""
         with self._failing_for_good():
             for number, runs in self._partitions.items():
-                self._dispatch(number, runs.idle(self._clock.monotonic()))
+                self._dispatch(number, runs.idle(self._clock.monotonic(), TICK_RUNS - len(self._unjudged)))
             self._feed()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
-        """Makes everything so far durable and moves the positions; false if that must be tried again, see `errors`.
+        """Makes everything so far durable and moves the positions, part by part.
+
+        False if it must be called again: after an error, see `errors`; at once if there are none, because more runs have
+        ended than are judged in `FLUSH_SECONDS`. False also when interrupted; what is left belongs to another worker then.
 
         Raises:
             InputError: too many messages were rejected within an hour. All of them are durable then.
@@ -160,15 +186,14 @@ class Engine:
         if self._failure:
             self.errors = [self._failure]
             return False
-        if self._pending or self._intake.unflushed:
-            self._intake.tally.store_errors.clear()
-            if not self._make_durable():
-                self.errors = list(self._intake.tally.store_errors)
+        began = self._clock.monotonic()
+        while True:
+            if not self._flush_part():
                 return False
-            self._pending = False
-        self.errors = []
-        for number, runs in self._partitions.items():
-            self._durable_positions[number] = runs.position
+            if not self._unjudged:
+                break
+            if self._interrupted.is_set() or self._clock.monotonic() - began >= FLUSH_SECONDS:
+                return False
         self._check_rejections()
         return True
 
@@ -200,6 +225,8 @@ class Engine:
         runs = self._partition(record.partition)
         try:
             items = runs.take(record, self._clock.monotonic())
+        except StoreError:  # a full disk: the message is read again
+            raise
         except Exception as error:  # an internal error at this message: the other messages must not suffer
             items = [as_dead_letter(record, internal_error_text(error))]
         self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
@@ -210,7 +237,7 @@ class Engine:
         if runs is None:
             closed = self._run_log.closed(number)
             self._counted_up_to[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
-            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED])
+            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED], self._early)
             self._partitions[number] = runs
         return runs
 
@@ -243,6 +270,27 @@ class Engine:
             for source, parts in sources.items():
                 self._intake.handle(Chunk(run_id, b"".join(parts), source))
 
+    def _flush_part(self) -> bool:
+        """Judges and writes the next runs and moves the positions; false if that must be tried again."""
+        began, left = self._clock.monotonic(), len(self._unjudged)
+        self._intake.tally.store_errors.clear()
+        done = self._make_durable() if self._pending or self._unjudged or self._intake.unflushed else True
+        self.errors = [] if done else list(self._intake.tally.store_errors)
+        if done:
+            self._move_positions()
+        if judged := left - len(self._unjudged):
+            fitting = judged * PART_SECONDS / max(self._clock.monotonic() - began, PART_SECONDS / MOST_PART_RUNS)
+            self._part_runs = max(min(int(fitting), 2 * self._part_runs, MOST_PART_RUNS), FEWEST_PART_RUNS)
+        self._on_part()
+        return done
+
+    def _move_positions(self) -> None:
+        """To the first message of the first run without a durable verdict, in each partition."""
+        positions = {number: runs.position for number, runs in self._partitions.items()}
+        for number, end in self._unjudged:
+            positions[number] = min(positions[number], end.first_offset)
+        self._durable_positions.update(positions)
+
     def _make_durable(self) -> bool:
         """In the order that the module describes; false as soon as one step fails, and all is tried again."""
         if not self._flushed(self._dead_letters):
@@ -253,22 +301,30 @@ class Engine:
             offset = self._partitions[number].next_offset
             self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
         self._newly_rejecting.clear()
-        if not (self._flushed(self._run_log) and self._judge()):
+        if not self._flushed(self._run_log):
+            return False
+        if not self._intake.unflushed:  # else the last part could not be written; it comes first
+            self._judge_part()
+        if self._unjudged and self._interrupted.is_set() and not self._intake.unflushed:
             return False
         written = self._intake.flush()
         # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
         while self._rejected:
             self._reject(self._rejected.popleft())
-        return written and self._flushed(self._dead_letters)
-
-    def _judge(self) -> bool:
-        """Gives the verdicts of the runs that have ended; false when interrupted, the rest belongs to another worker."""
-        with self._failing_for_good():
-            while self._unjudged:
-                if self._interrupted.is_set():
-                    return False
-                self._intake.handle(self._unjudged.popleft()[1])
+        if not (written and self._flushed(self._dead_letters)):
+            return False
+        self._pending = False
         return True
+
+    def _judge_part(self) -> None:
+        """Gives the verdicts of the next runs that have ended; of fewer when interrupted or slow."""
+        began, judged = self._clock.monotonic(), 0
+        with self._failing_for_good():
+            while self._unjudged and judged < self._part_runs and not self._interrupted.is_set():
+                self._intake.handle(self._unjudged.popleft()[1])
+                judged += 1
+                if self._clock.monotonic() - began >= PART_SECONDS:
+                    return
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:

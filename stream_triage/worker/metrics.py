@@ -70,7 +70,11 @@ class Metrics:
         self.flush_seconds = prometheus.Histogram("flush_seconds", "Time that a flush took", buckets=FLUSH_BUCKETS, **own)
         self.flush_failures = prometheus.Counter("flush_failures", "Flushes that did not succeed and are tried again", **own)
         self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "Time of the last final verdict", **own)
+        self.longest_step = prometheus.Gauge(
+            "longest_step_seconds", "Longest step since the worker started; a flush of many runs has several", **own
+        )
         self._last_step = self.clock.monotonic()
+        self._longest_step = 0.0
         self.trouble = "nothing was fetched yet"
         """Why verdicts do not become durable; empty after a flush that succeeded."""
         self.servers: Callable[[], str] = lambda: ""
@@ -82,8 +86,14 @@ class Metrics:
         self._reported[subject] = trouble
 
     def step(self) -> None:
-        """The worker made progress."""
+        """The worker begins a step."""
         self._last_step = self.clock.monotonic()
+
+    def stepped(self) -> None:
+        """The step, or a part of it, is done."""
+        began, self._last_step = self._last_step, self.clock.monotonic()
+        self._longest_step = max(self._longest_step, self._last_step - began)
+        self.longest_step.set(self._longest_step)
 
     def count(self, verdict: Verdict) -> None:
         """Counts a final verdict."""
@@ -132,6 +142,7 @@ class MeteredWorker:
         self._metrics.step()
         records = list(records)
         self._worker.handle(records)
+        self._metrics.stepped()
         ends = self._worker.taken
         taken = [record for record in records if record.offset < ends.get(record.partition, 0)]
         self._metrics.messages.inc(len(taken))
@@ -147,6 +158,7 @@ class MeteredWorker:
         """Ticks and notes how many runs are open."""
         self._metrics.step()
         self._worker.tick()
+        self._metrics.stepped()
         self._metrics.open_runs.set(self._worker.open_runs)
 
     def flush(self) -> bool:
@@ -155,9 +167,11 @@ class MeteredWorker:
         metrics.step()
         began = metrics.clock.monotonic()
         done = self._worker.flush()
+        metrics.stepped()
         metrics.flush_seconds.observe(metrics.clock.monotonic() - began)
-        metrics.flush_failures.inc(not done)
-        metrics.trouble = "" if done else "; ".join(self.errors) or "interrupted"
+        # Without an error it was interrupted, or there is more to flush than one call does.
+        metrics.flush_failures.inc(bool(self.errors))
+        metrics.trouble = "; ".join(self.errors)
         return done
 
     def revoke(self, partitions: Iterable[int]) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from stream_triage.records import Chunk, ClosedRun, Problem
 from stream_triage.stages.decode import missing_line_end
+from stream_triage.worker.early_budget import EarlyMessage
 from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_HEADER_CHARACTERS, MAX_HEADERS, MAX_SOURCES, Message
 from stream_triage.worker.sequence import SourceSequence
 
@@ -16,7 +17,7 @@ __all__ = ["OpenRun", "OpenSource"]
 class OpenSource:
     """One source of an open run."""
 
-    sequence: SourceSequence[Message]
+    sequence: SourceSequence[EarlyMessage]
     ended: bool = False
     numbered: bool = False
     """Its sender numbers the messages. Such a sender also sends the end of a source."""
@@ -65,6 +66,11 @@ class OpenRun:
     def missing_unlisted(self) -> int:
         """Messages that never came, beyond the gaps that were reported one by one."""
         return sum(source.sequence.unlisted for source in self.sources.values())
+
+    @property
+    def early_bytes(self) -> int:
+        """Size of the messages that are held, over all sources."""
+        return sum(source.sequence.early_bytes for source in self.sources.values())
 
     @property
     def unended(self) -> list[str]:

@@ -13,18 +13,23 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
 from stream_triage.stages.decode import AUTO
+from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.ended_runs import EndedRuns
 from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
 from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
-from stream_triage.worker.sequence import Arrival
+from stream_triage.worker.sequence import MAX_RUN_EARLY_BYTES, Arrival
 from stream_triage.worker.transitions import TABLE, Action, Event, State
 
 __all__ = ["Item", "PartitionRuns", "RunRules"]
+
+# Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
+MAX_IDLE_BYTES: Final = 8 << 20
 
 Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
 
@@ -62,9 +67,13 @@ class PartitionRuns:
     of `messages.py` and `sequence.py`; text is not kept, except that of messages that came before their turn.
     """
 
-    def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = ()) -> None:
-        """`closed` are the runs of this partition whose ends were recorded, in any order."""
+    def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = (), early: EarlyBudget | None = None) -> None:
+        """`closed` are the runs of this partition whose ends were recorded, in any order.
+
+        `early` keeps the messages that came before their turn; without it, this partition has one of its own.
+        """
         self._rules = rules
+        self._early = early or EarlyBudget()
         self._reader = MessageReader(rules.format, rules.json_text, rules.json_source, rules.json_end)
         self._cutter = Cutter(rules.start_pattern, rules.end_pattern, rules.encoding)
         self._open: dict[str, OpenRun] = {}
@@ -130,11 +139,22 @@ class PartitionRuns:
         elif self.next_offset >= self._pending_end[1]:
             self._complete_until, self._pending_end = max(self._complete_until, self._pending_end[0]), None
 
-    def idle(self, now: float) -> list[Item]:
-        """Ends runs that have been silent or open for too long. `now` as in `take`."""
+    def idle(self, now: float, most: float = math.inf) -> list[Item]:
+        """Ends runs that have been silent or open for too long. `now` as in `take`.
+
+        When `most` runs have ended, or ended runs have passed on `MAX_IDLE_BYTES` that they held, the others are left to
+        the next call: thousands of runs may fall silent together.
+        """
         self._now = now
         items: list[Item] = []
+        counted = ended = passed_on = 0
         for run in list(self._open.values()):
+            for item in islice(items, counted, None):
+                ended += isinstance(item, RunEnd)
+                passed_on += len(item.data) if isinstance(item, Chunk) else 0
+            counted = len(items)
+            if ended >= most or passed_on >= MAX_IDLE_BYTES:
+                break
             if run.recorded:  # no time ends a run that is read again: it ends where it ended
                 items += self._end_as_recorded(run.key, self.next_offset)
             elif self._complete_until - run.last_message >= self._rules.idle_seconds:
@@ -208,15 +228,23 @@ class PartitionRuns:
         if arrival is Arrival.REPEATED:
             return []
         if arrival is Arrival.EARLY:
-            source.sequence.hold(seq, message, len(message.text or b""))
-            return self._give_up_gap(run, message.source, source) if source.sequence.overfull else []
+            source.sequence.hold(seq, self._early.keep(message), len(message.text or b""))
+            return self._give_up_gaps(run, message.source, source)
         return self._pass_on(run.key, message, reread_from) + self._pass_on_due(run, source)
 
     def _pass_on_due(self, run: OpenRun, source: OpenSource) -> list[Item]:
         """What was held for the message just taken. What is left when the run ends is carried over to the next one."""
         items: list[Item] = []
-        while self._open.get(run.key) is run and (message := source.sequence.pop_due()):
-            items += self._pass_on(run.key, message, run.first_offset)
+        while self._open.get(run.key) is run and (early := source.sequence.pop_due()):
+            items += self._pass_on(run.key, early.message(), run.first_offset)
+        return items
+
+    def _give_up_gaps(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
+        """What must be given up because a message is held: in its source, or in those of its run that hold most."""
+        items = self._give_up_gap(run, name, source) if source.sequence.overfull else []
+        while self._open.get(run.key) is run and run.early_bytes > MAX_RUN_EARLY_BYTES:
+            most = max(run.sources, key=lambda other: run.sources[other].sequence.early_bytes)
+            items += self._give_up_gap(run, most, run.sources[most])
         return items
 
     def _give_up_gap(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
@@ -320,7 +348,7 @@ class PartitionRuns:
                 return items  # an end in what was held has ended it
         del self._open[run.key]
         for source in run.sources.values():
-            self._carried += [_Carried(run.key, message, run.first_offset) for message in source.sequence.held()]
+            self._carried += [_Carried(run.key, early.message(), run.first_offset) for early in source.sequence.held()]
         if run.missing_unlisted:
             items.append(run.problem(f"{run.missing_unlisted} more messages never came", run.first_source))
         if ending is None and not cut:  # by time: neither its sources nor a line ended it
@@ -331,7 +359,7 @@ class PartitionRuns:
             ended = self._closed_run(run, cut)
             self._ended.add(ended)
             items.append(ended)
-        return [*items, RunEnd(run.run_id, run.started)]
+        return [*items, RunEnd(run.run_id, run.started, first_offset=run.first_offset)]
 
     def _pass_on_held(self, run: OpenRun, ending: str | None) -> list[Item]:
         items: list[Item] = []

@@ -3,8 +3,8 @@
 A sender that numbers the messages of a source from 0 lets the worker drop repeats, restore the order and name what is
 missing. A message that comes before its turn is held until those before it have come. There is no time limit on that:
 when the partition is read again, messages come faster than the first time, and a gap that was given up after ten seconds
-then would be filled now, which would change the verdict. Two limits that depend on the messages alone bound the memory
-instead: how many messages are held, and how many bytes.
+then would be filled now, which would change the verdict. Limits that depend on the messages of the run alone bound what is
+held instead: how many messages of a source, how many bytes of a source, and how many bytes of all sources of a run.
 """
 
 from enum import Enum
@@ -17,6 +17,8 @@ T = TypeVar("T")
 # Messages of one source that are held at most; beyond either limit, the gap before them is given up.
 MAX_EARLY = 256
 MAX_EARLY_BYTES = 8 << 20
+# Of all sources of a run: what is held becomes text of the run in one step when the run ends.
+MAX_RUN_EARLY_BYTES = 32 << 20
 # Gaps of one source that are listed one by one. Later ones are only counted, so that a source that loses every second
 # message for a day cannot fill the memory, or its verdict.
 MAX_GAPS = 256
@@ -62,6 +64,11 @@ class SourceSequence(Generic[T]):
     def holds_early(self) -> bool:
         """Whether any message is held."""
         return bool(self._early)
+
+    @property
+    def early_bytes(self) -> int:
+        """Size of what is held."""
+        return self._early_bytes
 
     @property
     def overfull(self) -> bool:

@@ -222,6 +222,25 @@ class TestLocked:
                 step()
 
 
+class TestWaiting:
+    def test_verdicts_wait_compressed_while_the_file_is_locked(
+        self, outbox: Outbox, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them are written afterwards, some at a time: a worker that stops must not wait for thousands."""
+        monkeypatch.setattr(outbox_module, "FLUSH_VERDICTS", 2)
+        for name in "abcde":
+            outbox.write(failing(name))
+            outbox.flush()
+        assert all(isinstance(waiting._verdict, bytes) for waiting in outbox._waiting)
+        locked.execute("ROLLBACK")
+        left = []
+        while outbox._waiting:
+            outbox.flush()
+            left.append(len(outbox._waiting))
+        assert left == [3, 1, 0]
+        assert all(outbox.explain(name) for name in "abcde")
+
+
 class TestForget:
     def test_waiting_verdicts_are_forgotten(self, outbox: Outbox) -> None:
         """One that was taken and not flushed is not written later."""

@@ -13,6 +13,7 @@ from stream_triage.records import Record, Verdict
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog
+from stream_triage.worker import engine as engine_module
 from stream_triage.worker.engine import Engine
 from stream_triage.worker.runs import RunRules
 from tests.corpus import make_run, tiny_bundle
@@ -154,6 +155,25 @@ def test_crashes_change_nothing(seed: int, crashes: list[int], end: bool, batch:
     check(topic, wanted)
     assert topic.committed == len(records)
     assert topic.dead.letters == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), crashes=st.lists(st.integers(1, 150), min_size=1, max_size=8), end=st.booleans())
+def test_crashes_between_the_parts_of_a_flush(seed: int, crashes: list[int], end: bool):
+    """The same when each run is a part of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FEWEST_PART_RUNS", "FIRST_PART_RUNS", "MOST_PART_RUNS"):
+            patch.setattr(engine_module, name, 1)
+        records, wanted = records_of(["a", "b", "c", "d", "e"], seed, end)
+        topic = Topic(records)
+        for crash in crashes:
+            try:
+                topic.work(crash, batch=30)
+            except Crash:
+                continue
+        topic.work(None, batch=30)
+        check(topic, wanted)
+        assert topic.committed == len(records)
 
 
 @pytest.mark.parametrize("step", range(1, 39))

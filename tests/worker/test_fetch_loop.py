@@ -169,6 +169,37 @@ def test_nothing_is_taken_until_a_failed_flush_succeeds(caplog: pytest.LogCaptur
     ]
 
 
+def test_a_flush_that_is_not_done_goes_on_at_once(caplog: pytest.LogCaptureFixture):
+    """When many runs ended together, each flush writes a part of them: that is no failure, and nothing waits."""
+    setting = Setting([record(0)], [record(1)])
+    setting.handler.flushes = [False, False, True]
+    setting.handler.errors = []
+    assert setting.run() == ["take 0", "flush", "flush", "flush", "take 1", "flush"]
+    assert caplog.text == ""
+
+
+def test_the_end_of_a_generation_comes_between_two_flushes():
+    """Hundreds of flushes may follow each other; a rebalance, or SIGTERM, waits for one of them."""
+    setting = Setting([record(0)])
+    setting.handler.flushes, setting.handler.errors = [False] * 1000, []
+
+    async def work() -> None:
+        loop = asyncio.create_task(setting.loop.run(setting.member.stopped))
+        while setting.member.log.count("flush") < 3:
+            await asyncio.sleep(0.001)
+        before = setting.member.log.count("flush")
+        setting.member.rebalance()
+        await setting.loop.end_generation([0], _nothing)
+        assert setting.member.log.count("flush") - before <= 3
+        await loop
+
+    log = setting.run(work)
+    assert log[-1] == "revoke [0]"
+
+
+async def _nothing() -> None: ...
+
+
 @pytest.mark.usefixtures("parts_of_two")
 def test_rest_of_a_fetch_is_not_taken_after_a_rebalance():
     """The partition may be another worker's; if it is not, its messages are fetched again."""

@@ -101,6 +101,31 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     assert values(metrics)["messages_behind 0"] == 0
 
 
+def test_steps_are_measured_part_by_part(metrics: Metrics) -> None:
+    """Waiting for messages is no step; a flush shows progress between its parts, and is no failure if it is not done."""
+    worker, clock = FakeWorker(), metrics.clock
+    assert isinstance(clock, FakeClock)
+    metered = MeteredWorker(worker, metrics)
+    metered.tick()
+    clock.advance(50)
+    metered.tick()
+    assert values(metrics)["longest_step_seconds"] == 0
+
+    def flush() -> bool:
+        for seconds in (4, 7, 2):
+            clock.advance(seconds)
+            metrics.stepped()
+            assert not metrics.hangs()
+        return False
+
+    worker.flush = flush  # type: ignore[method-assign]
+    worker.errors = []
+    assert not metered.flush()
+    counted = values(metrics)
+    assert (counted["longest_step_seconds"], counted["flush_failures_total"]) == (7, 0)
+    assert metrics.unready() == ""
+
+
 def ask(port: int, path: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
