@@ -28,6 +28,7 @@ __all__ = [
     "Record",
     "ReducedLine",
     "Repairs",
+    "Repeats",
     "RunEnd",
     "SourceSummary",
     "Surprise",
@@ -92,7 +93,8 @@ class Problem:
     """Input that could not be read, or only in part.
 
     With a `run_id`, the run goes on with what could be read, and its verdict says so. Without one, nothing of `path` was
-    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs.
+    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs. The verdict says what a
+    `note` says, too, but that is no reason for a review.
     """
 
     path: str
@@ -100,6 +102,17 @@ class Problem:
     run_id: str | None = None
     source: str = ""
     error: bool = True
+    note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Messages of one source of a run that were dropped because they had come before; bytes of text, in part of others."""
+
+    run_id: str
+    source: str
+    messages: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class Tick:
     """Time has passed and nothing came: a chance to work on what is queued and to flush what waits."""
 
 
-Event = Chunk | RunEnd | Problem | Tick
+Event = Chunk | RunEnd | Problem | Repeats | Tick
 
 
 class Record(NamedTuple):
@@ -270,7 +283,7 @@ class ReducedLine(_Record):
 
 
 class Repairs(_Record):
-    """Damage in one source, repaired so that it can be seen. All zero for clean input."""
+    """Damage in one source, repaired so that it can be seen, and what came twice. All zero for clean input."""
 
     invalid_bytes: int = Field(default=0, description="byte sequences that are invalid in the encoding, shown as U+FFFD")
     nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400; of 64 or more in a row, at most one is shown")
@@ -278,10 +291,15 @@ class Repairs(_Record):
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
     dropped_bytes: int = Field(default=0, description="bytes cut off from lines above the limit")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
+    repeated_messages: int = Field(default=0, description="messages that were dropped because they had come before")
+    repeated_bytes: int = Field(default=0, description="bytes of text that were dropped because they had come before")
+    notes: tuple[str, ...] = Field(
+        default=(), description="what is good to know of how it came, and is no reason for a review"
+    )
 
     @property
     def any(self) -> bool:
-        """Whether anything was repaired or is missing."""
+        """Whether anything was repaired or is missing; what came twice is not."""
         return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
 
 

@@ -1,0 +1,80 @@
+"""Text of a source in; how much of the text of a new numbering the source has already out.
+
+A sender that has lost its state often reads the log again from its beginning, and cuts it into other messages. So lines are
+compared, not messages: their checksums in the order in which they were passed on.
+"""
+
+import zlib
+from array import array
+from typing import NamedTuple
+
+__all__ = ["Known", "Reread", "SourceLines"]
+
+# Lines of a source whose checksums are kept, from the first one on; 4 bytes each.
+MAX_LINES = 65_536
+
+
+class Known(NamedTuple):
+    """What is known of the text of one message: all of it, or so many bytes at its beginning."""
+
+    all: bool
+    bytes: int
+
+
+class SourceLines:
+    """The first lines of one source, as checksums."""
+
+    __slots__ = ("checksums",)
+
+    def __init__(self) -> None:
+        self.checksums = array("I")
+
+    @property
+    def full(self) -> bool:
+        """Whether later lines of the source are not kept."""
+        return len(self.checksums) >= MAX_LINES
+
+    def add(self, text: bytes) -> None:
+        """Adds the whole lines of a message."""
+        if not self.full:
+            room = MAX_LINES - len(self.checksums)
+            self.checksums.extend([zlib.crc32(line) for line in _lines(text)[:room]])
+
+
+class Reread:
+    """Compares the text of a new numbering with the first lines of its source, until it differs or goes on after them."""
+
+    __slots__ = ("_at", "_lines", "_until", "differs", "over")
+
+    def __init__(self, lines: SourceLines) -> None:
+        self._lines = lines
+        self._until = len(lines.checksums)
+        self._at = 0
+        self.over = not self._until
+        """Nothing more is compared."""
+        self.differs = False
+        """The first lines came again, and then others than the first time. Some may have come twice."""
+
+    def known(self, text: bytes) -> Known:
+        """How much of the next message the source has. A message that differs somewhere counts as unknown as a whole."""
+        if self.over:
+            return Known(False, 0)
+        at, size = self._at, 0
+        for line in _lines(text):
+            if at == self._until:  # the log goes on where it had ended; unless the lines after that were not kept
+                self.over, self.differs = True, self._lines.full
+                return Known(False, size)
+            if zlib.crc32(line) != self._lines.checksums[at]:
+                self.over, self.differs = True, at > 0
+                return Known(False, 0)
+            at, size = at + 1, size + len(line) + 1
+        self._at = at
+        return Known(True, len(text))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Cut at the byte of a line end in any encoding, as senders cut; the last line may lack it."""
+    lines = text.split(b"\n")
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return lines
