@@ -64,11 +64,7 @@ def run_worker(
     on_problem: Callable[[Problem], None] | None = None,
     on_trouble: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Judges the runs of the topic until it is stopped; arguments and errors are those of `wiring.open_worker`.
-
-    Raises:
-        InputError: More messages were rejected within an hour than `kafka.dead_per_hour` allows.
-    """
+    """Judges the runs of the topic until it is stopped; arguments and errors are those of `wiring.open_worker`."""
     with wiring.open_worker(settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble) as worker:
         _allow_many_files()
         # Faust belongs to the extra kafka. Where that is missing, opening the worker has raised by now.

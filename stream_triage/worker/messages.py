@@ -32,6 +32,14 @@ class RejectedMessage(Exception):
     """The message cannot be used; the text says why."""
 
 
+class Part(NamedTuple):
+    """Which part of a message this is, from 1. `check` is the same for all parts of a message, and of no other."""
+
+    number: int
+    count: int
+    check: str
+
+
 class Message(NamedTuple):
     """A record, read by the rules of its topic."""
 
@@ -48,8 +56,8 @@ class Message(NamedTuple):
     """Names the numbering that `seq` belongs to; empty if the sender names none."""
     digest: int = 0
     """Of text and end, if the message has a number; see `digest_of`."""
-    part: tuple[int, int] | None = None
-    """Which part of how many this is of the message with this number; None if it is whole."""
+    part: "Part | None" = None
+    """Which part this is of the message with this number; None if it is whole."""
     sources: int | None = None
     """How many sources the run has, if the sender says so."""
     doubt: str = ""
@@ -60,7 +68,12 @@ class Message(NamedTuple):
         text = None if all(part.text is None for part in parts) else b"".join(part.text or b"" for part in parts)
         ends = any(part.ends_source for part in parts)
         headers = {name: value for part in parts for name, value in part.headers.items()}
-        return self._replace(text=text, ends_source=ends, headers=headers, digest=digest_of(text, ends), part=None)
+        # If it is rejected, its dead letter must have all of it.
+        kept = tuple(header for header in self.record.headers if header[0] != "seq.part")
+        record = self.record._replace(value=text, headers=kept)
+        return self._replace(
+            record=record, text=text, ends_source=ends, headers=headers, digest=digest_of(text, ends), part=None
+        )
 
 
 class MessageReader:
@@ -82,6 +95,8 @@ class MessageReader:
         end, doubt = _said(headers.pop("end", ""), "the header end")
         sources, doubt = _source_count(headers.pop("run.sources", None), doubt)
         text = None if end and not record.value else record.value
+        if part and self._is_json:
+            raise RejectedMessage("the header seq.part is for topics of text, and kafka.format is json")
         if text is not None and self._is_json:
             text, source, end, doubt = self._read_json(_json_object(text), source, end, doubt, headers)
         if len(source) > MAX_HEADER_CHARACTERS:
@@ -154,7 +169,7 @@ def digest_of(text: bytes | None, ends_source: bool) -> int:
     return int.from_bytes(digest, "big") or 1
 
 
-def _numbered(headers: dict[str, str]) -> tuple[int | None, str, tuple[int, int] | None]:
+def _numbered(headers: dict[str, str]) -> tuple[int | None, str, Part | None]:
     """The headers `seq`, `seq.epoch` and `seq.part`, which are taken out."""
     seq = _sequence_number(headers.pop("seq", None))
     if seq is None:  # what depends on it means nothing without it, and is a header like others
@@ -173,14 +188,14 @@ def _sequence_number(text: str | None) -> int | None:
     return int(text)
 
 
-def _part(text: str | None) -> tuple[int, int] | None:
+def _part(text: str | None) -> Part | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
+    match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})(?:/(\w{1,64}))?", text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= count <= MAX_PARTS:
-        raise RejectedMessage(f"the header seq.part is not of the form 1/3, with up to {MAX_PARTS} parts")
-    return (number, count) if count > 1 else None
+    if not match or not 1 <= number <= count <= MAX_PARTS:
+        raise RejectedMessage(f"the header seq.part is not of the form 1/3 or 1/3/CHECKSUM, with up to {MAX_PARTS} parts")
+    return Part(number, count, match[3] or "") if count > 1 else None
 
 
 def _said(value: Any, name: str) -> tuple[bool, str]:

@@ -1,13 +1,25 @@
 """Parts of messages in, as senders cut a message that is too large for a topic; whole messages out.
 
-All parts carry the number of the message (`seq`) and say which part they are (`seq.part: 2/3`). The message counts as come
+All parts carry the number of the message (`seq`) and say which part they are (`seq.part: 2/3/CHECKSUM`). The message counts as come
 when all its parts have. What came of a message that never becomes whole is passed on when its run stops waiting for it.
 """
+
+from collections.abc import Collection
+from typing import NamedTuple
 
 from stream_triage.worker.messages import Message
 from stream_triage.worker.sequence import MAX_EARLY, MAX_EARLY_BYTES
 
 __all__ = ["Parts"]
+
+
+class _Key(NamedTuple):
+    """Which message the parts belong to. `turn` tells sets of parts apart that contradict each other."""
+
+    epoch: str
+    seq: int
+    check: str
+    turn: int = 0
 
 
 class _Incomplete:
@@ -22,7 +34,8 @@ class Parts:
     """The incomplete messages of one source."""
 
     def __init__(self) -> None:
-        self._incomplete: dict[tuple[str, int], _Incomplete] = {}
+        self._incomplete: dict[_Key, _Incomplete] = {}
+        self._turns = 0
         self._bytes = 0
         self._parts = 0
         self.repeated_messages = self.repeated_bytes = 0
@@ -37,20 +50,21 @@ class Parts:
         """Takes a part; the whole message if this was the last part that was missing."""
         assert message.part is not None
         assert message.seq is not None
-        number, count = message.part
-        key = message.epoch, message.seq
+        part, key = message.part, _Key(message.epoch, message.seq, message.part.check)
         held = self._incomplete.get(key)
-        if held is None or held.count != count:
-            self._drop(key)  # cut into other parts: it is sent again from its beginning
-            held = self._incomplete[key] = _Incomplete(count)
-        earlier = held.parts.get(number)
-        if earlier is not None:
-            self._forget(earlier)
-            self._count_repeat(earlier)
-        held.parts[number] = message
+        if held is not None and _contradicts(held, message):
+            self._set_aside(key)
+            held = None
+        if held is None:
+            held = self._incomplete[key] = _Incomplete(part.count)
+        if part.number in held.parts:
+            self.repeated_messages += 1
+            self.repeated_bytes += len(message.text or b"")
+            return None
+        held.parts[part.number] = message
         self._bytes += len(message.text or b"")
         self._parts += 1
-        return self._joined(key) if len(held.parts) == count else None
+        return self._joined(key) if len(held.parts) == part.count else None
 
     def release(self) -> list[Message]:
         """What came of the incomplete messages, which are forgotten; by number."""
@@ -60,23 +74,32 @@ class Parts:
         """All parts that wait for others, in the order of their messages."""
         return [part for _, one in sorted(self._incomplete.items()) for _, part in sorted(one.parts.items())]
 
-    def _joined(self, key: tuple[str, int]) -> Message:
+    def _set_aside(self, key: _Key) -> None:
+        """Other parts than before: the message was cut elsewhere and comes again, or it is another one of this number.
+
+        If it comes again whole, the parts before would double it; if not, they are all there is of it. With a checksum,
+        it is the same message.
+        """
+        earlier = self._incomplete.pop(key)
+        if key.check:
+            self._forget(earlier.parts.values())
+            self.repeated_messages += len(earlier.parts)
+            self.repeated_bytes += sum(len(part.text or b"") for part in earlier.parts.values())
+        else:
+            self._turns += 1
+            self._incomplete[key._replace(turn=self._turns)] = earlier
+
+    def _joined(self, key: _Key) -> Message:
         parts = [part for _, part in sorted(self._incomplete.pop(key).parts.items())]
-        for part in parts:
-            self._forget(part)
-        last = max(parts, key=lambda part: part.record.offset)
-        return last.joined(parts)
+        self._forget(parts)
+        return max(parts, key=lambda part: part.record.offset).joined(parts)
 
-    def _drop(self, key: tuple[str, int]) -> None:
-        if key in self._incomplete:
-            for part in self._incomplete.pop(key).parts.values():
-                self._forget(part)
-                self._count_repeat(part)
+    def _forget(self, parts: Collection[Message]) -> None:
+        self._bytes -= sum(len(part.text or b"") for part in parts)
+        self._parts -= len(parts)
 
-    def _forget(self, part: Message) -> None:
-        self._bytes -= len(part.text or b"")
-        self._parts -= 1
 
-    def _count_repeat(self, part: Message) -> None:
-        self.repeated_messages += 1
-        self.repeated_bytes += len(part.text or b"")
+def _contradicts(held: _Incomplete, message: Message) -> bool:
+    assert message.part is not None
+    earlier = held.parts.get(message.part.number)
+    return held.count != message.part.count or (earlier is not None and earlier.digest != message.digest)

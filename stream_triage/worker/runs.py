@@ -273,6 +273,7 @@ class PartitionRuns:
             return self._pass_on(run.key, message, reread_from, skip=known.bytes)
         source.numberings.drop(known.bytes)
         source.numberings.advance(message)
+        self._note_progress(message, None)
         return self._end_source(run.key, message)
 
     def _pass_on_due(self, run: OpenRun, source: OpenSource, numbering: Numbering) -> list[Item]:
