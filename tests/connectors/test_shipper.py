@@ -593,7 +593,7 @@ class TestCommand:
         assert sender.text == b"1\n"
         headers = [record.head["h"] for record in sender.records]
         assert headers[0] == {"test.case.name": "two", "testbed": "rack-1"}
-        assert headers[-1] == {**headers[0], "test.case.result.status": "fail"}
+        assert headers[-1] == {**headers[0], "test.case.result.status": "fail", "run.sources": "1"}
 
     @pytest.mark.parametrize("data", [JUNIT.encode()[:60], b"\xff" * 99, b'<?xml version="1.0" encoding="nix"?><a/>'])
     def test_unusable_result(
