@@ -161,8 +161,8 @@ class DeadLetter(NamedTuple):
     """What was rejected, as it came, and why: a message of a topic, or a document that a server did not take.
 
     `origin` is where it came from or should have gone: `topic/partition/offset`, or `index/id/version`. A run that could not
-    be judged has no value: its messages are in the topic. Neither has a summary of messages that were too many to be kept one
-    by one: its origin names the first and the last of them.
+    be judged has no value: its messages are in the topic. Neither has a summary of messages that were too many to be kept
+    one by one: its origin names the first and the last of them.
     """
 
     kind: Literal["message", "document", "run", "summary"]

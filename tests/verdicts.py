@@ -42,9 +42,7 @@ def assert_same(one: Verdict, other: Verdict) -> None:
 def _once(verdict: Verdict) -> Verdict:
     """The verdict as if nothing had come twice."""
     once = {"repeated_messages": 0, "repeated_bytes": 0, "notes": ()}
-    sources = [
-        source.model_copy(update={"repairs": source.repairs.model_copy(update=once)}) for source in verdict.sources
-    ]
+    sources = [source.model_copy(update={"repairs": source.repairs.model_copy(update=once)}) for source in verdict.sources]
     return verdict.model_copy(update={"sources": tuple(sources)})
 
 

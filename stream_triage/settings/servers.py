@@ -89,7 +89,7 @@ class KafkaSettings(Section):
         ge=0,
         description=(
             "When all sources of a run that were seen have ended, the run waits this many seconds for the first message of "
-            "another source. It does not wait if the header `run.sources` says that there is no other. 0: it never waits."
+            "another source. It does not wait if the header `run.sources` says that there is no other, or if this is 0."
         ),
     )
     dead_per_hour: int = Field(

@@ -71,8 +71,8 @@ class Ceilings:
             hour.warned = True
             subject = f"run {name[1:]}" if key is not None else f"messages without a usable key of {name[1:]}"
             self._warn(
-                f"more than kafka.dead_per_hour = {self._per_hour} messages were rejected within an hour ({subject}): for the "
-                f"rest of the hour they are summed up in the topic of dead letters; the last reason: {letter.reason}"
+                f"more than kafka.dead_per_hour = {self._per_hour} messages were rejected within an hour ({subject}): for "
+                f"the rest of the hour they are summed up in the topic of dead letters; the last reason: {letter.reason}"
             )
         self._sum_up(name, key, letter)
         return False

@@ -4,7 +4,6 @@ A record that cannot be used raises `RejectedMessage`; `as_dead_letter` keeps it
 bound what one sender can make a worker remember.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -90,10 +89,13 @@ class MessageReader:
         headers: dict[str, str] = {}
         for name, raw in record.headers:
             headers.setdefault(name, (raw or b"").decode(errors="replace"))
-        seq, epoch, part = _numbered(headers)
-        source = headers.pop("source", "")
-        end, doubt = _said(headers.pop("end", ""), "the header end")
-        sources, doubt = _source_count(headers.pop("run.sources", None), doubt)
+        source, seq = headers.pop("source", ""), _sequence_number(headers.pop("seq", None))
+        epoch, part, end, sources, doubt = "", None, False, None, ""
+        if headers:  # most messages have no others, and this is done for each of them
+            if seq is not None:  # without it, these mean nothing, and are headers like others
+                epoch, part = _epoch(headers.pop("seq.epoch", "")), _part(headers.pop("seq.part", None))
+            end, doubt = _said(headers.pop("end", None), "the header end")
+            sources, doubt = _source_count(headers.pop("run.sources", None), doubt)
         text = None if end and not record.value else record.value
         if part and self._is_json:
             raise RejectedMessage("the header seq.part is for topics of text, and kafka.format is json")
@@ -102,7 +104,7 @@ class MessageReader:
         if len(source) > MAX_HEADER_CHARACTERS:
             raise RejectedMessage(f"the name of its source is longer than {MAX_HEADER_CHARACTERS} characters")
         kept = headers
-        if headers:  # most messages have none, and this is done for each of them
+        if headers:
             kept = {name[:MAX_HEADER_CHARACTERS]: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items()}
         digest = 0 if seq is None else digest_of(text, end)
         return Message(record, source, text, seq, end, kept, kept != headers, epoch, digest, part, sources, doubt)
@@ -158,26 +160,18 @@ def as_dead_letter(record: Record, reason: str, value: bytes | None = None) -> D
 
 
 def digest_of(text: bytes | None, ends_source: bool) -> int:
-    """A digest of what a message means; never 0.
+    """A digest of what a message means; never 0. It is compared within one process only.
 
     >>> digest_of(b"a", False) == digest_of(b"a", False) != digest_of(b"a", True)
     True
     """
-    meaning = b"end" if ends_source else b""
-    meaning += b"" if text is None else b"text"
-    digest = hashlib.blake2b(text or b"", digest_size=8, person=meaning).digest()
-    return int.from_bytes(digest, "big") or 1
+    return hash((text, ends_source)) or 1
 
 
-def _numbered(headers: dict[str, str]) -> tuple[int | None, str, Part | None]:
-    """The headers `seq`, `seq.epoch` and `seq.part`, which are taken out."""
-    seq = _sequence_number(headers.pop("seq", None))
-    if seq is None:  # what depends on it means nothing without it, and is a header like others
-        return None, "", None
-    epoch = headers.pop("seq.epoch", "")
-    if len(epoch) > MAX_HEADER_CHARACTERS:
+def _epoch(text: str) -> str:
+    if len(text) > MAX_HEADER_CHARACTERS:
         raise RejectedMessage(f"the header seq.epoch is longer than {MAX_HEADER_CHARACTERS} characters")
-    return seq, epoch, _part(headers.pop("seq.part", None))
+    return text
 
 
 def _sequence_number(text: str | None) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stream_triage.worker.messages import Message
-from stream_triage.worker.reread import Known, Reread, SourceLines
+from stream_triage.worker.reread import NOTHING, Known, Reread, SourceLines
 from stream_triage.worker.sequence import MAX_EARLY, MAX_EARLY_BYTES, Arrival, SourceSequence
 
 __all__ = ["Numbering", "Numberings", "Place"]
@@ -53,8 +53,8 @@ class Numberings:
     """The numberings of one source of a run. `place` comes first for each message, then what `SourceSequence` asks for."""
 
     __slots__ = (
-        "_born", "_closed_unlisted", "_current", "_first", "_kept", "_latest", "_restart", "_taken", "doubtful", "lines", "mixed",
-        "repeated_bytes", "repeated_messages", "uncompared",
+        "_born", "_closed_unlisted", "_current", "_first", "_kept", "_latest", "_restart", "_taken", "doubtful", "lines",
+        "mixed", "repeated_bytes", "repeated_messages", "uncompared",
     )  # fmt: skip
 
     def __init__(self, first: int | None) -> None:
@@ -108,6 +108,9 @@ class Numberings:
 
     def place(self, message: Message) -> Place:
         """How a message comes, which must have a number. A repeat is counted here, and nothing more is to be done."""
+        latest = self._latest
+        if latest is not None and latest.epoch == message.epoch and latest.sequence.next_number == message.seq:
+            return Place(Arrival.DUE, latest)  # as nearly all messages come
         place = self._place(message)
         if place.arrival is Arrival.REPEATED:
             self.drop(len(message.text or b""))
@@ -123,12 +126,10 @@ class Numberings:
     def known(self, numbering: Numbering, text: bytes | None) -> Known:
         """How much of a message that is due in a numbering the source has from an earlier numbering."""
         self._current = numbering
-        if numbering.reread is None or text is None:
-            return Known(False, 0)
-        return numbering.reread.known(text)
+        return NOTHING if numbering.reread is None or text is None else numbering.reread.known(text)
 
     def advance(self, message: Message) -> None:
-        """A message was passed on. If it was not placed here, it comes from the run before, and decides where numbers begin."""
+        """A message was passed on. If it was not placed here, it began in the run before and decides where numbers begin."""
         assert message.seq is not None
         current = self._current
         if current is None or current.epoch != message.epoch:
@@ -148,10 +149,8 @@ class Numberings:
         self._latest = None if self._latest is numbering else self._latest
 
     def _place(self, message: Message) -> Place:
-        number, epoch, latest = message.seq, message.epoch, self._latest
+        number, epoch = message.seq, message.epoch
         assert number is not None
-        if latest is not None and latest.epoch == epoch and latest.sequence.arrival(number) is Arrival.DUE:
-            return Place(Arrival.DUE, latest)
         same = sorted((kept for kept in self._kept if kept.epoch == epoch), key=lambda kept: -kept.used)
         if not same:
             return self._in_new_epoch(epoch, number)
@@ -164,14 +163,14 @@ class Numberings:
         if due := next((kept for kept in same if kept.sequence.next_number == number), None):
             return Place(Arrival.DUE, due)
         if arrival is Arrival.REPEATED and digests[0] == 0:
-            return Place(Arrival.GIVEN_UP, latest)  # in a gap that was only counted
-        if arrival is Arrival.REPEATED and digests[0] is None:
-            self.uncompared += not epoch  # a sender that names its numbering says that this is a repeat
+            arrival = Arrival.GIVEN_UP  # in a gap that was only counted
+        uncompared = arrival is Arrival.REPEATED and digests[0] is None
+        self.uncompared += uncompared and not epoch  # a sender that names its numbering says that this is a repeat
+        came_first = arrival is Arrival.BEFORE_FIRST and len(same) == 1
+        is_new = arrival is Arrival.GIVEN_UP or (arrival is Arrival.EARLY and not digests[0])
+        if uncompared or came_first or is_new:
             return Place(arrival, latest)
-        nobody_restarted = arrival is Arrival.BEFORE_FIRST and len(same) == 1
-        if arrival is Arrival.GIVEN_UP or nobody_restarted or (arrival is Arrival.EARLY and not digests[0]):
-            return Place(arrival, latest)
-        return self._again(epoch, number)
+        return self._again(epoch, number)  # a number that came before, with other content
 
     def _in_new_epoch(self, epoch: str, number: int) -> Place:
         reread = Reread(self.lines) if self._born else None
@@ -206,4 +205,3 @@ class Numberings:
         if restart is not None and (restart.epoch, restart.next_number) == (message.epoch, number):
             restart.reread.known(message.text or b"")
             self._restart = restart._replace(next_number=number + 1)
-

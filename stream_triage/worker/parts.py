@@ -1,7 +1,7 @@
 """Parts of messages in, as senders cut a message that is too large for a topic; whole messages out.
 
-All parts carry the number of the message (`seq`) and say which part they are (`seq.part: 2/3/CHECKSUM`). The message counts as come
-when all its parts have. What came of a message that never becomes whole is passed on when its run stops waiting for it.
+All parts carry the number of the message (`seq`) and say which part they are (`seq.part: 2/3/CHECKSUM`). The message counts
+as come when all its parts have. What came of a message that never becomes whole is passed on when its run stops waiting.
 """
 
 from collections.abc import Collection

@@ -1,16 +1,15 @@
 """Text of a source in; how much of the text of a new numbering the source has already out.
 
 A sender that has lost its state often reads the log again from its beginning, and cuts it into other messages. So lines are
-compared, not messages: their checksums in the order in which they were passed on.
+compared, not messages: their digests in the order in which they were passed on.
 """
 
-import zlib
 from array import array
 from typing import NamedTuple
 
-__all__ = ["Known", "Reread", "SourceLines"]
+__all__ = ["NOTHING", "Known", "Reread", "SourceLines"]
 
-# Lines of a source whose checksums are kept, from the first one on; 4 bytes each.
+# Lines of a source whose digests are kept, from the first one on; 8 bytes each.
 MAX_LINES = 65_536
 
 
@@ -21,24 +20,26 @@ class Known(NamedTuple):
     bytes: int
 
 
-class SourceLines:
-    """The first lines of one source, as checksums."""
+NOTHING = Known(False, 0)
 
-    __slots__ = ("checksums",)
+
+class SourceLines:
+    """The first lines of one source, as digests. They are compared within one process only, so `hash` will do."""
+
+    __slots__ = ("digests",)
 
     def __init__(self) -> None:
-        self.checksums = array("I")
+        self.digests = array("q")
 
     @property
     def full(self) -> bool:
         """Whether later lines of the source are not kept."""
-        return len(self.checksums) >= MAX_LINES
+        return len(self.digests) >= MAX_LINES
 
     def add(self, text: bytes) -> None:
         """Adds the whole lines of a message."""
         if not self.full:
-            room = MAX_LINES - len(self.checksums)
-            self.checksums.extend([zlib.crc32(line) for line in _lines(text)[:room]])
+            self.digests.extend(map(hash, _lines(text)[: MAX_LINES - len(self.digests)]))
 
 
 class Reread:
@@ -48,7 +49,7 @@ class Reread:
 
     def __init__(self, lines: SourceLines) -> None:
         self._lines = lines
-        self._until = len(lines.checksums)
+        self._until = len(lines.digests)
         self._at = 0
         self.over = not self._until
         """Nothing more is compared."""
@@ -58,15 +59,15 @@ class Reread:
     def known(self, text: bytes) -> Known:
         """How much of the next message the source has. A message that differs somewhere counts as unknown as a whole."""
         if self.over:
-            return Known(False, 0)
+            return NOTHING
         at, size = self._at, 0
         for line in _lines(text):
             if at == self._until:  # the log goes on where it had ended; unless the lines after that were not kept
                 self.over, self.differs = True, self._lines.full
                 return Known(False, size)
-            if zlib.crc32(line) != self._lines.checksums[at]:
+            if hash(line) != self._lines.digests[at]:
                 self.over, self.differs = True, at > 0
-                return Known(False, 0)
+                return NOTHING
             at, size = at + 1, size + len(line) + 1
         self._at = at
         return Known(True, len(text))

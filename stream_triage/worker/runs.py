@@ -19,8 +19,8 @@ from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record,
 from stream_triage.stages.decode import AUTO
 from stream_triage.worker.ended_runs import EndedRuns
 from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
-from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.numberings import Numbering
+from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
 from stream_triage.worker.sequence import Arrival
 from stream_triage.worker.transitions import TABLE, Action, Event, State

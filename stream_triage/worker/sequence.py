@@ -52,7 +52,7 @@ class Digests:
     __slots__ = ("_first", "_last", "_last_from")
 
     def __init__(self) -> None:
-        self._first, self._last = array("Q"), array("Q")
+        self._first, self._last = array("q"), array("q")
         self._last_from = FIRST_DIGESTS
 
     def put(self, index: int, digest: int) -> None:
@@ -61,7 +61,7 @@ class Digests:
             kept, at = self._first, index
         else:
             if index - self._last_from - len(self._last) >= LAST_DIGESTS:  # a gap as long as what is kept
-                self._last, self._last_from = array("Q"), index
+                self._last, self._last_from = array("q"), index
             kept, at = self._last, index - self._last_from
         if at < len(kept):
             return

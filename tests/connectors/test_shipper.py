@@ -363,7 +363,7 @@ class TestNumbering:
         start().step()
         first, last = sender.records[0].head, sender.records[-1].head
         assert first["n"] != last["n"]
-        assert [record.head["q"] for record in sender.records if record.head.get("n") == last["n"]][0] == 0
+        assert next(record.head["q"] for record in sender.records if record.head.get("n") == last["n"]) == 0
 
     def test_end_says_how_many_sources_a_run_has(self, start: StartShipper, log: Path, sender: FakeSender):
         """Unless its id was given: a shipper on another machine may have been given the same one."""
@@ -402,7 +402,7 @@ class TestOddRecords:
         assert b"odd\n" in kept.read_bytes()
         assert any(str(kept) in problem for problem in problems)
 
-    def test_other_files_in_the_folder_are_left_alone(self, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path):
+    def test_other_files_are_left_alone(self, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path):
         (tmp_path / "0000001x.spool").write_bytes(b"x")
         (tmp_path / "00000009.spool").mkdir()
         log.write_bytes(b"new\n")

@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from stream_triage import Bundle, InputError, Settings, StoreError, Triage
-from stream_triage.records import ClosedRun, DeadLetter, Record
+from stream_triage import Bundle, Settings, StoreError, Triage
+from stream_triage.records import ClosedRun, Record
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog

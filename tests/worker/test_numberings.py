@@ -1,4 +1,4 @@
-"""A sender that numbers anew, two that number alike, parts and repeats: no line is lost, and the verdict says what was done."""
+"""Senders that number anew, two that number alike, parts, repeats: no line is lost, and the verdict says what was done."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -169,9 +169,7 @@ def test_a_new_numbering_of_a_later_run():
     run.items += run._runs.idle(1e4)
     assert run.rejected == ["its sequence number is below that of the first message of its run"]
     assert b"named" in run.lines
-    assert run.doubts == [
-        "1 message was rejected: its sequence number is below that of the first message of its run"
-    ]
+    assert run.doubts == ["1 message was rejected: its sequence number is below that of the first message of its run"]
 
 
 def test_a_number_that_never_changes():
@@ -200,7 +198,7 @@ def test_numberings_are_bounded(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_digests_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    """What cannot be compared any more is taken for a repeat, and the verdict says so, unless the sender names its numbers."""
+    """What cannot be compared any more counts as a repeat; the verdict says so, unless the sender names its numbering."""
     monkeypatch.setattr(sequence, "FIRST_DIGESTS", 2)
     monkeypatch.setattr(sequence, "LAST_DIGESTS", 4)
     for epoch, doubts in (("", 1), ("one", 0)):

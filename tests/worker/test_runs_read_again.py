@@ -174,9 +174,11 @@ def made(chance: random.Random, silences: bool) -> tuple[list[Record | Silence],
                     count += 1
                     lines.append(chance.choice([b"L%d", b"L%d", b"L%d", b"START%d", b"END%d"]) % count)
                 texts.append(b"\n".join(lines) + (chance.choice([b"\n", b""]) if lines else b""))
-            sent = _as_sent(texts, chance) if numbered and chance.random() < 0.4 else [
-                (b"", seq, text) for seq, text in enumerate(texts)
-            ]
+            sent = (
+                _as_sent(texts, chance)
+                if numbered and chance.random() < 0.4
+                else [(b"", seq, text) for seq, text in enumerate(texts)]
+            )
             messages = []
             for epoch, seq, text in sent:
                 count += 1

@@ -71,8 +71,8 @@ def _add_runs(group: argparse._ArgumentGroup) -> None:
         "--sources",
         type=int,
         metavar="N",
-        help="how many sources each run has, those of other machines included: the worker judges it when all have ended, and "
-        "waits for no more (default: known for runs that no other machine can have; otherwise the worker waits for a time)",
+        help="how many sources each run has, those of other machines included: the worker judges it once all have ended "
+        "(default: known for runs that no other machine can have; for others, the worker waits whether one more begins)",
     )
     add(
         "--path-pattern",

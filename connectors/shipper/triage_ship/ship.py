@@ -73,8 +73,8 @@ class Shipper:
         self._positions: dict[str, Any] = {}
         # Number of the next chunk, by run and source.
         self._next_numbers: dict[str, int] = {}
-        # Names the numbering that these numbers belong to. Workers drop a number that came before, so a shipper that has lost
-        # its state must not pass for the one before it.
+        # Names the numbering that these numbers belong to. Workers drop a number that came before, so a shipper that has
+        # lost its state must not pass for the one before it.
         self._epoch = secrets.token_hex(8)
         spool.recover(self._remember_again, self._restore)
         self._source = open_source(self._positions)

@@ -171,7 +171,7 @@ class Spool:
                     path.unlink()
 
     def set_aside(self, end: Cursor, data: bytes) -> Path:
-        """Keeps what lies before a cursor and cannot be sent in a file of its own, if the disk takes it; returns its path."""
+        """Keeps what lies before a cursor and cannot be sent in a file, if the disk takes it; returns the path."""
         path = self._folder / f"{end.segment:08d}-{end.offset}.unsent"
         with contextlib.suppress(OSError):
             path.write_bytes(data)
