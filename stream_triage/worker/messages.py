@@ -35,7 +35,7 @@ class Part(NamedTuple):
     """Which part of a message this is, from 1. `check` is the same for all parts of a message, and of no other."""
 
     number: int
-    count: int
+    total: int
     check: str
 
 

@@ -56,7 +56,7 @@ class Parts:
             self._set_aside(key)
             held = None
         if held is None:
-            held = self._incomplete[key] = _Incomplete(part.count)
+            held = self._incomplete[key] = _Incomplete(part.total)
         if part.number in held.parts:
             self.repeated_messages += 1
             self.repeated_bytes += len(message.text or b"")
@@ -64,7 +64,7 @@ class Parts:
         held.parts[part.number] = message
         self._bytes += len(message.text or b"")
         self._parts += 1
-        return self._joined(key) if len(held.parts) == part.count else None
+        return self._joined(key) if len(held.parts) == part.total else None
 
     def release(self) -> list[Message]:
         """What came of the incomplete messages, which are forgotten; by number."""
@@ -102,4 +102,4 @@ class Parts:
 def _contradicts(held: _Incomplete, message: Message) -> bool:
     assert message.part is not None
     earlier = held.parts.get(message.part.number)
-    return held.count != message.part.count or (earlier is not None and earlier.digest != message.digest)
+    return held.count != message.part.total or (earlier is not None and earlier.digest != message.digest)

@@ -134,6 +134,37 @@ def test_headers_and_gaps_reach_the_verdict(bundle: Bundle) -> None:
     assert [problem for source in verdict.sources for problem in source.repairs.problems] == ["message 1 never came"]
 
 
+def test_what_came_twice_is_in_the_verdict_and_no_reason_for_a_review(bundle: Bundle) -> None:
+    """Exact repeats and a numbering that goes on are harmless; text that may be doubled is not."""
+    worker = Worker(bundle)
+    texts = [b"line %d\n" % number for number in range(4)]
+    headers = [("seq", b"0"), ("seq", b"1"), ("seq", b"1"), ("seq", b"0")]
+    worker.engine.handle(
+        [message("a", offset, headers[offset], text=texts[offset - (offset == 2)]) for offset in range(4)]
+        + [message("a", 4, ("seq", b"1"), END)]
+    )
+    assert worker.engine.flush()
+    (verdict,) = worker.sink.written
+    (summary,) = verdict.sources
+    assert (summary.repairs.repeated_messages, summary.repairs.repeated_bytes) == (1, len(texts[1]))
+    assert summary.repairs.notes == ("its messages were numbered anew once",)
+    assert summary.lines == 4
+    assert not summary.repairs.problems
+    assert not any("number" in reason for reason in verdict.review_reasons)
+
+
+def test_messages_rejected_while_a_run_is_open_are_a_reason_for_a_review(bundle: Bundle) -> None:
+    """Otherwise nobody who reads the verdict would know that a part of the run is missing."""
+    worker = Worker(bundle)
+    worker.engine.handle(
+        [message("a", offset, ("source", b"%d" % offset)) for offset in range(300)] + [message("a", 300, ("end", b"2"))]
+    )
+    worker.engine.handle([message("a", 301 + number, ("source", b"%d" % number), END) for number in range(256)])
+    assert worker.engine.flush()
+    (verdict,) = worker.sink.written
+    assert "0: 45 messages were rejected: the run has more than 256 sources" in verdict.review_reasons
+
+
 def test_defaults_are_those_of_the_settings() -> None:
     """Whoever makes an engine by hand gets the limits that docs/settings.md states."""
     kafka = Settings().kafka
