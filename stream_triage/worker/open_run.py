@@ -128,6 +128,10 @@ class OpenRun:
         """Whether all its sources have ended, and it has no others by what its senders say."""
         return self.all_ended and 0 < self.source_count <= len(self.sources)
 
+    def is_over_for(self, message: Message) -> bool:
+        """Whether its text comes too late: all sources have ended, and only others may still join the run."""
+        return message.text is not None and message.source in self.sources and self.all_ended
+
     def problem(self, reason: str, source: str) -> Problem:
         """Damage of this run, for its verdict."""
         return Problem(self.run_id, reason, self.run_id, source, error=False)

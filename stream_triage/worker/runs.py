@@ -182,7 +182,9 @@ class PartitionRuns:
         if action is Action.REJECT:
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
-        run.last_message, run.last_offset = self._now, self.next_offset - 1
+        run.last_offset = self.next_offset - 1
+        if not run.is_over_for(message):  # or a sender that goes on after its end would keep its run open
+            run.last_message = self._now
         run.first_offset = min(run.first_offset, reread_from)
         source = run.source(message.source)
         if source is None:
@@ -311,8 +313,10 @@ class PartitionRuns:
             self._note_progress(message, number)
             items += self._end_before(key, piece, message.source)
             run = self._run_of_piece(key, piece, message, reread_from)
-            if run is None:
+            if run is None or run.is_over_for(message):
                 late.append(piece.text or b"")
+                if run is not None and message.seq is not None:
+                    run.sources[message.source].numberings.advance(message)
                 continue
             if piece.starts and not run.passed_on:
                 # The run was open by messages that are held: it can only be read again with them.

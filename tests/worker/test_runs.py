@@ -123,6 +123,22 @@ class TestBoundaries:
         assert (ended(items), closed(items), problems(items)) == (["a"], [ClosedRun("a", "a", 0, 2)], [])
         assert rejected(topic.put("a", source="core")) == ["its run has ended"]
 
+    def test_only_other_sources_may_join_a_run_that_waits(self):
+        """Text of those that have ended is late, as after the end, and does not prolong the wait; repeats are dropped."""
+        topic = Partition(end_grace_seconds=5)
+        topic.put("a", source="ue", seq="0", end="1")
+        topic.now = 3.0
+        assert rejected(topic.put("a", b"late\n", source="ue", seq="1")) == ["its run has ended"]
+        assert topic.put("a", source="ue", seq="0", end="1") == []
+        items = topic.silence(2)
+        assert (ended(items), problems(items)) == (["a"], [])
+
+    def test_a_line_that_starts_the_next_run_ends_the_wait(self):
+        topic = Partition(end_grace_seconds=5, start_pattern="^START")
+        topic.put("a", end="1")
+        items = topic.put("a", b"late\nSTART\n")
+        assert (ended(items), rejected(items), topic.runs.run_ids) == (["a"], ["its run has ended"], ["a@1"])
+
     def test_the_grace_time_is_proven_as_silence_is(self):
         """A first message of another source may be waiting in the topic while a sink is slow."""
         topic = Partition(end_grace_seconds=5)
