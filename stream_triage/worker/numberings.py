@@ -166,9 +166,9 @@ class Numberings:
             arrival = Arrival.GIVEN_UP  # in a gap that was only counted
         uncompared = arrival is Arrival.REPEATED and digests[0] is None
         self.uncompared += uncompared and not epoch  # a sender that names its numbering says that this is a repeat
-        came_first = arrival is Arrival.BEFORE_FIRST and len(same) == 1
-        is_new = arrival is Arrival.GIVEN_UP or (arrival is Arrival.EARLY and not digests[0])
-        if uncompared or came_first or is_new:
+        too_late = arrival is Arrival.GIVEN_UP or (arrival is Arrival.BEFORE_FIRST and len(same) == 1)
+        early = arrival is Arrival.EARLY and not digests[0]
+        if uncompared or too_late or early:
             return Place(arrival, latest)
         return self._again(epoch, number)  # a number that came before, with other content
 
