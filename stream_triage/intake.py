@@ -16,7 +16,7 @@ from stream_triage.open_sessions import OpenSessions
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
 from stream_triage.provisional.live import Live
-from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
+from stream_triage.records import Chunk, Event, Problem, Repeats, RunEnd, Verdict, version_beside
 
 __all__ = ["Intake", "Tally"]
 
@@ -131,6 +131,8 @@ class Intake:
         elif isinstance(event, Problem):
             self.tally.unread += event.error
             self._note(event)
+        elif isinstance(event, Repeats):
+            self._count_repeats(event)
         else:
             self._advance()
             if self._live:
@@ -264,7 +266,12 @@ class Intake:
             self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
 
     def _damage(self, run_id: str, problem: Problem) -> None:
-        self._session(run_id, {}).damaged(problem.reason, problem.source)
+        session = self._session(run_id, {})
+        (session.noted if problem.note else session.damaged)(problem.reason, problem.source)
+
+    def _count_repeats(self, repeats: Repeats) -> None:
+        if repeats.run_id not in self._given_up:
+            self._session(repeats.run_id, {}).repeated(repeats.messages, repeats.bytes, repeats.source)
 
     def _end(self, end: RunEnd) -> None:
         run_id = end.run_id

@@ -73,7 +73,6 @@ def run_worker(
     SIGTERM and Ctrl-C end the process with status 0, after `worker.process.STOP_SECONDS` at most.
 
     Raises:
-        InputError: More messages were rejected within an hour than `kafka.dead_per_hour` allows.
         ServerAway: The worker has lost its group, or fetches nothing any more. A new worker can go on.
     """
     process = WatchedProcess()

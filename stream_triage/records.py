@@ -28,6 +28,7 @@ __all__ = [
     "Record",
     "ReducedLine",
     "Repairs",
+    "Repeats",
     "RunEnd",
     "SourceSummary",
     "Surprise",
@@ -94,7 +95,8 @@ class Problem:
     """Input that could not be read, or only in part.
 
     With a `run_id`, the run goes on with what could be read, and its verdict says so. Without one, nothing of `path` was
-    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs.
+    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs. The verdict says what a
+    `note` says, too, but that is no reason for a review.
     """
 
     path: str
@@ -102,6 +104,17 @@ class Problem:
     run_id: str | None = None
     source: str = ""
     error: bool = True
+    note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Messages of one source of a run that were dropped because they had come before; bytes of text, in part of others."""
+
+    run_id: str
+    source: str
+    messages: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ class Tick:
     """Time has passed and nothing came: a chance to work on what is queued and to flush what waits."""
 
 
-Event = Chunk | RunEnd | Problem | Tick
+Event = Chunk | RunEnd | Problem | Repeats | Tick
 
 
 class Record(NamedTuple):
@@ -150,10 +163,11 @@ class DeadLetter(NamedTuple):
     """What was rejected, as it came, and why: a message of a topic, or a document that a server did not take.
 
     `origin` is where it came from or should have gone: `topic/partition/offset`, or `index/id/version`. A run that could not
-    be judged has no value: its messages are in the topic.
+    be judged has no value: its messages are in the topic. Neither has a summary of messages that were too many to be kept
+    one by one: its origin names the first and the last of them.
     """
 
-    kind: Literal["message", "document", "run"]
+    kind: Literal["message", "document", "run", "summary"]
     reason: str
     origin: str
     key: bytes | None
@@ -272,7 +286,7 @@ class ReducedLine(_Record):
 
 
 class Repairs(_Record):
-    """Damage in one source, repaired so that it can be seen. All zero for clean input."""
+    """Damage in one source, repaired so that it can be seen, and what came twice. All zero for clean input."""
 
     invalid_bytes: int = Field(default=0, description="byte sequences that are invalid in the encoding, shown as U+FFFD")
     nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400; of 64 or more in a row, at most one is shown")
@@ -280,10 +294,15 @@ class Repairs(_Record):
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
     dropped_bytes: int = Field(default=0, description="bytes cut off from lines above the limit")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
+    repeated_messages: int = Field(default=0, description="messages that were dropped because they had come before")
+    repeated_bytes: int = Field(default=0, description="bytes of text that were dropped because they had come before")
+    notes: tuple[str, ...] = Field(
+        default=(), description="what is good to know of how it came, and is no reason for a review"
+    )
 
     @property
     def any(self) -> bool:
-        """Whether anything was repaired or is missing."""
+        """Whether anything was repaired or is missing; what came twice is not."""
         return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
 
 

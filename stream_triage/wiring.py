@@ -402,6 +402,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
         start_pattern=kafka.start_pattern,
         end_pattern=kafka.end_pattern,
         idle_seconds=kafka.idle_seconds,
+        end_grace_seconds=kafka.end_grace_seconds,
         max_run_seconds=kafka.max_run_hours * 3600,
         max_run_bytes=kafka.max_run_bytes,
         reject_key=_reason_to_reject(settings, redactor, "the key "),

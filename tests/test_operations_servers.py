@@ -210,7 +210,9 @@ class TestSetUpOpenSearch:
 
 class TestWorker:
     def send(self, servers: Servers, run_id: str) -> None:
-        servers.broker.send([Outgoing(KAFKA.topic, run_id.encode(), TEXT, (("seq", b"0"), ("end", b"1")))])
+        servers.broker.send(
+            [Outgoing(KAFKA.topic, run_id.encode(), TEXT, (("seq", b"0"), ("end", b"1"), ("run.sources", b"1")))]
+        )
 
     def test_a_verdict_goes_to_every_sink(self, servers: Servers, settings: Settings) -> None:
         """And to the caller; metrics count it."""

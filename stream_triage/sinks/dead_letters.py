@@ -58,8 +58,8 @@ def as_letter(record: Record) -> DeadLetter:
     added = {name: value.decode(errors="replace") for name, value in record.headers if name in (_KIND, _REASON, _ORIGIN)}
     headers = tuple((name, value) for name, value in record.headers if name not in added)
     kind = added.get(_KIND)
-    known: Literal["message", "document", "run"] = (
-        "document" if kind == "document" else "run" if kind == "run" else "message"
+    known: Literal["message", "document", "run", "summary"] = (
+        "document" if kind == "document" else "run" if kind == "run" else "summary" if kind == "summary" else "message"
     )
     return DeadLetter(known, added.get(_REASON, ""), added.get(_ORIGIN, ""), record.key, record.value, headers)
 

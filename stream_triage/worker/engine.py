@@ -24,19 +24,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import InputError, StoreError, StreamTriageError, internal_error_text
+from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
 from stream_triage.intake import Intake
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.worker.ceilings import Ceilings
 from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.messages import as_dead_letter
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
-_HOUR_SECONDS = 3600.0
 # A part of a flush should take about so long: a worker that is to stop waits for it.
 PART_SECONDS = 1.0
 # Runs of one part. The number follows how long the last part took, since servers may be slow; not below `FEWEST_PART_RUNS`,
@@ -55,8 +55,7 @@ class Engine:
     """Takes the messages of the partitions that it is given, and judges their runs.
 
     One step at a time; any thread may call. `interrupt`, `positions` and `errors` may be used during a step. `dead_per_hour`
-    is how many messages may be rejected within an hour before `flush` raises: a sender that is set up wrongly must not fill
-    the topic of dead letters unnoticed.
+    is how many messages of a run may become dead letters within an hour; see `Ceilings`.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class Engine:
         self._dead_letters = dead_letters
         self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
-        self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
         self._early = EarlyBudget()
         self._partitions: dict[int, PartitionRuns] = {}
@@ -93,8 +91,12 @@ class Engine:
         """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
         self._newly_rejecting: set[int] = set()
         """Partitions of which messages were rejected since the last flush."""
-        self._rejection_times: deque[float] = deque()
-        self._last_rejection = ""
+        self._ceilings = Ceilings(
+            dead_per_hour,
+            self._clock,
+            usable=lambda key: self._rules.reject_key(key) is None,
+            warn=lambda text: self._intake.handle(Problem("worker", text)),
+        )
         self._unfed: dict[str, dict[str, list[bytes]]] = {}
         """By run and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
@@ -180,7 +182,6 @@ class Engine:
         ended than are judged in `FLUSH_SECONDS`. False also when interrupted; what is left belongs to another worker then.
 
         Raises:
-            InputError: too many messages were rejected within an hour. All of them are durable then.
             StoreError: as `handle` does.
         """
         if self._failure:
@@ -194,7 +195,6 @@ class Engine:
                 break
             if self._interrupted.is_set() or self._clock.monotonic() - began >= FLUSH_SECONDS:
                 return False
-        self._check_rejections()
         return True
 
     def revoke(self, partitions: Iterable[int]) -> None:
@@ -253,9 +253,10 @@ class Engine:
                 self._unjudged.append((partition, item))
                 self._pending = True
             elif isinstance(item, DeadLetter):
-                self._keep(item)
+                if counted or self._ceilings.admits(item):
+                    self._keep(item)
+                self._pending = True
                 if not counted:
-                    self._count(item)
                     self._newly_rejecting.add(partition)
             elif isinstance(item, Chunk) and not item.headers:
                 self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
@@ -293,11 +294,12 @@ class Engine:
 
     def _make_durable(self) -> bool:
         """In the order that the module describes; false as soon as one step fails, and all is tried again."""
+        for summary in self._ceilings.summaries():
+            self._keep(summary)
         if not self._flushed(self._dead_letters):
             return False
         for number in self._newly_rejecting:
-            # A worker that is started again after too many rejections reads the same messages; it must not count them
-            # again, or it would stop again.
+            # A worker that reads the same messages again must not count them again.
             offset = self._partitions[number].next_offset
             self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
         self._newly_rejecting.clear()
@@ -310,7 +312,7 @@ class Engine:
         written = self._intake.flush()
         # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
         while self._rejected:
-            self._reject(self._rejected.popleft())
+            self._keep(self._rejected.popleft())
         if not (written and self._flushed(self._dead_letters)):
             return False
         self._pending = False
@@ -334,30 +336,9 @@ class Engine:
             return False
         return True
 
-    def _reject(self, letter: DeadLetter) -> None:
-        self._keep(letter)
-        self._count(letter)
-
     def _keep(self, letter: DeadLetter) -> None:
         self._dead_letters.put(letter)
         self._pending = True
 
-    def _count(self, letter: DeadLetter) -> None:
-        # The id of a run that was not judged may contain an identity: it is not shown.
-        self._last_rejection = letter.reason if letter.kind == "run" else f"{letter.reason} ({letter.origin})"
-        self._rejection_times.append(self._clock.monotonic())
-
     def _give_up(self, run_id: str, reason: str) -> None:
-        self._reject(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))
-
-    def _check_rejections(self) -> None:
-        """After a flush, so that nothing of what stops the worker is lost."""
-        now = self._clock.monotonic()
-        while self._rejection_times and now - self._rejection_times[0] > _HOUR_SECONDS:
-            self._rejection_times.popleft()
-        if len(self._rejection_times) > self._dead_per_hour:
-            raise InputError(
-                f"{len(self._rejection_times)} messages were rejected within an hour, more than kafka.dead_per_hour = "
-                f"{self._dead_per_hour}; the last one: {self._last_rejection}. They are in the topic of dead letters: fix "
-                "what sends them, start the worker again, then run `stream-triage replay-dead`"
-            )
+        self._keep(DeadLetter("run", f"not judged: {reason}", run_id, run_id.encode(), None))

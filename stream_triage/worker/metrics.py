@@ -15,6 +15,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import SettingsError
 from stream_triage.ports import DeadLetters, RecordHandler
 from stream_triage.records import DeadLetter, Record, Verdict
+from stream_triage.worker.ceilings import BYTES_HEADER, MESSAGES_HEADER
 
 __all__ = ["MeteredLetters", "MeteredWorker", "Metrics", "serving"]
 
@@ -103,6 +104,7 @@ class Metrics:
         self.lines.inc(verdict.lines)
         repairs = [source.repairs for source in verdict.sources]
         self.dropped_bytes.labels("line too long").inc(sum(each.dropped_bytes for each in repairs))
+        self.dropped_bytes.labels("came before").inc(sum(each.repeated_bytes for each in repairs))
         self.unread.labels("line too long").inc(sum(each.cut_lines for each in repairs))
         self.unread.labels("not text").inc(sum(each.invalid_bytes + each.nul_bytes for each in repairs))
         self.unread.labels("reported problem").inc(sum(len(each.problems) for each in repairs))
@@ -203,10 +205,12 @@ class MeteredLetters:
         self._letters, self._metrics = letters, metrics
 
     def put(self, letter: DeadLetter) -> None:
-        """Takes one letter and counts it."""
+        """Takes one letter and counts it; a summary counts as the messages that it stands for."""
         self._letters.put(letter)
-        self._metrics.refused.labels(letter.kind).inc()
-        self._metrics.refused_bytes.labels(letter.kind).inc(len(letter.value or b""))
+        headers = dict(letter.headers) if letter.kind == "summary" else {}
+        self._metrics.refused.labels(letter.kind).inc(int(headers.get(MESSAGES_HEADER, 1)))
+        size = int(headers.get(BYTES_HEADER, len(letter.value or b"")))
+        self._metrics.refused_bytes.labels(letter.kind).inc(size)
 
     def flush(self) -> None:
         """Flushes the letters."""

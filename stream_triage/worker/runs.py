@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd
 from stream_triage.stages.decode import AUTO
 from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.ended_runs import EndedRuns
 from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
+from stream_triage.worker.numberings import Numbering
 from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
 from stream_triage.worker.sequence import MAX_RUN_EARLY_BYTES, Arrival
@@ -31,7 +32,7 @@ __all__ = ["Item", "PartitionRuns", "RunRules"]
 # Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
 MAX_IDLE_BYTES: Final = 8 << 20
 
-Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
+Item = Chunk | Problem | Repeats | ClosedRun | RunEnd | DeadLetter
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class RunRules:
     start_pattern: str | None = None
     end_pattern: str | None = None
     idle_seconds: float = 300.0
+    end_grace_seconds: float = 0.0
+    """How long a run waits for more sources once all that were seen have ended; 0 if it does not. The setting has another
+    default: a run that a program feeds message by message ends at once."""
     max_run_seconds: float = 86_400.0
     max_run_bytes: int = 4 << 30
     reject_key: Callable[[str], str | None] = lambda key: None
@@ -159,6 +163,8 @@ class PartitionRuns:
                 items += self._end_as_recorded(run.key, self.next_offset)
             elif self._complete_until - run.last_message >= self._rules.idle_seconds:
                 items += self._apply(Event.SILENCE, run)
+            elif run.all_ended and self._complete_until - run.last_message >= self._rules.end_grace_seconds:
+                items += self._apply(Event.GRACE_OVER, run)
             elif now - run.opened >= self._rules.max_run_seconds:
                 items += self._apply(Event.TIME_LIMIT, run)
             items += self._assign_carried()
@@ -196,14 +202,34 @@ class PartitionRuns:
         if action is Action.REJECT:
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
-        run.last_message, run.last_offset = self._now, self.next_offset - 1
+        run.last_offset = self.next_offset - 1
+        if not run.is_over_for(message):  # or a sender that goes on after its end would keep its run open
+            run.last_message = self._now
         run.first_offset = min(run.first_offset, reread_from)
         source = run.source(message.source)
         if source is None:
-            return [as_dead_letter(message.record, f"the run has more than {MAX_SOURCES} sources")]
+            return [self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")]
+        run.source_count = max(run.source_count, message.sources or 0)
         if message.seq is None:
             return self._pass_on(key, message, reread_from)
-        return self._in_order(run, source, message, message.seq, reread_from)
+        if message.part is not None:
+            return self._take_part(run, source, message)
+        return self._in_order(run, source, message, reread_from)
+
+    def _take_part(self, run: OpenRun, source: OpenSource, message: Message) -> list[Item]:
+        """Keeps a part of a message until all of it has come."""
+        if whole := source.parts.add(message, self._early):
+            return self._in_order(run, source, whole, run.first_offset)
+        items = self._release_parts(run, message.source, source) if source.parts.overfull else []
+        return items + self._hold_less(run)
+
+    def _release_parts(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
+        """Stops waiting for the missing parts of messages: what came of them is put in order."""
+        items: list[Item] = []
+        for message in source.parts.release():
+            items.append(run.problem(f"message {message.seq} came only in part", name))
+            items += self._assign(run.key, message, run.first_offset)
+        return items
 
     def _assign_carried(self) -> list[Item]:
         """What was held when its run ended belongs to the next run, or comes too late."""
@@ -219,56 +245,113 @@ class PartitionRuns:
         self._open[key] = run = OpenRun(key, run_id, first, self.next_offset - 1, self._now, self._now, recorded)
         return run
 
-    def _in_order(self, run: OpenRun, source: OpenSource, message: Message, seq: int, reread_from: int) -> list[Item]:
-        arrival = source.sequence.arrival(seq)
-        if arrival is Arrival.BEFORE_FIRST:
-            return [as_dead_letter(message.record, "its sequence number is below that of the first message of its run")]
-        if arrival is Arrival.GIVEN_UP:
-            return [as_dead_letter(message.record, "it came too late: the gap at its sequence number was given up")]
-        if arrival is Arrival.REPEATED:
-            return []
-        if arrival is Arrival.EARLY:
-            source.sequence.hold(seq, self._early.keep(message), len(message.text or b""))
-            return self._give_up_gaps(run, message.source, source)
-        return self._pass_on(run.key, message, reread_from) + self._pass_on_due(run, source)
+    def _reject(self, run: OpenRun, message: Message, reason: str) -> DeadLetter:
+        """A dead letter that the verdict of an open run must tell of."""
+        run.rejected[reason] = run.rejected.get(reason, 0) + 1
+        return as_dead_letter(message.record, reason)
 
-    def _pass_on_due(self, run: OpenRun, source: OpenSource) -> list[Item]:
+    def _in_order(self, run: OpenRun, source: OpenSource, message: Message, reread_from: int) -> list[Item]:
+        """Takes a message with a number, as far as it is its turn."""
+        arrival, numbering = source.numberings.place(message)
+        items: list[Item] = []
+        if crowded := source.numberings.crowded():
+            items += self._close_numbering(run, message.source, source, crowded)
+            if self._open.get(run.key) is not run:  # an end in what was held; the message belongs to what comes next
+                return items + self._assign(run.key, message, reread_from)
+        if arrival is Arrival.BEFORE_FIRST:
+            reason = "its sequence number is below that of the first message of its run"
+            return [*items, self._reject(run, message, reason)]
+        if arrival is Arrival.GIVEN_UP:
+            reason = "it came too late: the gap at its sequence number was given up"
+            return [*items, self._reject(run, message, reason)]
+        if arrival is Arrival.EARLY:
+            self._hold(numbering, message)
+            if source.numberings.overfull:
+                items += self._release_parts(run, message.source, source)
+            if source.numberings.overfull and numbering.sequence.holds_early and self._open.get(run.key) is run:
+                items += self._give_up_gap(run, message.source, source, numbering)
+            items += self._hold_less(run)
+        elif arrival is Arrival.DUE:
+            items += self._pass_on_numbered(run, source, numbering, message, reread_from)
+            items += self._pass_on_due(run, source, numbering)
+        return items
+
+    def _hold(self, numbering: Numbering, message: Message) -> None:
+        assert message.seq is not None
+        numbering.sequence.hold(message.seq, self._early.keep(message), len(message.text or b""), message.digest)
+
+    def _hold_less(self, run: OpenRun) -> list[Item]:
+        """Stops waiting in the source that holds most, as long as the run holds too much."""
+        items: list[Item] = []
+        while self._open.get(run.key) is run and run.early_bytes > MAX_RUN_EARLY_BYTES:
+            name = max(run.sources, key=lambda other: run.sources[other].early_bytes)
+            source = run.sources[name]
+            if source.parts.bytes:
+                items += self._release_parts(run, name, source)
+            else:
+                most = max(source.numberings, key=lambda numbering: numbering.sequence.early[1])
+                items += self._give_up_gap(run, name, source, most)
+        return items
+
+    def _close_numbering(self, run: OpenRun, name: str, source: OpenSource, numbering: Numbering) -> list[Item]:
+        items: list[Item] = []
+        while numbering.sequence.holds_early and self._open.get(run.key) is run:
+            items += self._give_up_gap(run, name, source, numbering)
+        source.numberings.close(numbering)
+        return items
+
+    def _pass_on_numbered(
+        self, run: OpenRun, source: OpenSource, numbering: Numbering, message: Message, reread_from: int
+    ) -> list[Item]:
+        """Passes on a message whose turn it is in its numbering, without the lines that an earlier numbering brought."""
+        known = source.numberings.known(numbering, message.text)
+        if not known.all:
+            source.numberings.repeated_bytes += known.bytes
+            return self._pass_on(run.key, message, reread_from, skip=known.bytes)
+        source.numberings.drop(known.bytes)
+        source.numberings.advance(message)
+        self._note_progress(message, None)
+        return self._end_source(run.key, message)
+
+    def _pass_on_due(self, run: OpenRun, source: OpenSource, numbering: Numbering) -> list[Item]:
         """What was held for the message just taken. What is left when the run ends is carried over to the next one."""
         items: list[Item] = []
-        while self._open.get(run.key) is run and (early := source.sequence.pop_due()):
-            items += self._pass_on(run.key, early.message(), run.first_offset)
+        while self._open.get(run.key) is run and (early := numbering.sequence.pop_due()):
+            items += self._pass_on_numbered(run, source, numbering, early.message(), run.first_offset)
         return items
 
-    def _give_up_gaps(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
-        """What must be given up because a message is held: in its source, or in those of its run that hold most."""
-        items = self._give_up_gap(run, name, source) if source.sequence.overfull else []
-        while self._open.get(run.key) is run and run.early_bytes > MAX_RUN_EARLY_BYTES:
-            most = max(run.sources, key=lambda other: run.sources[other].sequence.early_bytes)
-            items += self._give_up_gap(run, most, run.sources[most])
-        return items
-
-    def _give_up_gap(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
+    def _give_up_gap(self, run: OpenRun, name: str, source: OpenSource, numbering: Numbering) -> list[Item]:
         """Stops waiting for what is missing before the first held message, and reports it."""
         items: list[Item] = []
-        if gap := source.sequence.give_up_gap():
+        if gap := numbering.sequence.give_up_gap():
             one = gap.first == gap.last
             missing = f"message {gap.first} never came" if one else f"messages {gap.first} to {gap.last} never came"
             items.append(run.problem(missing, name))
-        return items + self._pass_on_due(run, source)
+        return items + self._pass_on_due(run, source, numbering)
 
-    def _pass_on(self, key: str, message: Message, reread_from: int) -> list[Item]:
-        """Passes on a message whose turn it is, piece by piece: each piece may begin a run, or end one."""
+    def _pass_on(self, key: str, message: Message, reread_from: int, skip: int = 0) -> list[Item]:
+        """Passes on a message whose turn it is, piece by piece: each piece may begin a run, or end one.
+
+        The first `skip` bytes are left out; they begin and end no run.
+        """
         items: list[Item] = []
         late: list[bytes] = []
         pieces = self._cutter.pieces(message.text)
         for number, piece in enumerate(pieces):
             if self._ended.covers_piece(key, message.record.offset, number):
                 continue
+            if skip:
+                size = len(piece.text or b"")
+                piece, skip = Piece((piece.text or b"")[skip:], False, piece.ends), max(0, skip - size)  # noqa: PLW2901
+                if not piece.text:
+                    continue
             self._note_progress(message, number)
             items += self._end_before(key, piece, message.source)
             run = self._run_of_piece(key, piece, message, reread_from)
-            if run is None:
+            if run is None or run.is_over_for(message):
                 late.append(piece.text or b"")
+                if run is not None and message.seq is not None:
+                    run.sources[message.source].numberings.advance(message)
                 continue
             if piece.starts and not run.passed_on:
                 # The run was open by messages that are held: it can only be read again with them.
@@ -316,8 +399,8 @@ class PartitionRuns:
         if not (run and message.ends_source and message.source in run.sources):
             return []
         run.sources[message.source].ended = True
-        if not all(source.ended for source in run.sources.values()):
-            return []
+        if not run.all_ended or (self._rules.end_grace_seconds and not run.complete):
+            return []  # there may be a source whose first message has not come yet: see `idle`
         return self._apply(Event.SOURCES_ENDED, run, ending=message.source)
 
     def _end_as_recorded(self, key: str, before: int) -> list[Item]:
@@ -348,9 +431,8 @@ class PartitionRuns:
                 return items  # an end in what was held has ended it
         del self._open[run.key]
         for source in run.sources.values():
-            self._carried += [_Carried(run.key, early.message(), run.first_offset) for early in source.sequence.held()]
-        if run.missing_unlisted:
-            items.append(run.problem(f"{run.missing_unlisted} more messages never came", run.first_source))
+            self._carried += [_Carried(run.key, message, run.first_offset) for message in source.held()]
+        items += run.findings()
         if ending is None and not cut:  # by time: neither its sources nor a line ended it
             items += [run.problem(f"the log ends early: the end of {name} was never sent", name) for name in run.unended]
         if run.recorded:
@@ -364,8 +446,12 @@ class PartitionRuns:
     def _pass_on_held(self, run: OpenRun, ending: str | None) -> list[Item]:
         items: list[Item] = []
         for name, source in list(run.sources.items()):
-            while name != ending and source.sequence.holds_early and self._open.get(run.key) is run:
-                items += self._give_up_gap(run, name, source)
+            if name == ending or self._open.get(run.key) is not run:
+                continue
+            items += self._release_parts(run, name, source)
+            for numbering in source.numberings:
+                while numbering.sequence.holds_early and self._open.get(run.key) is run:
+                    items += self._give_up_gap(run, name, source, numbering)
         return items
 
     def _closed_run(self, run: OpenRun, cut: bool) -> ClosedRun:

@@ -256,10 +256,11 @@ class DeadLettersContract(OnBroker):
 
     def test_kinds(self) -> None:
         topic = DeadLetterTopic(self.broker, self.topic)
-        for kind in ("message", "document", "run"):
+        kinds = ["message", "document", "run", "summary"]
+        for kind in kinds:
             topic.put(self.LETTER._replace(kind=kind, key=b"a"))
         topic.flush()
-        assert [letter.kind for letter in self.letters()] == ["message", "document", "run"]
+        assert [letter.kind for letter in self.letters()] == kinds
 
     def test_too_large_for_the_topic(self) -> None:
         """It is kept without its value; its origin says where the message still is."""

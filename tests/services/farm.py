@@ -145,6 +145,7 @@ class Farm:
                 "dead_topic": names["dead"],
                 "session_seconds": 6,
                 "idle_seconds": 60,
+                "end_grace_seconds": 0,  # all sources of a run begin before one ends
                 **kafka,
             }
         )

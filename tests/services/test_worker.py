@@ -651,15 +651,19 @@ class TestRejected:
         assert (after.key, after.reason, after.headers) == (late.key, "its run has ended", (("source", b"ue"),))
         assert farm.differences(expected(runs)) == NOTHING
 
-    def test_too_many_stop_the_worker(self, make_farm: MakeFarm):
-        """Above the limit the worker ends, names the remedy, and has kept all of them."""
-        farm = make_farm(dead_per_hour=5)
-        farm.send([Message(None, b"%d\n" % number) for number in range(8)])
+    def test_too_many_are_summed_up(self, make_farm: MakeFarm):
+        """Above the limit the worker goes on: it sums the rest up, and judges the runs of others."""
+        farm, runs = make_farm(dead_per_hour=5), sample_runs(1)
+        farm.send([Message(None, b"%d\n" % number) for number in range(800)])
+        farm.send(interleaved(runs))
         with farm.worker() as worker:
-            until(lambda: worker.code is not None, 30, "the worker has ended")
-            assert worker.code == 2
-            assert "kafka.dead_per_hour = 5" in worker.text()
-        assert len(farm.read(farm.kafka.dead_topic)) == 8
+            settle(farm, runs)
+            until(lambda: "kafka.dead_per_hour = 5" in worker.text(), 10, "it says so")
+        letters = [as_letter(record) for record in farm.read(farm.kafka.dead_topic)]
+        kept = [letter for letter in letters if letter.kind == "message"]
+        summed = [int(dict(letter.headers)["triage.messages"]) for letter in letters if letter.kind == "summary"]
+        assert len(kept) <= 5 * len(farm.ends())
+        assert len(kept) + sum(summed) == 800
 
     def test_topics_missing(self, make_farm: MakeFarm):
         """The worker ends and names the command that makes them."""

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_triage import Bundle, InputError, StoreError, Triage
+from stream_triage import Bundle, StoreError, Triage
 from stream_triage.clock import FakeClock
-from stream_triage.records import Record, Verdict
+from stream_triage.records import Problem, Record, Verdict
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog
@@ -317,21 +317,25 @@ def test_full_spool_stops_the_worker(bundle: Bundle):
         engine.flush()
 
 
-def test_too_many_rejected_within_an_hour(bundle: Bundle):
-    """All of them are kept before the worker stops; what is older than an hour does not count."""
+def test_what_one_sender_does_wrong_stops_no_other(bundle: Bundle):
+    """1,100 late lines of one run: the worker goes on, writes as many as it may, and sums up the rest, once."""
+    records, _ = records_of(["a"], 1)
+    records.append(records[-1]._replace(offset=len(records), value=b"", headers=(("end", b"1"),)))
+    late = [records[0]._replace(offset=len(records) + number, value=b"late\n", headers=()) for number in range(1100)]
+    other = records[0]._replace(offset=len(records) + 1100, key=b"other", headers=(("end", b"1"),))
+    problems: list[Problem] = []
     topic = Topic([], bundle)
-    engine = topic.engine(dead_per_hour=2)
-    bad = [Record("logs", 0, offset, 0, None, b"?", ()) for offset in range(5)]
-    engine.handle(bad[:2])
+    engine = topic.engine(dead_per_hour=1000, on_problem=problems.append)
+    engine.handle([*records, *late, other])
     assert engine.flush()
-    topic.clock.advance(3601)
-    engine.handle(bad[2:4])
-    assert engine.flush()
-    engine.handle(bad[4:])
-    with pytest.raises(InputError, match=r"kafka\.dead_per_hour = 2.*no key.*replay-dead"):
-        engine.flush()
-    assert len(topic.dead.letters) == 5
-    assert engine.positions == {0: 5}
+    assert sorted(verdict.run_id for verdict in topic.sink.verdicts.values()) == ["a", "other"]
+    *letters, summary = topic.dead.letters
+    assert len(letters) == 1000
+    first, last = (f"logs/0/{late[number].offset}" for number in (1000, -1))
+    assert (summary.kind, summary.key, summary.value, summary.origin) == ("summary", b"a", None, f"{first} to {last}")
+    assert "100 messages (500 bytes) rejected beyond kafka.dead_per_hour: its run has ended" in summary.reason
+    assert [problem.reason.partition(" messages")[0] for problem in problems] == ["more than kafka.dead_per_hour = 1000"]
+    assert engine.positions == {0: other.offset + 1}
 
 
 def test_revoked_partitions_leave_nothing_behind(bundle: Bundle):

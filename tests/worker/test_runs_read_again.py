@@ -2,6 +2,7 @@
 
 import math
 import random
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd
 from stream_triage.worker import runs as runs_module
 from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000
 IDLE_SECONDS = 50.0
+GRACE_SECONDS = 20.0
 
 
 class Silence(NamedTuple):
@@ -154,6 +156,8 @@ def content(items: Iterable[Item], end: RunEnd) -> Content:
             labels = {**item.headers, **labels}
         elif isinstance(item, Problem):
             problems.append(f"{item.source}: {item.reason}")
+        elif isinstance(item, Repeats):
+            problems.append(f"{item.source}: repeated {item.messages} {item.bytes}")
     return Content(tuple(sorted(texts.items())), tuple(sorted(labels.items())), tuple(sorted(problems)), end.started)
 
 
@@ -164,6 +168,7 @@ def made(chance: random.Random, silences: bool) -> tuple[list[Record | Silence],
         max_run_bytes=chance.choice([30, 60, 1 << 30, 1 << 30]),
         start_pattern="^START" if chance.random() < 0.5 else None,
         end_pattern="^END" if chance.random() < 0.4 else None,
+        end_grace_seconds=chance.choice([0.0, GRACE_SECONDS]),
     )
     count = 0
     streams: list[list[Record]] = []
@@ -171,28 +176,82 @@ def made(chance: random.Random, silences: bool) -> tuple[list[Record | Silence],
     for key in b"a", b"b":
         numbered = chance.random() < 0.6
         for source in b"s", b"t":
-            messages = []
-            for seq in range(chance.randint(0, 9)):
+            texts = []
+            for _ in range(chance.randint(0, 9)):
                 lines = []
                 for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
                     count += 1
                     lines.append(chance.choice([b"L%d", b"L%d", b"L%d", b"START%d", b"END%d"]) % count)
-                text = b"\n".join(lines) + (chance.choice([b"\n", b""]) if lines else b"")
+                texts.append(b"\n".join(lines) + (chance.choice([b"\n", b""]) if lines else b""))
+            sent = (
+                _as_sent(texts, chance)
+                if numbered and chance.random() < 0.4
+                else [(b"", seq, text) for seq, text in enumerate(texts)]
+            )
+            messages = []
+            for epoch, seq, text in sent:
+                count += 1
                 headers = [(b"source", source), (b"seq", b"%d" % seq)] if numbered else [(b"source", source)]
+                headers += [(b"seq.epoch", epoch)] if epoch else []
                 headers += [(b"end", b"1")] if chance.random() < 0.15 else []
+                headers += [(b"run.sources", b"2")] if chance.random() < 0.05 else []
                 headers += [(b"label%d" % chance.randint(0, 3), b"%d" % count)] if chance.random() < 0.2 else []
                 named = tuple((name.decode(), value) for name, value in headers)
                 messages.append(Record("logs", 0, 0, YEAR_2026 + chance.randint(0, 9), key, text, named))
             if numbered and len(messages) > 1 and chance.random() < 0.6:
                 # A repeat that comes after the end of its run is a message of the next one.
                 _disorder(messages, chance, repeats=simple)
+            if numbered and chance.random() < 0.2:
+                messages = [part for message in messages for part in _cut(message, chance)]
             streams.append(messages)
     events: list[Record | Silence] = []
     while streams := [stream for stream in streams if stream]:
         events.append(chance.choice(streams).pop(0))
         if silences and chance.random() < 0.1:
-            events.append(Silence(chance.choice([35.0, 60.0])))
+            events.append(Silence(chance.choice([15.0, 35.0, 60.0])))
     return events, rules
+
+
+def _as_sent(texts: list[bytes], chance: random.Random) -> list[tuple[bytes, int, bytes]]:
+    """Epoch, number and text of what a sender sends that numbers anew, perhaps from the beginning of the log again."""
+    at = chance.randint(0, len(texts))
+    before, after = list(enumerate(texts[:at])), texts[at:]
+    epochs = chance.choice([(b"", b""), (b"one", b"two"), (b"", b"two"), (b"one", b"one")])
+    how = chance.choice(["goes on", "goes back", "reads again", "reads again", "two senders"])
+    if how == "reads again":
+        whole = b"".join(text if text.endswith(b"\n") or not text else text + b"\n" for text in texts)
+        lines = whole.splitlines(keepends=True)
+        after = list(texts)
+        if chance.random() < 0.5:  # cut elsewhere
+            size = chance.randint(1, 4)
+            after = [b"".join(lines[start : start + size]) for start in range(0, len(lines), size)]
+    first = chance.randint(0, at) if how == "goes back" else 0
+    late = list(enumerate(after, first))
+    sent = [(epochs[0], *one) for one in before], [(epochs[1], *one) for one in late]
+    if how != "two senders":
+        return [*sent[0], *sent[1]]
+    mixed = []
+    while streams := [stream for stream in sent if stream]:
+        mixed.append(chance.choice(streams).pop(0))
+    return mixed
+
+
+def _cut(message: Record, chance: random.Random) -> list[Record]:
+    """The parts of a message, of which one may come twice or never, or the message."""
+    text = message.value or b""
+    if len(text) < 3 or chance.random() < 0.5:
+        return [message]
+    at = text.find(b"\n") + 1 or len(text)  # lines stay whole: they are counted by their text
+    texts = [text[:at], text[at:]]
+    parts = []
+    for number, one in enumerate(texts, 1):
+        headers = (*message.headers, ("seq.part", b"%d/2/%08x" % (number, zlib.crc32(text))))
+        if number == 1:
+            headers = tuple(header for header in headers if header[0] != "end")
+        parts.append(message._replace(value=one, headers=headers))
+    if chance.random() < 0.2:
+        parts.insert(0, parts[0])
+    return parts
 
 
 def _disorder(messages: list[Record], chance: random.Random, *, repeats: bool) -> None:
@@ -223,9 +282,9 @@ def check(chance: random.Random, silences: bool) -> None:
         taken = Counter(
             line for contents in first.values() for run in contents for _, text in run.texts for line in text.split()
         )
-        assert not [line for line, times in taken.items() if times > 1], "lines taken twice"
-        sent = {line for event in events if isinstance(event, Record) for line in (event.value or b"").split()}
-        assert sent == set(taken) | farm.rejected_lines, "lines lost"
+        sent = Counter(line for event in events if isinstance(event, Record) for line in (event.value or b"").split())
+        assert not [line for line, times in taken.items() if times > sent[line]], "lines taken twice"
+        assert set(sent) == set(taken) | farm.rejected_lines, "lines lost"
     if not silences:  # when a silence is seen depends on what was committed and when the worker died
         assert disturbed.sinks == calm.sinks
         assert disturbed.rejected <= calm.rejected
