@@ -7,7 +7,7 @@ with the remedy; no message contains a password.
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 
@@ -21,6 +21,8 @@ __all__ = ["KafkaBroker", "as_record", "connection", "ssl_context"]
 T = TypeVar("T")
 REQUEST_SECONDS = 20.0
 READ_SECONDS = 600.0
+# For a request that a worker makes with each flush.
+SHORT_SECONDS = 5.0
 # Replication factor of new topics; lower in a cluster with fewer brokers.
 MAX_REPLICAS = 3
 # Kafka's error code for a topic that exists, here because another process created it in between.
@@ -90,6 +92,8 @@ class KafkaBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._producer: Any = None
+        self._asking: Any = None
+        """A consumer that reads nothing: it asks for the ends of partitions."""
 
     def send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
         """Sends messages, in order within each partition; returns those that are too large for their topic.
@@ -108,6 +112,11 @@ class KafkaBroker:
         """By partition, the offset that the next message gets. Empty for an unknown topic."""
         with self._raising(f"topic {topic} cannot be read"):
             return self._run(self._ends(topic))
+
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions, over a connection that stays open: a few milliseconds, at most `SHORT_SECONDS`."""
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._end_offsets(topic, partitions), seconds=SHORT_SECONDS)
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
@@ -136,10 +145,11 @@ class KafkaBroker:
             thread, self._thread = self._thread, None
         if loop is None or thread is None:
             return
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        clients = [client for client in (self._producer, self._asking) if client is not None]
+        self._producer = self._asking = None
+        for client in clients:
             with suppress(Exception):  # what was acknowledged is safe, and all other messages were reported as not sent
-                asyncio.run_coroutine_threadsafe(producer.stop(), loop).result(REQUEST_SECONDS)
+                asyncio.run_coroutine_threadsafe(client.stop(), loop).result(REQUEST_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(REQUEST_SECONDS)
 
@@ -267,6 +277,20 @@ class KafkaBroker:
             return {assigned.partition: offset for assigned, offset in ends.items()}
         finally:
             await consumer.stop()
+
+    async def _end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        from aiokafka import AIOKafkaConsumer, TopicPartition
+
+        if self._asking is None:
+            consumer = AIOKafkaConsumer(**connection(self._settings), group_id=None)
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._asking = consumer
+        ends = await self._asking.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {assigned.partition: offset for assigned, offset in ends.items()}
 
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         async with self._admin() as admin:

@@ -27,6 +27,8 @@ class EndedRuns:
         """By key, where its last durable run ended: offset, and pieces of that message."""
         self._recorded: dict[str, list[ClosedRun]] = {}
         """By key, the runs that are read again, in order."""
+        self._replayed: dict[str, dict[str, int]] = {}
+        """By key, the highest origins of replayed messages that its ended runs have taken."""
         # Runs that ended at the same message stay in the order in which they ended.
         for run in sorted(recorded, key=lambda run: run.end):
             self._recorded.setdefault(run.key, []).append(run)
@@ -64,13 +66,22 @@ class EndedRuns:
         """Where a run ended the first time, if it is read again."""
         return next((run for run in self._recorded.get(key, []) if run.run_id == run_id), None)
 
+    def has_replayed(self, key: str, place: str, offset: int) -> bool:
+        """Whether an ended run of this key has taken a replayed message of this origin, or of a later one."""
+        return offset <= self._replayed.get(key, {}).get(place, -1)
+
     def add(self, run: ClosedRun) -> None:
         """The run has ended and is the last one of its key."""
+        for place, offset in run.replayed:
+            highest = self._replayed.setdefault(run.key, {})
+            highest[place] = max(offset, highest.get(place, -1))
         # Earlier runs that share messages with it are kept: a later run of these messages must not get their ids.
         sharing = [earlier for earlier in self._last.pop(run.key, []) if earlier.last >= run.first]
         self._last[run.key] = [*sharing, run]
         if len(self._last) > MAX_ENDED:
-            del self._last[next(iter(self._last))]
+            oldest = next(iter(self._last))
+            del self._last[oldest]
+            self._replayed.pop(oldest, None)
 
     def add_again(self, run: ClosedRun) -> None:
         """A recorded run was read again and has ended."""

@@ -9,14 +9,17 @@ The order of `flush` is the guarantee that each run gets one final verdict, what
    a run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would
    get a second, different verdict.
 3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
-4. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
+4. Marks of `forget`. They are read after the verdicts were written, so that a run that was forgotten meanwhile is found:
+   `forget` marks a run first and removes it then, so either it has removed the verdict, or its mark is seen here.
+5. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
    verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import InputError, StoreError, StreamTriageError, internal_error_text
@@ -25,15 +28,16 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
-from stream_triage.worker.messages import as_dead_letter
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.messages import RUN_FORGOTTEN, as_dead_letter
+from stream_triage.worker.rejections import Rejections
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
 _HOUR_SECONDS = 3600.0
-# Key of an entry of the run log that is not a run: up to its offset, rejected messages of the partition were counted. No
-# message has this key.
-_COUNTED = ""
+# Between looks at the marks of `forget` while nothing is flushed: so long may an open run go on being shown.
+MARKS_SECONDS = 5.0
 
 
 class Engine:
@@ -65,14 +69,13 @@ class Engine:
         `rejected` is where sinks, which exist before the engine, put documents that their server rejects during a flush.
         """
         self._run_log = run_log
+        self._shown_id = triage.redactor.run_id
         self._dead_letters = dead_letters
         self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
         self._dead_per_hour = dead_per_hour
         self._clock = clock or SystemClock()
         self._partitions: dict[int, PartitionRuns] = {}
-        self._counted_up_to: dict[int, int] = {}
-        """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
         self._newly_rejecting: set[int] = set()
         """Partitions of which messages were rejected since the last flush."""
         self._rejection_times: deque[float] = deque()
@@ -81,6 +84,11 @@ class Engine:
         """By run and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
         """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
+        self._judged: list[tuple[int, str]] = []
+        """Runs whose verdicts are not durable yet, with their partitions."""
+        self._to_forget: dict[str, int] = {}
+        """Forgotten runs that must be removed from the sinks, with their partitions."""
+        self._marks_read = -math.inf
         self._pending = False
         """Something waits for a flush: ended runs, entries of the run log, dead letters."""
         self._failure = ""
@@ -148,6 +156,7 @@ class Engine:
             for number, runs in self._partitions.items():
                 self._dispatch(number, runs.idle(self._clock.monotonic()))
             self._feed()
+            self._look_for_marks()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
@@ -182,6 +191,8 @@ class Engine:
                 unjudged = [end.run_id for of_partition, end in self._unjudged if of_partition == number]
                 self._intake.discard_open([*runs.run_ids, *unjudged])
             self._unjudged = deque(end for end in self._unjudged if end[0] != number)
+            self._judged = [judged for judged in self._judged if judged[0] != number]
+            self._to_forget = {run_id: of for run_id, of in self._to_forget.items() if of != number}
         self._interrupted.clear()
 
     @contextmanager
@@ -202,21 +213,24 @@ class Engine:
             items = runs.take(record, self._clock.monotonic())
         except Exception as error:  # an internal error at this message: the other messages must not suffer
             items = [as_dead_letter(record, internal_error_text(error))]
-        self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
+        self._dispatch(record.partition, items)
 
     def _partition(self, number: int) -> PartitionRuns:
         """The runs of a partition; the first message of a partition reads the run log."""
         runs = self._partitions.get(number)
         if runs is None:
-            closed = self._run_log.closed(number)
-            self._counted_up_to[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
-            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED])
+            logged = self._run_log.read(number)
+            forgotten = ForgottenRuns(logged.forgotten, self._shown_id)
+            runs = PartitionRuns(self._rules, logged.closed, Rejections(logged.rejected), forgotten)
             self._partitions[number] = runs
         return runs
 
-    def _dispatch(self, partition: int, items: Iterable[Item], *, counted: bool = False) -> None:
-        """Hands each item on to where it belongs. `counted`: what is rejected now was counted when it was first read."""
+    def _dispatch(self, partition: int, items: Iterable[Item]) -> None:
+        """Hands each item on to where it belongs."""
+        runs = self._partitions[partition]
         for item in items:
+            if isinstance(item, Chunk | Problem) and item.run_id in runs.forgotten.ids:
+                continue
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
                 self._pending = True
@@ -226,9 +240,10 @@ class Engine:
                 self._unjudged.append((partition, item))
                 self._pending = True
             elif isinstance(item, DeadLetter):
-                self._keep(item)
-                if not counted:
-                    self._count(item)
+                if runs.rejections.keep(item):
+                    if runs.belongs_to_forgotten((item.key or b"").decode(errors="replace")):
+                        item = item._replace(reason=RUN_FORGOTTEN, value=None, headers=())
+                    self._reject(item)
                     self._newly_rejecting.add(partition)
             elif isinstance(item, Chunk) and not item.headers:
                 self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
@@ -248,10 +263,9 @@ class Engine:
         if not self._flushed(self._dead_letters):
             return False
         for number in self._newly_rejecting:
-            # A worker that is started again after too many rejections reads the same messages; it must not count them
-            # again, or it would stop again.
-            offset = self._partitions[number].next_offset
-            self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
+            # A worker that is started again reads the same messages: it must neither keep them again, nor count them and
+            # stop once more.
+            self._run_log.put_rejected(number, self._partitions[number].rejections.take_new())
         self._newly_rejecting.clear()
         if not (self._flushed(self._run_log) and self._judge()):
             return False
@@ -259,7 +273,7 @@ class Engine:
         # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
         while self._rejected:
             self._reject(self._rejected.popleft())
-        return written and self._flushed(self._dead_letters)
+        return written and self._flushed(self._dead_letters) and self._forget()
 
     def _judge(self) -> bool:
         """Gives the verdicts of the runs that have ended; false when interrupted, the rest belongs to another worker."""
@@ -267,8 +281,43 @@ class Engine:
             while self._unjudged:
                 if self._interrupted.is_set():
                     return False
-                self._intake.handle(self._unjudged.popleft()[1])
+                number, end = self._unjudged.popleft()
+                if end.run_id in self._partitions[number].forgotten.ids:
+                    self._intake.discard_open([end.run_id])
+                    self._to_forget[end.run_id] = number
+                else:
+                    self._intake.handle(end)
+                self._judged.append((number, end.run_id))
         return True
+
+    def _forget(self) -> bool:
+        """Removes runs that were forgotten while they were open or being written; false if that must be tried again."""
+        try:
+            self._read_marks()
+            for run_id in list(self._to_forget):
+                self._intake.forget(run_id)
+                del self._to_forget[run_id]
+        except StoreError as error:
+            self._intake.tally.store_errors.append(str(error))
+            return False
+        for number, run_id in self._judged:
+            self._partitions[number].forgotten.over(run_id)
+        self._judged.clear()
+        return True
+
+    def _look_for_marks(self) -> None:
+        """Now and then, so that a run that is forgotten while it is open is not shown any more."""
+        if self._clock.monotonic() - self._marks_read >= MARKS_SECONDS:
+            with suppress(StoreError):  # the next flush reports it
+                self._read_marks()
+
+    def _read_marks(self) -> None:
+        self._marks_read = self._clock.monotonic()
+        for number, marks in self._run_log.new_marks(list(self._partitions)).items():
+            for run_id in self._partitions[number].forgotten.add(marks):
+                self._intake.discard_open([run_id])
+                self._to_forget[run_id] = number
+                self._pending = True
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:

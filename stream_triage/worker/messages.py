@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from stream_triage.clients.json_fields import LABELS, as_text, look_up
-from stream_triage.records import DeadLetter, Record
+from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record, split_origin
 
-__all__ = ["Message", "MessageReader", "RejectedMessage", "as_dead_letter", "run_key"]
+__all__ = ["RUN_ENDED", "RUN_FORGOTTEN", "Message", "MessageReader", "RejectedMessage", "as_dead_letter", "letter_name", "run_key"]
+
+# Reasons of dead letters that `replay-dead` does not send again by itself.
+RUN_ENDED: Final = "its run has ended"
+RUN_FORGOTTEN: Final = "its run was forgotten"
 
 MAX_KEY_BYTES: Final = 1024
 # Of one run. A test environment has tens of sources; without a limit, a sender that puts a time into the name of its
@@ -40,6 +44,8 @@ class Message(NamedTuple):
     headers: dict[str, str]
     headers_cut: bool
     """Whether a header was longer than `MAX_HEADER_CHARACTERS`."""
+    origin: str = ""
+    """Where the message was rejected first, if `replay-dead` sent it again."""
 
 
 class MessageReader:
@@ -56,6 +62,9 @@ class MessageReader:
         headers: dict[str, str] = {}
         for name, raw in record.headers:
             headers.setdefault(name, (raw or b"").decode(errors="replace"))
+        origin, _ = _origin(record)
+        for name in (ORIGIN_HEADER, REPLAYED_HEADER):
+            headers.pop(name, None)
         seq = _sequence_number(headers.pop("seq", None))
         source, end = headers.pop("source", ""), headers.pop("end", "") == "1"
         text = None if end and not record.value else record.value
@@ -66,7 +75,7 @@ class MessageReader:
         kept = headers
         if headers:  # most messages have none, and this is done for each of them
             kept = {name[:MAX_HEADER_CHARACTERS]: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items()}
-        return Message(record, source, text, seq, end, kept, kept != headers)
+        return Message(record, source, text, seq, end, kept, kept != headers, origin)
 
     def _read_json(
         self, fields: Mapping[str, Any], source: str, end: bool, headers: dict[str, str]
@@ -111,8 +120,29 @@ def run_key(record: Record) -> str:
 
 def as_dead_letter(record: Record, reason: str, value: bytes | None = None) -> DeadLetter:
     """The rejected record with the reason; `value` is the part of it that is rejected, if not all of it."""
-    origin = f"{record.topic}/{record.partition}/{record.offset}"
-    return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, record.headers)
+    first, replays = _origin(record)
+    headers = tuple(header for header in record.headers if header[0] not in (ORIGIN_HEADER, REPLAYED_HEADER))
+    origin = first or f"{record.topic}/{record.partition}/{record.offset}"
+    return DeadLetter(
+        "message", reason, origin, record.key, record.value if value is None else value, headers, replays
+    )
+
+
+def letter_name(record: Record) -> str:
+    """The `DeadLetter.name` that this record would have as a dead letter."""
+    return as_dead_letter(record, "").name
+
+
+def _origin(record: Record) -> tuple[str, int]:
+    """Where a replayed message was rejected first, and how often it was sent again; empty for any other message."""
+    if not record.headers:
+        return "", 0
+    headers = dict(record.headers)
+    origin = (headers.get(ORIGIN_HEADER) or b"").decode(errors="replace")
+    if not split_origin(origin):
+        return "", 0
+    replays = (headers.get(REPLAYED_HEADER) or b"").decode(errors="replace")
+    return origin, int(replays) if replays.isascii() and replays.isdigit() and len(replays) < 10 else 1
 
 
 def _sequence_number(text: str | None) -> int | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from stream_triage.records import Chunk, ClosedRun, Problem
 from stream_triage.stages.decode import missing_line_end
 from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_HEADER_CHARACTERS, MAX_HEADERS, MAX_SOURCES, Message
+from stream_triage.worker.replayed import ReplayedOrigins
 from stream_triage.worker.sequence import SourceSequence
 
 __all__ = ["OpenRun", "OpenSource"]
@@ -50,6 +51,7 @@ class OpenRun:
     headers: set[str] = field(default_factory=set)
     headers_cut: bool = False
     """That headers were cut off was reported."""
+    replayed: ReplayedOrigins = field(default_factory=ReplayedOrigins)
 
     @property
     def first_source(self) -> str:
@@ -95,6 +97,8 @@ class OpenRun:
         self.passed_on, self.last_offset = True, offset
         source = self.source(message.source)
         assert source is not None  # the message was rejected before if its source was one too many
+        if message.origin:
+            self.replayed.add(message.origin)
         if message.seq is not None:
             source.numbered = True
             source.sequence.advance(message.seq)

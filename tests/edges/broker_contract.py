@@ -267,7 +267,7 @@ class RunLogContract(OnBroker):
         self.broker.create([small(self.topic, 2)])
 
     def log(self, group: str = "farm") -> RunLogTopic:
-        return RunLogTopic(self.broker, self.topic, group)
+        return RunLogTopic(self.broker, self.topic, group, "logs")
 
     def put(self, key: bytes | None, value: bytes | None) -> None:
         self.broker.send([Outgoing(self.topic, key, value, (), 0)])
@@ -280,18 +280,18 @@ class RunLogContract(OnBroker):
         log.put(0, runs[0])
         log.put(0, runs[1])
         log.put(1, ClosedRun("b", "b", 0, 0))
-        assert self.log().closed(0) == []
+        assert self.log().read(0).closed == []
         log.flush()
         log.flush()
-        assert self.log().closed(0) == runs
-        assert [run.run_id for run in self.log().closed(1)] == ["b"]
+        assert self.log().read(0).closed == runs
+        assert [run.run_id for run in self.log().read(1).closed] == ["b"]
         assert sum(self.broker.ends(self.topic).values()) == 4
 
     def test_runs_of_other_groups_are_left_out(self) -> None:
         other = self.log("other")
         other.put(0, ClosedRun("a", "a", 0, 3))
         other.flush()
-        assert self.log().closed(0) == []
+        assert self.log().read(0).closed == []
 
     def test_other_messages_are_skipped(self) -> None:
         """Whoever sent them; a run that was taken back with an empty message is not remembered."""
@@ -305,9 +305,9 @@ class RunLogContract(OnBroker):
         values = (None, b"", b"[]", b'{"key": "x"}', wrong, b"\xff")
         self.put(None, wrong)
         self.broker.send([Outgoing(self.topic, key, value, (), 0) for key in keys for value in values])
-        assert [run.run_id for run in log.closed(0)] == ["a"]
+        assert [run.run_id for run in log.read(0).closed] == ["a"]
 
     def test_run_without_pieces(self) -> None:
         """Messages of an earlier version have none: the run ends with its last message."""
         self.put(b'["farm", "a"]', json.dumps({"key": "a", "first": 0, "last": 3, "cut": False}).encode())
-        assert self.log().closed(0) == [ClosedRun("a", "a", 0, 3)]
+        assert self.log().read(0).closed == [ClosedRun("a", "a", 0, 3)]
