@@ -8,7 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_triage.records import ClosedRun, DeadLetter, Event, ForgottenRun, LoggedPartition, Record, RejectedMessages, Verdict
+from stream_triage.records import (
+    ClosedRun,
+    DeadLetter,
+    Event,
+    ForgottenRun,
+    LoggedPartition,
+    Record,
+    RejectedMessages,
+    Verdict,
+)
 
 __all__ = [
     "DeadLetters",
@@ -174,8 +183,9 @@ class DeadLetters(Protocol):
 
 
 class RunLog(Protocol):
-    """Remembers what a worker that reads messages again must know: which runs have ended and where, which messages were
-    rejected, and which runs were forgotten.
+    """Remembers what a worker that reads messages again must know.
+
+    That is which runs have ended and where, which messages were rejected, and which runs were forgotten.
     """
 
     def read(self, partition: int) -> LoggedPartition:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_triage import Bundle, operations, wiring
+from stream_triage import Bundle, forgetting, operations, replaying, wiring
 from stream_triage.clients.broker import Outgoing, Topic
 from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
@@ -94,9 +94,9 @@ def settings(tmp_path: Path, bundle_path: Path) -> Settings:
 @pytest.fixture
 def servers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Servers:
     made = Servers(settings)
-    for module in (operations, wiring):
+    for module in (operations, forgetting, replaying, wiring):
         monkeypatch.setattr(module, "KafkaBroker", lambda _: made.broker)
-    for module in (operations, wiring, opensearch_setup):
+    for module in (operations, forgetting, replaying, wiring, opensearch_setup):
         monkeypatch.setattr(module, "OpenSearchClient", lambda _: made.search)
     return made
 
@@ -360,40 +360,40 @@ class TestReplay:
         """As it came: messages to their topic, documents to their index. What is named only stays."""
         self.keep(servers, self.MESSAGE, document, self.RUN)
         expected = {"sent: no key": 1, "sent: bad mapping": 1, "left: not judged: x": 1}
-        assert operations.replay_dead(settings, dry_run=True) == expected
+        assert replaying.replay_dead(settings, dry_run=True) == expected
         assert (self.sent(servers), servers.indexed()) == ([], [])
-        assert operations.replay_dead(settings) == expected
+        assert replaying.replay_dead(settings) == expected
         assert self.sent(servers) == [(b"a", b"line\n", (("seq", b"0"),))]
         assert servers.indexed() == ["night/1"]
-        assert operations.replay_dead(settings) == {}
+        assert replaying.replay_dead(settings) == {}
         self.keep(servers, self.MESSAGE)
-        assert operations.replay_dead(settings) == {"sent: no key": 1}
+        assert replaying.replay_dead(settings) == {"sent: no key": 1}
         assert len(self.sent(servers)) == 2
 
     def test_only_those_with_a_reason(self, servers: Servers, settings: Settings) -> None:
         """The others stay, and are not looked at again."""
         self.keep(servers, self.MESSAGE, self.MESSAGE._replace(reason="its run is over"))
-        assert operations.replay_dead(settings, reason="is over") == {"left: no key": 1, "sent: its run is over": 1}
-        assert (len(self.sent(servers)), operations.replay_dead(settings)) == (1, {})
+        assert replaying.replay_dead(settings, reason="is over") == {"left: no key": 1, "sent: its run is over": 1}
+        assert (len(self.sent(servers)), replaying.replay_dead(settings)) == (1, {})
 
     def test_documents_stay_without_a_search_server(
         self, servers: Servers, settings: Settings, document: DeadLetter
     ) -> None:
         self.keep(servers, document)
         only_kafka = settings.model_copy(update={"sinks": ("kafka",)})
-        assert operations.replay_dead(only_kafka) == {"left: bad mapping": 1}
+        assert replaying.replay_dead(only_kafka) == {"left: bad mapping": 1}
         assert servers.indexed() == []
 
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_a_document_without_an_index_stays(self, servers: Servers, settings: Settings, dry_run: bool) -> None:
         self.keep(servers, DeadLetter("document", "odd", "nowhere", b"a", b"{}"))
-        assert operations.replay_dead(settings, dry_run=dry_run) == {"left: odd": 1}
+        assert replaying.replay_dead(settings, dry_run=dry_run) == {"left: odd": 1}
 
     def test_a_document_that_is_rejected_again(self, servers: Servers, settings: Settings, document: DeadLetter) -> None:
         """It stays, and is counted by its new reason."""
         self.keep(servers, document)
         servers.search.item_response = lambda document: Response(400, "still bad")
-        assert operations.replay_dead(settings) == {"left: still bad": 1}
+        assert replaying.replay_dead(settings) == {"left: still bad": 1}
 
     def test_a_busy_server_leaves_all_for_the_next_time(
         self, servers: Servers, settings: Settings, document: DeadLetter
@@ -402,22 +402,22 @@ class TestReplay:
         self.keep(servers, self.MESSAGE, document)
         servers.search.item_response = lambda document: Response(429, "rejected_execution_exception")
         with pytest.raises(StoreError, match="too busy to take documents; repeat"):
-            operations.replay_dead(settings)
+            replaying.replay_dead(settings)
         assert self.sent(servers) == []
         servers.search.item_response = lambda document: None
-        assert operations.replay_dead(settings) == {"sent: no key": 1, "sent: bad mapping": 1}
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, "sent: bad mapping": 1}
 
     def test_a_message_too_large_for_the_topic_stays(self, servers: Servers, settings: Settings) -> None:
         """It is counted as left, and the others are sent."""
         servers.broker = MemoryBroker([Topic(KAFKA.topic, 3, {"max.message.bytes": "100"}), Topic(KAFKA.dead_topic, 1, {})])
         self.keep(servers, self.MESSAGE, self.MESSAGE._replace(value=b"x" * 200))
         left = f"left: too large for the topic {KAFKA.topic}"
-        assert operations.replay_dead(settings) == {"sent: no key": 1, left: 1}
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, left: 1}
         assert len(self.sent(servers)) == 1
 
     def test_no_topic_of_dead_letters(self, servers: Servers, settings: Settings) -> None:
         servers.broker = MemoryBroker()
-        assert operations.replay_dead(settings) == {}
+        assert replaying.replay_dead(settings) == {}
 
 
 class TestForget:
@@ -434,7 +434,7 @@ class TestForget:
 
     def forget(self, settings: Settings, run_id: str) -> object:
         with wiring.open_store(settings) as store:
-            return next(operations.forget(settings, store, [run_id]))
+            return next(forgetting.forget(settings, store, [run_id]))
 
     def left(self, settings: Settings) -> Iterator[str]:
         with wiring.open_store(settings) as store:
@@ -471,7 +471,7 @@ class TestForget:
         """By its full id; without a store too."""
         servers.write(make_verdict("elsewhere"))
         assert self.forget(settings, "elsewhere") == "elsewhere"
-        assert next(operations.forget(settings, None, ["night/2"])) == "night/2"
+        assert next(forgetting.forget(settings, None, ["night/2"])) == "night/2"
         assert servers.indexed() == ["night/1"]
 
 

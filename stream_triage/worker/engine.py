@@ -240,11 +240,7 @@ class Engine:
                 self._unjudged.append((partition, item))
                 self._pending = True
             elif isinstance(item, DeadLetter):
-                if runs.rejections.keep(item):
-                    if runs.belongs_to_forgotten((item.key or b"").decode(errors="replace")):
-                        item = item._replace(reason=RUN_FORGOTTEN, value=None, headers=())
-                    self._reject(item)
-                    self._newly_rejecting.add(partition)
+                self._reject_once(partition, item)
             elif isinstance(item, Chunk) and not item.headers:
                 self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
             else:  # rules see the headers that a source had when its text came, so the order counts
@@ -326,6 +322,15 @@ class Engine:
             self._intake.tally.store_errors.append(str(error))
             return False
         return True
+
+    def _reject_once(self, partition: int, letter: DeadLetter) -> None:
+        """A message that was rejected before has its dead letter already. Nothing of a forgotten run gets into one."""
+        runs = self._partitions[partition]
+        if runs.rejections.keep(letter):
+            if runs.belongs_to_forgotten((letter.key or b"").decode(errors="replace")):
+                letter = letter._replace(reason=RUN_FORGOTTEN, value=None, headers=())
+            self._reject(letter)
+            self._newly_rejecting.add(partition)
 
     def _reject(self, letter: DeadLetter) -> None:
         self._keep(letter)

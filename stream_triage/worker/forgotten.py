@@ -52,6 +52,10 @@ class ForgottenRuns:
         """Whether the run that began at this offset is forgotten."""
         return bool(self._before) and first < self._before.get(self._shown_id(run_id), 0)
 
+    def includes_id(self, shown_id: str) -> bool:
+        """Whether a run was forgotten whose verdict shows this id."""
+        return shown_id in self._before
+
     def includes_message(self, key: str, offset: int) -> bool:
         """Whether a run of this key was forgotten after the message at this offset came.
 

@@ -11,7 +11,16 @@ from typing import Any, Final, NamedTuple
 from stream_triage.clients.json_fields import LABELS, as_text, look_up
 from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record, split_origin
 
-__all__ = ["RUN_ENDED", "RUN_FORGOTTEN", "Message", "MessageReader", "RejectedMessage", "as_dead_letter", "letter_name", "run_key"]
+__all__ = [
+    "RUN_ENDED",
+    "RUN_FORGOTTEN",
+    "Message",
+    "MessageReader",
+    "RejectedMessage",
+    "as_dead_letter",
+    "letter_name",
+    "run_key",
+]
 
 # Reasons of dead letters that `replay-dead` does not send again by itself.
 RUN_ENDED: Final = "its run has ended"
@@ -123,9 +132,7 @@ def as_dead_letter(record: Record, reason: str, value: bytes | None = None) -> D
     first, replays = _origin(record)
     headers = tuple(header for header in record.headers if header[0] not in (ORIGIN_HEADER, REPLAYED_HEADER))
     origin = first or f"{record.topic}/{record.partition}/{record.offset}"
-    return DeadLetter(
-        "message", reason, origin, record.key, record.value if value is None else value, headers, replays
-    )
+    return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, headers, replays)
 
 
 def letter_name(record: Record) -> str:

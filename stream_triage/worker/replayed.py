@@ -1,7 +1,7 @@
 """Origins of messages that `replay-dead` sent in; whether a run has taken such a message before out.
 
-The same rejected message can come several times: a `replay-dead` that was killed sends what it had sent again, and two people
-may call it at once. A run takes each origin once.
+The same rejected message can come several times: a `replay-dead` that was killed sends what it had sent again, and two
+people may call it at once. A run takes each origin once.
 """
 
 from stream_triage.records import split_origin

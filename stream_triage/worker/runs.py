@@ -128,9 +128,8 @@ class PartitionRuns:
             key, message = self._key(record), self._reader.read(record)
         except RejectedMessage as reason:
             return [self.rejections.found_unusable(as_dead_letter(record, str(reason)))]
-        if message.text is None and not message.ends_source:
-            return []  # a tombstone
-        if self._ended.covers(key, record.offset):
+        tombstone = message.text is None and not message.ends_source
+        if tombstone or self._ended.covers(key, record.offset):
             return []
         if message.origin and (reason := self._reject_replayed(key, message)) is not None:
             return [as_dead_letter(record, reason)] if reason else []
@@ -400,6 +399,4 @@ class PartitionRuns:
         """What is recorded of the end. If the message being taken goes on after it, `pieces` says how far the run goes."""
         in_message = self._key_taken == run.key and run.last_offset == self.next_offset - 1
         pieces = self._pieces_taken if in_message else None
-        return ClosedRun(
-            run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces, run.replayed.highest
-        )
+        return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces, run.replayed.highest)
