@@ -177,25 +177,23 @@ class PartitionRuns:
     def _reject_replayed(self, key: str, message: Message) -> str | None:
         """Why a message that `replay-dead` sent is not taken, so that no line comes twice; None if it is.
 
-        An empty reason: it certainly was taken before, or its run was forgotten since, so no dead letter is needed.
+        An empty reason: it certainly was taken before, so that no dead letter is needed.
         """
         record, origin = message.record, split_origin(message.origin)
         if origin is None:
             return None
         place, offset = origin
-        if place == f"{record.topic}/{record.partition}":
-            if self.forgotten.includes_message(key, offset):
+        here = place == f"{record.topic}/{record.partition}"
+        if here and not self.rejections.includes(message.origin):
+            # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
+            if offset >= self._first_read:
                 return ""
-            if not self.rejections.includes(message.origin):
-                # The message was not rejected but taken, at its first offset: another consumer group rejected it.
-                if offset >= self._first_read:
-                    return ""
-                if (ended := self._ended.last(key)) and offset <= ended.last:
-                    return RUN_ENDED
+            if (ended := self._ended.last(key)) and offset <= ended.last < record.offset:
+                return RUN_ENDED
         run = self._open.get(key)
         if run and run.replayed.includes(message.origin):
             return ""
-        return RUN_ENDED if self._ended.has_replayed(key, place, offset) else None
+        return RUN_ENDED if self._ended.has_replayed(key, place, offset, record.offset) else None
 
     def belongs_to_forgotten(self, key: str) -> bool:
         """Whether the open run of this key, or else the last one, was forgotten."""

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.records import (
+    Chunk,
+    ClosedRun,
+    DeadLetter,
+    ForgottenRun,
+    Problem,
+    Record,
+    RejectedMessages,
+    RunEnd,
+)
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.rejections import Rejections
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000
@@ -41,6 +52,11 @@ class Farm:
         self._rules = rules
         self._records: list[Record] = []
         self._log: dict[str, ClosedRun] = {}
+        self._rejected_log: list[RejectedMessages] = []
+        self.marks: list[ForgottenRun] = []
+        self.letters: list[DeadLetter] = []
+        self.unrecorded: Counter[str] = Counter()
+        """How often a worker died after it had written a dead letter and before it had recorded that."""
         self.sinks: tuple[dict[str, set[Content]], ...] = (defaultdict(set), defaultdict(set))
         self.rejected: set[str] = set()
         """Origins of the dead letters."""
@@ -51,7 +67,8 @@ class Farm:
     def work(self, chance: random.Random, steps: int | None = None) -> None:
         """One worker, from the last committed position, or an older one; it dies after so many steps."""
         position = self.committed[-1] if chance.random() < 0.7 else chance.choice(self.committed)
-        worker = _Worker(self, PartitionRuns(self._rules, self._log.values()), steps)
+        self.committed.append(position)  # the later ones were never committed
+        worker = _Worker(self, self.open_runs(), steps)
         for record in self._records[position:]:
             worker.take(worker.runs.take(record, self._now))
             worker.flush_at_times(chance)
@@ -71,6 +88,12 @@ class Farm:
             worker.flush()
         assert position == len(self._records) or worker.runs.position == len(self._records)
 
+    def open_runs(self) -> PartitionRuns:
+        return PartitionRuns(self._rules, self._log.values(), Rejections(self._rejected_log), ForgottenRuns(self.marks))
+
+    def happens(self) -> None:
+        """Called between any two steps of a worker: what others do meanwhile."""
+
     def _silence(self, runs: PartitionRuns) -> list[Item]:
         runs.read_up_to(len(self._records), self._now)
         return runs.idle(self._now)
@@ -78,11 +101,13 @@ class Farm:
     def keep(self, letters: Iterable[DeadLetter]) -> None:
         """A message may be rejected twice, after a death, and then in another part: all of it is kept."""
         for letter in letters:
+            self.letters.append(letter)
             self.rejected.add(letter.origin)
             self.rejected_lines.update((letter.value or b"").split())
 
-    def log(self, closed: Iterable[ClosedRun]) -> None:
+    def log(self, closed: Iterable[ClosedRun], rejected: RejectedMessages) -> None:
         self._log.update({run.run_id: run for run in closed})
+        self._rejected_log.append(rejected)
 
 
 class _Worker:
@@ -94,11 +119,13 @@ class _Worker:
         self._closed: list[ClosedRun] = []
         self._open: dict[str, list[Item]] = defaultdict(list)
         self._ended: list[tuple[str, Content]] = []
+        self._marks_read = len(farm.marks)
 
     def take(self, items: Iterable[Item]) -> None:
         for item in items:
             if isinstance(item, DeadLetter):
-                self._letters.append(item)
+                if self.runs.rejections.keep(item):
+                    self._letters.append(item)
             elif isinstance(item, ClosedRun):
                 self._closed.append(item)
             elif isinstance(item, RunEnd):
@@ -113,22 +140,35 @@ class _Worker:
 
     def flush(self) -> None:
         """In the order of the engine; it may die between any two of these."""
+        names = [letter.name for letter in self._letters]
         self._farm.keep(self._letters)
+        self._farm.unrecorded.update(names)
         self._letters.clear()
         self._step()
-        self._farm.log(self._closed)
+        self._farm.log(self._closed, self.runs.rejections.take_new())
+        self._farm.unrecorded.subtract(names)
         self._closed.clear()
         self._step()
         for sink in self._farm.sinks:
             for run_id, judged in self._ended:
-                sink[run_id].add(judged)
-            self._step()
+                if run_id not in self.runs.forgotten.ids:
+                    sink[run_id].add(judged)
+                self._step()
+        self.runs.forgotten.add(self._farm.marks[self._marks_read :])
+        self._marks_read = len(self._farm.marks)
+        for sink in self._farm.sinks:
+            for run_id in self.runs.forgotten.ids:
+                self._step()
+                sink.pop(run_id, None)
+        for run_id, _ in self._ended:
+            self.runs.forgotten.over(run_id)
         self._ended.clear()
         if self.runs.next_offset:  # it has read something
             self._farm.committed.append(self.runs.position)
         self._step()
 
     def _step(self) -> None:
+        self._farm.happens()
         if self._steps is not None:
             self._steps -= 1
             if self._steps == 0:
@@ -217,6 +257,8 @@ def check(chance: random.Random, silences: bool) -> None:
         assert not [line for line, times in taken.items() if times > 1], "lines taken twice"
         sent = {line for event in events if isinstance(event, Record) for line in (event.value or b"").split()}
         assert sent == set(taken) | farm.rejected_lines, "lines lost"
+        copies = Counter(letter.name for letter in farm.letters)
+        assert all(count <= 1 + farm.unrecorded[name] for name, count in copies.items()), "dead letters repeated"
     if not silences:  # when a silence is seen depends on what was committed and when the worker died
         assert disturbed.sinks == calm.sinks
         assert disturbed.rejected <= calm.rejected
