@@ -106,7 +106,7 @@ def _new_letters(broker: Broker, kafka: KafkaSettings, reason: str) -> tuple[_Ne
                 ends[partition] = record.offset + 1
                 copies += name in found or name in done
                 found[name] = letter
-            elif _is_late(letter) and reason and reason in letter.reason:
+            elif _is_late(letter) and not letter.replays and reason and reason in letter.reason:
                 found[name] = letter
             else:
                 done.add(name)

@@ -6,6 +6,7 @@ Keys are JSON: `[group, run id]` for an ended run, `[group, "rejected", first na
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -28,8 +29,10 @@ class RunLogTopic:
         self._group = group
         self._log_topic = log_topic
         self._waiting: list[Outgoing] = []
-        self._known_end: dict[int, int] = {}
-        """By partition, the offset after all entries that were read or sent by this object."""
+        self._read_up_to: dict[int, int] = {}
+        """By partition, the offset after all entries that were read."""
+        self._sent: Counter[int] = Counter()
+        """By partition, how many entries this object has sent since."""
 
     def read(self, partition: int) -> LoggedPartition:
         """What is remembered of a partition: ended runs and rejected messages of this group, marks for all groups."""
@@ -42,12 +45,14 @@ class RunLogTopic:
     def new_marks(self, partitions: Collection[int]) -> dict[int, list[ForgottenRun]]:
         """Marks of `forget` since the last look. One short request if nobody else has written to these partitions."""
         ends = self._broker.end_offsets(self._topic, partitions) if partitions else {}
-        behind = [number for number in partitions if ends.get(number) != self._known_end.get(number, 0)]
-        entries = {
-            number: [self._entry(record) for record in self._read_on(number, self._known_end.get(number, 0), ends[number])]
-            for number in behind
-        }
-        return {number: [mark for mark in found if isinstance(mark, ForgottenRun)] for number, found in entries.items()}
+        new: dict[int, list[ForgottenRun]] = {}
+        for number in partitions:
+            start = self._read_up_to.get(number, 0)
+            if ends[number] != start + self._sent[number]:
+                entries = map(self._entry, self._read_on(number, start, ends[number]))
+                if marks := [entry for entry in entries if isinstance(entry, ForgottenRun)]:
+                    new[number] = marks
+        return new
 
     def put(self, partition: int, run: ClosedRun) -> None:
         """Buffers an ended run until `flush`."""
@@ -72,9 +77,7 @@ class RunLogTopic:
         if not self._waiting:
             return
         self._broker.send(self._waiting)
-        for message in self._waiting:
-            if message.partition is not None and message.partition in self._known_end:
-                self._known_end[message.partition] += 1
+        self._sent.update(message.partition for message in self._waiting if message.partition is not None)
         self._waiting.clear()
 
     def _put(self, partition: int, key: list[str], fields: dict[str, Any]) -> None:
@@ -83,7 +86,8 @@ class RunLogTopic:
     def _read_on(self, partition: int, start: int, end: int = 0) -> list[Record]:
         """The entries from `start` on. `end` is where the partition ended before the call, which may be after a gap."""
         records = self._broker.read(self._topic, partition, start)
-        self._known_end[partition] = max(end, records[-1].offset + 1 if records else start)
+        self._read_up_to[partition] = max(end, records[-1].offset + 1 if records else start)
+        self._sent[partition] = 0
         return records
 
     def _entry(self, record: Record) -> _Entry | None:

@@ -269,7 +269,9 @@ class Engine:
         # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
         while self._rejected:
             self._reject(self._rejected.popleft())
-        return written and self._flushed(self._dead_letters) and self._forget()
+        # Also if a sink failed: OpenSearch does not take a run that was removed a moment ago, and would hold up the others.
+        forgotten = self._forget(written=written)
+        return written and self._flushed(self._dead_letters) and forgotten
 
     def _judge(self) -> bool:
         """Gives the verdicts of the runs that have ended; false when interrupted, the rest belongs to another worker."""
@@ -286,8 +288,11 @@ class Engine:
                 self._judged.append((number, end.run_id))
         return True
 
-    def _forget(self) -> bool:
-        """Removes runs that were forgotten while they were open or being written; false if that must be tried again."""
+    def _forget(self, *, written: bool) -> bool:
+        """Removes runs that were forgotten while they were open or being written; false if that must be tried again.
+
+        What was judged is looked up until it is `written`, and then once more.
+        """
         try:
             self._read_marks()
             for run_id in list(self._to_forget):
@@ -296,9 +301,10 @@ class Engine:
         except StoreError as error:
             self._intake.tally.store_errors.append(str(error))
             return False
-        for number, run_id in self._judged:
-            self._partitions[number].forgotten.over(run_id)
-        self._judged.clear()
+        if written:
+            for number, run_id in self._judged:
+                self._partitions[number].forgotten.over(run_id)
+            self._judged.clear()
         return True
 
     def _look_for_marks(self) -> None:
