@@ -9,17 +9,15 @@ The order of `flush` is the guarantee that each run gets one final verdict, what
    a run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would
    get a second, different verdict.
 3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
-4. Marks of `forget`. They are read after the verdicts were written, so that a run that was forgotten meanwhile is found:
-   `forget` marks a run first and removes it then, so either it has removed the verdict, or its mark is seen here.
+4. Marks of `forget`: what was forgotten while it was being written is removed from the sinks again, see `removals.py`.
 5. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
    verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
 """
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import InputError, StoreError, StreamTriageError, internal_error_text
@@ -31,13 +29,12 @@ from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record,
 from stream_triage.worker.forgotten import ForgottenRuns
 from stream_triage.worker.messages import RUN_FORGOTTEN, as_dead_letter
 from stream_triage.worker.rejections import Rejections
+from stream_triage.worker.removals import Removals
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
 
 _HOUR_SECONDS = 3600.0
-# Between looks at the marks of `forget` while nothing is flushed: so long may an open run go on being shown.
-MARKS_SECONDS = 5.0
 
 
 class Engine:
@@ -84,11 +81,6 @@ class Engine:
         """By run and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
         """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
-        self._judged: list[tuple[int, str]] = []
-        """Runs whose verdicts are not durable yet, with their partitions."""
-        self._to_forget: dict[str, int] = {}
-        """Forgotten runs that must be removed from the sinks, with their partitions."""
-        self._marks_read = -math.inf
         self._pending = False
         """Something waits for a flush: ended runs, entries of the run log, dead letters."""
         self._failure = ""
@@ -108,6 +100,7 @@ class Engine:
             team_of=team_of,
             live=live,
         )
+        self._removals = Removals(run_log, self._intake, self._partitions, self._clock)
         self.errors: list[str] = []
         """Why the last `flush` did not succeed."""
 
@@ -156,7 +149,7 @@ class Engine:
             for number, runs in self._partitions.items():
                 self._dispatch(number, runs.idle(self._clock.monotonic()))
             self._feed()
-            self._look_for_marks()
+            self._removals.look()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
@@ -169,7 +162,7 @@ class Engine:
         if self._failure:
             self.errors = [self._failure]
             return False
-        if self._pending or self._intake.unflushed:
+        if self._pending or self._intake.unflushed or self._removals.waiting:
             self._intake.tally.store_errors.clear()
             if not self._make_durable():
                 self.errors = list(self._intake.tally.store_errors)
@@ -191,8 +184,7 @@ class Engine:
                 unjudged = [end.run_id for of_partition, end in self._unjudged if of_partition == number]
                 self._intake.discard_open([*runs.run_ids, *unjudged])
             self._unjudged = deque(end for end in self._unjudged if end[0] != number)
-            self._judged = [judged for judged in self._judged if judged[0] != number]
-            self._to_forget = {run_id: of for run_id, of in self._to_forget.items() if of != number}
+            self._removals.revoke(number)
         self._interrupted.clear()
 
     @contextmanager
@@ -279,47 +271,16 @@ class Engine:
             while self._unjudged:
                 if self._interrupted.is_set():
                     return False
-                number, end = self._unjudged.popleft()
-                if end.run_id in self._partitions[number].forgotten.ids:
-                    self._intake.discard_open([end.run_id])
-                    self._to_forget[end.run_id] = number
-                else:
-                    self._intake.handle(end)
-                self._judged.append((number, end.run_id))
+                self._removals.judge(*self._unjudged.popleft())
         return True
 
     def _forget(self, *, written: bool) -> bool:
-        """Removes runs that were forgotten while they were open or being written; false if that must be tried again.
-
-        What was judged is looked up until it is `written`, and then once more.
-        """
         try:
-            self._read_marks()
-            for run_id in list(self._to_forget):
-                self._intake.forget(run_id)
-                del self._to_forget[run_id]
+            self._removals.finish(written=written)
         except StoreError as error:
             self._intake.tally.store_errors.append(str(error))
             return False
-        if written:
-            for number, run_id in self._judged:
-                self._partitions[number].forgotten.over(run_id)
-            self._judged.clear()
         return True
-
-    def _look_for_marks(self) -> None:
-        """Now and then, so that a run that is forgotten while it is open is not shown any more."""
-        if self._clock.monotonic() - self._marks_read >= MARKS_SECONDS:
-            with suppress(StoreError):  # the next flush reports it
-                self._read_marks()
-
-    def _read_marks(self) -> None:
-        self._marks_read = self._clock.monotonic()
-        for number, marks in self._run_log.new_marks(list(self._partitions)).items():
-            for run_id in self._partitions[number].forgotten.add(marks):
-                self._intake.discard_open([run_id])
-                self._to_forget[run_id] = number
-                self._pending = True
 
     def _flushed(self, keeper: DeadLetters | RunLog) -> bool:
         try:

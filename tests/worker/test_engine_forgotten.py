@@ -13,8 +13,9 @@ from stream_triage.records import ClosedRun, ForgottenRun, Record, RejectedMessa
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog
-from stream_triage.worker.engine import MARKS_SECONDS, Engine
+from stream_triage.worker.engine import Engine
 from stream_triage.worker.messages import RUN_ENDED, RUN_FORGOTTEN
+from stream_triage.worker.removals import MARKS_SECONDS
 from stream_triage.worker.runs import RunRules
 from tests.verdicts import make_verdict
 from tests.worker.test_engine import YEAR_2026, Crash, Topic, records_of
