@@ -7,7 +7,7 @@ with the remedy; no message contains a password.
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 
@@ -92,8 +92,7 @@ class KafkaBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._producer: Any = None
-        self._asking: Any = None
-        """A consumer that reads nothing: it asks for the ends of partitions."""
+        self._consumer: Any = None
 
     def send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
         """Sends messages, in order within each partition; returns those that are too large for their topic.
@@ -117,6 +116,14 @@ class KafkaBroker:
         """The same for these partitions, over a connection that stays open: a few milliseconds, at most `SHORT_SECONDS`."""
         with self._raising(f"topic {topic} cannot be read"):
             return self._run(self._end_offsets(topic, partitions), seconds=SHORT_SECONDS)
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns all messages of several partitions from these offsets on, over the connection that stays open.
+
+        Unlike the other methods, it is for one thread at a time.
+        """
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._read_on(topic, starts))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
@@ -145,8 +152,8 @@ class KafkaBroker:
             thread, self._thread = self._thread, None
         if loop is None or thread is None:
             return
-        clients = [client for client in (self._producer, self._asking) if client is not None]
-        self._producer = self._asking = None
+        clients = [client for client in (self._producer, self._consumer) if client is not None]
+        self._producer = self._consumer = None
         for client in clients:
             with suppress(Exception):  # what was acknowledged is safe, and all other messages were reported as not sent
                 asyncio.run_coroutine_threadsafe(client.stop(), loop).result(REQUEST_SECONDS)
@@ -279,18 +286,50 @@ class KafkaBroker:
             await consumer.stop()
 
     async def _end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
-        from aiokafka import AIOKafkaConsumer, TopicPartition
+        from aiokafka import TopicPartition
 
-        if self._asking is None:
-            consumer = AIOKafkaConsumer(**connection(self._settings), group_id=None)
+        consumer = await self._started_consumer()
+        ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {assigned.partition: offset for assigned, offset in ends.items()}
+
+    async def _read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        from aiokafka import TopicPartition
+
+        consumer = await self._started_consumer()
+        assigned = {TopicPartition(topic, partition): start for partition, start in starts.items()}
+        records: list[Record] = []
+        consumer.assign(list(assigned))
+        try:
+            ends = await consumer.end_offsets(list(assigned))
+            for partition, start in assigned.items():
+                consumer.seek(partition, start)
+            behind = [partition for partition, start in assigned.items() if start < ends[partition]]
+            while behind:
+                for partition, batch in (await consumer.getmany(*behind, timeout_ms=1000)).items():
+                    records += [as_record(message) for message in batch if message.offset < ends[partition]]
+                behind = [partition for partition in behind if await consumer.position(partition) < ends[partition]]
+        finally:
+            consumer.unsubscribe()  # or it would go on fetching
+        return records
+
+    async def _started_consumer(self) -> Any:
+        from aiokafka import AIOKafkaConsumer
+
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **connection(self._settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            )
             try:
                 await consumer.start()
             except BaseException:
                 await consumer.stop()
                 raise
-            self._asking = consumer
-        ends = await self._asking.end_offsets([TopicPartition(topic, partition) for partition in partitions])
-        return {assigned.partition: offset for assigned, offset in ends.items()}
+            self._consumer = consumer
+        return self._consumer
 
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         async with self._admin() as admin:

@@ -37,7 +37,9 @@ class RunLogTopic:
     def read(self, partition: int) -> LoggedPartition:
         """What is remembered of a partition: ended runs and rejected messages of this group, marks for all groups."""
         known: dict[bytes, _Entry | None] = {}
-        for record in self._read_on(partition, 0):
+        self._read_up_to[partition] = self._sent[partition] = 0
+        for record in self._broker.read(self._topic, partition):
+            self._read_up_to[partition] = record.offset + 1
             if record.key is not None:
                 known[record.key] = self._entry(record)
         return _sorted_out(entry for entry in known.values() if entry is not None)
@@ -45,13 +47,15 @@ class RunLogTopic:
     def new_marks(self, partitions: Collection[int]) -> dict[int, list[ForgottenRun]]:
         """Marks of `forget` since the last look. One short request if nobody else has written to these partitions."""
         ends = self._broker.end_offsets(self._topic, partitions) if partitions else {}
+        starts = {number: self._read_up_to.get(number, 0) for number in partitions}
+        behind = {number: start for number, start in starts.items() if ends[number] != start + self._sent[number]}
         new: dict[int, list[ForgottenRun]] = {}
-        for number in partitions:
-            start = self._read_up_to.get(number, 0)
-            if ends[number] != start + self._sent[number]:
-                entries = map(self._entry, self._read_on(number, start, ends[number]))
-                if marks := [entry for entry in entries if isinstance(entry, ForgottenRun)]:
-                    new[number] = marks
+        for record in self._broker.read_on(self._topic, behind) if behind else ():
+            ends[record.partition] = max(ends[record.partition], record.offset + 1)
+            if isinstance(entry := self._entry(record), ForgottenRun):
+                new.setdefault(record.partition, []).append(entry)
+        for number in behind:
+            self._read_up_to[number], self._sent[number] = ends[number], 0
         return new
 
     def put(self, partition: int, run: ClosedRun) -> None:
@@ -82,13 +86,6 @@ class RunLogTopic:
 
     def _put(self, partition: int, key: list[str], fields: dict[str, Any]) -> None:
         self._waiting.append(Outgoing(self._topic, _json(key), _json(fields), partition=partition))
-
-    def _read_on(self, partition: int, start: int, end: int = 0) -> list[Record]:
-        """The entries from `start` on. `end` is where the partition ended before the call, which may be after a gap."""
-        records = self._broker.read(self._topic, partition, start)
-        self._read_up_to[partition] = max(end, records[-1].offset + 1 if records else start)
-        self._sent[partition] = 0
-        return records
 
     def _entry(self, record: Record) -> _Entry | None:
         """None for what other groups wrote for themselves, and for messages that this class did not write."""

@@ -131,8 +131,8 @@ class PartitionRuns:
         tombstone = message.text is None and not message.ends_source
         if tombstone or self._ended.covers(key, record.offset):
             return []
-        if message.origin and (reason := self._reject_replayed(key, message)) is not None:
-            return [as_dead_letter(record, reason)] if reason else []
+        if message.origin and (why := self._reject_replayed(key, message)) is not None:
+            return [as_dead_letter(record, why)] if why else []
         items = self._end_as_recorded(key, record.offset)  # the topic may not keep its last message any more
         self._key_taken, self._pieces_taken = key, 0
         items += self._assign(key, message, record.offset)

@@ -91,6 +91,16 @@ class BrokerContract(OnBroker):
             assert self.broker.end_offsets(self.topic, [0, 2]) == {0: 0, 2: end}
             self.broker.send([Outgoing(self.topic, b"a", b"", (), 2)])
 
+    def test_reads_on_in_some_partitions(self) -> None:
+        """From their offsets to their ends, however often; a partition may have nothing new."""
+        self.broker.create([small(self.topic, 3)])
+        for number in range(3):
+            self.broker.send([Outgoing(self.topic, b"%d" % n, b"", (), number) for n in range(3)])
+        for _ in range(2):
+            records = self.broker.read_on(self.topic, {0: 2, 1: 0, 2: 3})
+            assert sorted((record.partition, record.offset) for record in records) == [(0, 2), (1, 0), (1, 1), (1, 2)]
+            assert self.broker.end_offsets(self.topic, [1]) == {1: 3}
+
     def test_order_within_a_partition(self) -> None:
         """Messages of one key come in the order in which they were sent."""
         self.make(2)
