@@ -33,8 +33,10 @@ class Removals:
         self._clock = clock
         self._judged: list[tuple[int, str]] = []
         """Runs whose verdicts are not durable yet, with their partitions."""
-        self._waiting: dict[str, int] = {}
-        """Forgotten runs that are to be removed from the sinks, with their partitions."""
+        self._removed: set[tuple[int, str]] = set()
+        """Forgotten runs that were removed from the sinks and are still open, or were not durable yet."""
+        self._waiting: list[tuple[int, str]] = []
+        """Those that are to be removed."""
         self._marks_read = -math.inf
 
     @property
@@ -46,7 +48,6 @@ class Removals:
         """Gives the verdict of a run that has ended, unless it is forgotten."""
         if end.run_id in self._partitions[partition].forgotten.ids:
             self._intake.discard_open([end.run_id])
-            self._waiting[end.run_id] = partition
         else:
             self._intake.handle(end)
         self._judged.append((partition, end.run_id))
@@ -61,12 +62,13 @@ class Removals:
             StoreError: The marks cannot be read, or a sink cannot remove a run now; the next call does it.
         """
         self._read_marks()
-        for run_id in list(self._waiting):
-            self._intake.forget(run_id)
-            del self._waiting[run_id]
+        while self._waiting:
+            self._intake.forget(self._waiting[-1][1])
+            self._removed.add(self._waiting.pop())
         if written:
             for partition, run_id in self._judged:
                 self._partitions[partition].forgotten.over(run_id)
+            self._removed.difference_update(self._judged)
             self._judged.clear()
 
     def look(self) -> None:
@@ -78,11 +80,13 @@ class Removals:
     def revoke(self, partition: int) -> None:
         """The partition goes to another worker, with its runs."""
         self._judged = [judged for judged in self._judged if judged[0] != partition]
-        self._waiting = {run_id: of for run_id, of in self._waiting.items() if of != partition}
+        self._waiting = [waiting for waiting in self._waiting if waiting[0] != partition]
+        self._removed = {removed for removed in self._removed if removed[0] != partition}
 
     def _read_marks(self) -> None:
         self._marks_read = self._clock.monotonic()
         for partition, marks in self._run_log.new_marks(list(self._partitions)).items():
-            for run_id in self._partitions[partition].forgotten.add(marks):
-                self._intake.discard_open([run_id])
-                self._waiting[run_id] = partition
+            self._intake.discard_open(self._partitions[partition].forgotten.add(marks))
+        # Also runs whose marks were known when they began: a worker that died may have written them.
+        forgotten = {(partition, run_id) for partition, runs in self._partitions.items() for run_id in runs.forgotten.ids}
+        self._waiting = sorted(forgotten - self._removed)

@@ -119,6 +119,16 @@ class TestForgotten:
         assert farm.engine.flush()
         assert (len(farm.published), farm.sink.verdicts, farm.engine.positions) == (1, {}, {0: 4})
 
+    def test_what_a_dead_worker_has_shown_of_it(self, farm: Farm) -> None:
+        """A run that is still open when it is read again is removed at once, not only at its end."""
+        farm.run_log.put_forgotten(0, ForgottenRun("a", 1))
+        farm.sink.write(make_verdict("a", final=False))
+        farm.sink.flush()
+        farm.engine.handle([message("a", 0)])
+        farm.engine.tick()
+        assert farm.engine.flush()
+        assert (farm.sink.verdicts, farm.engine.positions, farm.engine.open_runs) == ({}, {0: 0}, 1)
+
     def test_while_it_waits_for_its_verdict(self, farm: Farm) -> None:
         """It ended, and was forgotten before the flush."""
         farm.engine.handle([message("a", 0, END)])
@@ -258,6 +268,17 @@ class TestRejectedOnce:
         farm.engine.handle([taken, sent_again(taken, 1), message("a", 2, END)])
         assert farm.engine.flush()
         assert (farm.sink.verdicts["a"].lines, farm.dead.letters) == (2, [])
+
+    def test_nor_after_the_end_of_its_run(self, bundle: Bundle) -> None:
+        """A worker that starts behind the run knows it from the run log alone: the copy begins no second run."""
+        farm = Farm(bundle, start_pattern="^START")
+        taken = message("a", 0, END, text=b"START\n")
+        farm.engine.handle([taken])
+        assert farm.engine.flush()
+        farm.start().handle([sent_again(taken, 1)])
+        assert farm.engine.flush()
+        assert list(farm.sink.verdicts) == ["a"]
+        assert [letter.reason for letter in farm.dead.letters] == [RUN_ENDED]
 
 
 class TestReplayed:
