@@ -221,7 +221,8 @@ class Engine:
         """Hands each item on to where it belongs."""
         runs = self._partitions[partition]
         for item in items:
-            if isinstance(item, Chunk | Problem) and item.run_id in runs.forgotten.ids:
+            # Nothing of a forgotten run is taken, but its end is: it must be recorded.
+            if not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in runs.forgotten.ids:
                 continue
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
