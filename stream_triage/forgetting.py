@@ -86,10 +86,6 @@ def forget(
 def not_reached(settings: Settings) -> list[str]:
     """Where text or verdicts of forgotten runs are left, in words for people."""
     left = []
-    if "jsonl" in settings.sinks and settings.jsonl.path.exists():
-        left.append(
-            f"{settings.jsonl.path} is not changed: delete these runs from it yourself, while no process writes to it"
-        )
     if _names_kafka(settings):
         kafka = settings.kafka
         left.append(f"log lines of these runs stay in {kafka.topic} and {kafka.dead_topic} until these topics delete them")
@@ -97,6 +93,10 @@ def not_reached(settings: Settings) -> list[str]:
             left.append(
                 f"provisional verdicts of these runs stay in {kafka.provisional_topic} for up to {PROVISIONAL_HOURS} hours"
             )
+    if "jsonl" in settings.sinks and settings.jsonl.path.exists():
+        left.append(
+            f"{settings.jsonl.path} is not changed: delete these runs from it yourself, while no process writes to it"
+        )
     return left
 
 

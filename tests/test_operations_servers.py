@@ -578,9 +578,9 @@ class TestForget:
         (tmp_path / "a.jsonl").touch()
         reached = settings.model_copy(update={**changes, "sinks": ("kafka", "jsonl")})
         assert [text.split(" ", 1)[0] for text in forgetting.not_reached(reached)] == [
-            str(tmp_path / "a.jsonl"),
             "log",
             "provisional",
+            str(tmp_path / "a.jsonl"),
         ]
         assert forgetting.not_reached(settings.model_copy(update={"sinks": ("store",)})) == []
 
