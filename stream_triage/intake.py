@@ -150,6 +150,20 @@ class Intake:
                 discarded.append(name)
         return discarded
 
+    def forget(self, run_id: str) -> None:
+        """Removes a run of a topic from every sink that can remove one; discards it if it is open.
+
+        Raises `StoreError` if a sink cannot remove it now; forgetting it again finishes.
+        """
+        self.discard_open([run_id])
+        name = self._triage.redactor.run_id(run_id)
+        for unwritten in [unwritten for unwritten in self._unwritten if unwritten.verdict.run_id == name]:
+            self._unwritten.remove(unwritten)
+            unwritten.text.close()
+        for sink in self._sinks:
+            if forget := getattr(sink, "forget", None):
+                forget(name)
+
     @property
     def unflushed(self) -> int:
         """Verdicts that may not be durable yet."""

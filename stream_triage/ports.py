@@ -8,7 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_triage.records import ClosedRun, DeadLetter, Event, Record, Verdict
+from stream_triage.records import (
+    ClosedRun,
+    DeadLetter,
+    Event,
+    ForgottenRun,
+    LoggedPartition,
+    Record,
+    RejectedMessages,
+    Verdict,
+)
 
 __all__ = [
     "DeadLetters",
@@ -175,16 +184,28 @@ class DeadLetters(Protocol):
 
 
 class RunLog(Protocol):
-    """Remembers which runs of a topic have ended, and where: a worker that reads their messages again ends them there."""
+    """Remembers what a worker that reads messages again must know.
 
-    def closed(self, partition: int) -> list[ClosedRun]:
-        """The remembered runs of a partition, flushed by this or any other worker of the group; the order does not matter.
+    That is which runs have ended and where, which messages were rejected, and which runs were forgotten.
+    """
+
+    def read(self, partition: int) -> LoggedPartition:
+        """What is remembered of a partition. Marks of `forget` count whichever group of workers they were made for.
 
         The last entry of a run id counts. Old entries may be missing: a late line of such a run begins a new one.
         """
 
+    def new_marks(self, partitions: Collection[int]) -> dict[int, list[ForgottenRun]]:
+        """Marks of `forget` that came since the last look at each of these partitions, which `read` was called for.
+
+        All marks that were there when the call began are returned. Cheap if there are none.
+        """
+
     def put(self, partition: int, run: ClosedRun) -> None:
-        """Takes one entry. It is durable after `flush`, and only then may a sink get the run's verdict."""
+        """Takes one ended run. It is durable after `flush`, and only then may a sink get the run's verdict."""
+
+    def put_rejected(self, partition: int, rejected: RejectedMessages) -> None:
+        """Takes the names of dead letters that are durable."""
 
     def flush(self) -> None:
         """Returns once everything put is durable. Raises `StoreError` and keeps what is not for the next flush."""

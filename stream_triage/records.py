@@ -13,6 +13,8 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "ORIGIN_HEADER",
+    "REPLAYED_HEADER",
     "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
@@ -23,10 +25,13 @@ __all__ = [
     "Evidence",
     "Explanation",
     "FailedUe",
+    "ForgottenRun",
     "LineShare",
+    "LoggedPartition",
     "Problem",
     "Record",
     "ReducedLine",
+    "RejectedMessages",
     "Repairs",
     "Repeats",
     "RunEnd",
@@ -37,12 +42,16 @@ __all__ = [
     "Verdict",
     "source_line",
     "split_file_id",
+    "split_origin",
     "text_bytes",
     "verdict_version",
     "version_beside",
 ]
 
 VERDICT_SCHEMA_VERSION: Literal[1] = 1
+# Headers of a message that `replay-dead` sent: where the rejected message was first, and how often it was sent again.
+ORIGIN_HEADER: Final = "triage.origin"
+REPLAYED_HEADER: Final = "triage.replayed"
 # Bits of a verdict's version below those that count how often the run was judged again; enough for runs of 100 TB.
 TRIAGE_SHIFT = 48
 
@@ -143,7 +152,8 @@ class ClosedRun(NamedTuple):
     It is what a worker must know to end the run in the same way when it reads it again. `key` is the key of its messages;
     `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes on as another run. `pieces` is
     set if the last message goes on after the end: a message is cut before lines that start a run and after lines that end
-    one, and so many of its pieces belong to this run and those before it.
+    one, and so many of its pieces belong to this run and those before it. `replayed` has the highest origins of messages in
+    it that `replay-dead` sent: by `topic/partition`, the offset.
     """
 
     key: str
@@ -152,6 +162,7 @@ class ClosedRun(NamedTuple):
     last: int
     cut: bool = False
     pieces: int | None = None
+    replayed: tuple[tuple[str, int], ...] = ()
 
     @property
     def end(self) -> tuple[int, float]:
@@ -159,12 +170,41 @@ class ClosedRun(NamedTuple):
         return self.last, math.inf if self.pieces is None else self.pieces
 
 
+class ForgottenRun(NamedTuple):
+    """A mark of `forget`, for one partition.
+
+    No run with this id, as its verdict shows it, is judged if its first message lies before the offset.
+    """
+
+    run_id: str
+    before: int
+
+
+class RejectedMessages(NamedTuple):
+    """Messages of a partition whose dead letters are durable, by `DeadLetter.name`.
+
+    The unusable ones were rejected for what they are, whatever came before them. The others came too late, for instance.
+    """
+
+    unusable: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+class LoggedPartition(NamedTuple):
+    """What the run log remembers of a partition, each part in any order."""
+
+    closed: list[ClosedRun]
+    rejected: list[RejectedMessages]
+    forgotten: list[ForgottenRun]
+
+
 class DeadLetter(NamedTuple):
     """What was rejected, as it came, and why: a message of a topic, or a document that a server did not take.
 
     `origin` is where it came from or should have gone: `topic/partition/offset`, or `index/id/version`. A run that could not
     be judged has no value: its messages are in the topic. Neither has a summary of messages that were too many to be kept
-    one by one: its origin names the first and the last of them.
+    one by one: its origin names the first and the last of them. A message that `replay-dead` had sent keeps its first
+    origin; `replays` is how often it was sent.
     """
 
     kind: Literal["message", "document", "run", "summary"]
@@ -173,6 +213,12 @@ class DeadLetter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    replays: int = 0
+
+    @property
+    def name(self) -> str:
+        """The same for all copies of a letter, and another one for each time that the message was sent again."""
+        return f"{self.origin}+{self.replays}" if self.replays else self.origin
 
 
 class LineShare(NamedTuple):
@@ -414,6 +460,17 @@ class Verdict(_Record):
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 
 
+def split_origin(origin: str) -> tuple[str, int] | None:
+    """`topic/partition` and offset of the origin of a message. None for any other origin.
+
+    >>> split_origin("triage.logs/3/42"), split_origin("triage-verdicts-2026.11/run/7@9")
+    (('triage.logs/3', 42), None)
+    """
+    match = _ORIGIN.fullmatch(origin)
+    return (match[1], int(match[2])) if match else None
+
+
+_ORIGIN = re.compile(r"([^/]+/[0-9]{1,10})/([0-9]{1,18})")
 _FILE_ID = re.compile(r"(.*)#([0-9a-f]{8}(?:~[0-9]+)?)", re.DOTALL)
 
 

@@ -314,7 +314,7 @@ def open_worker(
         engine = Engine(
             triage,
             sinks,
-            run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group),
+            run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group, kafka.topic),
             dead_letters=letters,
             rejected=rejected,
             rules=run_rules(settings, triage.redactor),

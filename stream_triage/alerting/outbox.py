@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple, Self
 
+from stream_triage.alerting.leaving import leave_groups
 from stream_triage.alerting.rules import RECENT_RUNS, Alert, History, Outcomes, alerts_of, keys_of, similar
 from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
@@ -21,7 +22,7 @@ from stream_triage.ports import RunText
 from stream_triage.records import Verdict
 from stream_triage.settings import AlertRule, AlertSettings
 
-__all__ = ["SCHEMA", "AlertStatus", "Group", "Outbox"]
+__all__ = ["SCHEMA", "AlertStatus", "Group", "Outbox", "silence_after"]
 
 _HOUR_SECONDS: Final = 3600.0
 # A failure joins a group whose last run is at most this old, else it begins a group of its own.
@@ -68,6 +69,8 @@ SCHEMA: Final = Schema(
             "ALTER TABLE seen_keys ADD COLUMN last_seen REAL NOT NULL DEFAULT 0",
             "CREATE INDEX seen_keys_by_time ON seen_keys (last_seen)",
         ),
+        # The verdict of each run of a group, in case that the first one is forgotten; NULL for alerts written before.
+        ("ALTER TABLE alerts ADD COLUMN verdict TEXT",),
     ),
     unversioned_tables=frozenset(("groups", "alerts", "outcomes", "seen_keys", "sent")),
 )
@@ -206,18 +209,17 @@ class Outbox:
         self._database.check_writable()
 
     def forget(self, run_id: str) -> bool:
-        """Removes a run, and the groups that it began; false if there was nothing to remove.
+        """Removes a run; false if there was nothing to remove.
 
-        Further runs of such a group are not reported: the message would quote the forgotten run.
+        Similar runs are still reported, without it. A message that is being sent just now cannot be stopped.
         """
         waiting = [each for each in self._waiting if each.run_id != run_id]
         removed = len(self._waiting) - len(waiting)
         self._waiting = deque(waiting, MAX_WAITING)
         with self._database.transaction() as connection:
             removed += connection.execute("DELETE FROM outcomes WHERE run_id = ?", (run_id,)).rowcount
-            removed += connection.execute("DELETE FROM alerts WHERE run_id = ?", (run_id,)).rowcount
-            first = "json_extract(verdict, '$.run_id') = ?"
-            removed += connection.execute(f"DELETE FROM groups WHERE {first}", (run_id,)).rowcount  # noqa: S608 - a constant
+            for name in run_id, silence_after(run_id):
+                removed += leave_groups(connection, name)
         # Even if nothing was removed: an earlier call may have failed here because of a reader.
         self._database.wipe_log()
         return removed > 0
@@ -369,8 +371,8 @@ class Outbox:
         else:
             connection.execute("UPDATE groups SET runs = runs + 1, last_time = ? WHERE id = ?", (now, group))
         connection.execute(
-            "INSERT INTO alerts (run_id, rule, reason, group_id, time) VALUES (?, ?, ?, ?, ?)",
-            (verdict.run_id, alert.rule, alert.reason, group, now),
+            "INSERT INTO alerts (run_id, rule, reason, group_id, time, verdict) VALUES (?, ?, ?, ?, ?, ?)",
+            (verdict.run_id, alert.rule, alert.reason, group, now, _without_reduction(verdict).model_dump_json()),
         )
 
     def _similar_group(
@@ -385,6 +387,16 @@ class Outbox:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def silence_after(run_id: str) -> str:
+    """The id that takes the place of a run in an alert about runs that do not come after this one."""
+    return f"silence after {run_id}"
+
+
+def _without_reduction(verdict: Verdict) -> Verdict:
+    """No message quotes the lines worth reading, and they are most of a verdict."""
+    return verdict.model_copy(update={"reduction": ()})
 
 
 def _new_keys(verdict: Verdict) -> frozenset[str]:

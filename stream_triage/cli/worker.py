@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_triage import __version__
-from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INTERNAL, EXIT_UNCLEAN, status_of
+from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INTERNAL, EXIT_UNCLEAN, note, status_of
 from stream_triage.cli.options import BundleOption, ConfigOption, DryRunOption, RulesOption, as_settings
 from stream_triage.errors import StreamTriageError, internal_error_text
 from stream_triage.render.printable import printable
@@ -107,13 +107,22 @@ def replay_dead(
     """Send rejected messages and documents again.
 
     Use it when the cause of the rejection has been removed. Messages go to their topic, documents to OpenSearch if it is
-    among the sinks. Every dead letter is handled once.
+    among the sinks. Every dead letter is handled once. Lines that came after the end of their run are sent only if --reason
+    asks for them.
     """
-    from stream_triage.operations import replay_dead as replay
+    from stream_triage.replaying import LATE
+    from stream_triage.replaying import replay_dead as replay
     from stream_triage.settings import load_settings
+    from stream_triage.worker.messages import RUN_ENDED
 
     done = replay(load_settings(config), dry_run=dry_run, reason=reason)
     for outcome, count in sorted(done.items()):
         print(f"{count:6d}  {printable(outcome)}")
     if not done:
         print("there are no new dead letters")
+    if done[LATE]:
+        note(
+            "lines that came after the end of their run were not sent: the run has its verdict, and they would be too late "
+            "again. If they are a run of their own by now, as after a change of kafka.start_pattern, name the reason: "
+            f"stream-triage replay-dead --reason '{RUN_ENDED}'"
+        )

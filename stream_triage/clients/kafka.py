@@ -8,7 +8,7 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 
@@ -24,6 +24,8 @@ REQUEST_SECONDS = 20.0
 READ_SECONDS = 600.0
 # Of a connection that is made only to learn why Kafka cannot be reached.
 PROBE_SECONDS = 5.0
+# For a request that a worker makes with each flush.
+SHORT_SECONDS = 5.0
 # Replication factor of new topics; lower in a cluster with fewer brokers.
 MAX_REPLICAS = 3
 # Kafka's error code for a topic that exists, here because another process created it in between.
@@ -100,6 +102,7 @@ class KafkaBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._producer: Any = None
+        self._consumer: Any = None
 
     def send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
         """Sends messages, in order within each partition; returns those that are too large for their topic.
@@ -118,6 +121,19 @@ class KafkaBroker:
         """By partition, the offset that the next message gets. Empty for an unknown topic."""
         with self._raising(f"topic {topic} cannot be read"):
             return self._run(self._ends(topic))
+
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions, over a connection that stays open: a few milliseconds, at most `SHORT_SECONDS`."""
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._end_offsets(topic, partitions), seconds=SHORT_SECONDS)
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns all messages of several partitions from these offsets on, over the connection that stays open.
+
+        Unlike the other methods, it is for one thread at a time.
+        """
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._read_on(topic, starts))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
@@ -151,10 +167,11 @@ class KafkaBroker:
             thread, self._thread = self._thread, None
         if loop is None or thread is None:
             return
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        clients = [client for client in (self._producer, self._consumer) if client is not None]
+        self._producer = self._consumer = None
+        for client in clients:
             with suppress(Exception):  # what was acknowledged is safe, and all other messages were reported as not sent
-                asyncio.run_coroutine_threadsafe(producer.stop(), loop).result(REQUEST_SECONDS)
+                asyncio.run_coroutine_threadsafe(client.stop(), loop).result(REQUEST_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(REQUEST_SECONDS)
 
@@ -302,6 +319,52 @@ class KafkaBroker:
             return {assigned.partition: offset for assigned, offset in ends.items()}
         finally:
             await consumer.stop()
+
+    async def _end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        from aiokafka import TopicPartition
+
+        consumer = await self._started_consumer()
+        ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {assigned.partition: offset for assigned, offset in ends.items()}
+
+    async def _read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        from aiokafka import TopicPartition
+
+        consumer = await self._started_consumer()
+        assigned = {TopicPartition(topic, partition): start for partition, start in starts.items()}
+        records: list[Record] = []
+        consumer.assign(list(assigned))
+        try:
+            ends = await consumer.end_offsets(list(assigned))
+            for partition, start in assigned.items():
+                consumer.seek(partition, start)
+            behind = [partition for partition, start in assigned.items() if start < ends[partition]]
+            while behind:
+                for partition, batch in (await consumer.getmany(*behind, timeout_ms=1000)).items():
+                    records += [as_record(message) for message in batch if message.offset < ends[partition]]
+                behind = [partition for partition in behind if await consumer.position(partition) < ends[partition]]
+        finally:
+            consumer.unsubscribe()  # or it would go on fetching
+        return records
+
+    async def _started_consumer(self) -> Any:
+        from aiokafka import AIOKafkaConsumer
+
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **connection(self._settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
 
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         async with self._admin() as admin:

@@ -9,7 +9,8 @@ The order of `flush` is the guarantee that each run gets one final verdict, what
    a run before any sink has its verdict. Otherwise a line that comes after a crash would join the run, and the sinks would
    get a second, different verdict.
 3. Verdicts, in all sinks, and the dead letters of runs and documents that could not be judged or written.
-4. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
+4. Marks of `forget`: what was forgotten while it was being written is removed from the sinks again, see `removals.py`.
+5. Position, from which a worker reads after a crash. It lies before the first message of every run without a durable
    verdict: the topic itself is the state of open runs, and nothing of it is written anywhere else.
 
 Thousands of runs may end at once, when their senders fall silent together. So a flush works in parts, each in this order:
@@ -32,7 +33,10 @@ from stream_triage.provisional.live import Live
 from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
 from stream_triage.worker.ceilings import Ceilings
 from stream_triage.worker.early_budget import EarlyBudget
-from stream_triage.worker.messages import as_dead_letter
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.messages import RUN_FORGOTTEN, as_dead_letter
+from stream_triage.worker.rejections import Rejections
+from stream_triage.worker.removals import Removals
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 __all__ = ["Engine"]
@@ -46,9 +50,6 @@ FEWEST_PART_RUNS, FIRST_PART_RUNS, MOST_PART_RUNS = 10, 20, 200
 FLUSH_SECONDS = 3.0
 # Runs that time may end in one tick; the others end in the next ticks. Before those, more messages are taken.
 TICK_RUNS = 500
-# Key of an entry of the run log that is not a run: up to its offset, rejected messages of the partition were counted. No
-# message has this key.
-_COUNTED = ""
 
 
 class Engine:
@@ -81,14 +82,13 @@ class Engine:
         `on_part` is called after each part of a flush.
         """
         self._run_log = run_log
+        self._shown_id = triage.redactor.run_id
         self._dead_letters = dead_letters
         self._rejected = rejected if rejected is not None else deque()
         self._rules = rules or RunRules()
         self._clock = clock or SystemClock()
         self._early = EarlyBudget()
         self._partitions: dict[int, PartitionRuns] = {}
-        self._counted_up_to: dict[int, int] = {}
-        """By partition, the offset before which another worker, or an earlier life, counted what was rejected."""
         self._newly_rejecting: set[int] = set()
         """Partitions of which messages were rejected since the last flush."""
         self._ceilings = Ceilings(
@@ -122,6 +122,7 @@ class Engine:
             team_of=team_of,
             live=live,
         )
+        self._removals = Removals(run_log, self._intake, self._partitions, self._clock)
         self.errors: list[str] = []
         """Why the last `flush` did not succeed."""
 
@@ -173,6 +174,7 @@ class Engine:
             for number, runs in self._partitions.items():
                 self._dispatch(number, runs.idle(self._clock.monotonic(), TICK_RUNS - len(self._unjudged)))
             self._feed()
+            self._removals.look()
             self._intake.handle(Tick())
 
     def flush(self) -> bool:
@@ -207,6 +209,7 @@ class Engine:
                 unjudged = [end.run_id for of_partition, end in self._unjudged if of_partition == number]
                 self._intake.discard_open([*runs.run_ids, *unjudged])
             self._unjudged = deque(end for end in self._unjudged if end[0] != number)
+            self._removals.revoke(number)
         self._interrupted.clear()
 
     @contextmanager
@@ -229,21 +232,25 @@ class Engine:
             raise
         except Exception as error:  # an internal error at this message: the other messages must not suffer
             items = [as_dead_letter(record, internal_error_text(error))]
-        self._dispatch(record.partition, items, counted=record.offset < self._counted_up_to[record.partition])
+        self._dispatch(record.partition, items)
 
     def _partition(self, number: int) -> PartitionRuns:
         """The runs of a partition; the first message of a partition reads the run log."""
         runs = self._partitions.get(number)
         if runs is None:
-            closed = self._run_log.closed(number)
-            self._counted_up_to[number] = max((run.first for run in closed if run.key == _COUNTED), default=0)
-            runs = PartitionRuns(self._rules, [run for run in closed if run.key != _COUNTED], self._early)
+            logged = self._run_log.read(number)
+            forgotten = ForgottenRuns(logged.forgotten, self._shown_id)
+            runs = PartitionRuns(self._rules, logged.closed, self._early, Rejections(logged.rejected), forgotten)
             self._partitions[number] = runs
         return runs
 
-    def _dispatch(self, partition: int, items: Iterable[Item], *, counted: bool = False) -> None:
-        """Hands each item on to where it belongs. `counted`: what is rejected now was counted when it was first read."""
+    def _dispatch(self, partition: int, items: Iterable[Item]) -> None:
+        """Hands each item on to where it belongs."""
+        runs = self._partitions[partition]
         for item in items:
+            # Nothing of a forgotten run is taken, but its end is: it must be recorded.
+            if not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in runs.forgotten.ids:
+                continue
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
                 self._pending = True
@@ -253,11 +260,7 @@ class Engine:
                 self._unjudged.append((partition, item))
                 self._pending = True
             elif isinstance(item, DeadLetter):
-                if counted or self._ceilings.admits(item):
-                    self._keep(item)
-                self._pending = True
-                if not counted:
-                    self._newly_rejecting.add(partition)
+                self._reject_once(partition, item)
             elif isinstance(item, Chunk) and not item.headers:
                 self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
             else:  # rules see the headers that a source had when its text came, so the order counts
@@ -275,7 +278,8 @@ class Engine:
         """Judges and writes the next runs and moves the positions; false if that must be tried again."""
         began, left = self._clock.monotonic(), len(self._unjudged)
         self._intake.tally.store_errors.clear()
-        done = self._make_durable() if self._pending or self._unjudged or self._intake.unflushed else True
+        waiting = self._pending or self._unjudged or self._intake.unflushed or self._removals.waiting
+        done = self._make_durable() if waiting else True
         self.errors = [] if done else list(self._intake.tally.store_errors)
         if done:
             self._move_positions()
@@ -299,9 +303,8 @@ class Engine:
         if not self._flushed(self._dead_letters):
             return False
         for number in self._newly_rejecting:
-            # A worker that reads the same messages again must not count them again.
-            offset = self._partitions[number].next_offset
-            self._run_log.put(number, ClosedRun(_COUNTED, _COUNTED, offset, offset))
+            # A worker that is started again reads the same messages: it must neither keep them again nor count them.
+            self._run_log.put_rejected(number, self._partitions[number].rejections.take_new())
         self._newly_rejecting.clear()
         if not self._flushed(self._run_log):
             return False
@@ -313,9 +316,19 @@ class Engine:
         # Documents that a server rejected. They are kept also if another sink failed: their sink does not write them again.
         while self._rejected:
             self._keep(self._rejected.popleft())
-        if not (written and self._flushed(self._dead_letters)):
+        # Also if a sink failed: OpenSearch does not take a run that was removed a moment ago, and would hold up the others.
+        forgotten = self._forget(written=written)
+        if not (written and self._flushed(self._dead_letters) and forgotten):
             return False
         self._pending = False
+        return True
+
+    def _forget(self, *, written: bool) -> bool:
+        try:
+            self._removals.finish(written=written)
+        except StoreError as error:
+            self._intake.tally.store_errors.append(str(error))
+            return False
         return True
 
     def _judge_part(self) -> None:
@@ -323,7 +336,7 @@ class Engine:
         began, judged = self._clock.monotonic(), 0
         with self._failing_for_good():
             while self._unjudged and judged < self._part_runs and not self._interrupted.is_set():
-                self._intake.handle(self._unjudged.popleft()[1])
+                self._removals.judge(*self._unjudged.popleft())
                 judged += 1
                 if self._clock.monotonic() - began >= PART_SECONDS:
                     return
@@ -335,6 +348,17 @@ class Engine:
             self._intake.tally.store_errors.append(str(error))
             return False
         return True
+
+    def _reject_once(self, partition: int, letter: DeadLetter) -> None:
+        """A message that was rejected before has its dead letter already. Nothing of a forgotten run gets into one."""
+        runs = self._partitions[partition]
+        if runs.rejections.keep(letter):
+            if runs.belongs_to_forgotten((letter.key or b"").decode(errors="replace")):
+                letter = letter._replace(reason=RUN_FORGOTTEN, value=None, headers=())
+            if self._ceilings.admits(letter):
+                self._keep(letter)
+            self._newly_rejecting.add(partition)
+            self._pending = True
 
     def _keep(self, letter: DeadLetter) -> None:
         self._dead_letters.put(letter)

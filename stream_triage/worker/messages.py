@@ -10,9 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_triage.clients.json_fields import LABELS, as_text, look_up
-from stream_triage.records import DeadLetter, Record
+from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record, split_origin
 
-__all__ = ["Message", "MessageReader", "RejectedMessage", "as_dead_letter", "digest_of", "run_key"]
+__all__ = [
+    "RUN_ENDED",
+    "RUN_FORGOTTEN",
+    "Message",
+    "MessageReader",
+    "RejectedMessage",
+    "as_dead_letter",
+    "digest_of",
+    "letter_name",
+    "run_key",
+]
+
+# Reasons of dead letters that `replay-dead` does not send again by itself.
+RUN_ENDED: Final = "its run has ended"
+RUN_FORGOTTEN: Final = "its run was forgotten"
 
 MAX_KEY_BYTES: Final = 1024
 # Of one run. A test environment has tens of sources; without a limit, a sender that puts a time into the name of its
@@ -61,6 +75,8 @@ class Message(NamedTuple):
     """How many sources the run has, if the sender says so."""
     doubt: str = ""
     """What the sender may have meant otherwise, for the verdict."""
+    origin: str = ""
+    """Where the message was rejected first, if `replay-dead` sent it again."""
 
     def joined(self, parts: "Sequence[Message]") -> "Message":
         """The message that these parts make, in order; this is the one that came last."""
@@ -89,6 +105,9 @@ class MessageReader:
         headers: dict[str, str] = {}
         for name, raw in record.headers:
             headers.setdefault(name, (raw or b"").decode(errors="replace"))
+        origin, _ = _origin(record)
+        for name in (ORIGIN_HEADER, REPLAYED_HEADER):
+            headers.pop(name, None)
         source, seq = headers.pop("source", ""), _sequence_number(headers.pop("seq", None))
         epoch, part, end, sources, doubt = "", None, False, None, ""
         if headers:  # most messages have no others, and this is done for each of them
@@ -107,7 +126,7 @@ class MessageReader:
         if headers:
             kept = {name[:MAX_HEADER_CHARACTERS]: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items()}
         digest = 0 if seq is None else digest_of(text, end)
-        return Message(record, source, text, seq, end, kept, kept != headers, epoch, digest, part, sources, doubt)
+        return Message(record, source, text, seq, end, kept, kept != headers, epoch, digest, part, sources, doubt, origin)
 
     def _read_json(
         self, fields: Mapping[str, Any], source: str, end: bool, doubt: str, headers: dict[str, str]
@@ -155,8 +174,27 @@ def run_key(record: Record | DeadLetter) -> str:
 
 def as_dead_letter(record: Record, reason: str, value: bytes | None = None) -> DeadLetter:
     """The rejected record with the reason; `value` is the part of it that is rejected, if not all of it."""
-    origin = f"{record.topic}/{record.partition}/{record.offset}"
-    return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, record.headers)
+    first, replays = _origin(record)
+    headers = tuple(header for header in record.headers if header[0] not in (ORIGIN_HEADER, REPLAYED_HEADER))
+    origin = first or f"{record.topic}/{record.partition}/{record.offset}"
+    return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, headers, replays)
+
+
+def letter_name(record: Record) -> str:
+    """The `DeadLetter.name` that this record would have as a dead letter."""
+    return as_dead_letter(record, "").name
+
+
+def _origin(record: Record) -> tuple[str, int]:
+    """Where a replayed message was rejected first, and how often it was sent again; empty for any other message."""
+    if not record.headers:
+        return "", 0
+    headers = dict(record.headers)
+    origin = (headers.get(ORIGIN_HEADER) or b"").decode(errors="replace")
+    if not split_origin(origin):
+        return "", 0
+    replays = (headers.get(REPLAYED_HEADER) or b"").decode(errors="replace")
+    return origin, int(replays) if replays.isascii() and replays.isdigit() and len(replays) < 10 else 1
 
 
 def digest_of(text: bytes | None, ends_source: bool) -> int:

@@ -9,6 +9,7 @@ from stream_triage.stages.decode import missing_line_end
 from stream_triage.worker.messages import FIRST_MS, LAST_MS, MAX_HEADER_CHARACTERS, MAX_HEADERS, MAX_SOURCES, Message
 from stream_triage.worker.numberings import MAX_NUMBERINGS, Numberings
 from stream_triage.worker.parts import Parts
+from stream_triage.worker.replayed import ReplayedOrigins
 
 __all__ = ["OpenRun", "OpenSource"]
 
@@ -87,6 +88,7 @@ class OpenRun:
     """How many sources the run has by what its senders say; 0 if none says so."""
     rejected: dict[str, int] = field(default_factory=dict)
     """By reason, messages that were rejected while the run was open."""
+    replayed: ReplayedOrigins = field(default_factory=ReplayedOrigins)
 
     @property
     def first_source(self) -> str:
@@ -171,6 +173,8 @@ class OpenRun:
         self.passed_on, self.last_offset = True, offset
         source = self.source(message.source)
         assert source is not None  # the message was rejected before if its source was one too many
+        if message.origin:
+            self.replayed.add(message.origin)
         if message.seq is not None:
             source.numbered = True
             source.numberings.advance(message)

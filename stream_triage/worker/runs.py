@@ -16,14 +16,25 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd, split_origin
 from stream_triage.stages.decode import AUTO
 from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.ended_runs import EndedRuns
-from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.messages import (
+    MAX_SOURCES,
+    RUN_ENDED,
+    Message,
+    MessageReader,
+    RejectedMessage,
+    as_dead_letter,
+    letter_name,
+    run_key,
+)
 from stream_triage.worker.numberings import Numbering
 from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
+from stream_triage.worker.rejections import Rejections
 from stream_triage.worker.sequence import MAX_RUN_EARLY_BYTES, Arrival
 from stream_triage.worker.transitions import TABLE, Action, Event, State
 
@@ -71,11 +82,25 @@ class PartitionRuns:
     of `messages.py` and `sequence.py`; text is not kept, except that of messages that came before their turn.
     """
 
-    def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = (), early: EarlyBudget | None = None) -> None:
-        """`closed` are the runs of this partition whose ends were recorded, in any order.
+    def __init__(
+        self,
+        rules: RunRules,
+        closed: Iterable[ClosedRun] = (),
+        early: EarlyBudget | None = None,
+        rejections: Rejections | None = None,
+        forgotten: ForgottenRuns | None = None,
+    ) -> None:
+        """What workers recorded of this partition before, in any order.
 
-        `early` keeps the messages that came before their turn; without it, this partition has one of its own.
+        Args:
+            rules: What a message holds and when a run is over.
+            closed: Runs whose ends were recorded.
+            early: Keeps the messages that came before their turn; without it, this partition has one of its own.
+            rejections: Messages that have their dead letters already.
+            forgotten: Runs that were forgotten.
         """
+        self.rejections = rejections or Rejections()
+        self.forgotten = forgotten or ForgottenRuns()
         self._rules = rules
         self._early = early or EarlyBudget()
         self._reader = MessageReader(rules.format, rules.json_text, rules.json_source, rules.json_end)
@@ -89,6 +114,8 @@ class PartitionRuns:
         """Pieces of it that were passed on, None for all: they tell where in a message a run ended."""
         self._now = 0.0
         self._reading = False
+        self._first_read = 0
+        """The offset from which this object has taken all messages."""
         self._pending_end: tuple[float, int] | None = None
         """A time, and the end of the partition at that time, which was not reached yet."""
         self._complete_until = -math.inf
@@ -110,18 +137,21 @@ class PartitionRuns:
         self._now = now
         if not self._reading:
             self._ended.begin_reading(record.offset)
-            self._reading = True
+            self._reading, self._first_read = True, record.offset
         elif record.offset < self.next_offset:
             return []  # the consumer was set back after a rebalance; this message was taken before it
         self.next_offset = record.offset + 1
+        if self.rejections and self.rejections.was_unusable(letter_name(record)):
+            return []
         try:
             key, message = self._key(record), self._reader.read(record)
         except RejectedMessage as reason:
-            return [as_dead_letter(record, str(reason))]
-        if message.text is None and not message.ends_source:
-            return []  # a tombstone
-        if self._ended.covers(key, record.offset):
+            return [self.rejections.found_unusable(as_dead_letter(record, str(reason)))]
+        tombstone = message.text is None and not message.ends_source
+        if tombstone or self._ended.covers(key, record.offset):
             return []
+        if message.origin and (why := self._reject_replayed(key, message)) is not None:
+            return [as_dead_letter(record, why)] if why else []
         items = self._end_as_recorded(key, record.offset)  # the topic may not keep its last message any more
         self._key_taken, self._pieces_taken = key, 0
         items += self._assign(key, message, record.offset)
@@ -175,6 +205,34 @@ class PartitionRuns:
         if key not in self._open and (reason := self._rules.reject_key(key)):
             raise RejectedMessage(reason)
         return key
+
+    def _reject_replayed(self, key: str, message: Message) -> str | None:
+        """Why a message that `replay-dead` sent is not taken, so that no line comes twice; None if it is.
+
+        An empty reason: it certainly was taken before, so that no dead letter is needed.
+        """
+        record, origin = message.record, split_origin(message.origin)
+        if origin is None:
+            return None
+        place, offset = origin
+        here = place == f"{record.topic}/{record.partition}"
+        if here and not self.rejections.includes(message.origin):
+            # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
+            if offset >= self._first_read:
+                return ""
+            if (ended := self._ended.last(key)) and offset <= ended.last < record.offset:
+                return RUN_ENDED
+        run = self._open.get(key)
+        if run and run.replayed.includes(message.origin):
+            return ""
+        return RUN_ENDED if self._ended.has_replayed(key, place, offset, record.offset) else None
+
+    def belongs_to_forgotten(self, key: str) -> bool:
+        """Whether the open run of this key, or else the last one, was forgotten."""
+        if run := self._open.get(key):
+            return run.run_id in self.forgotten.ids
+        last = self._ended.last(key)
+        return last is not None and self.forgotten.includes(last.run_id, last.first)
 
     def _state(self, key: str) -> State:
         if run := self._open.get(key):
@@ -243,6 +301,7 @@ class PartitionRuns:
         run_id = self._ended.free_id(key, offset)
         recorded, first = self._ended.recorded(key, run_id), min(reread_from, offset)
         self._open[key] = run = OpenRun(key, run_id, first, self.next_offset - 1, self._now, self._now, recorded)
+        self.forgotten.begin(run_id, first)
         return run
 
     def _reject(self, run: OpenRun, message: Message, reason: str) -> DeadLetter:
@@ -365,7 +424,7 @@ class PartitionRuns:
         if any(late):
             # Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object.
             partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(as_dead_letter(message.record, "its run has ended", b"".join(late) if partly else None))
+            items.append(as_dead_letter(message.record, RUN_ENDED, b"".join(late) if partly else None))
         return items
 
     def _note_progress(self, message: Message, pieces: int | None) -> None:
@@ -458,4 +517,4 @@ class PartitionRuns:
         """What is recorded of the end. If the message being taken goes on after it, `pieces` says how far the run goes."""
         in_message = self._key_taken == run.key and run.last_offset == self.next_offset - 1
         pieces = self._pieces_taken if in_message else None
-        return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces)
+        return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces, run.replayed.highest)

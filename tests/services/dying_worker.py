@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[type[Any], str, bool]] = {
     "after opensearch": (OpenSearchSink, "flush", False),
     "after verdict topic": (VerdictTopic, "flush", False),
     "all durable": (engine.Engine, "flush", False),
-    "run log read": (RunLogTopic, "closed", False),
+    "run log read": (RunLogTopic, "read", False),
     "before commit": (kafka._ConsumerThread, "_commit", True),
     "after commit": (kafka._ConsumerThread, "_commit", False),
 }

@@ -144,6 +144,8 @@ class TestForget:
         settings = OpenSearchSettings.model_validate(farm.more_settings["opensearch"])
         with OpenSearchClient(settings) as server, OpenSearchSink(server, settings) as sink:
             sink.write(make_verdict("a", reduction=kept("x")))
-        assert call("forget", "-c", farm.settings(), "a") == (0, "", "forgot a\n")
+        forgotten = call("forget", "-c", farm.settings(), "a")
+        assert (forgotten.code, forgotten.notes[0]) == (0, "forgot a")
+        assert f"stay in {farm.kafka.topic}" in forgotten.notes[1]
         assert call("forget", "-c", farm.settings(), "a").code == 2
         assert farm.indexed() == {}

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +19,7 @@ from stream_triage.clients.kafka import KafkaBroker, connection
 from stream_triage.records import Verdict
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
+from tests.commands import call
 from tests.edges.proxy import behind_proxy
 from tests.receiver import Receiver
 from tests.services.chaos import Chaos
@@ -623,6 +626,75 @@ class TestSecurity:
             assert worker.code == 2
             assert "check opensearch.user and opensearch.password" in worker.text()
             assert "Secret" not in worker.text()
+
+
+class TestForgotten:
+    def test_a_run_stays_forgotten(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
+        """After an orderly restart, a kill, and for a new group that reads all from the start; one that was open, too."""
+        farm, runs = make_farm(), sample_runs(5)
+        farm.sinks = ["store", "archive", "kafka"]
+        farm.use_opensearch(opensearch)
+        # Its end comes last: until then, every restart reads all of its partition again.
+        gone, open_run, *others = runs
+        held = [TestRun(f"held/{number}", gone.sources) for number in range(12)]
+        farm.send([stream[0] for run in held for stream in messages_of(run)])
+        farm.send([stream[0] for stream in messages_of(open_run)])
+        farm.send(interleaved([gone, *others]))
+
+        def left() -> set[str]:
+            return {*farm.stored(), *farm.indexed(), *farm.topic_verdicts()}
+
+        with farm.worker():
+            settle(farm, [gone, *others])
+            until(lambda: gone.run_id in farm.topic_verdicts(), 20)
+            assert call("forget", "-c", farm.settings(), gone.run_id, open_run.run_id).code == 2, "one has no verdict yet"
+            farm.send([message for stream in messages_of(open_run) for message in stream[1:]])
+        with farm.worker() as worker:
+            time.sleep(6)
+            worker.kill()
+        assert left() == {run.run_id for run in others}
+        farm.kafka = farm.kafka.model_copy(update={"group": f"{farm.kafka.group}-new"})
+        more = sample_runs(8, seed=1)[5:]
+        farm.send(interleaved(more))
+        with farm.worker():
+            until(lambda: {run.run_id for run in more} <= set(farm.stored()), 60, "the new group has read all")
+        assert left() == {run.run_id for run in (*others, *more)}
+        archived = list((farm.folder / "archive").rglob("*.zst"))
+        assert len(archived) == len(others) + len(more)
+
+
+class TestReplayed:
+    def test_once_each(self, make_farm: MakeFarm):
+        """Read again with every start, sent by several commands, one of them killed: one verdict."""
+        farm, (run,) = make_farm(), sample_runs(1, seed=3)
+        rejected = TestRun("attach-imsi-001010123456789", run.sources)
+        farm.send([stream[0] for number in range(12) for stream in messages_of(TestRun(f"held/{number}", run.sources))])
+        messages = [message for stream in messages_of(rejected, lines=3, seq=False, end=False) for message in stream]
+        farm.send(messages)
+        letters = lambda: farm.read(farm.kafka.dead_topic)  # noqa: E731 - short
+        for _ in range(3):
+            with farm.worker():
+                until(lambda: len(letters()) >= len(messages), 40, "all are rejected")
+                time.sleep(3)
+        assert len(letters()) == len(messages), "dead-lettered once"
+        farm.more_settings["redaction"] = {"pseudonym_key": "0123456789abcdef0123456789abcdef"}
+        command = [sys.executable, "-m", "stream_triage", "replay-dead", "-c", str(farm.settings())]
+        with farm.worker():
+            killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ends = farm.ends()
+            until(lambda: farm.ends() != ends or killed.poll() is not None, 30, "it has begun to send")
+            killed.kill()
+            killed.wait()
+            both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+            assert [process.wait(60) for process in both] == [0, 0]
+            farm.send([Message(rejected.run_id.encode(), b"", {"source": source, "end": "1"}) for source in run.sources])
+            until(lambda: farm.count_stored() == 1, 40, "the run has a verdict")
+        (verdict,) = farm.stored().values()
+        lines = {source: text.count(b"\n") for source, text in run.sources.items()}
+        assert {summary.source: summary.lines for summary in verdict.sources} == lines
+        assert not any(name.startswith("triage.") for name in verdict.headers)
+        assert call("replay-dead", "-c", farm.settings()).code == 0
+        assert farm.count_stored() == 1
 
 
 class TestRejected:

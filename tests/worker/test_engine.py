@@ -1,6 +1,7 @@
 """What a worker does, without Kafka: crashes at every step, sinks that fail, limits."""
 
 import random
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -42,13 +43,19 @@ class Topic:
         named = {"run_log": self.run_log, "dead_letters": self.dead, "rules": self.rules, "clock": self.clock, **changes}
         return Engine(Triage(self.bundle), [self.sink, self.other], **named)
 
-    def work(self, crash_at: int | None = None, batch: int = 7) -> Engine:
-        """One life of a worker: from the committed position to the end, or to its crash at a numbered step."""
+    def work(
+        self, crash_at: int | None = None, batch: int = 7, happens: Callable[[int], None] = lambda step: None
+    ) -> Engine:
+        """One life of a worker: from the committed position to the end, or to its crash at a numbered step.
+
+        `happens` is called before each step: what others do meanwhile.
+        """
         steps = 0
 
         def step() -> None:
             nonlocal steps
             steps += 1
+            happens(steps)
             if steps == crash_at:
                 raise Crash
 

@@ -11,9 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd
+from stream_triage.records import (
+    Chunk,
+    ClosedRun,
+    DeadLetter,
+    ForgottenRun,
+    Problem,
+    Record,
+    RejectedMessages,
+    Repeats,
+    RunEnd,
+)
 from stream_triage.worker import runs as runs_module
 from stream_triage.worker.early_budget import EarlyBudget
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.rejections import Rejections
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 
 YEAR_2026 = 1_767_225_600_000
@@ -46,6 +58,11 @@ class Farm:
         self._rules = rules
         self._records: list[Record] = []
         self._log: dict[str, ClosedRun] = {}
+        self._rejected_log: list[RejectedMessages] = []
+        self.marks: list[ForgottenRun] = []
+        self.letters: list[DeadLetter] = []
+        self.unrecorded: Counter[str] = Counter()
+        """How often a worker died after it had written a dead letter and before it had recorded that."""
         self.sinks: tuple[dict[str, set[Content]], ...] = (defaultdict(set), defaultdict(set))
         self.rejected: set[str] = set()
         """Origins of the dead letters."""
@@ -56,9 +73,10 @@ class Farm:
     def work(self, chance: random.Random, steps: int | None = None) -> None:
         """One worker, from the last committed position, or an older one; it dies after so many steps."""
         position = self.committed[-1] if chance.random() < 0.7 else chance.choice(self.committed)
+        self.committed.append(position)  # the later ones were never committed
         self._most = chance.choice([1, 2, math.inf])
         early = EarlyBudget(memory_bytes=chance.choice([0, 1100, 1 << 20]))
-        worker = _Worker(self, PartitionRuns(self._rules, self._log.values(), early), steps)
+        worker = _Worker(self, self.open_runs(early), steps)
         for record in self._records[position:]:
             worker.take(worker.runs.take(record, self._now))
             worker.flush_at_times(chance)
@@ -78,6 +96,13 @@ class Farm:
             worker.flush(chance)
         assert position == len(self._records) or worker.runs.position == len(self._records)
 
+    def open_runs(self, early: EarlyBudget | None = None) -> PartitionRuns:
+        rejections, forgotten = Rejections(self._rejected_log), ForgottenRuns(self.marks)
+        return PartitionRuns(self._rules, self._log.values(), early, rejections, forgotten)
+
+    def happens(self) -> None:
+        """Called between any two steps of a worker: what others do meanwhile."""
+
     def _silence(self, runs: PartitionRuns) -> list[Item]:
         runs.read_up_to(len(self._records), self._now)
         return runs.idle(self._now, self._most)
@@ -85,11 +110,13 @@ class Farm:
     def keep(self, letters: Iterable[DeadLetter]) -> None:
         """A message may be rejected twice, after a death, and then in another part: all of it is kept."""
         for letter in letters:
+            self.letters.append(letter)
             self.rejected.add(letter.origin)
             self.rejected_lines.update((letter.value or b"").split())
 
-    def log(self, closed: Iterable[ClosedRun]) -> None:
+    def log(self, closed: Iterable[ClosedRun], rejected: RejectedMessages) -> None:
         self._log.update({run.run_id: run for run in closed})
+        self._rejected_log.append(rejected)
 
 
 class _Worker:
@@ -101,11 +128,13 @@ class _Worker:
         self._closed: list[ClosedRun] = []
         self._open: dict[str, list[Item]] = defaultdict(list)
         self._ended: list[tuple[RunEnd, Content]] = []
+        self._marks_read = len(farm.marks)
 
     def take(self, items: Iterable[Item]) -> None:
         for item in items:
             if isinstance(item, DeadLetter):
-                self._letters.append(item)
+                if self.runs.rejections.keep(item):
+                    self._letters.append(item)
             elif isinstance(item, ClosedRun):
                 self._closed.append(item)
             elif isinstance(item, RunEnd):
@@ -120,18 +149,31 @@ class _Worker:
 
     def flush(self, chance: random.Random) -> None:
         """In the order of the engine, some runs at a time; it may die between any two of these."""
+        names = [letter.name for letter in self._letters]
         self._farm.keep(self._letters)
+        self._farm.unrecorded.update(names)
         self._letters.clear()
         self._step()
-        self._farm.log(self._closed)
+        self._farm.log(self._closed, self.runs.rejections.take_new())
+        self._farm.unrecorded.subtract(names)
         self._closed.clear()
         self._step()
         while True:
             part = chance.randint(1, 3)
+            judged = self._ended[:part]
             for sink in self._farm.sinks:
-                for end, judged in self._ended[:part]:
-                    sink[end.run_id].add(judged)
-                self._step()
+                for end, content in judged:
+                    if end.run_id not in self.runs.forgotten.ids:
+                        sink[end.run_id].add(content)
+                    self._step()
+            self.runs.forgotten.add(self._farm.marks[self._marks_read :])
+            self._marks_read = len(self._farm.marks)
+            for sink in self._farm.sinks:
+                for run_id in self.runs.forgotten.ids:
+                    self._step()
+                    sink.pop(run_id, None)
+            for end, _ in judged:
+                self.runs.forgotten.over(end.run_id)
             del self._ended[:part]
             if self.runs.next_offset:  # it has read something
                 self._farm.committed.append(min([self.runs.position, *(end.first_offset for end, _ in self._ended)]))
@@ -140,6 +182,7 @@ class _Worker:
                 return
 
     def _step(self) -> None:
+        self._farm.happens()
         if self._steps is not None:
             self._steps -= 1
             if self._steps == 0:
@@ -285,6 +328,8 @@ def check(chance: random.Random, silences: bool) -> None:
         sent = Counter(line for event in events if isinstance(event, Record) for line in (event.value or b"").split())
         assert not [line for line, times in taken.items() if times > sent[line]], "lines taken twice"
         assert set(sent) == set(taken) | farm.rejected_lines, "lines lost"
+        copies = Counter(letter.name for letter in farm.letters)
+        assert all(count <= 1 + farm.unrecorded[name] for name, count in copies.items()), "dead letters repeated"
     if not silences:  # when a silence is seen depends on what was committed and when the worker died
         assert disturbed.sinks == calm.sinks
         assert disturbed.rejected <= calm.rejected

@@ -1,7 +1,7 @@
 """A message broker in memory: topics, partitions and offsets as Kafka has them, for tests and notebooks."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -62,6 +62,15 @@ class MemoryBroker:
         self._check_available()
         known = self._topics.get(topic)
         return {number: partition.end for number, partition in enumerate(known.partitions)} if known else {}
+
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions of a topic."""
+        self._check_available()
+        return {number: self._partition(topic, number).end for number in partitions}
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns all messages of several partitions from their offsets."""
+        return [record for partition, start in starts.items() for record in self.read(topic, partition, start)]
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
