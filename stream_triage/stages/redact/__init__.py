@@ -39,7 +39,8 @@ Decisions behind the rules:
 from typing import Final
 
 from stream_triage.stages.redact.blocks import RedactionState
-from stream_triage.stages.redact.redactor import RedactionPattern, Redactor
+from stream_triage.stages.redact.own_patterns import RedactionPattern
+from stream_triage.stages.redact.redactor import Redactor
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
 from stream_triage.stages.redact.triggers import RULES
 

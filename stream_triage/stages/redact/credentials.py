@@ -3,7 +3,7 @@
 from typing import Final
 
 from stream_triage.stages.redact.assignments import is_element, is_foreign, is_option, is_password, is_said, is_token
-from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger, triggers
+from stream_triage.stages.redact.rule import MARKER, RedactionRule, Trigger, triggers
 
 __all__ = ["CREDENTIAL_RULES"]
 
@@ -18,15 +18,14 @@ _TYPE = (
     r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any"
     r"|secretstr)[ ]{0,2}(?==))?"
 )
-# Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
-_ENTITY = r"&(?:quot|apos|#3[49]|#x2[27]);|%2[27]"
+# Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with quotes of the name.
 _ASSIGN = (
-    rf"(?:\[[0-9]{{1,3}}\])?(?:{ANSI}|[\"'`\\\])]|{_ENTITY}){{0,5}}[ \t]{{0,24}}{_TYPE}"
-    rf"(?P<s>:=|={{1,3}}>|-{{1,2}}>|<-(?=[ ]?[\"'])|={{1,3}}|:(?!:)|%3[ad])(?:{ANSI}|[ \t]){{0,24}}"
+    rf"(?:\[[0-9]{{1,3}}\])?[\"'`\\\])]{{0,5}}[ \t]{{0,24}}{_TYPE}"
+    rf"(?P<s>:=|={{1,3}}>|-{{1,2}}>|<-(?=[ ]?[\"'])|={{1,3}}|:(?!:))[ \t]{{0,24}}"
     r"(?:!(?:![a-z]{1,12}|unsafe|vault)[ ])?(?:(?:some|ok|just|n|secret[a-z]{0,12}|sensitive|securestring|text|quote"
     r"|(?:secret)?str(?:ing)?(?:::(?:from|new))?)[ ]?\((?=b?[\"'])){0,2}"
 )
-_QUOTE = rf"(?:[brufln@]{{1,2}}(?=[\"']))?(?P<q>\"\"\"|'''|\\{{0,3}}[\"'`]|{_ENTITY})?"
+_QUOTE = r"(?:[brufln@]{1,2}(?=[\"']))?(?P<q>\"\"\"|'''|\\{0,3}[\"'`])?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
     rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
@@ -58,7 +57,7 @@ def _assigned(most: int) -> str:
     """What follows a word of a name up to the sign of the assignment; at most so many characters belong to the name."""
     return (
         rf"[a-z0-9_.-]{{0,{most}}}(?:\[[0-9]{{1,3}}\])?"
-        r"(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]"
+        r"[\"'`\\\])]{0,5}[ \t]{0,24}[:=<-]"
     )
 
 
@@ -149,8 +148,7 @@ CREDENTIAL_RULES: Final = (
         "authorization",
         "token",
         (Trigger("authorization", r"[^\n]{0,8}[:=]"),),
-        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m"
-        r"|[ \t]){0,4}[\"'\\]{0,2}"
+        r"authorization[\"'\\\]]{0,4}[ \t]{0,4}(?::=|=>|[:=])[ \t]{0,4}[\"'\\]{0,2}"
         r"(?:bearer|basic|token|negotiate|ntlm|apikey|hawk|splunk|key|(?P<d>digest|aws4-hmac-sha256|oauth))"
         rf"[ \t]{{1,4}}(?!{MARKER}|[$*\[{{])(?P<v>(?(d)[^\n]{{3,8192}}|[^\s\"',;]{{3,8192}}))",
         "what authorises a request",

@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger, triggers
+from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["EMAIL", "IDENTITY_KINDS", "IDENTITY_RULES"]
 
 IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
 """Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
 
-# Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
-_GAP = rf"(?:{ANSI}|[(\[][0-9]{{1,5}}[)\]](?=[ ]{{0,4}}[:=])|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,32}}+"
+# Between a name and its value: punctuation, quotes (escaped ones too), brackets. Bounded and possessive.
+_GAP = r"(?:[(\[[0-9]{1,5}[)\]](?=[ ]{0,4}[:=])|[ \t\"'\\:=\[\](){<>,#|_-]|is[ ]){0,32}+"
 # A pseudonym such as <imsi:12345678> looks like a name with its value.
 _NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}(?::[0-9a-f]{8})?>(?![0-9]))(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
 

@@ -3,35 +3,34 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from stream_triage.errors import SettingsError
 from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.context import next_line
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
 from stream_triage.stages.redact.names import secret_kind
-from stream_triage.stages.redact.rule import MARKER, line_numbers
-from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
+from stream_triage.stages.redact.own_patterns import OwnPattern, RedactionPattern
+from stream_triage.stages.redact.rounds import MOST_ROUNDS, redact_by_rules, try_rules
+from stream_triage.stages.redact.rule import MARKER, Mark, line_numbers
+from stream_triage.stages.redact.triggers import CONTEXT, lines_to_try, lower
 from stream_triage.stages.redact.values import is_stand_in
+from stream_triage.stages.redact.views import (
+    MOST_LEVELS,
+    View,
+    decoded_view,
+    flat_view,
+    has_payload,
+    has_views,
+    plain_view,
+    spaced_view,
+)
 
-__all__ = ["RedactionPattern", "Redactor"]
+__all__ = ["Redactor"]
 
-# What a rule leaves can be a secret to an earlier rule, so changed lines are tried again. No known line needs more passes
-# than this; the bound is for lines made to keep changing.
-_PASSES: Final = 6
 _MARKER: Final = re.compile(MARKER)
-
-
-@dataclass(frozen=True, slots=True)
-class RedactionPattern:
-    """A user's own pattern: what it matches, or its group `secret`, becomes `<name>`."""
-
-    name: str
-    pattern: str
 
 
 class Redactor:
@@ -45,7 +44,7 @@ class Redactor:
     """
 
     def __init__(self, patterns: Sequence[RedactionPattern] = (), pseudonym_key: bytes | None = None) -> None:
-        self._own = tuple((own.name, _own_pattern(own)) for own in patterns)
+        self._own = tuple(OwnPattern(own) for own in patterns)
         self._key = pseudonym_key or None
 
     @classmethod
@@ -67,22 +66,10 @@ class Redactor:
     def lines(self, text: str, state: RedactionState) -> str:
         """Redacts whole lines joined by newlines; the result has as many lines.
 
-        Cutting a source's lines into other batches gives the same text. Redacting twice changes nothing.
+        Cutting a source's lines into other batches gives the same text. Redacting twice changes nothing. Escape sequences
+        and invisible characters stay where they stood, except within what is removed.
         """
-        low = lower(text)
-        unchanged = text
-        text = redact_blocks(text, low, state)
-        for name, pattern in self._own:
-            text = self._own_lines(name, pattern, text, state)
-        low = low if text == unchanged else lower(text)
-        ends, starts_of = lines_to_try(text, low)
-        announcing = starts_of.pop(CONTEXT, [])
-        text = self._tried(text, state, _PASSES, ends, starts_of)
-        # Lines keep their numbers, so those of the text as it came say where to look.
-        numbers = {*line_numbers(low, announcing), *line_numbers(text, _subscribers(text))}
-        if numbers or state.context.open:
-            text = self._in_context(text, state, sorted(numbers))
-        return text
+        return self._lines(text, state, MOST_LEVELS)
 
     def text(self, value: str) -> str:
         """Redacts one value on its own, such as the name of a file."""
@@ -110,7 +97,63 @@ class Redactor:
             shown = f"<{kind}>"  # the name may contain more than the word, such as an identity
         return shown_name, shown
 
-    def _in_context(self, text: str, state: RedactionState, announcing: list[int]) -> str:
+    def _lines(self, text: str, state: RedactionState, levels: int) -> str:
+        mark = self._mark(state)
+        by_views = has_views(text)
+        if by_views:
+            text = _through(text, flat_view, lambda shown: redact_blocks(shown, lower(shown), state))
+            if self._own:
+                text = _through(text, plain_view, lambda shown: self._by_own_patterns(shown, state), others=False)
+            text = self._by_own_patterns(text, state)
+            flat = lower("\n".join([view.text if view else line for line, view in _views(text, flat_view)]))
+            announcing = line_numbers(flat, lines_to_try(flat, flat)[1].pop(CONTEXT, []))
+            text = _through(text, plain_view, lambda shown: redact_by_rules(shown, mark))
+            text = "\n".join(
+                [self._by_further_views(line, state, levels) if has_views(line) else line for line in text.split("\n")]
+            )
+        else:
+            low, unchanged = lower(text), text
+            text = self._by_own_patterns(redact_blocks(text, low, state), state)
+            low = low if text == unchanged else lower(text)
+            ends, starts_of = lines_to_try(text, low)
+            announcing = line_numbers(low, starts_of.pop(CONTEXT, []))
+            text = try_rules(text, mark, ends, starts_of)
+        # Lines keep their numbers, so those of the text as it came say where to look.
+        numbers = {*announcing, *line_numbers(text, _subscribers(text))}
+        if numbers or state.context.open:
+            text = self._in_context(text, state, sorted(numbers), levels)
+        return text
+
+    def _by_own_patterns(self, text: str, state: RedactionState) -> str:
+        for own in self._own:
+            text = own.lines(text, state.count)
+        return text
+
+    def _by_further_views(self, line: str, state: RedactionState, levels: int) -> str:
+        """One line after its plain view: the rules over its other views, until none of them changes it."""
+        mark = self._mark(state)
+        for _ in range(MOST_ROUNDS):
+            before = line
+            if spaced := spaced_view(line):
+                line = spaced.restore(redact_by_rules(spaced.text, mark))
+            if levels and (decoded := decoded_view(line)):
+                inner = RedactionState()  # what a line quotes is a text of its own
+                inner.counts = state.counts
+                line = decoded.restore(self._lines(decoded.text, inner, levels - 1))
+            if has_payload(line):
+                line = redact_by_rules(line, mark)
+            if line == before:
+                break
+            line = _through(line, plain_view, lambda shown: redact_by_rules(shown, mark))
+        return line
+
+    def _by_all_rules(self, line: str, state: RedactionState, levels: int) -> str:
+        if not has_views(line):
+            return redact_by_rules(line, self._mark(state))
+        line = _through(line, plain_view, lambda shown: redact_by_rules(shown, self._mark(state)))
+        return self._by_further_views(line, state, levels)
+
+    def _in_context(self, text: str, state: RedactionState, announcing: list[int], levels: int) -> str:
         """Runs over the lines that may announce something, and over what follows them as long as something is announced."""
         lines = text.split("\n")
         wanted = iter(announcing)
@@ -122,84 +165,54 @@ class Redactor:
                 number = following
                 if number >= len(lines):
                     break
-            lines[number] = self._line_in_context(lines[number], state, number == following)
+            lines[number] = self._line_in_context(lines[number], state, number == following, levels)
             number += 1
         return "\n".join(lines)
 
-    def _line_in_context(self, line: str, state: RedactionState, announcing: bool) -> str:
+    def _line_in_context(self, line: str, state: RedactionState, announcing: bool, levels: int) -> str:
         """One line, until neither its context nor the table of rules changes it, so that a second call finds it as it is."""
-        before = state.context
-        for _ in range(_PASSES):
-            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state), announcing)
+        before, mark = state.context, self._mark(state)
+        for _ in range(MOST_ROUNDS):
+            view = flat_view(line) if has_views(line) else None
+            after, state.context = next_line(view.text if view else line, before, mark, announcing)
+            after = view.restore(after) if view else after
             if after == line:
                 break
-            line = self._table(after, state, _PASSES)
+            line = self._by_all_rules(after, state, levels)
         return line
 
-    def _table(self, text: str, state: RedactionState, passes: int) -> str:
-        """Runs the rules over the lines with triggers, and again over what they changed until nothing changes."""
-        ends, starts_of = lines_to_try(text)
-        starts_of.pop(CONTEXT, None)
-        return self._tried(text, state, passes, ends, starts_of)
+    def _mark(self, state: RedactionState) -> Mark:
+        """What counts the replacements of a source and makes their markers."""
 
-    def _tried(
-        self, text: str, state: RedactionState, passes: int, ends: dict[int, int], starts_of: dict[int, list[int]]
-    ) -> str:
-        if not starts_of:
-            return text
-        now = {start: text[start:end] for start, end in ends.items()}
-        for number in sorted(starts_of):
-            self._apply(COMPILED[number], now, sorted(set(starts_of[number])), state)
-        changed = sorted(start for start, end in ends.items() if now[start] != text[start:end])
-        if not changed:
-            return text
-        if passes > 1:
-            again = self._table("\n".join(now[start] for start in changed), state, passes - 1)
-            now.update(zip(changed, again.split("\n"), strict=True))
-        return _spliced(text, ((start, ends[start], now[start]) for start in changed))
+        def mark(kind: str, value: str) -> str:
+            state.count(kind)
+            if self._key is None or kind not in IDENTITY_KINDS:
+                return f"<{kind}>"
+            identity = _canonical(kind, value)
+            digest = hmac.new(self._key, (kind + identity).encode("utf-8", "replace"), hashlib.sha256)
+            return f"<{kind}:{digest.hexdigest()[:8]}>"
 
-    def _apply(self, compiled: Compiled, now: dict[int, str], starts: list[int], state: RedactionState) -> None:
-        """One rule, in one call over all its lines."""
-        before = "\n".join([now[start] for start in starts])
-        parts = list(self._replaced(compiled, before, state))
-        if parts:
-            now.update(zip(starts, _spliced(before, parts).split("\n"), strict=True))
+        return mark
 
-    def _replaced(self, compiled: Compiled, text: str, state: RedactionState) -> Iterable[tuple[int, int, str]]:
-        """Start, end and marker of each secret that one rule sees in a text."""
-        accept, kind, group = compiled.rule.accept, compiled.rule.kind, "v" if compiled.grouped else 0
-        done = 0
-        for match in compiled.pattern.finditer(text):
-            start, end = match.span(group)
-            if start < 0:
-                start, end = match.span()
-            # A group in a look-ahead may reach into the next match.
-            if start >= done and (accept is None or accept(match)):
-                yield start, end, self._marker(kind, text[start:end], state)
-                done = end
 
-    def _marker(self, kind: str, value: str, state: RedactionState) -> str:
-        """Counts one replacement and returns what stands in its place."""
-        state.count(kind)
-        if self._key is None or kind not in IDENTITY_KINDS:
-            return f"<{kind}>"
-        identity = _canonical(kind, value)
-        digest = hmac.new(self._key, (kind + identity).encode("utf-8", "replace"), hashlib.sha256)
-        return f"<{kind}:{digest.hexdigest()[:8]}>"
+def _views(text: str, view_of: Callable[[str], View]) -> list[tuple[str, View | None]]:
+    """The lines of a text, with a view for each that has one."""
+    return [(line, view_of(line) if has_views(line) else None) for line in text.split("\n")]
 
-    def _own_lines(self, name: str, pattern: re.Pattern[str], text: str, state: RedactionState) -> str:
-        """One own pattern over each line by itself: it may match line ends too, and must not join lines."""
-        group = "secret" if "secret" in pattern.groupindex else 0
 
-        def replace(match: re.Match[str]) -> str:
-            value = match[group]
-            if not value or _damages_marker(match.string, *match.span(group)):
-                return match[0]
-            state.count(name)
-            first, last = match.start(group) - match.start(), match.end(group) - match.start()
-            return f"{match[0][:first]}<{name}>{match[0][last:]}"
+def _through(text: str, view_of: Callable[[str], View], redact: Callable[[str], str], *, others: bool = True) -> str:
+    """The lines of a text after their views have been redacted; lines without views are redacted as they are.
 
-        return "\n".join([pattern.sub(replace, line) for line in text.split("\n")])
+    Args:
+        text: Lines joined by newlines.
+        view_of: Makes the view of a line.
+        redact: Redacts lines joined by newlines and keeps their number.
+        others: Whether lines without views are redacted too.
+    """
+    lines = [(line, view) for line, view in _views(text, view_of)]
+    shown = [view.text if view else line for line, view in lines if view or others]
+    redacted = iter(redact("\n".join(shown)).split("\n"))
+    return "\n".join([view.restore(next(redacted)) if view else next(redacted) if others else line for line, view in lines])
 
 
 def _subscribers(text: str) -> Iterator[int]:
@@ -208,16 +221,6 @@ def _subscribers(text: str) -> Iterator[int]:
     while position >= 0:
         yield position
         position = text.find("<imsi", position + 1)
-
-
-def _spliced(text: str, parts: Iterable[tuple[int, int, str]]) -> str:
-    """The text with some stretches (start, end, new text) replaced, given in order."""
-    pieces: list[str] = []
-    done = 0
-    for start, end, new in parts:
-        pieces += (text[done:start], new)
-        done = end
-    return "".join([*pieces, text[done:]])
 
 
 def _canonical(kind: str, value: str) -> str:
@@ -230,25 +233,3 @@ def _canonical(kind: str, value: str) -> str:
         if scheme == "0":
             return country + network + number
     return re.sub(r"[^0-9a-zA-Z]", "", value).lower()
-
-
-def _damages_marker(line: str, start: int, end: int) -> bool:
-    """Whether replacing a stretch would change a marker; one with more of the stretch on both sides is replaced with it."""
-    for marker in _MARKER.finditer(line):
-        if marker.start() < end and start < marker.end() and not (start < marker.start() and marker.end() < end):
-            return True
-    return False
-
-
-def _own_pattern(own: RedactionPattern) -> re.Pattern[str]:
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", own.name):
-        raise SettingsError(f"redaction pattern {own.name!r}: name it with a-z, 0-9 and hyphens, starting with a letter")
-    try:
-        pattern = re.compile(own.pattern)
-    except re.error as error:
-        raise SettingsError(
-            f"redaction pattern {own.name!r} is not a regular expression ({error}); correct or remove it"
-        ) from None
-    if pattern.search("") is not None:
-        raise SettingsError(f"redaction pattern {own.name!r} matches the empty string; make it ask for a character")
-    return pattern

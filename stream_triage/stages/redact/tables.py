@@ -9,17 +9,14 @@ same way again.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.rule import MARKER
 from stream_triage.stages.redact.values import is_stand_in, is_strong, looks_random
 
-__all__ = ["HEADER_REST", "HEADER_WORDS", "MOST_FOREIGN", "NAME_WORDS", "Mark", "Table", "fits", "header_of"]
-
-Mark = Callable[[str, str], str]
-"""Counts the replacement of a value (kind, value) and returns its marker."""
+__all__ = ["HEADER_REST", "HEADER_WORDS", "MOST_FOREIGN", "NAME_WORDS", "Table", "fits", "header_of"]
 
 NAME_WORDS: Final = (
     "imsi",

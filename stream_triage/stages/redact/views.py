@@ -1,0 +1,264 @@
+"""Lines in, the same lines as a reader sees them out, and a redacted view back into the line that it was made from.
+
+Colours, invisible characters, other blanks and escapes in the notations of JSON, addresses and HTML stand between a name and
+its value, and within both. Rules must not depend on them, so they are applied to views, in which these are removed or
+decoded. Every view knows where its characters come from: what a rule replaces in the view is replaced in the line, and
+everything else stays as it was written.
+
+| view | differs from the line |
+|---|---|
+| `plain_view` | no escape sequences and invisible characters; every blank is a space; full-width signs are ASCII |
+| `spaced_view` | the same with a space for each escape sequence, where one stands between two words |
+| `decoded_view` | one level of escapes is decoded; what was an escaped line end splits the view into several lines |
+| `flat_view` | all levels of escapes are decoded, then `plain_view`; one line |
+
+Most lines have none of these characters and no views: `has_views` is one cheap test for many lines.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from stream_triage.escapes import ESCAPE, LOST_ESCAPE
+from stream_triage.stages.redact.rule import MARKER
+
+__all__ = ["View", "decoded_view", "flat_view", "has_payload", "has_views", "plain_view", "spaced_view"]
+
+# Levels of escapes that are decoded: JSON within JSON within JSON.
+MOST_LEVELS: Final = 3
+
+_BLANKS: Final = "\x0b\x0c\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\u2800"
+# Soft hyphen, zero-width characters, direction marks, byte order marks, variation selectors, tags.
+_UNSEEN: Final = (
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
+)
+_CONTROLS: Final = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
+_ASCII_OF: Final = {
+    **{chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
+    **dict.fromkeys("\u2010\u2011\u2212\ufe63", "-"),
+    "\ufe55": ":",
+    "\ufe66": "=",
+}
+_OTHER_FORMS: Final = re.escape("".join(_ASCII_OF))
+_ESCAPES: Final = rf"{ESCAPE}|{LOST_ESCAPE.pattern}"
+_PLAIN: Final = re.compile(
+    rf"(?P<overprinted>[^\n\x08\x1b](?:\x08[^\n\x08\x1b])+)|(?P<escape>{_ESCAPES})|(?P<blank>[{_BLANKS}])|[{_OTHER_FORMS}]"
+    rf"|[{_CONTROLS}{_UNSEEN}]"
+)
+_BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Za-z])")
+# What an escape sequence carries besides a colour: the address of a link, a title.
+_PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
+
+_PERCENT: Final = r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%[Cc]2%[Aa]0"
+_BACKSLASH: Final = r"\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
+_ENTITY: Final = r"&(?:amp;){0,4}(?:quot|apos|lt|gt|amp|nbsp|equals|colon|\#[0-9]{2,4}|\#[xX][0-9A-Fa-f]{2,4});"
+_ENTITIES: Final = {
+    "quot": '"',
+    "apos": "'",
+    "lt": "<",
+    "gt": ">",
+    "amp": "&",
+    "nbsp": " ",
+    "equals": "=",
+    "colon": ":",
+}
+_DECODED: Final = re.compile(rf"{_PERCENT}|{_BACKSLASH}|{_ENTITY}")
+_LETTERS: Final = {"n": "\n", "r": "\n", "t": " "}
+
+_WIDE: Final = re.compile(rf"[\x80-\x9f{_BLANKS}{_UNSEEN}{_OTHER_FORMS}]|{LOST_ESCAPE.pattern}")
+_SEARCHES: Final = tuple(
+    (sign, re.compile(pattern))
+    for sign, pattern in (("%", _PERCENT), ("\\", rf"{_BACKSLASH}|\\(?:033|x1[bB]|e)\["), ("&", _ENTITY))
+)
+_LOST: Final = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,5}m|\^\[\[|<ESC>\[")
+_ORDINARY: Final = bytes(code for code in range(128) if code in b"\t\n\r" or 32 <= code < 127)
+_MARKER: Final = re.compile(f"({MARKER})")
+
+
+class _Edit(NamedTuple):
+    """A stretch of the line and what became of it in the view."""
+
+    start: int
+    end: int
+    view_start: int
+    view_end: int
+
+
+class View:
+    """One line as rules see it. A view of a view is redacted like any other line and restored twice."""
+
+    __slots__ = ("_edits", "_line", "_view_ends", "_view_starts", "text")
+
+    def __init__(self, line: str, text: str, edits: list[_Edit]) -> None:
+        self.text = text
+        self._line = line
+        self._edits = edits
+        self._view_starts = [edit.view_start for edit in edits]
+        self._view_ends = [edit.view_end for edit in edits]
+
+    def restore(self, redacted: str) -> str:
+        """The line, without what markers have replaced in the view."""
+        if redacted == self.text:
+            return self._line
+        spans = _replaced(self.text, redacted)
+        if spans is None:
+            return redacted
+        pieces: list[str] = []
+        done = 0
+        for start, end, marker in spans:
+            first, last = self._start(start), self._end(end)
+            pieces += (self._line[done : max(done, first)], marker)
+            done = max(done, last)
+        return "".join([*pieces, self._line[done:]])
+
+    def _start(self, position: int) -> int:
+        """Where the character at a position of the view begins in the line, behind what was removed before it."""
+        number = bisect_right(self._view_ends, position)
+        if number < len(self._edits) and self._edits[number].view_start < position:
+            return self._edits[number].start
+        return position + self._edits[number - 1].end - self._edits[number - 1].view_end if number else position
+
+    def _end(self, position: int) -> int:
+        """Where the character before a position of the view ends in the line, before what was removed behind it."""
+        number = bisect_left(self._view_starts, position)
+        if not number:
+            return position
+        edit = self._edits[number - 1]
+        return edit.end if position < edit.view_end else position + edit.end - edit.view_end
+
+
+def has_views(text: str) -> bool:
+    """Whether a line of the text has views that differ from it. Fast for lines of printable ASCII."""
+    if not text.isascii() and _WIDE.search(text):
+        return True
+    for sign, pattern in _SEARCHES:
+        if sign in text and pattern.search(text):
+            return True
+    return bool(text.encode("ascii", "replace").translate(None, _ORDINARY)) or _LOST.search(text) is not None
+
+
+def plain_view(line: str) -> View:
+    """The view without escape sequences, invisible characters and unusual blanks."""
+    return _view(line, _PLAIN, _plain)
+
+
+def spaced_view(line: str) -> View | None:
+    """The view with spaces for escape sequences; None where none of them stands between two words."""
+    if not _BETWEEN_WORDS.search(line):
+        return None
+    return _view(line, _PLAIN, lambda match: " " if match["escape"] else _plain(match))
+
+
+def decoded_view(line: str) -> View | None:
+    """The view with one level of escapes decoded; None if there are none."""
+    return _view(line, _DECODED, _decoded) if _DECODED.search(line) else None
+
+
+def flat_view(line: str) -> View:
+    """The view on one line with all levels of escapes decoded, for what goes over several lines of a log."""
+    layers: list[View] = []
+    text = line
+    while len(layers) < MOST_LEVELS and _DECODED.search(text):
+        layers.append(_view(text, _DECODED, lambda match: _decoded(match).replace("\n", " ")))
+        text = layers[-1].text
+    layers.append(plain_view(text))
+    return layers[0] if len(layers) == 1 else _Layers(line, layers)
+
+
+def has_payload(line: str) -> bool:
+    """Whether an escape sequence of the line carries text, such as the address of a link, which no other view shows."""
+    return _PAYLOAD.search(line) is not None
+
+
+class _Layers(View):
+    """A view of a view."""
+
+    __slots__ = ("_layers",)
+
+    def __init__(self, line: str, layers: list[View]) -> None:
+        super().__init__(line, layers[-1].text, [])
+        self._layers = layers
+
+    def restore(self, redacted: str) -> str:
+        for layer in reversed(self._layers):
+            redacted = layer.restore(redacted)
+        return redacted
+
+
+def _view(line: str, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> View:
+    pieces: list[str] = []
+    edits: list[_Edit] = []
+    done = length = 0
+    for match in pattern.finditer(line):
+        start, end = match.span()
+        new = replacement(match)
+        length += start - done
+        edits.append(_Edit(start, end, length, length + len(new)))
+        pieces += (line[done:start], new)
+        length += len(new)
+        done = end
+    return View(line, "".join([*pieces, line[done:]]), edits)
+
+
+def _plain(match: re.Match[str]) -> str:
+    if match["overprinted"]:
+        return match[0][-1]  # the bold type of manual pages
+    return " " if match["blank"] else _ASCII_OF.get(match[0], "")
+
+
+def _decoded(match: re.Match[str]) -> str:
+    """The character that an escape stands for; a line end for both of its characters."""
+    text = match[0]
+    if text[0] == "%":
+        sign = " " if text[-2:].lower() == "a0" and text[1] in "Cc" else chr(int(text[-2:], 16))
+    elif text[0] == "&":
+        name = text[1:-1].rpartition(";")[2]
+        sign = _ENTITIES.get(name) or chr(int(name[2:], 16) if name[1] in "xX" else int(name[1:]))
+    elif text[1] in "ux":
+        sign = chr(int(text[2:], 16))
+    else:
+        sign = _LETTERS.get(text[1], text[1])
+    return "\n" if sign in "\r\n" else sign
+
+
+def _replaced(text: str, redacted: str) -> list[tuple[int, int, str]] | None:
+    """Which stretches of a text (start, end, marker) were replaced in its redacted form; None if it is not one.
+
+    What stands between markers occurs in the text in the same order, so each piece is looked for behind the one before. A
+    marker that is in the text as well is taken for itself first. Where that leaves more than one way, all of them remove the
+    same text; they differ in which of the escape sequences around it stay.
+    """
+    pieces = _MARKER.split(redacted)
+    for itself in (True, False):
+        spans = _aligned(text, pieces, itself=itself)
+        if spans is not None:
+            return spans
+    return None
+
+
+def _aligned(text: str, pieces: list[str], *, itself: bool) -> list[tuple[int, int, str]] | None:
+    if not text.startswith(pieces[0]):
+        return None
+    spans: list[tuple[int, int, str]] = []
+    position = len(pieces[0])
+    for number in range(1, len(pieces), 2):
+        marker, literal = pieces[number], pieces[number + 1]
+        if itself and text.startswith(marker + literal, position):
+            position += len(marker) + len(literal)
+            continue
+        last = number + 2 == len(pieces)
+        if last:
+            start = len(text) - len(literal)
+            if start <= position or not text.endswith(literal):
+                return None
+        else:
+            start = text.find(literal, position + 1)
+            if start < 0:
+                return None
+        spans.append((position, start, marker))
+        position = start + len(literal)
+    return spans if position == len(text) else None
