@@ -17,7 +17,7 @@ Most lines have none of these characters and no views: `has_views` is one cheap 
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from stream_triage.escapes import ESCAPE, LOST_ESCAPE
@@ -45,10 +45,8 @@ _ASCII_OF: Final = {
 }
 _OTHER_FORMS: Final = re.escape("".join(_ASCII_OF))
 _ESCAPES: Final = rf"{ESCAPE}|{LOST_ESCAPE.pattern}"
-_PLAIN: Final = re.compile(
-    rf"(?P<overprinted>[^\n\x08\x1b](?:\x08[^\n\x08\x1b])+)|(?P<escape>{_ESCAPES})|(?P<blank>[{_BLANKS}])|[{_OTHER_FORMS}]"
-    rf"|[{_CONTROLS}{_UNSEEN}]"
-)
+# Escapes of JSON that neither end a string nor a line; quotes and line ends are left to `decoded_view`.
+_HARMLESS: Final = r"\\{1,7}(?:/|u00(?:2[013-9A-Fa-f]|[3-7][0-9A-Fa-f](?<!5[Cc])|[Aa]0))"
 _BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Za-z])")
 # What an escape sequence carries besides a colour: the address of a link, a title.
 _PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
@@ -66,8 +64,22 @@ _ENTITIES: Final = {
     "equals": "=",
     "colon": ":",
 }
+_PLAIN: Final = re.compile(
+    rf"(?P<overprinted>[^\n\x08\x1b](?:\x08[^\n\x08\x1b])+)|(?P<escape>{_ESCAPES})|(?P<blank>[{_BLANKS}])|[{_OTHER_FORMS}]"
+    rf"|[{_CONTROLS}{_UNSEEN}]|(?P<json>{_HARMLESS})|(?P<entity>{_ENTITY})"
+)
 _DECODED: Final = re.compile(rf"{_PERCENT}|{_BACKSLASH}|{_ENTITY}")
-_LETTERS: Final = {"n": "\n", "r": "\n", "t": " "}
+_DECODED_OR_QUOTE: Final = re.compile(rf'{_DECODED.pattern}|"')
+# A string of a JSON object that is a text of its own, and the member that holds the message of a log record.
+_OBJECT: Final = re.compile(r"[{\[,][ ]?\"")
+_STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*+"')
+_TEXT: Final = re.compile(r"[\s\\%]")
+_RECORD: Final = re.compile(
+    r'(?P<before>[ \t]*\{[^{}\[\]\n]{0,512}?"(?:@?message|msg|log|text|line|event|body|content|(?:short|full)_message|output'
+    r'|stdout|stderr)"[ ]?:[ ]?")(?:[^"\\\n]|\\.)*+(?P<after>"[^\n]*)',
+    re.IGNORECASE,
+)
+_LETTERS: Final = {"n": "\n", "r": "\n", "t": "\t"}
 
 _WIDE: Final = re.compile(rf"[\x80-\x9f{_BLANKS}{_UNSEEN}{_OTHER_FORMS}]|{LOST_ESCAPE.pattern}")
 _SEARCHES: Final = tuple(
@@ -155,14 +167,27 @@ def spaced_view(line: str) -> View | None:
 
 def decoded_view(line: str) -> View | None:
     """The view with one level of escapes decoded; None if there are none."""
-    return _view(line, _DECODED, _decoded) if _DECODED.search(line) else None
+    if not _DECODED.search(line):
+        return None
+    quotes = {
+        position
+        for text in (_STRING.finditer(line) if _OBJECT.search(line) else ())
+        if _TEXT.search(text[0])
+        for position in (text.start(), text.end() - 1)
+    }
+    return _view(line, _DECODED_OR_QUOTE, lambda match: _decoded_or_quote(match, quotes))
 
 
 def flat_view(line: str) -> View:
     """The view on one line with all levels of escapes decoded, for what goes over several lines of a log."""
     layers: list[View] = []
     text = line
-    while len(layers) < MOST_LEVELS and _DECODED.search(text):
+    for _ in range(MOST_LEVELS):
+        if record := _RECORD.fullmatch(text):
+            layers.append(_without(text, record.span("before"), record.span("after")))
+            text = layers[-1].text
+        if not _DECODED.search(text):
+            break
         layers.append(_view(text, _DECODED, lambda match: _decoded(match).replace("\n", " ")))
         text = layers[-1].text
     layers.append(plain_view(text))
@@ -204,10 +229,35 @@ def _view(line: str, pattern: re.Pattern[str], replacement: Callable[[re.Match[s
     return View(line, "".join([*pieces, line[done:]]), edits)
 
 
+def _without(line: str, *spans: tuple[int, int]) -> View:
+    """The view without some stretches."""
+    edits: list[_Edit] = []
+    pieces: list[str] = []
+    done = length = 0
+    for start, end in spans:
+        length += start - done
+        edits.append(_Edit(start, end, length, length))
+        pieces.append(line[done:start])
+        done = end
+    return View(line, "".join([*pieces, line[done:]]), edits)
+
+
 def _plain(match: re.Match[str]) -> str:
     if match["overprinted"]:
         return match[0][-1]  # the bold type of manual pages
+    if match["json"]:
+        return match[0][-1] if match[0][-1] == "/" else chr(int(match[0][-2:], 16))
+    if match["entity"]:
+        sign = _decoded(match)
+        # Beside other quotes it is a part of the value between these.
+        return match[0] if sign in "\"'" and sign in match.string else sign
     return " " if match["blank"] else _ASCII_OF.get(match[0], "")
+
+
+def _decoded_or_quote(match: re.Match[str], ends: Collection[int]) -> str:
+    if match[0] == '"':
+        return "\n" if match.start() in ends else '"'
+    return _decoded(match)
 
 
 def _decoded(match: re.Match[str]) -> str:
