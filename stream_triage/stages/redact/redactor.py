@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from stream_triage.records import split_file_id
@@ -24,6 +25,7 @@ from stream_triage.stages.redact.views import (
     flat_view,
     has_payload,
     has_views,
+    lines_with_views,
     plain_view,
     spaced_view,
 )
@@ -98,65 +100,79 @@ class Redactor:
         return shown_name, shown
 
     def _lines(self, text: str, state: RedactionState, levels: int) -> str:
+        numbers = lines_with_views(text)
+        if numbers:
+            return self._lines_by_views(text, state, numbers, levels)
+        low, unchanged, mark = lower(text), text, self._mark(state)
+        text = self._by_own_patterns(redact_blocks(text, low, state), state)
+        low = low if text == unchanged else lower(text)
+        announcing, ends, starts_of = _announcing(text, low)
+        return self._in_context(try_rules(text, mark, ends, starts_of), state, announcing, levels)
+
+    def _lines_by_views(self, text: str, state: RedactionState, numbers: list[int], levels: int) -> str:
+        """The same for lines of which some have views. What goes over several lines is looked for in one view of each."""
         mark = self._mark(state)
-        by_views = has_views(text)
-        if by_views:
-            text = _through(text, flat_view, lambda shown: redact_blocks(shown, lower(shown), state))
-            if self._own:
-                text = _through(text, plain_view, lambda shown: self._by_own_patterns(shown, state), others=False)
-            text = self._by_own_patterns(text, state)
-            flat = lower("\n".join([view.text if view else line for line, view in _views(text, flat_view)]))
-            announcing = line_numbers(flat, lines_to_try(flat, flat)[1].pop(CONTEXT, []))
-            text = _through(text, plain_view, lambda shown: redact_by_rules(shown, mark))
-            text = "\n".join(
-                [self._by_further_views(line, state, levels) if has_views(line) else line for line in text.split("\n")]
-            )
-        else:
-            low, unchanged = lower(text), text
-            text = self._by_own_patterns(redact_blocks(text, low, state), state)
-            low = low if text == unchanged else lower(text)
-            ends, starts_of = lines_to_try(text, low)
-            announcing = line_numbers(low, starts_of.pop(CONTEXT, []))
-            text = try_rules(text, mark, ends, starts_of)
-        # Lines keep their numbers, so those of the text as it came say where to look.
-        numbers = {*announcing, *line_numbers(text, _subscribers(text))}
-        if numbers or state.context.open:
-            text = self._in_context(text, state, sorted(numbers), levels)
-        return text
+        text = _through(text, numbers, flat_view, lambda shown: redact_blocks(shown, lower(shown), state))
+        if self._own:
+            lines = text.split("\n")
+            for number in numbers:
+                view = plain_view(lines[number])
+                lines[number] = view.restore(self._by_own_patterns(view.text, state))
+            text = self._by_own_patterns("\n".join(lines), state)
+        lines = text.split("\n")
+        flat = "\n".join([flat_view(lines[number]).text for number in numbers])
+        announcing = [numbers[number] for number in _announcing(flat, lower(flat))[0]]
+
+        def by_rules(shown: str) -> str:
+            low = lower(shown)
+            others, ends, starts_of = _announcing(shown, low)
+            announcing.extend(set(others).difference(numbers))
+            return try_rules(shown, mark, ends, starts_of)
+
+        lines = _through(text, numbers, plain_view, by_rules).split("\n")
+        self._by_further_views(lines, numbers, state, levels)
+        return self._in_context("\n".join(lines), state, announcing, levels)
 
     def _by_own_patterns(self, text: str, state: RedactionState) -> str:
         for own in self._own:
             text = own.lines(text, state.count)
         return text
 
-    def _by_further_views(self, line: str, state: RedactionState, levels: int) -> str:
-        """One line after its plain view: the rules over its other views, until none of them changes it."""
-        mark = self._mark(state)
+    def _by_further_views(self, lines: list[str], numbers: Iterable[int], state: RedactionState, levels: int) -> None:
+        """Lines that were redacted in their plain view: the rules over their other views, until these change nothing."""
+        rules = partial(redact_by_rules, mark=self._mark(state))
+        pending = list(numbers)
         for _ in range(MOST_ROUNDS):
-            before = line
-            if spaced := spaced_view(line):
-                line = spaced.restore(redact_by_rules(spaced.text, mark))
-            if levels and (decoded := decoded_view(line)):
-                inner = RedactionState()  # what a line quotes is a text of its own
-                inner.counts = state.counts
-                line = decoded.restore(self._lines(decoded.text, inner, levels - 1))
-            if has_payload(line):
-                line = redact_by_rules(line, mark)
-            if line == before:
-                break
-            line = _through(line, plain_view, lambda shown: redact_by_rules(shown, mark))
-        return line
+            before = [lines[number] for number in pending]
+            _replace_views(lines, _views(lines, pending, spaced_view), rules)
+            if levels:
+                self._by_decoded_views(lines, _views(lines, pending, decoded_view), state, levels - 1)
+            for number in pending:
+                if has_payload(lines[number]):
+                    lines[number] = rules(lines[number])
+            pending = [number for number, line in zip(pending, before, strict=True) if lines[number] != line]
+            if not pending:
+                return
+            _replace_views(lines, _views(lines, pending, plain_view), rules)
 
-    def _by_all_rules(self, line: str, state: RedactionState, levels: int) -> str:
-        if not has_views(line):
-            return redact_by_rules(line, self._mark(state))
-        line = _through(line, plain_view, lambda shown: redact_by_rules(shown, self._mark(state)))
-        return self._by_further_views(line, state, levels)
+    def _by_decoded_views(self, lines: list[str], views: dict[int, View], state: RedactionState, levels: int) -> None:
+        """Lines with escapes: each is redacted as a text of its own, of one line or several."""
+        texts = {number: view.text for number, view in views.items()}
+        for number in _with_triggers(texts):
+            inner = RedactionState()
+            inner.counts = state.counts
+            lines[number] = views[number].restore(self._lines(texts[number], inner, levels))
 
     def _in_context(self, text: str, state: RedactionState, announcing: list[int], levels: int) -> str:
-        """Runs over the lines that may announce something, and over what follows them as long as something is announced."""
+        """Runs over the lines that may announce something, and over what follows them as long as something is announced.
+
+        Lines keep their numbers, so `announcing` may be those of the text before the rules.
+        """
+        numbers = {*announcing, *line_numbers(text, _subscribers(text))}
+        if not numbers and not state.context.open:
+            return text
         lines = text.split("\n")
-        wanted = iter(announcing)
+        wanted = iter(sorted(numbers))
         number, following = 0, next(wanted, len(lines))
         while number < len(lines):
             while following < number:
@@ -178,8 +194,14 @@ class Redactor:
             after = view.restore(after) if view else after
             if after == line:
                 break
-            line = self._by_all_rules(after, state, levels)
+            line = self._by_all_views(after, state, levels) if view else redact_by_rules(after, mark)
         return line
+
+    def _by_all_views(self, line: str, state: RedactionState, levels: int) -> str:
+        lines = [line]
+        _replace_views(lines, {0: plain_view(line)}, partial(redact_by_rules, mark=self._mark(state)))
+        self._by_further_views(lines, [0], state, levels)
+        return lines[0]
 
     def _mark(self, state: RedactionState) -> Mark:
         """What counts the replacements of a source and makes their markers."""
@@ -195,24 +217,49 @@ class Redactor:
         return mark
 
 
-def _views(text: str, view_of: Callable[[str], View]) -> list[tuple[str, View | None]]:
-    """The lines of a text, with a view for each that has one."""
-    return [(line, view_of(line) if has_views(line) else None) for line in text.split("\n")]
+def _announcing(text: str, low: str) -> tuple[list[int], dict[int, int], dict[int, list[int]]]:
+    """The numbers of the lines that may announce something, and what `lines_to_try` says of the rules."""
+    ends, starts_of = lines_to_try(text, low)
+    return line_numbers(low, starts_of.pop(CONTEXT, [])), ends, starts_of
 
 
-def _through(text: str, view_of: Callable[[str], View], redact: Callable[[str], str], *, others: bool = True) -> str:
-    """The lines of a text after their views have been redacted; lines without views are redacted as they are.
+def _through(text: str, numbers: Iterable[int], view_of: Callable[[str], View], redact: Callable[[str], str]) -> str:
+    """The lines of a text, of which those with these numbers are redacted as their views show them."""
+    lines = text.split("\n")
+    views = {number: view_of(lines[number]) for number in numbers}
+    for number, view in views.items():
+        lines[number] = view.text
+    lines = redact("\n".join(lines)).split("\n")
+    for number, view in views.items():
+        lines[number] = view.restore(lines[number])
+    return "\n".join(lines)
 
-    Args:
-        text: Lines joined by newlines.
-        view_of: Makes the view of a line.
-        redact: Redacts lines joined by newlines and keeps their number.
-        others: Whether lines without views are redacted too.
-    """
-    lines = [(line, view) for line, view in _views(text, view_of)]
-    shown = [view.text if view else line for line, view in lines if view or others]
-    redacted = iter(redact("\n".join(shown)).split("\n"))
-    return "\n".join([view.restore(next(redacted)) if view else next(redacted) if others else line for line, view in lines])
+
+def _views(lines: list[str], numbers: Iterable[int], view_of: Callable[[str], View | None]) -> dict[int, View]:
+    """The views of the lines that have such a view, by number."""
+    return {number: view for number in numbers if (view := view_of(lines[number]))}
+
+
+def _replace_views(lines: list[str], views: dict[int, View], redact: Callable[[str], str]) -> None:
+    """Redacts the views of lines in one call and puts the lines in their place."""
+    if views:
+        redacted = redact("\n".join([view.text for view in views.values()])).split("\n")
+        for (number, view), text in zip(views.items(), redacted, strict=True):
+            lines[number] = view.restore(text)
+
+
+def _with_triggers(texts: dict[int, str]) -> list[int]:
+    """The numbers of the texts with a line that a rule has to be tried on, or that has views itself."""
+    low = lower("\n".join(texts.values()))
+    tried = {*line_numbers(low, lines_to_try(low, low)[0]), *lines_with_views(low)} if texts else set()
+    numbers: list[int] = []
+    first = 0
+    for number, text in texts.items():
+        count = text.count("\n") + 1
+        if not tried.isdisjoint(range(first, first + count)):
+            numbers.append(number)
+        first += count
+    return numbers
 
 
 def _subscribers(text: str) -> Iterator[int]:

@@ -12,7 +12,7 @@ everything else stays as it was written.
 | `decoded_view` | one level of escapes is decoded; what was an escaped line end splits the view into several lines |
 | `flat_view` | all levels of escapes are decoded, then `plain_view`; one line |
 
-Most lines have none of these characters and no views: `has_views` is one cheap test for many lines.
+Most lines have none of these characters and no views: `lines_with_views` is one cheap test for many lines.
 """
 
 import re
@@ -21,9 +21,19 @@ from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from stream_triage.escapes import ESCAPE, LOST_ESCAPE
-from stream_triage.stages.redact.rule import MARKER
+from stream_triage.stages.redact.rule import MARKER, line_numbers
 
-__all__ = ["View", "decoded_view", "flat_view", "has_payload", "has_views", "plain_view", "spaced_view"]
+__all__ = [
+    "MOST_LEVELS",
+    "View",
+    "decoded_view",
+    "flat_view",
+    "has_payload",
+    "has_views",
+    "lines_with_views",
+    "plain_view",
+    "spaced_view",
+]
 
 # Levels of escapes that are decoded: JSON within JSON within JSON.
 MOST_LEVELS: Final = 3
@@ -82,11 +92,18 @@ _RECORD: Final = re.compile(
 _LETTERS: Final = {"n": "\n", "r": "\n", "t": "\t"}
 
 _WIDE: Final = re.compile(rf"[\x80-\x9f{_BLANKS}{_UNSEEN}{_OTHER_FORMS}]|{LOST_ESCAPE.pattern}")
+# What a line must contain to have views, after a sign that is found faster. An alternative of two would be slow to search.
 _SEARCHES: Final = tuple(
     (sign, re.compile(pattern))
-    for sign, pattern in (("%", _PERCENT), ("\\", rf"{_BACKSLASH}|\\(?:033|x1[bB]|e)\["), ("&", _ENTITY))
+    for sign, pattern in (
+        ("%", _PERCENT),
+        ("\\", rf"{_BACKSLASH}|\\(?:033|x1[bB]|e)\["),
+        ("&", _ENTITY),
+        ("^", r"\^\[\["),
+        ("[", r"\[\d{1,3}(?:;\d{1,3}){0,5}m"),
+    )
 )
-_LOST: Final = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,5}m|\^\[\[|<ESC>\[")
+_CONTROL: Final = re.compile(f"[{_CONTROLS}\x0b\x0c]")
 _ORDINARY: Final = bytes(code for code in range(128) if code in b"\t\n\r" or 32 <= code < 127)
 _MARKER: Final = re.compile(f"({MARKER})")
 
@@ -143,14 +160,20 @@ class View:
         return edit.end if position < edit.view_end else position + edit.end - edit.view_end
 
 
-def has_views(text: str) -> bool:
-    """Whether a line of the text has views that differ from it. Fast for lines of printable ASCII."""
-    if not text.isascii() and _WIDE.search(text):
-        return True
-    for sign, pattern in _SEARCHES:
-        if sign in text and pattern.search(text):
-            return True
-    return bool(text.encode("ascii", "replace").translate(None, _ORDINARY)) or _LOST.search(text) is not None
+def lines_with_views(text: str) -> list[int]:
+    """The numbers of the lines that have views, which is to say that these may differ from the line."""
+    searches = [pattern for sign, pattern in _SEARCHES if sign in text]
+    if not text.isascii():
+        searches.append(_WIDE)
+    # Most texts end here: deleting characters is faster than searching for others.
+    if text.encode("ascii", "replace").translate(None, _ORDINARY):
+        searches.append(_CONTROL)
+    return line_numbers(text, [match.start() for pattern in searches for match in pattern.finditer(text)])
+
+
+def has_views(line: str) -> bool:
+    """Whether one line has views."""
+    return bool(lines_with_views(line))
 
 
 def plain_view(line: str) -> View:
