@@ -245,7 +245,7 @@ COMMAND_RULES: Final = (
         (Trigger("send", r"[a-z_]{0,8}:?[ ](?:-[a-z][ ])?\\?[\"']"), Trigger("auth plain "), Trigger("nmcli")),
         r"(?:(?<![a-z])send(?:_user|_slow|line)?:?[ ](?:-[a-z][ ])?\\?(?P<k>[\"'])(?=[^\n]{1,256}\\{1,2}[rn]\\?(?P=k))"
         r"|(?<![a-z])auth[ ]plain[ ]|(?<![a-z])nmcli[ ][^\n]{1,200}?[ ]password[ ])"
-        rf"(?!{MARKER})(?P<v>(?(k)[^\"'\n]{{1,256}}?(?=\\{{1,2}}[rn])|[^\s\"']{{1,512}}))",
+        rf"(?!{MARKER})(?P<v>(?(k)[^\"'\n]{{1,256}}?(?=\\{{1,2}}[rn])|[^\s\"'\\]{{1,512}}))",
         "what expect types, and logins of mail and wireless networks",
         (('send "hunter2\\\\r"', 'send "<password>\\\\r"'), ("C: AUTH PLAIN AGJvYgBodW50ZXIy", "C: AUTH PLAIN <password>")),
         accept=_is_typed,

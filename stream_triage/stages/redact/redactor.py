@@ -25,6 +25,7 @@ from stream_triage.stages.redact.views import (
     flat_view,
     has_payload,
     has_views,
+    is_record,
     lines_with_views,
     plain_view,
     spaced_view,
@@ -120,6 +121,8 @@ class Redactor:
                 lines[number] = view.restore(self._by_own_patterns(view.text, state))
             text = self._by_own_patterns("\n".join(lines), state)
         lines = text.split("\n")
+        self._by_records(lines, numbers, state, levels)
+        text = "\n".join(lines)
         flat = "\n".join([flat_view(lines[number]).text for number in numbers])
         announcing = [numbers[number] for number in _announcing(flat, lower(flat))[0]]
 
@@ -154,6 +157,11 @@ class Redactor:
             if not pending:
                 return
             _replace_views(lines, _views(lines, pending, plain_view), rules)
+
+    def _by_records(self, lines: list[str], numbers: Iterable[int], state: RedactionState, levels: int) -> None:
+        """JSON records before anything else: the rules for plain text would take some of their escapes for the value."""
+        records = [number for number in numbers if is_record(lines[number])] if levels else []
+        self._by_decoded_views(lines, _views(lines, records, decoded_view), state, levels - 1)
 
     def _by_decoded_views(self, lines: list[str], views: dict[int, View], state: RedactionState, levels: int) -> None:
         """Lines with escapes: each is redacted as a text of its own, of one line or several."""
@@ -199,7 +207,8 @@ class Redactor:
 
     def _by_all_views(self, line: str, state: RedactionState, levels: int) -> str:
         lines = [line]
-        _replace_views(lines, {0: plain_view(line)}, partial(redact_by_rules, mark=self._mark(state)))
+        self._by_records(lines, [0], state, levels)
+        _replace_views(lines, {0: plain_view(lines[0])}, partial(redact_by_rules, mark=self._mark(state)))
         self._by_further_views(lines, [0], state, levels)
         return lines[0]
 

@@ -61,8 +61,10 @@ _BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Z
 # What an escape sequence carries besides a colour: the address of a link, a title.
 _PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
 
-_PERCENT: Final = r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%[Cc]2%[Aa]0"
-_BACKSLASH: Final = r"\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
+_PERCENT: Final = (
+    r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%(?:25)*+[C-Fc-f][0-9A-Fa-f](?:%(?:25)*+[89ABab][0-9A-Fa-f]){1,3}"
+)
+_BACKSLASH: Final = r"(?<!\x1b)\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
 _ENTITY: Final = r"&(?:amp;){0,4}(?:quot|apos|lt|gt|amp|nbsp|equals|colon|\#[0-9]{2,4}|\#[xX][0-9A-Fa-f]{2,4});"
 _ENTITIES: Final = {
     "quot": '"',
@@ -76,7 +78,7 @@ _ENTITIES: Final = {
 }
 _PLAIN: Final = re.compile(
     rf"(?P<overprinted>[^\n\x08\x1b](?:\x08[^\n\x08\x1b])+)|(?P<escape>{_ESCAPES})|(?P<blank>[{_BLANKS}])|[{_OTHER_FORMS}]"
-    rf"|[{_CONTROLS}{_UNSEEN}]|(?P<json>{_HARMLESS})|(?P<entity>{_ENTITY})"
+    rf"|[{_CONTROLS}{_UNSEEN}]|(?P<json>{_HARMLESS})|(?P<entity>{_ENTITY})|(?P<percent>{_PERCENT})"
 )
 _DECODED: Final = re.compile(rf"{_PERCENT}|{_BACKSLASH}|{_ENTITY}")
 _DECODED_OR_QUOTE: Final = re.compile(rf'{_DECODED.pattern}|"')
@@ -217,6 +219,11 @@ def flat_view(line: str) -> View:
     return layers[0] if len(layers) == 1 else _Layers(line, layers)
 
 
+def is_record(line: str) -> bool:
+    """Whether a line is a JSON record with a message: what the message shows decoded is the line that was logged."""
+    return _RECORD.fullmatch(line) is not None
+
+
 def has_payload(line: str) -> bool:
     """Whether an escape sequence of the line carries text, such as the address of a link, which no other view shows."""
     return _PAYLOAD.search(line) is not None
@@ -270,10 +277,13 @@ def _plain(match: re.Match[str]) -> str:
         return match[0][-1]  # the bold type of manual pages
     if match["json"]:
         return match[0][-1] if match[0][-1] == "/" else chr(int(match[0][-2:], 16))
-    if match["entity"]:
+    if match["entity"] or match["percent"]:
+        # Where the same sign stands in clear as well, the escaped one is a part of what the clear ones delimit.
         sign = _decoded(match)
-        # Beside other quotes it is a part of the value between these.
-        return match[0] if sign in "\"'" and sign in match.string else sign
+        is_part = not sign.isalnum() and sign in match.string
+        if not is_part and sign != "\n":
+            return _PLAIN.sub(_plain, sign) if not sign.isascii() else sign
+        return match[0] if match["entity"] else "%"
     return " " if match["blank"] else _ASCII_OF.get(match[0], "")
 
 
@@ -287,7 +297,8 @@ def _decoded(match: re.Match[str]) -> str:
     """The character that an escape stands for; a line end for both of its characters."""
     text = match[0]
     if text[0] == "%":
-        sign = " " if text[-2:].lower() == "a0" and text[1] in "Cc" else chr(int(text[-2:], 16))
+        # Of the digits after each percent sign, those of escaped percent signs come first.
+        sign = bytes(int(part[-2:], 16) for part in text.split("%")[1:]).decode(errors="replace")
     elif text[0] == "&":
         name = text[1:-1].rpartition(";")[2]
         sign = _ENTITIES.get(name) or chr(int(name[2:], 16) if name[1] in "xX" else int(name[1:]))
