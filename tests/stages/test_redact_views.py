@@ -79,3 +79,98 @@ def test_every_rule_sees_through(decoration: str) -> None:
         redacted = clean(decorated)
         assert _shown(redacted) == _shown(after), (name, decorated, redacted)
         assert clean(redacted) == redacted, name
+
+
+BLOCKS = [
+    (KEY, ["<private-key>"] * 5),
+    (["kausf:", f"0000: {HEX}", f"0010: {HEX}"], ["kausf:", "<key>", "<key>"]),
+    (["imsi,ki,opc", f"{IMSI},{HEX},{HEX}"], ["imsi,ki,opc", "<imsi>,<key>,<key>"]),
+    (["| user | password |", "| bob | Amber77!x |"], ["| user | password |", "| bob | <password> |"]),
+    (["- name: DB_PASSWORD", "  value: Amber77!x"], ["- name: DB_PASSWORD", "  value: <password>"]),
+    (["curl -s \\", "  --user bob:Amber77!x \\"], ["curl -s \\", "  --user bob:<password> \\"]),
+]
+
+
+@pytest.mark.parametrize("decoration", DECORATIONS)
+def test_what_goes_over_lines_is_seen_through(decoration: str) -> None:
+    """Private keys, dumps, tables, and values below their names are removed from decorated lines, batch by batch too."""
+    decorate = DECORATIONS[decoration]
+    for lines, expected in BLOCKS:
+        decorated = [decorate(line) for line in lines]
+        redacted = clean("\n".join(decorated)).split("\n")
+        assert [_shown(line) for line in redacted] == [_shown(line) for line in expected], decorated
+        redactor = Redactor()
+        state = redactor.start()
+        assert [redactor.lines(line, state) for line in decorated] == redacted
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"\x1b[32mimsi\x1b[0m = \x1b[1m{IMSI}\x1b[0m", "\x1b[32mimsi\x1b[0m = \x1b[1m<imsi>\x1b[0m"),
+        ("IMSI=00101\x1b[31m0000000042\x1b[0m ok", "IMSI=<imsi>\x1b[0m ok"),
+        ("pass\x1b[1mword\x1b[0m: hunter2", "pass\x1b[1mword\x1b[0m: <password>"),
+        (f"ue\x1b[0m{IMSI}\x1b[0mdone", "ue\x1b[0m<imsi>\x1b[0mdone"),
+        (f"opc\x1b[36m{HEX}\x1b[0m", "opc\x1b[36m<key>\x1b[0m"),
+        ("password\xa0=\u200bhunter2\u200b", "password\xa0=\u200b<password>\u200b"),
+        ("/x?imsi%3D001010000000042%26a%3D1", "/x?imsi%3D<imsi>%26a%3D1"),
+        ("password%3Dhunter2%26user%3Dbob", "password%3D<password>%26user%3Dbob"),
+        ("?password=ab%26cd&user=bob", "?password=<password>&user=bob"),
+        ('{\\"password\\":\\"ab\\\\\\"cd\\",\\"n\\":1}', '{\\"password\\":\\"<password>\\",\\"n\\":1}'),
+        ('{"password":"ab\\"cd","n":1}', '{"password":"<password>","n":1}'),
+        ('"{\\\\\\"token\\\\\\": \\\\\\"abcd1234efgh\\\\\\"}"', '"{\\\\\\"token\\\\\\": \\\\\\"<token>\\\\\\"}"'),
+        ("&lt;Password&gt;hunter2&lt;/Password&gt;", "&lt;Password&gt;<password>&lt;/Password&gt;"),
+        (
+            "\x1b]8;;https://bob:s3cr3t@ci.example\x07log\x1b]8;;\x07",
+            "\x1b]8;;https://bob:<password>@ci.example\x07log\x1b]8;;\x07",
+        ),
+        ("password：hunter2", "password：<password>"),
+        ("\x1b[31merror: 42% of\xa0100 C:\\new\\table", "\x1b[31merror: 42% of\xa0100 C:\\new\\table"),
+    ],
+)
+def test_only_the_value_goes(before: str, after: str) -> None:
+    """Codes and escapes outside of what is removed stay as they were written; within it they go."""
+    assert clean(before) == after
+
+
+INVISIBLE = st.sampled_from(["\u200b", "\ufeff", "\xad", "\u202a", "\x00", "\x7f", "\u2060"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(example=st.sampled_from(EXAMPLES), signs=st.lists(st.tuples(st.integers(0, 200), INVISIBLE), max_size=8))
+def test_invisible_characters_anywhere(example: tuple[str, str, str], signs: list[tuple[int, str]]) -> None:
+    """Wherever characters without a glyph are inserted, the reader sees the same redacted text."""
+    _, before, after = example
+    for position, sign in signs:
+        position %= len(before) + 1
+        before = before[:position] + sign + before[position:]
+    assert plain_view(clean(before)).text == plain_view(after).text
+
+
+TEXT = st.text(st.sampled_from('ab="\\n%3D2 &quot;\x1b[1m\xa0\u200b\x08<imsi>{}/u0'), max_size=40)
+
+
+@settings(max_examples=500, deadline=None)
+@given(line=TEXT, start=st.integers(0, 40), length=st.integers(1, 10))
+def test_views_are_restored(line: str, start: int, length: int) -> None:
+    """A view that was not changed gives the line itself; with a stretch replaced, it gives a line that shows the same."""
+    for make in (plain_view, spaced_view, decoded_view, flat_view):
+        view = make(line)
+        if view is None:
+            continue
+        assert view.restore(view.text) == line
+        redacted = view.text[:start] + "<key>" + view.text[start + length :]
+        if start < len(view.text) and "\n" not in view.text[start : start + length]:
+            assert view.restore(redacted).count("<key>") == redacted.count("<key>")
+    if not lines_with_views(line):
+        assert flat_view(line).text == plain_view(line).text == line
+
+
+@pytest.mark.parametrize("sign", ["\x1b[0m", "\u200b", "\xad", "%5F", "\\u005f"])
+def test_names_are_seen_through(sign: str) -> None:
+    """Run ids, names of files and headers lose what they hold in any notation, and a header's name says what its value is."""
+    redactor = Redactor()
+    assert IMSI[5:] not in redactor.run_id(f"ue{sign}{IMSI}{sign}/a.log#0a1b2c3d")
+    assert redactor.run_id(f"token={sign}abcd1234efgh/a.log#0a1b2c3d").endswith("<token>#0a1b2c3d")
+    assert redactor.header(f"db{sign}password", "river")[1] == "<password>"
+    assert "hunter" not in redactor.header("note", f"password={sign}hunter2")[1]

@@ -25,13 +25,17 @@ _ASSIGN = (
     r"(?:!(?:![a-z]{1,12}|unsafe|vault)[ ])?(?:(?:some|ok|just|n|secret[a-z]{0,12}|sensitive|securestring|text|quote"
     r"|(?:secret)?str(?:ing)?(?:::(?:from|new))?)[ ]?\((?=b?[\"'])){0,2}"
 )
-_QUOTE = r"(?:[brufln@]{1,2}(?=[\"']))?(?P<q>\"\"\"|'''|\\{0,3}[\"'`])?"
+_QUOTE = r"(?:[brufln@]{1,2}(?=[\"']))?(?P<q>\"\"\"|'''|[\"'`]|(?P<b>\\{1,3})[\"'`])?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
     rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
     r"|[,;&)\]}](?=[^\s\"'`,;&)\]}=:<>]{0,32}[0-9!#@%+^*][^\s\"'`,;&)\]}=:<>]{0,32}(?:[\s\"'`]|$)))"
 )
-_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
+# A quote with more backslashes than the one before the value is a part of it.
+_VALUE = (
+    rf"(?!{MARKER})(?=(?P<v>(?(b)(?:(?!(?P=q))(?:\\++[^\n]|[^\n])){{1,2048}}"
+    rf"|(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}}))))"
+)
 
 _PASSWORD_WORDS = ("pswd", "psswd", "kennwort", "senha", "contrase")
 """Besides `pass`, `pw` and `pwd`, which are parts of many other words."""

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from stream_triage.stages.redact.reasons import is_no_quantity, is_of_subscriber
 from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["EMAIL", "IDENTITY_KINDS", "IDENTITY_RULES"]
@@ -211,16 +212,24 @@ IDENTITY_RULES: Final = (
         "msisdn",
         (Trigger("+", r"[1-9][0-9]{9}"),),
         r"(?<![0-9a-z+._)\]-])(?P<v>\+[1-9][0-9]{9,14})(?![0-9a-z]|\.[0-9])",
-        "an international number with its plus sign",
-        (("dial +491700000042 now", "dial <msisdn> now"),),
+        "an international number with its plus sign; offsets have one too",
+        (("dial +491700000042 now", "dial <msisdn> now"), ("offset +4917000000 ns", "offset +4917000000 ns")),
+        accept=is_no_quantity,
     ),
     RedactionRule(
         "imsi-bare",
         "imsi",
-        (Trigger("", r"[0-9]{15}", "run"),),
-        rf"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})(?![0-9a-z]|\.[0-9])",
-        "15 digits that start with a country code; 281474976710655 is 2^48-1",
-        (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),
+        (Trigger("", r"[a-f]?[0-9]{15}", "run"),),
+        rf"(?:(?<![0-9a-z])|(?<=ue)|(?<=sub)|(?<=sim))(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})"
+        r"(?![0-9a-z]|\.[0-9])",
+        "15 digits that start with a country code, on a line that speaks of a subscriber; counters have as many digits",
+        (
+            ("attach 262010000000042 ok", "attach <imsi> ok"),
+            ("done 001010000000042", "done <imsi>"),
+            ("UE 1 rx_bytes 262010000000042", "UE 1 rx_bytes 262010000000042"),
+            ("took 262010000000042 ns", "took 262010000000042 ns"),
+        ),
+        accept=is_of_subscriber,
     ),
 )
 

@@ -61,9 +61,7 @@ _BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Z
 # What an escape sequence carries besides a colour: the address of a link, a title.
 _PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
 
-_PERCENT: Final = (
-    r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%(?:25)*+[C-Fc-f][0-9A-Fa-f](?:%(?:25)*+[89ABab][0-9A-Fa-f]){1,3}"
-)
+_PERCENT: Final = r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%(?:25)*+[C-Fc-f][0-9A-Fa-f](?:%(?:25)*+[89ABab][0-9A-Fa-f]){1,3}"
 _BACKSLASH: Final = r"(?<!\x1b)\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
 _ENTITY: Final = r"&(?:amp;){0,4}(?:quot|apos|lt|gt|amp|nbsp|equals|colon|\#[0-9]{2,4}|\#[xX][0-9A-Fa-f]{2,4});"
 _ENTITIES: Final = {
