@@ -141,6 +141,15 @@ COMMAND_RULES: Final = (
         accept=_is_argument,
     ),
     RedactionRule(
+        "user-option",
+        "password",
+        (Trigger(" -u", r"[ =]?[^ \n-][^\n]{0,160}[ ]-p[ =]"), Trigger(" -l", r"[ =]?[^ \n-][^\n]{0,160}[ ]-p[ =]")),
+        r"(?<=[ \t])-[ul][ =]?[^\s-][^\s]{0,63}[ ](?:[^\n|;&]{0,80}?[ ])?(?-i:-p)[ =]{1,4}" + _WORD,
+        "an option for the user makes the next one a password, of any program",
+        (("tool -u bob -p hunter2", "tool -u bob -p <password>"), ("ssh -l bob -p 2222 x", "ssh -l bob -p 2222 x")),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
         "argument",
         "password",
         (

@@ -1,5 +1,6 @@
 """Rules for what people and programs log in with, by the name before the value: passwords, tokens, cookies, API keys."""
 
+import re
 from typing import Final
 
 from stream_triage.stages.redact.assignments import is_element, is_foreign, is_option, is_password, is_said, is_token
@@ -77,6 +78,7 @@ _ELEMENT_TRIGGERS = triggers(*_ANY_WORDS, rest=r"[a-z0-9_.:-]{0,64}>")
 _SAID_TRIGGERS = (
     Trigger("pass", r"(?!ed|ing|es|en|age|iv|ion|port)"),
     *triggers("pwd", *_PASSWORD_WORDS, "secret", "psk"),
+    *triggers("api key", "apikey", "api_key", "api-key", "credential", rest=r"s?[\"'`]?[,( \t|]"),
     Trigger("token", r"[a-z0-9_]{0,32}[\"'`]?[,( \t|]"),
     Trigger("pw", r"[0-9]?[\"'`]?[,( \t|]"),
 )
@@ -90,6 +92,15 @@ _PAIR_VALUE = (
     rf"(?:value|val|content)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     rf"(?P<q>{_PAIR_QUOTE})?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,1024}}|[^\s\"'\\,;}}\])>]{{1,256}}))"
 )
+
+
+_COOKIES: Final = re.compile(r"cookies?[\"'\\]{0,3}[ ]?[:=][ ]{0,2}\{[^{}\n]{0,4096}\Z", re.IGNORECASE)
+
+
+def _is_cookie(match: re.Match[str]) -> bool:
+    """Whether a member belongs to a dictionary of cookies."""
+    start = match.start("v")
+    return _COOKIES.search(match.string[max(0, start - 4096) : start].rpartition("\n")[2]) is not None
 
 
 def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
@@ -179,6 +190,16 @@ CREDENTIAL_RULES: Final = (
         (("Set-Cookie: sid=abc; Path=/", "Set-Cookie: <token>"),),
     ),
     RedactionRule(
+        "cookies",
+        "token",
+        (Trigger("cookie", r"s?[\"'\\]{0,3}[ ]?[:=][ ]{0,2}\{"),),
+        rf"[{{,][ ]?(?:{_PAIR_QUOTE})[^\"'\n]{{1,64}}(?:{_PAIR_QUOTE})[ ]?:[ ]?(?:{_PAIR_QUOTE})(?!{MARKER})"
+        r"(?P<v>[^\"'\\{}\n]{4,4096})",
+        "cookies as a dictionary of a program",
+        (("cookies={'lab': 'ab12cd34', 'n': 'ef56gh78'}", "cookies={'lab': '<token>', 'n': '<token>'}"),),
+        accept=_is_cookie,
+    ),
+    RedactionRule(
         "password",
         "password",
         _PASSWORD_TRIGGERS,
@@ -264,7 +285,7 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})"
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token|api[ _-]?key|credential)[a-z0-9_-]{{0,16}})"
         rf"(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}|\][ ]{{0,4}}\[(?=[^\s\]]{{6}})"
         rf"|;(?=[^\s;]{{6,64}}(?:;|$))"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"

@@ -154,9 +154,18 @@ IDENTITY_RULES: Final = (
         "iccid-of-modem",
         "iccid",
         (Trigger("ccid"),),
-        r"(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
+        r"(?<=ccid)[\"']?[ ]?[:= ][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
         "a card by its issuer number (ITU-T E.118)",
         (("+QCCID: 8949000000000000042", "+QCCID: <iccid>"),),
+    ),
+    RedactionRule(
+        "imei-of-modem",
+        "imei",
+        (Trigger("gsn", r"[\"']?[ ]?[:=]"), Trigger("", r"[0-9]{14,16}[ ]?[(\[]imei", "run")),
+        r"(?:(?:(?<=[+^]gsn)|(?<=[+^]cgsn))[\"']?[ ]?[:=][ ]{0,2}[\"']?|(?<![0-9a-z.])(?=[0-9]{14,16}[ ]?[(\[]imei))"
+        r"(?P<v>[0-9]{14,16})(?![0-9a-z_.])",
+        "what a modem answers, and a device with its kind behind it",
+        (("+CGSN: 356092040795140", "+CGSN: <imei>"),),
     ),
     RedactionRule(
         "sip-number",
@@ -178,15 +187,17 @@ IDENTITY_RULES: Final = (
         "msisdn-grouped",
         "msisdn",
         (
-            Trigger("+", r"[1-9][0-9]{0,2}[ -]\(?[0-9]"),
+            Trigger("+", r"[1-9][0-9]{0,5}[ -]\(?[0-9]"),
             Trigger("tel"),
             Trigger("mobile"),
             Trigger("fax"),
             Trigger("phone"),
             Trigger("msisdn"),
         ),
-        r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00))"
-        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})"
+        r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00)"
+        r"|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)(?:[ ]?(?:number|no))?[.:=]{0,2}[ ]{1,2}"
+        r"(?=0[1-9]|[1-9][0-9]{0,2}[ ][0-9]{2,4}[ ]))"
+        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>0{0,2}[1-9][0-9]{0,5}(?:[ /-]\(?[0-9]{2,11}\)?){1,5})"
         r"(?![0-9a-z]|[.:][0-9])",
         "an international number in groups",
         (("call +49 170 0000042 now", "call +<msisdn> now"),),

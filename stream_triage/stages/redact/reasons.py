@@ -48,7 +48,10 @@ _UNIT: Final = re.compile(
 _DOMAIN: Final = re.compile(r"@[A-Za-z]")
 _KEY: Final = re.compile(r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{32}(?![0-9A-Za-z])")
 # A time stamp in front of a line, before the name of a layer, a level or a process.
-_STAMP_END: Final = re.compile(r"[\])]?:?[ \t]{1,8}[\[<({]|[\])]:?[ \t]")
+_STAMP_END: Final = re.compile(
+    r"[\])]?:?[ \t]{1,8}[\[<({]|[\])]:?[ \t](?![ \t]{0,8}(?:at|de)tach|[ \t]{0,8}(?:de)?regist|[ \t]{0,8}pag(?:ing|ed))",
+    re.IGNORECASE,
+)
 _RANGE: Final = re.compile(r"[ ]?(?:to|->|-|\.\.)[ ]?[0-9]{15}(?![0-9])")
 _RANGE_BEFORE: Final = re.compile(r"(?<![0-9])[0-9]{15}[ ]?(?:to|->|-|\.\.)[ ]?\Z")
 _TAIL: Final = 96

@@ -5,19 +5,17 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final
 
 from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.context import next_line
+from stream_triage.stages.redact.headers import header_kind
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
-from stream_triage.stages.redact.names import secret_kind
 from stream_triage.stages.redact.own_patterns import OwnPattern, RedactionPattern
 from stream_triage.stages.redact.rounds import MOST_ROUNDS, redact_by_rules, try_rules
-from stream_triage.stages.redact.rule import MARKER, Mark, line_numbers
+from stream_triage.stages.redact.rule import Mark, line_numbers
 from stream_triage.stages.redact.triggers import CONTEXT, lines_to_try, lower
-from stream_triage.stages.redact.values import is_stand_in
 from stream_triage.stages.redact.views import (
     MOST_LEVELS,
     View,
@@ -32,8 +30,6 @@ from stream_triage.stages.redact.views import (
 )
 
 __all__ = ["Redactor"]
-
-_MARKER: Final = re.compile(MARKER)
 
 
 class Redactor:
@@ -89,14 +85,13 @@ class Redactor:
         return self.text(run_id)
 
     def header(self, name: str, value: str) -> tuple[str, str]:
-        """Name and value without secrets. A name such as `password` makes its value one, as it would in a line."""
+        """Name and value without secrets. A name such as `password` or `auth` makes its value one, whatever it is."""
         shown_name, shown = self.text(name), self.text(value)
         for separator in ("=", ": "):
             pair = self.text(f"{name}{separator}{shown}")
             if pair.startswith(f"{shown_name}{separator}"):
                 shown = pair.removeprefix(f"{shown_name}{separator}")
-        kind = secret_kind(name)
-        if kind in ("password", "token") and _MARKER.sub("", shown).strip() and not is_stand_in(shown):
+        if kind := header_kind(flat_view(name).text, flat_view(shown).text):
             shown = f"<{kind}>"  # the name may contain more than the word, such as an identity
         return shown_name, shown
 
