@@ -48,8 +48,8 @@ CARD_RULES: Final = (
         "token",
         (
             Trigger("otp", r"[^\n0-9]{1,16}[0-9]{6}"),
-            Trigger("fa", r"[^\n0-9]{1,16}[0-9]{6}"),
-            Trigger("time", r"[ _-]?(?:code|pass|pin)[^\n0-9]{1,16}[0-9]{6}"),
+            *triggers("2fa", "mfa", rest=r"[^\n0-9]{1,16}[0-9]{6}"),
+            Trigger("one", r"[ _-]?time[ _-]?(?:code|pass|pin)[^\n0-9]{1,16}[0-9]{6}"),
             Trigger("verification", r"[ _-]?code[^\n0-9]{1,8}[0-9]{6}"),
             Trigger("authentication", r"[ _-]?code[^\n0-9]{1,8}[0-9]{6}"),
         ),

@@ -143,7 +143,7 @@ COMMAND_RULES: Final = (
     RedactionRule(
         "user-option",
         "password",
-        (Trigger(" -u", r"[ =]?[^ \n-][^\n]{0,160}[ ]-p[ =]"), Trigger(" -l", r"[ =]?[^ \n-][^\n]{0,160}[ ]-p[ =]")),
+        (Trigger(" -p", r"[ =]{1,4}[^ \n]{4}"),),
         r"(?<=[ \t])-[ul][ =]?[^\s-][^\s]{0,63}[ ](?:[^\n|;&]{0,80}?[ ])?(?-i:-p)[ =]{1,4}" + _WORD,
         "an option for the user makes the next one a password, of any program",
         (("tool -u bob -p hunter2", "tool -u bob -p <password>"), ("ssh -l bob -p 2222 x", "ssh -l bob -p 2222 x")),

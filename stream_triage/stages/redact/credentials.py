@@ -78,7 +78,8 @@ _ELEMENT_TRIGGERS = triggers(*_ANY_WORDS, rest=r"[a-z0-9_.:-]{0,64}>")
 _SAID_TRIGGERS = (
     Trigger("pass", r"(?!ed|ing|es|en|age|iv|ion|port)"),
     *triggers("pwd", *_PASSWORD_WORDS, "secret", "psk"),
-    *triggers("api key", "apikey", "api_key", "api-key", "credential", rest=r"s?[\"'`]?[,( \t|]"),
+    Trigger("credential", r"s?[\"'`]?[,( \t|]"),
+    Trigger("api", r"[ _-]?key[\"'`]?[,( \t|]"),
     Trigger("token", r"[a-z0-9_]{0,32}[\"'`]?[,( \t|]"),
     Trigger("pw", r"[0-9]?[\"'`]?[,( \t|]"),
 )

@@ -16,28 +16,14 @@ __all__ = ["header_kind"]
 
 _MARKER: Final = re.compile(MARKER)
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_CODES: Final = frozenset("pin pin1 pin2 puk puk1 puk2 adm adm1 chv chv1 chv2 otp totp mfa".split())  # noqa: SIM905
-# At the end of a name; with `session` and `key` the value must look like a secret, since a run has sessions and keys too.
-_ALWAYS: Final = frozenset(
-    [
-        "auth",
-        "authentication",
-        "authorisation",
-        "authorization",
-        "login",
-        "sid",
-        "sas",
-        "signature",
-        "sig",
-        "pat",
-        "otp",
-        "totp",
-        "jwt",
-        "mnemonic",
-        "seed",
-    ]
-)
-_KEYS: Final = frozenset("ki opc topc kek dek kic kasme psk milenage".split())  # noqa: SIM905
+# Names that make any value a secret, by their last word. With `session` and `key` the value must look like one, since a run
+# has sessions and keys too.
+_LAST_WORDS: Final = {
+    **dict.fromkeys(("pin", "puk", "adm", "chv"), "password"),
+    **dict.fromkeys(("auth", "authentication", "authorisation", "sid", "sas", "sig", "signature", "pat"), "token"),
+    **dict.fromkeys(("otp", "totp", "mfa", "jwt", "mnemonic"), "token"),
+    **dict.fromkeys(("ki", "opc", "topc", "kek", "dek", "kic", "kasme", "milenage"), "key"),
+}
 
 
 def header_kind(name: str, value: str) -> str | None:
@@ -52,14 +38,10 @@ def header_kind(name: str, value: str) -> str | None:
     if kind in ("password", "token"):
         return kind
     words = [word.lower() for word in _WORD.findall(name)]
-    last = words[-1] if words else ""
-    if last in _CODES - _ALWAYS:
-        return "password"
-    if last in _ALWAYS or words[-2:] == ["secret", "id"]:
-        return "token"
-    if last in _KEYS:
-        return "key"
+    if words and (always := _LAST_WORDS.get(words[-1])):
+        return always
     column = column_kind(name)
     if column is not None and fits_kind(column, value):
         return "password" if column == "pin" else column
-    return "token" if kind == "random" and (len(value) >= 16 or looks_random(value)) else None
+    is_token = words[-2:] == ["secret", "id"] or (kind == "random" and (len(value) >= 16 or looks_random(value)))
+    return "token" if is_token else None

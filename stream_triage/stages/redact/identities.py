@@ -141,7 +141,7 @@ IDENTITY_RULES: Final = (
         "identity-bytes",
         "imsi",
         (
-            Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[-,][ ]?(?:0x)?[0-9]{2}"),
+            Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[ :,-][ ]?(?:0x)?[0-9]{2}"),
             Trigger("mobile identity", r"[^\n]{0,24}[0-9]{2}[ :-]?[0-9]{2}"),
         ),
         r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]"

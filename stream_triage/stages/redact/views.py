@@ -62,7 +62,8 @@ _BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Z
 _PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
 
 _PERCENT: Final = r"%(?:25)*+(?:[2-7][0-9A-Fa-f]|0[9AaDd])|%(?:25)*+[C-Fc-f][0-9A-Fa-f](?:%(?:25)*+[89ABab][0-9A-Fa-f]){1,3}"
-_BACKSLASH: Final = r"(?<!\x1b)\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
+_ESCAPED: Final = r"\\(?:[\"'/\\nrt]|u[0-9A-Fa-f]{4}|x[2-7][0-9A-Fa-f])"
+_BACKSLASH: Final = rf"(?<!\x1b){_ESCAPED}"  # with that it ends an escape sequence
 _ENTITY: Final = r"&(?:amp;){0,4}(?:quot|apos|lt|gt|amp|nbsp|equals|colon|\#[0-9]{2,4}|\#[xX][0-9A-Fa-f]{2,4});"
 _ENTITIES: Final = {
     "quot": '"',
@@ -91,13 +92,14 @@ _RECORD: Final = re.compile(
 )
 _LETTERS: Final = {"n": "\n", "r": "\n", "t": "\t"}
 
-_WIDE: Final = re.compile(rf"[\x80-\x9f{_BLANKS}{_UNSEEN}{_OTHER_FORMS}]|{LOST_ESCAPE.pattern}")
+_WIDE: Final = re.compile(rf"[\x80-\x9f{_BLANKS}{_UNSEEN}{_OTHER_FORMS}\u241b\ufffd]")
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 # What a line must contain to have views, after a sign that is found faster. An alternative of two would be slow to search.
 _SEARCHES: Final = tuple(
     (sign, re.compile(pattern))
     for sign, pattern in (
         ("%", _PERCENT),
-        ("\\", rf"{_BACKSLASH}|\\(?:033|x1[bB]|e)\["),
+        ("\\", rf"\\(?:{_ESCAPED[2:]}|(?:033|x1[bB]|e)\[)"),
         ("&", _ENTITY),
         ("^", r"\^\[\["),
         ("[", r"\[\d{1,3}(?:;\d{1,3}){0,5}m"),
@@ -163,7 +165,7 @@ class View:
 def lines_with_views(text: str) -> list[int]:
     """The numbers of the lines that have views, which is to say that these may differ from the line."""
     searches = [pattern for sign, pattern in _SEARCHES if sign in text]
-    if not text.isascii():
+    if not text.isascii() and _WIDE.search("".join(_NOT_ASCII.findall(text))):
         searches.append(_WIDE)
     # Most texts end here: deleting characters is faster than searching for others.
     if text.encode("ascii", "replace").translate(None, _ORDINARY):
