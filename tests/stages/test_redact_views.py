@@ -51,7 +51,7 @@ DECORATIONS: dict[str, Callable[[str], str]] = {
     "overprinted": lambda line: re.sub(r"(?<!\\)[A-Za-z0-9]", lambda sign: f"{sign[0]}\x08{sign[0]}", line),
     "no-break spaces": lambda line: line.replace(" ", "\xa0"),
     "narrow spaces": lambda line: line.replace(" ", "\u202f"),
-    "zero-width spaces": lambda line: "\u200b".join(line),
+    "zero-width spaces": "\u200b".join,
     "soft hyphens": lambda line: re.sub("(?<=[a-z])(?=[a-z])", "\xad", line),
     "direction marks": lambda line: f"\u202a{line}\u202c",
     "byte order mark": lambda line: "\ufeff" + line,
@@ -141,8 +141,8 @@ INVISIBLE = st.sampled_from(["\u200b", "\ufeff", "\xad", "\u202a", "\x00", "\x7f
 def test_invisible_characters_anywhere(example: tuple[str, str, str], signs: list[tuple[int, str]]) -> None:
     """Wherever characters without a glyph are inserted, the reader sees the same redacted text."""
     _, before, after = example
-    for position, sign in signs:
-        position %= len(before) + 1
+    for place, sign in signs:
+        position = place % (len(before) + 1)
         before = before[:position] + sign + before[position:]
     assert plain_view(clean(before)).text == plain_view(after).text
 
@@ -168,7 +168,7 @@ def test_views_are_restored(line: str, start: int, length: int) -> None:
 
 @pytest.mark.parametrize("sign", ["\x1b[0m", "\u200b", "\xad", "%5F", "\\u005f"])
 def test_names_are_seen_through(sign: str) -> None:
-    """Run ids, names of files and headers lose what they hold in any notation, and a header's name says what its value is."""
+    """Run ids, names of files and headers lose their secrets in any notation; so does the value of a header such as `password`."""
     redactor = Redactor()
     assert IMSI[5:] not in redactor.run_id(f"ue{sign}{IMSI}{sign}/a.log#0a1b2c3d")
     assert redactor.run_id(f"token={sign}abcd1234efgh/a.log#0a1b2c3d").endswith("<token>#0a1b2c3d")
