@@ -3,10 +3,10 @@
     python -m benchmarks.redaction [--quick] [--half seen|unseen|numbers|both] [--peers PYTHON] [--misses] [--out FILE]
 
 Half of the kinds were kept out of sight while rules were written (`--half unseen`); their figures are the ones that count.
-`--misses` lists secrets that stayed and text that should have stayed, but never for the unseen half, so that nobody fits rules
-to it by accident. `numbers` is a part of its own: bare numbers, some of them identities. A full run also writes the documents
-of both halves in colour, with unusual blanks and in escapes, and compares the recall. The peers need an environment of their
-own with the packages of `requirements/peers.txt`.
+`--misses` lists secrets that stayed and text that should have stayed, but never for the unseen half, so that nobody fits
+rules to it by accident. `numbers` is a part of its own: bare numbers, some of them identities. A full run also writes the
+documents of both halves in colour, with unusual blanks and in escapes, and compares the recall. The peers need their own
+environment, with the packages of `requirements/peers.txt`.
 """
 
 import platform
