@@ -41,7 +41,7 @@ def header_kind(name: str, value: str) -> str | None:
     if words and (always := _LAST_WORDS.get(words[-1])):
         return always
     column = column_kind(name)
-    if column is not None and fits_kind(column, value):
+    if column not in (None, "password", "token") and fits_kind(column, value):
         return "password" if column == "pin" else column
     is_token = words[-2:] == ["secret", "id"] or (kind == "random" and (len(value) >= 16 or looks_random(value)))
     return "token" if is_token else None
