@@ -57,7 +57,7 @@ _OTHER_FORMS: Final = re.escape("".join(_ASCII_OF))
 _ESCAPES: Final = rf"{ESCAPE}|{LOST_ESCAPE.pattern}"
 # Escapes of JSON that neither end a string nor a line; quotes and line ends are left to `decoded_view`.
 _HARMLESS: Final = r"\\{1,7}(?:/|u00(?:2[013-9A-Fa-f]|[3-7][0-9A-Fa-f](?<!5[Cc])|[Aa]0))"
-_BETWEEN_WORDS: Final = re.compile(rf"(?<=[0-9A-Za-z])(?:{_ESCAPES})++(?=[0-9A-Za-z])")
+_ESCAPE_RUN: Final = re.compile(rf"(?:{_ESCAPES})++")
 # What an escape sequence carries besides a colour: the address of a link, a title.
 _PAYLOAD: Final = re.compile(r"\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]")
 
@@ -185,7 +185,10 @@ def plain_view(line: str) -> View:
 
 def spaced_view(line: str) -> View | None:
     """The view with spaces for escape sequences; None where none of them stands between two words."""
-    if not _BETWEEN_WORDS.search(line):
+    if not any(
+        line[match.start() - 1 : match.start()].isalnum() and line[match.end() : match.end() + 1].isalnum()
+        for match in _ESCAPE_RUN.finditer(line)
+    ):
         return None
     return _view(line, _PLAIN, lambda match: " " if match["escape"] else _plain(match))
 
