@@ -59,7 +59,7 @@ def decorated(document: Document, decoration: str) -> Document:
         document.number,
         "".join(sign.before + sign.text + sign.after for sign in signs),
         secrets,
-        moved(document.optional),
+        (*moved(document.optional), *around),
     )
 
 
