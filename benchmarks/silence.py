@@ -33,9 +33,10 @@ class SilentEnds:
     open_mb: float = 0.0
     """Peak memory when all runs were open."""
     peak_mb: float = 0.0
-    unhealthy: int = 0
-    """How often /health was not 200 or did not answer in `LATE_SECONDS`, of so many `polls`."""
     polls: int = 0
+    """How often /health was asked, and of these, how often it was not 200, and how often it took `LATE_SECONDS`."""
+    unhealthy: int = 0
+    late: int = 0
     longest_step: float = 0.0
     """Seconds between two signs of life of the worker."""
     stop_seconds: float = 0.0
@@ -53,12 +54,13 @@ def silent_ends(farm: Farm, runs: Sequence[TestRun], count: int) -> SilentEnds:
     farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{port}"}
     farm.kafka = farm.kafka.model_copy(update={"idle_seconds": IDLE_SECONDS})
     send_without_ends(farm, runs, count)
-    with farm.worker("--quiet") as worker, _watched(worker, port, seen):
+    with farm.worker("--quiet") as worker, _watched(worker, port, seen) as stopping:
         _wait(worker, lambda: farm.count_stored() > 0)
         seen.open_mb, began = worker.memory_bytes() / 2**20, time.perf_counter()
         _wait(worker, lambda: farm.count_stored() >= count // 4)
         seen.peak_mb = worker.memory_bytes() / 2**20
         asked = time.perf_counter()
+        stopping.set()
         seen.stop_code = worker.stop(300)
         seen.stop_seconds = time.perf_counter() - asked
         seen.stored_at_stop = farm.count_stored()
@@ -89,9 +91,12 @@ def _wait(worker: Worker, done: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def _watched(worker: Worker, port: int, seen: SilentEnds) -> Iterator[None]:
-    """Asks the worker for its health from when it answers first, until it ends."""
-    over = threading.Event()
+def _watched(worker: Worker, port: int, seen: SilentEnds) -> Iterator[threading.Event]:
+    """Asks the worker for its health from when it answers first, until it ends.
+
+    Yields an event to set before the worker is stopped: it may close the port before the process ends.
+    """
+    over, stopping = threading.Event(), threading.Event()
 
     def watch() -> None:
         answered = False
@@ -99,18 +104,19 @@ def _watched(worker: Worker, port: int, seen: SilentEnds) -> Iterator[None]:
             began = time.monotonic()
             status = _status(port, "/health")
             late = time.monotonic() - began > LATE_SECONDS
-            if over.is_set() or worker.code is not None:
+            if over.is_set() or worker.code is not None or (stopping.is_set() and status == 0):
                 return
             answered = answered or status == 200
             if answered:
                 seen.polls += 1
-                seen.unhealthy += status != 200 or late
+                seen.unhealthy += status != 200
+                seen.late += late
                 seen.longest_step = max(seen.longest_step, _longest_step(port))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield
+        yield stopping
     finally:
         over.set()
         thread.join(30)

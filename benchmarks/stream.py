@@ -226,7 +226,7 @@ def print_silent_ends(farm: Farm, runs: Sequence[TestRun], count: int) -> None:
     seen = silent_ends(farm, runs, count)
     print(f"{seen.runs} runs end at once, {seen.stored} verdicts, {seen.stored / seen.seconds:.0f} a second")
     print(f"  memory             {seen.open_mb:9.0f} MB peak while open, {seen.peak_mb:.0f} MB while they end")
-    print(f"  /health            {seen.unhealthy:9d} of {seen.polls} answers not 200, or late")
+    print(f"  /health            {seen.unhealthy:9d} of {seen.polls} answers not 200, {seen.late} after more than 2 s")
     print(f"  longest step       {seen.longest_step:9.1f} s")
     print(f"  SIGTERM            {seen.stop_seconds:9.1f} s to the end, with status {seen.stop_code}, "
           f"{seen.stored_at_stop} verdicts by then", flush=True)  # fmt: skip

@@ -13,6 +13,9 @@ from stream_triage.worker.sequence import MAX_EARLY, MAX_EARLY_BYTES
 
 __all__ = ["Parts"]
 
+# Messages that are whole and whose parts are known when they come again. A sender repeats what it sent last.
+MAX_COMPLETE = 1024
+
 
 class _Key(NamedTuple):
     """Which message the parts belong to. `turn` tells sets of parts apart that contradict each other."""
@@ -46,6 +49,8 @@ class Parts:
 
     def __init__(self) -> None:
         self._incomplete: dict[_Key, _Incomplete] = {}
+        self._complete: dict[_Key, None] = {}
+        """Messages that became whole, the oldest first."""
         self._turns = 0
         self.bytes = 0
         """Size of what is held."""
@@ -63,6 +68,10 @@ class Parts:
         assert message.part is not None
         assert message.seq is not None
         part, key = message.part, _Key(message.epoch, message.seq, message.part.check)
+        if key.check and key in self._complete:  # by its checksum, it is a part of that message
+            self.repeated_messages += 1
+            self.repeated_bytes += len(message.text or b"")
+            return None
         held = self._incomplete.get(key)
         if held is not None and _contradicts(held, message):
             self._set_aside(key)
@@ -77,7 +86,12 @@ class Parts:
         held.parts[part.number] = _Part(budget.keep(message), size, message.digest)
         self.bytes += size
         self._parts += 1
-        return self._joined(key) if len(held.parts) == part.total else None
+        if len(held.parts) < part.total:
+            return None
+        self._complete[key] = None
+        if len(self._complete) > MAX_COMPLETE:
+            del self._complete[next(iter(self._complete))]
+        return self._joined(key)
 
     def release(self) -> list[Message]:
         """What came of the incomplete messages, which are forgotten; by number."""

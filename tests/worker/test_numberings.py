@@ -249,6 +249,15 @@ class TestParts:
         assert run.doubts == []
         assert run.repeats[0] > 0
 
+    def test_one_that_comes_again_when_the_message_is_whole(self):
+        """It belongs to that message: its text is not taken twice."""
+        run = Run()
+        for part, text in (("1/2", b"one\n"), ("2/2", b"two\n"), ("1/2", b"one\n")):
+            run.put(0, text, seq_part=f"{part}/abc")
+        run.put(1, b"three\n")
+        run.end()
+        assert (run.lines, run.doubts, run.repeats[0]) == ([b"one", b"two", b"three"], [], 1)
+
     def test_what_never_becomes_whole_is_taken_as_it_is(self):
         """The verdict says that a part is missing."""
         run = Run()
