@@ -46,7 +46,7 @@ def _judge(world: World, farm: Farm, count: int, moments: tuple[float, float]) -
     begun = 0
     for how, moment in zip(("terminate", "kill"), moments, strict=True):
         worker = farm.start_worker()
-        _wait(world, worker, lambda begun=begun: farm.count_stored() > begun, "the first verdicts")
+        _wait(world, worker, lambda begun=begun: farm.count_stored() >= min(begun + 1, count), "the first verdicts")
         time.sleep(moment)
         if how == "terminate":
             _terminate(world, worker)
