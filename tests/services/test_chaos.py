@@ -31,7 +31,7 @@ def test_six_hundred_faults_are_planned_by_weight() -> None:
     assert names == {fault.name: fault.weight for fault in FAULTS.values()}
     assert planned(40, 3) == planned(40, 3) != planned(40, 4)
     assert sorted(name for episode in planned(len(FAULTS), 0) for name in episode) == sorted(FAULTS)
-    assert [len(episode) for episode in planned(45, 0, only="kill")] == [20, 20, 5]
+    assert [len(episode) for episode in planned(45, 0, only=["kill"])] == [20, 20, 5]
 
 
 def test_figures() -> None:

@@ -21,7 +21,14 @@ def _options() -> argparse.Namespace:
         epilog="kinds of fault: " + "; ".join(f"{fault.name} ({fault.promise})" for fault in FAULTS.values()),
     )
     parser.add_argument("--faults", type=int, default=600, help="how many faults (default: %(default)s)")
-    parser.add_argument("--only", choices=sorted(FAULTS), default="", help="faults of this kind alone")
+    parser.add_argument(
+        "--only",
+        choices=sorted(FAULTS),
+        action="append",
+        metavar="KIND",
+        default=[],
+        help="faults of this kind alone; repeatable",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of all choices (default: %(default)s)")
     parser.add_argument(
         "--first", type=int, default=1,

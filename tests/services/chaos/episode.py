@@ -6,7 +6,7 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,9 +26,9 @@ TERM_SECONDS = 5.0
 SETTLE_SECONDS = 3
 
 
-def planned(faults: int, seed: int, only: str = "") -> list[list[str]]:
+def planned(faults: int, seed: int, only: Collection[str] = ()) -> list[list[str]]:
     """The faults of each episode, by name: shares by weight, but one of each kind if there is room for it."""
-    weights = {name: fault.weight for name, fault in FAULTS.items() if not only or name == only}
+    weights = {name: fault.weight for name, fault in FAULTS.items() if not only or name in only}
     total = sum(weights.values())
     counts = {name: max(1, faults * weight // total) for name, weight in weights.items()}
     while rest := faults - sum(counts.values()):
