@@ -1,6 +1,7 @@
 """The command line of the package: options in, faults done, figures out."""
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it reports each try while a broker is away
     report, began = Report(_progress), time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -47,7 +47,7 @@ def disk_full(world: World) -> None:
         if dies:
             world.kill_at(step)
         if starts_full:
-            world.start_worker()
+            world.worker.start()
         time.sleep(seconds)
     world.need_worker(dying=0)
     world.wait_for(run.run_id)

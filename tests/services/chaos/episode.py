@@ -12,16 +12,17 @@ from pathlib import Path
 
 from tests.services.chaos import disks, forgetting, growth, kills, outages, redaction, rejections, senders, silence  # noqa: F401
 from tests.services.chaos.invariants import check
+from tests.services.chaos.ledger import Fate
 from tests.services.chaos.outcome import Outcome
 from tests.services.chaos.registry import FAULTS
 from tests.services.chaos.report import Report
+from tests.services.chaos.traffic import TRAFFIC
 from tests.services.chaos.world import Servers, World
 from tests.services.farm import Farm
 
 __all__ = ["FAULTS_OF_AN_EPISODE", "planned", "run_episode"]
 
 FAULTS_OF_AN_EPISODE = 20
-TERM_SECONDS = 5.0
 # Of all runs and dead letters that are still under way when the last fault is over.
 SETTLE_SECONDS = 3
 
@@ -54,9 +55,11 @@ def run_episode(
                 _do(world, name, f"{seed}/{number}")
                 report.done(name, time.monotonic() - began)
             _settle(world)
-            report.broken += check(world.ledger, Outcome(farm), world.exits, world.copies)
+            report.broken += check(
+                world.ledger, Outcome(farm), world.worker.exits, world.worker.deaths_before_log + world.broker_deaths
+            )
         finally:
-            world.kill_worker()
+            world.worker.kill()
             report.runs += len(world.ledger.runs)
             report.show_broken()
 
@@ -81,7 +84,7 @@ def _farm(servers: Servers) -> Iterator[Farm]:
 
 
 def _do(world: World, name: str, seed: str) -> None:
-    world.kind, world.rng = name, random.Random(seed)
+    world.begin(name, seed)
     try:
         FAULTS[name].act(world)
         world.check_positions()
@@ -95,10 +98,10 @@ def _do(world: World, name: str, seed: str) -> None:
 
 def _settle(world: World) -> None:
     """Sends the rest and waits until everything is judged and committed; then the worker ends in order."""
-    world.kind = "traffic"
+    world.begin(TRAFFIC, TRAFFIC)
     world.finish_traffic()
-    wanted = {run_id for run_id, sent in world.ledger.runs.items() if sent.fate.name != "FORGOTTEN"}
+    wanted = {run_id for run_id, sent in world.ledger.runs.items() if sent.fate is not Fate.FORGOTTEN}
     patience = world.patience * SETTLE_SECONDS
     world.wait(lambda: wanted <= world.finals(), patience, "verdicts of all runs")
     world.wait(world.everything_committed, world.patience, "everything is committed")
-    world.terminate_worker(TERM_SECONDS)
+    world.terminate_worker()

@@ -18,7 +18,7 @@ def forget(world: World) -> None:
     if not world.wait_for(run.run_id):
         return
     if worker_dies:
-        world.start_worker(step)  # it may die before `forget`, during it, or after it
+        world.worker.start(step)  # it may die before `forget`, during it, or after it
     world.done("forget", run.run_id)
     world.ledger.forgotten(run.run_id)
     if late:
@@ -27,7 +27,7 @@ def forget(world: World) -> None:
         world.send([Message(run.run_id.encode(), line[0], {"source": next(iter(run.sources))})])
     world.traffic()
     if comes_again:
-        world.kill_worker()
+        world.worker.kill()
     world.need_worker(dying=0)
     if replayed:
         world.done("replay-dead", "--reason", "its run has ended")
@@ -46,4 +46,4 @@ def forget_killed(world: World) -> None:
     world.done("forget", run.run_id, statuses=(0, 2))  # 2: the killed one had removed it everywhere
     world.ledger.forgotten(run.run_id)
     world.traffic()
-    world.kill_worker()
+    world.worker.kill()

@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from stream_triage.clients.kafka import connection
 from tests.services.chaos.registry import fault
+from tests.services.chaos.traffic import partition_of
 from tests.services.chaos.world import World
 
 __all__: list[str] = []
@@ -33,7 +34,7 @@ def partitions_grow(world: World) -> None:
         world.partitions += 1
         asyncio.run(_grow(world, world.farm.kafka.topic, world.partitions))
     new, tries = world.partitions - 1, 0
-    while world.partition_of(name := f"{world.kind}/new/{world.partitions}/{tries}") != new:
+    while partition_of((name := f"{world.kind}/new/{world.partitions}/{tries}").encode(), world.partitions) != new:
         tries += 1
     runs = [world.new_run(lines=20, name=name), *(world.new_run(lines=20) for _ in range(3))]
     for run in runs:

@@ -10,7 +10,7 @@ from stream_triage.records import Repairs, Verdict
 from tests.services.chaos.ledger import Fate, Ledger, Sent, marked
 from tests.services.chaos.outcome import Letter, Outcome
 from tests.services.chaos.report import Broken
-from tests.services.chaos.world import Exit
+from tests.services.chaos.supervisor import Exit
 from tests.services.farm import expected, undated
 from tests.verdicts import assert_same
 

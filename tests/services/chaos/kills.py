@@ -8,7 +8,6 @@ from tests.services.chaos.world import World
 __all__: list[str] = []
 
 RANDOM_SHARE = 0.15
-TERM_SECONDS = 5.0
 SECOND = "second"
 
 
@@ -19,20 +18,20 @@ def kill(world: World) -> None:
     if not at_random:
         world.kill_at(step)
         return
-    world.start_worker()
+    world.worker.start()
     world.traffic()
     time.sleep(moment)
-    world.kill_worker()
+    world.worker.kill()
 
 
 @fault("terminate", 20, "SIGTERM ends a worker within 5 s with status 0, and nothing is lost")
 def terminate(world: World) -> None:
     """SIGTERM at a random moment while messages come, also before the worker has joined its group."""
     moment = world.rng.uniform(0.5, 8.0)
-    world.start_worker()
+    world.worker.start()
     world.traffic()
     time.sleep(moment)
-    world.terminate_worker(TERM_SECONDS)
+    world.terminate_worker()
 
 
 @fault("take-over", 20, "the other worker takes over what a dead one had open")
@@ -45,7 +44,7 @@ def take_over(world: World) -> None:
         time.sleep(world.rng.uniform(2, 8))
         victim_is_first = world.rng.random() < 0.5
         if victim_is_first:
-            world.kill_worker()
+            world.worker.kill()
         else:
             other.kill()
         runs = [world.new_run(lines=20) for _ in range(world.partitions)]

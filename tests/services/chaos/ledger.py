@@ -12,10 +12,8 @@ from enum import Enum
 
 from tests.services.farm import TestRun
 
-__all__ = ["MARK", "TRAFFIC", "Fate", "Ledger", "Sent", "marked"]
+__all__ = ["MARK", "Fate", "Ledger", "Sent", "marked"]
 
-# The kind of runs that no fault sends: they are under way during all faults.
-TRAFFIC = "traffic"
 MARK = re.compile(r"mark-(\d{6})-k")
 
 

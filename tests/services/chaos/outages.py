@@ -3,7 +3,9 @@
 import time
 
 from tests.services.chaos.registry import fault
+from tests.services.chaos.supervisor import Supervisor
 from tests.services.chaos.world import World
+from tests.services.servers import Server
 
 __all__: list[str] = []
 
@@ -20,7 +22,7 @@ def broker_kill(world: World) -> None:
     if idle:
         time.sleep(2)
     world.servers.kafka.kill()
-    world.copies += 1
+    world.broker_deaths += 1
     try:
         time.sleep(away)
     finally:
@@ -35,7 +37,7 @@ def broker_kill(world: World) -> None:
 def opensearch_kill(world: World) -> None:
     """SIGKILL to OpenSearch while a run ends, or while there is nothing to do."""
     idle = world.rng.random() < 0.5
-    world.supervise()
+    world.worker.keep_running()
     run = world.new_run(lines=20)
     if idle:
         world.send_run(run)
@@ -86,9 +88,16 @@ def pause(world: World) -> None:
     seconds = world.rng.uniform(7, 10) if what == "worker" else world.rng.uniform(2, 8)
     world.need_worker(dying=0)
     world.traffic()
-    world.copies += what == "broker"
-    with world.paused(what):
+    world.broker_deaths += what == "broker"
+    could_be: dict[str, Supervisor | Server] = {
+        "worker": world.worker, "broker": world.servers.kafka, "opensearch": world.servers.opensearch
+    }  # fmt: skip
+    paused = could_be[what]
+    paused.pause()
+    try:
         time.sleep(seconds)
+    finally:
+        paused.resume()
     run = world.new_run(lines=20)
     world.send_run(run)
     world.wait_for(run.run_id)

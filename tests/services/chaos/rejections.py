@@ -85,7 +85,7 @@ def replay_dead(world: World) -> None:
     world.wait(lambda: world.dead_letters() > before, world.patience, "dead letters of late lines")
     for step, moment in zip(steps, killed, strict=True):
         if step:
-            world.start_worker(step)
+            world.worker.start(step)
         if moment is not None:
             world.kill_command(moment, "replay-dead", *reason)
         world.done("replay-dead", *reason)

@@ -5,14 +5,12 @@ import time
 
 from tests.services.chaos.registry import fault
 from tests.services.chaos.report import Broken
-from tests.services.chaos.world import World
+from tests.services.chaos.world import TERM_SECONDS, World
 from tests.services.farm import Farm, Message, TestRun, Worker, expected
 
 __all__: list[str] = []
 
 IDLE_SECONDS = 4
-TERM_SECONDS = 5.0
-STALL_SECONDS = 10.0
 PEAK_BYTES = 1 << 30
 # A run of this fault; runs of an episode that has thousands of them must be small.
 LINES = 3
@@ -21,7 +19,7 @@ LINES = 3
 @fault("silent-ends", 4, "thousands of runs that fall silent together stop neither /health nor SIGTERM nor fill the memory")
 def silent_ends(world: World) -> None:
     """On a farm of its own: the runs come without an end, and workers are terminated and killed while they are judged."""
-    world.kill_worker()
+    world.worker.kill()
     count = world.silent_runs
     farm = world.side_farm("silent", search=True, idle_seconds=IDLE_SECONDS)
     farm.more_settings["metrics"] = world.farm.more_settings["metrics"]

@@ -1,40 +1,35 @@
-"""A farm while faults happen to it: runs arrive all the time, and a worker is started again whenever it ends, as by systemd.
+"""A farm while faults happen to it: what was sent to it, its worker, its servers, and what people and senders can do.
 
 Choices are drawn from `world.rng` alone and never depend on how fast something went, so that the same seed makes the same
 faults. The exact moment of a fault is up to the machine.
 """
 
 import random
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aiokafka.partitioner import murmur2
-
 from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.errors import StreamTriageError
-from tests.services.chaos.ledger import TRAFFIC, Fate, Ledger
+from tests.services.chaos.ledger import Fate, Ledger
 from tests.services.chaos.report import Broken, Report
+from tests.services.chaos.supervisor import DEATH_SECONDS, Exit, Supervisor
+from tests.services.chaos.traffic import TRAFFIC, Traffic, partition_of
 from tests.services.dying_worker import STEPS
-from tests.services.farm import PARTITIONS, ROOT, Farm, Message, TestRun, Worker, interleaved, messages_of, sample_runs
+from tests.services.farm import PARTITIONS, ROOT, Farm, Message, TestRun, interleaved, sample_runs
 from tests.services.servers import KafkaServer, OpenSearchServer, free_port
 
-__all__ = ["Exit", "Servers", "World"]
+__all__ = ["TERM_SECONDS", "Servers", "World"]
 
-RUNS_A_FAULT = 3
-RUNS_AT_ONCE = 12
-# A worker that is to die at a step may never come to it; then it is killed all the same.
-DEATH_SECONDS = 12.0
-# The step between dead letters and the run log, which notes that there are dead letters.
-BEFORE_LOG = "before run log"
+# From SIGTERM to the end of a worker.
+TERM_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,17 +40,8 @@ class Servers:
     opensearch: OpenSearchServer
 
 
-@dataclass(frozen=True)
-class Exit:
-    """A worker that ended by itself."""
-
-    kind: str
-    status: int
-    output: str
-
-
 class World:
-    """One episode: a farm with topics of its own, the runs that were sent to it, and one worker at a time.
+    """One episode: a farm with topics of its own, the runs that were sent to it, and its worker.
 
     `patience` is how many seconds something may take that the product does not promise a time for.
     """
@@ -68,50 +54,26 @@ class World:
         self.silent_runs = silent_runs
         self.rng = random.Random(seed)
         self.ledger = Ledger()
-        self.exits: list[Exit] = []
+        self.worker = Supervisor(farm)
         self.broken = report.broken
-        self.copies = 0
-        """How often a dead letter may have been written once more, see `invariants.dead_letters`."""
         self.kind = TRAFFIC
+        self.broker_deaths = 0
         self.partitions = PARTITIONS
         self._partition_of: dict[bytes, int] = {}
-        self._worker: Worker | None = None
-        self._step = ""
         self._names = 0
         self._final: set[str] = set()
-        self._traffic, self._last_messages = self._plan_traffic(seed, faults)
-        self._traffic_share = len(self._traffic) // faults + 1
+        self._traffic = Traffic(seed, faults)
+        for run in self._traffic.runs:
+            self.ledger.add(run, TRAFFIC, Fate.SAME)
         self.metrics_port = free_port()
         farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{self.metrics_port}"}
 
+    def begin(self, kind: str, seed: str) -> None:
+        """The next fault happens."""
+        self.kind = self.worker.kind = kind
+        self.rng = random.Random(seed)
+
     # Runs and messages
-
-    def _plan_traffic(self, seed: str, faults: int) -> tuple[list[Message], list[Message]]:
-        """Messages to be sent during the faults, and those after all of them.
-
-        A run in every other partition is open all the time: whenever a worker starts, it reads all that came after the
-        beginning of this run again.
-        """
-        randomness = random.Random(f"{seed}/traffic")
-        runs = sample_runs(max(RUNS_AT_ONCE, faults * RUNS_A_FAULT), randomness.randrange(1 << 30))
-        open_runs = [replace(run, run_id=self._key_in(partition)) for partition, run in zip((0, 2), runs[:2], strict=True)]
-        runs = [replace(run, run_id=f"{TRAFFIC}/{run.run_id}") for run in runs[2:]]
-        for run in [*open_runs, *runs]:
-            self.ledger.add(run, TRAFFIC, Fate.SAME)
-        messages = [stream[0] for run in open_runs for stream in messages_of(run)]
-        for start in range(0, len(runs), RUNS_AT_ONCE):
-            messages += interleaved(runs[start : start + RUNS_AT_ONCE], randomness.randrange(1 << 30), lines=10)
-        return messages, [message for run in open_runs for stream in messages_of(run) for message in stream[1:]]
-
-    def _key_in(self, partition: int) -> str:
-        number = 0
-        while self._hash(f"open/{number}".encode()) % PARTITIONS != partition:
-            number += 1
-        return f"open/{number}"
-
-    @staticmethod
-    def _hash(key: bytes) -> int:
-        return int(murmur2(key)) & 0x7FFFFFFF
 
     def new_run(
         self, fate: Fate = Fate.SAME, *, lines: int = 60, sources: int = 3, marks: bool = False, name: str = ""
@@ -144,101 +106,40 @@ class World:
         self.send(interleaved([run], self.rng.randrange(1 << 30)))
 
     def _partition(self, key: bytes | None) -> int | None:
-        if key is None:
-            return None
-        return self._partition_of.setdefault(key, self._hash(key) % self.partitions)
-
-    def partition_of(self, run_id: str) -> int:
-        """The partition that the key of a new run is sent to."""
-        return self._hash(run_id.encode()) % self.partitions
+        return None if key is None else self._partition_of.setdefault(key, partition_of(key, self.partitions))
 
     def traffic(self) -> None:
         """Sends the next messages of the runs that are under way all the time."""
-        part, self._traffic = self._traffic[: self._traffic_share], self._traffic[self._traffic_share :]
-        self.send(part)
+        self.send(self._traffic.share())
 
     def finish_traffic(self) -> None:
         """Sends the rest, and the ends of the runs that were open from the beginning."""
-        self.send([*self._traffic, *self._last_messages])
-        self._traffic, self._last_messages = [], []
+        self.send(self._traffic.rest())
 
     # Workers
 
     def need_worker(self, dying: float = 0.4) -> None:
         """Starts a worker if none runs. With the probability `dying` it will kill itself at one of its steps."""
         step = self.a_step() if self.rng.random() < dying else ""
-        if self._worker is None or self._worker.code is not None:
-            self.start_worker(step)
+        if not self.worker.runs:
+            self.worker.start(step)
 
     def a_step(self) -> str:
         """A step of `dying_worker`, and which call of it is the last one."""
         return f"{self.rng.choice(sorted(STEPS))}:{self.rng.choice((1, 1, 2))}"
 
-    def start_worker(self, step: str = "", instance: str | None = None) -> None:
-        """Kills the worker that runs, if one does, and starts another."""
-        self.kill_worker()
-        self._step = step
-        self._worker = self.farm.start_worker(steps=step, instance=instance)
-
-    def kill_worker(self) -> None:
-        """SIGKILL."""
-        self._note_exit()
-        if self._worker is not None:
-            self._worker.kill()
-        self._worker = None
-
-    def kill_at(self, step: str) -> bool:
-        """Starts a worker that dies at a step; returns whether it came to it."""
-        self.start_worker(step)
-        worker = self._worker
-        assert worker is not None
+    def kill_at(self, step: str) -> None:
+        """Starts a worker that dies at a step, and sends what it reads."""
+        self.worker.start(step)
         self.traffic()
-        ends = time.monotonic() + DEATH_SECONDS
-        while worker.code is None and time.monotonic() < ends:
-            time.sleep(0.05)
-        reached = worker.code == -9
-        self.kill_worker()
-        return reached
+        self.worker.wait_for_death()
 
-    def terminate_worker(self, seconds: float) -> None:
-        """SIGTERM to the worker that runs: it must end with status 0 within so many seconds."""
-        worker, self._worker = self._worker, None
-        if worker is None or worker.code is not None:
-            self._worker = worker
-            self._note_exit()
-            self._worker = None
-            return
-        began = time.monotonic()
-        try:
-            status = worker.stop(self.patience)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            status = -9
-        took = time.monotonic() - began
-        if took > seconds or status not in (0, -9 if self._step else 0):
-            self.broke("slow", f"SIGTERM: status {status} after {took:.1f} s, not 0 within {seconds:g} s")
-
-    def _note_exit(self) -> None:
-        """Remembers a worker that has ended although nobody asked it to."""
-        if self._worker is not None and (status := self._worker.code) is not None:
-            if self._step and status == -9:
-                self.copies += self._step.startswith(BEFORE_LOG)
-            else:
-                self.exits.append(Exit(self.kind, status, self._worker.text()[-600:]))
-            self._worker = None
-
-    def supervise(self) -> None:
-        """Starts a worker if there is none, or none any more."""
-        self._note_exit()
-        if self._worker is None:
-            self.start_worker()
-
-    @property
-    def peak_bytes(self) -> int:
-        """Peak of the memory of the worker that runs; 0 if none does."""
-        with suppress(OSError, StopIteration):
-            return self._worker.memory_bytes() if self._worker else 0
-        return 0
+    def terminate_worker(self) -> None:
+        """SIGTERM to the worker that runs: it must end with status 0 within `TERM_SECONDS`."""
+        if ended := self.worker.terminate(self.patience):
+            status, seconds = ended
+            if status or seconds > TERM_SECONDS:
+                self.broke("slow", f"SIGTERM: status {status} after {seconds:.1f} s, not 0 within {TERM_SECONDS:g} s")
 
     def wait(self, condition: Callable[[], bool], seconds: float, what: str, *, supervised: bool = True) -> bool:
         """Waits until something is true, while a worker is kept running; a promise is broken if it does not come true."""
@@ -248,7 +149,7 @@ class World:
                 self.broke("slow", f"not within {seconds:g} s: {what}")
                 return False
             if supervised:
-                self.supervise()
+                self.worker.keep_running()
             time.sleep(0.2)
         return True
 
@@ -289,23 +190,6 @@ class World:
         process.kill()
         process.communicate()
 
-    @contextmanager
-    def paused(self, what: str) -> Iterator[None]:
-        """Stops the worker, the broker or OpenSearch with SIGSTOP, and continues it."""
-        server = {"broker": self.servers.kafka, "opensearch": self.servers.opensearch}.get(what)
-        worker = self._worker
-        if server:
-            server.pause()
-        elif worker:
-            worker.signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            if server:
-                server.resume()
-            elif worker:
-                worker.signal(signal.SIGCONT)
-
     def side_farm(self, name: str, *, search: bool = False, **kafka: Any) -> Farm:
         """A farm beside this one, for a fault that needs other settings."""
         self._names += 1
@@ -326,7 +210,7 @@ class World:
             if until and not until():
                 self.broke("slow", f"verdicts of a farm beside: {worker.text()[-300:]}")
             if worker.code is not None and not (step and worker.code == -9):
-                self.exits.append(Exit(self.kind, worker.code, worker.text()[-600:]))
+                self.worker.exits.append(Exit(self.kind, worker.code, worker.text()[-600:]))
         finally:
             worker.kill()
 
