@@ -13,7 +13,7 @@ __all__: list[str] = []
 READY_SECONDS = 40.0
 
 
-@fault("broker-kill", 14, "the worker goes on by itself when the broker is back, and `/ready` says that it is away")
+@fault("broker-kill", 14, "the worker goes on by itself when the broker is back")
 def broker_kill(world: World) -> None:
     """SIGKILL to the broker while messages come; it is away for some seconds."""
     away, idle = world.rng.uniform(0.5, 6.0), world.rng.random() < 0.5

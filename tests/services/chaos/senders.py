@@ -80,7 +80,7 @@ def numbering_lost(world: World) -> None:
     world.wait_for(run.run_id)
 
 
-@fault("two-senders", 30, "two senders that number one source alike lose no line unseen")
+@fault("two-senders", 25, "two senders that number one source alike lose no line unseen")
 def two_senders(world: World) -> None:
     """Two programs send different lines under one key and source, both numbered from 0, in turns."""
     run = world.new_run(Fate.LINES, lines=60, sources=1, marks=True)
@@ -97,6 +97,22 @@ def two_senders(world: World) -> None:
         world.kill_at(world.a_step())
     world.need_worker()
     world.send([Message(run.run_id.encode(), b"", {"source": source, "end": "1"})])
+    world.traffic()
+    world.wait_for(run.run_id)
+
+
+@fault("early-end", 10, "a source that ends before another one begins costs no line of the other")
+def early_end(world: World) -> None:
+    """The senders of a run's sources start one after the other: one has sent its end before the next one begins."""
+    run = world.new_run(Fate.LINES, lines=30, marks=True)
+    pauses = [world.rng.choice((0, 0, 0.5)) for _ in run.sources]
+    world.need_worker()
+    for stream, seconds in zip(messages_of(run, lines=10), pauses, strict=True):
+        world.send(stream)
+        time.sleep(seconds)
+    if world.rng.random() < 0.5:
+        world.kill_at(world.a_step())
+    world.need_worker()
     world.traffic()
     world.wait_for(run.run_id)
 
