@@ -31,7 +31,7 @@ def terminate(world: World) -> None:
     world.worker.start()
     world.traffic()
     time.sleep(moment)
-    world.terminate_worker()
+    world.terminate_worker(may_be_starting=True)
 
 
 @fault("take-over", 20, "the other worker takes over what a dead one had open")
