@@ -1,6 +1,7 @@
-"""Lines and headers with secrets and subscriber identities, plain, coloured and escaped: none may leave the dead letters."""
+"""Lines with secrets and subscriber identities, plain, coloured and escaped: none may leave the dead letters."""
 
 import base64
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,22 +24,36 @@ FORMS = {
 }
 IDENTITIES = {"IMSI": "attach of imsi-{}", "SUPI": "supi=imsi-{} registered", "IMSI in XML": "<imsi>{}</imsi>"}
 KEYS = {"Ki": "Ki: {}", "OPc": "opc = {}", "K_AMF": "K_AMF={}"}
-RED, RESET = "\x1b[31m", "\x1b[0m"
-# By name, how a line is coloured or escaped, from its part before the secret, the secret, and the part after it.
-COLOURS: dict[str, Callable[[str, str, str], str]] = {
+RED, RESET, BOLD = "\x1b[31m", "\x1b[0m", "\x1b[1m"
+LINK, LINK_END = "\x1b]8;;http://10.0.0.1/\x1b\\", "\x1b]8;;\x1b\\"
+ZERO_WIDTH = "\u200b"
+
+
+def _coloured_name(before: str, secret: str, after: str) -> str:
+    name = before.rstrip("=: ")
+    return RED + name + RESET + before[len(name) :] + secret + after
+
+
+# By name, what becomes of a line, from its part before the secret, the secret, and the part after it.
+GUISES: dict[str, Callable[[str, str, str], str]] = {
     "plain": lambda before, secret, after: before + secret + after,
     "code before the line": lambda before, secret, after: RED + before + secret + after,
     "coloured line": lambda before, secret, after: RED + before + secret + after + RESET,
     "coloured value": lambda before, secret, after: before + RED + secret + RESET + after,
-    "reset at the end": lambda before, secret, after: before + secret + after + RESET,
-    "coloured name": lambda before, secret, after: RED + before.rstrip("=: ") + RESET + before[len(before.rstrip("=: ")) :]
-    + secret + after,
-    "256 colours": lambda before, secret, after: "\x1b[38;5;196m" + before + "\x1b[1m" + secret + RESET + after,
-}  # fmt: skip
+    "coloured name": _coloured_name,
+    "256 colours": lambda before, secret, after: "\x1b[38;5;196m" + before + BOLD + secret + RESET + after,
+    "hyperlink": lambda before, secret, after: before + LINK + secret + LINK_END + after,
+    "no-break spaces": lambda before, secret, after: before.replace(" ", "\u00a0") + secret + after,
+    "zero-width characters": lambda before, secret, after: (
+        before[:3] + ZERO_WIDTH + before[3:] + secret + ZERO_WIDTH + after
+    ),
+    "JSON string": lambda before, secret, after: json.dumps({"log": before + secret + after}),
+    "JSON in JSON": lambda before, secret, after: json.dumps({"log": json.dumps({"log": before + secret + after})}),
+}
 LINES_OF_A_RUN = 24
 
 
-@fault("secrets", 20, "no secret that docs/privacy.md names leaves the topic of dead letters, whatever its colour")
+@fault("secrets", 20, "no secret that docs/privacy.md names leaves the topic of dead letters, in whatever guise")
 def secrets(world: World) -> None:
     """A run with lines of all these forms among its own, and late lines with secrets; a worker dies while it has them."""
     run = world.new_run(lines=30)
@@ -64,7 +79,7 @@ def _secret_line(world: World) -> str:
     rng = world.rng
     kind = rng.choice(("form", "form", "identity", "key"))
     forms = {"form": FORMS, "identity": IDENTITIES, "key": KEYS}[kind]
-    name, colour = rng.choice(sorted(forms)), rng.choice(sorted(COLOURS))
+    name, guise = rng.choice(sorted(forms)), rng.choice(sorted(GUISES))
     if kind == "form":
         secret = "Zq" + base64.b32encode(rng.randbytes(10)).decode().rstrip("=").lower() + "7X"
     elif kind == "identity":
@@ -73,5 +88,5 @@ def _secret_line(world: World) -> str:
         secret = rng.randbytes(16).hex()
     before, _, after = forms[name].partition("{}")
     before, after = before.replace("{{", "{").replace("}}", "}"), after.replace("{{", "{").replace("}}", "}")
-    world.ledger.secrets[secret] = f"{name}, {colour}"
-    return COLOURS[colour](before, secret, after)
+    world.ledger.secrets[secret] = f"{name}, {guise}"
+    return GUISES[guise](before, secret, after)
