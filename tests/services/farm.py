@@ -250,12 +250,14 @@ class Farm:
             return [record for partition in range(number) for record in broker.read(topic, partition)]
 
     def topic_verdicts(self) -> dict[str, list[Verdict]]:
-        """By run, all final verdicts in the topic, in their order."""
+        """By run, all final verdicts in the topic, in their order. An empty message takes those before it back."""
         verdicts: dict[str, list[Verdict]] = {}
         for record in self.read(self.kafka.verdicts_topic):
-            if record.value is not None:  # a tombstone, of a run that was forgotten
-                verdict = Verdict.model_validate_json(record.value)
-                verdicts.setdefault(verdict.run_id, []).append(verdict)
+            if record.value is None:
+                verdicts.pop(record.key.decode(), None)
+                continue
+            verdict = Verdict.model_validate_json(record.value)
+            verdicts.setdefault(verdict.run_id, []).append(verdict)
         return verdicts
 
     def jsonl_verdicts(self) -> dict[str, list[Verdict]]:

@@ -49,7 +49,7 @@ class Outcome:
         self.verdicts: dict[str, dict[str, list[Verdict]]] = {
             "store": {run: [verdict] for run, verdict in self.store.items()},
             "jsonl": farm.jsonl_verdicts(),
-            "topic of verdicts": _finals_in_topic(self.topics["topic of verdicts"]),
+            "topic of verdicts": farm.topic_verdicts(),
             "opensearch": farm.indexed(),
         }
         self.texts = {run_id: text for run_id in self.store if (text := self._archived(run_id)) is not None}
@@ -79,18 +79,6 @@ class Outcome:
 def _readable(record: Any) -> str:
     parts = [record.key, record.value, *(value for _, value in record.headers)]
     return " ".join((part or b"").decode(errors="replace") for part in parts)
-
-
-def _finals_in_topic(records: list[Any]) -> dict[str, list[Verdict]]:
-    """By run, its verdicts after the last time that it was removed from the topic."""
-    verdicts: dict[str, list[Verdict]] = {}
-    for record in records:
-        if record.value is None:
-            verdicts.pop((record.key or b"").decode(errors="replace"), None)
-            continue
-        verdict = Verdict.model_validate_json(record.value)
-        verdicts.setdefault(verdict.run_id, []).append(verdict)
-    return verdicts
 
 
 def _documents(farm: Farm) -> Iterator[dict[str, Any]]:
