@@ -75,7 +75,7 @@ down: ## stop them again
 	@$(BIN)/python -m tests.services.servers down
 
 # About 75 minutes on two cores. `python -m tests.services.chaos --help` names the kinds of fault and how to repeat one.
-chaos: setup servers ## act 100,000 histories of log files, do 600 faults to a farm, stop servers; count broken promises
+chaos: setup servers ## act 100,000 histories of log files, inject 600 faults into a farm, stop servers; count broken promises
 	$(BIN)/python -m tests.services.histories --histories 100000
 	$(BIN)/python -m tests.services.chaos --faults 600
 	REQUIRE_SERVICES=1 STREAM_TRIAGE_AWAY_SECONDS=60 $(BIN)/pytest -q -m service tests/services/test_worker.py -k TestDisturbed

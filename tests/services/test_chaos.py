@@ -1,4 +1,4 @@
-"""A few faults of the kinds that `make chaos` does hundreds of: no promise is broken."""
+"""A few faults of the kinds that `make chaos` injects hundreds of: no promise is broken."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from tests.services.chaos.report import PROMISES, Report
 from tests.services.chaos.world import Servers
 from tests.services.servers import KafkaServer, OpenSearchServer
 
-# These take longest: OpenSearch starts slowly, and a worker counts as dead after its session. Other tests do them too.
+# These take longest: OpenSearch starts slowly, and a worker counts as dead after its session. Other tests cover them.
 SLOW = {"opensearch-kill", "pause", "silent-ends", "take-over"}
 
 
@@ -35,7 +35,7 @@ def test_six_hundred_faults_are_planned_by_weight() -> None:
 
 
 def test_figures() -> None:
-    """The summary names every promise, the table every kind of fault that was done."""
+    """The summary names every promise, the table every kind of fault that was injected."""
     report = Report()
     report.done("kill", 2.0)
     assert report.summary == ", ".join(f"{promise} 0" for promise in PROMISES)

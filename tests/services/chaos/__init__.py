@@ -1,4 +1,4 @@
-"""Does faults to a farm while runs come in, and compares what every sink has with what was sent.
+"""Injects faults into a farm while runs come in, and compares what every sink has with what was sent.
 
     python -m tests.services.chaos --faults 600
 

@@ -1,4 +1,4 @@
-"""The command line of the package: options in, faults done, figures out."""
+"""The command line of the package: options in, faults injected, figures out."""
 
 import argparse
 import logging
@@ -18,7 +18,7 @@ from tests.services.servers import KafkaServer, OpenSearchServer
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.services.chaos",
-        description="Does faults to a farm of workers and counts what is lost, doubled, different or back again.",
+        description="Injects faults into a farm of workers and counts what is lost, doubled, different or back again.",
         epilog="kinds of fault: " + "; ".join(f"{fault.name} ({fault.promise})" for fault in FAULTS.values()),
     )
     parser.add_argument("--faults", type=int, default=600, help="how many faults (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""A part of the planned faults in, done to one farm; broken promises come out when all its runs should be in the sinks."""
+"""A part of the planned faults in, injected into one farm; broken promises come out when all its runs should be in the sinks."""
 
 import random
 import tempfile
@@ -46,7 +46,7 @@ def planned(faults: int, seed: int, only: Collection[str] = ()) -> list[list[str
 def run_episode(
     servers: Servers, faults: Sequence[str], seed: str, report: Report, *, patience: float = 60.0, silent_runs: int = 300
 ) -> None:
-    """Does the faults, one after the other, and adds them and the promises that were broken to the report."""
+    """Injects the faults, one after the other, and adds them and the promises that were broken to the report."""
     with _farm(servers) as farm:
         world = World(farm, servers, seed, len(faults), patience=patience, silent_runs=silent_runs, report=report)
         try:

@@ -1,4 +1,4 @@
-"""The kinds of fault: each is a function that does one fault to a world, with the promise that it must not break."""
+"""The kinds of fault: each is a function that injects one fault into a world, with the promise that it must not break."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

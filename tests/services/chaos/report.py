@@ -17,7 +17,7 @@ PROMISES = {
     "passed over": "a committed position lies after the first message of a run without a verdict",
     "exits": "a worker or a command ended with a status that is not documented for it",
     "slow": "something did not happen in its time",
-    "failed": "the harness could not do the fault",
+    "failed": "the harness could not inject the fault",
 }
 
 
@@ -46,7 +46,7 @@ class Report:
         self.broken: list[Broken] = []
 
     def done(self, kind: str, seconds: float) -> None:
-        """Notes a fault that was done."""
+        """Notes a fault that was injected."""
         self.seconds.setdefault(kind, []).append(seconds)
         self._progress(f"{self.faults}: {kind}, {seconds:.1f} s")
         self.show_broken()
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def faults(self) -> int:
-        """How many faults were done."""
+        """How many faults were injected."""
         return sum(map(len, self.seconds.values()))
 
     @property
