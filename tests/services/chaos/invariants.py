@@ -31,6 +31,7 @@ def check(ledger: Ledger, outcome: Outcome, ended: list[Exit], copies: int) -> l
         *verdicts(ledger, outcome),
         *unknown_runs(ledger, outcome),
         *lines(ledger, outcome),
+        *floods(ledger, outcome),
         *dead_letters(ledger, outcome, copies),
         *forgotten(ledger, outcome),
         *secrets(ledger, outcome),
@@ -89,7 +90,10 @@ def lines(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
     in_letters = {number for letter in outcome.letters for number in marked(letter.text)}
     forgotten = {number for sent in ledger.with_fate(Fate.FORGOTTEN) for text in sent.run.sources.values()
                  for number in marked(text.decode(errors="replace"))}  # fmt: skip
+    flooding = {number for marks in ledger.floods.values() for number in marks}
     for number, kind in ledger.marks.items():
+        if number in flooding and not in_runs[number]:
+            continue
         times = in_runs[number] + (number in in_letters)
         if number in ledger.of_forgotten or number in forgotten:
             if in_runs[number]:
@@ -101,6 +105,15 @@ def lines(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
             yield Broken("doubled", kind, f"line {number} is {in_runs[number]} times in runs{where}")
 
 
+def floods(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
+    """Of a sender with very many rejected messages, each is in a dead letter or counted in one that sums them up."""
+    for key, marks in ledger.floods.items():
+        letters = {number for letter in outcome.letters for number in marked(letter.text)} & marks
+        summed_up = sum(letter.summed_up for letter in outcome.letters if letter.key == key)
+        if (missing := len(marks) - len(letters) - summed_up) > 0:
+            yield Broken("lost", "flood", f"{missing} of {len(marks)} rejected messages of {key} are in no dead letter")
+
+
 def dead_letters(ledger: Ledger, outcome: Outcome, copies: int) -> Iterator[Broken]:
     """A message is dead-lettered once, however often it is read.
 
@@ -109,7 +122,8 @@ def dead_letters(ledger: Ledger, outcome: Outcome, copies: int) -> Iterator[Brok
     """
     by_name: dict[str, list[Letter]] = {}
     for letter in outcome.letters:
-        by_name.setdefault(letter.name, []).append(letter)
+        if not letter.summed_up:
+            by_name.setdefault(letter.name, []).append(letter)
     for name, letters in by_name.items():
         if len(letters) > 1 + copies:
             yield Broken(

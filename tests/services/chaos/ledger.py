@@ -47,6 +47,8 @@ class Ledger:
     """By the number in a marked line, the fault that sent the line. It is in a run or in a dead letter, once."""
     of_forgotten: set[int] = field(default_factory=set)
     """Marks of lines that came late for forgotten runs. They are in no run, and need not be in a dead letter."""
+    floods: dict[str, set[int]] = field(default_factory=dict)
+    """By key, marks of rejected messages that are so many that a dead letter may sum them up."""
     secrets: dict[str, str] = field(default_factory=dict)
     """By text that must be redacted, the form that it was sent in."""
 

@@ -21,13 +21,15 @@ class Letter(NamedTuple):
     reason: str
     key: str
     text: str
+    summed_up: int
+    """How many messages it stands for, if it is a summary of more messages than `kafka.dead_per_hour`; else 0."""
 
     @classmethod
     def of(cls, record: Record) -> "Letter":
         letter, headers = as_letter(record), dict(record.headers)
         name = f"{letter.kind} {letter.origin}, replayed {(headers.get('triage.replayed') or b'0').decode()} times"
         key, text = ((part or b"").decode(errors="replace") for part in (letter.key, letter.value))
-        return cls(name, letter.reason, key, text)
+        return cls(name, letter.reason, key, text, int(headers.get("triage.messages") or 0))
 
 
 class Outcome:

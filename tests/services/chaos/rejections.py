@@ -14,8 +14,8 @@ from tests.services.farm import Message, TestRun, expected, interleaved
 
 __all__ = ["DEAD_PER_HOUR"]
 
-# Of the farm; a flood has more.
-DEAD_PER_HOUR = 200
+# What a farm keeps of one sender within an hour, and what a flood has.
+DEAD_PER_HOUR, FLOOD = 200, 300
 PSEUDONYM_KEY = SecretStr("of-the-tests-1")
 
 
@@ -55,12 +55,13 @@ def flood(world: World) -> None:
     run = _ended_run(world)
     if run is None:
         return
-    messages = _late(world, run, DEAD_PER_HOUR + 100)
+    messages = _late(world, run, FLOOD)
+    key = run.run_id
     if not late:
-        messages = [
-            Message(f"{world.kind}/bad/{run.run_id}".encode(), message.value, {"source": "ue", "seq": "-1"})
-            for message in messages
-        ]
+        key = f"{world.kind}/wrong-number/{run.run_id}"
+        messages = [Message(key.encode(), message.value, {"source": "ue", "seq": "-1"}) for message in messages]
+    marks = len(world.ledger.marks)
+    world.ledger.floods[key] = set(range(marks - FLOOD, marks))
     world.send(messages)
     other = world.new_run(lines=20)
     world.send_run(other)

@@ -1,7 +1,9 @@
 """Very many runs end at once, by silence, and the worker that judges them is stopped and killed."""
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 
 from tests.services.chaos.registry import fault
 from tests.services.chaos.report import Broken
@@ -43,17 +45,22 @@ def _judge(world: World, farm: Farm, count: int, moments: tuple[float, float]) -
     """A worker that gets SIGTERM while it judges, one that is killed, and one that judges the rest."""
     begun = 0
     for how, moment in zip(("terminate", "kill"), moments, strict=True):
-        worker = farm.start_worker()
-        _wait(world, worker, lambda begun=begun: farm.count_stored() >= min(begun + 1, count), "the first verdicts")
-        time.sleep(moment)
-        if how == "terminate":
-            _terminate(world, worker)
-        worker.kill()
+        with _killed_in_the_end(farm.start_worker()) as worker:
+            _wait(world, worker, lambda begun=begun: farm.count_stored() >= min(begun + 1, count), "the first verdicts")
+            time.sleep(moment)
+            if how == "terminate":
+                _terminate(world, worker)
         begun = farm.count_stored()
-    worker = farm.start_worker()
-    with _Watched(world, worker):
+    with _killed_in_the_end(farm.start_worker()) as worker, _Watched(world, worker):
         _wait(world, worker, lambda: farm.count_stored() >= count, f"{count} verdicts")
-    worker.stop(world.patience)
+
+
+@contextlib.contextmanager
+def _killed_in_the_end(worker: Worker) -> Iterator[Worker]:
+    try:
+        yield worker
+    finally:
+        worker.kill()
 
 
 def _wait(world: World, worker: Worker, condition: object, what: str) -> None:
