@@ -365,6 +365,7 @@ class Worker:
     """A worker process. `steps` names a step to die at, as in `run log:2`, see dying_worker.py."""
 
     def __init__(self, farm: Farm, arguments: Sequence[str], steps: str, module: str, instance: str | None = None) -> None:
+        self.farm = farm
         module = "tests.services.dying_worker" if steps else module
         command = [
             sys.executable,

@@ -1,4 +1,4 @@
-"""A part of the planned faults in, injected into one farm; broken promises come out when all its runs should be in the sinks."""
+"""A part of the planned faults in, injected into one farm; broken promises out, once all its runs should be in the sinks."""
 
 import random
 import tempfile

@@ -46,13 +46,13 @@ def _judge(world: World, farm: Farm, count: int, moments: tuple[float, float]) -
     begun = 0
     for how, moment in zip(("terminate", "kill"), moments, strict=True):
         with _killed_in_the_end(farm.start_worker()) as worker:
-            _wait(world, worker, lambda begun=begun: farm.count_stored() >= min(begun + 1, count), "the first verdicts")
+            _wait_for_verdicts(world, worker, min(begun + 1, count))
             time.sleep(moment)
             if how == "terminate":
                 _terminate(world, worker)
         begun = farm.count_stored()
     with _killed_in_the_end(farm.start_worker()) as worker, _Watched(world, worker):
-        _wait(world, worker, lambda: farm.count_stored() >= count, f"{count} verdicts")
+        _wait_for_verdicts(world, worker, count)
 
 
 @contextlib.contextmanager
@@ -63,9 +63,11 @@ def _killed_in_the_end(worker: Worker) -> Iterator[Worker]:
         worker.kill()
 
 
-def _wait(world: World, worker: Worker, condition: object, what: str) -> None:
-    assert callable(condition)
-    world.wait(lambda: bool(condition()) or worker.code is not None, world.patience * 10, what, supervised=False)
+def _wait_for_verdicts(world: World, worker: Worker, count: int) -> None:
+    stored = worker.farm.count_stored
+    world.wait(
+        lambda: stored() >= count or worker.code is not None, world.patience * 10, f"{count} verdicts", supervised=False
+    )
     if worker.code is not None:
         world.broke("exits", f"the worker ended with status {worker.code}: {worker.text()[-300:]}")
 
