@@ -13,8 +13,8 @@ from tests.services.servers import KafkaServer, OpenSearchServer
 
 # Too slow for a test: they start many processes or a server, or wait until a worker counts as dead.
 SLOW = {
-    "broker-kill", "forget-killed", "opensearch-kill", "pause", "replay-mended", "shipper-restart", "silent-ends", "take-over",
-    "terminate",
+    "broker-kill", "forget-killed", "opensearch-kill", "pause", "replay-mended", "shipper-restart", "silent-ends",
+    "take-over", "terminate",
 }  # fmt: skip
 
 
