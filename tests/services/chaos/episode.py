@@ -6,7 +6,7 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from tests.services.farm import Farm
 __all__ = ["FAULTS_OF_AN_EPISODE", "planned", "run_episode"]
 
 FAULTS_OF_AN_EPISODE = 20
-# Of all runs and dead letters that are still under way when the last fault is over.
-SETTLE_SECONDS = 3
+# How much longer than for one verdict to wait for those of all runs that are under way when the last fault is over.
+SETTLE_FACTOR = 3
 
 
 def planned(faults: int, seed: int, only: Collection[str] = ()) -> list[list[str]]:
@@ -52,12 +52,11 @@ def run_episode(
         try:
             for number, name in enumerate(faults):
                 began = time.monotonic()
-                _do(world, name, f"{seed}/{number}")
+                world.begin(name, f"{seed}/{number}")
+                _try(world, FAULTS[name].act, World.check_positions)
                 report.done(name, time.monotonic() - began)
-            _settle(world)
-            report.broken += check(
-                world.ledger, Outcome(farm), world.worker.exits, world.worker.deaths_before_log + world.broker_deaths
-            )
+            world.begin(TRAFFIC, TRAFFIC)
+            _try(world, _settle, _check)
         finally:
             world.worker.kill()
             report.runs += len(world.ledger.runs)
@@ -83,11 +82,11 @@ def _farm(servers: Servers) -> Iterator[Farm]:
             farm.drop()
 
 
-def _do(world: World, name: str, seed: str) -> None:
-    world.begin(name, seed)
+def _try(world: World, *steps: Callable[[World], None]) -> None:
+    """Does the steps; notes it if the harness itself fails, so that the figures of the other faults are not lost."""
     try:
-        FAULTS[name].act(world)
-        world.check_positions()
+        for step in steps:
+            step(world)
     except Exception:
         world.broke("failed", traceback.format_exc()[-1500:])
         for server in (world.servers.kafka, world.servers.opensearch):
@@ -98,10 +97,14 @@ def _do(world: World, name: str, seed: str) -> None:
 
 def _settle(world: World) -> None:
     """Sends the rest and waits until everything is judged and committed; then the worker ends in order."""
-    world.begin(TRAFFIC, TRAFFIC)
     world.finish_traffic()
     wanted = {run_id for run_id, sent in world.ledger.runs.items() if sent.fate is not Fate.FORGOTTEN}
-    patience = world.patience * SETTLE_SECONDS
+    patience = world.patience * SETTLE_FACTOR
     world.wait(lambda: wanted <= world.finals(), patience, "verdicts of all runs")
     world.wait(world.everything_committed, world.patience, "everything is committed")
     world.terminate_worker()
+
+
+def _check(world: World) -> None:
+    copies = world.worker.deaths_before_log + world.broker_deaths
+    world.broken += check(world.ledger, Outcome(world.farm), world.worker.exits, copies)

@@ -42,18 +42,17 @@ def take_over(world: World) -> None:
     try:
         world.traffic()
         time.sleep(world.rng.uniform(2, 8))
-        victim_is_first = world.rng.random() < 0.5
-        if victim_is_first:
+        first_dies = world.rng.random() < 0.5
+        if first_dies:
             world.worker.kill()
         else:
             other.kill()
         runs = [world.new_run(lines=20) for _ in range(world.partitions)]
         for run in runs:
             world.send_run(run)
-        survivor_runs = victim_is_first
         world.wait(
             lambda: {run.run_id for run in runs} <= world.finals(), world.patience, "verdicts by the other worker",
-            supervised=not survivor_runs,
+            supervised=not first_dies,
         )  # fmt: skip
         if other.code not in (None, -9):
             world.broke("exits", f"the second worker ended with status {other.code}: {other.text()[-300:]}")
