@@ -11,7 +11,7 @@ RANDOM_SHARE = 0.15
 SECOND = "second"
 
 
-@fault("kill", 185, "a worker that dies anywhere loses, doubles and changes nothing")
+@fault("kill", 187, "a worker that dies anywhere loses, doubles and changes nothing")
 def kill(world: World) -> None:
     """SIGKILL at a named step, or at a random moment."""
     at_random, moment, step = world.rng.random() < RANDOM_SHARE, world.rng.uniform(0.5, 6.0), world.a_step()

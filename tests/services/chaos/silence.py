@@ -14,11 +14,12 @@ __all__: list[str] = []
 
 IDLE_SECONDS = 4
 PEAK_BYTES = 1 << 30
+SLOWEST_RUNS_A_SECOND = 10
 # A run of this fault; runs of an episode that has thousands of them must be small.
 LINES = 3
 
 
-@fault("silent-ends", 4, "thousands of runs that fall silent together stop neither /health nor SIGTERM nor fill the memory")
+@fault("silent-ends", 2, "thousands of runs that fall silent together stop neither /health nor SIGTERM nor fill the memory")
 def silent_ends(world: World) -> None:
     """On a farm of its own: the runs come without an end, and workers are terminated and killed while they are judged."""
     world.worker.kill()
@@ -75,7 +76,7 @@ def _wait_for_verdicts(world: World, worker: Worker, count: int) -> None:
 
 def _terminate(world: World, worker: Worker) -> None:
     began = time.monotonic()
-    status = worker.stop(world.patience * 10)
+    status = worker.stop(world.patience)
     if status or time.monotonic() - began > TERM_SECONDS:
         world.broke(
             "slow", f"SIGTERM: status {status} after {time.monotonic() - began:.1f} s, not 0 within {TERM_SECONDS} s"
