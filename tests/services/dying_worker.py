@@ -54,18 +54,18 @@ def die_at(step: str, call: int) -> None:
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def later(*arguments: Any) -> Any:
+    async def later(*arguments: Any, **named: Any) -> Any:
         if before:
             count()
-        result = await original(*arguments)
+        result = await original(*arguments, **named)
         if not before:
             count()
         return result
 
-    def dying(*arguments: Any) -> Any:
+    def dying(*arguments: Any, **named: Any) -> Any:
         if before:
             count()
-        result = original(*arguments)
+        result = original(*arguments, **named)
         if not before:
             count()
         return result

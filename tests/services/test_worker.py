@@ -22,7 +22,6 @@ from stream_triage.sinks.dead_letters import as_letter
 from tests.commands import call
 from tests.edges.proxy import behind_proxy
 from tests.receiver import Receiver
-from tests.services.chaos import Chaos
 from tests.services.farm import (
     BUNDLE,
     PARTITIONS,
@@ -202,11 +201,6 @@ class TestLive:
 
 
 class TestDisturbed:
-    def test_kills_at_every_step(self, make_farm: MakeFarm):
-        """SIGKILL at each named step and at random moments: nothing lost, doubled or different. `make chaos` does more."""
-        chaos = Chaos(make_farm(instance="one"), kills=5, seed=int.from_bytes(os.urandom(2)))
-        assert chaos.run() == NOTHING, chaos.kills
-
     def test_one_of_two_workers_dies_and_a_third_joins(self, make_farm: MakeFarm):
         """The other one takes over what was open, within 15 s of the death."""
         farm, runs = make_farm(), sample_runs(40)
