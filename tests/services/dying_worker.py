@@ -18,7 +18,7 @@ from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources import kafka
-from stream_triage.worker import engine
+from stream_triage.worker import engine, removals
 
 __all__ = ["STEPS"]
 
@@ -36,6 +36,11 @@ STEPS: dict[str, tuple[type[Any], str, bool]] = {
     "between lines and verdict": (OpenSearchSink, "_put", False),
     "after opensearch": (OpenSearchSink, "flush", False),
     "after verdict topic": (VerdictTopic, "flush", False),
+    "before a part": (engine.Engine, "_flush_part", True),
+    "after a part": (engine.Engine, "_flush_part", False),
+    "before marks": (removals.Removals, "finish", True),
+    "marks read": (removals.Removals, "_read_marks", False),
+    "run removed": (intake.Intake, "forget", False),
     "all durable": (engine.Engine, "flush", False),
     "run log read": (RunLogTopic, "read", False),
     "before commit": (kafka._ConsumerThread, "_commit", True),

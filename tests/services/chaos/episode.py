@@ -70,7 +70,8 @@ def _farm(servers: Servers) -> Iterator[Farm]:
     with tempfile.TemporaryDirectory() as folder, disks.mounted(Path(folder) / "disk"):
         farm = Farm(
             Path(folder) / "disk", servers.kafka.bootstrap, name,
-            instance="first", idle_seconds=3600, dead_per_hour=rejections.DEAD_PER_HOUR,
+            instance="first",
+            end_grace_seconds=1,  # sources may begin late idle_seconds=3600, dead_per_hour=rejections.DEAD_PER_HOUR,
         )  # fmt: skip
         farm.log_folder = Path(folder)
         farm.sinks.insert(0, "archive")

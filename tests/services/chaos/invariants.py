@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from stream_triage.cli import exits
-from stream_triage.records import Repairs, Verdict
+from stream_triage.cli.exits import EXIT_AGAIN
+from stream_triage.records import Verdict
 from tests.services.chaos.ledger import Fate, Ledger, Sent, marked
 from tests.services.chaos.outcome import Letter, Outcome
 from tests.services.chaos.report import Broken
@@ -16,13 +16,8 @@ from tests.verdicts import assert_same
 
 __all__ = ["check"]
 
-# A worker may end by itself only to be started again; every other status says that a person must do something.
-TRY_AGAIN = getattr(exits, "EXIT_AGAIN", None)
 # Within this time a worker that is judging a run notices that it was forgotten.
 NOTICE_SECONDS = 15.0
-
-# Fields of `Repairs` that say what came twice.
-REPEATS = ("repeated_messages", "repeated_bytes", "notes")
 
 
 def check(ledger: Ledger, outcome: Outcome, ended: list[Exit], copies: int) -> list[Broken]:
@@ -57,7 +52,7 @@ def verdicts(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
 
 
 def _difference(one: Verdict, other: Verdict) -> str:
-    one, other = _without_repeats(undated(one)), _without_repeats(undated(other))
+    one, other = undated(one), undated(other)
     if one == other:
         return ""
     try:
@@ -65,13 +60,6 @@ def _difference(one: Verdict, other: Verdict) -> str:
     except AssertionError as difference:
         return " ".join(str(difference).split())[:300]
     return ""
-
-
-def _without_repeats(verdict: Verdict) -> Verdict:
-    """What came twice is dropped and counted; text from files never comes twice."""
-    none: dict[str, Any] = {name: Repairs.model_fields[name].default for name in REPEATS if name in Repairs.model_fields}
-    sources = [source.model_copy(update={"repairs": source.repairs.model_copy(update=none)}) for source in verdict.sources]
-    return verdict.model_copy(update={"sources": tuple(sources)})
 
 
 def unknown_runs(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
@@ -188,5 +176,5 @@ def secrets(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
 def statuses(ended: list[Exit]) -> Iterator[Broken]:
     """A worker ends by itself only with the status that asks for another start."""
     for exit_ in ended:
-        if exit_.status != TRY_AGAIN:
+        if exit_.status != EXIT_AGAIN:
             yield Broken("exits", exit_.kind, f"status {exit_.status}: {exit_.output[-300:]}")

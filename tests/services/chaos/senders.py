@@ -105,7 +105,7 @@ def two_senders(world: World) -> None:
 def early_end(world: World) -> None:
     """The senders of a run's sources start one after the other: one has sent its end before the next one begins."""
     run = world.new_run(Fate.LINES, lines=30, marks=True)
-    pauses = [world.rng.choice((0, 0, 0.5)) for _ in run.sources]
+    pauses = [world.rng.choice((0, 0.3, 2)) for _ in run.sources]
     world.need_worker()
     for stream, seconds in zip(messages_of(run, lines=10), pauses, strict=True):
         world.send(stream)
