@@ -1,5 +1,6 @@
 """The import of saved objects into a stand-in for Dashboards, and what people changed there."""
 
+import http.client
 import json
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -99,6 +100,7 @@ class TestImport:
             (200, b"<html>Log in</html>", "no valid response"),
             (200, [], "is it OpenSearch Dashboards?"),
             (200, {"saved_objects": "x"}, "is it OpenSearch Dashboards?"),
+            (200, {"saved_objects": [{"type": "dashboard", "id": "triage-overview", "attributes": 1}]}, "is it OpenSearch"),
         ],
     )
     def test_bad_responses_are_reported(self, status: int, body: Any, reason: str, set_up: SetUp) -> None:
@@ -124,6 +126,18 @@ class TestImport:
         changes = Changes()
         import_dashboards(OpenSearchSettings(dashboards_url="http://127.0.0.1:9"), changes, copies())
         assert "check opensearch.dashboards_url" in changes.failed[0]
+
+    def test_a_response_that_breaks_off(
+        self, dashboards: Dashboards, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For example because Dashboards is restarted."""
+
+        def cut(response: Any) -> Any:
+            raise http.client.IncompleteRead(b"{")
+
+        monkeypatch.setattr("stream_triage.setup.importing.json.load", cut)
+        (failed,) = set_up(lambda *_: (200, {})).failed
+        assert "no valid response" in failed
 
     def test_no_address(self) -> None:
         changes = Changes()
