@@ -6,7 +6,7 @@ documents of the index `<prefix>-setup`, one for each monitor, policy and saved 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from stream_triage.clients.search import Document, ResponseError, SearchServer
@@ -31,7 +31,7 @@ class Copy(NamedTuple):
     """As the server returned it afterwards: some servers rewrite what they are sent."""
     id: str = ""
     """The name that the server gave the object; empty if it has the one that was asked for."""
-    sending: Sequence[str] = ()
+    sending: tuple[str, ...] = ()
     """Parts that the last set-up was about to write. If it was aborted, nobody knows which version the server has."""
 
 
@@ -77,6 +77,11 @@ class Installed:
             self._server.request("POST", f"{self._index}/_refresh")
             response = self._server.request("POST", f"{self._index}/_search", {"size": _MOST, "version": True})
             hits = response.get("hits", {}).get("hits", [])
-            self._copies = {hit["_id"]: Copy(**json.loads(hit["_source"]["copy"])) for hit in hits}
+            self._copies = {hit["_id"]: _read_copy(hit["_source"]["copy"]) for hit in hits}
             self._versions = {hit["_id"]: hit["_version"] for hit in hits}
         return self._copies
+
+
+def _read_copy(text: str) -> Copy:
+    content = json.loads(text)
+    return Copy(**{**content, "sending": tuple(content.get("sending", ()))})

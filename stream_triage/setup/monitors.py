@@ -81,7 +81,7 @@ def _sending(
     if before is None:
         yield
         return
-    names = [name for name in {**there, **parts} if there.get(name) != parts.get(name)]
+    names = tuple(name for name in {**there, **parts} if there.get(name) != parts.get(name))
     installed.put({words: before._replace(sending=names)})
     try:
         yield
