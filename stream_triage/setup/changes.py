@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from stream_triage.clients.search import ResponseError
 
@@ -10,6 +11,7 @@ __all__ = ["ALL", "Changes"]
 
 # The name that stands for every object in `Changes.reset`.
 ALL = "all"
+SIMILAR_NAMES = 3
 
 
 @dataclass
@@ -48,9 +50,11 @@ class Changes:
 
     def check_reset(self) -> None:
         """Notes each name in `reset` that no object had as failed. To be called at the end."""
+        known = {name.lower(): name for name in sorted(self._names)}
         for name in sorted(self.reset - self._names - {ALL}):
-            known = ", ".join(sorted(self._names))
-            self.failed.append(f"--reset: nothing is called {name!r}; names are {ALL}, {known}")
+            similar = [known[each] for each in get_close_matches(name.lower(), known, SIMILAR_NAMES)]
+            remedy = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "a line `kept: NAME: …` has the name"
+            self.failed.append(f"--reset: nothing is called {name!r}; {remedy}")
 
     def skip(self, reason: str) -> None:
         """Notes a part that cannot be set up here."""

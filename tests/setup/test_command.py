@@ -46,11 +46,12 @@ class TestSetUpOpenSearch:
         assert set_up(farm).out == "everything is up to date\n"
 
     def test_reset_of_an_unknown_name(self, farm: Path) -> None:
-        """It is an error that lists the names."""
-        result = set_up(farm, "--dry-run", "--reset", "failde run")
+        """It is an error that names similar ones, or where names are found."""
+        result = set_up(farm, "--dry-run", "--reset", "Failde run")
         assert result.code == 2
-        assert "nothing is called 'failde run'; names are all," in result.err
-        assert "failed run" in result.err
+        assert "nothing is called 'Failde run'; did you mean 'failed run' or " in result.err
+        result = set_up(farm, "--dry-run", "--reset", "xyz")
+        assert "nothing is called 'xyz'; a line `kept: NAME: …` has the name\n" in result.err
 
     def test_fields_of_a_new_version(self, cluster: Cluster, farm: Path) -> None:
         """An update of an index template names the fields that it adds."""
