@@ -181,7 +181,7 @@ def top_evidence(verdict: Verdict) -> str | None:
     if verdict.needs_review:
         return verdict.review_reasons[0]
     if verdict.passed:
-        return verdict.anomalies[0].text or verdict.anomalies[0].kind if verdict.anomalous else None
+        return verdict.anomalies[0].words()[:300] if verdict.anomalous else None
     found = sorted(verdict.evidence, key=lambda item: item.kind == "missing")
     return found[0].words()[:300] if found else None
 
