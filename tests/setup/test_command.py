@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stream_triage.setup import opensearch
 from tests.commands import call
 from tests.setup.cluster import Cluster
 
@@ -61,3 +62,12 @@ class TestSetUpOpenSearch:
         del known["template"]["mappings"]["properties"]["triage"]["properties"]["why"]
         cluster.memory.request("PUT", path, {**known, "_meta": {"digest": "old", "version": 1}})
         assert set_up(farm, "--dry-run").out == "would update index template triage-lines\n    new fields: triage.why\n"
+
+    def test_templates_of_two_builds_of_a_version(self, cluster: Cluster) -> None:
+        """A bundle that was built again with its version, and has fewer templates, does not write them each time."""
+        cluster.set_up()
+        both = cluster.memory.request("POST", "triage-templates/_count")["count"]
+        larger = [("k1", "line <*>"), ("k2", "other <*>")]
+        assert len(opensearch.set_up(cluster.settings, ("tiny", "1"), larger).done) == 1
+        assert cluster.memory.request("POST", "triage-templates/_count")["count"] == both + 1
+        assert cluster.unchanged() == []
