@@ -25,6 +25,8 @@ ALERTING: Final = "_plugins/_alerting/monitors"
 CONFLICT: Final = 409
 # What people set to their liking, which an update from a version that left no copy does not touch.
 _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
+# What those versions themselves set.
+_OF_OLD_VERSIONS: Final = {"throttle": "60 minutes"}
 _ACTION: Final = "notify"
 # Stands for the address of the run while the link is encoded, and what of it is not encoded.
 _ADDRESS, _PLAIN = "THE-RUN", "#/?&=:,"
@@ -52,7 +54,8 @@ def _create(server: SearchServer, body: dict[str, Any], name: str, changes: Chan
     reset, before = changes.resets(words, body["name"], name), installed.get(words)
     known = _find(server, body["name"], before.id if before else "")
     there = known.content if known else body
-    merged = merge(before if known else None, _parts(there), wanted, reset=reset, theirs=_THEIRS)
+    theirs = [part for part in _THEIRS if part not in _OF_OLD_VERSIONS or _parts(there).get(part) != _OF_OLD_VERSIONS[part]]
+    merged = merge(before if known else None, _parts(there), wanted, reset=reset, theirs=theirs)
     changes.keep(words, merged.kept.values())
     if known and known.others:
         changes.keep(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_triage.setup import monitors as monitors_module
-from stream_triage.setup.monitor_rules import RULES, Rule
+from stream_triage.setup.monitor_rules import RULES, THROTTLE_MINUTES, Rule
 from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from tests.services.plugins import serving
@@ -177,6 +177,17 @@ class TestManualChanges:
         assert cluster.unchanged() == [
             "monitor triage: failed run: enabled was changed by someone to false; ours would be true"
         ]
+
+    @pytest.mark.parametrize(("minutes", "kept"), [(60, 0), (15, 1)])
+    def test_the_throttle_of_a_version_without_copies(self, cluster: Cluster, minutes: int, kept: int) -> None:
+        """It was 60 minutes, which is no change by people; any other is."""
+        old = monitor(cluster.settings.model_copy(update={"notification_channel": "c1"}), "failed run")
+        old["triggers"][0]["query_level_trigger"]["actions"][0]["throttle"]["value"] = minutes
+        cluster.plugins.answer("POST", "/_plugins/_alerting/monitors", json.dumps(old).encode(), {})
+        assert len(cluster.set_up(notification_channel="c1").kept) == kept
+        throttle = trigger(cluster, "failed run")["actions"][0]["throttle"]["value"]
+        assert throttle == (minutes if kept else THROTTLE_MINUTES)
+        assert len(cluster.unchanged(notification_channel="c1")) == kept
 
     def test_channel(self, cluster: Cluster) -> None:
         """With a channel the monitors get an action, and without it they lose it again."""
