@@ -29,6 +29,11 @@ class ResponseError(StoreError):
         """Whether the same request may succeed later."""
         return self.status in (0, 429) or self.status >= 500
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the server is away or too busy."""
+        return self.busy
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -200,6 +200,10 @@ def _sources_words(verdict: Verdict) -> Text:
         note += f", taken off: {summary.stripped}" if summary.stripped else ""
         damaged = summary.repairs.damaged_lines
         note += f", {_count(damaged, 'line')} with bytes that are no text" if damaged else ""
+        repeats = summary.repairs
+        if repeats.repeated_messages or repeats.repeated_bytes:
+            note += f", {_count(repeats.repeated_bytes, 'byte')} came twice and were dropped"
+        note += "".join(f", {text}" for text in repeats.notes)
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
 

@@ -6,7 +6,7 @@ that a run never moves to another index. docs/opensearch.md lists the fields.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
@@ -28,6 +28,9 @@ CREATED = 201
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/~-]")
 ADDRESS_CHARACTERS = 200
 TOP_EVIDENCE_CHARACTERS = 300
+# Documents of runs that are written together. They are in memory at once, and a request with more keeps a small cluster busy
+# for many seconds.
+BATCH_RUNS, BATCH_LINES = 100, 5000
 
 _Result = tuple[Document, Response]
 
@@ -73,31 +76,17 @@ class OpenSearchSink:
             self._waiting[verdict.run_id] = _Waiting(verdict, verdict.time or self._clock.now())
 
     def flush(self) -> None:
-        """Writes what is buffered. Raises `StoreError` and keeps every run that is not written completely."""
+        """Writes what is buffered, some runs at a time. Raises `StoreError` and keeps every run that is not written."""
         self._check_open()
-        runs = list(self._waiting.values())
-        if not runs:
+        if not self._waiting:
             return
         if not self._set_up:
             check_templates(self._server, self._prefix)
             self._set_up = True
-        months = self._months(runs)
-        # Lines first: whoever can read a verdict can read its lines.
-        lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
-        verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
-        results = self._put(lines) + self._put(verdicts)
-        if any(response.status != CREATED for _, response in results):
-            self._remove_old_lines(results[len(lines) :])
-        rejected = [(document, response) for document, response in results if response.rejected]
-        if self._on_rejected:
-            for result in rejected:
-                self._on_rejected(_dead_letter(*result))
-        unwritten = set() if self._on_rejected else {document.run_id for document, _ in rejected}
-        for run in runs:
-            run_id = run.verdict.run_id
-            if run_id not in unwritten and self._waiting.get(run_id) is run:
-                del self._waiting[run_id]
-        if unwritten:
+        rejected: list[_Result] = []
+        for runs in _batches(list(self._waiting.values())):
+            rejected += self._write(runs)
+        if rejected and not self._on_rejected:
             raise _rejection(rejected)
 
     def close(self) -> None:
@@ -128,6 +117,26 @@ class OpenSearchSink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _write(self, runs: Sequence[_Waiting]) -> list[_Result]:
+        """Writes these runs; returns the documents that the server rejected."""
+        months = self._months(runs)
+        # Lines first: whoever can read a verdict can read its lines.
+        lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
+        verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
+        results = self._put(lines) + self._put(verdicts)
+        if any(response.status != CREATED for _, response in results):
+            self._remove_old_lines(results[len(lines) :])
+        rejected = [(document, response) for document, response in results if response.rejected]
+        if self._on_rejected:
+            for result in rejected:
+                self._on_rejected(_dead_letter(*result))
+        unwritten = set() if self._on_rejected else {document.run_id for document, _ in rejected}
+        for run in runs:
+            run_id = run.verdict.run_id
+            if run_id not in unwritten and self._waiting.get(run_id) is run:
+                del self._waiting[run_id]
+        return rejected
 
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
         """By run, the month of its indices. Runs from files have no time of their own: they stay in their index."""
@@ -227,6 +236,21 @@ class OpenSearchSink:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the sink to OpenSearch is closed; write before closing it")
+
+
+def _batches(runs: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
+    """Runs that are written together: of `BATCH_LINES` kept lines and `BATCH_RUNS` runs at most, or one run."""
+    batch: list[_Waiting] = []
+    lines = 0
+    for run in runs:
+        kept = len(run.verdict.reduction)
+        if batch and (len(batch) >= BATCH_RUNS or lines + kept > BATCH_LINES):
+            yield batch
+            batch, lines = [], 0
+        batch.append(run)
+        lines += kept
+    if batch:
+        yield batch
 
 
 def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("verdicts", "lines")) -> None:

@@ -53,6 +53,52 @@ class TestOpenSearchSink(OpenSearchSinkContract, FailureContract):
         yield
         self.server.item_response = lambda document: None
 
+    def test_documents_of_one_request(self, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many verdicts wait, the documents of some runs are made and sent at a time, lines before verdicts."""
+        requests: list[list[str]] = []
+        bulk = self.server.bulk
+
+        def counted(documents: list[Document]) -> list[Response]:
+            requests.append(["line" if "-lines-" in document.index else "verdict" for document in documents])
+            return bulk(documents)
+
+        monkeypatch.setattr(self.server, "bulk", counted)
+        monkeypatch.setattr(module, "BATCH_RUNS", 4)
+        monkeypatch.setattr(module, "BATCH_LINES", 10)
+        for number in range(6):
+            self.give(sink, make_verdict(f"three-{number}", reduction=kept("a", "b", "c")))
+        self.give(sink, make_verdict("many", reduction=kept(*map(str, range(25)))))
+        for number in range(6):
+            self.give(sink, make_verdict(f"none-{number}"))
+        sink.flush()
+        assert [(set(kinds), len(kinds)) for kinds in requests if kinds] == [
+            ({"line"}, 9), ({"verdict"}, 3), ({"line"}, 9), ({"verdict"}, 3), ({"line"}, 25), ({"verdict"}, 1),
+            ({"verdict"}, 4), ({"verdict"}, 2),
+        ]  # fmt: skip
+        assert len(self.counting()) == 13
+
+    def test_what_was_written_before_a_failure_is_not_written_again(
+        self, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next flush goes on with the runs that are left."""
+        monkeypatch.setattr(module, "BATCH_RUNS", 1)
+        for name in "abc":
+            self.give(sink, make_verdict(name))
+        bulk, written = self.server.bulk, []
+
+        def failing_once(documents: list[Document]) -> list[Response]:
+            if len(written) == 1 and documents:
+                written.append("failed")
+                raise StoreError("away")
+            written.extend(document.run_id for document in documents)
+            return bulk(documents)
+
+        monkeypatch.setattr(self.server, "bulk", failing_once)
+        with pytest.raises(StoreError, match="away"):
+            sink.flush()
+        sink.flush()
+        assert written == ["a", "failed", "b", "c"]
+
     def test_a_minute_after_forgetting(self, sink: Sink) -> None:
         """A forgotten run can be written again with the same version."""
         self.give(sink, make_verdict("a"))
