@@ -7,11 +7,12 @@ from difflib import get_close_matches
 
 from stream_triage.clients.search import ResponseError
 
-__all__ = ["ALL", "Changes"]
+__all__ = ["ALL", "CONFLICT", "Changes"]
 
 # The name that stands for every object in `Changes.reset`.
 ALL = "all"
 SIMILAR_NAMES = 3
+CONFLICT = 409
 
 
 @dataclass
@@ -79,5 +80,7 @@ class Changes:
             if "no handler found for uri" in str(error):
                 words = f"; {consequence}" if consequence else ""
                 self.skip(f"{part}: the plugin {plugin} is not installed in OpenSearch{words}")
+            elif error.status == CONFLICT:
+                self.fail(f"{part}: changed by someone at the same moment; repeat: {error}")
             else:
                 self.fail(f"{part}: {error}")

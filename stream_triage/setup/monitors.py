@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
-from stream_triage.setup.changes import Changes
+from stream_triage.setup.changes import CONFLICT, Changes
 from stream_triage.setup.installed import Copy, Installed
 from stream_triage.setup.links import run_board
 from stream_triage.setup.merge import merge
@@ -22,7 +22,6 @@ from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
 __all__ = ["create_monitors", "monitor"]
 
 ALERTING: Final = "_plugins/_alerting/monitors"
-CONFLICT: Final = 409
 # What people set to their liking, which an update from a version that left no copy does not touch.
 _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
 # What those versions themselves set.

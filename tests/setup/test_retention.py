@@ -107,6 +107,22 @@ class TestPolicies:
         assert cluster.unchanged() == [f"retention policy triage-verdicts: index {INDEX} was removed from it by someone"]
         assert cluster.plugins.managed == {}
 
+    def test_two_set_ups_at_once(self, cluster: Cluster) -> None:
+        """The policy that the other one has just made is no reason to stop: the remedy is to repeat."""
+
+        def raced(method: str, path: str, body: bytes, headers: Any) -> Any:
+            if (method, path) == ("PUT", "/_plugins/_ism/policies/triage-verdicts"):
+                cluster.plugins.answer(method, path, body, headers)
+            return cluster.plugins.answer(method, path, body, headers)
+
+        with serving(raced) as url:
+            changes = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+        assert [reason.partition(":")[2][:47] for reason in changes.failed] == [
+            " changed by someone at the same moment; repeat:"
+        ]
+        assert cluster.set_up().done == []
+        assert cluster.unchanged() == []
+
 
 class TestSwitchedOff:
     @pytest.mark.parametrize("name", ["verdicts_max_age_days", "lines_max_age_days"])
