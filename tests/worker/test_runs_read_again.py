@@ -342,10 +342,17 @@ def test_any_disorder_and_any_death(chance: random.Random, silences: bool):
     check(chance, silences)
 
 
-@pytest.mark.parametrize("start", [0, *(pytest.param(start, marks=pytest.mark.slow) for start in range(1000, 8000, 1000))])
-def test_many_seeds(start: int):
+# A few in every run of the tests, thousands among the slow ones.
+SEEDS = [
+    range(250),
+    *(pytest.param(range(start, start + 1000), marks=pytest.mark.slow) for start in range(1000, 8000, 1000)),
+]
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_many_seeds(seeds: range):
     """Hypothesis looks for small cases; this is for rare ones, that one in thousands of farms has."""
-    for seed in range(start, start + 1000):
+    for seed in seeds:
         check(random.Random(seed), silences=seed % 2 == 1)
 
 
