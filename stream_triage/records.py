@@ -320,6 +320,17 @@ class Anomaly(_Record):
     )
     rank: int | None = Field(default=None, description="how many keys were likelier here than the one that came")
 
+    def words(self) -> str:
+        """As the terminal and lists of runs show it. Log text is not escaped: that is for the caller to do."""
+        if self.kind == "missing":
+            return f"never came: {self.expected}"
+        if self.kind == "length":
+            return f"{self.count} lines with text, passing runs have {self.expected}"
+        if self.kind == "order" and self.number is None:
+            return f"{self.count} lines follow each other unlike those of passing runs"
+        unlike = "ends unlike passing runs: " if self.kind == "end" else ""
+        return f"{source_line(self.source, self.number)}  {unlike}{self.text}".strip()
+
 
 class ReducedLine(_Record):
     """One line that is worth reading, with its number in its source."""

@@ -45,19 +45,19 @@ def setup_opensearch(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Replace what people changed in this policy, monitor or dashboard; repeatable. `all` stands for every one.",
+            help="Replace what people changed in this policy, monitor, panel or dashboard; repeatable. `all`: everywhere.",
         ),
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Only write the dashboards to FILE (.ndjson), for an import by hand."),
+        typer.Option(metavar="FILE", help="Only write the dashboards to FILE (.ndjson), to be imported in Dashboards."),
     ] = None,
 ) -> None:
     """Create or update what OpenSearch needs.
 
     These are index templates, retention policies, monitors and dashboards. The templates of the bundle are written to an
-    index of their own. What people changed in policies, monitors and dashboards stays, and is listed. A part that cannot be
-    set up is reported, and the others are set up without it.
+    index of their own. What people changed in policies, monitors and dashboards stays, and is listed as `kept`. A part that
+    cannot be set up is reported, and the others are set up without it.
     """
     from stream_triage.operations import export_dashboards
     from stream_triage.operations import setup_opensearch as set_up

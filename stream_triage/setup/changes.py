@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from stream_triage.clients.search import ResponseError
 
-__all__ = ["ALL", "Changes"]
+__all__ = ["ALL", "CONFLICT", "Changes"]
 
 # The name that stands for every object in `Changes.reset`.
 ALL = "all"
+SIMILAR_NAMES = 3
+CONFLICT = 409
 
 
 @dataclass
@@ -48,9 +51,11 @@ class Changes:
 
     def check_reset(self) -> None:
         """Notes each name in `reset` that no object had as failed. To be called at the end."""
+        known = {name.lower(): name for name in sorted(self._names)}
         for name in sorted(self.reset - self._names - {ALL}):
-            known = ", ".join(sorted(self._names))
-            self.failed.append(f"--reset: nothing is called {name!r}; names are {ALL}, {known}")
+            similar = [known[each] for each in get_close_matches(name.lower(), known, SIMILAR_NAMES)]
+            remedy = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "a line `kept: NAME: …` has the name"
+            self.failed.append(f"--reset: nothing is called {name!r}; {remedy}")
 
     def skip(self, reason: str) -> None:
         """Notes a part that cannot be set up here."""
@@ -75,5 +80,7 @@ class Changes:
             if "no handler found for uri" in str(error):
                 words = f"; {consequence}" if consequence else ""
                 self.skip(f"{part}: the plugin {plugin} is not installed in OpenSearch{words}")
+            elif error.status == CONFLICT:
+                self.fail(f"{part}: changed by someone at the same moment; repeat: {error}")
             else:
                 self.fail(f"{part}: {error}")

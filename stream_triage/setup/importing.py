@@ -4,6 +4,7 @@ Only objects that differ are imported. What people save under names of their own
 of an object is merged.
 """
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -62,7 +63,7 @@ def import_dashboards(settings: OpenSearchSettings, changes: Changes, installed:
         copies = {_name(plan.wanted): plan.copy for plan in plans if plan.copy != installed.get(_name(plan.wanted))}
         if copies and not changes.dry_run:
             installed.put(copies)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         changes.fail(f"dashboards: the response of {settings.dashboards_url} lacks {error}; is it OpenSearch Dashboards?")
     except ValueError as error:
         changes.fail(
@@ -138,7 +139,7 @@ def _request(settings: OpenSearchSettings, path: str, body: bytes, content_type:
     except urllib.error.HTTPError as error:
         remedy = _REMEDIES.get(error.code, "check opensearch.dashboards_url")
         raise StoreError(f"{settings.dashboards_url} responded with status {error.code}; {remedy}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise StoreError(
             f"no valid response from {settings.dashboards_url}: {reason}; check opensearch.dashboards_url"

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from stream_triage.clients.search import Document, SearchServer
+from stream_triage.clients.search import Document, ResponseError, SearchServer
 from stream_triage.errors import StoreError
 
 __all__ = ["Copy", "Installed"]
@@ -31,6 +31,8 @@ class Copy(NamedTuple):
     """As the server returned it afterwards: some servers rewrite what they are sent."""
     id: str = ""
     """The name that the server gave the object; empty if it has the one that was asked for."""
+    sending: tuple[str, ...] = ()
+    """Parts that the last set-up was about to write. If it was aborted, nobody knows which version the server has."""
 
 
 class Installed:
@@ -49,8 +51,8 @@ class Installed:
     def put(self, copies: Mapping[str, Copy]) -> None:
         """Keeps copies of objects, by name, in place of those before."""
         known = self._read()
-        if not self._versions and not self._server.request("GET", f"{self._index}/_mapping"):
-            self._server.request("PUT", self._index, _INDEX)
+        if not self._versions:
+            self._create()
         for name in copies:
             self._versions[name] = self._versions.get(name, 0) + 1
         documents = [
@@ -62,11 +64,24 @@ class Installed:
             raise StoreError(f"OpenSearch rejected the copy of what was set up: {rejected[0].reason}")
         known.update(copies)
 
+    def _create(self) -> None:
+        if not self._server.request("GET", f"{self._index}/_mapping"):
+            try:
+                self._server.request("PUT", self._index, _INDEX)
+            except ResponseError as error:
+                if "resource_already_exists" not in str(error):  # another set-up created it at the same moment
+                    raise
+
     def _read(self) -> dict[str, Copy]:
         if self._copies is None:
             self._server.request("POST", f"{self._index}/_refresh")
             response = self._server.request("POST", f"{self._index}/_search", {"size": _MOST, "version": True})
             hits = response.get("hits", {}).get("hits", [])
-            self._copies = {hit["_id"]: Copy(**json.loads(hit["_source"]["copy"])) for hit in hits}
+            self._copies = {hit["_id"]: _read_copy(hit["_source"]["copy"]) for hit in hits}
             self._versions = {hit["_id"]: hit["_version"] for hit in hits}
         return self._copies
+
+
+def _read_copy(text: str) -> Copy:
+    content = json.loads(text)
+    return Copy(**{**content, "sending": tuple(content.get("sending", ()))})

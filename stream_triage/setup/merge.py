@@ -80,7 +80,10 @@ def merge(
     before, same = installed or Copy({}, {}), contains if loose else eq
     for name in dict.fromkeys([*wanted, *before.sent]):
         ours, there, sent, stored = (each.get(name, MISSING) for each in (wanted, now, before.sent, before.stored))
-        by_people = not _alike(stored, there, same) if installed else name in theirs and there is not MISSING
+        if installed:
+            by_people = name not in before.sending and not _alike(stored, there, same)
+        else:
+            by_people = name in theirs and there is not MISSING
         if ours is there or ((by_people or installed is None) and _alike(ours, there, same)):
             continue
         if by_people and not reset:

@@ -10,15 +10,18 @@ from stream_triage.alerting.rules import RARE
 from stream_triage.records import CANARY
 from stream_triage.setup.links import ADDRESS
 
-__all__ = ["MINUTES", "RULES", "WINDOW_MINUTES", "Rule"]
+__all__ = ["ALERT_MINUTES", "MINUTES", "RULES", "THROTTLE_MINUTES", "Rule"]
 
 # Monitors run once in so many minutes.
 MINUTES: Final = 5
-# A verdict is found some time after its time of arrival: a bulk request is repeated for a minute, then comes a refresh. So
-# that none is missed, a monitor looks back longer than to its last run.
-WINDOW_MINUTES: Final = MINUTES + 2
-# A message comes at most once an hour, and therefore names the runs of an hour.
-THROTTLE_MINUTES: Final = 60
+# The plugin sends one message when an alert begins and, while the alert lasts, leaves out all others until the throttle is
+# over. An alert that ended earlier would never name the runs that came meanwhile. So an alert lasts for an hour after the
+# last run, and the throttle is a little shorter: the hour is over when the monitor has run twelve times.
+ALERT_MINUTES: Final = 60
+THROTTLE_MINUTES: Final = ALERT_MINUTES - 2
+# A message covers what came since the one before. A verdict is found some time after its time of arrival: a bulk request is
+# repeated for a minute, then comes a refresh.
+MESSAGE_MINUTES: Final = ALERT_MINUTES + 2
 RUNS_SHOWN: Final = 10
 NOT_CANARY: Final = {"bool": {"must_not": {"term": {"test.case.name": CANARY}}}}
 # As in rule `failure_rate`, but by time: runs of the last day, compared with those of the 30 days before.
@@ -98,16 +101,16 @@ _SHOWN: Final = {
 
 
 def _runs(*filters: dict[str, Any]) -> dict[str, Any]:
-    """Runs of the last hour, the newest ones in full; `now` counts those that arrived since the monitor last ran."""
+    """Runs that a message covers, the newest ones in full; while `now` counts any, the alert lasts."""
     return {
         "size": RUNS_SHOWN,
         "track_total_hits": True,
         "_source": False,
-        "query": {"bool": {"filter": [_arrived(f"{THROTTLE_MINUTES}m"), NOT_CANARY, *filters]}},
+        "query": {"bool": {"filter": [_arrived(f"{MESSAGE_MINUTES}m"), NOT_CANARY, *filters]}},
         "sort": [{"@timestamp": "desc"}],
         "script_fields": _SHOWN,
         "aggregations": {
-            "now": {"filter": _arrived(f"{WINDOW_MINUTES}m")},
+            "now": {"filter": _arrived(f"{ALERT_MINUTES}m")},
             "beds": _named("triage.testbed", 10),
             "cases": _named("test.case.name", 10),
             "teams": _named("triage.team", 10),
@@ -230,7 +233,7 @@ _NEW: Final = {
                                 "runs": {
                                     "reverse_nested": {},
                                     "aggregations": {
-                                        "before": {"filter": _arrived("3650d", f"{WINDOW_MINUTES}m")},
+                                        "before": {"filter": _arrived("3650d", f"{ALERT_MINUTES}m")},
                                         "first": {"min": {"field": "@timestamp"}},
                                         "addresses": {"terms": {"field": ADDRESS, "size": 1}},
                                         "cases": _named("test.case.name"),

@@ -6,14 +6,15 @@ an update keeps the ids of its triggers: with a trigger, the plugin deletes its 
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from stream_triage.clients.search import ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
-from stream_triage.setup.changes import Changes
-from stream_triage.setup.installed import Installed
+from stream_triage.setup.changes import CONFLICT, Changes
+from stream_triage.setup.installed import Copy, Installed
 from stream_triage.setup.links import run_board
 from stream_triage.setup.merge import merge
 from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
@@ -21,9 +22,10 @@ from stream_triage.setup.monitor_rules import MINUTES, RULES, THROTTLE_MINUTES
 __all__ = ["create_monitors", "monitor"]
 
 ALERTING: Final = "_plugins/_alerting/monitors"
-CONFLICT: Final = 409
 # What people set to their liking, which an update from a version that left no copy does not touch.
 _THEIRS: Final = ("name", "enabled", "schedule", "channel", "throttle")
+# What those versions themselves set.
+_OF_OLD_VERSIONS: Final = {"throttle": "60 minutes"}
 _ACTION: Final = "notify"
 # Stands for the address of the run while the link is encoded, and what of it is not encoded.
 _ADDRESS, _PLAIN = "THE-RUN", "#/?&=:,"
@@ -51,20 +53,44 @@ def _create(server: SearchServer, body: dict[str, Any], name: str, changes: Chan
     reset, before = changes.resets(words, body["name"], name), installed.get(words)
     known = _find(server, body["name"], before.id if before else "")
     there = known.content if known else body
-    merged = merge(before if known else None, _parts(there), wanted, reset=reset, theirs=_THEIRS)
+    theirs = [part for part in _THEIRS if part not in _OF_OLD_VERSIONS or _parts(there).get(part) != _OF_OLD_VERSIONS[part]]
+    merged = merge(before if known else None, _parts(there), wanted, reset=reset, theirs=theirs)
     changes.keep(words, merged.kept.values())
+    if known and known.others:
+        changes.keep(
+            words, [f"{', '.join(known.others)} has the same name, so alerts come twice; delete all but {known.id}"]
+        )
     if not known:
         if changes.note(f"create {words}", [f"severity {wanted['severity']}", f"every {MINUTES} minutes"]):
             created = server.request("POST", ALERTING, body)["_id"]
             known = _find(server, body["name"], created)
     elif merged.changed and changes.note(f"update {words}", merged.changed):
         changed = _changed(there, merged.parts, name)
-        server.request("PUT", f"{ALERTING}/{known.id}{known.version}", changed)
+        with _sending(installed, words, before, _parts(there), merged.parts):
+            server.request("PUT", f"{ALERTING}/{known.id}{known.version}", changed)
         known = _find(server, changed["name"], known.id)
     if known and not changes.dry_run:
         after = merged.copy(before, wanted, _parts(known.content), known.id)
         if after != before:
             installed.put({words: after})
+
+
+@contextmanager
+def _sending(
+    installed: Installed, words: str, before: Copy | None, there: Mapping[str, Any], parts: Mapping[str, Any]
+) -> Iterator[None]:
+    """Notes what is about to be written: after an abort, it must not look like a change by people."""
+    if before is None:
+        yield
+        return
+    names = tuple(name for name in {**there, **parts} if there.get(name) != parts.get(name))
+    installed.put({words: before._replace(sending=names)})
+    try:
+        yield
+    except ResponseError as error:
+        if error.status:  # else nobody knows whether the server has written it
+            installed.put({words: before})
+        raise
 
 
 class _Known(NamedTuple):
@@ -74,19 +100,27 @@ class _Known(NamedTuple):
     version: str
     """With which an update is rejected if somebody saved the monitor meanwhile."""
     content: dict[str, Any]
+    others: Sequence[str]
+    """Ids of other monitors with its name. Two set-ups at the same moment create two."""
 
 
 def _find(server: SearchServer, name: str, known_id: str) -> _Known | None:
-    """Finds a monitor by its name, or by the id that it got if people have renamed it."""
+    """Finds a monitor by the id that it got, also if people have renamed it, or else by its name."""
     query = {"size": 10, "seq_no_primary_term": True, "query": {"term": {"monitor.name.keyword": name}}}
     hits = server.request("POST", f"{ALERTING}/_search", query, _AS_DASHBOARDS).get("hits", {}).get("hits", [])
-    hits.sort(key=lambda hit: hit["_id"] != known_id)
-    found = hits[0] if hits else server.request("GET", f"{ALERTING}/{known_id}", None, _AS_DASHBOARDS) if known_id else {}
+    ids = [hit["_id"] for hit in hits]
+    if known_id in ids:
+        found = hits[ids.index(known_id)]
+    else:
+        by_id = server.request("GET", f"{ALERTING}/{known_id}", None, _AS_DASHBOARDS) if known_id else {}
+        found = by_id or (hits[0] if hits else {})
     if not found:
         return None
     content = found.get("_source") or found
     sequence = f"?if_seq_no={found['_seq_no']}&if_primary_term={found['_primary_term']}" if "_seq_no" in found else ""
-    return _Known(found["_id"], sequence, content.get("monitor", content))
+    monitor = content.get("monitor", content)
+    others = [each for each in ids if each != found["_id"]] if monitor["name"] == name else []
+    return _Known(found["_id"], sequence, monitor, others)
 
 
 def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ __all__ = ["assembled", "parts_of", "without_old_parts"]
 _FORMAT, _PANEL, _REFERENCES = "format of ", "panel ", "references"
 _FORMATS: Final = "fieldFormatMap"
 _PANELS: Final = "panelsJSON"
+_REFERENCE: Final = "panel_"
 _META: Final = "kibanaSavedObjectMeta"
 _SOURCE: Final = "searchSourceJSON"
 _JSON: Final = ("visState", "uiStateJSON", "optionsJSON")
@@ -42,7 +43,12 @@ def parts_of(saved: SavedObject) -> Parts:
             parts[_SOURCE] = json.loads((value or {}).get(_SOURCE) or "{}")
         elif name not in _NOT_OURS:
             parts[name] = json.loads(value or "{}") if name in _JSON else value
-    others = sorted([each["name"], each["type"], each["id"]] for each in saved["references"] if each["name"] not in used)
+    # References of panels are numbered anew: one that no panel uses would stand in for another panel.
+    others = sorted(
+        [each["name"], each["type"], each["id"]]
+        for each in saved["references"]
+        if each["name"] not in used and not (_PANELS in saved["attributes"] and each["name"].startswith(_REFERENCE))
+    )
     return parts | ({_REFERENCES: others} if others else {})
 
 
@@ -123,6 +129,6 @@ def _numbered(panels: Parts, references: list[dict[str, str]]) -> Iterator[Parts
         numbered = {**panel, "panelIndex": str(number), "gridData": {**panel["gridData"], "i": str(number)}}
         if not name.startswith(f"{_PANEL}of its own "):
             kind, _, shown = name.removeprefix(_PANEL).rstrip("'").partition(" ")
-            numbered["panelRefName"] = f"panel_{number}"
-            references.append({"name": f"panel_{number}", "type": kind, "id": shown})
+            numbered["panelRefName"] = f"{_REFERENCE}{number}"
+            references.append({"name": f"{_REFERENCE}{number}", "type": kind, "id": shown})
         yield numbered

@@ -6,7 +6,7 @@ so that no document is deleted before its time.
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from stream_triage.clients.search import SearchServer
@@ -48,7 +48,8 @@ class _Retention:
         self._name = name
         self._patterns = patterns
         self._words = f"retention policy {name}"
-        self._released = f"{self._words}: released"  # the name of a copy
+        # Names of copies: indices that a set-up took out of the policy, and those that have an older version of it.
+        self._released, self._outdated = (f"{self._words}: {state}" for state in ("released", "outdated"))
 
     def put(self, days: float | None) -> None:
         """Makes the policy keep so many days; removes it if `days` is None."""
@@ -73,11 +74,11 @@ class _Retention:
         if not known or not self._changes.note(f"remove {self._words}: indices are kept for good"):
             return
         managed = [index for index, policy in policies.items() if policy == self._name]
-        if managed:
-            self._server.request("POST", f"{ISM}/remove/{','.join(managed)}")
-        self._server.request("DELETE", f"{ISM}/policies/{self._name}")
         # Indices without a policy are attached to a new one, unless somebody took them out by hand: these were not.
-        self._installed.put({self._released: Copy({"indices": managed}, {})})
+        self._note(self._released, {*self._noted(self._released), *managed})
+        # Without its policy, an index that is still under it would be deleted all the same.
+        if self._manage("remove", managed):
+            self._server.request("DELETE", f"{ISM}/policies/{self._name}")
 
     def _update(self, known: Mapping[str, Any], wanted: dict[str, Any], managed: list[str]) -> None:
         reset, installed = self._changes.resets(self._words, self._name), self._installed.get(self._words)
@@ -92,9 +93,12 @@ class _Retention:
                 there = self._write(wanted, "")
         elif merged.changed and self._changes.note(f"update {self._words}", merged.changed):
             version = f"?if_seq_no={known['_seq_no']}&if_primary_term={known['_primary_term']}"
+            # An index keeps the version of its policy with which it was attached.
+            self._note(self._outdated, managed)
             there = self._write(_assembled(merged.parts), version)
-            if managed:  # an index keeps the version of its policy with which it was attached
-                self._server.request("POST", f"{ISM}/change_policy/{','.join(managed)}", {"policy_id": self._name})
+        outdated = [index for index in managed if index in self._noted(self._outdated)]
+        if outdated and not self._changes.dry_run and self._manage("change_policy", outdated):
+            self._note(self._outdated, ())
         after = merged.copy(installed, parts, there)
         if not self._changes.dry_run and after != installed:
             self._installed.put({self._words: after})
@@ -109,21 +113,42 @@ class _Retention:
         if not unmanaged:
             return
         settings = self._server.request("GET", f"{','.join(unmanaged)}/_settings?flat_settings=true")
-        flag, known = "index.plugins.index_state_management.auto_manage", self._installed.get(self._released)
-        released = known.sent["indices"] if known else ()
+        flag, released = "index.plugins.index_state_management.auto_manage", self._noted(self._released)
         by_hand = {index for index, about in settings.items() if str(about["settings"].get(flag)) == "false"}
         taken = [index for index in unmanaged if index not in by_hand or index in released]
         kept = [index for index in unmanaged if index not in taken]
         self._changes.keep(self._words, [f"index {index} was removed from it by someone" for index in kept])
-        if taken and self._changes.note(f"put {', '.join(taken)} under {self._words}"):
-            self._server.request("POST", f"{ISM}/add/{','.join(taken)}", {"policy_id": self._name})
-            if released:
-                self._installed.put({self._released: Copy({"indices": []}, {})})
+        put = taken and self._changes.note(f"put {', '.join(taken)} under {self._words}")
+        if put and self._manage("add", taken):
+            self._note(self._released, ())
+
+    def _manage(self, what: str, indices: Sequence[str]) -> bool:
+        """Lets ISM do something with indices; false if it failed for some, which ISM says in a response with status 200."""
+        if not indices:
+            return True
+        policy = None if what == "remove" else {"policy_id": self._name}
+        answer = self._server.request("POST", f"{ISM}/{what}/{','.join(indices)}", policy)
+        failed = answer.get("failed_indices") or ()
+        for each in failed:
+            self._changes.fail(f"{self._words}: index {each.get('index_name')}: {each.get('reason')}; repeat")
+        return not failed
+
+    def _noted(self, name: str) -> Sequence[str]:
+        """Names of indices that an earlier set-up has noted."""
+        known = self._installed.get(name)
+        return known.sent["indices"] if known else ()
+
+    def _note(self, name: str, indices: Collection[str]) -> None:
+        if sorted(indices) != sorted(self._noted(name)):
+            self._installed.put({name: Copy({"indices": sorted(indices)}, {})})
 
 
 def _own(known: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored policy without what ISM adds to it."""
-    return {name: value for name, value in known["policy"].items() if name not in _ADDED}
+    """A stored policy without what ISM adds to it, also to its templates: the time changes whenever somebody saves it."""
+    policy = {name: value for name, value in known["policy"].items() if name not in _ADDED}
+    if isinstance(templates := policy.get("ism_template"), list):
+        policy["ism_template"] = [{name: each[name] for name in each if name not in _ADDED} for each in templates]
+    return policy
 
 
 def _parts(policy: Mapping[str, Any]) -> dict[str, Any]:

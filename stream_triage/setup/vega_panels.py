@@ -153,11 +153,16 @@ def teams(prefix: str) -> Spec:
 
 def alive(prefix: str) -> Spec:
     """Whether verdicts and reports of workers still arrive."""
+
+    def within(**limits: str) -> Spec:
+        return {"filter": {"bool": {"filter": [{"range": {"@timestamp": limits}}, {"query_string": {"query": NOT_CANARY}}]}}}
+
+    # A verdict about a canary shows that the pipeline is alive, but does not count as a run.
     verdicts = request(f"{prefix}-verdicts-*", {
         "last": {"max": {"field": "@timestamp"}},
-        "now": {"filter": {"range": {"@timestamp": {"gte": "now-1h"}}}},
-        "before": {"filter": {"range": {"@timestamp": {"gte": "now-169h", "lt": "now-168h"}}}},
-    }, {"range": {"@timestamp": {"gte": "now-31d"}}})  # fmt: skip
+        "now": within(gte="now-1h"),
+        "before": within(gte="now-169h", lt="now-168h"),
+    }, {"range": {"@timestamp": {"gte": "now-31d"}}}, query="*")  # fmt: skip
     recent = {"range": {"@timestamp": {"gte": "now-5m"}}}
     workers = request(f"{prefix}-workers-*", {
         "day": {"cardinality": {"field": "service.instance.id"}},

@@ -74,7 +74,9 @@ def _run_marks() -> list[Spec]:
     )
     rule = "(datum.item.rule ? 'rule ' + datum.item.rule + ': ' : isValid(datum.item.score) ? datum.item.kind + ': ' : '')"
     text = "(datum.item.text || datum.item.key || '')"
+    # Documents of earlier versions have no words.
     words = f"datum.item.kind === 'missing' ? 'never came: ' + {text} : {where} + {rule} + {text}"
+    words = f"datum.item.words ? (isValid(datum.item.score) ? datum.item.kind + ': ' : '') + datum.item.words : {words}"
     encode = {"update": {"y": {"value": 232}, "width": {"signal": "width"}}}
     evidence = table_marks(
         (Column("Weight", 0.06, weight), Column("Evidence (of a run that passed: its anomalies, if any)", 0.94, words))

@@ -289,8 +289,12 @@ def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, An
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
             "testbed": verdict.headers.get("testbed"),
             "labels": [f"{name}={value}" for name, value in verdict.headers.items()],
-            "evidence": [{name: getattr(item, name) for name in evidence} for item in verdict.evidence],
-            "anomalies": [{name: getattr(item, name) for name in anomaly} for item in verdict.anomalies],
+            "evidence": [
+                {**{name: getattr(item, name) for name in evidence}, "words": item.words()} for item in verdict.evidence
+            ],
+            "anomalies": [
+                {**{name: getattr(item, name) for name in anomaly}, "words": item.words()} for item in verdict.anomalies
+            ],
             **({"ues": verdict.ues.model_dump()} if verdict.ues else {}),
             "verdict": verdict.model_dump_json(),
         },
@@ -324,7 +328,7 @@ def _top_evidence(verdict: Verdict) -> str | None:
         *verdict.review_reasons[:1],
         *(item.words() for item in lines),
         *(item.words() for item in verdict.evidence if not verdict.passed),
-        *(item.text or item.expected or item.kind for item in verdict.anomalies if verdict.anomalous),
+        *(item.words() for item in verdict.anomalies if verdict.anomalous),
     )
     return next(iter(texts), "")[:TOP_EVIDENCE_CHARACTERS] or None
 

@@ -28,6 +28,8 @@ EVIDENCE = (
     Evidence(kind="line", weight=1.0, source="du", number=7, text="CRC failed"),
 )
 ODD = (Anomaly(kind="new", score=1.0, source="du", number=3, key="new:1", text="a new line"),)
+MISSING = Anomaly(kind="missing", score=1.0, key="k1", expected="attach complete")
+ORDER = Anomaly(kind="order", score=1.0, count=7, expected="lines in the order that passing runs have")
 BLOCKED = Response(403, "cluster_block_exception: index write (api)")
 
 
@@ -307,7 +309,12 @@ def test_outcome(passed: bool, needs_review: bool, outcome: str, sink: OpenSearc
         ({"passed": False, "evidence": EVIDENCE}, "du:7  CRC failed"),
         ({"passed": False, "evidence": EVIDENCE[:1]}, "never came: attach complete"),
         ({"passed": False}, None),
-        ({"passed": True, "evidence": EVIDENCE, "anomalous": True, "anomalies": ODD}, "a new line"),
+        ({"passed": True, "evidence": EVIDENCE, "anomalous": True, "anomalies": ODD}, "du:3  a new line"),
+        ({"passed": True, "anomalous": True, "anomalies": (MISSING,)}, "never came: attach complete"),
+        (
+            {"passed": True, "anomalous": True, "anomalies": (ORDER,)},
+            "7 lines follow each other unlike those of passing runs",
+        ),
         ({"passed": False, "evidence": EVIDENCE, "needs_review": True, "review_reasons": ("two labels",)}, "two labels"),
     ],
 )
@@ -327,3 +334,13 @@ def test_runs_and_lines_have_the_address_of_the_run(sink: OpenSearchSink, server
     assert [each["_source"]["triage"]["run"] for each in found] == [
         {"id": "it's", "key": "it's", "address": address_of("it's")}
     ] * 2
+
+
+def test_evidence_and_anomalies_have_words(sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """The page of one run shows them, with what the model expected, where a key would mean nothing to people."""
+    sink.write(make_verdict("a").model_copy(update={"evidence": EVIDENCE, "anomalies": (*ODD, MISSING)}))
+    sink.flush()
+    (found,) = documents(server, "triage-verdicts-*")
+    triage = found["_source"]["triage"]
+    assert [each["words"] for each in triage["evidence"]] == ["never came: attach complete", "du:7  CRC failed"]
+    assert [each["words"] for each in triage["anomalies"]] == ["du:3  a new line", "never came: attach complete"]

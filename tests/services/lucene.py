@@ -60,9 +60,10 @@ def matches(query: Mapping[str, Any], row: Row) -> bool:
     """Evaluates a query of the DSL."""
     ((kind, about),) = query.items()
     if kind == "bool":
-        needed = all(matches(each, row) for each in [*about.get("must", []), *about.get("filter", [])])
-        optional = not about.get("should") or any(matches(each, row) for each in about["should"])
-        return needed and optional and not any(matches(each, row) for each in about.get("must_not", []))
+        must, filters, should, must_not = (_listed(about.get(name, [])) for name in ("must", "filter", "should", "must_not"))
+        needed = all(matches(each, row) for each in [*must, *filters])
+        optional = not should or any(matches(each, row) for each in should)
+        return needed and optional and not any(matches(each, row) for each in must_not)
     if kind == "query_string":
         return means(about["query"], row)
     if kind == "exists":
@@ -78,6 +79,11 @@ def matches(query: Mapping[str, Any], row: Row) -> bool:
     return any(map(how[kind], row.get(field, [])))
 
 
+def _listed(clauses: Any) -> list[Any]:
+    """A single clause needs no list."""
+    return clauses if isinstance(clauses, list) else [clauses]
+
+
 def _within(value: float, limits: Mapping[str, Any]) -> bool:
     return (
         value >= _milliseconds(limits.get("gte", 0))
@@ -87,7 +93,7 @@ def _within(value: float, limits: Mapping[str, Any]) -> bool:
 
 
 def _milliseconds(limit: Any) -> float:
-    if not isinstance(limit, str):
+    if not isinstance(limit, str) or limit.isdecimal():
         return float(limit)
     if "||-" in limit:
         start, _, span = limit.partition("||-")

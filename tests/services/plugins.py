@@ -59,6 +59,7 @@ class Plugins:
     Attributes:
         alerts: The open alerts of each monitor, by the trigger that raised them.
         taken_out: Indices that somebody removed from their policy.
+        closed: Indices that ISM cannot change.
     """
 
     def __init__(self, pass_on: Callable[[str, str, bytes, Any], Answer], missing: tuple[str, ...] = ()) -> None:
@@ -66,6 +67,7 @@ class Plugins:
         self.policies: dict[str, dict[str, Any]] = {}
         self.managed: dict[str, str] = {}
         self.taken_out: set[str] = set()
+        self.closed: set[str] = set()
         self.monitors: dict[str, dict[str, Any]] = {}
         self.alerts: dict[str, list[str]] = {}
         self._sequence: dict[str, int] = {}
@@ -137,7 +139,8 @@ class Plugins:
         if what == "explain":
             field = "index.plugins.index_state_management.policy_id"
             return 200, {index: {field: self.managed.get(index)} for index in indices} | {"total_managed_indices": 0}
-        for index in indices:
+        failed = [index for index in indices if index in self.closed]
+        for index in (index for index in indices if index not in failed):
             if what == "remove":
                 if self.managed.pop(index, None):
                     self.taken_out.add(index)
@@ -145,7 +148,8 @@ class Plugins:
                 assert content["policy_id"] in self.policies
                 self.managed[index] = content["policy_id"]
                 self.taken_out.discard(index)
-        return 200, {"updated_indices": len(indices), "failures": False, "failed_indices": []}
+        about = [{"index_name": index, "index_uuid": "u", "reason": "This index is closed"} for index in failed]
+        return 200, {"updated_indices": len(indices) - len(failed), "failures": bool(failed), "failed_indices": about}
 
     def _stored_policy(self, name: str, policy: dict[str, Any]) -> dict[str, Any]:
         """ISM adds fields of its own, and defaults to each action."""

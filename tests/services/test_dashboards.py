@@ -28,7 +28,7 @@ from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings, Route
 from stream_triage.setup.links import NO_RUN, run_filter
-from stream_triage.setup.monitor_rules import RULES, WINDOW_MINUTES
+from stream_triage.setup.monitor_rules import ALERT_MINUTES, RULES
 from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
@@ -181,7 +181,7 @@ def top_evidence(verdict: Verdict) -> str | None:
     if verdict.needs_review:
         return verdict.review_reasons[0]
     if verdict.passed:
-        return verdict.anomalies[0].text or verdict.anomalies[0].kind if verdict.anomalous else None
+        return verdict.anomalies[0].words()[:300] if verdict.anomalous else None
     found = sorted(verdict.evidence, key=lambda item: item.kind == "missing")
     return found[0].words()[:300] if found else None
 
@@ -448,7 +448,7 @@ class TestMonitors:
         def within(since: timedelta, until: timedelta = timedelta(0)) -> list[Row]:
             return [row for row in data.rows["verdicts"] if end - since <= arrival(row) < end - until]
 
-        period = timedelta(minutes=WINDOW_MINUTES)
+        period = timedelta(minutes=ALERT_MINUTES)
         now = [row for row in within(period) if decided(row) or (name == "run to review" and counted(row))]
         of_runs = {
             "failed run": lambda row: not one(row, "triage.passed"),
@@ -546,7 +546,7 @@ class TestMonitors:
             sink.write(verdict)
         opensearch.ask(f"{prefix}-*/_refresh", method="POST")
         asked = monitor(settings, "failed run")["inputs"][0]["search"]
-        for end, arrived in ((NOW + timedelta(minutes=1), 1), (NOW + timedelta(minutes=30), 0), (given, 0)):
+        for end, arrived in ((NOW + timedelta(minutes=1), 1), (NOW + timedelta(minutes=90), 0), (given, 0)):
             response = opensearch.ask(f"{asked['indices'][0]}/_search", fill(asked["query"], end))
             assert response["aggregations"]["now"]["doc_count"] == arrived
 

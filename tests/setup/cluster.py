@@ -31,8 +31,11 @@ class Cluster:
     def unchanged(self, **settings: Any) -> list[str]:
         """Another set-up, which must not change anything; returns what it keeps of people's changes."""
         before = self.dashboards.imports
+        asked = len(self.memory.requests)
         changes = self.set_up(**settings)
         assert (changes.done, self.dashboards.imports) == ([], before)
+        reads = ("_search", "_count", "_refresh")
+        assert not [one for one in self.memory.requests[asked:] if one[0] != "GET" and not one[1].endswith(reads)]
         return changes.kept
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stream_triage.setup import opensearch
 from tests.commands import call
 from tests.setup.cluster import Cluster
 
@@ -46,11 +47,12 @@ class TestSetUpOpenSearch:
         assert set_up(farm).out == "everything is up to date\n"
 
     def test_reset_of_an_unknown_name(self, farm: Path) -> None:
-        """It is an error that lists the names."""
-        result = set_up(farm, "--dry-run", "--reset", "failde run")
+        """It is an error that names similar ones, or where names are found."""
+        result = set_up(farm, "--dry-run", "--reset", "Failde run")
         assert result.code == 2
-        assert "nothing is called 'failde run'; names are all," in result.err
-        assert "failed run" in result.err
+        assert "nothing is called 'Failde run'; did you mean 'failed run' or " in result.err
+        result = set_up(farm, "--dry-run", "--reset", "xyz")
+        assert "nothing is called 'xyz'; a line `kept: NAME: …` has the name\n" in result.err
 
     def test_fields_of_a_new_version(self, cluster: Cluster, farm: Path) -> None:
         """An update of an index template names the fields that it adds."""
@@ -60,3 +62,10 @@ class TestSetUpOpenSearch:
         del known["template"]["mappings"]["properties"]["triage"]["properties"]["why"]
         cluster.memory.request("PUT", path, {**known, "_meta": {"digest": "old", "version": 1}})
         assert set_up(farm, "--dry-run").out == "would update index template triage-lines\n    new fields: triage.why\n"
+
+    def test_templates_of_two_builds_of_a_version(self, cluster: Cluster) -> None:
+        """A bundle that was built again with its version, and has fewer templates, does not write them each time."""
+        cluster.set_up()
+        larger = [("k1", "line <*>"), ("k2", "other <*>")]
+        assert len(opensearch.set_up(cluster.settings, ("tiny", "1"), larger).done) == 1
+        assert cluster.unchanged() == []

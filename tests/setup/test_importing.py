@@ -1,5 +1,6 @@
 """The import of saved objects into a stand-in for Dashboards, and what people changed there."""
 
+import http.client
 import json
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -99,6 +100,7 @@ class TestImport:
             (200, b"<html>Log in</html>", "no valid response"),
             (200, [], "is it OpenSearch Dashboards?"),
             (200, {"saved_objects": "x"}, "is it OpenSearch Dashboards?"),
+            (200, {"saved_objects": [{"type": "dashboard", "id": "triage-overview", "attributes": 1}]}, "is it OpenSearch"),
         ],
     )
     def test_bad_responses_are_reported(self, status: int, body: Any, reason: str, set_up: SetUp) -> None:
@@ -124,6 +126,18 @@ class TestImport:
         changes = Changes()
         import_dashboards(OpenSearchSettings(dashboards_url="http://127.0.0.1:9"), changes, copies())
         assert "check opensearch.dashboards_url" in changes.failed[0]
+
+    def test_a_response_that_breaks_off(
+        self, dashboards: Dashboards, set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For example because Dashboards is restarted."""
+
+        def cut(response: Any) -> Any:
+            raise http.client.IncompleteRead(b"{")
+
+        monkeypatch.setattr("stream_triage.setup.importing.json.load", cut)
+        (failed,) = set_up(lambda *_: (200, {})).failed
+        assert "no valid response" in failed
 
     def test_no_address(self) -> None:
         changes = Changes()
@@ -249,6 +263,17 @@ class TestManualChanges:
         assert panels(cluster)[0]["gridData"]["h"] == 20
         cluster.set_up(reset=["triage-overview"])
         assert cluster.unchanged() == []
+
+    def test_references_that_no_panel_uses(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are left out: with the numbers of today they would stand in for other panels."""
+        cluster.set_up()
+        saved = cluster.dashboards.objects["dashboard", "triage-overview"]
+        edit(saved["attributes"], "panelsJSON", lambda panels: panels.pop(0) and None)
+        assert len(cluster.unchanged()) == 1
+        changed(monkeypatch, overview=lambda board: board["attributes"].update(description="better"))
+        cluster.set_up()
+        references = [each["name"] for each in cluster.dashboards.objects["dashboard", "triage-overview"]["references"]]
+        assert len(references) == len(set(references)) == len(panels(cluster))
 
     def test_a_changed_visualisation_stays(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         """Somebody edits what is drawn; a later version that changes it, too, is named and does not win."""

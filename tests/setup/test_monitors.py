@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_triage.setup import monitors as monitors_module
-from stream_triage.setup.monitor_rules import RULES, Rule
+from stream_triage.setup.monitor_rules import RULES, THROTTLE_MINUTES, Rule
 from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from tests.services.plugins import serving
@@ -178,6 +178,17 @@ class TestManualChanges:
             "monitor triage: failed run: enabled was changed by someone to false; ours would be true"
         ]
 
+    @pytest.mark.parametrize(("minutes", "kept"), [(60, 0), (15, 1)])
+    def test_the_throttle_of_a_version_without_copies(self, cluster: Cluster, minutes: int, kept: int) -> None:
+        """It was 60 minutes, which is no change by people; any other is."""
+        old = monitor(cluster.settings.model_copy(update={"notification_channel": "c1"}), "failed run")
+        old["triggers"][0]["query_level_trigger"]["actions"][0]["throttle"]["value"] = minutes
+        cluster.plugins.answer("POST", "/_plugins/_alerting/monitors", json.dumps(old).encode(), {})
+        assert len(cluster.set_up(notification_channel="c1").kept) == kept
+        throttle = trigger(cluster, "failed run")["actions"][0]["throttle"]["value"]
+        assert throttle == (minutes if kept else THROTTLE_MINUTES)
+        assert len(cluster.unchanged(notification_channel="c1")) == kept
+
     def test_channel(self, cluster: Cluster) -> None:
         """With a channel the monitors get an action, and without it they lose it again."""
         cluster.set_up()
@@ -206,3 +217,74 @@ class TestManualChanges:
         assert changes.failed[0].startswith("monitor triage: failed run was changed at the same moment; repeat: ")
         assert changes.done == ["update monitor triage: failed run", "create monitor triage: run to review"]
         assert trigger(cluster, "failed run")["severity"] == "3"
+
+
+class TestBadLuck:
+    @pytest.mark.parametrize("written", [False, True])
+    def test_an_aborted_update(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, written: bool) -> None:
+        """The next set-up makes the update again, and takes nothing of it for a change by people."""
+        cluster.set_up()
+        trigger(cluster, "failed run")["severity"] = "1"
+        later_version(monkeypatch, "failed run", severity=2, query=RULES["run to review"].query, message="other")
+        answer = cluster.plugins.answer
+
+        def aborted(method: str, path: str, body: bytes, headers: Any) -> Any:
+            if method == "PUT" and "/_alerting/" in path:
+                if written:
+                    answer(method, path, body, headers)
+                raise ConnectionError
+            return answer(method, path, body, headers)
+
+        with serving(aborted) as url:
+            failed = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+        assert failed.failed
+        kept = ["monitor triage: failed run: severity was changed by someone to 1; ours would be 2"]
+        assert cluster.set_up().kept == kept
+        assert "review_reasons" in json.dumps(cluster.plugins.named("failed run")[1]["inputs"])
+        assert cluster.unchanged() == kept
+        later_version(monkeypatch, "failed run", query=RULES["anomalous pass"].query)
+        assert cluster.set_up().done == ["update monitor triage: failed run"]
+        assert cluster.unchanged() == [kept[0].replace("be 2", "be 3")]
+
+    def test_two_monitors_of_one_name(self, cluster: Cluster) -> None:
+        """Two set-ups at the same moment can create a monitor twice: it is named until one of them is deleted."""
+        cluster.set_up()
+        name, content = cluster.plugins.named("failed run")
+        status, second = cluster.plugins.answer(
+            "POST", "/_plugins/_alerting/monitors", json.dumps(content).encode(), {"User-Agent": "x"}
+        )
+        assert status == 201
+        other = second["_id"]
+        assert cluster.unchanged() == [
+            f"monitor triage: failed run: {other} has the same name, so alerts come twice; delete all but {name}"
+        ]
+        del cluster.plugins.monitors[other]
+        assert cluster.unchanged() == []
+
+    def test_a_renamed_monitor_and_one_of_the_old_name(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ours is the one that a set-up made; a monitor of people with our name is left alone."""
+        cluster.set_up()
+        name, content = cluster.plugins.named("failed run")
+        theirs = copy.deepcopy(content) | {"enabled": False}
+        cluster.plugins.monitors = {"theirs": theirs, **cluster.plugins.monitors}
+        cluster.plugins._sequence["theirs"] = 0
+        content["name"] = "renamed"
+        before = copy.deepcopy(theirs)
+        later_version(monkeypatch, "failed run", severity=2)
+        assert cluster.set_up().done == ["update monitor triage: failed run"]
+        assert cluster.plugins.monitors[name]["triggers"][0]["query_level_trigger"]["severity"] == "2"
+        assert theirs == before
+
+    def test_two_set_ups_at_once(self, cluster: Cluster) -> None:
+        """The index of copies that the other one has just created is no failure."""
+        created = []
+
+        def raced(method: str, path: str, body: bytes, headers: Any) -> Any:
+            if (method, path) == ("PUT", "/triage-setup"):
+                created.append(cluster.plugins.answer(method, path, body, headers)[0])
+            return cluster.plugins.answer(method, path, body, headers)
+
+        with serving(raced) as url:
+            changes = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+        assert (changes.failed, created) == ([], [200])
+        assert cluster.unchanged() == []

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from stream_triage.settings import OpenSearchSettings, load_settings
-from tests.setup.cluster import Cluster
+from stream_triage.setup.opensearch import set_up
+from tests.services.plugins import serving
+from tests.setup.cluster import TEMPLATES, Cluster
 
 INDEX = "triage-verdicts-2026.11"
 
@@ -105,6 +107,22 @@ class TestPolicies:
         assert cluster.unchanged() == [f"retention policy triage-verdicts: index {INDEX} was removed from it by someone"]
         assert cluster.plugins.managed == {}
 
+    def test_two_set_ups_at_once(self, cluster: Cluster) -> None:
+        """The policy that the other one has just made is no reason to stop: the remedy is to repeat."""
+
+        def raced(method: str, path: str, body: bytes, headers: Any) -> Any:
+            if (method, path) == ("PUT", "/_plugins/_ism/policies/triage-verdicts"):
+                cluster.plugins.answer(method, path, body, headers)
+            return cluster.plugins.answer(method, path, body, headers)
+
+        with serving(raced) as url:
+            changes = set_up(cluster.settings.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+        assert [reason.partition(":")[2][:47] for reason in changes.failed] == [
+            " changed by someone at the same moment; repeat:"
+        ]
+        assert cluster.set_up().done == []
+        assert cluster.unchanged() == []
+
 
 class TestSwitchedOff:
     @pytest.mark.parametrize("name", ["verdicts_max_age_days", "lines_max_age_days"])
@@ -148,3 +166,49 @@ class TestSwitchedOff:
         assert f"put {INDEX} under retention policy triage-verdicts" in changes.done
         assert cluster.plugins.managed == {INDEX: "triage-verdicts"}
         assert len(cluster.unchanged()) == 1
+
+    def test_an_index_that_cannot_be_taken_out(self, cluster: Cluster) -> None:
+        """ISM says so in a response with status 200. The policy stays then, or the index would be deleted all the same."""
+        index(cluster)
+        index(cluster, "triage-verdicts-2026.10")
+        cluster.set_up()
+        cluster.plugins.closed = {INDEX}
+        off = cluster.settings.model_copy(update={"verdicts_max_age_days": None})
+        reason = f"retention policy triage-verdicts: index {INDEX}: This index is closed; repeat"
+        assert set_up(off, ("tiny", "1"), TEMPLATES).failed == [reason]
+        assert "triage-verdicts" in cluster.plugins.policies
+        cluster.plugins.closed = set()
+        cluster.set_up(verdicts_max_age_days=None)
+        assert (list(cluster.plugins.policies), cluster.plugins.managed) == (["triage-lines"], {})
+        cluster.set_up()
+        assert sorted(cluster.plugins.managed) == ["triage-verdicts-2026.10", INDEX]
+        assert cluster.unchanged() == []
+
+
+class TestAborted:
+    @pytest.mark.parametrize("request_", ["change_policy", "PUT /_plugins/_ism/policies/triage-verdicts"])
+    def test_indices_follow_later(self, cluster: Cluster, request_: str) -> None:
+        """An update that is aborted, before or after the policy is written, reaches the indices with the next set-up."""
+        index(cluster)
+        cluster.set_up()
+        asked: list[str] = []
+
+        def aborted(method: str, path: str, body: bytes, headers: Any) -> Any:
+            if request_ in f"{method} {path}":
+                raise ConnectionError
+            return cluster.plugins.answer(method, path, body, headers)
+
+        def counted(method: str, path: str, body: bytes, headers: Any) -> Any:
+            asked.append(path)
+            return cluster.plugins.answer(method, path, body, headers)
+
+        changed = cluster.settings.model_copy(update={"verdicts_max_age_days": 10})
+        with serving(aborted) as url:
+            assert set_up(changed.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES).failed
+        for times in (1, 1):  # the third set-up has nothing left to do
+            with serving(counted) as url:
+                done = set_up(changed.model_copy(update={"hosts": (url,)}), ("tiny", "1"), TEMPLATES)
+            assert (done.failed, done.kept) == ([], [])
+            assert asked.count(f"/_plugins/_ism/change_policy/{INDEX}") == times
+        age = states(cluster)[0]["transitions"][0]["conditions"]["min_index_age"]
+        assert age == "984h"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stream_triage.setup.dashboards import BOARDS, Panel
+from stream_triage.setup.monitor_rules import RULES
 from stream_triage.setup.vega_tables import HEAD_PIXELS, ROW_PIXELS
 
 PANELS = {panel.name: panel for board in BOARDS for panel in board.panels if panel.vega}
@@ -62,3 +63,13 @@ class TestSpecifications:
         start = 232 if name == "run-page" else 0
         for rows in limits:
             assert start + HEAD_PIXELS + rows * ROW_PIXELS <= panel.height * 28 - 8 - 32
+
+
+def test_a_canary_shows_that_the_pipeline_is_alive() -> None:
+    """On a quiet day the time since the last verdict is that of the canary, as in the monitor *verdicts stopped*."""
+    (asked,) = [
+        each["url"] for each in spec_of(PANELS["alive"])["data"] if "verdicts" in each.get("url", {}).get("index", "")
+    ]
+    assert "canary" not in json.dumps(asked["body"]["query"])
+    assert "canary" in json.dumps(asked["body"]["aggs"]["now"])
+    assert "canary" not in json.dumps(RULES["verdicts stopped"].query)
