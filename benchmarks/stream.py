@@ -1,6 +1,7 @@
 """Measures speed, delay and memory of a worker on a real Kafka, and for comparison of reading files and of a bare consumer.
 
     python -m benchmarks.stream --oai FILE [--kafka-port 9092] [--opensearch-port 9200]
+    python -m benchmarks.stream --oai FILE --silent 12000     only: so many runs end at once, by silence
 
 Prints one figure per line. Without ports, it starts the servers itself (tests/services/servers.py). Other work on the
 machine changes all figures, so compare figures of one run only.
@@ -20,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.arguments import benchmark_parser
+from benchmarks.silence import silent_ends
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.clients.kafka import connection
 from stream_triage.intake import Intake
@@ -218,6 +220,18 @@ def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
         return worker.memory_bytes() / 2**20
 
 
+def print_silent_ends(farm: Farm, runs: Sequence[TestRun], count: int) -> None:
+    """Figures of `silent_ends`, with all sinks."""
+    farm.sinks = list(ALL_SINKS)
+    seen = silent_ends(farm, runs, count)
+    print(f"{seen.runs} runs end at once, {seen.stored} verdicts, {seen.stored / seen.seconds:.0f} a second")
+    print(f"  memory             {seen.open_mb:9.0f} MB peak while open, {seen.peak_mb:.0f} MB while they end")
+    print(f"  /health            {seen.unhealthy:9d} of {seen.polls} answers not 200, {seen.late} after more than 2 s")
+    print(f"  longest step       {seen.longest_step:9.1f} s")
+    print(f"  SIGTERM            {seen.stop_seconds:9.1f} s to the end, with status {seen.stop_code}, "
+          f"{seen.stored_at_stop} verdicts by then", flush=True)  # fmt: skip
+
+
 @contextmanager
 def servers(options: argparse.Namespace) -> Iterator[tuple[Path, str, OpenSearchServer]]:
     """Yields an empty folder, the address of a broker, and an OpenSearch. Those without a port are started."""
@@ -246,6 +260,9 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="PORT",
         help="port of a running OpenSearch on this machine (default: one is started)",
     )
+    parser.add_argument(
+        "--silent", type=int, metavar="N", help="measure only how a worker goes on while N runs end by silence at once"
+    )
     options = parser.parse_args(arguments)
     runs = [TestRun(run.run_id, run.sources) for run in read_oai(options.oai)[: options.runs]]
     with servers(options) as (folder, bootstrap, search):
@@ -253,6 +270,11 @@ def main(arguments: list[str] | None = None) -> None:
         def farm(name: str) -> Farm:
             return Farm(folder / name, bootstrap, f"bench-{name}-{uuid.uuid4().hex[:6]}")
 
+        if options.silent:
+            silent = farm("silent")
+            silent.use_opensearch(search)
+            print_silent_ends(silent, runs, options.silent)
+            return
         for name, chosen_runs in (("short", runs), ("long", joined(runs, JOINED))):
             lines = line_count(chosen_runs)
             print(f"{len(chosen_runs)} {name} runs of {lines // len(chosen_runs)} lines, {lines} in all", flush=True)

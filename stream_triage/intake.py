@@ -12,10 +12,11 @@ from typing import NamedTuple
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
 from stream_triage.identity import RunIds
+from stream_triage.open_sessions import OpenSessions
 from stream_triage.pipeline import Session, Triage
 from stream_triage.ports import RunText, Sink, Store
 from stream_triage.provisional.live import Live
-from stream_triage.records import Chunk, Event, Problem, RunEnd, Verdict, version_beside
+from stream_triage.records import Chunk, Event, Problem, Repeats, RunEnd, Verdict, version_beside
 
 __all__ = ["Intake", "Tally"]
 
@@ -107,7 +108,7 @@ class Intake:
         self._costs_run = costs_run
         self._team_of = team_of
         self._live = live
-        self._open: dict[str, Session] = {}
+        self._open = OpenSessions(triage)
         self._fed: dict[str, Session] = {}
         """Open runs that got text since the models last ran."""
         self._unwritten: list[_Unwritten] = []
@@ -130,10 +131,12 @@ class Intake:
         elif isinstance(event, Problem):
             self.tally.unread += event.error
             self._note(event)
+        elif isinstance(event, Repeats):
+            self._count_repeats(event)
         else:
             self._advance()
             if self._live:
-                self._live.look(self._open, self._finished)
+                self._live.look(self._open.live, self._finished)
             self._flush_when_due()
 
     def discard_open(self, run_ids: Iterable[str] | None = None) -> list[str]:
@@ -143,10 +146,23 @@ class Intake:
             self._given_up.discard(run_id)
             self._fed.pop(run_id, None)
             self._forget_open(run_id)
-            if session := self._open.pop(run_id, None):
-                session.text.close()
-                discarded.append(session.run_id)
+            if (name := self._open.discard(run_id)) is not None:
+                discarded.append(name)
         return discarded
+
+    def forget(self, run_id: str) -> None:
+        """Removes a run of a topic from every sink that can remove one; discards it if it is open.
+
+        Raises `StoreError` if a sink cannot remove it now; forgetting it again finishes.
+        """
+        self.discard_open([run_id])
+        name = self._triage.redactor.run_id(run_id)
+        for unwritten in [unwritten for unwritten in self._unwritten if unwritten.verdict.run_id == name]:
+            self._unwritten.remove(unwritten)
+            unwritten.text.close()
+        for sink in self._sinks:
+            if forget := getattr(sink, "forget", None):
+                forget(name)
 
     @property
     def unflushed(self) -> int:
@@ -177,27 +193,42 @@ class Intake:
         self._unwritten.clear()
 
     def _session(self, run_id: str, headers: Mapping[str, str]) -> Session:
-        session = self._open.get(run_id)
+        if self._open.is_packed(run_id):
+            self._unpack(run_id)
+        session = self._open.live.get(run_id)
         if session is None:
             name = self._ids.open_name(run_id)
-            session = self._open[run_id] = self._triage.session(name, {**self._headers, **headers})
+            session = self._triage.session(name, {**self._headers, **headers})
+            self._open.put(run_id, session)
             self._ids.begin(run_id)
         elif headers:
             session.add_headers(headers)
         return session
 
     def _take(self, chunk: Chunk) -> None:
-        if chunk.run_id in self._given_up or not self._survives(chunk.run_id, partial(self._feed, chunk)):
+        run_id = chunk.run_id
+        if run_id in self._given_up:
             return
-        self._queued_bytes += len(chunk.data)
-        if self._queued_bytes >= ADVANCE_BYTES:
+        if self._open.is_packed(run_id):
+            self._ids.take(chunk)
+            for due in self._open.keep(chunk):
+                self._survives(due, partial(self._unpack, due))
+        elif self._survives(run_id, partial(self._feed, chunk)):
+            self._queued_bytes += len(chunk.data)
+        if self._queued_bytes >= ADVANCE_BYTES or self._open.crowded:
             self._advance()
 
     def _feed(self, chunk: Chunk) -> None:
         session = self._session(chunk.run_id, chunk.headers)
         session.feed(chunk.data, chunk.source)
         self._ids.take(chunk)
+        self._open.put(chunk.run_id, session)
         self._fed[chunk.run_id] = session
+
+    def _unpack(self, run_id: str) -> None:
+        """The text that waited for a packed run goes to the models with the next batch."""
+        session = self._fed[run_id] = self._open.unpack(run_id)
+        self._queued_bytes += session.queued_bytes
 
     def _advance(self) -> None:
         """Runs the models over what came since the last time. Of thousands of open runs, most have nothing new."""
@@ -214,6 +245,7 @@ class Intake:
             # has lost lines; one that did not goes on where the batch stopped.
             for run_id, session in fed.items():
                 self._survives(run_id, partial(self._triage.advance, [session]))
+        self._open.pack_surplus()
 
     def _survives(self, run_id: str, step: Callable[[], None]) -> bool:
         """Runs the step; false if it raised an error that costs the run, which gets no verdict then."""
@@ -231,11 +263,9 @@ class Intake:
         self._given_up.add(run_id)
         self._fed.pop(run_id, None)
         self._forget_open(run_id)
-        session = self._open.pop(run_id, None)
-        if session:
-            session.text.close()
+        name = self._open.discard(run_id)
         reason = str(error) if isinstance(error, StreamTriageError) else internal_error_text(error)
-        name = session.run_id if session else self._ids.open_name(run_id)
+        name = self._ids.open_name(run_id) if name is None else name
         self._note(Problem(name, f"not judged: {reason}"))
         if self._on_given_up:
             self._on_given_up(run_id, reason)
@@ -250,7 +280,12 @@ class Intake:
             self._on_problem(replace(problem, path=redact(problem.path), reason=redact(problem.reason)))
 
     def _damage(self, run_id: str, problem: Problem) -> None:
-        self._session(run_id, {}).damaged(problem.reason, problem.source)
+        session = self._session(run_id, {})
+        (session.noted if problem.note else session.damaged)(problem.reason, problem.source)
+
+    def _count_repeats(self, repeats: Repeats) -> None:
+        if repeats.run_id not in self._given_up:
+            self._session(repeats.run_id, {}).repeated(repeats.messages, repeats.bytes, repeats.source)
 
     def _end(self, end: RunEnd) -> None:
         run_id = end.run_id
@@ -262,7 +297,7 @@ class Intake:
             self._given_up.remove(run_id)  # this is its end
             return
         verdict = judged[0]
-        del self._open[run_id]
+        self._open.remove(run_id)
         self._forget_open(run_id)
         self._check_redacted_id(end.path or run_id, verdict.run_id)
         self.tally.runs += 1

@@ -169,11 +169,14 @@ class SourceState:
         "lines",
         "moved_bytes",
         "next_key",
+        "notes",
         "problems",
         "procedures",
         "queue",
         "redact",
         "redact_prefix",
+        "repeated_bytes",
+        "repeated_messages",
         "rules",
         "service",
         "unwrapper",
@@ -214,6 +217,10 @@ class SourceState:
         self.lines = 0
         self.problems: list[str] = []
         """Damage that was reported from outside, such as an archive that ends early."""
+        self.notes: list[str] = []
+        """What else was reported from outside."""
+        self.repeated_messages = self.repeated_bytes = 0
+        """What came twice and was dropped before."""
 
     @property
     def bytes(self) -> int:
@@ -230,7 +237,8 @@ class SourceState:
         """Whether all its lines belong to services, so that nothing is to be said about the source itself."""
         damage, cuts = self.decoder.damage, self.cutter.cuts
         damaged = self.problems or self.unwrapper.problems or damage != type(damage)() or cuts != type(cuts)()
-        return self.says_nothing and not self.lines and not damaged
+        noted = self.notes or self.repeated_bytes or self.repeated_messages
+        return self.says_nothing and not self.lines and not damaged and not noted
 
 
 def _telling(template: str) -> bool:

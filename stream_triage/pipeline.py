@@ -90,6 +90,16 @@ class Session:
         """Records damage from before the bytes arrived, such as an archive that ends early."""
         self._source(source).problems.append(self._triage.redactor.text(problem))
 
+    def noted(self, note: str, source: str = "") -> None:
+        """Records what the verdict must say of a source, and what is no reason for a review."""
+        self._source(source).notes.append(self._triage.redactor.text(note))
+
+    def repeated(self, messages: int, size: int, source: str = "") -> None:
+        """Records what was not fed because it had come before."""
+        state = self._source(source)
+        state.repeated_messages += messages
+        state.repeated_bytes += size
+
     def peek(self) -> Verdict:
         """A provisional verdict on the whole lines so far. May be asked for at any time and changes no later verdict.
 
@@ -216,7 +226,8 @@ class Session:
             return []
         if real.unwrapper.held:
             state = self._start(name, real.unwrapper.again())
-            state.problems = real.problems
+            state.problems, state.notes = real.problems, real.notes
+            state.repeated_messages, state.repeated_bytes = real.repeated_messages, real.repeated_bytes
         else:
             # The services whose lines the source contains go with it. The lines themselves have been through the stages.
             shared = (self.model, self.model.judge, real.decoder)

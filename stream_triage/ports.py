@@ -4,11 +4,20 @@ Sources, sinks, stores, run logs and dead letters have contract tests in tests/e
 raised as `StoreError`, which names the remedy. Nothing here is thread-safe unless it says so.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_triage.records import ClosedRun, DeadLetter, Event, Record, Verdict
+from stream_triage.records import (
+    ClosedRun,
+    DeadLetter,
+    Event,
+    ForgottenRun,
+    LoggedPartition,
+    Record,
+    RejectedMessages,
+    Verdict,
+)
 
 __all__ = [
     "DeadLetters",
@@ -22,6 +31,7 @@ __all__ = [
     "Spool",
     "Store",
     "StoredRun",
+    "WorkerProcess",
 ]
 
 Handle = Callable[[Event], None]
@@ -174,16 +184,28 @@ class DeadLetters(Protocol):
 
 
 class RunLog(Protocol):
-    """Remembers which runs of a topic have ended, and where: a worker that reads their messages again ends them there."""
+    """Remembers what a worker that reads messages again must know.
 
-    def closed(self, partition: int) -> list[ClosedRun]:
-        """The remembered runs of a partition, flushed by this or any other worker of the group; the order does not matter.
+    That is which runs have ended and where, which messages were rejected, and which runs were forgotten.
+    """
+
+    def read(self, partition: int) -> LoggedPartition:
+        """What is remembered of a partition. Marks of `forget` count whichever group of workers they were made for.
 
         The last entry of a run id counts. Old entries may be missing: a late line of such a run begins a new one.
         """
 
+    def new_marks(self, partitions: Collection[int]) -> dict[int, list[ForgottenRun]]:
+        """Marks of `forget` that came since the last look at each of these partitions, which `read` was called for.
+
+        All marks that were there when the call began are returned. Cheap if there are none.
+        """
+
     def put(self, partition: int, run: ClosedRun) -> None:
-        """Takes one entry. It is durable after `flush`, and only then may a sink get the run's verdict."""
+        """Takes one ended run. It is durable after `flush`, and only then may a sink get the run's verdict."""
+
+    def put_rejected(self, partition: int, rejected: RejectedMessages) -> None:
+        """Takes the names of dead letters that are durable."""
 
     def flush(self) -> None:
         """Returns once everything put is durable. Raises `StoreError` and keeps what is not for the next flush."""
@@ -213,7 +235,10 @@ class RecordHandler(Protocol):
         """Ends runs that have been silent or open for too long. Called about once a second."""
 
     def flush(self) -> bool:
-        """Makes everything so far durable and moves `positions`; false if it must be tried again, see `errors`.
+        """Makes everything so far durable and moves `positions`; false if it must be called again.
+
+        That is after an error, see `errors`, or without one at once: when much has ended together, one call makes a part of
+        it durable, so that no call takes long.
 
         Raises:
             InputError: too much was rejected; the worker must stop.
@@ -231,4 +256,20 @@ class RecordHandler(Protocol):
 
     @property
     def errors(self) -> list[str]:
-        """Why the last flush returned false; empty if it was interrupted."""
+        """What went wrong in the last flush; empty if it was interrupted, or if there is only more to do."""
+
+
+class WorkerProcess(Protocol):
+    """The process around the loop that reads a topic: what it knows, and what it must be told. Any thread may call."""
+
+    def report(self, subject: str, trouble: str) -> None:
+        """What is wrong with a part of the worker, for people; empty once it is right again."""
+
+    def kafka_answers(self) -> bool:
+        """Whether the brokers answered the last time that they were asked for something else than messages."""
+
+    def unusable(self, partitions: Collection[int]) -> dict[int, str]:
+        """By partition, why its messages must not be taken yet. May ask Kafka; never raises."""
+
+    def ending(self, reason: str, status: int) -> None:
+        """The process is about to end, with this exit status; what still hangs after some seconds is left behind."""

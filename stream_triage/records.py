@@ -13,6 +13,8 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "ORIGIN_HEADER",
+    "REPLAYED_HEADER",
     "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
@@ -23,11 +25,15 @@ __all__ = [
     "Evidence",
     "Explanation",
     "FailedUe",
+    "ForgottenRun",
     "LineShare",
+    "LoggedPartition",
     "Problem",
     "Record",
     "ReducedLine",
+    "RejectedMessages",
     "Repairs",
+    "Repeats",
     "RunEnd",
     "SourceSummary",
     "Surprise",
@@ -36,12 +42,16 @@ __all__ = [
     "Verdict",
     "source_line",
     "split_file_id",
+    "split_origin",
     "text_bytes",
     "verdict_version",
     "version_beside",
 ]
 
 VERDICT_SCHEMA_VERSION: Literal[1] = 1
+# Headers of a message that `replay-dead` sent: where the rejected message was first, and how often it was sent again.
+ORIGIN_HEADER: Final = "triage.origin"
+REPLAYED_HEADER: Final = "triage.replayed"
 # Bits of a verdict's version below those that count how often the run was judged again; enough for runs of 100 TB.
 TRIAGE_SHIFT = 48
 
@@ -78,6 +88,7 @@ class RunEnd:
         content: SHA-256 of the text without NUL bytes, as hex; made by `stream_triage.files.content.ContentDigest`.
         head: The 8 hex digits that earlier releases put into the id of this run: `ContentDigest.head`. With it, a run
             that such a release stored is recognised.
+        first_offset: Where reading must begin to read the run of a topic again.
     """
 
     run_id: str
@@ -85,6 +96,7 @@ class RunEnd:
     path: str = ""
     content: str = ""
     head: str = ""
+    first_offset: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,8 @@ class Problem:
     """Input that could not be read, or only in part.
 
     With a `run_id`, the run goes on with what could be read, and its verdict says so. Without one, nothing of `path` was
-    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs.
+    used. `error` is false for what was skipped as expected, such as a picture in a folder of logs. The verdict says what a
+    `note` says, too, but that is no reason for a review.
     """
 
     path: str
@@ -100,6 +113,17 @@ class Problem:
     run_id: str | None = None
     source: str = ""
     error: bool = True
+    note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Messages of one source of a run that were dropped because they had come before; bytes of text, in part of others."""
+
+    run_id: str
+    source: str
+    messages: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +131,7 @@ class Tick:
     """Time has passed and nothing came: a chance to work on what is queued and to flush what waits."""
 
 
-Event = Chunk | RunEnd | Problem | Tick
+Event = Chunk | RunEnd | Problem | Repeats | Tick
 
 
 class Record(NamedTuple):
@@ -128,7 +152,8 @@ class ClosedRun(NamedTuple):
     It is what a worker must know to end the run in the same way when it reads it again. `key` is the key of its messages;
     `run_id` is the same unless the key was used before. A run that was `cut` at a limit goes on as another run. `pieces` is
     set if the last message goes on after the end: a message is cut before lines that start a run and after lines that end
-    one, and so many of its pieces belong to this run and those before it.
+    one, and so many of its pieces belong to this run and those before it. `replayed` has the highest origins of messages in
+    it that `replay-dead` sent: by `topic/partition`, the offset.
     """
 
     key: str
@@ -137,6 +162,7 @@ class ClosedRun(NamedTuple):
     last: int
     cut: bool = False
     pieces: int | None = None
+    replayed: tuple[tuple[str, int], ...] = ()
 
     @property
     def end(self) -> tuple[int, float]:
@@ -144,19 +170,55 @@ class ClosedRun(NamedTuple):
         return self.last, math.inf if self.pieces is None else self.pieces
 
 
+class ForgottenRun(NamedTuple):
+    """A mark of `forget`, for one partition.
+
+    No run with this id, as its verdict shows it, is judged if its first message lies before the offset.
+    """
+
+    run_id: str
+    before: int
+
+
+class RejectedMessages(NamedTuple):
+    """Messages of a partition whose dead letters are durable, by `DeadLetter.name`.
+
+    The unusable ones were rejected for what they are, whatever came before them. The others came too late, for instance.
+    """
+
+    unusable: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+class LoggedPartition(NamedTuple):
+    """What the run log remembers of a partition, each part in any order."""
+
+    closed: list[ClosedRun]
+    rejected: list[RejectedMessages]
+    forgotten: list[ForgottenRun]
+
+
 class DeadLetter(NamedTuple):
     """What was rejected, as it came, and why: a message of a topic, or a document that a server did not take.
 
     `origin` is where it came from or should have gone: `topic/partition/offset`, or `index/id/version`. A run that could not
-    be judged has no value: its messages are in the topic.
+    be judged has no value: its messages are in the topic. Neither has a summary of messages that were too many to be kept
+    one by one: its origin names the first and the last of them. A message that `replay-dead` had sent keeps its first
+    origin; `replays` is how often it was sent.
     """
 
-    kind: Literal["message", "document", "run"]
+    kind: Literal["message", "document", "run", "summary"]
     reason: str
     origin: str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    replays: int = 0
+
+    @property
+    def name(self) -> str:
+        """The same for all copies of a letter, and another one for each time that the message was sent again."""
+        return f"{self.origin}+{self.replays}" if self.replays else self.origin
 
 
 class LineShare(NamedTuple):
@@ -258,6 +320,17 @@ class Anomaly(_Record):
     )
     rank: int | None = Field(default=None, description="how many keys were likelier here than the one that came")
 
+    def words(self) -> str:
+        """As the terminal and lists of runs show it. Log text is not escaped: that is for the caller to do."""
+        if self.kind == "missing":
+            return f"never came: {self.expected}"
+        if self.kind == "length":
+            return f"{self.count} lines with text, passing runs have {self.expected}"
+        if self.kind == "order" and self.number is None:
+            return f"{self.count} lines follow each other unlike those of passing runs"
+        unlike = "ends unlike passing runs: " if self.kind == "end" else ""
+        return f"{source_line(self.source, self.number)}  {unlike}{self.text}".strip()
+
 
 class ReducedLine(_Record):
     """One line that is worth reading, with its number in its source."""
@@ -270,7 +343,7 @@ class ReducedLine(_Record):
 
 
 class Repairs(_Record):
-    """Damage in one source, repaired so that it can be seen. All zero for clean input."""
+    """Damage in one source, repaired so that it can be seen, and what came twice. All zero for clean input."""
 
     invalid_bytes: int = Field(default=0, description="byte sequences that are invalid in the encoding, shown as U+FFFD")
     nul_bytes: int = Field(default=0, description="NUL bytes, shown as U+2400; of 64 or more in a row, at most one is shown")
@@ -278,10 +351,15 @@ class Repairs(_Record):
     cut_lines: int = Field(default=0, description="lines cut at the length limit")
     dropped_bytes: int = Field(default=0, description="bytes cut off from lines above the limit")
     problems: tuple[str, ...] = Field(default=(), description="other damage, such as an archive that ends early")
+    repeated_messages: int = Field(default=0, description="messages that were dropped because they had come before")
+    repeated_bytes: int = Field(default=0, description="bytes of text that were dropped because they had come before")
+    notes: tuple[str, ...] = Field(
+        default=(), description="what is good to know of how it came, and is no reason for a review"
+    )
 
     @property
     def any(self) -> bool:
-        """Whether anything was repaired or is missing."""
+        """Whether anything was repaired or is missing; what came twice is not."""
         return bool(self.invalid_bytes or self.nul_bytes or self.cut_lines or self.dropped_bytes or self.problems)
 
 
@@ -398,6 +476,17 @@ class Verdict(_Record):
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
 
 
+def split_origin(origin: str) -> tuple[str, int] | None:
+    """`topic/partition` and offset of the origin of a message. None for any other origin.
+
+    >>> split_origin("triage.logs/3/42"), split_origin("triage-verdicts-2026.11/run/7@9")
+    (('triage.logs/3', 42), None)
+    """
+    match = _ORIGIN.fullmatch(origin)
+    return (match[1], int(match[2])) if match else None
+
+
+_ORIGIN = re.compile(r"([^/]+/[0-9]{1,10})/([0-9]{1,18})")
 _FILE_ID = re.compile(r"(.*)#([0-9a-f]{8}(?:~[0-9]+)?)", re.DOTALL)
 
 

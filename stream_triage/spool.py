@@ -16,7 +16,7 @@ import zlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate, islice, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self, cast
@@ -118,6 +118,10 @@ class SpillSpool:
             for offset in range(0, self._storage.size, _COPY_BYTES):
                 file.write(self._storage.read(offset, min(_COPY_BYTES, self._storage.size - offset)))
             file.write(_index_frame(run_id or self.run_id, version, self._index))
+
+    def spill_above(self, memory_bytes: int) -> None:
+        """Moves the compressed text to the temporary file if it is larger than this; if that fails it stays in memory."""
+        self._storage.spill_above(memory_bytes)
 
     def close(self) -> None:
         """Frees memory and the temporary file; the text is gone then. Closing twice does nothing."""
@@ -272,6 +276,11 @@ class _Storage:
         if self._file is None:
             return bytes(self._memory[offset : offset + size])
         return os.pread(self._file.fileno(), size, offset)
+
+    def spill_above(self, memory_bytes: int) -> None:
+        if self._file is None and self.size > memory_bytes:
+            with suppress(OSError):  # such as too many open files; a disk that is full is met by the next append
+                self._spill()
 
     def close(self) -> None:
         self._memory = bytearray()

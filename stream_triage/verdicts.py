@@ -180,6 +180,9 @@ def _summary(name: str, state: SourceState) -> SourceSummary:
             cut_lines=cuts.cut_lines,
             dropped_bytes=cuts.dropped_bytes,
             problems=(*state.problems, *(() if state.service else state.unwrapper.problems)),
+            repeated_messages=state.repeated_messages,
+            repeated_bytes=state.repeated_bytes,
+            notes=tuple(state.notes),
         ),
         stripped=state.unwrapper.stripped,
     )

@@ -6,10 +6,12 @@ Commands that need a single server open it themselves in `operations.py`.
 
 import os
 import socket
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from stream_triage import __version__
@@ -28,13 +30,13 @@ from stream_triage.provisional.callback import calling
 from stream_triage.provisional.live import Live
 from stream_triage.provisional.publish import provisional_to
 from stream_triage.records import DeadLetter, Problem, Verdict
-from stream_triage.settings import Settings
-from stream_triage.setup.kafka import check_topics
+from stream_triage.settings import OpenSearchSettings, Settings
+from stream_triage.setup.kafka import check_topics, grow_run_log
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.jsonl import JsonlSink
 from stream_triage.sinks.kafka import VerdictTopic
-from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.opensearch import OpenSearchSink, check_templates
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.opensearch import MAX_KEY_BYTES, OpenSearchSource
@@ -46,6 +48,7 @@ from stream_triage.stages.rules import Rules
 from stream_triage.stages.template import Templates
 from stream_triage.worker.engine import Engine
 from stream_triage.worker.metrics import MeteredLetters, MeteredWorker, Metrics, serving
+from stream_triage.worker.process import Readiness, RunLogPartitions, WatchedProcess, check_folder, wait_for
 from stream_triage.worker.reports import WorkerReports
 from stream_triage.worker.runs import RunRules
 
@@ -70,10 +73,10 @@ __all__ = [
 
 # Compressed text of an open run that stays in memory; a worker has thousands of open runs.
 SPOOL_BYTES = 1 << 20
-# Of one request of a report. When the worker ends, it waits for a side thread no longer than `THREAD_END_SECONDS`; the
-# threads are daemons, so a hanging one is left behind.
-REPORT_TIMEOUT_SECONDS = 5.0
-THREAD_END_SECONDS = 10.0
+# Of one request of a report or a check. When the worker ends, it waits for a side thread no longer than
+# `THREAD_END_SECONDS`; the threads are daemons, so a hanging one is left behind.
+SIDE_REQUEST_SECONDS = 5.0
+THREAD_END_SECONDS = 2.0
 
 
 def open_bundle(settings: Settings) -> Bundle:
@@ -233,10 +236,8 @@ def reporting(settings: Settings, metrics: Metrics, on_trouble: Callable[[str], 
         "service": {"instance": {"id": worker}, "version": metrics.about["version"]},
         "triage": {"bundle": {"name": metrics.about["bundle"], "version": metrics.about["bundle_version"]}},
     }
-    timeout = min(REPORT_TIMEOUT_SECONDS, settings.opensearch.timeout_seconds)
-    opensearch = settings.opensearch.model_copy(update={"timeout_seconds": timeout})
-    with OpenSearchClient(opensearch) as server:
-        reports = WorkerReports(server, opensearch.index_prefix, metrics, about, on_trouble=on_trouble)
+    with OpenSearchClient(_hurried(settings.opensearch)) as server:
+        reports = WorkerReports(server, settings.opensearch.index_prefix, metrics, about, on_trouble=on_trouble)
         with _background_thread("fleet", reports.run):
             yield
 
@@ -261,6 +262,7 @@ def open_worker(
     on_verdict: Callable[[Verdict], None] | None = None,
     on_problem: Callable[[Problem], None] | None = None,
     on_trouble: Callable[[str], None] = lambda text: None,
+    process: WatchedProcess | None = None,
 ) -> Iterator[RecordHandler]:
     """Opens what judges the runs of the topic, its sinks, and the threads beside it: alerts, metrics and reports.
 
@@ -269,34 +271,40 @@ def open_worker(
         on_verdict: Receives each final verdict.
         on_problem: Receives what is wrong with the input of a run.
         on_trouble: Receives a message when something beside the verdicts fails: alerts, reports, provisional verdicts.
+        process: Gets what it needs to watch the worker.
+
+    Servers that do not respond are waited for, for as long as it takes.
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another version.
         SettingsError: A setting cannot work, or a topic is missing.
-        StoreError: A server or a file cannot be reached.
+        StoreError: A file cannot be opened, or a server rejects the user, or has no index templates.
     """
-    kafka = settings.kafka
+    kafka, process = settings.kafka, process or WatchedProcess()
     triage = open_triage(
         settings,
         open_spool=lambda run_id: SpillSpool(run_id, memory_bytes=SPOOL_BYTES),
         encoding="utf-8" if kafka.format == "json" else None,
     )
     with ExitStack() as stack:
+        card = next(iter(triage.models.values())).card
+        metrics = Metrics({"version": __version__, "bundle": card.name, "bundle_version": card.version})
+        process.report = metrics.report
+        if settings.metrics.listen:
+            stack.enter_context(serving(metrics, settings.metrics.listen))
         broker = stack.enter_context(KafkaBroker(kafka))
-        check_topics(settings, broker)
+        _wait_for_servers(settings, broker, metrics, process)
         rejected: deque[DeadLetter] = deque()
         sinks = stack.enter_context(
             open_sinks(settings, settings.sinks, broker=broker, on_rejected=rejected.append, on_trouble=on_trouble)
         )
         if "alerts" in settings.sinks:
             stack.enter_context(notifying(settings, on_trouble))
-        card = next(iter(triage.models.values())).card
-        metrics = Metrics({"version": __version__, "bundle": card.name, "bundle_version": card.version})
         letters: DeadLetters = MeteredLetters(DeadLetterTopic(broker, kafka.dead_topic), metrics)
-        if settings.metrics.listen:
-            stack.enter_context(serving(metrics, settings.metrics.listen))
         if "opensearch" in settings.sinks:
             stack.enter_context(reporting(settings, metrics, on_trouble))
+        process.readiness = stack.enter_context(_checking(settings, process.run_log))
+        metrics.servers = process.readiness.trouble
 
         def take_verdict(verdict: Verdict) -> None:
             if on_verdict:
@@ -306,17 +314,80 @@ def open_worker(
         engine = Engine(
             triage,
             sinks,
-            run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group),
+            run_log=RunLogTopic(broker, kafka.runs_topic, kafka.group, kafka.topic),
             dead_letters=letters,
             rejected=rejected,
             rules=run_rules(settings, triage.redactor),
             dead_per_hour=kafka.dead_per_hour,
             on_verdict=take_verdict,
             on_problem=on_problem,
+            on_part=metrics.stepped,
             team_of=team_by_routes(settings),
             live=stack.enter_context(provisional_verdicts(settings, broker, sinks, on_trouble)),
         )
         yield MeteredWorker(engine, metrics)
+
+
+def _wait_for_servers(settings: Settings, broker: Broker, metrics: Metrics, process: WatchedProcess) -> None:
+    """Returns once the brokers and OpenSearch can be used, and the run log has as many partitions as the topic."""
+
+    def on_wait(reason: str) -> None:
+        metrics.step()  # it waits, but it does not hang
+        metrics.report("start", reason)
+
+    def ask_kafka() -> RunLogPartitions:
+        return _run_log_partitions(settings, broker)
+
+    process.run_log = wait_for("Kafka", ask_kafka, on_wait)
+    if "opensearch" in settings.sinks:
+        with OpenSearchClient(_hurried(settings.opensearch)) as server:
+            wait_for("OpenSearch", lambda: check_templates(server, settings.opensearch.index_prefix), on_wait)
+
+
+def _run_log_partitions(settings: Settings, broker: Broker) -> RunLogPartitions:
+    kafka = settings.kafka
+    known = broker.partitions([kafka.topic, kafka.runs_topic])
+    run_log = RunLogPartitions(known.get(kafka.runs_topic, 0), lambda number: grow_run_log(settings, broker, number))
+    if kafka.runs_topic in known:
+        run_log.ensure(known.get(kafka.topic, 0))
+    check_topics(settings, broker)
+    broker.committed(kafka.group, kafka.topic, 0)  # the right to be in the group; without it the consumer fails much later
+    return run_log
+
+
+@contextmanager
+def _checking(settings: Settings, run_log: RunLogPartitions) -> Iterator[Readiness]:
+    """Checks every few seconds what the worker needs, with connections of its own, while the block runs."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(KafkaBroker(settings.kafka))
+        broker.call_seconds = SIDE_REQUEST_SECONDS
+
+        def check_kafka() -> None:
+            # The run log grows as soon as the topic has, before a worker is given one of the new partitions.
+            run_log.ensure(broker.partitions([settings.kafka.topic]).get(settings.kafka.topic, 0))
+            check_topics(settings, broker)
+
+        checks: dict[str, Callable[[], object]] = {"Kafka": check_kafka}
+        if "opensearch" in settings.sinks:
+            server = stack.enter_context(OpenSearchClient(_hurried(settings.opensearch)))
+            checks["OpenSearch"] = lambda: check_templates(server, settings.opensearch.index_prefix)
+        if "store" in settings.sinks:
+            checks["the store"] = lambda: check_folder("store.path", settings.store.path)
+        if "archive" in settings.sinks:
+            checks["the archive"] = lambda: check_folder("archive.folder", settings.archive.folder, file=False)
+        if "jsonl" in settings.sinks:
+            checks["the JSON Lines file"] = lambda: check_folder("jsonl.path", settings.jsonl.path)
+        if "alerts" in settings.sinks:
+            checks["the outbox"] = lambda: check_folder("alerts.path", settings.alerts.path)
+        checks["the folder for open runs"] = lambda: check_folder("TMPDIR", Path(tempfile.gettempdir()), file=False)
+        readiness = Readiness(checks)
+        with readiness.running():
+            yield readiness
+
+
+def _hurried(settings: OpenSearchSettings) -> OpenSearchSettings:
+    """For requests beside the verdicts, which must not hang for long."""
+    return settings.model_copy(update={"timeout_seconds": min(SIDE_REQUEST_SECONDS, settings.timeout_seconds)})
 
 
 def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
@@ -331,6 +402,7 @@ def run_rules(settings: Settings, redactor: Redactor) -> RunRules:
         start_pattern=kafka.start_pattern,
         end_pattern=kafka.end_pattern,
         idle_seconds=kafka.idle_seconds,
+        end_grace_seconds=kafka.end_grace_seconds,
         max_run_seconds=kafka.max_run_hours * 3600,
         max_run_bytes=kafka.max_run_bytes,
         reject_key=_reason_to_reject(settings, redactor, "the key "),

@@ -223,7 +223,7 @@ def test_discarded_runs_are_named_and_gone(triage: Triage, sink: CountingSink):
     intake = Intake(triage, [sink])
     intake.handle(Chunk("a-imsi-001010000000001", b"uesim starting\n"))
     intake.handle(Chunk("b", b"uesim starting\n"))
-    text = intake._open["b"].text
+    text = intake._open.live["b"].text
     assert intake.discard_open() == ["a-imsi-<imsi>", "b"]
     with pytest.raises(StoreError, match="closed"):
         text.append("", ["more"])
@@ -395,3 +395,16 @@ def test_store_that_cannot_be_queried_costs_no_verdict(triage: Triage, sink: Cou
     assert [verdict.run_id for verdict in verdicts] == [verdict.run_id for verdict in sink.written] == ["r"]
     assert intake.tally.store_errors == ["the store is locked"]
     assert intake.tally.errors == 0
+
+
+def test_a_forgotten_run_is_in_no_sink(triage: Triage, clock: FakeClock):
+    """Neither where it was flushed, nor where its verdict waits to be written, and not while it is open."""
+    written, failing = CountingSink(), CountingSink(failing_writes=2)
+    intake = Intake(triage, [written, failing], clock=clock, flushes=False)
+    for event in [*events_of("a"), *events_of("b"), *events_of("open")[:-1]]:
+        intake.handle(event)
+    for run_id in ("a", "open", "unknown"):
+        intake.forget(run_id)
+    assert intake.flush()
+    assert [list(sink.verdicts) for sink in (written, failing)] == [["b"], ["b"]]
+    assert intake.discard_open() == []

@@ -2,21 +2,23 @@
 
 import resource
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from stream_triage import Bundle, operations, wiring
+from stream_triage import Bundle, forgetting, operations, replaying, wiring
 from stream_triage.clients.broker import Outgoing, Topic
 from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
-from stream_triage.clients.search import Document, Response
+from stream_triage.clients.search import Document, Response, ResponseError
 from stream_triage.clock import FakeClock
-from stream_triage.errors import SettingsError, StoreError
-from stream_triage.records import DeadLetter, Verdict
+from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.records import DeadLetter, ForgottenRun, Verdict
 from stream_triage.settings import (
     AlertSettings,
     ArchiveSettings,
+    JsonlSettings,
     KafkaSettings,
     OpenSearchSettings,
     ProvisionalSettings,
@@ -31,8 +33,11 @@ from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import DeadLetterTopic
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.spool import SpillSpool
+from stream_triage.worker import process
 from stream_triage.worker.canary import TEXT, Sighting
+from stream_triage.worker.messages import RUN_ENDED
 from tests.verdicts import make_verdict
 
 KAFKA = KafkaSettings()
@@ -94,9 +99,9 @@ def settings(tmp_path: Path, bundle_path: Path) -> Settings:
 @pytest.fixture
 def servers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Servers:
     made = Servers(settings)
-    for module in (operations, wiring):
+    for module in (operations, forgetting, replaying, wiring):
         monkeypatch.setattr(module, "KafkaBroker", lambda _: made.broker)
-    for module in (operations, wiring, opensearch_setup):
+    for module in (operations, forgetting, replaying, wiring, opensearch_setup):
         monkeypatch.setattr(module, "OpenSearchClient", lambda _: made.search)
     return made
 
@@ -118,6 +123,15 @@ class TestSetUpKafka:
         assert operations.setup_kafka(settings, 4) == list(self.ALL[1:])
         made = servers.broker.partitions(self.ALL)
         assert (made[KAFKA.topic], made[KAFKA.runs_topic], made[KAFKA.verdicts_topic]) == (7, 7, 4)
+
+    def test_the_run_log_grows_with_the_topic(self, servers: Servers, settings: Settings) -> None:
+        """What a dry run says is done by the next one, once; other topics keep their partitions."""
+        servers.broker.grow(KAFKA.topic, 5)
+        grown = [f"{KAFKA.runs_topic}, partitions 3 to 4"]
+        for dry_run, expected, partitions in ((True, grown, 3), (False, grown, 5), (False, [], 5)):
+            assert operations.setup_kafka(settings, 4, dry_run=dry_run) == expected
+            assert servers.broker.partitions([KAFKA.runs_topic])[KAFKA.runs_topic] == partitions
+        assert servers.broker.partitions([KAFKA.verdicts_topic])[KAFKA.verdicts_topic] == 3
 
     def test_definitions(self) -> None:
         """Large messages fit; verdicts are kept for ever, ended runs for `closed_hours`, dead letters for two weeks."""
@@ -169,7 +183,7 @@ class TestCheckTopics:
         if fits:
             assert check_topics(settings, broker)[KAFKA.runs_topic] == partitions
         else:
-            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*add partitions"):
+            with pytest.raises(SettingsError, match=rf"{KAFKA.runs_topic} has 2 partitions, .*setup kafka` adds them"):
                 check_topics(settings, broker)
 
 
@@ -200,7 +214,9 @@ class TestSetUpOpenSearch:
 
 class TestWorker:
     def send(self, servers: Servers, run_id: str) -> None:
-        servers.broker.send([Outgoing(KAFKA.topic, run_id.encode(), TEXT, (("seq", b"0"), ("end", b"1")))])
+        servers.broker.send(
+            [Outgoing(KAFKA.topic, run_id.encode(), TEXT, (("seq", b"0"), ("end", b"1"), ("run.sources", b"1")))]
+        )
 
     def test_a_verdict_goes_to_every_sink(self, servers: Servers, settings: Settings) -> None:
         """And to the caller; metrics count it."""
@@ -240,6 +256,68 @@ class TestWorker:
         assert servers.work()
         (reason,) = servers.letters()
         assert reason == "the key holds an identity or a secret; set redaction.pseudonym_key, or name runs otherwise"
+
+    def test_it_waits_for_its_servers(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """First for Kafka, then for OpenSearch; the log says for which one, and why."""
+        caplog.set_level("INFO")
+        request = servers.search.request
+        away = ["Kafka", "Kafka", "OpenSearch"]
+
+        class Clock(FakeClock):
+            def sleep(self, seconds: float) -> None:
+                super().sleep(seconds)
+                away.pop(0)
+                servers.broker.available = "Kafka" not in away
+
+        def respond(method: str, path: str, body: object = None) -> dict[str, object]:
+            if away:
+                raise ResponseError("OpenSearch at lab:9200 does not respond as expected: status 503", 503)
+            return request(method, path, body)
+
+        monkeypatch.setattr(process, "SystemClock", Clock)
+        monkeypatch.setattr(servers.search, "request", respond)
+        servers.broker.available = False
+        with wiring.open_worker(servers.settings):
+            pass
+        assert [line.getMessage().partition(":")[0].partition(",")[0] for line in caplog.records] == [
+            "waiting for Kafka", "Kafka answers again", "waiting for OpenSearch", "OpenSearch answers again"
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_it_does_not_wait_for_another_password(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        """A worker that starts all the same would be silent until its first verdict."""
+
+        def refuse(*_: object) -> None:
+            raise ResponseError("check opensearch.user and opensearch.password", status)
+
+        monkeypatch.setattr(servers.search, "request", refuse)
+        with pytest.raises(StoreError, match=r"opensearch\.password"), wiring.open_worker(servers.settings):
+            pass
+
+    def test_no_worker_without_index_templates(self, servers: Servers) -> None:
+        servers.search = MemorySearchServer()
+        with pytest.raises(StoreError, match="setup opensearch"), wiring.open_worker(servers.settings):
+            pass
+
+    def test_a_topic_that_has_grown_before_the_start(self, servers: Servers) -> None:
+        """The worker gives the run log as many partitions."""
+        servers.broker.grow(KAFKA.topic, 5)
+        with wiring.open_worker(servers.settings):
+            assert servers.broker.partitions([KAFKA.runs_topic]) == {KAFKA.runs_topic: 5}
+
+    def test_without_the_right_it_says_who_adds_partitions(self, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+        servers.broker.grow(KAFKA.topic, 5)
+
+        def refuse(topic: str, partitions: int) -> None:
+            raise StoreError("TopicAuthorizationFailedError; the user lacks a right")
+
+        monkeypatch.setattr(servers.broker, "grow", refuse)
+        with pytest.raises(SettingsError, match="run `stream-triage setup kafka`"), wiring.open_worker(servers.settings):
+            pass
 
     def test_no_worker_without_its_topics(self, servers: Servers, settings: Settings) -> None:
         servers.broker = MemoryBroker()
@@ -334,6 +412,7 @@ class TestCanary:
 class TestReplay:
     MESSAGE = DeadLetter("message", "no key", "triage.logs/0/0", b"a", b"line\n", (("seq", b"0"),))
     RUN = DeadLetter("run", "not judged: x", "r", b"r", None)
+    COPY = "left: another copy of a letter that is or was dealt with"
 
     @pytest.fixture
     def document(self, servers: Servers, settings: Settings) -> DeadLetter:
@@ -357,43 +436,90 @@ class TestReplay:
         return [(record.key, record.value, record.headers) for record in records]
 
     def test_each_letter_is_sent_once(self, servers: Servers, settings: Settings, document: DeadLetter) -> None:
-        """As it came: messages to their topic, documents to their index. What is named only stays."""
+        """As it came, with its origin: messages to their topic, documents to their index. What is named only stays."""
         self.keep(servers, self.MESSAGE, document, self.RUN)
         expected = {"sent: no key": 1, "sent: bad mapping": 1, "left: not judged: x": 1}
-        assert operations.replay_dead(settings, dry_run=True) == expected
+        assert replaying.replay_dead(settings, dry_run=True) == expected
         assert (self.sent(servers), servers.indexed()) == ([], [])
-        assert operations.replay_dead(settings) == expected
-        assert self.sent(servers) == [(b"a", b"line\n", (("seq", b"0"),))]
+        assert replaying.replay_dead(settings) == expected
+        headers = (("seq", b"0"), ("triage.origin", b"triage.logs/0/0"), ("triage.replayed", b"1"))
+        assert self.sent(servers) == [(b"a", b"line\n", headers)]
         assert servers.indexed() == ["night/1"]
-        assert operations.replay_dead(settings) == {}
+        assert replaying.replay_dead(settings) == {}
+
+    def test_copies_are_sent_once(self, servers: Servers, settings: Settings) -> None:
+        """In one call, and over calls; of several copies, the last one."""
+        self.keep(servers, self.MESSAGE._replace(value=b"earlier\n"), self.MESSAGE, self.MESSAGE)
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, self.COPY: 2}
         self.keep(servers, self.MESSAGE)
-        assert operations.replay_dead(settings) == {"sent: no key": 1}
-        assert len(self.sent(servers)) == 2
+        assert replaying.replay_dead(settings) == {self.COPY: 1}
+        assert [value for _, value, _ in self.sent(servers)] == [b"line\n"]
+
+    def test_a_message_that_is_rejected_again_is_sent_again(self, servers: Servers, settings: Settings) -> None:
+        """Once for each rejection, with its first origin."""
+        self.keep(servers, self.MESSAGE)
+        replaying.replay_dead(settings)
+        self.keep(servers, self.MESSAGE._replace(replays=1), self.MESSAGE._replace(replays=1))
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, self.COPY: 1}
+        assert [dict(headers)["triage.replayed"] for _, _, headers in self.sent(servers)] == [b"1", b"2"]
+
+    def test_messages_are_sent_in_their_order(self, servers: Servers, settings: Settings) -> None:
+        """Not in that of their rejection: a message that was held is rejected late."""
+        self.keep(servers, *(self.MESSAGE._replace(origin=f"triage.logs/0/{offset}") for offset in (9, 10, 3)))
+        replaying.replay_dead(settings)
+        assert [dict(headers)["triage.origin"][-2:] for _, _, headers in self.sent(servers)] == [b"/3", b"/9", b"10"]
+
+    def test_letters_of_other_programs_are_no_copies(self, servers: Servers, settings: Settings) -> None:
+        self.keep(servers, self.MESSAGE._replace(origin=""), self.MESSAGE._replace(origin=""))
+        assert replaying.replay_dead(settings) == {"sent: no key": 2}
+
+    def test_what_came_too_late_stays(self, servers: Servers, settings: Settings) -> None:
+        """It would be late again. Asked for, it is sent once, also if an earlier call left it."""
+        late = self.MESSAGE._replace(reason=RUN_ENDED)
+        self.keep(servers, late)
+        assert replaying.replay_dead(settings) == {replaying.LATE: 1}
+        assert replaying.replay_dead(settings) == {}
+        assert replaying.replay_dead(settings, reason="has ended") == {f"sent: {RUN_ENDED}": 1}
+        self.keep(servers, late._replace(replays=1))
+        again = {f"{replaying.LATE}, also when its lines were sent again": 1}
+        assert replaying.replay_dead(settings, reason="has ended") == again
+        assert replaying.replay_dead(settings, reason="has ended") == {}
+        assert len(self.sent(servers)) == 1
+
+    def test_forgotten_runs_stay(self, servers: Servers, settings: Settings, document: DeadLetter) -> None:
+        """Their messages and documents; a message of a later run with this key is sent."""
+        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(origin="triage.logs/0/9"), document)
+        log = RunLogTopic(servers.broker, KAFKA.runs_topic, "another group", KAFKA.topic)
+        for mark in ForgottenRun("a@4", 5), ForgottenRun("night/1", 5):
+            log.put_forgotten(0, mark)
+        log.flush()
+        assert replaying.replay_dead(settings) == {"left: its run was forgotten": 2, "sent: no key": 1}
+        assert servers.indexed() == []
 
     def test_only_those_with_a_reason(self, servers: Servers, settings: Settings) -> None:
         """The others stay, and are not looked at again."""
-        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(reason="its run is over"))
-        assert operations.replay_dead(settings, reason="is over") == {"left: no key": 1, "sent: its run is over": 1}
-        assert (len(self.sent(servers)), operations.replay_dead(settings)) == (1, {})
+        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(reason="it is odd", origin="triage.logs/0/1"))
+        assert replaying.replay_dead(settings, reason="is odd") == {"left: no key": 1, "sent: it is odd": 1}
+        assert (len(self.sent(servers)), replaying.replay_dead(settings)) == (1, {})
 
     def test_documents_stay_without_a_search_server(
         self, servers: Servers, settings: Settings, document: DeadLetter
     ) -> None:
         self.keep(servers, document)
         only_kafka = settings.model_copy(update={"sinks": ("kafka",)})
-        assert operations.replay_dead(only_kafka) == {"left: bad mapping": 1}
+        assert replaying.replay_dead(only_kafka) == {"left: bad mapping": 1}
         assert servers.indexed() == []
 
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_a_document_without_an_index_stays(self, servers: Servers, settings: Settings, dry_run: bool) -> None:
         self.keep(servers, DeadLetter("document", "odd", "nowhere", b"a", b"{}"))
-        assert operations.replay_dead(settings, dry_run=dry_run) == {"left: odd": 1}
+        assert replaying.replay_dead(settings, dry_run=dry_run) == {"left: odd": 1}
 
     def test_a_document_that_is_rejected_again(self, servers: Servers, settings: Settings, document: DeadLetter) -> None:
         """It stays, and is counted by its new reason."""
         self.keep(servers, document)
         servers.search.item_response = lambda document: Response(400, "still bad")
-        assert operations.replay_dead(settings) == {"left: still bad": 1}
+        assert replaying.replay_dead(settings) == {"left: still bad": 1}
 
     def test_a_busy_server_leaves_all_for_the_next_time(
         self, servers: Servers, settings: Settings, document: DeadLetter
@@ -402,22 +528,22 @@ class TestReplay:
         self.keep(servers, self.MESSAGE, document)
         servers.search.item_response = lambda document: Response(429, "rejected_execution_exception")
         with pytest.raises(StoreError, match="too busy to take documents; repeat"):
-            operations.replay_dead(settings)
+            replaying.replay_dead(settings)
         assert self.sent(servers) == []
         servers.search.item_response = lambda document: None
-        assert operations.replay_dead(settings) == {"sent: no key": 1, "sent: bad mapping": 1}
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, "sent: bad mapping": 1}
 
     def test_a_message_too_large_for_the_topic_stays(self, servers: Servers, settings: Settings) -> None:
         """It is counted as left, and the others are sent."""
-        servers.broker = MemoryBroker([Topic(KAFKA.topic, 3, {"max.message.bytes": "100"}), Topic(KAFKA.dead_topic, 1, {})])
-        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(value=b"x" * 200))
+        servers.broker = MemoryBroker([Topic(KAFKA.topic, 3, {"max.message.bytes": "150"}), Topic(KAFKA.dead_topic, 1, {})])
+        self.keep(servers, self.MESSAGE, self.MESSAGE._replace(value=b"x" * 200, origin="triage.logs/0/1"))
         left = f"left: too large for the topic {KAFKA.topic}"
-        assert operations.replay_dead(settings) == {"sent: no key": 1, left: 1}
+        assert replaying.replay_dead(settings) == {"sent: no key": 1, left: 1}
         assert len(self.sent(servers)) == 1
 
     def test_no_topic_of_dead_letters(self, servers: Servers, settings: Settings) -> None:
         servers.broker = MemoryBroker()
-        assert operations.replay_dead(settings) == {}
+        assert replaying.replay_dead(settings) == {}
 
 
 class TestForget:
@@ -434,7 +560,7 @@ class TestForget:
 
     def forget(self, settings: Settings, run_id: str) -> object:
         with wiring.open_store(settings) as store:
-            return next(operations.forget(settings, store, [run_id]))
+            return next(forgetting.forget(settings, store, [run_id]))
 
     def left(self, settings: Settings) -> Iterator[str]:
         with wiring.open_store(settings) as store:
@@ -450,8 +576,8 @@ class TestForget:
     @pytest.mark.parametrize(
         ("away", "named"),
         [
-            ("search", "OpenSearch, the topic triage.verdicts, the archive, the store"),
-            ("broker", "the topic triage.verdicts, the archive, the store"),
+            ("search", "run 'night/1' is still in OpenSearch, the topic triage.verdicts, the archive, the store; repeat"),
+            ("broker", "nothing of run 'night/1' was removed: the broker in memory is switched off"),
         ],
     )
     def test_nothing_local_is_removed_without_the_servers(
@@ -459,7 +585,7 @@ class TestForget:
     ) -> None:
         """Servers come first: as long as one does not respond, people still see the run; repeating finishes."""
         getattr(servers, away).available = False
-        with pytest.raises(StoreError, match=rf"run 'night/1' is still in {named}; repeat"):
+        with pytest.raises(StoreError, match=named):
             self.forget(settings, "ht/1")
         assert list(self.left(settings)) == ["night/2", "night/1"]
         TextArchive(settings.archive).open("night/1").close()
@@ -471,8 +597,66 @@ class TestForget:
         """By its full id; without a store too."""
         servers.write(make_verdict("elsewhere"))
         assert self.forget(settings, "elsewhere") == "elsewhere"
-        assert next(operations.forget(settings, None, ["night/2"])) == "night/2"
+        assert next(forgetting.forget(settings, None, ["night/2"])) == "night/2"
         assert servers.indexed() == ["night/1"]
+
+    def marks(self, servers: Servers) -> list[list[ForgottenRun]]:
+        log = RunLogTopic(servers.broker, KAFKA.runs_topic, KAFKA.group, KAFKA.topic)
+        return [log.read(number).forgotten for number in range(3)]
+
+    def test_workers_are_told(self, servers: Servers, settings: Settings) -> None:
+        """In each partition, up to its end: a run that begins later under this id is another one."""
+        servers.broker.send([Outgoing(KAFKA.topic, b"night/1", b"line\n", partition=1)] * 4)
+        self.forget(settings, "ht/1")
+        assert self.marks(servers) == [[ForgottenRun("night/1", end)] for end in (0, 4, 0)]
+
+    def test_a_run_that_no_sink_has_is_marked_too(self, servers: Servers, settings: Settings) -> None:
+        """It may be open, or its verdict on the way. Identities never get into the log."""
+        assert isinstance(self.forget(settings, "imsi-001010123456789"), RunNotFound)
+        assert self.marks(servers) == [[ForgottenRun("imsi-<imsi>", 0)]] * 3
+
+    def test_runs_from_files_are_not_marked(self, servers: Servers, settings: Settings) -> None:
+        """No worker reads them, and Kafka need not respond."""
+        with wiring.open_store(settings) as store:
+            store.write(make_verdict("a.log#00000001", content="c"))
+        self.forget(settings, "a.log#00000001")
+        assert self.marks(servers) == [[]] * 3
+
+    def test_a_run_log_with_too_few_partitions(self, servers: Servers, settings: Settings) -> None:
+        """Nothing is removed while a worker could judge the run again."""
+        servers.broker = MemoryBroker([Topic(KAFKA.topic, 3, {}), Topic(KAFKA.runs_topic, 2, {})])
+        with pytest.raises(
+            StoreError, match=r"nothing of run 'night/1' was removed: topic triage.runs has 2 .*Add partitions"
+        ):
+            self.forget(settings, "ht/1")
+        assert list(self.left(settings)) == ["night/2", "night/1"]
+
+    def test_says_when_a_run_may_come_back(self, servers: Servers, settings: Settings) -> None:
+        """The topic cannot be seen, or the settings name none and the run did not come from a file."""
+        troubles: list[str] = []
+        servers.broker = MemoryBroker([Topic(KAFKA.verdicts_topic, 1, {})])
+        with wiring.open_store(settings) as store:
+            list(forgetting.forget(settings, store, ["night/1"], on_trouble=troubles.append))
+            store.write(make_verdict("night/3", started=datetime(2026, 11, 1, tzinfo=UTC)))
+            store.flush()
+            local = settings.model_copy(update={"sinks": ("archive", "store")})
+            list(forgetting.forget(local, store, ["night/2", "night/3"], on_trouble=troubles.append))
+        assert [text.split(" or ")[0] for text in troubles] == [
+            "Kafka has no topic triage.logs,",
+            "night/3 came from a topic",
+        ]
+
+    def test_says_what_it_does_not_reach(self, settings: Settings, tmp_path: Path) -> None:
+        """Lines in topics, JSON lines, provisional verdicts; nothing if the settings name none of these."""
+        changes = {"jsonl": JsonlSettings(path=tmp_path / "a.jsonl"), "provisional": ProvisionalSettings(every_seconds=1)}
+        (tmp_path / "a.jsonl").touch()
+        reached = settings.model_copy(update={**changes, "sinks": ("kafka", "jsonl")})
+        assert [text.split(" ", 1)[0] for text in forgetting.not_reached(reached)] == [
+            "log",
+            "provisional",
+            str(tmp_path / "a.jsonl"),
+        ]
+        assert forgetting.not_reached(settings.model_copy(update={"sinks": ("store",)})) == []
 
 
 class TestIndex:

@@ -124,7 +124,7 @@ def test_it_contradicts_no_harness() -> None:
 
 def test_it_is_no_failure_in_opensearch() -> None:
     """It counts in no failure rate, and its outcome is the one that ECS has for this."""
-    fields = _fields(unknown(), datetime(2026, 1, 1, tzinfo=UTC))
+    fields = _fields(unknown(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
     assert (fields["event"]["outcome"], fields["triage"]["failed"]) == ("unknown", 0)
 
 

@@ -5,6 +5,7 @@
 | `templates` | kinds and their templates, read from `templates/`; which half each kind belongs to |
 | `values` | seeded values: keys, passwords, identities, and harmless look-alikes |
 | `documents` | logs made from the templates, with the position of every secret |
+| `decorations` | the same documents in colour, with unusual blanks, and in escapes |
 | `detectors` | the product, detect-secrets and credsweeper: a log in, the stretches that they report out |
 | `scoring` | stretches against labels: recall, precision, intervals |
 | `__main__` | the command |

@@ -1,10 +1,12 @@
 """Measures redaction on invented logs with known secrets and identities, beside detect-secrets and credsweeper.
 
-    python -m benchmarks.redaction [--quick] [--half seen|unseen|both] [--peers PYTHON] [--misses] [--out FILE]
+    python -m benchmarks.redaction [--quick] [--half seen|unseen|numbers|both] [--peers PYTHON] [--misses] [--out FILE]
 
 Half of the kinds were kept out of sight while rules were written (`--half unseen`); their figures are the ones that count.
-`--misses` lists secrets that stayed and text that should have stayed, but only for the seen half, so that nobody fits rules
-to the other one by accident. The peers need an environment of their own with the packages of `requirements/peers.txt`.
+`--misses` lists secrets that stayed and text that should have stayed, but never for the unseen half, so that nobody fits
+rules to it by accident. `numbers` is a part of its own: bare numbers, some of them identities. A full run also writes the
+documents of both halves in colour, with unusual blanks and in escapes, and compares the recall. The peers need their own
+environment, with the packages of `requirements/peers.txt`.
 """
 
 import platform
@@ -13,11 +15,12 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.arguments import add_out, benchmark_parser
+from benchmarks.redaction.decorations import DECORATIONS, decorated
 from benchmarks.redaction.documents import Document, fingerprint, make_documents
 from benchmarks.redaction.peers import peer_stretches
 from benchmarks.redaction.product import redacted_stretches
 from benchmarks.redaction.scoring import Counts, count, false_stretches, interval, macro, missed, total
-from benchmarks.redaction.templates import FAMILIES, HALVES, TEMPLATES, read_context, read_kinds
+from benchmarks.redaction.templates import FAMILIES, HALVES, NUMBERS, TEMPLATES, read_context, read_kinds
 from benchmarks.throughput import table
 from stream_triage.stages.redact import Redactor
 
@@ -29,6 +32,7 @@ QUICK_PER_KIND = 2
 _SCORES = ("recall", "95 %", "precision", "95 %", "macro recall", "macro precision", "line recall", "line precision")
 _TOOL_COLUMNS = ("tool", *_SCORES, "false per 1,000 lines")
 _FAMILY_COLUMNS = ("tool, family", "kinds", "secrets", "recall", "precision", "false", "line recall", "line precision")
+_NOTATION_COLUMNS = ("notation", "recall", "of plain", "precision", "false")
 Stretches = Sequence[Sequence[tuple[int, int]]]
 
 
@@ -36,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the page and writes it; returns the exit status."""
     parser = benchmark_parser("benchmarks.redaction", __doc__)
     parser.add_argument("--quick", action="store_true", help="two documents of each kind, and write no page")
-    parser.add_argument("--half", choices=(*HALVES, "both"), default="both", help="half of the kinds (default: %(default)s)")
+    parser.add_argument(
+        "--half", choices=(*HALVES, NUMBERS, "both"), default="both", help="part of the kinds (default: all)"
+    )
     parser.add_argument(
         "--peers", metavar="PYTHON", type=Path, help="the interpreter of an environment with detect-secrets and credsweeper"
     )
@@ -45,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_out(parser, RESULTS)
     options = parser.parse_args(argv)
     context = read_context(options.templates)
-    halves = HALVES if options.half == "both" else (options.half,)
+    halves = (*HALVES, NUMBERS) if options.half == "both" else (options.half,)
     sections = []
     for half in halves:
         kinds = read_kinds(half, options.templates)
@@ -56,11 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.peers:
             tools |= peer_stretches(options.peers, documents)
         sections.append(_section(half, documents, tools))
-        if options.misses and half == "seen":
+        if half != NUMBERS and not options.quick:
+            sections.append(_decorations(half, documents))
+        if options.misses and half != "unseen":
             _print_misses(documents, tools["stream-triage"])
     page = _HEAD.format(day=date.today().isoformat(), version=platform.python_version()) + "\n".join(sections)
     print(page, end="")
-    if not options.quick and len(sections) == len(HALVES):
+    if not options.quick and options.half == "both":
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(page)
     return 0
@@ -75,19 +83,32 @@ def _section(half: str, documents: Sequence[Document], tools: Mapping[str, Stret
     """The tables of one half."""
     by_tool = {name: _by_kind(documents, stretches) for name, stretches in tools.items()}
     families = {document.kind.name: document.kind.family for document in documents}
+    present = [family for family in FAMILIES if family in families.values()]
     secrets = sum(len(document.secrets) for document in documents)
     lines = sum(document.text.count("\n") + 1 for document in documents)
     tool_rows = [_tool_row(name, by_kind, lines) for name, by_kind in by_tool.items()]
     family_rows = [
         _family_row(f"{name}, {family}", [counts for kind, counts in by_kind.items() if families[kind] == family])
         for name, by_kind in by_tool.items()
-        for family in FAMILIES
+        for family in present
     ]
     return (
         f"## {half.capitalize()} kinds\n\n{len(families)} kinds, {len(documents)} documents, {lines:,} lines, "
         f"{secrets:,} secrets and identities; fingerprint `{fingerprint(documents)[:16]}`.\n\n"
         f"{table(_TOOL_COLUMNS, tool_rows)}\n\n{table(_FAMILY_COLUMNS, family_rows)}\n"
     )
+
+
+def _decorations(half: str, documents: Sequence[Document]) -> str:
+    """The table of recall and precision on the same documents in other notations."""
+    plain = total(_by_kind(documents, _redact_all(documents)).values())
+    rows = [("plain", f"{plain.recall:.3f}", "1.000", f"{plain.precision:.3f}", f"{plain.false:,}")]
+    for name in DECORATIONS:
+        in_notation = [decorated(document, name) for document in documents]
+        every = total(_by_kind(in_notation, _redact_all(in_notation)).values())
+        share = every.recall / plain.recall
+        rows.append((name, f"{every.recall:.3f}", f"{share:.3f}", f"{every.precision:.3f}", f"{every.false:,}"))
+    return f"{half.capitalize()} kinds of stream-triage in other notations:\n\n{table(_NOTATION_COLUMNS, rows)}\n"
 
 
 def _by_kind(documents: Sequence[Document], stretches: Stretches) -> dict[str, Counts]:

@@ -18,11 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["FAMILIES", "HALVES", "TEMPLATES", "Kind", "draw", "read_context", "read_kinds"]
+__all__ = ["FAMILIES", "HALVES", "NUMBERS", "TEMPLATES", "Kind", "draw", "read_context", "read_kinds"]
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 FAMILIES: Final = ("credentials", "keys", "identities", "harmless")
 HALVES: Final = ("seen", "unseen")
+NUMBERS: Final = "numbers"
+"""A part beside the halves: bare numbers, of which some are identities and most are counters, times and serial numbers."""
 _DRAW_SEED: Final = 20261130
 
 
@@ -37,7 +39,7 @@ class Kind(NamedTuple):
 
 
 def read_kinds(half: str, folder: Path = TEMPLATES) -> list[Kind]:
-    """The kinds of one half, in the order of the files; none if the folder of that half is missing."""
+    """The kinds of one half, or of `NUMBERS`, in the order of the files; none if its folder is missing."""
     kinds: list[Kind] = []
     for family in FAMILIES:
         path = folder / half / f"{family}.txt"

@@ -69,6 +69,8 @@ FORMS: Final[Mapping[str, str]] = {
 
 _PART: Final = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 _NETWORKS: Final = "00101 00102 99970 90170 20893 26201 310410 46000 45005 24008 31120 73402"
+_LIVE_NETWORKS: Final = "20893 26201 310410 46000 45005 24008 31120 73402 310260 23415 52505 72406"
+_COUNTRIES: Final = "208 262 310 460 450 240 311 734 234 525 724 204 302 404 515 602"
 
 
 class Values:
@@ -172,6 +174,12 @@ def _imsi(values: Values, _: str) -> str:
     return network + _serial(values, str(15 - len(network)))
 
 
+def _live_imsi(values: Values, _: str) -> str:
+    """An IMSI of a network for the public."""
+    network = values.rng.choice(_LIVE_NETWORKS.split())
+    return network + _serial(values, str(15 - len(network)))
+
+
 def _imei(values: Values, _: str) -> str:
     digits = values.rng.choice(("35", "86", "01", "99")) + values.make("d", "12")
     doubled = (sum(divmod(int(digit) * (1 + at % 2), 10)) for at, digit in enumerate(digits))
@@ -215,6 +223,10 @@ MAKERS: Final[Mapping[str, Callable[[Values, str], str]]] = {
     "jwt": _jwt,
     "msin": lambda values, _: _serial(values, "10"),
     "imsi": _imsi,
+    "live": _live_imsi,
+    "labimsi": lambda values, _: values.rng.choice(("00101", "00102", "001001")).ljust(15, "0")[:-4] + values.make("d", "4"),
+    # A number of 15 digits that begins as an IMSI does: what counters look like at worst.
+    "mcc15": lambda values, _: values.rng.choice(_COUNTRIES.split()) + values.make("d", "12"),
     "imei": _imei,
     "imeisv": lambda values, _: _imei(values, "")[:14] + values.make("d", "2"),
     "imeidash": lambda values, _: re.sub(r"(\d{8})(\d{6})\d", r"\1-\2-0", _imei(values, "")),

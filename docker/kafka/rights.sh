@@ -20,6 +20,6 @@ allow() {
 }
 allow worker --operation Read --group stream-triage
 allow worker --operation Read --operation Describe --topic triage.logs
-allow worker --operation Read --operation Write --operation Describe --topic triage.runs
+allow worker --operation Read --operation Write --operation Describe --operation Alter --topic triage.runs
 allow worker --operation Write --operation Describe --topic triage.verdicts --topic triage.provisional --topic triage.dead
 allow sender --operation Write --operation Describe --topic triage.logs

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from stream_triage.alerting.outbox import Group, Outbox
+from stream_triage.alerting.outbox import Group, Outbox, silence_after
 from stream_triage.alerting.rules import Alert, Message, message
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import SettingsError, StoreError, internal_error_text
@@ -165,7 +165,7 @@ class Notifier:
         run_id, time = last
         if self._clock.now() - time > timedelta(minutes=limit):
             reason = f"no verdict for more than {limit:g} minutes, the last one was {run_id} at {time:%Y-%m-%d %H:%M} UTC"
-            self._outbox.put(Alert("silence", reason), _silence(f"silence after {run_id}"))
+            self._outbox.put(Alert("silence", reason), _silence(silence_after(run_id)))
 
     def _complain(self, text: str) -> None:
         """Reports a text once: most causes would repeat it every second."""

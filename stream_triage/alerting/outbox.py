@@ -6,11 +6,14 @@ returns the groups to send, `mark_sent` and `mark_failed` record the result. Who
 
 import json
 import sqlite3
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, NamedTuple, Self
 
+from stream_triage.alerting.leaving import leave_groups
 from stream_triage.alerting.rules import RECENT_RUNS, Alert, History, Outcomes, alerts_of, keys_of, similar
 from stream_triage.clients.sqlite import Database, Schema
 from stream_triage.clock import Clock, SystemClock
@@ -19,7 +22,7 @@ from stream_triage.ports import RunText
 from stream_triage.records import Verdict
 from stream_triage.settings import AlertRule, AlertSettings
 
-__all__ = ["SCHEMA", "AlertStatus", "Group", "Outbox"]
+__all__ = ["SCHEMA", "AlertStatus", "Group", "Outbox", "silence_after"]
 
 _HOUR_SECONDS: Final = 3600.0
 # A failure joins a group whose last run is at most this old, else it begins a group of its own.
@@ -29,6 +32,8 @@ CLAIM_SECONDS: Final = 300.0
 EARLIER_RUNS: Final = 200
 # Verdicts kept in memory while the file cannot be written; beyond that, the oldest are dropped.
 MAX_WAITING: Final = 10_000
+# Of these, a flush writes so many at most: a worker has other things to do.
+FLUSH_VERDICTS: Final = 500
 # Keys of new templates that are remembered; beyond that, those seen least recently are dropped and would be new again.
 MAX_SEEN_KEYS: Final = 100_000
 BUSY_SECONDS: Final = 10.0
@@ -64,6 +69,8 @@ SCHEMA: Final = Schema(
             "ALTER TABLE seen_keys ADD COLUMN last_seen REAL NOT NULL DEFAULT 0",
             "CREATE INDEX seen_keys_by_time ON seen_keys (last_seen)",
         ),
+        # The verdict of each run of a group, in case that the first one is forgotten; NULL for alerts written before.
+        ("ALTER TABLE alerts ADD COLUMN verdict TEXT",),
     ),
     unversioned_tables=frozenset(("groups", "alerts", "outcomes", "seen_keys", "sent")),
 )
@@ -100,6 +107,25 @@ class AlertStatus(NamedTuple):
     """When the next message about the group may be sent."""
 
 
+class _Waiting:
+    """A verdict that waits. A verdict object takes 140 KB, compressed 5 KB, and thousands may wait for a disk."""
+
+    __slots__ = ("_verdict", "run_id")
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.run_id = verdict.run_id
+        self._verdict: Verdict | bytes = verdict
+
+    def verdict(self) -> Verdict:
+        if isinstance(self._verdict, Verdict):
+            return self._verdict
+        return Verdict.model_validate_json(zlib.decompress(self._verdict))
+
+    def compress(self) -> None:
+        if isinstance(self._verdict, Verdict):
+            self._verdict = zlib.compress(self._verdict.model_dump_json().encode(), 1)
+
+
 class Outbox:
     """A sink that keeps alerts until they are sent. Processes may share the file; one object is for one thread at a time."""
 
@@ -125,7 +151,7 @@ class Outbox:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._on_trouble = on_trouble or (lambda text: None)
-        self._waiting: deque[Verdict] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[_Waiting] = deque(maxlen=MAX_WAITING)
         self._troubled = False
         self._database = Database(settings.path, SCHEMA, self._clock, busy_seconds=busy_seconds)
 
@@ -133,10 +159,10 @@ class Outbox:
         """Takes a final verdict; provisional ones are ignored. Buffers until `flush`."""
         self._database.check_open()
         if verdict.final:
-            self._waiting.append(verdict)
+            self._waiting.append(_Waiting(verdict))
 
     def flush(self) -> None:
-        """Writes the alerts of the verdicts taken so far.
+        """Writes the alerts of the verdicts taken so far; after a failure, of the first `FLUSH_VERDICTS` of them.
 
         Does not raise if the file is locked or its disk full, since an alert must not delay a verdict: the verdicts wait
         for the next flush.
@@ -144,16 +170,20 @@ class Outbox:
         self._database.check_open()
         if not self._waiting:
             return
+        written = list(islice(self._waiting, FLUSH_VERDICTS))
         try:
             with self._database.transaction() as connection:
-                for verdict in self._waiting:
-                    self._take(connection, verdict)
+                for waiting in written:
+                    self._take(connection, waiting.verdict())
         except StoreError as error:
+            for waiting in self._waiting:
+                waiting.compress()
             if not self._troubled:
                 self._on_trouble(f"alerts cannot be written and wait in memory: {error}")
             self._troubled = True
         else:
-            self._waiting.clear()
+            for _ in written:
+                self._waiting.popleft()
             self._troubled = False
 
     def close(self) -> None:
@@ -161,7 +191,10 @@ class Outbox:
         if self._database.closed:
             return
         try:
-            self.flush()
+            left = len(self._waiting) + 1
+            while 0 < len(self._waiting) < left:
+                left = len(self._waiting)
+                self.flush()
         finally:
             self._database.close()
 
@@ -176,18 +209,17 @@ class Outbox:
         self._database.check_writable()
 
     def forget(self, run_id: str) -> bool:
-        """Removes a run, and the groups that it began; false if there was nothing to remove.
+        """Removes a run; false if there was nothing to remove.
 
-        Further runs of such a group are not reported: the message would quote the forgotten run.
+        Similar runs are still reported, without it. A message that is being sent just now cannot be stopped.
         """
-        waiting = [verdict for verdict in self._waiting if verdict.run_id != run_id]
+        waiting = [each for each in self._waiting if each.run_id != run_id]
         removed = len(self._waiting) - len(waiting)
         self._waiting = deque(waiting, MAX_WAITING)
         with self._database.transaction() as connection:
             removed += connection.execute("DELETE FROM outcomes WHERE run_id = ?", (run_id,)).rowcount
-            removed += connection.execute("DELETE FROM alerts WHERE run_id = ?", (run_id,)).rowcount
-            first = "json_extract(verdict, '$.run_id') = ?"
-            removed += connection.execute(f"DELETE FROM groups WHERE {first}", (run_id,)).rowcount  # noqa: S608 - a constant
+            for name in run_id, silence_after(run_id):
+                removed += leave_groups(connection, name)
         # Even if nothing was removed: an earlier call may have failed here because of a reader.
         self._database.wipe_log()
         return removed > 0
@@ -339,8 +371,8 @@ class Outbox:
         else:
             connection.execute("UPDATE groups SET runs = runs + 1, last_time = ? WHERE id = ?", (now, group))
         connection.execute(
-            "INSERT INTO alerts (run_id, rule, reason, group_id, time) VALUES (?, ?, ?, ?, ?)",
-            (verdict.run_id, alert.rule, alert.reason, group, now),
+            "INSERT INTO alerts (run_id, rule, reason, group_id, time, verdict) VALUES (?, ?, ?, ?, ?, ?)",
+            (verdict.run_id, alert.rule, alert.reason, group, now, _without_reduction(verdict).model_dump_json()),
         )
 
     def _similar_group(
@@ -355,6 +387,16 @@ class Outbox:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def silence_after(run_id: str) -> str:
+    """The id that takes the place of a run in an alert about runs that do not come after this one."""
+    return f"silence after {run_id}"
+
+
+def _without_reduction(verdict: Verdict) -> Verdict:
+    """No message quotes the lines worth reading, and they are most of a verdict."""
+    return verdict.model_copy(update={"reduction": ()})
 
 
 def _new_keys(verdict: Verdict) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_triage.cli.exits import EXIT_INPUT
+from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INPUT, status_of
 from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, as_settings
 from stream_triage.errors import SettingsError, StoreError, StreamTriageError
 from stream_triage.render.printable import printable
@@ -31,7 +31,8 @@ def check(
 ) -> None:
     """Check settings, bundle, rules, redaction, store and servers.
 
-    Every part is checked, also after a fault in another one. Exits with 2 if there is a fault.
+    Every part is checked, also after a fault in another one. Exits with 2 if there is a fault, or with 75 if it is only that
+    a server does not respond or a disk is full.
     """
     from stream_triage.settings import load_settings
 
@@ -54,14 +55,14 @@ def check(
         steps["kafka"] = _check_kafka
     if "opensearch" in settings.sinks:
         steps["opensearch"] = _check_opensearch
-    faults = 0
+    statuses = {0}
     for name, step in steps.items():
         try:
             print(f"ok     {name}: {printable(step(settings))}")
         except StreamTriageError as error:
             print(f"wrong  {name}: {printable(str(error))}")
-            faults += 1
-    raise typer.Exit(EXIT_INPUT if faults else 0)
+            statuses.add(status_of(error))
+    raise typer.Exit(EXIT_INPUT if EXIT_INPUT in statuses else EXIT_AGAIN if EXIT_AGAIN in statuses else 0)
 
 
 # Each of these describes its part in a few words, or raises a `StreamTriageError` that says what is wrong with it.

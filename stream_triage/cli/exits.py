@@ -1,8 +1,16 @@
-"""A command in, its exit code out: errors become one message on stderr.
+"""A command in, its exit status out: errors become one message on stderr.
 
-`run` exits with 0 when every run passed cleanly, and with 1 when one did not pass, was anomalous or needs a review. For all
-commands, 2 is an input, usage or storage error (results that could be computed are still written), 3 an internal error,
-and 130 an interrupt.
+| status | meaning | what to do |
+|---|---|---|
+| 0 | done; `run`: every run passed, and none was anomalous or needs a review; `worker`: stopped by SIGTERM or Ctrl-C | |
+| 1 | `run`: a run did not pass, was anomalous or needs a review; `canary`: a verdict is missing or not the expected one | |
+| 2 | a setting, an option, a right, a bundle or the input is wrong, or too much of the input was rejected | mend it |
+| 3 | internal error | report it |
+| 75 | a server does not respond, a disk is full, a file is locked, a worker lost its group | start again |
+| 130 | interrupted | |
+
+75 is EX_TEMPFAIL of sysexits.h. A supervisor starts a worker again after any status but 0 and 2. `run` keeps 2 for what
+could not be stored, whatever the reason, since its results were computed and printed all the same.
 """
 
 from __future__ import annotations
@@ -11,14 +19,25 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from stream_triage.errors import StreamTriageError, internal_error_text
+from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
 from stream_triage.render.printable import printable
 
-__all__ = ["EXIT_INPUT", "EXIT_INTERNAL", "EXIT_INTERRUPTED", "EXIT_UNCLEAN", "note", "run"]
+__all__ = [
+    "EXIT_AGAIN",
+    "EXIT_INPUT",
+    "EXIT_INTERNAL",
+    "EXIT_INTERRUPTED",
+    "EXIT_UNCLEAN",
+    "note",
+    "run",
+    "status_of",
+    "storage_is_input",
+]
 
-EXIT_UNCLEAN, EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_UNCLEAN, EXIT_INPUT, EXIT_INTERNAL, EXIT_AGAIN, EXIT_INTERRUPTED = 1, 2, 3, os.EX_TEMPFAIL, 130
 
 
 def note(text: str) -> None:
@@ -46,6 +65,21 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(_code_for(error))
 
 
+def status_of(error: StreamTriageError) -> int:
+    """The exit status for an error that was raised on purpose."""
+    return EXIT_AGAIN if isinstance(error, StoreError) and error.temporary else EXIT_INPUT
+
+
+@contextmanager
+def storage_is_input() -> Iterator[None]:
+    """For `run`: what cannot be stored or reached ends it with 2, as its documented statuses say."""
+    try:
+        yield
+    except StoreError as error:
+        note(f"error: {error}")
+        raise SystemExit(EXIT_INPUT) from None
+
+
 def _one_blas_thread() -> None:
     """Limits numpy to one thread, unless the user set a number.
 
@@ -66,7 +100,7 @@ def _code_for(error: BaseException) -> int:
             return EXIT_INTERRUPTED
         case StreamTriageError():
             note(f"error: {error}")
-            return EXIT_INPUT
+            return status_of(error)
         case OSError(errno=errno.ENOSPC):
             _discard_stdout()
             note("error: the output cannot be written: no space left on the device; free space and run the command again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNCLEAN, note
+from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNCLEAN, note, storage_is_input
 from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, RunByOption, as_settings
 from stream_triage.cli.reading import open_source, print_problem, read_source
 from stream_triage.render.printable import printable
@@ -103,9 +103,10 @@ def run(
         follow__end_pattern=end_pattern,
     )
     settings = load_settings(config, **options)
-    source = open_source(paths, settings, follow=follow, run_field=run_field, time=time, run_id=run_id)
     sinks = () if no_store else settings.sinks
-    tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
+    with storage_is_input():
+        source = open_source(paths, settings, follow=follow, run_field=run_field, time=time, run_id=run_id)
+        tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
     for message in tally.store_errors:
         note(f"error: not everything was stored: {message}")
     if not quiet:

@@ -41,15 +41,23 @@ def setup_opensearch(
     *,
     config: ConfigOption = None,
     dry_run: DryRunOption = False,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Replace what people changed in this policy, monitor, panel or dashboard; repeatable. `all`: everywhere.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Only write the dashboards to FILE (.ndjson), for an import by hand."),
+        typer.Option(metavar="FILE", help="Only write the dashboards to FILE (.ndjson), to be imported in Dashboards."),
     ] = None,
 ) -> None:
     """Create or update what OpenSearch needs.
 
     These are index templates, retention policies, monitors and dashboards. The templates of the bundle are written to an
-    index of their own. A part that cannot be set up is reported, and the others are set up without it.
+    index of their own. What people changed in policies, monitors and dashboards stays, and is listed as `kept`. A part that
+    cannot be set up is reported, and the others are set up without it.
     """
     from stream_triage.operations import export_dashboards
     from stream_triage.operations import setup_opensearch as set_up
@@ -59,9 +67,13 @@ def setup_opensearch(
     if export is not None:
         print(f"wrote {export_dashboards(settings, export)} objects to {export}")
         return
-    changes = set_up(settings, dry_run=dry_run)
+    changes = set_up(settings, dry_run=dry_run, reset=reset or ())
     for change in changes.done:
         print(printable(f"{'would ' if dry_run else ''}{change}"))
+        for detail in changes.details.get(change, ()):
+            print(printable(f"    {detail}"))
+    for kept in changes.kept:
+        print(printable(f"kept: {kept}"))
     for reason in changes.skipped:
         note(f"skipped: {reason}")
     for reason in changes.failed:

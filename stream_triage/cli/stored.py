@@ -149,11 +149,14 @@ def forget(
 ) -> None:
     """Delete runs from every sink except JSON Lines files.
 
-    Exits with 2 if one of the runs is not stored; the others are deleted.
+    If the settings name a Kafka, its workers will not judge these runs again. Only the sinks of these settings are
+    changed: repeat the command where other workers have other sinks. Exits with 2 if one of the runs is not stored; the
+    others are deleted.
     """
     from stream_triage import wiring
     from stream_triage.errors import RunNotFound
-    from stream_triage.operations import forget as forget_runs
+    from stream_triage.forgetting import forget as forget_runs
+    from stream_triage.forgetting import not_reached
     from stream_triage.settings import load_settings
 
     settings = load_settings(config)
@@ -162,11 +165,11 @@ def forget(
         elsewhere = {"opensearch", "kafka"}.intersection(settings.sinks)
         needed = settings.store.path.exists() or "store" in settings.sinks or not elsewhere
         store = stack.enter_context(wiring.open_store(settings)) if needed else None
-        for forgotten in forget_runs(settings, store, run_ids):
+        for forgotten in forget_runs(settings, store, run_ids, on_trouble=note):
             missing += isinstance(forgotten, RunNotFound)
             note(f"error: {forgotten}" if isinstance(forgotten, RunNotFound) else f"forgot {forgotten}")
-    if "jsonl" in settings.sinks and settings.jsonl.path.exists():
-        note(f"{settings.jsonl.path} is not changed: delete these runs from it yourself, while no process writes to it")
+    for text in not_reached(settings):
+        note(text)
     raise typer.Exit(EXIT_INPUT if missing else 0)
 
 

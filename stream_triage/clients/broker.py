@@ -1,6 +1,6 @@
 """The interface of a message broker, which `KafkaBroker` and `MemoryBroker` implement."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from stream_triage.records import Record
@@ -43,10 +43,19 @@ class Broker(Protocol):
         """
 
     def read(self, topic: str, partition: int, start: int = 0) -> list[Record]:
-        """Returns all messages from offset `start` (or the first that is kept) to the end at the time of the call."""
+        """Returns all messages from offset `start` (or the first that is kept) to the end at the time of the call.
+
+        Messages of aborted transactions are left out, and what follows the first message of an open one.
+        """
 
     def ends(self, topic: str) -> dict[int, int]:
         """By partition, the offset that the next message gets. Empty for an unknown topic."""
+
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions of a topic, in one short request: meant to be asked often."""
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns what `read` returns, for several partitions by their offsets and in one request: for short pieces."""
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
@@ -59,3 +68,6 @@ class Broker(Protocol):
 
     def create(self, topics: Sequence[Topic]) -> None:
         """Creates topics. Those that exist already stay as they are."""
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives a topic as many partitions; one that has as many or more stays as it is."""

@@ -5,22 +5,27 @@ with the remedy; no message contains a password.
 """
 
 import asyncio
+import os
 import ssl
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Outgoing, Topic
-from stream_triage.errors import SettingsError, StoreError
+from stream_triage.errors import ServerAway, SettingsError, StoreError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
-__all__ = ["KafkaBroker", "as_record", "connection", "ssl_context"]
+__all__ = ["KafkaBroker", "as_record", "as_store_error", "connection", "ssl_context"]
 
 T = TypeVar("T")
 REQUEST_SECONDS = 20.0
 READ_SECONDS = 600.0
+# Of a connection that is made only to learn why Kafka cannot be reached.
+PROBE_SECONDS = 5.0
+# For a request that a worker makes with each flush.
+SHORT_SECONDS = 5.0
 # Replication factor of new topics; lower in a cluster with fewer brokers.
 MAX_REPLICAS = 3
 # Kafka's error code for a topic that exists, here because another process created it in between.
@@ -81,15 +86,23 @@ def producer_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 class KafkaBroker:
-    """A `Broker` that connects with its first call. Threads may share it; an event loop in its own thread does the work."""
+    """A `Broker` that connects with its first call. Threads may share it; an event loop in its own thread does the work.
+
+    Raises `ServerAway` where trying again may help, and `StoreError` where settings, rights or topics must be changed.
+
+    Attributes:
+        call_seconds: How long a call may take, but for `read`.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self.call_seconds = 2 * REQUEST_SECONDS
         self._settings = settings
         self._name = ",".join(settings.servers)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._producer: Any = None
+        self._consumer: Any = None
 
     def send(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
         """Sends messages, in order within each partition; returns those that are too large for their topic.
@@ -108,6 +121,19 @@ class KafkaBroker:
         """By partition, the offset that the next message gets. Empty for an unknown topic."""
         with self._raising(f"topic {topic} cannot be read"):
             return self._run(self._ends(topic))
+
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions, over a connection that stays open: a few milliseconds, at most `SHORT_SECONDS`."""
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._end_offsets(topic, partitions), seconds=SHORT_SECONDS)
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns all messages of several partitions from these offsets on, over the connection that stays open.
+
+        Unlike the other methods, it is for one thread at a time.
+        """
+        with self._raising(f"topic {topic} cannot be read"):
+            return self._run(self._read_on(topic, starts))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
@@ -129,6 +155,11 @@ class KafkaBroker:
         with self._raising("topics cannot be created"):
             self._run(self._create(topics))
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives a topic as many partitions; one that has as many or more stays as it is."""
+        with self._raising(f"topic {topic} cannot get {partitions} partitions"):
+            self._run(self._grow(topic, partitions))
+
     def close(self) -> None:
         """Disconnects and ends the thread."""
         with self._lock:
@@ -136,10 +167,11 @@ class KafkaBroker:
             thread, self._thread = self._thread, None
         if loop is None or thread is None:
             return
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        clients = [client for client in (self._producer, self._consumer) if client is not None]
+        self._producer = self._consumer = None
+        for client in clients:
             with suppress(Exception):  # what was acknowledged is safe, and all other messages were reported as not sent
-                asyncio.run_coroutine_threadsafe(producer.stop(), loop).result(REQUEST_SECONDS)
+                asyncio.run_coroutine_threadsafe(client.stop(), loop).result(REQUEST_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(REQUEST_SECONDS)
 
@@ -149,7 +181,8 @@ class KafkaBroker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, work: Coroutine[Any, Any, T], seconds: float = 2 * REQUEST_SECONDS) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
+        seconds = self.call_seconds if seconds is None else seconds
         with self._lock:
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
@@ -171,6 +204,7 @@ class KafkaBroker:
         from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber
 
         producer = await self._started_producer()
+        await self._learn_partitions(producer, messages)
         rejected, futures = [], []
         for message in messages:
             try:
@@ -194,6 +228,22 @@ class KafkaBroker:
             elif isinstance(result, BaseException):
                 raise result
         return rejected, unsent
+
+    async def _learn_partitions(self, producer: Any, messages: Sequence[Outgoing]) -> None:
+        """Before a message goes to a partition that the producer does not know yet, because the topic has grown.
+
+        It learns of new partitions every five minutes, and fails with an internal error until then.
+        """
+        wanted = {(message.topic, message.partition) for message in messages if message.partition is not None}
+        for topic in sorted({topic for topic, _ in wanted}):
+            missing = {partition for name, partition in wanted if name == topic}
+            if missing - await producer.partitions_for(topic):
+                await producer.client.force_metadata_update()
+                if missing := missing - await producer.partitions_for(topic):
+                    raise ServerAway(
+                        f"topic {topic} at {self._name} has no partition {min(missing)} yet; `stream-triage setup kafka` "
+                        "adds the partitions that are missing"
+                    )
 
     async def _started_producer(self) -> Any:
         from aiokafka import AIOKafkaProducer
@@ -240,6 +290,8 @@ class KafkaBroker:
             # Not seek_to_beginning: a consumer that starts at the end can get there before the seek, and reads nothing.
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            # With it, the end is also that of what is committed, so reading does not wait for open transactions.
+            isolation_level="read_committed",
         )
         records: list[Record] = []
         try:
@@ -268,6 +320,52 @@ class KafkaBroker:
         finally:
             await consumer.stop()
 
+    async def _end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        from aiokafka import TopicPartition
+
+        consumer = await self._started_consumer()
+        ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {assigned.partition: offset for assigned, offset in ends.items()}
+
+    async def _read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        from aiokafka import TopicPartition
+
+        consumer = await self._started_consumer()
+        assigned = {TopicPartition(topic, partition): start for partition, start in starts.items()}
+        records: list[Record] = []
+        consumer.assign(list(assigned))
+        try:
+            ends = await consumer.end_offsets(list(assigned))
+            for partition, start in assigned.items():
+                consumer.seek(partition, start)
+            behind = [partition for partition, start in assigned.items() if start < ends[partition]]
+            while behind:
+                for partition, batch in (await consumer.getmany(*behind, timeout_ms=1000)).items():
+                    records += [as_record(message) for message in batch if message.offset < ends[partition]]
+                behind = [partition for partition in behind if await consumer.position(partition) < ends[partition]]
+        finally:
+            consumer.unsubscribe()  # or it would go on fetching
+        return records
+
+    async def _started_consumer(self) -> Any:
+        from aiokafka import AIOKafkaConsumer
+
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **connection(self._settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
     async def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         async with self._admin() as admin:
             known = set(await admin.list_topics()) & set(topics)
@@ -287,11 +385,20 @@ class KafkaBroker:
                         f"topic {name} cannot be created: {reason[0] if reason and reason[0] else f'error {code}'}"
                     )
 
+    async def _grow(self, topic: str, partitions: int) -> None:
+        from aiokafka.admin import NewPartitions
+
+        if (await self._partitions([topic])).get(topic, partitions) >= partitions:
+            return
+        async with self._admin() as admin:
+            await admin.create_partitions({topic: NewPartitions(partitions)})
+
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[Any]:
         from aiokafka.admin import AIOKafkaAdminClient
 
-        admin = AIOKafkaAdminClient(**connection(self._settings))
+        timeout = {"request_timeout_ms": int(min(self.call_seconds, 2 * REQUEST_SECONDS) * 1000)}
+        admin = AIOKafkaAdminClient(**connection(self._settings), **timeout)
         try:
             await admin.start()
             yield admin
@@ -308,13 +415,47 @@ class KafkaBroker:
         except (SettingsError, StoreError):
             raise
         except TimeoutError:
-            raise StoreError(f"Kafka at {self._name} {what}: no response in time; check that the brokers are up") from None
+            raise ServerAway(f"Kafka at {self._name} {what}: no response in time; check that the brokers are up") from None
         except Exception as error:
-            from aiokafka.errors import KafkaError
+            from aiokafka.errors import KafkaConnectionError, KafkaError
 
             if not isinstance(error, KafkaError | OSError | ssl.SSLError | asyncio.CancelledError):
                 raise
-            raise StoreError(f"Kafka at {self._name} {what}: {_reason(error)}; {_remedy(error)}") from error
+            cause: BaseException = error
+            if isinstance(error, KafkaConnectionError) and self._loop is not None:
+                cause = self._why_unreachable() or error
+            raise as_store_error(cause, f"Kafka at {self._name} {what}") from error
+
+    def _why_unreachable(self) -> BaseException | None:
+        """Why no server can be connected to: aiokafka's clients only log it. None if one can be by now."""
+        try:
+            return self._run(self._probe(), seconds=2 * PROBE_SECONDS)
+        except Exception:  # what is known already must do
+            return None
+
+    async def _probe(self) -> BaseException | None:
+        from aiokafka.conn import create_conn
+
+        options = connection(self._settings)
+        reason: BaseException | None = None
+        for server in options.pop("bootstrap_servers"):
+            host, _, port = server.rpartition(":")
+            host = host.removeprefix("[").removesuffix("]")
+            try:
+                made = await create_conn(host, int(port), request_timeout_ms=int(PROBE_SECONDS * 1000), **options)
+            except Exception as error:  # each kind is told apart by `_lasts`
+                if reason is None or _lasts(error):
+                    reason = error
+            else:
+                made.close()
+                return None
+        return reason
+
+
+def as_store_error(error: BaseException, what: str) -> StoreError:
+    """An error of aiokafka as one of ours, with the remedy: `ServerAway` if trying again may help."""
+    kind = StoreError if _lasts(error) else ServerAway
+    return kind(f"{what}: {_reason(error)}; {_remedy(error)}")
 
 
 def as_record(message: Any) -> Record:
@@ -338,20 +479,46 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio writes "Connect call failed" and the address
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
+def _lasts(error: BaseException) -> bool:
+    """Whether trying again is of no use before somebody changes settings, rights or topics."""
+    from aiokafka import errors
+
+    if isinstance(error, ssl.SSLError):
+        # A broker that goes away in the middle of a handshake, or one that is not ready for it yet.
+        return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+    refused = (
+        errors.AuthenticationFailedError,
+        errors.SaslAuthenticationFailed,
+        errors.UnsupportedSaslMechanismError,
+        errors.IllegalSaslStateError,
+        errors.TopicAuthorizationFailedError,
+        errors.GroupAuthorizationFailedError,
+        errors.ClusterAuthorizationFailedError,
+        errors.TransactionalIdAuthorizationFailed,
+        errors.UnknownTopicOrPartitionError,
+        errors.InvalidTopicError,
+    )
+    return isinstance(error, refused)
+
+
 def _remedy(error: BaseException) -> str:
     from aiokafka import errors
 
-    known = isinstance(error, errors.AuthenticationFailedError | errors.SaslAuthenticationFailed)
-    if known or "Authentication" in str(error):  # the first connection wraps it in another error
+    mechanism = errors.UnsupportedSaslMechanismError | errors.IllegalSaslStateError
+    if isinstance(error, errors.AuthenticationFailedError | errors.SaslAuthenticationFailed | mechanism):
         return "check kafka.user, kafka.password and kafka.sasl_mechanism"
-    if isinstance(error, errors.TopicAuthorizationFailedError | errors.ClusterAuthorizationFailedError):
+    if isinstance(error, ssl.SSLError):
+        return "check kafka.security, kafka.ca_file, and that kafka.servers has the names in the certificate"
+    topics, groups = errors.TopicAuthorizationFailedError, errors.GroupAuthorizationFailedError
+    if isinstance(error, topics | groups | errors.ClusterAuthorizationFailedError):
         return "the user lacks a right; docs/reliability.md lists the rights that are needed"
     if isinstance(error, errors.UnknownTopicOrPartitionError):
         return "`stream-triage setup kafka` creates the topics"
-    # A first connection that fails does not say why.
-    return "check that the brokers are up, and kafka.servers, kafka.security, kafka.user and kafka.password"
+    return "check that the brokers are up, and kafka.servers and kafka.security"

@@ -4,18 +4,19 @@ The only module that imports opensearch-py. Errors are raised as `StoreError` wi
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 from stream_triage.clients.search import TOO_LARGE, Document, Response, ResponseError, bulk_body
-from stream_triage.errors import SettingsError, StoreError
+from stream_triage.errors import ServerAway, SettingsError, StoreError
 from stream_triage.settings import OpenSearchSettings
 
 __all__ = ["OpenSearchClient"]
 
 # Size of one bulk request. Clusters reject requests above 100 MB, and a small request is repeated sooner.
 BULK_BYTES = 5 << 20
+BULK_DOCUMENTS = 2000
 # How the security plugin names a missing right; the user's name and roles follow it.
 _MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
 _PROXY = "or that the server is OpenSearch and not a proxy"
@@ -48,21 +49,21 @@ class OpenSearchClient:
             raise SettingsError(f"opensearch settings cannot be used: {error}") from None
 
     def bulk(self, documents: Sequence[Document]) -> list[Response]:
-        """Writes documents in requests of at most 5 MB; returns one response for each, in order."""
+        """Writes documents in requests of at most 5 MB and 2,000 documents; returns one response for each, in order."""
         responses: list[Response] = []
         for part in _parts(documents):
             responses += self._bulk(part)
         return responses
 
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Sends one request and returns the JSON of the response; empty for status 404."""
         with self._raising("does not respond as expected"):
             try:
-                content = self._client.transport.perform_request(method, f"/{path}", body=body)
+                content = self._client.transport.perform_request(method, f"/{path}", body=body, headers=headers)
             except self._errors.NotFoundError:
                 return {}
             if not isinstance(content, dict):
-                raise StoreError(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
+                raise ServerAway(f"OpenSearch at {self._name} did not respond with a JSON object; check {_PROXY}")
             return content
         raise AssertionError
 
@@ -93,7 +94,7 @@ class OpenSearchClient:
         except (AttributeError, KeyError, TypeError, ValueError):
             responses = []
         if len(responses) != len(documents):
-            raise StoreError(f"OpenSearch at {self._name} sent no valid response to a bulk request; check {_PROXY}")
+            raise ServerAway(f"OpenSearch at {self._name} sent no valid response to a bulk request; check {_PROXY}")
         return responses
 
     @contextmanager
@@ -138,7 +139,7 @@ def _parts(documents: Sequence[Document]) -> Iterator[list[Document]]:
     part: list[Document] = []
     size = 0
     for document in documents:
-        if part and size + len(document.body) > BULK_BYTES:
+        if part and (size + len(document.body) > BULK_BYTES or len(part) >= BULK_DOCUMENTS):
             yield part
             part, size = [], 0
         part.append(document)

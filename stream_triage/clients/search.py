@@ -29,6 +29,11 @@ class ResponseError(StoreError):
         """Whether the same request may succeed later."""
         return self.status in (0, 429) or self.status >= 500
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the server is away or too busy."""
+        return self.busy
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -104,8 +109,10 @@ class SearchServer(Protocol):
     def bulk(self, documents: Sequence[Document]) -> list[Response]:
         """Writes documents; returns one response for each, in order. Raises `StoreError` if none was received."""
 
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Sends one request and returns the JSON of the response; empty if what was asked for does not exist (404).
+
+        Names of headers are in small letters, so that they replace those of the client.
 
         Raises:
             ResponseError: The server did not respond, or with another status of 300 and above.

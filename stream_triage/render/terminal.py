@@ -92,28 +92,17 @@ def _top(verdict: Verdict) -> Text:
     if verdict.passed and not verdict.anomalous:
         return Text("")
     if verdict.passed:
-        return _plain(_anomaly_words(verdict.anomalies[0]))
+        return _plain(verdict.anomalies[0].words())
     first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
     if first:
         first = first.model_copy(update={"text": _LEADING_TIME.sub("", first.text)})
     return _plain(first.words()) if first else Text("")
 
 
-def _anomaly_words(item: Anomaly) -> str:
-    if item.kind == "missing":
-        return f"never came: {item.expected}"
-    if item.kind == "length":
-        return f"{item.count} lines with text, passing runs have {item.expected}"
-    if item.kind == "order" and item.number is None:
-        return f"{item.count} lines follow each other unlike those of passing runs"
-    location = source_line(item.source, item.number)
-    return f"{location}  {'ends unlike passing runs: ' if item.kind == 'end' else ''}{item.text}"
-
-
 def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Text]]:
     """A row for each anomaly, and one below it for what was expected, if the model says so."""
     for item in anomalies:
-        yield _weight(item.score), Text(item.kind), _plain(_anomaly_words(item))
+        yield _weight(item.score), Text(item.kind), _plain(item.words())
         if item.expected_keys:
             yield Text(""), Text(""), _plain(f"  expected: {item.expected}", "dim")
 
@@ -213,6 +202,10 @@ def _sources_words(verdict: Verdict) -> Text:
         note += f", taken off: {summary.stripped}" if summary.stripped else ""
         damaged = summary.repairs.damaged_lines
         note += f", {_count(damaged, 'line')} with bytes that are no text" if damaged else ""
+        repeats = summary.repairs
+        if repeats.repeated_messages or repeats.repeated_bytes:
+            note += f", {_count(repeats.repeated_bytes, 'byte')} came twice and were dropped"
+        note += "".join(f", {text}" for text in repeats.notes)
         words.append(f"{summary.source + ': ' if summary.source else ''}{note}")
     return Text(printable("; ".join(words)))
 

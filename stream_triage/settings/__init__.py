@@ -15,7 +15,7 @@ from stream_triage.settings.local import (
     StoreSettings,
 )
 from stream_triage.settings.section import default_data_folder
-from stream_triage.settings.servers import KafkaSettings, MetricsSettings, OpenSearchSettings
+from stream_triage.settings.servers import KafkaSettings, LogSettings, MetricsSettings, OpenSearchSettings
 from stream_triage.settings.tree import Settings, load_settings
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "InputSettings",
     "JsonlSettings",
     "KafkaSettings",
+    "LogSettings",
     "MetricsSettings",
     "OpenSearchSettings",
     "OwnPattern",

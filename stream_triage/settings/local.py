@@ -1,11 +1,11 @@
 """Settings of what happens on this machine: input, redaction, store, archive and JSON Lines file."""
 
 from fnmatch import fnmatchcase as fnmatch
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from stream_triage.settings.section import Encoding, HomePath, Pattern, Section, default_data_folder
+from stream_triage.settings.section import Encoding, HomePath, OrOff, Pattern, Section, default_data_folder
 
 __all__ = [
     "ArchiveSettings",
@@ -161,13 +161,18 @@ class ArchiveSettings(Section):
     """The archive of the redacted texts, which `show --full` prints."""
 
     folder: HomePath = Field(default_factory=lambda: default_data_folder() / "archive", description="Folder of the archive.")
-    max_age_days: float | None = Field(
-        default=90.0, gt=0, description="`stream-triage prune` deletes texts that are older than this many days."
+    max_age_days: Annotated[float | None, OrOff] = Field(
+        default=90.0,
+        gt=0,
+        description="`stream-triage prune` deletes texts that are older than this many days. `off`: age does not matter.",
     )
-    max_bytes: int | None = Field(
+    max_bytes: Annotated[int | None, OrOff] = Field(
         default=10 * 1024**3,
         ge=1,
-        description="`stream-triage prune` deletes the oldest texts until the archive has at most this many bytes.",
+        description=(
+            "`stream-triage prune` deletes the oldest texts until the archive has at most this many bytes. `off`: size does "
+            "not matter."
+        ),
     )
 
 

@@ -4,11 +4,13 @@ import codecs
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-__all__ = ["Encoding", "HomePath", "Pattern", "Section", "default_data_folder"]
+__all__ = ["Encoding", "HomePath", "OrOff", "Pattern", "Section", "default_data_folder"]
+
+OFF = "off"
 
 
 class Section(BaseModel):
@@ -53,6 +55,16 @@ def _decodes_text(name: str) -> str:
     )
 
 
+def _none_if_off(value: Any) -> Any:
+    """TOML has no null, so a limit that has a default could not be left out otherwise."""
+    if isinstance(value, str) and value.strip().lower() == OFF:
+        return None
+    if value in (0, "0"):
+        raise ValueError('0 would keep nothing; write "off" for no limit')
+    return value
+
+
 Encoding = Annotated[str, AfterValidator(_decodes_text)]
 HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
+OrOff = BeforeValidator(_none_if_off)
 Pattern = Annotated[str | None, AfterValidator(_compiles)]

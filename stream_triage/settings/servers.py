@@ -1,12 +1,12 @@
 """Settings of the servers that a farm uses: Kafka, OpenSearch, and the address for Prometheus."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from stream_triage.settings.section import HomePath, Pattern, Section
+from stream_triage.settings.section import HomePath, OrOff, Pattern, Section
 
-__all__ = ["KafkaSettings", "MetricsSettings", "OpenSearchSettings"]
+__all__ = ["KafkaSettings", "LogSettings", "MetricsSettings", "OpenSearchSettings"]
 
 
 class KafkaSettings(Section):
@@ -84,8 +84,22 @@ class KafkaSettings(Section):
             "`dead_topic`; one that comes later starts a new run. Must be at least twice `max_run_hours`."
         ),
     )
+    end_grace_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description=(
+            "When all sources of a run that were seen have ended, the run waits this many seconds for the first message of "
+            "another source. It does not wait if the header `run.sources` says that there is no other, or if this is 0."
+        ),
+    )
     dead_per_hour: int = Field(
-        default=1000, ge=0, description="A worker stops when it rejects more messages than this within an hour."
+        default=1000,
+        ge=0,
+        description=(
+            "So many rejected messages of a run are written to `dead_topic` within an hour, and as many of each partition "
+            "if they have no usable key. Further ones are only summed up there; they stay in `topic` until its retention "
+            "deletes them."
+        ),
     )
     session_seconds: float = Field(
         default=10.0,
@@ -188,15 +202,21 @@ class OpenSearchSettings(Section):
             "in Dashboards only."
         ),
     )
-    verdicts_max_age_days: float | None = Field(
+    verdicts_max_age_days: Annotated[float | None, OrOff] = Field(
         default=365.0,
         gt=0,
-        description="An index of verdicts is deleted when all its documents are older than this many days.",
+        description=(
+            "An index of verdicts is deleted when all its documents are older than this many days. With `off`, "
+            "`stream-triage setup opensearch` makes no retention policy, and removes its own."
+        ),
     )
-    lines_max_age_days: float | None = Field(
+    lines_max_age_days: Annotated[float | None, OrOff] = Field(
         default=90.0,
         gt=0,
-        description="An index of lines or worker reports is deleted when all its documents are older than this many days.",
+        description=(
+            "An index of lines or worker reports is deleted when all its documents are older than this many days. `off` "
+            "as for verdicts."
+        ),
     )
     timeout_seconds: float = Field(default=30.0, gt=0, description="Seconds to wait for a response.")
     retry_seconds: float = Field(
@@ -228,5 +248,17 @@ class MetricsSettings(Section):
         description=(
             "Address at which a worker answers /metrics, /health and /ready, for example 127.0.0.1:9464. If it is "
             "not set, the worker does not listen."
+        ),
+    )
+
+
+class LogSettings(Section):
+    """What a worker writes about itself to stderr (docs/operations.md)."""
+
+    format: Literal["text", "json"] = Field(
+        default="text",
+        description=(
+            "With `text`, each message is a line for people. With `json`, it is a JSON object on one line, with the field "
+            "names of ECS (Elastic Common Schema)."
         ),
     )

@@ -27,7 +27,7 @@ from stream_triage.settings.local import (
     StoreSettings,
 )
 from stream_triage.settings.section import HomePath
-from stream_triage.settings.servers import KafkaSettings, MetricsSettings, OpenSearchSettings
+from stream_triage.settings.servers import KafkaSettings, LogSettings, MetricsSettings, OpenSearchSettings
 
 __all__ = ["Settings", "load_settings"]
 
@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     provisional: ProvisionalSettings = ProvisionalSettings()
     metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -18,7 +18,7 @@ __all__ = ["KINDS", "create_index_templates"]
 
 KINDS: Final = ("verdicts", "lines", "templates", "workers")
 # Increase it with every change of the files in index_templates/.
-TEMPLATES_VERSION: Final = 3
+TEMPLATES_VERSION: Final = 4
 OWNER: Final = "stream-triage"
 
 
@@ -60,8 +60,17 @@ def _put(server: SearchServer, changes: Changes, endpoint: _Endpoint, name: str,
             f"the {endpoint.words} {name} is of a later version of stream-triage; run its `setup opensearch` instead"
         )
     change = f"{'update' if known else 'create'} {endpoint.words} {name}"
-    if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(change):
+    if meta.get("digest") != wanted["_meta"]["digest"] and changes.note(change, _difference(known, endpoint, wanted)):
         server.request("PUT", f"{endpoint.path}/{name}", wanted)
+
+
+def _difference(known: list[dict[str, Any]], endpoint: _Endpoint, wanted: dict[str, Any]) -> list[str]:
+    """Which fields a template gains and loses."""
+    if not known:
+        return []
+    before, after = (set(_names(each.get("template", {}).get("mappings", {}))) for each in (known[0][endpoint.key], wanted))
+    fields = (("new fields", after - before), ("no longer", before - after))
+    return [f"{words}: {', '.join(sorted(names))}" for words, names in fields if names]
 
 
 def _add_fields(server: SearchServer, changes: Changes, pattern: str, mapping: dict[str, Any]) -> None:

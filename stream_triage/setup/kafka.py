@@ -3,10 +3,10 @@
 from typing import Final
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Broker, Topic
-from stream_triage.errors import SettingsError
+from stream_triage.errors import SettingsError, StoreError
 from stream_triage.settings import Settings
 
-__all__ = ["check_topics", "create_topics", "topics"]
+__all__ = ["check_topics", "create_topics", "grow_run_log", "topics"]
 
 # Retention of rejected messages: two weeks to repair what sends them, then to replay them.
 DEAD_HOURS: Final = 336
@@ -35,7 +35,10 @@ def topics(settings: Settings, partitions: int) -> list[Topic]:
 
 
 def create_topics(settings: Settings, broker: Broker, partitions: int, *, dry_run: bool = False) -> list[str]:
-    """Creates the topics that are missing, or with `dry_run` only finds them; returns their names."""
+    """Creates the topics that are missing, or with `dry_run` only finds them; returns their names.
+
+    The run log gets the partitions that it lacks since the topic of log lines has grown; they are returned, too.
+    """
     wanted = topics(settings, partitions)
     known = broker.partitions([topic.name for topic in wanted])
     missing = [topic for topic in wanted if topic.name not in known]
@@ -46,7 +49,31 @@ def create_topics(settings: Settings, broker: Broker, partitions: int, *, dry_ru
         ]
     if missing and not dry_run:
         broker.create(missing)
-    return [topic.name for topic in missing]
+    names = [topic.name for topic in missing]
+    run_log = settings.kafka.runs_topic
+    if existing and known.get(run_log, existing) < existing:
+        names.append(f"{run_log}, partitions {known[run_log]} to {existing - 1}")
+        if not dry_run:
+            broker.grow(run_log, existing)
+    return names
+
+
+def grow_run_log(settings: Settings, broker: Broker, partitions: int) -> None:
+    """Gives the run log at least as many partitions as the topic of log lines has.
+
+    Raises:
+        SettingsError: The user has no right to do it; the message says who can.
+        StoreError: Kafka does not respond.
+    """
+    try:
+        broker.grow(settings.kafka.runs_topic, partitions)
+    except StoreError as error:
+        if error.temporary:
+            raise
+        raise SettingsError(
+            f"topic {settings.kafka.runs_topic} has fewer partitions than {settings.kafka.topic} with {partitions}, and "
+            f"this user may not add them: run `stream-triage setup kafka` ({error})"
+        ) from error
 
 
 def check_topics(settings: Settings, broker: Broker) -> dict[str, int]:
@@ -69,6 +96,6 @@ def check_topics(settings: Settings, broker: Broker) -> dict[str, int]:
     if known[kafka.runs_topic] < known[kafka.topic]:
         raise SettingsError(
             f"topic {kafka.runs_topic} has {known[kafka.runs_topic]} partitions, fewer than {kafka.topic} with "
-            f"{known[kafka.topic]}; add partitions to {kafka.runs_topic}"
+            f"{known[kafka.topic]}; `stream-triage setup kafka` adds them"
         )
     return known

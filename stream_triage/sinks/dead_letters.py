@@ -6,15 +6,18 @@ No other output contains text before redaction: give few people access to this t
 from typing import Literal
 
 from stream_triage.clients.broker import Broker, Outgoing
-from stream_triage.records import DeadLetter, Record
+from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record
 
 __all__ = ["DeadLetterTopic", "MemoryDeadLetters", "as_letter"]
 
-_KIND, _REASON, _ORIGIN = "triage.kind", "triage.reason", "triage.origin"
+_KIND, _REASON = "triage.kind", "triage.reason"
 
 
 class DeadLetterTopic:
-    """Keeps key, value and headers of a message and adds the headers `triage.kind`, `triage.reason` and `triage.origin`."""
+    """Keeps key, value and headers of a message and adds the headers `triage.kind`, `triage.reason` and `triage.origin`.
+
+    A message that `replay-dead` had sent also has `triage.replayed`, how often.
+    """
 
     def __init__(self, broker: Broker, topic: str) -> None:
         self._broker = broker
@@ -55,16 +58,23 @@ class MemoryDeadLetters:
 
 def as_letter(record: Record) -> DeadLetter:
     """The dead letter that a message of the topic was made from."""
-    added = {name: value.decode(errors="replace") for name, value in record.headers if name in (_KIND, _REASON, _ORIGIN)}
+    ours = (_KIND, _REASON, ORIGIN_HEADER, REPLAYED_HEADER)
+    added = {name: value.decode(errors="replace") for name, value in record.headers if name in ours}
     headers = tuple((name, value) for name, value in record.headers if name not in added)
     kind = added.get(_KIND)
-    known: Literal["message", "document", "run"] = (
-        "document" if kind == "document" else "run" if kind == "run" else "message"
+    known: Literal["message", "document", "run", "summary"] = (
+        "document" if kind == "document" else "run" if kind == "run" else "summary" if kind == "summary" else "message"
     )
-    return DeadLetter(known, added.get(_REASON, ""), added.get(_ORIGIN, ""), record.key, record.value, headers)
+    replayed = added.get(REPLAYED_HEADER, "")
+    replays = int(replayed) if replayed.isascii() and replayed.isdigit() else 0
+    return DeadLetter(
+        known, added.get(_REASON, ""), added.get(ORIGIN_HEADER, ""), record.key, record.value, headers, replays
+    )
 
 
 def _outgoing(topic: str, letter: DeadLetter) -> Outgoing:
-    added = {_KIND: letter.kind, _REASON: letter.reason, _ORIGIN: letter.origin}
+    added = {_KIND: letter.kind, _REASON: letter.reason, ORIGIN_HEADER: letter.origin}
+    if letter.replays:
+        added[REPLAYED_HEADER] = str(letter.replays)
     headers = (*letter.headers, *((name, text.encode(errors="replace")) for name, text in added.items()))
     return Outgoing(topic, letter.key, letter.value, headers)

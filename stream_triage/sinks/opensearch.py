@@ -5,7 +5,8 @@ that a run never moves to another index. docs/opensearch.md lists the fields.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
@@ -16,13 +17,20 @@ from stream_triage.ports import RunText
 from stream_triage.records import DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 
-__all__ = ["OpenSearchSink", "check_templates"]
+__all__ = ["OpenSearchSink", "address_of", "check_templates"]
 
 MAX_ID_BYTES = 512
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 # Headers that are fields of the same name, which is that of OpenTelemetry.
 HEADER_FIELDS = ("test.case.name", "test.suite.name", "test.case.result.status", "service.version")
 CREATED = 201
+# Characters of an address that mean nothing in a URL, in the state that Dashboards keeps in it, or in Lucene's syntax.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:/~-]")
+ADDRESS_CHARACTERS = 200
+TOP_EVIDENCE_CHARACTERS = 300
+# Documents of runs that are written together. They are in memory at once, and a request with more keeps a small cluster busy
+# for many seconds.
+BATCH_RUNS, BATCH_LINES = 100, 5000
 
 _Result = tuple[Document, Response]
 
@@ -68,31 +76,17 @@ class OpenSearchSink:
             self._waiting[verdict.run_id] = _Waiting(verdict, verdict.time or self._clock.now())
 
     def flush(self) -> None:
-        """Writes what is buffered. Raises `StoreError` and keeps every run that is not written completely."""
+        """Writes what is buffered, some runs at a time. Raises `StoreError` and keeps every run that is not written."""
         self._check_open()
-        runs = list(self._waiting.values())
-        if not runs:
+        if not self._waiting:
             return
         if not self._set_up:
             check_templates(self._server, self._prefix)
             self._set_up = True
-        months = self._months(runs)
-        # Lines first: whoever can read a verdict can read its lines.
-        lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
-        verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
-        results = self._put(lines) + self._put(verdicts)
-        if any(response.status != CREATED for _, response in results):
-            self._remove_old_lines(results[len(lines) :])
-        rejected = [(document, response) for document, response in results if response.rejected]
-        if self._on_rejected:
-            for result in rejected:
-                self._on_rejected(_dead_letter(*result))
-        unwritten = set() if self._on_rejected else {document.run_id for document, _ in rejected}
-        for run in runs:
-            run_id = run.verdict.run_id
-            if run_id not in unwritten and self._waiting.get(run_id) is run:
-                del self._waiting[run_id]
-        if unwritten:
+        rejected: list[_Result] = []
+        for runs in _batches(list(self._waiting.values())):
+            rejected += self._write(runs)
+        if rejected and not self._on_rejected:
             raise _rejection(rejected)
 
     def close(self) -> None:
@@ -124,6 +118,26 @@ class OpenSearchSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _write(self, runs: Sequence[_Waiting]) -> list[_Result]:
+        """Writes these runs; returns the documents that the server rejected."""
+        months = self._months(runs)
+        # Lines first: whoever can read a verdict can read its lines.
+        lines = [document for run in runs for document in self._lines(run, months[run.verdict.run_id])]
+        verdicts = [self._verdict(run, months[run.verdict.run_id]) for run in runs]
+        results = self._put(lines) + self._put(verdicts)
+        if any(response.status != CREATED for _, response in results):
+            self._remove_old_lines(results[len(lines) :])
+        rejected = [(document, response) for document, response in results if response.rejected]
+        if self._on_rejected:
+            for result in rejected:
+                self._on_rejected(_dead_letter(*result))
+        unwritten = set() if self._on_rejected else {document.run_id for document, _ in rejected}
+        for run in runs:
+            run_id = run.verdict.run_id
+            if run_id not in unwritten and self._waiting.get(run_id) is run:
+                del self._waiting[run_id]
+        return rejected
+
     def _months(self, runs: Sequence[_Waiting]) -> dict[str, str]:
         """By run, the month of its indices. Runs from files have no time of their own: they stay in their index."""
         months = {run.verdict.run_id: _month(run.verdict.started or run.time) for run in runs}
@@ -139,7 +153,8 @@ class OpenSearchSink:
     def _verdict(self, run: _Waiting, month: str) -> Document:
         verdict = run.verdict
         index = f"{self._prefix}-verdicts-{month}"
-        return Document.from_fields(index, _id(verdict.run_id), verdict.version, _fields(verdict, run.time), verdict.run_id)
+        fields = _fields(verdict, run.time, self._clock.now())
+        return Document.from_fields(index, _id(verdict.run_id), verdict.version, fields, verdict.run_id)
 
     def _lines(self, run: _Waiting, month: str) -> list[Document]:
         verdict, index = run.verdict, f"{self._prefix}-lines-{month}"
@@ -223,6 +238,21 @@ class OpenSearchSink:
             raise StoreError("the sink to OpenSearch is closed; write before closing it")
 
 
+def _batches(runs: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
+    """Runs that are written together: of `BATCH_LINES` kept lines and `BATCH_RUNS` runs at most, or one run."""
+    batch: list[_Waiting] = []
+    lines = 0
+    for run in runs:
+        kept = len(run.verdict.reduction)
+        if batch and (len(batch) >= BATCH_RUNS or lines + kept > BATCH_LINES):
+            yield batch
+            batch, lines = [], 0
+        batch.append(run)
+        lines += kept
+    if batch:
+        yield batch
+
+
 def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("verdicts", "lines")) -> None:
     """Raises `StoreError` if an index template is missing: the server would guess field types, which cannot be changed."""
     for kind in kinds:
@@ -232,9 +262,11 @@ def check_templates(server: SearchServer, prefix: str, kinds: Sequence[str] = ("
             )
 
 
-def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
+def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, Any]:
     outcome = "unknown" if verdict.needs_review else "success" if verdict.passed else "failure"
-    event = {"outcome": outcome, **({"start": _stamp(verdict.started)} if verdict.started else {})}
+    # Monitors look at the time of writing: after an outage, verdicts are written long after they were given.
+    start = {"start": _stamp(verdict.started)} if verdict.started else {}
+    event = {"outcome": outcome, "ingested": _stamp(written), **start}
     copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
              "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
     about = {name: getattr(verdict, name) for name in copied}
@@ -251,13 +283,18 @@ def _fields(verdict: Verdict, time: datetime) -> dict[str, Any]:
             "anomaly_kinds": sorted({item.kind for item in verdict.anomalies}),
             "anomaly_keys": sorted({item.key for item in verdict.anomalies if item.key}),
             "run": _run(verdict.run_id),
+            "top_evidence": _top_evidence(verdict),
             "bytes": sum(source.bytes for source in verdict.sources),
             "stripped": sorted({source.stripped for source in verdict.sources if source.stripped}),
             "bundle": {"name": verdict.bundle, "version": verdict.bundle_version},
             "testbed": verdict.headers.get("testbed"),
             "labels": [f"{name}={value}" for name, value in verdict.headers.items()],
-            "evidence": [{name: getattr(item, name) for name in evidence} for item in verdict.evidence],
-            "anomalies": [{name: getattr(item, name) for name in anomaly} for item in verdict.anomalies],
+            "evidence": [
+                {**{name: getattr(item, name) for name in evidence}, "words": item.words()} for item in verdict.evidence
+            ],
+            "anomalies": [
+                {**{name: getattr(item, name) for name in anomaly}, "words": item.words()} for item in verdict.anomalies
+            ],
             **({"ues": verdict.ues.model_dump()} if verdict.ues else {}),
             "verdict": verdict.model_dump_json(),
         },
@@ -282,9 +319,39 @@ def _check_removed(result: dict[str, Any]) -> None:
         raise StoreError("OpenSearch could not remove all documents of a run because another process writes them; repeat")
 
 
+def _top_evidence(verdict: Verdict) -> str | None:
+    """What to look at first: why a review is needed, else the strongest evidence, else the strongest anomaly."""
+    if verdict.clean:
+        return None
+    lines = (item for item in verdict.evidence if item.kind != "missing" and not verdict.passed)
+    texts = (
+        *verdict.review_reasons[:1],
+        *(item.words() for item in lines),
+        *(item.words() for item in verdict.evidence if not verdict.passed),
+        *(item.words() for item in verdict.anomalies if verdict.anomalous),
+    )
+    return next(iter(texts), "")[:TOP_EVIDENCE_CHARACTERS] or None
+
+
 def _run(run_id: str) -> dict[str, str]:
-    """The id for people, and the key to search by: the index leaves out ids of more than 8,191 characters."""
-    return {"id": run_id, "key": _id(run_id)}
+    """The id for people, the key to search by (the index leaves out ids of more than 8,191 characters), and the address."""
+    return {"id": run_id, "key": _id(run_id), "address": address_of(run_id)}
+
+
+def address_of(run_id: str) -> str:
+    """Returns a name of the run that can be part of any link as it is; another run has another one.
+
+    >>> address_of("night/17"), address_of("logs/a.log#0a1b2c3d")
+    ('night/17', 'logs/a.log~0a1b2c3d')
+    >>> address_of("it's 5*")
+    'it_s_5_@319cbc05b81a2c34aaca'
+    """
+    if "~" not in run_id and len(run_id) <= ADDRESS_CHARACTERS:
+        address = run_id.replace("#", "~")
+        if address and not _UNSAFE.search(address):
+            return address
+    digest = hashlib.sha256(run_id.encode(errors="replace")).hexdigest()[:20]
+    return f"{_UNSAFE.sub('_', run_id[:ADDRESS_CHARACTERS])}@{digest}"
 
 
 def _id(run_id: str) -> str:

@@ -18,8 +18,9 @@ begins only in the generation in which its messages were fetched.
 import asyncio
 import logging
 import math
+import os
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -32,17 +33,24 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES
-from stream_triage.clients.kafka import as_record, ssl_context
+from stream_triage.clients.fetch_watch import FetchWatch
+from stream_triage.clients.kafka import as_record, as_store_error, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
-from stream_triage.errors import StoreError, StreamTriageError
-from stream_triage.ports import RecordHandler
+from stream_triage.errors import ServerAway, StoreError, StreamTriageError
+from stream_triage.outages import Outage
+from stream_triage.ports import RecordHandler, WorkerProcess
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 
 __all__ = ["Commits", "FetchLoop", "GroupMember", "HandlerThread", "consume", "make_app"]
 
 log = logging.getLogger(__name__)
+# Faust's services log under the name of the module that their class is in, so ours would speak for us.
+FAUST_LOG = logging.getLogger("faust")
 T = TypeVar("T")
+
+# Stands for the loop among partitions, whose numbers begin with 0.
+_LOOP = -1
 
 # The longest wait of one fetch, and so between two ticks.
 FETCH_SECONDS = 0.5
@@ -59,9 +67,31 @@ MAX_POLL_SECONDS = 86_400.0
 REBALANCE_SECONDS = 20.0
 # Messages of one fetch. A rebalance interrupts the handler before its next message, so it need not wait for all of them.
 MAX_POLL_RECORDS = 10_000
+# New partitions of the topic are noticed, and read, after this time at most.
+METADATA_SECONDS = 30.0
+# Between two looks at partitions that cannot be read yet, see `WorkerProcess.unusable`.
+HOLD_SECONDS = 5.0
+# Between two looks at whether the brokers answer the fetches, see `FetchWatch`.
+WATCH_SECONDS = 1.0
 # Of one part of a fetch, about half a second of work; each part is flushed. The verdicts of runs that ended in a part must
 # not wait for all that a fetch brought.
 PART_BYTES, PART_RECORDS = 1 << 19, 5_000
+
+
+class _Alone:
+    """A `WorkerProcess` that knows nothing and is told in vain."""
+
+    def report(self, subject: str, trouble: str) -> None:
+        pass
+
+    def kafka_answers(self) -> bool:
+        return True
+
+    def unusable(self, partitions: Collection[int]) -> dict[int, str]:
+        return {}
+
+    def ending(self, reason: str, status: int) -> None:
+        pass
 
 
 class HandlerThread:
@@ -115,21 +145,45 @@ class GroupMember(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Waits, or until the worker stops."""
 
+    def assigned(self) -> Collection[int]:
+        """Numbers of the assigned partitions."""
+
+    async def hold(self, partitions: Collection[int]) -> None:
+        """Fetches these no more, and all other assigned partitions again; the ones that were held begin anew."""
+
 
 class FetchLoop:
     """Fetches messages, has the handler take and flush them, part by part, and ticks when there are none."""
 
-    def __init__(self, member: GroupMember, thread: HandlerThread) -> None:
+    def __init__(self, member: GroupMember, thread: HandlerThread, process: WorkerProcess | None = None) -> None:
         self._member = member
         self._thread = thread
+        self._process: WorkerProcess = process or _Alone()
         self._ticked = -math.inf
+        self._writes = Outage(log, "verdicts cannot be written", "verdicts are written", thread.clock)
+        self._ends = Outage(log, "the ends of partitions are not known", "the ends of partitions are known", thread.clock)
+        self.fetches = 0
+        """How many fetches came back."""
+        self.fetching = False
+        """Whether it waits for messages, and not for the handler."""
+        self.held: set[int] = set()
+        """Assigned partitions that cannot be read yet."""
+        self._looked: tuple[int, float] = (-1, -math.inf)
+        """Generation and time of the last look at them."""
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until stopped, or until the handler raises."""
         while not stopped():
-            records = await self._member.fetch()
+            self.fetching = True
+            try:
+                records = await self._member.fetch()
+            finally:
+                self.fetching = False
+            self.fetches += 1
             # Read after the wait, which may last a whole rebalance: the messages are of the generation that is in force now.
             generation = self._member.generation
+            await self._hold(generation)
+            records = [record for record in records if record.partition not in self.held]
             for part in _parts(records):
                 if not await self.step(generation, self._thread.handler.handle, part):
                     # A rebalance began. The consumer counts what it has fetched as read: without setting it back, the
@@ -149,14 +203,18 @@ class FetchLoop:
             if self.outdated(generation):
                 return False
             await thread.call(step, *arguments)
-        for wait in retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS):
+        waits = retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        while True:
             async with thread.lock:  # not held while it waits, or a rebalance would wait for the sinks too
                 if self.outdated(generation) or await thread.call(thread.handler.flush):
+                    self._writes.over()
                     return True
-            for reason in thread.handler.errors:
-                log.warning("not written yet, will be tried again: %s", reason)
-            await self._member.sleep(wait)
-        raise AssertionError("waits never end")
+            if not (reason := "; ".join(thread.handler.errors)):
+                # Interrupted, or many runs ended at once and their verdicts come in several flushes.
+                waits = retry_waits(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+                continue
+            self._writes.failed(reason)
+            await self._member.sleep(next(waits))
 
     def outdated(self, generation: int) -> bool:
         """Whether messages that were fetched in this generation may belong to another worker by now."""
@@ -179,6 +237,28 @@ class FetchLoop:
             await commit()
             await thread.call(thread.handler.revoke, list(partitions))
 
+    async def _hold(self, generation: int) -> None:
+        """Holds partitions that cannot be read yet, and lets go of those that can be by now.
+
+        A topic of log lines that has grown is the reason: the run log has no partition for the new ones yet. Their messages
+        wait in the topic, and all other partitions go on.
+        """
+        now, (looked_in, looked) = self._thread.clock.monotonic(), self._looked
+        if generation == looked_in and (not self.held or now - looked < HOLD_SECONDS):
+            return
+        assigned = set(self._member.assigned())
+        unusable = await self._thread.call(self._process.unusable, assigned)
+        self._looked = generation, now
+        held = set(unusable) & assigned
+        if held != self.held or (held and generation != looked_in):  # a rebalance resumes what was held
+            for reason in sorted(set(unusable.values())):
+                log.warning("partitions %s are not read yet: %s", _numbers(held), reason)
+            if released := self.held & assigned - held:
+                log.info("partitions %s are read now", _numbers(released))
+            self.held = held
+            await self._member.hold(held)
+        self._process.report("partitions", "; ".join(sorted(set(unusable.values()))))
+
     async def _tick(self, generation: int) -> None:
         """Lets the handler end silent runs, for which it needs to know where the partitions end."""
         now = self._thread.clock.monotonic()
@@ -188,8 +268,9 @@ class FetchLoop:
         try:
             ends = await self._member.ends(now)
         except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("the ends of partitions are not known, will be asked again: %s", error)
+            self._ends.failed(str(error) or type(error).__name__)
             return
+        self._ends.over()
         handler = self._thread.handler
 
         def tick() -> None:
@@ -237,15 +318,34 @@ class Commits:
 
 
 class _App(faust.App):
+    logger = FAUST_LOG
     handler_thread: HandlerThread
+    process: WorkerProcess
+
+    def _crash(self, reason: BaseException) -> None:
+        """Called by Faust when any of its services has failed: stopping the others may hang."""
+        self.process.ending(type(reason).__name__, _status(reason))
+        super()._crash(reason)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread of the Kafka consumer; methods with a leading underscore run in it, their namesakes call it."""
 
+    logger = FAUST_LOG
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._last_looks: dict[TP, _Look] = {}
+        self._commits = Outage(log, "positions cannot be committed", "positions are committed")
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Faust's consumer, but what an aborted transaction wrote is never seen.
+
+        Faust has no setting for it outside of its own transactions. aiokafka reads the attribute when it connects.
+        """
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """False when it fails, where Faust's own would end the worker: the positions stay due.
@@ -256,8 +356,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await self._ensure_consumer().commit(positions)
         except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("positions not committed, will be tried again: %s", error)
+            self._commits.failed(str(error) or type(error).__name__)
             return False
+        self._commits.over()
         return True
 
     async def set_back(self, partitions: Iterable[TP]) -> None:
@@ -298,6 +399,24 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 ends.append((tp.partition, 0 if read_all else end, look.before_response))
         return ends
 
+    def signs(self, partitions: Iterable[TP]) -> tuple[dict[int, Hashable], list[int]]:
+        """By partition, something that changes with each response to a fetch; and which partitions have no leader.
+
+        Without a leader there is nobody to respond, and another process would get no response either. This only reads what
+        the consumer has noted, so it does not wait for its thread, which may hang.
+        """
+        consumer, signs, leaderless = self._consumer, dict[int, Hashable](), list[int]()
+        if consumer is None:
+            return signs, leaderless
+        for partition in map(_partition, partitions):
+            try:
+                signs[partition.partition] = (consumer.last_poll_timestamp(partition), consumer.highwater(partition))
+                if consumer._client.cluster.leader_for_partition(partition) in (None, -1):
+                    leaderless.append(partition.partition)
+            except AssertionError:  # not assigned any more
+                continue
+        return signs, leaderless
+
 
 class _Look(NamedTuple):
     """A look at the last response for a partition."""
@@ -327,13 +446,18 @@ class _Look(NamedTuple):
 class _Consumer(driver.Consumer):
     """Faust's consumer with our loop, our positions and our commits: a `GroupMember`."""
 
+    logger = FAUST_LOG
     app: _App
     _thread: _ConsumerThread
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._commits = Commits()
-        self._fetch_loop = FetchLoop(self, self.app.handler_thread)
+        self._fetch_loop = FetchLoop(self, self.app.handler_thread, self.app.process)
+        self._watch = FetchWatch()
+        self._silent = False
+        self._held: set[TP] = set()
+        self._positions = Outage(log, "committed positions cannot be read", "committed positions are read")
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -347,6 +471,40 @@ class _Consumer(driver.Consumer):
                 raise
         except Exception as error:
             self.app.handler_thread.failure = error
+            await self.crash(error)
+
+    @faust.Service.task
+    async def _watch_fetches(self) -> None:
+        """Ends the worker if it is assigned partitions but gets no answer to its fetches, see `FetchWatch`."""
+        while not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            if self._fetch_loop.fetching and not self.should_stop:
+                await self._look()
+
+    async def _look(self) -> None:
+        loop, process = self._fetch_loop, self.app.process
+        signs, leaderless = self._thread.signs(self.assignment())
+        for number in (*loop.held, *leaderless):
+            signs.pop(number, None)
+        # The loop itself: a fetch comes back at least every second, or waits for a rebalance, which begins a new generation.
+        watched = {**signs, _LOOP: (loop.fetches, self.generation)}
+        silence = self._watch.look(watched, self.app.handler_thread.clock.monotonic(), answers=process.kafka_answers())
+        process.report("leaders", f"partitions {_numbers(leaderless)} have no leader" if leaderless else "")
+        if silence is None:
+            if self._silent:
+                log.info("messages are fetched again")
+            self._silent = False
+            process.report("fetch", "")
+            return
+        about = "nothing" if _LOOP in silence.partitions else f"nothing of partitions {_numbers(silence.partitions)}"
+        reason = f"{about} is fetched for {silence.seconds:.0f} s, although the brokers answer"
+        process.report("fetch", reason)
+        if not self._silent:
+            log.warning("%s; if it lasts, the worker ends and must be started again", reason)
+        self._silent = True
+        if silence.stuck:
+            error = ServerAway(f"{reason}; start the worker again")
+            self.app.handler_thread.failure = self.app.handler_thread.failure or error
             await self.crash(error)
 
     @property
@@ -365,10 +523,24 @@ class _Consumer(driver.Consumer):
         while not self.should_stop and (assigned := set(partitions) & self.assignment()):
             try:
                 await self._thread.set_back(assigned)
+                self._positions.over()
                 return
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("positions not read, will be tried again: %s", error)
+                self._positions.failed(str(error) or type(error).__name__)
                 await self.sleep(FIRST_RETRY_SECONDS)
+
+    def assigned(self) -> Collection[int]:
+        return [tp.partition for tp in self.assignment()]
+
+    async def hold(self, partitions: Collection[int]) -> None:
+        held = {tp for tp in self.assignment() if tp.partition in partitions}
+        released = self._held & self.assignment() - held
+        self._held = held
+        self.pause_partitions(held)
+        if released:
+            # What was fetched of them meanwhile was not taken.
+            await self.set_back(released)
+            self.resume_partitions(released)
 
     async def ends(self, now: float) -> list[tuple[int, int, float]]:
         return await self._thread.last_ends(self.assignment(), now)
@@ -385,7 +557,15 @@ class _Consumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Called by Faust at the start of a rebalance, before other workers get the partitions."""
         await self._end_generation(revoked)
+        if revoked:
+            log.info("partitions %s of %s go to other workers", _numbers(tp.partition for tp in revoked), _topics(revoked))
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Called by Faust at the end of a rebalance."""
+        numbers = _numbers(tp.partition for tp in assigned) or "none"
+        log.info("partitions assigned, generation %d: %s of %s", self.generation, numbers, _topics(assigned) or "the topic")
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:
         """Called by Faust when the worker stops; the next one need not read again what is durable now."""
@@ -405,7 +585,27 @@ class _Transport(driver.Transport):
     Consumer: ClassVar[type[Any]] = _Consumer
 
 
-def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> _App:
+class _Worker(faust.Worker):
+    """Faust's worker, whose log records go where all others go, and which tells the process that it is to end."""
+
+    logger = FAUST_LOG
+    app: _App
+
+    def _setup_logging(self) -> None:
+        """Does nothing: Faust would replace the handlers of the process by its own."""
+
+    def _on_sigterm(self) -> None:
+        self.app.process.ending("SIGTERM", 0)
+        super()._on_sigterm()
+
+    def _on_sigint(self) -> None:
+        self.app.process.ending("Ctrl-C", 0)
+        super()._on_sigint()
+
+
+def make_app(
+    settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None, process: WorkerProcess | None = None
+) -> _App:
     """The Faust app that reads the topic for this handler; made here, never at import."""
     app = _App(
         settings.group,
@@ -423,6 +623,7 @@ def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | Non
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance,
         consumer_max_fetch_size=MAX_MESSAGE_BYTES,
+        consumer_metadata_max_age_ms=int(METADATA_SECONDS * 1000),
         broker_max_poll_records=MAX_POLL_RECORDS,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -433,6 +634,7 @@ def make_app(settings: KafkaSettings, handler: RecordHandler, clock: Clock | Non
         value_serializer="raw",
     )
     app.handler_thread = HandlerThread(handler, clock or SystemClock(), settings.idle_seconds)
+    app.process = process or _Alone()
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.agent(app.topic(settings.topic))(_no_messages)
     return app
@@ -444,15 +646,17 @@ async def _no_messages(stream: Any) -> None:
         raise AssertionError("messages go to the handler")
 
 
-def consume(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None) -> None:
+def consume(
+    settings: KafkaSettings, handler: RecordHandler, clock: Clock | None = None, process: WorkerProcess | None = None
+) -> None:
     """Runs until SIGTERM or Ctrl-C. Several workers of a group share the partitions.
 
-    Raises what the handler raised, and `StoreError` when Kafka cannot be used any more.
+    Raises what the handler raised, and `ServerAway` when Kafka cannot be used any more.
     """
-    app = make_app(settings, handler, clock)
+    app = make_app(settings, handler, clock, process)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = faust.Worker(app, loop=loop, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+    worker = _Worker(app, loop=loop, loglevel="WARNING", quiet=True, redirect_stdouts=False)
     worker.spinner = None
     failed = False
     try:
@@ -461,12 +665,15 @@ def consume(settings: KafkaSettings, handler: RecordHandler, clock: Clock | None
         failed = bool(end.code)
     finally:
         app.handler_thread.close()
+    what = f"Kafka at {','.join(settings.servers)} cannot be read any more"
+    # A consumer that crashes by itself leaves its reason with one of Faust's services.
+    failure = app.handler_thread.failure or (failed and (app.consumer.crash_reason or worker.crash_reason))
+    if isinstance(failure, KafkaError | OSError):
+        raise as_store_error(failure, what) from failure
     if app.handler_thread.failure:
         raise app.handler_thread.failure
     if failed:
-        raise StoreError(
-            f"Kafka at {','.join(settings.servers)} cannot be used any more; the log above says why. Start the worker again"
-        )
+        raise ServerAway(f"{what}; the log above says why")
 
 
 def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -481,6 +688,20 @@ def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def _status(error: BaseException) -> int:
+    """The exit status of a process that cannot even end in order after this error: 2 if a new one would fail, too."""
+    lasting = isinstance(error, StreamTriageError) and not (isinstance(error, StoreError) and error.temporary)
+    return 2 if lasting else os.EX_TEMPFAIL
+
+
+def _numbers(partitions: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(partitions)))
+
+
+def _topics(partitions: Iterable[TP]) -> str:
+    return ", ".join(sorted({tp.topic for tp in partitions}))
 
 
 def _partition(tp: TP) -> TopicPartition:

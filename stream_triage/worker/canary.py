@@ -39,7 +39,7 @@ class Sighting(NamedTuple):
 
 def send(broker: Broker, topic: str, run_id: str) -> None:
     """Sends the run, as one message. Raises `StoreError` when the topic does not take it."""
-    headers = (("test.case.name", CANARY.encode()), ("seq", b"0"), ("end", b"1"))
+    headers = (("test.case.name", CANARY.encode()), ("seq", b"0"), ("end", b"1"), ("run.sources", b"1"))
     if broker.send([Outgoing(topic, run_id.encode(), TEXT, headers)]):
         raise StoreError(f"the topic {topic} takes no message of {len(TEXT)} bytes; raise its max.message.bytes")
 

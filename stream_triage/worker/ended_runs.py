@@ -27,6 +27,8 @@ class EndedRuns:
         """By key, where its last durable run ended: offset, and pieces of that message."""
         self._recorded: dict[str, list[ClosedRun]] = {}
         """By key, the runs that are read again, in order."""
+        self._replayed: dict[str, list[ClosedRun]] = {}
+        """By key, its ended runs that have taken replayed messages; those before the last one are merged into one."""
         # Runs that ended at the same message stay in the order in which they ended.
         for run in sorted(recorded, key=lambda run: run.end):
             self._recorded.setdefault(run.key, []).append(run)
@@ -64,18 +66,45 @@ class EndedRuns:
         """Where a run ended the first time, if it is read again."""
         return next((run for run in self._recorded.get(key, []) if run.run_id == run_id), None)
 
+    def has_replayed(self, key: str, place: str, origin: int, offset: int) -> bool:
+        """Whether a run of this key that ended before the message at `offset` has taken its origin, or a later one."""
+        return any(
+            origin <= highest
+            for run in self._replayed.get(key, ())
+            if run.last < offset
+            for taken_at, highest in run.replayed
+            if taken_at == place
+        )
+
     def add(self, run: ClosedRun) -> None:
         """The run has ended and is the last one of its key."""
+        if run.replayed:
+            self._replayed[run.key] = _merged([*self._replayed.get(run.key, []), run])
         # Earlier runs that share messages with it are kept: a later run of these messages must not get their ids.
         sharing = [earlier for earlier in self._last.pop(run.key, []) if earlier.last >= run.first]
         self._last[run.key] = [*sharing, run]
         if len(self._last) > MAX_ENDED:
-            del self._last[next(iter(self._last))]
+            oldest = next(iter(self._last))
+            del self._last[oldest]
+            self._replayed.pop(oldest, None)
 
     def add_again(self, run: ClosedRun) -> None:
         """A recorded run was read again and has ended."""
         self._recorded[run.key].remove(run)
         self.add(run)
+
+
+def _merged(runs: list[ClosedRun]) -> list[ClosedRun]:
+    """The last run, with those that share messages with it, and one that stands for all runs before them."""
+    shared = [run for run in runs if run.last >= runs[-1].first]
+    before = [run for run in runs if run.last < runs[-1].first]
+    if not before:
+        return shared
+    highest: dict[str, int] = {}
+    for place, offset in (taken for run in before for taken in run.replayed):
+        highest[place] = max(offset, highest.get(place, -1))
+    last = max(run.last for run in before)
+    return [before[-1]._replace(last=last, replayed=tuple(highest.items())), *shared]
 
 
 def _free_id(key: str, offset: int, taken: Container[str]) -> str:

@@ -1,7 +1,8 @@
 """What a worker does, as numbers for Prometheus, and whether it is alive and ready; served over HTTP.
 
-`/metrics`, `/health` (the worker makes progress) and `/ready` (verdicts become durable). The worker itself knows nothing of
-this: `MeteredWorker` and `MeteredLetters` wrap it and what it gets. docs/operations.md lists the metrics; a test compares.
+`/metrics`, `/health` (the worker makes progress) and `/ready` (verdicts become durable, or would if there were any). The
+worker itself knows nothing of this: `MeteredWorker` and `MeteredLetters` wrap it and what it gets. docs/operations.md lists
+the metrics; a test compares.
 """
 
 import threading
@@ -14,6 +15,7 @@ from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import SettingsError
 from stream_triage.ports import DeadLetters, RecordHandler
 from stream_triage.records import DeadLetter, Record, Verdict
+from stream_triage.worker.ceilings import BYTES_HEADER, MESSAGES_HEADER
 
 __all__ = ["MeteredLetters", "MeteredWorker", "Metrics", "serving"]
 
@@ -69,13 +71,30 @@ class Metrics:
         self.flush_seconds = prometheus.Histogram("flush_seconds", "Time that a flush took", buckets=FLUSH_BUCKETS, **own)
         self.flush_failures = prometheus.Counter("flush_failures", "Flushes that did not succeed and are tried again", **own)
         self.last_verdict = prometheus.Gauge("last_verdict_timestamp_seconds", "Time of the last final verdict", **own)
+        self.longest_step = prometheus.Gauge(
+            "longest_step_seconds", "Longest step since the worker started; a flush of many runs has several", **own
+        )
         self._last_step = self.clock.monotonic()
+        self._longest_step = 0.0
         self.trouble = "nothing was fetched yet"
         """Why verdicts do not become durable; empty after a flush that succeeded."""
+        self.servers: Callable[[], str] = lambda: ""
+        """Why servers and folders cannot be used, as the checks beside the worker find."""
+        self._reported: dict[str, str] = {}
+
+    def report(self, subject: str, trouble: str) -> None:
+        """What is wrong with a part of the worker; empty once it is right again. Any thread may call."""
+        self._reported[subject] = trouble
 
     def step(self) -> None:
-        """The worker made progress."""
+        """The worker begins a step."""
         self._last_step = self.clock.monotonic()
+
+    def stepped(self) -> None:
+        """The step, or a part of it, is done."""
+        began, self._last_step = self._last_step, self.clock.monotonic()
+        self._longest_step = max(self._longest_step, self._last_step - began)
+        self.longest_step.set(self._longest_step)
 
     def count(self, verdict: Verdict) -> None:
         """Counts a final verdict."""
@@ -85,6 +104,7 @@ class Metrics:
         self.lines.inc(verdict.lines)
         repairs = [source.repairs for source in verdict.sources]
         self.dropped_bytes.labels("line too long").inc(sum(each.dropped_bytes for each in repairs))
+        self.dropped_bytes.labels("came before").inc(sum(each.repeated_bytes for each in repairs))
         self.unread.labels("line too long").inc(sum(each.cut_lines for each in repairs))
         self.unread.labels("not text").inc(sum(each.invalid_bytes + each.nul_bytes for each in repairs))
         self.unread.labels("reported problem").inc(sum(len(each.problems) for each in repairs))
@@ -106,9 +126,11 @@ class Metrics:
         return f"no step for {idle:.0f} s" if idle > HANGS_SECONDS else ""
 
     def unready(self) -> str:
-        """Why verdicts do not become durable now; empty if they do."""
+        """Why verdicts do not become durable now, or would not if there were any; empty if they do."""
         idle = self.clock.monotonic() - self._last_step
-        return f"no step for {idle:.0f} s" if idle > SLOW_SECONDS else self.trouble
+        own = f"no step for {idle:.0f} s" if idle > SLOW_SECONDS else self.trouble
+        reasons = (own, *self._reported.copy().values(), self.servers())
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 class MeteredWorker:
@@ -122,6 +144,7 @@ class MeteredWorker:
         self._metrics.step()
         records = list(records)
         self._worker.handle(records)
+        self._metrics.stepped()
         ends = self._worker.taken
         taken = [record for record in records if record.offset < ends.get(record.partition, 0)]
         self._metrics.messages.inc(len(taken))
@@ -137,6 +160,7 @@ class MeteredWorker:
         """Ticks and notes how many runs are open."""
         self._metrics.step()
         self._worker.tick()
+        self._metrics.stepped()
         self._metrics.open_runs.set(self._worker.open_runs)
 
     def flush(self) -> bool:
@@ -145,9 +169,11 @@ class MeteredWorker:
         metrics.step()
         began = metrics.clock.monotonic()
         done = self._worker.flush()
+        metrics.stepped()
         metrics.flush_seconds.observe(metrics.clock.monotonic() - began)
-        metrics.flush_failures.inc(not done)
-        metrics.trouble = "" if done else "; ".join(self.errors) or "interrupted"
+        # Without an error it was interrupted, or there is more to flush than one call does.
+        metrics.flush_failures.inc(bool(self.errors))
+        metrics.trouble = "; ".join(self.errors)
         return done
 
     def revoke(self, partitions: Iterable[int]) -> None:
@@ -179,10 +205,12 @@ class MeteredLetters:
         self._letters, self._metrics = letters, metrics
 
     def put(self, letter: DeadLetter) -> None:
-        """Takes one letter and counts it."""
+        """Takes one letter and counts it; a summary counts as the messages that it stands for."""
         self._letters.put(letter)
-        self._metrics.refused.labels(letter.kind).inc()
-        self._metrics.refused_bytes.labels(letter.kind).inc(len(letter.value or b""))
+        headers = dict(letter.headers) if letter.kind == "summary" else {}
+        self._metrics.refused.labels(letter.kind).inc(int(headers.get(MESSAGES_HEADER, 1)))
+        size = int(headers.get(BYTES_HEADER, len(letter.value or b"")))
+        self._metrics.refused_bytes.labels(letter.kind).inc(size)
 
     def flush(self) -> None:
         """Flushes the letters."""

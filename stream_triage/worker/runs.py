@@ -13,20 +13,37 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, Repeats, RunEnd, split_origin
 from stream_triage.stages.decode import AUTO
+from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.ended_runs import EndedRuns
-from stream_triage.worker.messages import MAX_SOURCES, Message, MessageReader, RejectedMessage, as_dead_letter, run_key
+from stream_triage.worker.forgotten import ForgottenRuns
+from stream_triage.worker.messages import (
+    MAX_SOURCES,
+    RUN_ENDED,
+    Message,
+    MessageReader,
+    RejectedMessage,
+    as_dead_letter,
+    letter_name,
+    run_key,
+)
+from stream_triage.worker.numberings import Numbering
 from stream_triage.worker.open_run import OpenRun, OpenSource
 from stream_triage.worker.pieces import Cutter, Piece
-from stream_triage.worker.sequence import Arrival
+from stream_triage.worker.rejections import Rejections
+from stream_triage.worker.sequence import MAX_RUN_EARLY_BYTES, Arrival
 from stream_triage.worker.transitions import TABLE, Action, Event, State
 
 __all__ = ["Item", "PartitionRuns", "RunRules"]
 
-Item = Chunk | Problem | ClosedRun | RunEnd | DeadLetter
+# Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
+MAX_IDLE_BYTES: Final = 8 << 20
+
+Item = Chunk | Problem | Repeats | ClosedRun | RunEnd | DeadLetter
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,9 @@ class RunRules:
     start_pattern: str | None = None
     end_pattern: str | None = None
     idle_seconds: float = 300.0
+    end_grace_seconds: float = 0.0
+    """How long a run waits for more sources once all that were seen have ended; 0 if it does not. The setting has another
+    default: a run that a program feeds message by message ends at once."""
     max_run_seconds: float = 86_400.0
     max_run_bytes: int = 4 << 30
     reject_key: Callable[[str], str | None] = lambda key: None
@@ -62,9 +82,27 @@ class PartitionRuns:
     of `messages.py` and `sequence.py`; text is not kept, except that of messages that came before their turn.
     """
 
-    def __init__(self, rules: RunRules, closed: Iterable[ClosedRun] = ()) -> None:
-        """`closed` are the runs of this partition whose ends were recorded, in any order."""
+    def __init__(
+        self,
+        rules: RunRules,
+        closed: Iterable[ClosedRun] = (),
+        early: EarlyBudget | None = None,
+        rejections: Rejections | None = None,
+        forgotten: ForgottenRuns | None = None,
+    ) -> None:
+        """What workers recorded of this partition before, in any order.
+
+        Args:
+            rules: What a message holds and when a run is over.
+            closed: Runs whose ends were recorded.
+            early: Keeps the messages that came before their turn; without it, this partition has one of its own.
+            rejections: Messages that have their dead letters already.
+            forgotten: Runs that were forgotten.
+        """
+        self.rejections = rejections or Rejections()
+        self.forgotten = forgotten or ForgottenRuns()
         self._rules = rules
+        self._early = early or EarlyBudget()
         self._reader = MessageReader(rules.format, rules.json_text, rules.json_source, rules.json_end)
         self._cutter = Cutter(rules.start_pattern, rules.end_pattern, rules.encoding)
         self._open: dict[str, OpenRun] = {}
@@ -76,6 +114,8 @@ class PartitionRuns:
         """Pieces of it that were passed on, None for all: they tell where in a message a run ended."""
         self._now = 0.0
         self._reading = False
+        self._first_read = 0
+        """The offset from which this object has taken all messages."""
         self._pending_end: tuple[float, int] | None = None
         """A time, and the end of the partition at that time, which was not reached yet."""
         self._complete_until = -math.inf
@@ -97,18 +137,21 @@ class PartitionRuns:
         self._now = now
         if not self._reading:
             self._ended.begin_reading(record.offset)
-            self._reading = True
+            self._reading, self._first_read = True, record.offset
         elif record.offset < self.next_offset:
             return []  # the consumer was set back after a rebalance; this message was taken before it
         self.next_offset = record.offset + 1
+        if self.rejections and self.rejections.was_unusable(letter_name(record)):
+            return []
         try:
             key, message = self._key(record), self._reader.read(record)
         except RejectedMessage as reason:
-            return [as_dead_letter(record, str(reason))]
-        if message.text is None and not message.ends_source:
-            return []  # a tombstone
-        if self._ended.covers(key, record.offset):
+            return [self.rejections.found_unusable(as_dead_letter(record, str(reason)))]
+        tombstone = message.text is None and not message.ends_source
+        if tombstone or self._ended.covers(key, record.offset):
             return []
+        if message.origin and (why := self._reject_replayed(key, message)) is not None:
+            return [as_dead_letter(record, why)] if why else []
         items = self._end_as_recorded(key, record.offset)  # the topic may not keep its last message any more
         self._key_taken, self._pieces_taken = key, 0
         items += self._assign(key, message, record.offset)
@@ -130,15 +173,28 @@ class PartitionRuns:
         elif self.next_offset >= self._pending_end[1]:
             self._complete_until, self._pending_end = max(self._complete_until, self._pending_end[0]), None
 
-    def idle(self, now: float) -> list[Item]:
-        """Ends runs that have been silent or open for too long. `now` as in `take`."""
+    def idle(self, now: float, most: float = math.inf) -> list[Item]:
+        """Ends runs that have been silent or open for too long. `now` as in `take`.
+
+        When `most` runs have ended, or ended runs have passed on `MAX_IDLE_BYTES` that they held, the others are left to
+        the next call: thousands of runs may fall silent together.
+        """
         self._now = now
         items: list[Item] = []
+        counted = ended = passed_on = 0
         for run in list(self._open.values()):
+            for item in islice(items, counted, None):
+                ended += isinstance(item, RunEnd)
+                passed_on += len(item.data) if isinstance(item, Chunk) else 0
+            counted = len(items)
+            if ended >= most or passed_on >= MAX_IDLE_BYTES:
+                break
             if run.recorded:  # no time ends a run that is read again: it ends where it ended
                 items += self._end_as_recorded(run.key, self.next_offset)
             elif self._complete_until - run.last_message >= self._rules.idle_seconds:
                 items += self._apply(Event.SILENCE, run)
+            elif run.all_ended and self._complete_until - run.last_message >= self._rules.end_grace_seconds:
+                items += self._apply(Event.GRACE_OVER, run)
             elif now - run.opened >= self._rules.max_run_seconds:
                 items += self._apply(Event.TIME_LIMIT, run)
             items += self._assign_carried()
@@ -149,6 +205,34 @@ class PartitionRuns:
         if key not in self._open and (reason := self._rules.reject_key(key)):
             raise RejectedMessage(reason)
         return key
+
+    def _reject_replayed(self, key: str, message: Message) -> str | None:
+        """Why a message that `replay-dead` sent is not taken, so that no line comes twice; None if it is.
+
+        An empty reason: it certainly was taken before, so that no dead letter is needed.
+        """
+        record, origin = message.record, split_origin(message.origin)
+        if origin is None:
+            return None
+        place, offset = origin
+        here = place == f"{record.topic}/{record.partition}"
+        if here and not self.rejections.includes(message.origin):
+            # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
+            if offset >= self._first_read:
+                return ""
+            if (ended := self._ended.last(key)) and offset <= ended.last < record.offset:
+                return RUN_ENDED
+        run = self._open.get(key)
+        if run and run.replayed.includes(message.origin):
+            return ""
+        return RUN_ENDED if self._ended.has_replayed(key, place, offset, record.offset) else None
+
+    def belongs_to_forgotten(self, key: str) -> bool:
+        """Whether the open run of this key, or else the last one, was forgotten."""
+        if run := self._open.get(key):
+            return run.run_id in self.forgotten.ids
+        last = self._ended.last(key)
+        return last is not None and self.forgotten.includes(last.run_id, last.first)
 
     def _state(self, key: str) -> State:
         if run := self._open.get(key):
@@ -176,14 +260,34 @@ class PartitionRuns:
         if action is Action.REJECT:
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
-        run.last_message, run.last_offset = self._now, self.next_offset - 1
+        run.last_offset = self.next_offset - 1
+        if not run.is_over_for(message):  # or a sender that goes on after its end would keep its run open
+            run.last_message = self._now
         run.first_offset = min(run.first_offset, reread_from)
         source = run.source(message.source)
         if source is None:
-            return [as_dead_letter(message.record, f"the run has more than {MAX_SOURCES} sources")]
+            return [self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")]
+        run.source_count = max(run.source_count, message.sources or 0)
         if message.seq is None:
             return self._pass_on(key, message, reread_from)
-        return self._in_order(run, source, message, message.seq, reread_from)
+        if message.part is not None:
+            return self._take_part(run, source, message)
+        return self._in_order(run, source, message, reread_from)
+
+    def _take_part(self, run: OpenRun, source: OpenSource, message: Message) -> list[Item]:
+        """Keeps a part of a message until all of it has come."""
+        if whole := source.parts.add(message, self._early):
+            return self._in_order(run, source, whole, run.first_offset)
+        items = self._release_parts(run, message.source, source) if source.parts.overfull else []
+        return items + self._hold_less(run)
+
+    def _release_parts(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
+        """Stops waiting for the missing parts of messages: what came of them is put in order."""
+        items: list[Item] = []
+        for message in source.parts.release():
+            items.append(run.problem(f"message {message.seq} came only in part", name))
+            items += self._assign(run.key, message, run.first_offset)
+        return items
 
     def _assign_carried(self) -> list[Item]:
         """What was held when its run ended belongs to the next run, or comes too late."""
@@ -197,50 +301,116 @@ class PartitionRuns:
         run_id = self._ended.free_id(key, offset)
         recorded, first = self._ended.recorded(key, run_id), min(reread_from, offset)
         self._open[key] = run = OpenRun(key, run_id, first, self.next_offset - 1, self._now, self._now, recorded)
+        self.forgotten.begin(run_id, first)
         return run
 
-    def _in_order(self, run: OpenRun, source: OpenSource, message: Message, seq: int, reread_from: int) -> list[Item]:
-        arrival = source.sequence.arrival(seq)
-        if arrival is Arrival.BEFORE_FIRST:
-            return [as_dead_letter(message.record, "its sequence number is below that of the first message of its run")]
-        if arrival is Arrival.GIVEN_UP:
-            return [as_dead_letter(message.record, "it came too late: the gap at its sequence number was given up")]
-        if arrival is Arrival.REPEATED:
-            return []
-        if arrival is Arrival.EARLY:
-            source.sequence.hold(seq, message, len(message.text or b""))
-            return self._give_up_gap(run, message.source, source) if source.sequence.overfull else []
-        return self._pass_on(run.key, message, reread_from) + self._pass_on_due(run, source)
+    def _reject(self, run: OpenRun, message: Message, reason: str) -> DeadLetter:
+        """A dead letter that the verdict of an open run must tell of."""
+        run.rejected[reason] = run.rejected.get(reason, 0) + 1
+        return as_dead_letter(message.record, reason)
 
-    def _pass_on_due(self, run: OpenRun, source: OpenSource) -> list[Item]:
-        """What was held for the message just taken. What is left when the run ends is carried over to the next one."""
+    def _in_order(self, run: OpenRun, source: OpenSource, message: Message, reread_from: int) -> list[Item]:
+        """Takes a message with a number, as far as it is its turn."""
+        arrival, numbering = source.numberings.place(message)
         items: list[Item] = []
-        while self._open.get(run.key) is run and (message := source.sequence.pop_due()):
-            items += self._pass_on(run.key, message, run.first_offset)
+        if crowded := source.numberings.crowded():
+            items += self._close_numbering(run, message.source, source, crowded)
+            if self._open.get(run.key) is not run:  # an end in what was held; the message belongs to what comes next
+                return items + self._assign(run.key, message, reread_from)
+        if arrival is Arrival.BEFORE_FIRST:
+            reason = "its sequence number is below that of the first message of its run"
+            return [*items, self._reject(run, message, reason)]
+        if arrival is Arrival.GIVEN_UP:
+            reason = "it came too late: the gap at its sequence number was given up"
+            return [*items, self._reject(run, message, reason)]
+        if arrival is Arrival.EARLY:
+            self._hold(numbering, message)
+            if source.numberings.overfull:
+                items += self._release_parts(run, message.source, source)
+            if source.numberings.overfull and numbering.sequence.holds_early and self._open.get(run.key) is run:
+                items += self._give_up_gap(run, message.source, source, numbering)
+            items += self._hold_less(run)
+        elif arrival is Arrival.DUE:
+            items += self._pass_on_numbered(run, source, numbering, message, reread_from)
+            items += self._pass_on_due(run, source, numbering)
         return items
 
-    def _give_up_gap(self, run: OpenRun, name: str, source: OpenSource) -> list[Item]:
+    def _hold(self, numbering: Numbering, message: Message) -> None:
+        assert message.seq is not None
+        numbering.sequence.hold(message.seq, self._early.keep(message), len(message.text or b""), message.digest)
+
+    def _hold_less(self, run: OpenRun) -> list[Item]:
+        """Stops waiting in the source that holds most, as long as the run holds too much."""
+        items: list[Item] = []
+        while self._open.get(run.key) is run and run.early_bytes > MAX_RUN_EARLY_BYTES:
+            name = max(run.sources, key=lambda other: run.sources[other].early_bytes)
+            source = run.sources[name]
+            if source.parts.bytes:
+                items += self._release_parts(run, name, source)
+            else:
+                most = max(source.numberings, key=lambda numbering: numbering.sequence.early[1])
+                items += self._give_up_gap(run, name, source, most)
+        return items
+
+    def _close_numbering(self, run: OpenRun, name: str, source: OpenSource, numbering: Numbering) -> list[Item]:
+        items: list[Item] = []
+        while numbering.sequence.holds_early and self._open.get(run.key) is run:
+            items += self._give_up_gap(run, name, source, numbering)
+        source.numberings.close(numbering)
+        return items
+
+    def _pass_on_numbered(
+        self, run: OpenRun, source: OpenSource, numbering: Numbering, message: Message, reread_from: int
+    ) -> list[Item]:
+        """Passes on a message whose turn it is in its numbering, without the lines that an earlier numbering brought."""
+        known = source.numberings.known(numbering, message.text)
+        if not known.all:
+            source.numberings.repeated_bytes += known.bytes
+            return self._pass_on(run.key, message, reread_from, skip=known.bytes)
+        source.numberings.drop(known.bytes)
+        source.numberings.advance(message)
+        self._note_progress(message, None)
+        return self._end_source(run.key, message)
+
+    def _pass_on_due(self, run: OpenRun, source: OpenSource, numbering: Numbering) -> list[Item]:
+        """What was held for the message just taken. What is left when the run ends is carried over to the next one."""
+        items: list[Item] = []
+        while self._open.get(run.key) is run and (early := numbering.sequence.pop_due()):
+            items += self._pass_on_numbered(run, source, numbering, early.message(), run.first_offset)
+        return items
+
+    def _give_up_gap(self, run: OpenRun, name: str, source: OpenSource, numbering: Numbering) -> list[Item]:
         """Stops waiting for what is missing before the first held message, and reports it."""
         items: list[Item] = []
-        if gap := source.sequence.give_up_gap():
+        if gap := numbering.sequence.give_up_gap():
             one = gap.first == gap.last
             missing = f"message {gap.first} never came" if one else f"messages {gap.first} to {gap.last} never came"
             items.append(run.problem(missing, name))
-        return items + self._pass_on_due(run, source)
+        return items + self._pass_on_due(run, source, numbering)
 
-    def _pass_on(self, key: str, message: Message, reread_from: int) -> list[Item]:
-        """Passes on a message whose turn it is, piece by piece: each piece may begin a run, or end one."""
+    def _pass_on(self, key: str, message: Message, reread_from: int, skip: int = 0) -> list[Item]:
+        """Passes on a message whose turn it is, piece by piece: each piece may begin a run, or end one.
+
+        The first `skip` bytes are left out; they begin and end no run.
+        """
         items: list[Item] = []
         late: list[bytes] = []
         pieces = self._cutter.pieces(message.text)
         for number, piece in enumerate(pieces):
             if self._ended.covers_piece(key, message.record.offset, number):
                 continue
+            if skip:
+                size = len(piece.text or b"")
+                piece, skip = Piece((piece.text or b"")[skip:], False, piece.ends), max(0, skip - size)  # noqa: PLW2901
+                if not piece.text:
+                    continue
             self._note_progress(message, number)
             items += self._end_before(key, piece, message.source)
             run = self._run_of_piece(key, piece, message, reread_from)
-            if run is None:
+            if run is None or run.is_over_for(message):
                 late.append(piece.text or b"")
+                if run is not None and message.seq is not None:
+                    run.sources[message.source].numberings.advance(message)
                 continue
             if piece.starts and not run.passed_on:
                 # The run was open by messages that are held: it can only be read again with them.
@@ -254,7 +424,7 @@ class PartitionRuns:
         if any(late):
             # Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object.
             partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(as_dead_letter(message.record, "its run has ended", b"".join(late) if partly else None))
+            items.append(as_dead_letter(message.record, RUN_ENDED, b"".join(late) if partly else None))
         return items
 
     def _note_progress(self, message: Message, pieces: int | None) -> None:
@@ -288,8 +458,8 @@ class PartitionRuns:
         if not (run and message.ends_source and message.source in run.sources):
             return []
         run.sources[message.source].ended = True
-        if not all(source.ended for source in run.sources.values()):
-            return []
+        if not run.all_ended or (self._rules.end_grace_seconds and not run.complete):
+            return []  # there may be a source whose first message has not come yet: see `idle`
         return self._apply(Event.SOURCES_ENDED, run, ending=message.source)
 
     def _end_as_recorded(self, key: str, before: int) -> list[Item]:
@@ -320,9 +490,8 @@ class PartitionRuns:
                 return items  # an end in what was held has ended it
         del self._open[run.key]
         for source in run.sources.values():
-            self._carried += [_Carried(run.key, message, run.first_offset) for message in source.sequence.held()]
-        if run.missing_unlisted:
-            items.append(run.problem(f"{run.missing_unlisted} more messages never came", run.first_source))
+            self._carried += [_Carried(run.key, message, run.first_offset) for message in source.held()]
+        items += run.findings()
         if ending is None and not cut:  # by time: neither its sources nor a line ended it
             items += [run.problem(f"the log ends early: the end of {name} was never sent", name) for name in run.unended]
         if run.recorded:
@@ -331,17 +500,21 @@ class PartitionRuns:
             ended = self._closed_run(run, cut)
             self._ended.add(ended)
             items.append(ended)
-        return [*items, RunEnd(run.run_id, run.started)]
+        return [*items, RunEnd(run.run_id, run.started, first_offset=run.first_offset)]
 
     def _pass_on_held(self, run: OpenRun, ending: str | None) -> list[Item]:
         items: list[Item] = []
         for name, source in list(run.sources.items()):
-            while name != ending and source.sequence.holds_early and self._open.get(run.key) is run:
-                items += self._give_up_gap(run, name, source)
+            if name == ending or self._open.get(run.key) is not run:
+                continue
+            items += self._release_parts(run, name, source)
+            for numbering in source.numberings:
+                while numbering.sequence.holds_early and self._open.get(run.key) is run:
+                    items += self._give_up_gap(run, name, source, numbering)
         return items
 
     def _closed_run(self, run: OpenRun, cut: bool) -> ClosedRun:
         """What is recorded of the end. If the message being taken goes on after it, `pieces` says how far the run goes."""
         in_message = self._key_taken == run.key and run.last_offset == self.next_offset - 1
         pieces = self._pieces_taken if in_message else None
-        return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces)
+        return ClosedRun(run.key, run.run_id, run.first_offset, run.last_offset, cut, pieces, run.replayed.highest)

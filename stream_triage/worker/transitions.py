@@ -41,7 +41,7 @@ class Event(IntEnum):
     END_LINE = 2
     """Text whose last line ends a run was passed on."""
     SOURCES_ENDED = 3
-    """The last of its sources has ended."""
+    """The last of its sources has ended, and no other is waited for."""
     BYTE_LIMIT = 4
     """It has as many bytes as a run may have."""
     SILENCE = 5
@@ -52,6 +52,8 @@ class Event(IntEnum):
     """It is read again, and all that belonged to it the first time has come."""
     RECORDED_CUT = 8
     """The same for a run that was cut at a limit."""
+    GRACE_OVER = 9
+    """All sources that were seen have ended, and no other one came for the grace time."""
 
 
 class Action(Enum):
@@ -79,4 +81,5 @@ TABLE: Final[dict[Event, tuple[Action, ...]]] = {
     Event.TIME_LIMIT:    (_NONE,  _CUT,  _CUT,  _NONE,   _NONE,   _NONE),
     Event.RECORDED_END:  (_NONE,  _END,  _END,  _NONE,   _NONE,   _NONE),
     Event.RECORDED_CUT:  (_NONE,  _CUT,  _CUT,  _NONE,   _NONE,   _NONE),
+    Event.GRACE_OVER:    (_NONE,  _NONE, _END,  _NONE,   _NONE,   _NONE),
 }  # fmt: skip

@@ -222,6 +222,25 @@ class TestLocked:
                 step()
 
 
+class TestWaiting:
+    def test_verdicts_wait_compressed_while_the_file_is_locked(
+        self, outbox: Outbox, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them are written afterwards, some at a time: a worker that stops must not wait for thousands."""
+        monkeypatch.setattr(outbox_module, "FLUSH_VERDICTS", 2)
+        for name in "abcde":
+            outbox.write(failing(name))
+            outbox.flush()
+        assert all(isinstance(waiting._verdict, bytes) for waiting in outbox._waiting)
+        locked.execute("ROLLBACK")
+        left = []
+        while outbox._waiting:
+            outbox.flush()
+            left.append(len(outbox._waiting))
+        assert left == [3, 1, 0]
+        assert all(outbox.explain(name) for name in "abcde")
+
+
 class TestForget:
     def test_waiting_verdicts_are_forgotten(self, outbox: Outbox) -> None:
         """One that was taken and not flushed is not written later."""
@@ -229,6 +248,73 @@ class TestForget:
         assert outbox.forget("a")
         outbox.flush()
         assert (outbox.last_verdict(), outbox.explain("a")) == (None, [])
+
+
+class TestForgetOneOfSeveral:
+    """Similar runs share a group, and each of them has a line of its own."""
+
+    def give(self, outbox: Outbox, *run_ids: str) -> None:
+        for run_id in run_ids:
+            evidence = (Evidence(kind="line", weight=2.0, source="ue", number=7, text=f"reject of {run_id}", key="k"),)
+            outbox.write(failing(run_id).model_copy(update={"evidence": evidence, "headers": {"testbed": f"bed {run_id}"}}))
+        outbox.flush()
+
+    def message(self, outbox: Outbox, clock: FakeClock) -> tuple[int, str]:
+        """How many runs the message is about, and all that it can quote."""
+        clock.advance(outbox_module.CLAIM_SECONDS)
+        (group,) = outbox.due()
+        return group.runs, group.verdict.model_dump_json() + group.reason
+
+    def test_the_first_run(self, outbox: Outbox, clock: FakeClock, settings: AlertSettings) -> None:
+        """The next one takes its place, with its own lines."""
+        self.give(outbox, "first", "second", "third")
+        assert outbox.forget("first")
+        runs, text = self.message(outbox, clock)
+        assert (runs, "first" in text, "reject of second" in text) == (2, False, True)
+        files = settings.path.parent.glob("alerts.sqlite*")
+        assert not any(b"reject of first" in file.read_bytes() for file in files)
+        assert [status.runs for status in outbox.explain("third")] == [2]
+
+    def test_another_run(self, outbox: Outbox, clock: FakeClock) -> None:
+        self.give(outbox, "first", "second", "third")
+        assert outbox.forget("second")
+        runs, text = self.message(outbox, clock)
+        assert (runs, "second" in text, "reject of first" in text) == (2, False, True)
+
+    def test_one_after_the_other(self, outbox: Outbox, clock: FakeClock) -> None:
+        """The group ends with its last run."""
+        self.give(outbox, "first", "second")
+        assert [outbox.forget(run_id) for run_id in ("first", "second", "first")] == [True, True, False]
+        clock.advance(outbox_module.CLAIM_SECONDS)
+        assert outbox.due() == []
+
+    @pytest.mark.parametrize(("forgotten", "due"), [("first", 1), ("second", 1), ("third", 0)])
+    def test_what_was_reported_stays_reported(self, outbox: Outbox, clock: FakeClock, forgotten: str, due: int) -> None:
+        """A run that was not is still due, and no run is reported because another one was forgotten."""
+        self.give(outbox, "first", "second")
+        clock.advance(31)
+        (group,) = outbox.due()
+        outbox.mark_sent(group)
+        self.give(outbox, "third")
+        outbox.forget(forgotten)
+        clock.advance(timedelta(days=1).total_seconds())
+        assert len(outbox.due()) == due
+
+    def test_runs_of_an_earlier_release(self, outbox: Outbox, clock: FakeClock) -> None:
+        """Their verdicts were not kept: what remains is what similar runs have in common."""
+        self.give(outbox, "first", "second")
+        outbox._database.connection.execute("UPDATE alerts SET verdict = NULL")
+        outbox.forget("first")
+        runs, text = self.message(outbox, clock)
+        assert (runs, "first" in text, '"run_id":"second"' in text, '"label":"L3"' in text) == (1, False, True, True)
+
+    def test_silence_after_a_forgotten_run(self, outbox: Outbox, clock: FakeClock) -> None:
+        """The alert names the run, so it goes too."""
+        name = outbox_module.silence_after("a")
+        outbox.put(outbox_module.Alert("silence", "the last one was a"), make_verdict(name, label="silence", passed=False))
+        outbox.forget("a")
+        clock.advance(31)
+        assert outbox.due() == []
 
 
 class TestSeenKeys:

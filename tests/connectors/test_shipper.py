@@ -321,6 +321,95 @@ class TestShipper:
         assert [(record.head["q"], record.head.get("e")) for record in sender.records[3:]] == [(3, 1), (0, None)]
 
 
+class TestNumbering:
+    """Workers drop a number that came before, so two numberings must never look like one."""
+
+    def test_keeps_its_name_as_long_as_numbers_go_on(
+        self, start: StartShipper, log: Path, sender: FakeSender, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Over restarts, and whether the name is read from a snapshot or from an earlier one."""
+        for segment_bytes in (1 << 20, 1, 1 << 20):
+            monkeypatch.setattr("triage_ship.spool.SEGMENT_BYTES", segment_bytes)
+            log.write_bytes(lines(1 + len(sender.records)))
+            shipper = start()
+            shipper.step()
+            shipper.close()
+        assert [record.head["q"] for record in sender.records] == [0, 1, 2]
+        assert len({record.head["n"] for record in sender.records}) == 1
+
+    @pytest.mark.parametrize("lost", ["all", "snapshot", "name"])
+    def test_gets_another_name_when_its_state_is_lost(
+        self, lost: str, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path, problems: list[str]
+    ):
+        """Numbers begin with 0 again then, also when the spool is of a release that gave no name."""
+        log.write_bytes(lines(2))
+        shipper = start()
+        shipper.step()
+        shipper.close()
+        (path,) = tmp_path.glob("*.spool")
+        if lost == "all":
+            path.unlink()
+        elif lost == "snapshot":
+            path.write_bytes(path.read_bytes().replace(b'"snapshot"', b'"snapshut"'))
+        else:
+            spool = Spool(tmp_path / "old", problems.append)
+            (tmp_path / "old").mkdir()
+            spool.recover(lambda head: None, lambda head: None)
+            spool.append({"k": "r", "s": "tm500.log", "q": 4}, b"old\n", lambda: {"positions": {}, "numbers": {"r\0x": 5}})
+            spool.close()
+            path.unlink()
+            next((tmp_path / "old").glob("*.spool")).rename(path)
+        log.write_bytes(lines(3))
+        start().step()
+        first, last = sender.records[0].head, sender.records[-1].head
+        assert first["n"] != last["n"]
+        assert next(record.head["q"] for record in sender.records if record.head.get("n") == last["n"]) == 0
+
+    def test_end_says_how_many_sources_a_run_has(self, start: StartShipper, log: Path, sender: FakeSender):
+        """Unless its id was given: a shipper on another machine may have been given the same one."""
+        log.write_bytes(lines(1))
+        start(once=True).run(lambda: False)
+        assert "run.sources" not in sender.records[-1].head.get("h", {})
+
+
+class TestOddRecords:
+    """One record in the spool that cannot be used keeps no other from being sent."""
+
+    @pytest.mark.parametrize("head", [[1], "text", {"k": 5, "s": "a"}, {"x": 1}, {"k": "r", "s": None, "q": 1}])
+    def test_is_set_aside(
+        self, head: object, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path, problems: list[str]
+    ):
+        """It is reported, what it contains is kept, and what was written after it is sent."""
+        spool = Spool(tmp_path, problems.append)
+        spool.recover(lambda head: None, lambda head: None)
+        good = {"k": "r", "s": "tm500.log", "q": 0, "n": "e", "t": 1}
+        for each, text in ((good, b"before\n"), (head, b"odd\n"), ({**good, "q": 1}, b"after\n")):
+            spool.append(each, text, lambda: {"positions": {}, "numbers": {}, "epoch": "e"})
+        spool.close()
+
+        def send(record: Record) -> None:
+            record.head["k"].encode()
+            record.head["s"].encode()
+            FakeSender.send(sender, record)
+
+        sender.send = send
+        log.write_bytes(b"new\n")
+        shipper = start()
+        shipper.step()
+        assert sender.text == b"before\nafter\nnew\n"
+        assert shipper._spool.empty
+        (kept,) = tmp_path.glob("*.unsent")
+        assert b"odd\n" in kept.read_bytes()
+        assert any(str(kept) in problem for problem in problems)
+
+    def test_other_files_are_left_alone(self, start: StartShipper, log: Path, sender: FakeSender, tmp_path: Path):
+        (tmp_path / "0000001x.spool").write_bytes(b"x")
+        (tmp_path / "00000009.spool").mkdir()
+        log.write_bytes(b"new\n")
+        start().step()
+        assert sender.text == b"new\n"
+
+
 class TestState:
     @pytest.fixture
     def open_source(self, tmp_path: Path, sender: FakeSender, problems: list[str]) -> Iterator[Callable[[], Any]]:
@@ -593,7 +682,7 @@ class TestCommand:
         assert sender.text == b"1\n"
         headers = [record.head["h"] for record in sender.records]
         assert headers[0] == {"test.case.name": "two", "testbed": "rack-1"}
-        assert headers[-1] == {**headers[0], "test.case.result.status": "fail"}
+        assert headers[-1] == {**headers[0], "test.case.result.status": "fail", "run.sources": "1"}
 
     @pytest.mark.parametrize("data", [JUNIT.encode()[:60], b"\xff" * 99, b'<?xml version="1.0" encoding="nix"?><a/>'])
     def test_unusable_result(

@@ -1,5 +1,6 @@
 """The sender on a Kafka client that answers as the test says: messages, acknowledgements, limits and errors."""
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +88,12 @@ class TestMessages:
         assert (message.key, message.value) == (b"run", b"line\n")
         assert message.headers == {"source": b"du", "seq": b"7", "end": b"1", "testbed": b"rack-1"}
 
+    def test_the_numbering_is_named(self, sender: Sender, fake_kafka: FakeKafka):
+        """As the record in the spool names it; records of earlier releases name none."""
+        sender.send(record(0, n="1a2b"))
+        sender.send(record(1))
+        assert [message.headers.get("seq.epoch") for message in fake_kafka.messages] == [b"1a2b", None]
+
     def test_client_options(self, sender: Sender, fake_kafka: FakeKafka):
         """All replicas acknowledge, and retries neither double nor reorder: without these, a dying broker loses lines."""
         sender.send(record())
@@ -142,7 +149,7 @@ class TestAcknowledged:
         assert not sender.full
         sender.send(record(1, b"x"))
         assert sender.full
-        fake_kafka.messages[0].future.finish()
+        fake_kafka.finish()
         sender.acknowledged()
         assert not sender.full
         sender.send(record(2, b"x" * IN_FLIGHT_BYTES))
@@ -218,22 +225,24 @@ class TestTooLarge:
         assert [message.value for message in fake_kafka.messages[1:]] == [whole, LINE]
 
     def test_smaller_messages(self, sender: Sender, fake_kafka: FakeKafka):
-        """Whole lines in order; number and end are only in the last message, so that none before it can be missing."""
+        """Parts of whole lines, in order: each has the number and says which part it is; the last one ends the source."""
         self.send_until_it_fits(sender, fake_kafka, LINE * 200, 5000)
-        messages = fake_kafka.messages
+        messages, check = fake_kafka.messages, b"%08x" % zlib.crc32(LINE * 200)
         assert b"".join(message.value for message in messages) == LINE * 200
         assert all(len(message.value) <= 5000 and message.value.endswith(b"\n") for message in messages)
         assert len(messages) == 5  # of 4096 bytes: the sizes are halves of 1 MiB
-        assert [{"seq", "end"} & message.headers.keys() for message in messages] == [set()] * 4 + [{"seq", "end"}]
+        assert [message.headers["seq.part"] for message in messages] == [b"%d/5/%s" % (n, check) for n in range(1, 6)]
+        assert {message.headers["seq"] for message in messages} == {b"3"}
+        assert ["end" in message.headers for message in messages] == [False] * 4 + [True]
         assert fake_kafka.options[-1]["batch_size"] == 4096
 
     def test_line_above_the_limit(self, sender: Sender, fake_kafka: FakeKafka):
-        """It is sent whole: the limit is a guess, and only the broker knows whether it is too large."""
+        """It is cut, since the worker joins the parts again; one such line keeps no others from being sent."""
         sender._message_bytes = 1024
-        sender.send(record(0, LINE + b"y" * 3000 + b"\n" + LINE))
-        assert [len(message.value) for message in fake_kafka.messages] == [100, 3001, 100]
-        sender.send(record(1, b"z" * 3000))
-        assert len(fake_kafka.messages[-1].value) == 3000
+        text = LINE + b"y" * 3000 + b"\n" + LINE
+        sender.send(record(0, text))
+        assert [len(message.value) for message in fake_kafka.messages] == [100, 1024, 1024, 953, 100]
+        assert b"".join(message.value for message in fake_kafka.messages) == text
 
     def test_topic_that_takes_nothing(self, sender: Sender, fake_kafka: FakeKafka):
         """Sizes are halved down to 1 KiB, then the shipper ends and names the setting to change."""

@@ -12,11 +12,11 @@ import pytest
 from stream_triage.clients.broker import Broker, Outgoing, Topic
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
-from stream_triage.records import ClosedRun, DeadLetter, Record, Verdict
+from stream_triage.records import ClosedRun, DeadLetter, ForgottenRun, Record, RejectedMessages, Verdict
 from stream_triage.sinks.dead_letters import DeadLetterTopic, as_letter
 from stream_triage.sinks.kafka import VerdictTopic
 from stream_triage.sinks.run_log import RunLogTopic
-from tests.edges.contract import SinkContract
+from tests.edges.contract import ForgetsContract, SinkContract
 from tests.verdicts import make_verdict
 
 __all__ = ["BrokerContract", "DeadLettersContract", "RunLogContract", "VerdictTopicContract", "small"]
@@ -84,6 +84,23 @@ class BrokerContract(OnBroker):
         self.broker.send([self.message(b"key", b"x", None)])
         assert sorted(self.broker.ends(self.topic).values()) in ([0, 2, 6], [0, 3, 5], [2, 3, 3])
 
+    def test_ends_of_some_partitions(self) -> None:
+        """The offset that the next message of each gets, as often as it is asked."""
+        self.broker.create([small(self.topic, 3)])
+        for end in (0, 1, 2):
+            assert self.broker.end_offsets(self.topic, [0, 2]) == {0: 0, 2: end}
+            self.broker.send([Outgoing(self.topic, b"a", b"", (), 2)])
+
+    def test_reads_on_in_some_partitions(self) -> None:
+        """From their offsets to their ends, however often; a partition may have nothing new."""
+        self.broker.create([small(self.topic, 3)])
+        for number in range(3):
+            self.broker.send([Outgoing(self.topic, b"%d" % n, b"", (), number) for n in range(3)])
+        for _ in range(2):
+            records = self.broker.read_on(self.topic, {0: 2, 1: 0, 2: 3})
+            assert sorted((record.partition, record.offset) for record in records) == [(0, 2), (1, 0), (1, 1), (1, 2)]
+            assert self.broker.end_offsets(self.topic, [1]) == {1: 3}
+
     def test_order_within_a_partition(self) -> None:
         """Messages of one key come in the order in which they were sent."""
         self.make(2)
@@ -98,6 +115,16 @@ class BrokerContract(OnBroker):
         assert self.broker.send([self.message(b"a", b"x"), large, self.message(b"b", b"x")]) == [large]
         assert [record.key for record in self.broker.read(self.topic, 0)] == [b"a", b"b"]
         assert self.broker.send([large]) == [large]
+
+    def test_a_topic_grows(self) -> None:
+        """The same broker sends to the new partitions at once; a topic never loses one."""
+        self.make(2)
+        self.broker.send([self.message(b"k", b"1", 1)])
+        for partitions, expected in ((4, 4), (4, 4), (3, 4)):
+            self.broker.grow(self.topic, partitions)
+            assert self.broker.partitions([self.topic]) == {self.topic: expected}
+        self.broker.send([self.message(b"k", b"2", 3), self.message(b"k", b"3", 1)])
+        assert [len(self.broker.read(self.topic, number)) for number in range(4)] == [0, 2, 0, 1]
 
     def test_message_without_key_and_value(self) -> None:
         """Neither is a mistake of the caller."""
@@ -142,7 +169,7 @@ class BrokerContract(OnBroker):
             self.broker.send([self.message(b"k", b"v")])
 
 
-class VerdictTopicContract(OnBroker, SinkContract):
+class VerdictTopicContract(OnBroker, SinkContract, ForgetsContract):
     clock = FakeClock()
 
     @pytest.fixture(autouse=True)
@@ -159,11 +186,14 @@ class VerdictTopicContract(OnBroker, SinkContract):
         return self.broker.read(self.topic, 0)
 
     def counting(self) -> list[tuple[str, int]]:
-        """Readers use the highest version of a run. Compaction must have left it."""
+        """Readers use the highest version of a run. Compaction must have left it. An empty message takes a run back."""
         self.compact()
         versions: dict[str, int] = {}
         for record in self.records():
-            verdict = Verdict.model_validate_json(record.value or b"")
+            if record.value is None:
+                versions.pop((record.key or b"").decode(), None)
+                continue
+            verdict = Verdict.model_validate_json(record.value)
             assert record.key == verdict.run_id.encode()
             if verdict.version > versions.get(verdict.run_id, -1):
                 versions.pop(verdict.run_id, None)
@@ -244,12 +274,22 @@ class DeadLettersContract(OnBroker):
         (record,) = self.broker.read(self.topic, 0)
         assert dict(record.headers)["triage.origin"] == b"logs/1/7"
 
+    def test_a_message_that_was_sent_again(self) -> None:
+        """How often is in a fourth header."""
+        topic = DeadLetterTopic(self.broker, self.topic)
+        topic.put(self.LETTER._replace(replays=2))
+        topic.flush()
+        assert self.letters() == [self.LETTER._replace(replays=2)]
+        (record,) = self.broker.read(self.topic, 0)
+        assert dict(record.headers)["triage.replayed"] == b"2"
+
     def test_kinds(self) -> None:
         topic = DeadLetterTopic(self.broker, self.topic)
-        for kind in ("message", "document", "run"):
+        kinds = ["message", "document", "run", "summary"]
+        for kind in kinds:
             topic.put(self.LETTER._replace(kind=kind, key=b"a"))
         topic.flush()
-        assert [letter.kind for letter in self.letters()] == ["message", "document", "run"]
+        assert [letter.kind for letter in self.letters()] == kinds
 
     def test_too_large_for_the_topic(self) -> None:
         """It is kept without its value; its origin says where the message still is."""
@@ -267,7 +307,7 @@ class RunLogContract(OnBroker):
         self.broker.create([small(self.topic, 2)])
 
     def log(self, group: str = "farm") -> RunLogTopic:
-        return RunLogTopic(self.broker, self.topic, group)
+        return RunLogTopic(self.broker, self.topic, group, "logs")
 
     def put(self, key: bytes | None, value: bytes | None) -> None:
         self.broker.send([Outgoing(self.topic, key, value, (), 0)])
@@ -280,18 +320,18 @@ class RunLogContract(OnBroker):
         log.put(0, runs[0])
         log.put(0, runs[1])
         log.put(1, ClosedRun("b", "b", 0, 0))
-        assert self.log().closed(0) == []
+        assert self.log().read(0).closed == []
         log.flush()
         log.flush()
-        assert self.log().closed(0) == runs
-        assert [run.run_id for run in self.log().closed(1)] == ["b"]
+        assert self.log().read(0).closed == runs
+        assert [run.run_id for run in self.log().read(1).closed] == ["b"]
         assert sum(self.broker.ends(self.topic).values()) == 4
 
     def test_runs_of_other_groups_are_left_out(self) -> None:
         other = self.log("other")
         other.put(0, ClosedRun("a", "a", 0, 3))
         other.flush()
-        assert self.log().closed(0) == []
+        assert self.log().read(0).closed == []
 
     def test_other_messages_are_skipped(self) -> None:
         """Whoever sent them; a run that was taken back with an empty message is not remembered."""
@@ -305,9 +345,64 @@ class RunLogContract(OnBroker):
         values = (None, b"", b"[]", b'{"key": "x"}', wrong, b"\xff")
         self.put(None, wrong)
         self.broker.send([Outgoing(self.topic, key, value, (), 0) for key in keys for value in values])
-        assert [run.run_id for run in log.closed(0)] == ["a"]
+        assert [run.run_id for run in log.read(0).closed] == ["a"]
+
+    def test_rejected_messages(self) -> None:
+        """Names of each flush, and only of this group."""
+        log, other = self.log(), self.log("other")
+        for names in RejectedMessages(("logs/0/1",), ("logs/0/2+1",)), RejectedMessages((), ("logs/0/3",)):
+            log.put_rejected(0, names)
+        other.put_rejected(0, RejectedMessages(("logs/0/4",)))
+        log.flush()
+        other.flush()
+        read = self.log().read(0)
+        assert read.rejected == [RejectedMessages(("logs/0/1",), ("logs/0/2+1",)), RejectedMessages((), ("logs/0/3",))]
+        assert (read.closed, read.forgotten, self.log().read(1).rejected) == ([], [], [])
+
+    def test_replayed_origins_of_a_run(self) -> None:
+        run = ClosedRun("a", "a", 0, 3, replayed=(("logs/0", 7), ("logs/1", 2)))
+        log = self.log()
+        log.put(0, run)
+        log.flush()
+        assert self.log().read(0).closed == [run]
+
+    def test_marks_hold_for_every_group_of_a_topic(self) -> None:
+        """A mark does not replace the end of its run, and the last mark of a run counts."""
+        log, other_group = self.log(), self.log("other")
+        log.put(0, ClosedRun("a", "a", 0, 3))
+        for before in (4, 5):
+            other_group.put_forgotten(0, ForgottenRun("a", before))
+        RunLogTopic(self.broker, self.topic, "farm", "other logs").put_forgotten(0, ForgottenRun("b", 4))
+        log.flush()
+        other_group.flush()
+        read = self.log().read(0)
+        assert (read.closed, read.forgotten) == ([ClosedRun("a", "a", 0, 3)], [ForgottenRun("a", 5)])
+
+    def test_new_marks_are_seen_once(self) -> None:
+        """Also among entries of this worker, and after others; what was there at the first reading is not new."""
+        log, command = self.log(), self.log()
+
+        def mark(run_id: str, partition: int) -> None:
+            command.put_forgotten(partition, ForgottenRun(run_id, 9))
+            command.flush()
+
+        mark("old", 0)
+        log.read(0)
+        log.read(1)
+        assert log.new_marks([0, 1]) == {}
+        log.put(0, ClosedRun("a", "a", 0, 3))
+        log.flush()
+        assert log.new_marks([0, 1]) == {}
+        mark("a", 0)
+        log.put(0, ClosedRun("b", "b", 4, 5))
+        log.flush()
+        mark("b", 0)
+        mark("b", 1)
+        assert log.new_marks([0]) == {0: [ForgottenRun("a", 9), ForgottenRun("b", 9)]}
+        assert log.new_marks([0, 1]) == {1: [ForgottenRun("b", 9)]}
+        assert (log.new_marks([0, 1]), log.new_marks([])) == ({}, {})
 
     def test_run_without_pieces(self) -> None:
         """Messages of an earlier version have none: the run ends with its last message."""
         self.put(b'["farm", "a"]', json.dumps({"key": "a", "first": 0, "last": 3, "cut": False}).encode())
-        assert self.log().closed(0) == [ClosedRun("a", "a", 0, 3)]
+        assert self.log().read(0).closed == [ClosedRun("a", "a", 0, 3)]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from stream_triage.clients import opensearch as clients
 from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clients.search import Document, ResponseError
 from stream_triage.clock import FakeClock
@@ -38,6 +39,20 @@ class OpenSearchClientContract:
             sink.close()
         assert len(self.stored()) == 1
         assert clock.monotonic() > 3 * sinks.FIRST_RETRY_SECONDS / 2
+
+    def test_requests_have_a_limited_number_of_documents(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However small they are: the response to each comes in time."""
+        monkeypatch.setattr(clients, "BULK_DOCUMENTS", 2)
+        sizes: list[int] = []
+
+        def counted(content: bytes) -> bytes:
+            sizes.append(len(json.loads(content)["items"]))
+            return content
+
+        documents = [Document.from_fields(f"{self.prefix}-verdicts-2026.11", str(n), 1, {}, str(n)) for n in range(5)]
+        with behind_proxy(self.url, self.prefix, [counted] * 3) as settings, OpenSearchClient(settings) as server:
+            assert len(server.bulk(documents)) == 5
+        assert sizes == [2, 2, 1]
 
     def test_only_busy_documents_are_sent_again(self) -> None:
         """Of three, the server was too busy for the one in the middle."""

@@ -16,7 +16,7 @@ from stream_triage.records import Verdict, verdict_version
 from stream_triage.spool import SpillSpool
 from tests.verdicts import kept, make_verdict
 
-__all__ = ["DeliveryContract", "FailureContract", "SinkContract", "StoreContract"]
+__all__ = ["DeliveryContract", "FailureContract", "ForgetsContract", "SinkContract", "StoreContract"]
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -164,7 +164,38 @@ class FailureContract(DeliveryContract):
             sink.flush()
 
 
-class StoreContract(SinkContract):
+class ForgetsContract(DeliveryContract):
+    """What was forgotten is gone, whoever wrote it, and stays away. `runs` must not show runs that were forgotten."""
+
+    def test_forgets_what_was_written_and_what_waits(self, sink: Sink) -> None:
+        """Other runs stay, also one whose id begins alike. Forgetting again raises nothing."""
+        self.give(sink, make_verdict("a"), make_verdict("ab"))
+        sink.flush()
+        self.give(sink, make_verdict("a", version=401), make_verdict("b"))
+        for _ in range(2):
+            sink.forget("a")
+            sink.flush()
+            assert self.runs() == ["ab", "b"]
+
+    def test_forgets_what_another_one_wrote(self) -> None:
+        """The command `forget` has sinks of its own; what a worker flushes afterwards brings nothing back."""
+        worker, command = self.open_sink(), self.open_sink()
+        self.give(worker, make_verdict("a"), make_verdict("b"))
+        worker.flush()
+        command.forget("a")
+        command.close()
+        worker.flush()
+        worker.close()
+        assert self.runs() == ["b"]
+
+    def test_forgets_a_run_that_it_never_had(self, sink: Sink) -> None:
+        assert not sink.forget("a")
+        self.give(sink, make_verdict("b"))
+        sink.flush()
+        assert self.runs() == ["b"]
+
+
+class StoreContract(SinkContract, ForgetsContract):
     """A store can be searched for what was flushed."""
 
     def open_sink(self) -> Store:

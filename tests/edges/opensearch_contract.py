@@ -21,7 +21,7 @@ from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.worker.metrics import Metrics
 from stream_triage.worker.reports import WorkerReports
-from tests.edges.contract import SinkContract
+from tests.edges.contract import ForgetsContract, SinkContract
 from tests.verdicts import kept, make_verdict
 
 __all__ = ["OpenSearchSinkContract", "WorkerReportsContract", "documents"]
@@ -37,7 +37,7 @@ def documents(server: SearchServer, index: str) -> list[dict[str, Any]]:
     return list(result.get("hits", {}).get("hits", []))
 
 
-class OpenSearchSinkContract(SinkContract):
+class OpenSearchSinkContract(SinkContract, ForgetsContract):
     """A subclass sets these before each test. The prefix of the settings is that of no other test."""
 
     server: SearchServer

@@ -9,6 +9,7 @@ from stream_triage.clients.search import Document, ResponseError, SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.indices import create_index_templates
+from stream_triage.setup.installed import Installed
 from stream_triage.setup.monitors import create_monitors
 from stream_triage.setup.retention import create_retention
 
@@ -290,8 +291,9 @@ class SearchServerContract:
     def test_plugins_that_are_missing(self) -> None:
         """Set-up goes on without what needs them."""
         changes, settings = Changes(), OpenSearchSettings(index_prefix=self.prefix)
-        create_retention(self.server, settings, changes)
-        create_monitors(self.server, settings, changes)
+        installed = Installed(self.server, self.prefix)
+        create_retention(self.server, settings, changes, installed)
+        create_monitors(self.server, settings, changes, installed)
         assert changes.failed == []
         assert len(changes.skipped) == 3
         assert all("is not installed in OpenSearch" in reason for reason in changes.skipped)

@@ -12,14 +12,14 @@ from stream_triage.ports import Sink
 from stream_triage.settings import ArchiveSettings
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.spool import RunFile, SpillSpool
-from tests.edges.contract import SinkContract
+from tests.edges.contract import ForgetsContract, SinkContract
 from tests.limits import file_size_limit
 from tests.verdicts import make_verdict
 
 DAY_SECONDS = 86_400
 
 
-class TestArchive(SinkContract):
+class TestArchive(SinkContract, ForgetsContract):
     @pytest.fixture(autouse=True)
     def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()

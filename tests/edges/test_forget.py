@@ -1,14 +1,13 @@
 """`forget` on servers in memory: everything of a run is removed, and what fails half-way can be repeated."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream_triage.clients.broker import Outgoing, Topic
-from stream_triage.clients.kafka import KafkaBroker
+from stream_triage import forgetting
+from stream_triage.clients.broker import Topic
 from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
 from stream_triage.clients.opensearch import OpenSearchClient
@@ -34,7 +33,8 @@ class Farm:
     def __init__(self, folder: Path) -> None:
         self.archive = TextArchive(ArchiveSettings(folder=folder / "archive"))
         self.store_path = folder / "verdicts.sqlite"
-        self.search, self.broker = MemorySearchServer(), MemoryBroker([Topic("triage.verdicts", 1, {})])
+        self.search = MemorySearchServer()
+        self.broker = MemoryBroker([Topic(f"triage.{name}", 1, {}) for name in ("verdicts", "logs", "runs")])
         create_index_templates(self.search, "triage", Changes())
         with (
             SqliteStore(self.store_path) as store,
@@ -87,11 +87,8 @@ def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Farm:
     def request(client: object, method: str, path: str, body: Any = None) -> dict[str, Any]:
         return farm.search.request(method, path, body)
 
-    def send(client: object, messages: Sequence[Outgoing]) -> list[Outgoing]:
-        return farm.broker.send(messages)
-
     monkeypatch.setattr(OpenSearchClient, "request", request)
-    monkeypatch.setattr(KafkaBroker, "send", send)
+    monkeypatch.setattr(forgetting, "KafkaBroker", lambda settings: farm.broker)
     return farm
 
 

@@ -1,6 +1,7 @@
 """The Kafka client without a broker: what it passes to aiokafka, and what it makes of its errors."""
 
 import asyncio
+import re
 import ssl
 import sys
 from collections.abc import Iterator
@@ -10,30 +11,44 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     MessageSizeTooLargeError,
     NotEnoughReplicasError,
     OutOfOrderSequenceNumber,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
+    UnsupportedSaslMechanismError,
 )
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Outgoing
 from stream_triage.clients.kafka import KafkaBroker, connection, ssl_context
-from stream_triage.errors import SettingsError, StoreError
+from stream_triage.errors import ServerAway, SettingsError, StoreError
 from stream_triage.settings import KafkaSettings
 from tests.services.servers import free_port
 
 
 class FakeProducer:
-    """Stands for aiokafka's producer. `results` are those of the next messages: None or an error."""
+    """Stands for aiokafka's producer. `results` are those of the next messages: None or an error.
+
+    It learns that the topic has `partitions` partitions when it is told to ask, as it would by itself after five minutes.
+    """
 
     made: list["FakeProducer"]
     results: list[BaseException | None]
+    partitions = 3
 
     def __init__(self, **options: Any) -> None:
         self.options, self.sent, self.stopped = options, list[tuple[Any, ...]](), False
+        self.known, self.client = 3, self
         self.made.append(self)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(self.known))
+
+    async def force_metadata_update(self) -> None:
+        self.known = self.partitions
 
     async def start(self) -> None: ...
 
@@ -61,7 +76,19 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> type[FakeProducer]:
 
 
 @pytest.fixture
-def broker(producer: type[FakeProducer]) -> Iterator[KafkaBroker]:
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """The first connection to each server fails for the next of these reasons, or for that of a server that is away."""
+    reasons: list[BaseException] = []
+
+    async def connect(host: str, port: int, **_: Any) -> None:
+        raise reasons.pop(0) if reasons else ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9092)")
+
+    monkeypatch.setattr("aiokafka.conn.create_conn", connect)
+    return reasons
+
+
+@pytest.fixture
+def broker(producer: type[FakeProducer], connected: list[BaseException]) -> Iterator[KafkaBroker]:
     with KafkaBroker(KafkaSettings(servers=("lab:9092",))) as broker:
         yield broker
 
@@ -106,6 +133,15 @@ class TestSending:
         first, second = producer.made
         assert first.stopped
         assert keys(second) == [b"a", b"b", b"c"]
+
+    def test_a_partition_that_is_new(self, broker: KafkaBroker, producer: type[FakeProducer]) -> None:
+        """The producer asks for the partitions of the topic; one that is not there yet is worth another try."""
+        message = Outgoing("t", b"k", b"v", partition=4)
+        with pytest.raises(ServerAway, match=r"topic t at lab:9092 has no partition 4 yet; `stream-triage setup kafka`"):
+            broker.send([message])
+        producer.partitions = 5
+        assert broker.send([message]) == []
+        assert [sent[3] for sent in producer.made[-1].sent] == [4]
 
     def test_too_large_for_the_client(self, broker: KafkaBroker, producer: type[FakeProducer]) -> None:
         """The message is returned, the others are sent, and the producer can go on."""
@@ -156,7 +192,7 @@ class TestSending:
             raise KafkaConnectionError("nobody there")
 
         start, producer.start = producer.start, fail
-        with pytest.raises(StoreError, match="nobody there"):
+        with pytest.raises(ServerAway, match="Connection refused"):
             broker.send(messages("a"))
         producer.start = start
         assert broker.send(messages("a")) == []
@@ -164,24 +200,55 @@ class TestSending:
 
 
 @pytest.mark.parametrize(
-    ("error", "remedy"),
+    ("error", "remedy", "temporary"),
     [
-        (KafkaConnectionError("x"), r"check that the brokers are up, and kafka\.servers, kafka\.security"),
-        (KafkaConnectionError("Authentication failed"), r"check kafka\.user, kafka\.password and kafka\.sasl_mechanism"),
-        (TopicAuthorizationFailedError("t"), r"docs/reliability\.md lists the rights"),
-        (UnknownTopicOrPartitionError(), "`stream-triage setup kafka` creates the topics"),
-        (TimeoutError(), "no response in time; check that the brokers are up"),
-        (OSError(111, "Connection refused"), "Connection refused; check that the brokers are up"),
-        (ssl.SSLError("bad certificate"), "bad certificate"),
+        (KafkaConnectionError("x"), "Connection refused; check that the brokers are up, and kafka.servers", True),
+        (TopicAuthorizationFailedError("t"), "docs/reliability.md lists the rights", False),
+        (GroupAuthorizationFailedError("g"), "docs/reliability.md lists the rights", False),
+        (UnknownTopicOrPartitionError(), "`stream-triage setup kafka` creates the topics", False),
+        (NotEnoughReplicasError(), "check that the brokers are up", True),
+        (TimeoutError(), "no response in time; check that the brokers are up", True),
+        (OSError(111, "Connection refused"), "Connection refused; check that the brokers are up", True),
+        (ssl.SSLCertVerificationError(1, "self-signed certificate"), "self-signed certificate; check kafka.security", False),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "EOF occurred", True),
     ],
 )
 def test_errors_name_the_remedy(
-    broker: KafkaBroker, producer: type[FakeProducer], error: BaseException, remedy: str
+    broker: KafkaBroker, producer: type[FakeProducer], error: BaseException, remedy: str, temporary: bool
 ) -> None:
-    """Each failure says what to check."""
+    """Each failure says what to check, and whether trying again may help."""
     producer.results.append(error)
-    with pytest.raises(StoreError, match=remedy):
+    with pytest.raises(StoreError, match=re.escape(remedy)) as raised:
         broker.send(messages("a"))
+    assert raised.value.temporary == temporary
+
+
+@pytest.mark.parametrize(
+    ("reasons", "remedy", "temporary"),
+    [
+        ([SaslAuthenticationFailed("invalid credentials")], "check kafka.user, kafka.password", False),
+        ([UnsupportedSaslMechanismError("PLAIN")], "check kafka.user, kafka.password and kafka.sasl_mechanism", False),
+        ([ssl.SSLCertVerificationError(1, "unknown authority")], "check kafka.security, kafka.ca_file", False),
+        ([ConnectionResetError(104, "reset"), SaslAuthenticationFailed("invalid")], "check kafka.user", False),
+        ([ConnectionResetError(104, "Connection reset by peer")], "reset by peer; check that the brokers are up", True),
+        ([TimeoutError()], "check that the brokers are up", True),
+    ],
+)
+def test_why_no_server_can_be_connected_to(
+    producer: type[FakeProducer],
+    connected: list[BaseException],
+    reasons: list[BaseException],
+    remedy: str,
+    temporary: bool,
+) -> None:
+    """The library only logs it. A password that one of the servers rejects is wrong, also if others are away."""
+    connected += reasons
+    producer.results.append(KafkaConnectionError("Unable to bootstrap"))
+    servers = tuple(f"lab{number}:9092" for number in range(len(reasons)))
+    with KafkaBroker(KafkaSettings(servers=servers)) as broker:
+        with pytest.raises(StoreError, match=re.escape(remedy)) as raised:
+            broker.send(messages("a"))
+        assert raised.value.temporary == temporary
 
 
 def test_nobody_there() -> None:

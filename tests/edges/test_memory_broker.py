@@ -115,9 +115,9 @@ class TestRunLog(OnMemory, RunLogContract):
             log.put(0, ClosedRun("a", "a", 0, last))
             log.put(0, ClosedRun("b", "b", 0, last))
         log.flush()
-        before = sorted(log.closed(0))
+        before = sorted(log.read(0).closed)
         self.broker.compact(self.topic)
-        assert sorted(log.closed(0)) == before
+        assert sorted(log.read(0).closed) == before
         assert len(before) == 2
 
 
@@ -138,7 +138,7 @@ def dead_letters(broker: MemoryBroker) -> Kept:
 
 
 def run_log(broker: MemoryBroker) -> Kept:
-    log = RunLogTopic(broker, "runs", "farm")
+    log = RunLogTopic(broker, "runs", "farm", "logs")
     return log, lambda: log.put(0, ClosedRun("a", "a", 0, 3)), lambda: len(broker.read("runs", 0))
 
 
@@ -149,7 +149,7 @@ def letters_in_memory(broker: MemoryBroker) -> Kept:
 
 def log_in_memory(broker: MemoryBroker) -> Kept:
     log = MemoryRunLog()
-    return log, lambda: log.put(0, ClosedRun("a", "a", 0, 3)), lambda: len(log.closed(0))
+    return log, lambda: log.put(0, ClosedRun("a", "a", 0, 3)), lambda: len(log.read(0).closed)
 
 
 @pytest.mark.parametrize("make", [dead_letters, run_log, letters_in_memory, log_in_memory])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,24 @@ from stream_triage.clients.search import Document, Response
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.ports import Sink
+from stream_triage.records import Anomaly, Evidence
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.indices import create_index_templates
 from stream_triage.sinks import opensearch as module
-from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.opensearch import OpenSearchSink, address_of
 from tests.edges.contract import FailureContract
 from tests.edges.opensearch_contract import NOVEMBER, OpenSearchSinkContract, WorkerReportsContract, documents
 from tests.verdicts import kept, make_verdict
 
 BUSY = Response(429, "too_many_requests: busy")
+EVIDENCE = (
+    Evidence(kind="missing", weight=2.0, text="attach complete"),
+    Evidence(kind="line", weight=1.0, source="du", number=7, text="CRC failed"),
+)
+ODD = (Anomaly(kind="new", score=1.0, source="du", number=3, key="new:1", text="a new line"),)
+MISSING = Anomaly(kind="missing", score=1.0, key="k1", expected="attach complete")
+ORDER = Anomaly(kind="order", score=1.0, count=7, expected="lines in the order that passing runs have")
 BLOCKED = Response(403, "cluster_block_exception: index write (api)")
 
 
@@ -43,6 +52,52 @@ class TestOpenSearchSink(OpenSearchSinkContract, FailureContract):
         self.server.item_response = lambda document: BLOCKED if document.index == index else None
         yield
         self.server.item_response = lambda document: None
+
+    def test_documents_of_one_request(self, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many verdicts wait, the documents of some runs are made and sent at a time, lines before verdicts."""
+        requests: list[list[str]] = []
+        bulk = self.server.bulk
+
+        def counted(documents: list[Document]) -> list[Response]:
+            requests.append(["line" if "-lines-" in document.index else "verdict" for document in documents])
+            return bulk(documents)
+
+        monkeypatch.setattr(self.server, "bulk", counted)
+        monkeypatch.setattr(module, "BATCH_RUNS", 4)
+        monkeypatch.setattr(module, "BATCH_LINES", 10)
+        for number in range(6):
+            self.give(sink, make_verdict(f"three-{number}", reduction=kept("a", "b", "c")))
+        self.give(sink, make_verdict("many", reduction=kept(*map(str, range(25)))))
+        for number in range(6):
+            self.give(sink, make_verdict(f"none-{number}"))
+        sink.flush()
+        assert [(set(kinds), len(kinds)) for kinds in requests if kinds] == [
+            ({"line"}, 9), ({"verdict"}, 3), ({"line"}, 9), ({"verdict"}, 3), ({"line"}, 25), ({"verdict"}, 1),
+            ({"verdict"}, 4), ({"verdict"}, 2),
+        ]  # fmt: skip
+        assert len(self.counting()) == 13
+
+    def test_what_was_written_before_a_failure_is_not_written_again(
+        self, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next flush goes on with the runs that are left."""
+        monkeypatch.setattr(module, "BATCH_RUNS", 1)
+        for name in "abc":
+            self.give(sink, make_verdict(name))
+        bulk, written = self.server.bulk, []
+
+        def failing_once(documents: list[Document]) -> list[Response]:
+            if len(written) == 1 and documents:
+                written.append("failed")
+                raise StoreError("away")
+            written.extend(document.run_id for document in documents)
+            return bulk(documents)
+
+        monkeypatch.setattr(self.server, "bulk", failing_once)
+        with pytest.raises(StoreError, match="away"):
+            sink.flush()
+        sink.flush()
+        assert written == ["a", "failed", "b", "c"]
 
     def test_a_minute_after_forgetting(self, sink: Sink) -> None:
         """A forgotten run can be written again with the same version."""
@@ -245,3 +300,47 @@ def test_outcome(passed: bool, needs_review: bool, outcome: str, sink: OpenSearc
     sink.flush()
     (found,) = documents(server, "triage-verdicts-*")
     assert found["_source"]["event"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"passed": True}, None),
+        ({"passed": False, "evidence": EVIDENCE}, "du:7  CRC failed"),
+        ({"passed": False, "evidence": EVIDENCE[:1]}, "never came: attach complete"),
+        ({"passed": False}, None),
+        ({"passed": True, "evidence": EVIDENCE, "anomalous": True, "anomalies": ODD}, "du:3  a new line"),
+        ({"passed": True, "anomalous": True, "anomalies": (MISSING,)}, "never came: attach complete"),
+        (
+            {"passed": True, "anomalous": True, "anomalies": (ORDER,)},
+            "7 lines follow each other unlike those of passing runs",
+        ),
+        ({"passed": False, "evidence": EVIDENCE, "needs_review": True, "review_reasons": ("two labels",)}, "two labels"),
+    ],
+)
+def test_top_evidence(changes: dict[str, Any], words: str | None, sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """As in the list of runs of the terminal: a reason for a review, else a line that came, else the strongest anomaly."""
+    sink.write(make_verdict("a").model_copy(update=changes))
+    sink.flush()
+    (found,) = documents(server, "triage-verdicts-*")
+    assert found["_source"]["triage"]["top_evidence"] == words
+
+
+def test_runs_and_lines_have_the_address_of_the_run(sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """Links of lists of runs and of lists of lines lead to the same board."""
+    sink.write(make_verdict("it's").model_copy(update={"reduction": kept("x")}))
+    sink.flush()
+    found = [each for kind in ("verdicts", "lines") for each in documents(server, f"triage-{kind}-*")]
+    assert [each["_source"]["triage"]["run"] for each in found] == [
+        {"id": "it's", "key": "it's", "address": address_of("it's")}
+    ] * 2
+
+
+def test_evidence_and_anomalies_have_words(sink: OpenSearchSink, server: MemorySearchServer) -> None:
+    """The page of one run shows them, with what the model expected, where a key would mean nothing to people."""
+    sink.write(make_verdict("a").model_copy(update={"evidence": EVIDENCE, "anomalies": (*ODD, MISSING)}))
+    sink.flush()
+    (found,) = documents(server, "triage-verdicts-*")
+    triage = found["_source"]["triage"]
+    assert [each["words"] for each in triage["evidence"]] == ["never came: attach complete", "du:7  CRC failed"]
+    assert [each["words"] for each in triage["anomalies"]] == ["du:3  a new line", "never came: attach complete"]

@@ -10,11 +10,11 @@ from stream_triage.clock import FakeClock
 from stream_triage.ports import Sink
 from stream_triage.records import Verdict
 from stream_triage.settings import AlertSettings
-from tests.edges.contract import DeliveryContract
+from tests.edges.contract import ForgetsContract
 from tests.verdicts import make_verdict
 
 
-class TestOutbox(DeliveryContract):
+class TestOutbox(ForgetsContract):
     @pytest.fixture(autouse=True)
     def _target(self, tmp_path: Path) -> None:
         self.clock = FakeClock()

@@ -156,7 +156,7 @@ def test_a_run_that_cannot_be_judged_does_not_hold_up_others(monkeypatch: pytest
     """It is skipped."""
     watched = Watched(1.0)
     watched.intake.handle(Chunk("bad", b"x\n"))
-    monkeypatch.setattr(watched.intake._open["bad"], "peek", lambda: 1 / 0)
+    monkeypatch.setattr(watched.intake._open.live["bad"], "peek", lambda: 1 / 0)
     watched.feed("good", b"a line\n")
     assert [verdict.run_id for verdict in watched.verdicts] == ["good"]
 

@@ -18,7 +18,7 @@ from stream_triage.sinks.opensearch import OpenSearchSink
 from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources import kafka
-from stream_triage.worker import engine
+from stream_triage.worker import engine, removals
 
 __all__ = ["STEPS"]
 
@@ -36,8 +36,13 @@ STEPS: dict[str, tuple[type[Any], str, bool]] = {
     "between lines and verdict": (OpenSearchSink, "_put", False),
     "after opensearch": (OpenSearchSink, "flush", False),
     "after verdict topic": (VerdictTopic, "flush", False),
+    "before a part": (engine.Engine, "_flush_part", True),
+    "after a part": (engine.Engine, "_flush_part", False),
+    "before marks": (removals.Removals, "finish", True),
+    "marks read": (removals.Removals, "_read_marks", False),
+    "run removed": (intake.Intake, "forget", False),
     "all durable": (engine.Engine, "flush", False),
-    "run log read": (RunLogTopic, "closed", False),
+    "run log read": (RunLogTopic, "read", False),
     "before commit": (kafka._ConsumerThread, "_commit", True),
     "after commit": (kafka._ConsumerThread, "_commit", False),
 }
@@ -54,18 +59,18 @@ def die_at(step: str, call: int) -> None:
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def later(*arguments: Any) -> Any:
+    async def later(*arguments: Any, **named: Any) -> Any:
         if before:
             count()
-        result = await original(*arguments)
+        result = await original(*arguments, **named)
         if not before:
             count()
         return result
 
-    def dying(*arguments: Any) -> Any:
+    def dying(*arguments: Any, **named: Any) -> Any:
         if before:
             count()
-        result = original(*arguments)
+        result = original(*arguments, **named)
         if not before:
             count()
         return result

@@ -1,4 +1,4 @@
-"""The requests of visualisations of Dashboards, and their numbers computed from rows without a server.
+"""The requests of aggregation-based visualisations of Dashboards, and their numbers computed from rows without a server.
 
 `request_of` turns a saved visualisation into a request as Dashboards does, `numbers_of` reads its response into nested
 dictionaries by bucket key, and `direct` computes the same numbers from rows.
@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Row", "direct", "numbers_of", "request_of"]
+__all__ = ["DAY_MS", "NOW", "Row", "decoded", "direct", "number_of", "numbers_of", "request_of"]
 
 # A document: the values of each field.
 Row = Mapping[str, list[Any]]
 DAY_MS = 86_400_000
-METRICS = ("count", "avg", "sum", "min", "max", "cardinality")
+METRICS = ("count", "avg", "sum", "min", "max", "cardinality", "top_hits")
 MISSING = "__missing__"
 
 
@@ -38,6 +38,10 @@ def request_of(
 
 
 def _metric(agg: Mapping[str, Any]) -> dict[str, Any]:
+    if agg["type"] == "top_hits":
+        params = agg["params"]
+        sort = [{params["sortField"]: {"order": params["sortOrder"]}}]
+        return {"top_hits": {"size": params["size"], "_source": params["field"], "sort": sort}}
     return {agg["type"]: {"field": agg["params"]["field"]}}
 
 
@@ -61,12 +65,21 @@ def numbers_of(state: Mapping[str, Any], response: Mapping[str, Any]) -> Any:
 
     def nested(level: Mapping[str, Any], count: int, left: Sequence[Mapping[str, Any]]) -> Any:
         if not left:
-            return {agg["id"]: count if agg["type"] == "count" else level[agg["id"]]["value"] for agg in metrics}
+            return {agg["id"]: _measured(agg, level, count) for agg in metrics}
         aggregation = level[left[0]["id"]]
         assert aggregation.get("sum_other_doc_count", 0) == 0, f"{left[0]['params']['field']} has more values than are shown"
         return {_key(bucket["key"]): nested(bucket, bucket["doc_count"], left[1:]) for bucket in aggregation["buckets"]}
 
     return nested(response.get("aggregations", {}), response["hits"]["total"]["value"], buckets)
+
+
+def _measured(agg: Mapping[str, Any], level: Mapping[str, Any], count: int) -> Any:
+    if agg["type"] == "count":
+        return count
+    if agg["type"] == "top_hits":
+        (hit,) = level[agg["id"]]["hits"]["hits"]
+        return hit["_source"][agg["params"]["field"]]
+    return level[agg["id"]]["value"]
 
 
 def _key(value: Any) -> Any:
@@ -92,7 +105,10 @@ def direct(state: Mapping[str, Any], rows: Sequence[Row]) -> Any:
 def _value(agg: Mapping[str, Any], rows: Sequence[Row]) -> Any:
     if agg["type"] == "count":
         return len(rows)
-    values = [_number(value) for row in rows for value in row[agg["params"]["field"]]]
+    if agg["type"] == "top_hits":
+        (row,) = rows
+        return row[agg["params"]["field"]][0]
+    values = [number_of(value) for row in rows for value in row[agg["params"]["field"]]]
     if agg["type"] == "cardinality":
         return len(set(values))
     how: dict[str, Callable[[list[Any]], Any]] = {
@@ -104,14 +120,14 @@ def _value(agg: Mapping[str, Any], rows: Sequence[Row]) -> Any:
     return how[agg["type"]](values) if values or agg["type"] == "sum" else None
 
 
-def _number(value: Any) -> Any:
+def number_of(value: Any) -> Any:
     return value.timestamp() * 1000 if isinstance(value, datetime) else value
 
 
 def _keys(agg: Mapping[str, Any], row: Row) -> set[Any]:
     values, params = row[agg["params"]["field"]], agg["params"]
     if agg["type"] == "date_histogram":
-        return {int(_number(value)) // DAY_MS * DAY_MS for value in values}
+        return {int(number_of(value)) // DAY_MS * DAY_MS for value in values}
     if agg["type"] == "histogram":
         return {round(int(value / params["interval"] + 1e-9) * params["interval"], 4) for value in values}
     keys = set(values)

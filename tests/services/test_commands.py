@@ -84,10 +84,10 @@ class TestReplay:
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_twice_sends_once(self, make_farm: MakeFarm):
-        farm = make_farm(dead_per_hour=5)
+        farm = make_farm()
         farm.send([Message(None, b"%d\n" % number) for number in range(8)])
-        with farm.worker() as worker:
-            until(lambda: worker.code is not None, 30, "the worker has ended")
+        with farm.worker():
+            until(lambda: len(farm.read(farm.kafka.dead_topic)) == 8, 30, "all are dead letters")
         assert call("replay-dead", "-c", farm.settings()).out.startswith("     8  sent: no key")
         assert call("replay-dead", "-c", farm.settings()).out == "there are no new dead letters\n"
         assert sum(farm.ends().values()) == 16
@@ -144,6 +144,8 @@ class TestForget:
         settings = OpenSearchSettings.model_validate(farm.more_settings["opensearch"])
         with OpenSearchClient(settings) as server, OpenSearchSink(server, settings) as sink:
             sink.write(make_verdict("a", reduction=kept("x")))
-        assert call("forget", "-c", farm.settings(), "a") == (0, "", "forgot a\n")
+        forgotten = call("forget", "-c", farm.settings(), "a")
+        assert (forgotten.code, forgotten.notes[0]) == (0, "forgot a")
+        assert f"stay in {farm.kafka.topic}" in forgotten.notes[1]
         assert call("forget", "-c", farm.settings(), "a").code == 2
         assert farm.indexed() == {}

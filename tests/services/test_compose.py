@@ -275,6 +275,29 @@ def test_the_worker_may_not_send_lines(deployment: Deployment):
         asyncio.run(send())
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("KAFKA__GROUP", "another-group"), ("KAFKA__TOPIC", "triage.verdicts"), ("SINKS", '["kafka"]')]
+)
+def test_a_missing_right_ends_the_worker(deployment: Deployment, setting: str, value: str):
+    """With 2, at once, and with the remedy: to start it again would not help. The last row lacks no right."""
+    command, environment = deployment.service("worker")
+    environment[f"STREAM_TRIAGE_{setting}"] = value
+    environment["STREAM_TRIAGE_METRICS__LISTEN"] = f"127.0.0.1:{free_port()}"
+    with (deployment.folder / "refused.log").open("w+") as log:
+        worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            until(lambda: worker.poll() is not None or "partitions assigned" in Path(log.name).read_text(), 60)
+            if setting == "SINKS":
+                assert worker.poll() is None
+                return
+            status = worker.wait(30)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+        text = Path(log.name).read_text()
+    assert (status, "docs/reliability.md lists the rights" in text) == (2, True), text
+
+
 def _count(path: Path) -> int:
     with closing(SqliteStore(path, create=False)) as store:
         return len(store.runs())

@@ -11,10 +11,11 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from urllib3.filepost import encode_multipart_formdata
@@ -22,20 +23,26 @@ from urllib3.filepost import encode_multipart_formdata
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.alerting.rules import team_of
 from stream_triage.clients.opensearch import OpenSearchClient
+from stream_triage.clients.search import Document
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings, Route
-from stream_triage.setup.monitors import MINUTES, MONITORS, monitor
+from stream_triage.setup.links import NO_RUN, run_filter
+from stream_triage.setup.monitor_rules import ALERT_MINUTES, RULES
+from stream_triage.setup.monitors import monitor
 from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
-from stream_triage.sinks.opensearch import OpenSearchSink
+from stream_triage.sinks.opensearch import OpenSearchSink, address_of
 from stream_triage.worker.metrics import Metrics
 from stream_triage.worker.reports import WorkerReports
 from tests.services.farm import sample_runs
+from tests.services.lucene import matches, means
 from tests.services.panels import NOW, Row, decoded, direct, numbers_of, request_of
 from tests.services.plugins import Dashboards, Plugins, serving
 from tests.services.servers import PASSWORD, OpenSearchServer
-from tests.verdicts import make_verdict
+from tests.services.vega_panels import computed, requests_of, simplified, widened
+from tests.setup.dashboards_links import HOSTILE, clicked
+from tests.verdicts import kept, make_verdict
 from training.data import read_oai
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -52,6 +59,24 @@ STATUSES = ("pass", "failed", "PASSED", "error", "skipped", None)
 WORDS = b"alpha bravo charlie delta echo foxtrot golf hotel india juliet".split()
 
 
+def arrives(verdict: Verdict) -> datetime | None:
+    """When a verdict comes: some hours late, as after an outage, some from a worker that does not write when."""
+    number = int(verdict.run_id.rpartition("/")[2])
+    late = timedelta(hours=3) if number % 7 == 0 else timedelta(seconds=20)
+    return None if number % 11 == 0 or verdict.time is None else verdict.time + late
+
+
+class LateSink(OpenSearchSink):
+    """Writes verdicts as if each came at its time."""
+
+    def _verdict(self, run: Any, month: str) -> Document:
+        document = super()._verdict(run, month)
+        fields, at = json.loads(document.body), arrives(run.verdict)
+        del fields["event"]["ingested"]
+        fields["event"] |= {"ingested": at.isoformat()} if at else {}
+        return dataclasses.replace(document, body=json.dumps(fields).encode())
+
+
 class Data:
     """Indices of verdicts, templates and reports of workers, and the rows from which they were written."""
 
@@ -60,10 +85,11 @@ class Data:
         self.rows = {"verdicts": [verdict_row(verdict) for verdict in verdicts], "workers": list[Row]()}
         self.rows["lines"] = [line for verdict in verdicts for line in line_rows(verdict)]
         self.rows["templates"] = [
-            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key]} for key, _ in TEMPLATES
+            {"triage.bundle.name": ["tiny"], "triage.bundle.version": ["1"], "triage.key": [key], "message": [text]}
+            for key, text in TEMPLATES
         ]
         set_up(settings, ("tiny", "1"), TEMPLATES)
-        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings) as sink:
+        with OpenSearchClient(settings) as search, LateSink(search, settings) as sink:
             for number, verdict in enumerate(verdicts):
                 sink.write(verdict)
                 if number % 200 == 0:
@@ -112,11 +138,19 @@ class Data:
         return self.server.ask(f"{index}/_search", body)
 
 
+def arrival(row: Row) -> Any:
+    """When the verdict came into the index, as monitors see it."""
+    return (row["event.ingested"] or row["@timestamp"])[0]
+
+
 def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
     """The fields that the index should have, computed from the verdict."""
     headers = verdict.headers
     row: dict[str, Any] = {
+        "event.ingested": arrives(verdict),
         "@timestamp": verdict.time, "triage.run.id": verdict.run_id, "triage.run.key": verdict.run_id,
+        "triage.run.address": address_of(verdict.run_id), "triage.top_evidence": top_evidence(verdict),
+        "triage.failure_rate": 0 if verdict.passed else 1,
         "triage.label": verdict.label, "triage.passed": verdict.passed, "triage.failed": 0 if verdict.passed else 1,
         "triage.confidence": verdict.confidence, "triage.anomaly_score": verdict.anomaly_score,
         "triage.anomalous": verdict.anomalous, "triage.needs_review": verdict.needs_review, "triage.cause": verdict.cause,
@@ -132,15 +166,36 @@ def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
     several = {"triage.anomaly_kinds": {item.kind for item in verdict.anomalies},
                "triage.anomaly_keys": {item.key for item in verdict.anomalies} - {""},
                "triage.review_reasons": set(verdict.review_reasons)}  # fmt: skip
-    return {name: [] if value is None else [value] for name, value in row.items()} | {
-        name: sorted(values) for name, values in several.items()
-    }
+    made = {name: [] if value is None else [value] for name, value in row.items()}
+    made |= {name: sorted(values) for name, values in several.items()}
+    made["triage.anomalies"] = [
+        {f"triage.anomalies.{name}": [value] for name, value in item.model_dump().items() if value is not None}
+        | {"parent": [made]}
+        for item in verdict.anomalies
+    ]
+    return made
+
+
+def top_evidence(verdict: Verdict) -> str | None:
+    """What the terminal shows first of a run that somebody has to look at."""
+    if verdict.needs_review:
+        return verdict.review_reasons[0]
+    if verdict.passed:
+        return verdict.anomalies[0].words()[:300] if verdict.anomalous else None
+    found = sorted(verdict.evidence, key=lambda item: item.kind == "missing")
+    return found[0].words()[:300] if found else None
 
 
 def line_rows(verdict: Verdict) -> Iterator[dict[str, list[Any]]]:
     for line in verdict.reduction:
-        yield {"@timestamp": [verdict.time], "triage.run.id": [verdict.run_id], "triage.source": [line.source],
-               "triage.number": [line.number], "triage.why": [line.why], "message": [line.text]}  # fmt: skip
+        yield {
+            "@timestamp": [verdict.time],
+            "triage.run.address": [address_of(verdict.run_id)],
+            "triage.source": [line.source],
+            "triage.number": [line.number],
+            "triage.why": [line.why],
+            "message": [line.text],
+        }
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +226,11 @@ def verdicts() -> list[Verdict]:
         headers = {name: value for name, value in headers.items() if value is not None and rng.random() < 0.9}
         cause = None if verdict.passed else rng.choice(("product", "environment", None))
         time = NOW - timedelta(seconds=rng.randrange(DAYS * 86_400), milliseconds=rng.randrange(1000))
-        kept = tuple(sorted(verdict.reduction, key=lambda line: line.why)[:3])
+        lines = tuple(sorted(verdict.reduction, key=lambda line: line.why)[:3])
         changed = {"run_id": f"night/{number}", "headers": headers, "cause": cause, "time": time, "started": time}
-        changed |= {"needs_review": number % 50 == 0, "reduction": kept}
+        reasons = rng.sample(("the labels are close", "lines are missing", "the text is short"), rng.randrange(1, 3))
+        changed |= {"needs_review": number % 50 == 0, "review_reasons": tuple(reasons) if number % 50 == 0 else ()}
+        changed["reduction"] = lines
         made.append(verdict.model_copy(update=changed))
     return [verdict.model_copy(update={"team": team_of(ROUTES, verdict)}) for verdict in made]
 
@@ -187,35 +244,17 @@ def one(row: Row, name: str) -> Any:
     return row[name][0] if row[name] else None
 
 
-# What each query of a panel means, in Python.
 def counted(row: Row) -> bool:
     return bool(one(row, "test.case.name") != "canary")
 
 
-QUERIES: dict[str, Callable[[Row], bool]] = {
-    "*": lambda row: True,
-    "NOT test.case.name:canary": counted,
-    "(triage.failed:1) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
-    "triage.failed:1 AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.failed"),
-    "(triage.needs_review:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.needs_review"),
-    "(triage.anomalous:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.anomalous"),
-    "(triage.disagreement:true) AND NOT test.case.name:canary": lambda row: counted(row) and one(row, "triage.disagreement"),
-    "(triage.passed:true AND triage.anomalous:true) AND NOT test.case.name:canary": (
-        lambda row: counted(row) and one(row, "triage.passed") and one(row, "triage.anomalous")
-    ),
-    "_exists_:triage.team AND NOT test.case.name:canary": lambda row: counted(row) and bool(row["triage.team"]),
-    "triage.cause:environment AND NOT test.case.name:canary": (
-        lambda row: counted(row) and one(row, "triage.cause") == "environment"
-    ),
-    "triage.anomaly_kinds:new AND NOT test.case.name:canary": (
-        lambda row: counted(row) and "new" in row["triage.anomaly_kinds"]
-    ),
-    "triage.why:anomaly": lambda row: one(row, "triage.why") == "anomaly",
-    "_exists_:triage.trouble": lambda row: bool(row["triage.trouble"]),
-}
 OBJECTS = {(each["type"], each["id"]): each for each in saved_objects(OpenSearchSettings(index_prefix="panels"))}
-DRAWN = sorted(name for kind, name in OBJECTS if kind == "visualization" and name != "panels-choose-run")
-LISTED = sorted(name for kind, name in OBJECTS if kind == "search")
+STATES = {name: decoded(each["attributes"])["visState"] for (kind, name), each in OBJECTS.items() if kind == "visualization"}
+DRAWN = sorted(name for name, state in STATES.items() if state["aggs"])
+VEGA = sorted(name for name, state in STATES.items() if state["type"] == "vega" and name != "panels-run-page")
+RUN_LISTS = sorted(name for name, state in STATES.items() if "triage.top_evidence" in json.dumps(state["aggs"]))
+# Of these there are more than a panel shows.
+MANY = ("triage.run.address", "triage.number")
 SINCE = NOW - timedelta(days=30)
 
 
@@ -225,7 +264,7 @@ def pattern_of(saved: dict[str, Any]) -> str:
 
 
 def rows_of(data: Data, pattern: str, query: str) -> list[Row]:
-    rows = [row for row in data.rows[pattern] if QUERIES[query](row)]
+    rows = [row for row in data.rows[pattern] if means(query, row)]
     return rows if pattern == "templates" else [row for row in rows if SINCE <= row["@timestamp"][0] <= NOW]
 
 
@@ -233,37 +272,70 @@ class TestPanels:
     @pytest.mark.parametrize("name", DRAWN)
     def test_numbers(self, name: str, data: Data):
         """The server's numbers for a visualisation are those computed from the verdicts."""
-        saved = OBJECTS["visualization", name]
-        attributes, pattern = decoded(saved["attributes"]), pattern_of(saved)
-        state, query = attributes["visState"], attributes["source"]["query"]["query"]
+        saved, state = OBJECTS["visualization", name], STATES[name]
+        pattern, query = pattern_of(saved), decoded(saved["attributes"])["source"]["query"]["query"]
         rows = rows_of(data, pattern, query)
+        chosen = []
+        if pattern == "lines":  # of few runs, or of one on its board: each line is a bucket of its own
+            runs = dict.fromkeys(row["triage.run.address"][0] for row in rows)
+            some = list(runs)[: 1 if name.startswith("panels-run-") else 20]
+            chosen = [{"bool": {"should": [{"match_phrase": {"triage.run.address": run}} for run in some]}}]
+            rows = [row for row in rows if matches(chosen[0], row)]
         assert rows, "there is something to count"
-        if "anomaly_keys" in json.dumps(state):  # there are thousands; of other fields all values must be shown
-            rows, state = _commonest(rows, state)
+        state = _all_terms(state)  # of other fields all values must be shown
         body = request_of(state, query, SINCE, NOW, None if pattern == "templates" else "@timestamp")
+        body["query"]["bool"]["filter"] += chosen
         numbers = numbers_of(state, data.ask(data.index(pattern), body))
         _assert_close(numbers, direct(state, rows))
 
-    @pytest.mark.parametrize("name", LISTED)
-    def test_lists(self, name: str, data: Data):
-        """The number and order of the documents are right, and each column has values."""
-        saved = OBJECTS["search", name]
-        attributes, pattern = decoded(saved["attributes"]), pattern_of(saved)
-        query, sort = attributes["source"]["query"]["query"], attributes["sort"]
-        rows = rows_of(data, pattern, query)
-        body = request_of({"aggs": []}, query, SINCE, NOW, None if pattern == "templates" else "@timestamp")
-        body |= {"size": 200, "sort": [{field: order} for field, order in sort], "aggs": {}}
-        body["fields"] = list(attributes["columns"])
-        hits = data.ask(data.index(pattern), body)["hits"]
-        assert hits["total"]["value"] == len(rows) > 0
-        shown = [hit["fields"] for hit in hits["hits"]]
-        for column in attributes["columns"]:
-            assert any(column in fields for fields in shown) == any(row.get(column) for row in rows) or column in (
-                "message",
-            )
-        if sort == [["@timestamp", "desc"]] and pattern == "verdicts":
-            newest = sorted(rows, key=lambda row: row["@timestamp"][0], reverse=True)[:200]
-            assert [fields["triage.run.id"] for fields in shown] == [row["triage.run.id"] for row in newest]
+    @pytest.mark.parametrize("name", RUN_LISTS)
+    def test_newest_runs(self, name: str, data: Data):
+        """A list of runs has the newest ones, newest first."""
+        saved, state = OBJECTS["visualization", name], STATES[name]
+        query = decoded(saved["attributes"])["source"]["query"]["query"]
+        (runs,) = [agg for agg in state["aggs"] if agg["params"].get("field") == "triage.run.address"]
+        found = data.ask(data.index("verdicts"), request_of(state, query, SINCE, NOW, "@timestamp"))["aggregations"]
+        newest = sorted(rows_of(data, "verdicts", query), key=lambda row: row["@timestamp"][0], reverse=True)
+        shown = [bucket["key"] for bucket in found[runs["id"]]["buckets"]]
+        assert shown == [row["triage.run.address"][0] for row in newest[: runs["params"]["size"]]]
+
+    @pytest.mark.parametrize("name", VEGA)
+    def test_drawn_numbers(self, name: str, data: Data):
+        """The numbers that Vega draws, those of the week before among them, are those computed from the rows."""
+        since = NOW - timedelta(days=5)
+        for index, body in requests_of(json.loads(STATES[name]["params"]["spec"]), since, NOW).values():
+            pattern = index.removeprefix("panels-").removesuffix("-*")
+            body["aggs"] = widened(body["aggs"])
+            rows = [row for row in data.rows[pattern] if matches(body["query"], row)]
+            assert rows, "there is something to count"
+            found = simplified(body["aggs"], data.ask(index, body)["aggregations"])
+            _assert_close(found, computed(body["aggs"], rows))
+
+    @pytest.mark.parametrize("name", ["testbeds", "builds", "testcases", "teams"])
+    def test_most_failures_come_first(self, name: str, data: Data):
+        """Comparisons show all values, or those with most failures."""
+        spec = json.loads(STATES[f"panels-{name}"]["params"]["spec"])
+        ((index, body),) = requests_of(spec, NOW - timedelta(days=5), NOW).values()
+        buckets = data.ask(index, body)["aggregations"]["by"]["buckets"]
+        failed = [bucket["now"]["failed"]["value"] for bucket in buckets]
+        assert failed == sorted(failed, reverse=True)
+        assert failed[0] > 0
+
+    def test_a_chosen_run(self, data: Data):
+        """The page of one run gets the document of the chosen run; without a choice it gets none, and says so."""
+        spec = json.loads(STATES["panels-run-page"]["params"]["spec"])
+
+        def hits(*chosen: Any) -> dict[str, Any]:
+            ((index, body),) = requests_of(spec, NOW - timedelta(days=99), NOW, chosen).values()
+            return dict(data.ask(index, body)["hits"])
+
+        assert hits()["total"]["value"] > 1
+        assert hits(run_filter("panels-verdicts", NO_RUN)["query"])["total"]["value"] == 0
+        found = hits(run_filter("panels-verdicts", address_of("night/3"))["query"])
+        assert found["total"]["value"] == 1
+        (hit,) = found["hits"]
+        assert hit["_source"]["triage"]["run"]["id"] == "night/3"
+        assert "verdict" not in hit["_source"]["triage"]
 
     def test_choices(self, data: Data):
         """The controls offer the values that documents have."""
@@ -280,13 +352,13 @@ class TestPanels:
     def test_fields_can_be_counted(self, data: Data):
         """Dashboards rejects nested fields and text in an aggregation."""
         for (kind, _), saved in OBJECTS.items():
-            if kind != "visualization":
+            if kind != "visualization" or not decoded(saved["attributes"])["visState"]["aggs"]:
                 continue
             index = data.index(saved["references"][0]["id"].removeprefix("panels-"))
             fields = {
                 agg["params"]["field"]
                 for agg in decoded(saved["attributes"])["visState"]["aggs"]
-                if "field" in agg["params"]
+                if "field" in agg["params"] and agg["type"] != "top_hits"
             }
             known = data.server.ask(f"{index}/_field_caps?fields={','.join(fields) or '*'}")["fields"]
             for field in fields:
@@ -295,10 +367,31 @@ class TestPanels:
                 assert known.get(field.rpartition(".")[0], {"object": {}}).keys() == {"object"}
 
 
-def _commonest(rows: list[Row], state: dict[str, Any]) -> tuple[list[Row], dict[str, Any]]:
-    """The panel shows the 50 most frequent keys. Among equally frequent ones the server chooses, so 9,999 are compared."""
-    aggs = [agg | {"params": {**agg["params"], "size": 9999}} if agg["type"] == "terms" else agg for agg in state["aggs"]]
-    return rows, {**state, "aggs": aggs}
+class TestLinks:
+    def test_a_click_finds_the_run(self, opensearch: OpenSearchServer, prefix: str):
+        """And no other one, whatever characters the run id has; its lines too."""
+        settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
+        set_up(settings, ("tiny", "1"), ())
+        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings) as sink:
+            for run_id in HOSTILE:
+                sink.write(make_verdict(run_id, started=NOW, time=NOW).model_copy(update={"reduction": kept(run_id[:20])}))
+        opensearch.ask(f"{prefix}-*/_refresh", method="POST")
+        (pattern,) = [each for each in saved_objects(settings) if each["id"] == f"{prefix}-verdicts"]
+        link = json.loads(pattern["attributes"]["fieldFormatMap"])["triage.run.address"]["params"]
+        for run_id in HOSTILE:
+            (chosen,) = clicked(link, address_of(run_id)).states["_a"]["filters"]
+            for kind in ("verdicts", "lines"):
+                hits = opensearch.ask(f"{prefix}-{kind}-*/_search", {"query": chosen["query"]})["hits"]["hits"]
+                assert [hit["_source"]["triage"]["run"]["id"] for hit in hits] == [run_id]
+
+
+def _all_terms(state: dict[str, Any]) -> dict[str, Any]:
+    """Where a panel shows the first ones of many terms: among equal ones the server chooses, so all are compared."""
+    aggs = [
+        agg | {"params": {**agg["params"], "size": 9999}} if agg["params"].get("field") in MANY else agg
+        for agg in state["aggs"]
+    ]
+    return {**state, "aggs": aggs}
 
 
 def _assert_close(numbers: Any, wanted: Any) -> None:
@@ -306,8 +399,10 @@ def _assert_close(numbers: Any, wanted: Any) -> None:
         assert set(numbers) == set(wanted)
         for key, value in wanted.items():
             _assert_close(numbers[key], value)
+    elif isinstance(wanted, int | float):
+        assert numbers == pytest.approx(wanted, rel=1e-6)
     else:
-        assert numbers == (None if wanted is None else pytest.approx(wanted, rel=1e-6))
+        assert numbers == wanted
 
 
 def fill(query: Any, end: datetime) -> Any:
@@ -324,9 +419,9 @@ class TestMonitors:
     def ends(self, data: Data) -> list[datetime]:
         """Times at which monitors run: on several days, after a long silence, and just after a new key."""
         first: dict[str, datetime] = {}
-        for row in sorted(data.rows["verdicts"], key=lambda row: row["@timestamp"][0]):
+        for row in sorted(data.rows["verdicts"], key=arrival):
             for key in row["triage.anomaly_keys"] if decided(row) else ():
-                first.setdefault(key, row["@timestamp"][0])
+                first.setdefault(key, arrival(row))
         new = [time + timedelta(minutes=1) for key, time in first.items() if key.startswith("new:")]
         days = [NOW - timedelta(hours=25 * number) for number in range(15)]
         odd = (
@@ -334,7 +429,8 @@ class TestMonitors:
             for row in data.rows["verdicts"]
             if decided(row) and one(row, "triage.passed") and one(row, "triage.anomalous")
         )
-        seen = [row["@timestamp"][0] + timedelta(minutes=1) for row in itertools.islice(odd, 3)]
+        doubtful = (row for row in data.rows["verdicts"] if counted(row) and one(row, "triage.needs_review"))
+        seen = [arrival(row) + timedelta(minutes=1) for rows in (odd, doubtful) for row in itertools.islice(rows, 3)]
         return [*days, NOW + timedelta(minutes=31), NOW + timedelta(days=3), *new[:3], *new[-3:], *seen]
 
     def fires(self, data: Data, name: str, end: datetime) -> tuple[bool, dict[str, Any]]:
@@ -350,16 +446,18 @@ class TestMonitors:
 
     def direct(self, data: Data, name: str, end: datetime) -> bool:
         def within(since: timedelta, until: timedelta = timedelta(0)) -> list[Row]:
-            return [row for row in data.rows["verdicts"] if end - since <= row["@timestamp"][0] < end - until]
+            return [row for row in data.rows["verdicts"] if end - since <= arrival(row) < end - until]
 
-        period = timedelta(minutes=MINUTES)
-        now = [row for row in within(period) if decided(row)]
-        if name == "failed run":
-            return any(not one(row, "triage.passed") for row in now)
-        if name == "anomalous pass":
-            return any(one(row, "triage.passed") and one(row, "triage.anomalous") for row in now)
-        if name == "disagreement with the harness":
-            return any(one(row, "triage.disagreement") for row in now)
+        period = timedelta(minutes=ALERT_MINUTES)
+        now = [row for row in within(period) if decided(row) or (name == "run to review" and counted(row))]
+        of_runs = {
+            "failed run": lambda row: not one(row, "triage.passed"),
+            "anomalous pass": lambda row: one(row, "triage.passed") and one(row, "triage.anomalous"),
+            "disagreement with the harness": lambda row: one(row, "triage.disagreement"),
+            "run to review": lambda row: one(row, "triage.needs_review"),
+        }
+        if name in of_runs:
+            return any(map(of_runs[name], now))
         if name == "new template":
             earlier = {
                 key for row in within(timedelta(days=9999), period) if decided(row) for key in row["triage.anomaly_keys"]
@@ -382,7 +480,7 @@ class TestMonitors:
             rates.append(chance)
         return any(chance < 0.001 for chance in rates)
 
-    @pytest.mark.parametrize("name", MONITORS)
+    @pytest.mark.parametrize("name", RULES)
     def test_fires_when_it_should(self, name: str, data: Data):
         ends = self.ends(data)
         fired = {end: self.fires(data, name, end)[0] for end in ends}
@@ -405,21 +503,52 @@ class TestMonitors:
         assert [bucket["key"] for bucket in response["aggregations"]["matches"]["buckets"]] == ["broken"]
         assert not self.fires(data, "failure rate of a test case", NOW - timedelta(days=1))[0]
 
-    @pytest.mark.parametrize("name", MONITORS)
+    @pytest.mark.parametrize("name", RULES)
     def test_message(self, name: str, data: Data):
-        """The server renders the message of a monitor that fires; it has all labels and their numbers."""
-        settings = data.settings.model_copy(update={"notification_channel": "c1"})
-        body = monitor(settings, name)
-        (action,) = body["triggers"][0]["query_level_trigger"]["actions"]
+        """The server renders the message of a monitor that fires: where and when, what to look at, and links to it."""
+        link = {"notification_channel": "c1", "dashboards_url": "https://shown/base"}
+        body = monitor(data.settings.model_copy(update=link), name)
+        trigger = body["triggers"][0]["query_level_trigger"]
+        (action,) = trigger["actions"]
         assert action["destination_id"] == "c1"
         firing = [end for end in self.ends(data) if self.direct(data, name, end)]
         _, response = self.fires(data, name, firing[0] if firing else NOW)
+        context = {"results": {"0": response}, "trigger": {"severity": trigger["severity"]}}
         source = json.dumps({"text": action["message_template"]["source"]})
-        text = data.server.ask("_render/template", {"source": source, "params": {"ctx": {"results": {"0": response}}}})
+        text = data.server.ask("_render/template", {"source": source, "params": {"ctx": context}})
         shown = text["template_output"]["text"]
         assert "{{" not in shown
-        for bucket in response["aggregations"].get("labels", {"buckets": ()})["buckets"]:
-            assert name == "anomalous pass" or f"{bucket['key']} ({bucket['doc_count']})" in shown
+        assert f"severity {trigger['severity']}" in shown
+        assert "https://shown/base/app/dashboards#/view/panels-" in shown
+        rows = {row["triage.run.id"][0]: row for row in data.rows["verdicts"]}
+        listed = re.findall(r"  run (\S+)$", shown, re.MULTILINE)
+        assert len(listed) == len(response["hits"]["hits"])
+        for run in listed:
+            row = rows[run]
+            case, bed = one(row, "test.case.name") or "unknown", one(row, "triage.testbed") or "unknown"
+            time = row["@timestamp"][0].strftime("%Y-%m-%d %H:%M UTC")
+            assert f"- {time}: {case} on {bed}, build" in shown
+            assert f"'params':('query':'{run}')" in unquote(shown)
+        if name == "new template":
+            assert "was never heard of" in shown
+            assert "new:" not in shown
+            assert "/view/panels-run?" in shown
+        if name == "run to review":
+            assert "; " in shown
+
+    def test_verdicts_that_come_late(self, opensearch: OpenSearchServer, prefix: str):
+        """A failed run of yesterday whose verdict could only be written now raises an alert now."""
+        settings = OpenSearchSettings(hosts=(opensearch.url,), index_prefix=prefix)
+        set_up(settings, ("tiny", "1"), TEMPLATES)
+        given = NOW - timedelta(days=1)
+        verdict = make_verdict("late/1", label="L2", passed=False, time=given, started=given)
+        with OpenSearchClient(settings) as search, OpenSearchSink(search, settings, clock=FakeClock(NOW)) as sink:
+            sink.write(verdict)
+        opensearch.ask(f"{prefix}-*/_refresh", method="POST")
+        asked = monitor(settings, "failed run")["inputs"][0]["search"]
+        for end, arrived in ((NOW + timedelta(minutes=1), 1), (NOW + timedelta(minutes=90), 0), (given, 0)):
+            response = opensearch.ask(f"{asked['indices'][0]}/_search", fill(asked["query"], end))
+            assert response["aggregations"]["now"]["doc_count"] == arrived
 
 
 @dataclasses.dataclass
@@ -434,7 +563,7 @@ class Complete:
 
 @pytest.fixture
 def complete(opensearch: OpenSearchServer, prefix: str) -> Iterator[Complete]:
-    plugins, dashboards = Plugins(opensearch), Dashboards(opensearch, f"{prefix}-objects")
+    plugins, dashboards = Plugins.of_server(opensearch), Dashboards(opensearch, f"{prefix}-objects")
     with serving(plugins.answer) as url, serving(dashboards.answer) as shown:
         settings = OpenSearchSettings(hosts=(url,), index_prefix=prefix, dashboards_url=shown)
         yield Complete(opensearch, plugins, dashboards, settings)
@@ -448,8 +577,8 @@ class TestSetUp:
         assert (complete.plugins.policies, complete.plugins.monitors, complete.dashboards.imports) == ({}, {}, 0)
         made = set_up(settings, ("tiny", "1"), TEMPLATES)
         assert (made.done, made.skipped, made.failed) == (planned.done, [], [])
-        assert len(complete.plugins.monitors) == len(MONITORS)
-        assert len(complete.dashboards.objects()) == len(saved_objects(settings))
+        assert len(complete.plugins.monitors) == len(RULES)
+        assert len(complete.dashboards.objects) == len(saved_objects(settings))
         again = set_up(settings, ("tiny", "1"), TEMPLATES)
         assert (again.done, again.skipped, again.failed) == ([], [], [])
         assert complete.dashboards.imports == 1
@@ -470,8 +599,12 @@ class TestSetUp:
         settings = complete.settings.model_copy(update=changed)
         done = set_up(settings, ("tiny", "1"), TEMPLATES).done
         prefix = settings.index_prefix
-        assert done[:2] == [f"remove retention policy {prefix}-verdicts", f"update retention policy {prefix}-lines: 10 days"]
-        assert len(done) == 2 + len(MONITORS)
+        assert done[:2] == [
+            f"remove retention policy {prefix}-verdicts: indices are kept for good",
+            f"update retention policy {prefix}-lines",
+        ]
+        assert len(done) == 2 + len(RULES) + 1
+        assert done[-1].startswith("import 3 objects")  # the links of two index patterns and the time range of *one run*
         (policy,) = complete.plugins.policies.values()
         age = policy["policy"]["states"][0]["transitions"][0]["conditions"]["min_index_age"]
         assert age == f"{(10 + 31) * 24}h"
@@ -494,12 +627,17 @@ class TestSetUp:
         next(iter(complete.plugins.monitors.values()))["enabled"] = False
         assert set_up(complete.settings, ("tiny", "1"), TEMPLATES).done == []
 
-    def test_a_changed_panel_is_restored(self, complete: Complete):
+    def test_a_changed_title_stays(self, complete: Complete):
+        """It is named, and a reset restores it."""
         settings = complete.settings
         set_up(settings, ("tiny", "1"), TEMPLATES)
-        path = f"{complete.dashboards.index}/_update/dashboard:{settings.index_prefix}-overview"
-        complete.server.ask(path, {"doc": {"dashboard": {"title": "mine"}}}, "POST")
-        (done,) = set_up(settings, ("tiny", "1"), TEMPLATES).done
+        complete.dashboards.attributes("dashboard", f"{settings.index_prefix}-overview")["title"] = "mine"
+        again = set_up(settings, ("tiny", "1"), TEMPLATES)
+        assert again.done == []
+        assert again.kept == [
+            "dashboard Triage: overview: title was changed by someone to mine; ours would be Triage: overview"
+        ]
+        (done,) = set_up(settings, ("tiny", "1"), TEMPLATES, reset=[f"{settings.index_prefix}-overview"]).done
         assert done == f"import 1 objects into {settings.dashboards_url}: Triage: overview"
 
     def test_older_indices_get_new_fields(self, complete: Complete):
@@ -538,7 +676,7 @@ class TestSetUp:
     def test_objects_without_what_they_refer_to(self, complete: Complete):
         """The stand-in rejects objects whose references lead nowhere, so that the other tests would notice them."""
         (wrong,) = [each for each in saved_objects(complete.settings) if each["id"].endswith("-overview")]
-        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]))})
+        body, content_type = encode_multipart_formdata({"file": ("x.ndjson", ndjson([wrong]), "application/ndjson")})
         headers = {"osd-xsrf": "x", "Content-Type": content_type}
         _, response = complete.dashboards.answer("POST", "/api/saved_objects/_import?overwrite=true", body, headers)
         assert response["success"] is False

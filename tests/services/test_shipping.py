@@ -1,6 +1,7 @@
 """`triage-ship` and its pytest plugin on a real broker: verdicts of what they send, and that no line is missing."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,51 @@ class TestVerdicts:
             process.terminate()
             assert process.wait(20) == 0
         assert_same(bare(farm.stored()["grown"]), bare(expected([Run("grown", {source: text})])["grown"]))
+
+    @pytest.mark.parametrize("linger", ["0.05", "2"])
+    def test_of_a_shipper_that_loses_its_spool(self, linger: str, make_farm: MakeFarm, tmp_path: Path):
+        """It reads the log again, cut elsewhere: no line is lost or doubled, and the verdict says what was dropped."""
+        farm, (run,) = make_farm(), sample_runs(1)
+        source, text = next(iter(run.sources.items()))
+        log, lines = tmp_path / f"{source}.log", text.splitlines(keepends=True)
+        run_options = ["--run-id", "night", "--path-pattern", r"(?P<source>\w+)\.log", "--idle-end", "12"]
+
+        def start(linger: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen([*PROGRAM, *options(farm), *run_options, "--linger", linger, str(log)])
+
+        with farm.worker(), log.open("ab") as file:
+            first = start("0.05")
+            for begin in range(0, 40, 10):
+                sent = sum(farm.ends().values())
+                file.write(b"".join(lines[begin : begin + 10]))
+                file.flush()
+                until(lambda sent=sent: sum(farm.ends().values()) > sent, 30, "it has sent a message")
+            first.kill()
+            first.wait()
+            shutil.rmtree(farm.folder / "ship")
+            second = start(linger)
+            file.write(b"".join(lines[40:]))
+            file.flush()
+            until(lambda: farm.count_stored() == 1, 60)
+            second.terminate()
+            assert second.wait(20) == 0
+        stored = farm.stored()["night"]
+        assert_same(bare(stored), bare(expected([Run("night", {source: text})])["night"]))
+        (summary,) = stored.sources
+        assert summary.repairs.repeated_bytes > 0
+        assert summary.repairs.notes == ("its messages were numbered anew once",)
+
+    def test_that_waits_for_a_source_that_begins_late(self, make_farm: MakeFarm, tmp_path: Path):
+        """A run of two machines, of which one has sent all before the other begins, is judged once, as a whole."""
+        farm, (run,) = make_farm(end_grace_seconds=8), [run for run in sample_runs(9) if len(run.sources) > 1][:1]
+        write_runs(tmp_path / "logs", [run])
+        pattern = ["--once", "--run-id", "night", "--path-pattern", r"(?P<source>\w+)\.log"]
+        with farm.worker():
+            for path in sorted((tmp_path / "logs" / run.run_id).iterdir()):
+                assert ship(farm, *pattern, path, "--state", tmp_path / f"state-{path.stem}").returncode == 0
+            until(lambda: farm.count_stored() == 1, 60)
+        assert_same(bare(farm.stored()["night"]), bare(expected([replace(run, run_id="night")])["night"]))
+        assert farm.read(farm.kafka.dead_topic) == []
 
 
 def bare(verdict: Verdict) -> Verdict:

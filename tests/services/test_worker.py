@@ -1,21 +1,30 @@
 """The worker on a real broker: the same verdicts as from files, each once, whatever dies in between."""
 
+import asyncio
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from stream_triage.clients.kafka import KafkaBroker, connection
 from stream_triage.records import Verdict
 from stream_triage.settings import KafkaSettings
 from stream_triage.sinks.dead_letters import as_letter
+from tests.commands import call
 from tests.edges.proxy import behind_proxy
 from tests.receiver import Receiver
-from tests.services.chaos import Chaos
 from tests.services.farm import (
     BUNDLE,
+    PARTITIONS,
     ROOT,
     Farm,
     Message,
@@ -192,11 +201,6 @@ class TestLive:
 
 
 class TestDisturbed:
-    def test_kills_at_every_step(self, make_farm: MakeFarm):
-        """SIGKILL at each named step and at random moments: nothing lost, doubled or different. `make chaos` does more."""
-        chaos = Chaos(make_farm(instance="one"), kills=5, seed=int.from_bytes(os.urandom(2)))
-        assert chaos.run() == NOTHING, chaos.kills
-
     def test_one_of_two_workers_dies_and_a_third_joins(self, make_farm: MakeFarm):
         """The other one takes over what was open, within 15 s of the death."""
         farm, runs = make_farm(), sample_runs(40)
@@ -299,7 +303,7 @@ class TestDisturbed:
             with farm.worker() as worker:
                 settle(farm, runs)
                 until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
-                assert worker.text().count("will be tried again") == 8
+                assert "verdicts are written again" in worker.text()
         assert answers == []
         assert farm.differences(expected(runs)) == NOTHING
 
@@ -313,6 +317,265 @@ class TestDisturbed:
                 time.sleep(0.5)
             settle(farm, runs)
         assert farm.differences(expected(runs)) == NOTHING
+
+
+class TestAway:
+    """Servers that are away when the worker starts, while it has nothing to do, and when it is to stop."""
+
+    def test_start_before_kafka(self, tmp_path, own_kafka: KafkaServer, prefix: str):
+        """One line says that it waits; `/ready` says it too; it goes on by itself when the broker is there."""
+        farm, runs = listening(Farm(tmp_path / "farm", own_kafka.bootstrap, prefix)), sample_runs(3)
+        farm.send(interleaved(runs))
+        own_kafka.kill()
+        with farm.worker("--quiet") as worker:
+            until(lambda: "waiting for Kafka" in worker.text(), 40)
+            assert f"Kafka at {own_kafka.bootstrap}" in worker.text()
+            assert ready(farm)[0] == 503
+            assert "waiting for Kafka" in ready(farm)[1]
+            time.sleep(AWAY_SECONDS)
+            assert len(worker.text().splitlines()) <= 4
+            own_kafka.start()
+            settle(farm, runs)
+            until(lambda: ready(farm) == (200, "ok\n"), 20)
+            assert "Kafka answers again" in worker.text()
+            assert worker.code is None
+        assert farm.differences(expected(runs)) == NOTHING
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stop_while_it_waits(self, make_farm: MakeFarm, number: int):
+        """At once, and with status 0: it was asked to."""
+        farm = make_farm()
+        farm.kafka = farm.kafka.model_copy(update={"servers": (f"127.0.0.1:{free_port()}",)})
+        with farm.worker() as worker:
+            until(lambda: "waiting for Kafka" in worker.text(), 40)
+            began = time.monotonic()
+            os.kill(worker.pid, number)
+            until(lambda: worker.code is not None, 10)
+            assert (worker.code, time.monotonic() - began < 4) == (0, True)
+
+    def test_opensearch_away_at_the_start_and_when_idle(
+        self, make_farm: MakeFarm, opensearch: OpenSearchServer, prefix: str
+    ):
+        """The worker waits for it; later `/ready` notices within some seconds that it is away, with nothing to write."""
+        farm = listening(make_farm())
+        farm.use_opensearch(opensearch, timeout_seconds=2)
+        opensearch.pause()
+        try:
+            with farm.worker() as worker:
+                until(lambda: "waiting for OpenSearch" in worker.text(), 40)
+                assert "waiting for OpenSearch" in ready(farm)[1]
+                opensearch.resume()
+                until(lambda: ready(farm)[0] == 200, 30)
+                opensearch.pause()
+                until(lambda: ready(farm)[0] == 503, 30)
+                assert "OpenSearch at" in ready(farm)[1]
+                opensearch.resume()
+                until(lambda: ready(farm)[0] == 200, 30)
+                assert worker.code is None
+        finally:
+            opensearch.resume()
+
+    def test_kafka_away_when_idle(self, tmp_path, own_kafka: KafkaServer, prefix: str):
+        """`/ready` says so; the log has a few lines, not hundreds; all is well once the broker is back."""
+        farm = listening(Farm(tmp_path / "farm", own_kafka.bootstrap, prefix))
+        with farm.worker() as worker:
+            until(lambda: ready(farm)[0] == 200, 40)
+            before = len(worker.text().splitlines())
+            own_kafka.kill()
+            until(lambda: ready(farm)[0] == 503, 30)
+            assert "Kafka at" in ready(farm)[1]
+            time.sleep(3 * AWAY_SECONDS)
+            assert len(worker.text().splitlines()) - before <= 10
+            own_kafka.start()
+            until(lambda: ready(farm)[0] == 200, 60)
+            assert worker.code is None
+
+    def test_log_while_opensearch_is_away(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
+        """The reason once, its repeats counted, no traceback; and a line when it is over."""
+        farm, runs = make_farm(), sample_runs(6)
+        farm.use_opensearch(opensearch, timeout_seconds=1)
+        with farm.worker("--quiet") as worker:
+            until(lambda: "partitions assigned" in worker.text(), 40)
+            opensearch.pause()
+            try:
+                before = len(worker.text().splitlines())
+                farm.send(interleaved(runs))
+                time.sleep(30)
+                lines = worker.text().splitlines()[before:]
+            finally:
+                opensearch.resume()
+            settle(farm, runs)
+            until(lambda: "verdicts are written again" in worker.text(), 30)
+        assert any("verdicts cannot be written: OpenSearch at" in line for line in lines)
+        assert len(lines) <= 6
+        assert "Traceback" not in worker.text()
+
+    @pytest.mark.parametrize("away", ["kafka", "opensearch"])
+    def test_stop_while_a_server_hangs(
+        self, tmp_path, own_kafka: KafkaServer, opensearch: OpenSearchServer, prefix: str, away: str
+    ):
+        """Within 5 s. What was not durable is read again."""
+        farm, runs = Farm(tmp_path / "farm", own_kafka.bootstrap, prefix), sample_runs(6)
+        farm.use_opensearch(opensearch)
+        server = own_kafka if away == "kafka" else opensearch
+        with farm.worker() as worker:
+            until(lambda: "partitions assigned" in worker.text(), 40)
+            farm.send(interleaved(runs)[:50] if away == "kafka" else interleaved(runs))
+            time.sleep(1)
+            server.pause()
+            try:
+                time.sleep(3)
+                began = time.monotonic()
+                os.kill(worker.pid, signal.SIGTERM)
+                until(lambda: worker.code is not None, 20)
+                assert (worker.code, time.monotonic() - began < 6) == (0, True)
+            finally:
+                server.resume()
+        farm.send(interleaved(runs)[50:] if away == "kafka" else [])
+        with farm.worker():
+            settle(farm, runs)
+            until(lambda: farm.committed() == farm.ends(), 30, "every sink has all verdicts")
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_stop_while_it_waits_to_join_its_group(self, make_farm: MakeFarm):
+        """Another member does not answer, so the group waits for it; a worker that joins meanwhile stops within 5 s."""
+        farm = make_farm()
+        with farm.worker() as first:
+            until(lambda: "partitions assigned" in first.text(), 40)
+            os.kill(first.pid, signal.SIGSTOP)
+            try:
+                with farm.worker() as second:
+                    until(lambda: " reads topic " in second.text(), 40)
+                    time.sleep(2)
+                    assert "partitions assigned" not in second.text()
+                    began = time.monotonic()
+                    os.kill(second.pid, signal.SIGTERM)
+                    until(lambda: second.code is not None, 20)
+                    assert (second.code, time.monotonic() - began < 6) == (0, True)
+            finally:
+                os.kill(first.pid, signal.SIGCONT)
+
+
+class TestSilentStop:
+    def test_a_consumer_that_stops_fetching(self, make_farm: MakeFarm):
+        """`/ready` says so, the worker ends with the status for "start again", and the next one goes on."""
+        farm, runs = listening(make_farm()), sample_runs(6)
+        messages = interleaved(runs)
+        farm.send(messages[:50])
+        with farm.worker(module="tests.services.silent_worker") as worker:
+            until(lambda: ready(farm)[0] == 200, 40)
+            until(lambda: "is fetched for" in ready(farm)[1], 40)
+            assert "although the brokers answer" in ready(farm)[1]
+            farm.send(messages[50:])
+            until(lambda: worker.code is not None, 40)
+            assert worker.code == 75
+            assert "start the worker again" in worker.text()
+            assert "Traceback" not in worker.text()
+        with farm.worker():
+            settle(farm, runs)
+        assert farm.differences(expected(runs)) == NOTHING
+
+
+class TestTopic:
+    def test_partitions_grow(self, make_farm: MakeFarm):
+        """Running workers give the run log the partitions that it lacks, and judge the runs in the new ones."""
+        farm, runs = make_farm(), sample_runs(16)
+        with farm.worker() as worker:
+            farm.send(interleaved(runs[:4]))
+            settle(farm, runs[:4])
+            with KafkaBroker(farm.admin) as broker:
+                broker.grow(farm.kafka.topic, PARTITIONS + 3)
+            farm.send(interleaved(runs[4:]))
+            settle(farm, runs, 90)
+            assert worker.code is None
+            assert "the topic has grown to 7 partitions, and the run log with it" in worker.text()
+        with KafkaBroker(farm.admin) as broker:
+            assert broker.partitions([farm.kafka.runs_topic]) == {farm.kafka.runs_topic: PARTITIONS + 3}
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_aborted_transactions_are_not_judged(self, make_farm: MakeFarm):
+        """Neither a run of its own nor lines of another one; runs end by silence all the same."""
+        farm, runs = make_farm(idle_seconds=3), sample_runs(3)
+        messages = interleaved(runs, end=False, seq=False)
+        asyncio.run(aborted(farm, [Message(b"never", b"an aborted line\n", {"source": "ue"}), *messages[:20]]))
+        farm.send(messages, transaction=True)
+        asyncio.run(aborted(farm, [Message(b"never", b"an aborted line\n"), *messages[:20]]))
+        with farm.worker():
+            settle(farm, runs, 30)
+            time.sleep(5)
+        assert farm.differences(expected(runs)) == NOTHING
+
+    def test_runs_do_not_end_while_a_transaction_is_open(self, make_farm: MakeFarm):
+        """Their next messages may be in it; they come when it is committed, long after the idle time."""
+        farm, runs = make_farm(idle_seconds=2), sample_runs(3)
+        messages = interleaved(runs, end=False)
+        half = len(messages) // 2
+        farm.send(messages[:half])
+        with ExitStack() as workers:
+
+            def read() -> None:
+                worker = workers.enter_context(farm.worker())
+                until(lambda: "partitions assigned" in worker.text(), 40)
+                time.sleep(6)
+                assert farm.count_stored() == 0
+
+            asyncio.run(slowly(farm, messages[half:], read))
+            settle(farm, runs, 30)
+        assert farm.differences(expected(runs)) == NOTHING
+
+
+async def slowly(farm: Farm, messages: list[Message], meanwhile: Callable[[], None]) -> None:
+    """Sends messages in a transaction that is committed only after `meanwhile`."""
+    producer = AIOKafkaProducer(**connection(farm.admin), transactional_id=f"{farm.kafka.group}-slow")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        for message in messages:
+            headers = [(name, value.encode()) for name, value in message.headers.items()]
+            await producer.send(farm.kafka.topic, message.value, message.key, headers=headers)
+        await producer.flush()
+        await asyncio.to_thread(meanwhile)
+        await producer.commit_transaction()
+    finally:
+        await producer.stop()
+
+
+async def aborted(farm: Farm, messages: list[Message]) -> None:
+    """Sends messages in a transaction that is aborted."""
+    producer = AIOKafkaProducer(**connection(farm.admin), transactional_id=f"{farm.kafka.group}-aborted")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        sent = [
+            await producer.send(
+                farm.kafka.topic,
+                message.value,
+                message.key,
+                headers=[(name, value.encode()) for name, value in message.headers.items()],
+            )
+            for message in messages
+        ]
+        await asyncio.gather(*sent)
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+
+
+def listening(farm: Farm) -> Farm:
+    """With an address for /ready."""
+    farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{free_port()}"}
+    return farm
+
+
+def ready(farm: Farm) -> tuple[int, str]:
+    """Status and text of /ready; 0 while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://{farm.more_settings['metrics']['listen']}/ready", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 class TestSecurity:
@@ -342,10 +605,90 @@ class TestSecurity:
         options = {"security": "SASL_SSL", "ca_file": kafka.certificates / "ca.pem", "servers": (kafka.sasl_bootstrap,)}
         farm.kafka = KafkaSettings(**{**farm.kafka.model_dump(), **options, "user": USER, "password": "Wrong-Secret-1"})
         with farm.worker() as worker:
-            until(lambda: worker.code is not None, 60)
+            until(lambda: worker.code is not None, 30)
             assert worker.code == 2
-            assert "kafka.password" in worker.text()
+            assert "check kafka.user, kafka.password" in worker.text()
             assert "Secret" not in worker.text()
+
+    def test_wrong_password_of_opensearch(self, make_farm: MakeFarm, secure_opensearch: OpenSearchServer):
+        """The worker does not start, instead of failing at the first verdict; it shows no password."""
+        farm = make_farm()
+        farm.use_opensearch(secure_opensearch)
+        farm.more_settings["opensearch"]["password"] = "Wrong-Secret-1"
+        with farm.worker() as worker:
+            until(lambda: worker.code is not None, 30)
+            assert worker.code == 2
+            assert "check opensearch.user and opensearch.password" in worker.text()
+            assert "Secret" not in worker.text()
+
+
+class TestForgotten:
+    def test_a_run_stays_forgotten(self, make_farm: MakeFarm, opensearch: OpenSearchServer):
+        """After an orderly restart, a kill, and for a new group that reads all from the start; one that was open, too."""
+        farm, runs = make_farm(), sample_runs(5)
+        farm.sinks = ["store", "archive", "kafka"]
+        farm.use_opensearch(opensearch)
+        # Its end comes last: until then, every restart reads all of its partition again.
+        gone, open_run, *others = runs
+        held = [TestRun(f"held/{number}", gone.sources) for number in range(12)]
+        farm.send([stream[0] for run in held for stream in messages_of(run)])
+        farm.send([stream[0] for stream in messages_of(open_run)])
+        farm.send(interleaved([gone, *others]))
+
+        def left() -> set[str]:
+            return {*farm.stored(), *farm.indexed(), *farm.topic_verdicts()}
+
+        with farm.worker():
+            settle(farm, [gone, *others])
+            until(lambda: gone.run_id in farm.topic_verdicts(), 20)
+            assert call("forget", "-c", farm.settings(), gone.run_id, open_run.run_id).code == 2, "one has no verdict yet"
+            farm.send([message for stream in messages_of(open_run) for message in stream[1:]])
+        with farm.worker() as worker:
+            time.sleep(6)
+            worker.kill()
+        assert left() == {run.run_id for run in others}
+        farm.kafka = farm.kafka.model_copy(update={"group": f"{farm.kafka.group}-new"})
+        more = sample_runs(8, seed=1)[5:]
+        farm.send(interleaved(more))
+        with farm.worker():
+            until(lambda: {run.run_id for run in more} <= set(farm.stored()), 60, "the new group has read all")
+        assert left() == {run.run_id for run in (*others, *more)}
+        archived = list((farm.folder / "archive").rglob("*.zst"))
+        assert len(archived) == len(others) + len(more)
+
+
+class TestReplayed:
+    def test_once_each(self, make_farm: MakeFarm):
+        """Read again with every start, sent by several commands, one of them killed: one verdict."""
+        farm, (run,) = make_farm(), sample_runs(1, seed=3)
+        rejected = TestRun("attach-imsi-001010123456789", run.sources)
+        farm.send([stream[0] for number in range(12) for stream in messages_of(TestRun(f"held/{number}", run.sources))])
+        messages = [message for stream in messages_of(rejected, lines=3, seq=False, end=False) for message in stream]
+        farm.send(messages)
+        letters = lambda: farm.read(farm.kafka.dead_topic)  # noqa: E731 - short
+        for _ in range(3):
+            with farm.worker():
+                until(lambda: len(letters()) >= len(messages), 40, "all are rejected")
+                time.sleep(3)
+        assert len(letters()) == len(messages), "dead-lettered once"
+        farm.more_settings["redaction"] = {"pseudonym_key": "0123456789abcdef0123456789abcdef"}
+        command = [sys.executable, "-m", "stream_triage", "replay-dead", "-c", str(farm.settings())]
+        with farm.worker():
+            killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ends = farm.ends()
+            until(lambda: farm.ends() != ends or killed.poll() is not None, 30, "it has begun to send")
+            killed.kill()
+            killed.wait()
+            both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+            assert [process.wait(60) for process in both] == [0, 0]
+            farm.send([Message(rejected.run_id.encode(), b"", {"source": source, "end": "1"}) for source in run.sources])
+            until(lambda: farm.count_stored() == 1, 40, "the run has a verdict")
+        (verdict,) = farm.stored().values()
+        lines = {source: text.count(b"\n") for source, text in run.sources.items()}
+        assert {summary.source: summary.lines for summary in verdict.sources} == lines
+        assert not any(name.startswith("triage.") for name in verdict.headers)
+        assert call("replay-dead", "-c", farm.settings()).code == 0
+        assert farm.count_stored() == 1
 
 
 class TestRejected:
@@ -374,15 +717,19 @@ class TestRejected:
         assert (after.key, after.reason, after.headers) == (late.key, "its run has ended", (("source", b"ue"),))
         assert farm.differences(expected(runs)) == NOTHING
 
-    def test_too_many_stop_the_worker(self, make_farm: MakeFarm):
-        """Above the limit the worker ends, names the remedy, and has kept all of them."""
-        farm = make_farm(dead_per_hour=5)
-        farm.send([Message(None, b"%d\n" % number) for number in range(8)])
+    def test_too_many_are_summed_up(self, make_farm: MakeFarm):
+        """Above the limit the worker goes on: it sums the rest up, and judges the runs of others."""
+        farm, runs = make_farm(dead_per_hour=5), sample_runs(1)
+        farm.send([Message(None, b"%d\n" % number) for number in range(800)])
+        farm.send(interleaved(runs))
         with farm.worker() as worker:
-            until(lambda: worker.code is not None, 30, "the worker has ended")
-            assert worker.code == 2
-            assert "kafka.dead_per_hour = 5" in worker.text()
-        assert len(farm.read(farm.kafka.dead_topic)) == 8
+            settle(farm, runs)
+            until(lambda: "kafka.dead_per_hour = 5" in worker.text(), 10, "it says so")
+        letters = [as_letter(record) for record in farm.read(farm.kafka.dead_topic)]
+        kept = [letter for letter in letters if letter.kind == "message"]
+        summed = [int(dict(letter.headers)["triage.messages"]) for letter in letters if letter.kind == "summary"]
+        assert len(kept) <= 5 * len(farm.ends())
+        assert len(kept) + sum(summed) == 800
 
     def test_topics_missing(self, make_farm: MakeFarm):
         """The worker ends and names the command that makes them."""

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.wrapped import WRAPPERS, Run
+from stream_triage import escapes
 from stream_triage.settings import InputSettings
-from stream_triage.stages.wrappers import FORMAT_NAMES, OTHER_SERVICES, Judge, Unwrapper, escapes
+from stream_triage.stages.wrappers import FORMAT_NAMES, OTHER_SERVICES, Judge, Unwrapper
 from stream_triage.stages.wrappers.formats import FORMATS
 from stream_triage.stages.wrappers.layout import OWN_STAMP
 

@@ -72,3 +72,14 @@ def test_keys_that_ended_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPat
     for key in ("a", "b", "a", "c"):
         ended.add(ClosedRun(key, key, 0, 0))
     assert [ended.last(key) is None for key in "abc"] == [False, True, False]
+
+
+def test_replayed_messages_of_ended_runs():
+    """Up to the highest origin of each place; not for messages that a run shares with the next one."""
+    ended = EndedRuns()
+    ended.add(ClosedRun("a", "a", 0, 3, replayed=(("logs/0", 7), ("logs/1", 1))))
+    ended.add(ClosedRun("a", "a@4", 4, 6, replayed=(("logs/0", 5),)))
+    ended.add(ClosedRun("a", "a@6", 6, 9, replayed=(("logs/0", 9),)))
+    known = [("logs/0", 7, 4), ("logs/0", 8, 4), ("logs/1", 1, 4), ("logs/0", 9, 9), ("logs/0", 9, 10), ("logs/2", 0, 10)]
+    assert [ended.has_replayed("a", *asked) for asked in known] == [True, False, True, False, True, False]
+    assert not ended.has_replayed("b", "logs/0", 7, 4)

@@ -1,18 +1,20 @@
 """What a worker does, without Kafka: crashes at every step, sinks that fail, limits."""
 
 import random
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_triage import Bundle, InputError, StoreError, Triage
+from stream_triage import Bundle, StoreError, Triage
 from stream_triage.clock import FakeClock
-from stream_triage.records import Record, Verdict
+from stream_triage.records import Problem, Record, Verdict
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog
+from stream_triage.worker import engine as engine_module
 from stream_triage.worker.engine import Engine
 from stream_triage.worker.runs import RunRules
 from tests.corpus import make_run, tiny_bundle
@@ -41,13 +43,19 @@ class Topic:
         named = {"run_log": self.run_log, "dead_letters": self.dead, "rules": self.rules, "clock": self.clock, **changes}
         return Engine(Triage(self.bundle), [self.sink, self.other], **named)
 
-    def work(self, crash_at: int | None = None, batch: int = 7) -> Engine:
-        """One life of a worker: from the committed position to the end, or to its crash at a numbered step."""
+    def work(
+        self, crash_at: int | None = None, batch: int = 7, happens: Callable[[int], None] = lambda step: None
+    ) -> Engine:
+        """One life of a worker: from the committed position to the end, or to its crash at a numbered step.
+
+        `happens` is called before each step: what others do meanwhile.
+        """
         steps = 0
 
         def step() -> None:
             nonlocal steps
             steps += 1
+            happens(steps)
             if steps == crash_at:
                 raise Crash
 
@@ -154,6 +162,25 @@ def test_crashes_change_nothing(seed: int, crashes: list[int], end: bool, batch:
     check(topic, wanted)
     assert topic.committed == len(records)
     assert topic.dead.letters == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), crashes=st.lists(st.integers(1, 150), min_size=1, max_size=8), end=st.booleans())
+def test_crashes_between_the_parts_of_a_flush(seed: int, crashes: list[int], end: bool):
+    """The same when each run is a part of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FEWEST_PART_RUNS", "FIRST_PART_RUNS", "MOST_PART_RUNS"):
+            patch.setattr(engine_module, name, 1)
+        records, wanted = records_of(["a", "b", "c", "d", "e"], seed, end)
+        topic = Topic(records)
+        for crash in crashes:
+            try:
+                topic.work(crash, batch=30)
+            except Crash:
+                continue
+        topic.work(None, batch=30)
+        check(topic, wanted)
+        assert topic.committed == len(records)
 
 
 @pytest.mark.parametrize("step", range(1, 39))
@@ -297,21 +324,25 @@ def test_full_spool_stops_the_worker(bundle: Bundle):
         engine.flush()
 
 
-def test_too_many_rejected_within_an_hour(bundle: Bundle):
-    """All of them are kept before the worker stops; what is older than an hour does not count."""
+def test_what_one_sender_does_wrong_stops_no_other(bundle: Bundle):
+    """1,100 late lines of one run: the worker goes on, writes as many as it may, and sums up the rest, once."""
+    records, _ = records_of(["a"], 1)
+    records.append(records[-1]._replace(offset=len(records), value=b"", headers=(("end", b"1"),)))
+    late = [records[0]._replace(offset=len(records) + number, value=b"late\n", headers=()) for number in range(1100)]
+    other = records[0]._replace(offset=len(records) + 1100, key=b"other", headers=(("end", b"1"),))
+    problems: list[Problem] = []
     topic = Topic([], bundle)
-    engine = topic.engine(dead_per_hour=2)
-    bad = [Record("logs", 0, offset, 0, None, b"?", ()) for offset in range(5)]
-    engine.handle(bad[:2])
+    engine = topic.engine(dead_per_hour=1000, on_problem=problems.append)
+    engine.handle([*records, *late, other])
     assert engine.flush()
-    topic.clock.advance(3601)
-    engine.handle(bad[2:4])
-    assert engine.flush()
-    engine.handle(bad[4:])
-    with pytest.raises(InputError, match=r"kafka\.dead_per_hour = 2.*no key.*replay-dead"):
-        engine.flush()
-    assert len(topic.dead.letters) == 5
-    assert engine.positions == {0: 5}
+    assert sorted(verdict.run_id for verdict in topic.sink.verdicts.values()) == ["a", "other"]
+    *letters, summary = topic.dead.letters
+    assert len(letters) == 1000
+    first, last = (f"logs/0/{late[number].offset}" for number in (1000, -1))
+    assert (summary.kind, summary.key, summary.value, summary.origin) == ("summary", b"a", None, f"{first} to {last}")
+    assert "100 messages (500 bytes) rejected beyond kafka.dead_per_hour: its run has ended" in summary.reason
+    assert [problem.reason.partition(" messages")[0] for problem in problems] == ["more than kafka.dead_per_hour = 1000"]
+    assert engine.positions == {0: other.offset + 1}
 
 
 def test_revoked_partitions_leave_nothing_behind(bundle: Bundle):

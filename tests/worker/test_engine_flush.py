@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from stream_triage import Bundle, InputError, Settings, StoreError, Triage
-from stream_triage.records import ClosedRun, DeadLetter, Record
+from stream_triage import Bundle, Settings, StoreError, Triage
+from stream_triage.records import ClosedRun, Record
 from stream_triage.sinks.dead_letters import MemoryDeadLetters
 from stream_triage.sinks.memory import MemorySink
 from stream_triage.sinks.run_log import MemoryRunLog
@@ -134,23 +134,44 @@ def test_headers_and_gaps_reach_the_verdict(bundle: Bundle) -> None:
     assert [problem for source in verdict.sources for problem in source.repairs.problems] == ["message 1 never came"]
 
 
-def test_the_last_rejection_names_messages_but_not_runs(bundle: Bundle) -> None:
-    """Where a message was is shown, since it has to be looked at; the id of a run may contain an identity."""
-    worker = Worker(bundle, dead_per_hour=0)
-    worker.engine.handle([message("", 7)])
-    with pytest.raises(InputError, match=r"no key.*\(logs/0/7\)"):
-        worker.engine.flush()
-    worker.engine._reject(DeadLetter("run", "not judged: full", "imsi-001010000000042", b"", None))
-    with pytest.raises(InputError, match="not judged: full") as error:
-        worker.engine.flush()
-    assert "imsi" not in str(error.value)
+def test_what_came_twice_is_in_the_verdict_and_no_reason_for_a_review(bundle: Bundle) -> None:
+    """Exact repeats and a numbering that goes on are harmless; text that may be doubled is not."""
+    worker = Worker(bundle)
+    texts = [b"line %d\n" % number for number in range(4)]
+    headers = [("seq", b"0"), ("seq", b"1"), ("seq", b"1"), ("seq", b"0")]
+    worker.engine.handle(
+        [message("a", offset, headers[offset], text=texts[offset - (offset == 2)]) for offset in range(4)]
+        + [message("a", 4, ("seq", b"1"), END)]
+    )
+    assert worker.engine.flush()
+    (verdict,) = worker.sink.written
+    (summary,) = verdict.sources
+    assert (summary.repairs.repeated_messages, summary.repairs.repeated_bytes) == (1, len(texts[1]))
+    assert summary.repairs.notes == ("its messages were numbered anew once",)
+    assert summary.lines == 4
+    assert not summary.repairs.problems
+    assert not any("number" in reason for reason in verdict.review_reasons)
+
+
+def test_messages_rejected_while_a_run_is_open_are_a_reason_for_a_review(bundle: Bundle) -> None:
+    """Otherwise nobody who reads the verdict would know that a part of the run is missing."""
+    worker = Worker(bundle)
+    worker.engine.handle(
+        [message("a", offset, ("source", b"%d" % offset)) for offset in range(300)] + [message("a", 300, ("end", b"2"))]
+    )
+    worker.engine.handle([message("a", 301 + number, ("source", b"%d" % number), END) for number in range(256)])
+    assert worker.engine.flush()
+    (verdict,) = worker.sink.written
+    assert "0: 45 messages were rejected: the run has more than 256 sources" in verdict.review_reasons
 
 
 def test_defaults_are_those_of_the_settings() -> None:
     """Whoever makes an engine by hand gets the limits that docs/settings.md states."""
     kafka = Settings().kafka
     rules, made = RunRules(), run_rules(Settings(), Redactor())
-    assert [getattr(rules, name) for name in vars(rules) if name != "reject_key"] == [
-        getattr(made, name) for name in vars(made) if name != "reject_key"
-    ]
+    others = {"reject_key", "end_grace_seconds"}
+    assert {name: value for name, value in vars(rules).items() if name not in others} == {
+        name: value for name, value in vars(made).items() if name not in others
+    }
+    assert made.end_grace_seconds == kafka.end_grace_seconds
     assert inspect.signature(Engine).parameters["dead_per_hour"].default == kafka.dead_per_hour

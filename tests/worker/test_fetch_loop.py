@@ -1,14 +1,16 @@
 """The loop of a worker over a group that rebalances, without a broker: nothing of an outdated generation is taken."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
+import aiokafka
 import pytest
 from faust.types import TP
 
 from stream_triage.clock import FakeClock
-from stream_triage.errors import StoreError
+from stream_triage.errors import InputError, ServerAway, StoreError
 from stream_triage.records import Record
 from stream_triage.settings import KafkaSettings
 from stream_triage.sources import kafka
@@ -50,6 +52,12 @@ class Member:
         self.log.append("sleep")
         await asyncio.sleep(0)
 
+    def assigned(self) -> Collection[int]:
+        return [0, 1]
+
+    async def hold(self, partitions: Collection[int]) -> None:
+        self.log.append(f"hold {sorted(partitions)}")
+
 
 class Handler:
     """Notes its steps in the member's log; a test hangs what happens meanwhile on them."""
@@ -87,14 +95,37 @@ class Handler:
         self._log.append("interrupt")
 
 
+class Process:
+    """A process whose run log lacks the partitions in `lacking`, and which remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.lacking: set[int] = set()
+        self.answers = True
+        self.reported: dict[str, str] = {}
+        self.ends: list[tuple[str, int]] = []
+
+    def report(self, subject: str, trouble: str) -> None:
+        self.reported[subject] = trouble
+
+    def kafka_answers(self) -> bool:
+        return self.answers
+
+    def unusable(self, partitions: Collection[int]) -> dict[int, str]:
+        return dict.fromkeys(self.lacking & set(partitions), "run `stream-triage setup kafka`")
+
+    def ending(self, reason: str, status: int) -> None:
+        self.ends.append((reason, status))
+
+
 class Setting:
     """A loop over a member and a handler. Ticks are far apart unless a test wants them."""
 
     def __init__(self, *fetches: list[Record] | Callable[[], list[Record]], ticks: bool = False) -> None:
         self.member = Member(*fetches)
         self.handler = Handler(self.member)
-        self.thread = HandlerThread(self.handler, FakeClock(), 300.0)
-        self.loop = FetchLoop(self.member, self.thread)
+        self.clock, self.process = FakeClock(), Process()
+        self.thread = HandlerThread(self.handler, self.clock, 300.0)
+        self.loop = FetchLoop(self.member, self.thread, self.process)
         if not ticks:
             self.loop._ticked = 1e9
 
@@ -128,11 +159,45 @@ def test_large_messages_make_small_parts(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_nothing_is_taken_until_a_failed_flush_succeeds(caplog: pytest.LogCaptureFixture):
-    """It is tried again for as long as it takes, and the log says why."""
+    """It is tried again for as long as it takes, and the log says why, and when it succeeds."""
     setting = Setting([record(0)], [record(1)])
     setting.handler.flushes = [False, False, True]
     assert setting.run() == ["take 0", "flush", "sleep", "flush", "sleep", "flush", "take 1", "flush"]
-    assert caplog.text.count("the disk is full") == 2
+    assert [line.getMessage() for line in caplog.records] == [
+        "verdicts cannot be written: the disk is full; will be tried again",
+        "verdicts are written again, after 0 s and 2 failed tries",
+    ]
+
+
+def test_a_flush_that_is_not_done_goes_on_at_once(caplog: pytest.LogCaptureFixture):
+    """When many runs ended together, each flush writes a part of them: that is no failure, and nothing waits."""
+    setting = Setting([record(0)], [record(1)])
+    setting.handler.flushes = [False, False, True]
+    setting.handler.errors = []
+    assert setting.run() == ["take 0", "flush", "flush", "flush", "take 1", "flush"]
+    assert caplog.text == ""
+
+
+def test_the_end_of_a_generation_comes_between_two_flushes():
+    """Hundreds of flushes may follow each other; a rebalance, or SIGTERM, waits for one of them."""
+    setting = Setting([record(0)])
+    setting.handler.flushes, setting.handler.errors = [False] * 1000, []
+
+    async def work() -> None:
+        loop = asyncio.create_task(setting.loop.run(setting.member.stopped))
+        while setting.member.log.count("flush") < 3:
+            await asyncio.sleep(0.001)
+        before = setting.member.log.count("flush")
+        setting.member.rebalance()
+        await setting.loop.end_generation([0], _nothing)
+        assert setting.member.log.count("flush") - before <= 3
+        await loop
+
+    log = setting.run(work)
+    assert log[-1] == "revoke [0]"
+
+
+async def _nothing() -> None: ...
 
 
 @pytest.mark.usefixtures("parts_of_two")
@@ -193,7 +258,8 @@ def test_without_the_ends_nothing_is_called_silent(error: Exception, caplog: pyt
     setting = Setting([], ticks=True)
     setting.member.end = error
     assert setting.run() == []
-    assert "will be asked again" in caplog.text
+    assert "the ends of partitions are not known" in caplog.text
+    assert "will be tried again" in caplog.text
 
 
 def test_ticks_are_a_second_apart():
@@ -206,6 +272,46 @@ def test_no_tick_in_an_outdated_generation():
     setting = Setting([record(0)], ticks=True)
     setting.handler.on_handle = setting.member.rebalance
     assert setting.run() == ["take 0"]
+
+
+class TestTopicThatHasGrown:
+    """The run log has no partition yet for a new one of the topic, so nobody can tell which of its runs have ended."""
+
+    def test_other_partitions_go_on(self, caplog: pytest.LogCaptureFixture):
+        """Messages of the new one are not taken; the log and `/ready` say what to do."""
+        setting = Setting([record(0), record(0, partition=1)], [record(1), record(1, partition=1)])
+        setting.process.lacking = {1}
+        assert setting.run() == ["hold [1]", "take 0", "flush", "take 1", "flush"]
+        assert setting.process.reported["partitions"] == "run `stream-triage setup kafka`"
+        assert "partitions 1 are not read yet: run `stream-triage setup kafka`" in caplog.text
+
+    def test_it_is_read_once_the_run_log_has_grown(self, caplog: pytest.LogCaptureFixture):
+        """Asked again after some seconds, and not before."""
+
+        def grow() -> list[Record]:
+            setting.process.lacking = set()
+            return []
+
+        def later() -> list[Record]:
+            setting.clock.advance(kafka.HOLD_SECONDS)
+            return []
+
+        setting = Setting([record(0, partition=1)], grow, later, [record(0, partition=1)])
+        setting.process.lacking = {1}
+        assert setting.run() == ["hold [1]", "hold []", "take 0", "flush"]
+        assert setting.process.reported["partitions"] == ""
+        assert "partitions 1 are read now" in caplog.text
+
+    def test_a_rebalance_does_not_let_go_of_it(self):
+        """Faust resumes all partitions that it assigns."""
+
+        def rebalance() -> list[Record]:
+            setting.member.rebalance()
+            return [record(0, partition=1)]
+
+        setting = Setting([], rebalance)
+        setting.process.lacking = {1}
+        assert setting.run() == ["hold [1]", "hold [1]"]
 
 
 class TestEndOfGeneration:
@@ -290,7 +396,7 @@ class TestFaustConsumer:
         handler.positions = {0: 5, 1: 9}
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        app = make_app(KafkaSettings(), handler, FakeClock())
+        app = make_app(KafkaSettings(), handler, FakeClock(), Process())
         yield app.consumer
         app.handler_thread.close()
         for made in {loop, app.loop, app.consumer._thread.thread_loop}:
@@ -312,6 +418,105 @@ class TestFaustConsumer:
         assert consumer.active
         consumer._stopped.set()
         assert not consumer.active
+
+    def test_sees_no_message_of_an_aborted_transaction(self, consumer: kafka._Consumer, monkeypatch: pytest.MonkeyPatch):
+        """Faust itself reads uncommitted messages."""
+
+        class Client:
+            _isolation_level = "read_uncommitted"
+
+        monkeypatch.setattr(kafka.driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: Client())
+        assert consumer._thread._create_worker_consumer(None)._isolation_level == "read_committed"
+        assert "self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+
+    @pytest.mark.parametrize(
+        ("looped", "signs", "answers", "reported"),
+        [
+            (True, {0: 1, 1: 2}, True, ""),
+            (True, {0: "same", 1: 2}, True, "nothing of partitions 0 is fetched for 60 s, although the brokers answer"),
+            (False, {}, True, "nothing is fetched for 60 s, although the brokers answer"),
+            (False, {0: "same"}, False, ""),
+        ],
+    )
+    def test_partitions_that_send_nothing_are_reported(
+        self,
+        consumer: kafka._Consumer,
+        monkeypatch: pytest.MonkeyPatch,
+        looped: bool,
+        signs: dict[int, object],
+        answers: bool,
+        reported: str,
+    ):
+        """Not while the brokers are away: then it is no fault of the consumer."""
+        self.watch(consumer, monkeypatch, 60, looped=looped, signs=signs, answers=answers)
+        process = consumer.app.process
+        assert isinstance(process, Process)
+        assert (process.reported["fetch"], process.ends) == (reported, [])
+
+    def test_a_consumer_that_stays_silent_ends_the_worker(
+        self, consumer: kafka._Consumer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        """With the status for "start again": a new process recovers, this one does not. The log says so before."""
+        crashed: list[BaseException] = []
+
+        async def crash(error: BaseException) -> None:
+            crashed.append(error)
+
+        monkeypatch.setattr(consumer, "crash", crash)
+        self.watch(consumer, monkeypatch, 120, looped=True, signs={0: "same"}, answers=True)
+        process = consumer.app.process
+        assert isinstance(process, Process)
+        assert isinstance(consumer.app.handler_thread.failure, ServerAway)
+        assert crashed == [consumer.app.handler_thread.failure]
+        assert "nothing of partitions 0 is fetched for 30 s" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [(ServerAway("away"), 75), (RuntimeError("of Faust"), 75), (StoreError("no right"), 2), (InputError("a flood"), 2)],
+    )
+    def test_a_crash_cannot_hang(self, consumer: kafka._Consumer, error: Exception, status: int):
+        """The process is told, and ends itself if Faust does not."""
+        consumer.app._crash(error)
+        process = consumer.app.process
+        assert isinstance(process, Process)
+        assert [status for _, status in process.ends] == [status]
+
+    def test_partitions_that_cannot_send_are_no_reason_to_end(
+        self, consumer: kafka._Consumer, monkeypatch: pytest.MonkeyPatch
+    ):
+        """One that is held, and one whose leader has gone; the latter is reported."""
+        consumer._fetch_loop.held = {0}
+        self.watch(consumer, monkeypatch, 200, looped=True, signs={0: "same", 1: "same"}, answers=True, leaderless=[1])
+        process = consumer.app.process
+        assert isinstance(process, Process)
+        assert (process.reported["fetch"], process.ends) == ("", [])
+        assert process.reported["leaders"] == "partitions 1 have no leader"
+
+    def watch(
+        self,
+        consumer: kafka._Consumer,
+        monkeypatch: pytest.MonkeyPatch,
+        seconds: int,
+        *,
+        looped: bool,
+        signs: dict[int, object],
+        answers: bool,
+        leaderless: Collection[int] = (),
+    ) -> None:
+        """Looks once a second; a sign that is a number is another one each time."""
+        clock, process, second = consumer.app.handler_thread.clock, consumer.app.process, 0
+        assert isinstance(clock, FakeClock)
+        assert isinstance(process, Process)
+        process.answers = answers
+        seen = {number: lambda sign=sign: sign if isinstance(sign, str) else second for number, sign in signs.items()}
+        monkeypatch.setattr(
+            consumer._thread, "signs", lambda _: ({number: sign() for number, sign in seen.items()}, list(leaderless))
+        )
+        monkeypatch.setattr(consumer, "assignment", set)
+        for second in range(seconds + 1):  # noqa: B007 - `seen` reads it
+            consumer._fetch_loop.fetches += looped
+            consumer.loop.run_until_complete(consumer._look())
+            clock.advance(1)
 
     def test_a_failed_commit_stays_due(self, consumer: kafka._Consumer, monkeypatch: pytest.MonkeyPatch):
         """And only assigned partitions are committed."""
@@ -350,4 +555,4 @@ class TestFaustConsumer:
 
 @pytest.fixture(autouse=True)
 def _logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, logger=kafka.log.name)
+    caplog.set_level(logging.INFO, logger=kafka.log.name)

@@ -11,6 +11,7 @@ import pytest
 from stream_triage.clock import FakeClock
 from stream_triage.errors import SettingsError
 from stream_triage.records import DeadLetter, Record, Repairs, SourceSummary
+from stream_triage.worker.ceilings import BYTES_HEADER, MESSAGES_HEADER
 from stream_triage.worker.metrics import MeteredLetters, MeteredWorker, Metrics, serving
 from tests.verdicts import make_verdict
 
@@ -79,19 +80,23 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     metered.tick()
     assert metered.flush()
     problems = ("messages 3 to 5 never came", "cut after 9 bytes")
-    repairs = Repairs(dropped_bytes=40, cut_lines=2, invalid_bytes=3, nul_bytes=4, problems=problems)
+    repairs = Repairs(dropped_bytes=40, cut_lines=2, invalid_bytes=3, nul_bytes=4, problems=problems, repeated_bytes=6)
     source = SourceSummary(source="", lines=10, bytes=100, known_lines=9, folded_lines=8, repairs=repairs)
     metrics.count(make_verdict(sources=(source,), anomalous=True))
     metrics.count(make_verdict("b", passed=False, label="L2"))
     metrics.count(make_verdict("c", needs_review=True))
-    MeteredLetters(FakeLetters(), metrics).put(DeadLetter("message", "why", "t/0/1", None, b"12345"))
+    letters = MeteredLetters(FakeLetters(), metrics)
+    letters.put(DeadLetter("message", "why", "t/0/1", None, b"12345"))
+    summed_up = ((MESSAGES_HEADER, b"12"), (BYTES_HEADER, b"345"))
+    letters.put(DeadLetter("summary", "12 messages", "t/0/1 to t/0/20", b"a", None, summed_up))
     counted = values(metrics)
     expected = {
         "messages_total": 2, "message_bytes_total": 4, "messages_behind 0": 10, "open_runs": 3, "flush_seconds_count": 1,
         "verdicts_total Pass passed": 1, "verdicts_total L2 failed": 1, "verdicts_total Pass review": 1,
         "anomalous_verdicts_total": 1, "lines_total": 30, "dropped_bytes_total line too long": 40,
         "unread_total line too long": 2, "unread_total not text": 7, "unread_total reported problem": 2,
-        "refused_total message": 1, "refused_bytes_total message": 5, "flush_failures_total": 0,
+        "refused_total message": 1, "refused_bytes_total message": 5, "refused_total summary": 12,
+        "refused_bytes_total summary": 345, "dropped_bytes_total came before": 6, "flush_failures_total": 0,
     }  # fmt: skip
     assert {name: counted[name] for name in expected} == expected
     metered.read_up_to(0, 0, 0.0)  # all was read
@@ -99,6 +104,31 @@ def test_what_a_worker_does_is_counted(metrics: Metrics) -> None:
     metered.read_up_to(0, 17, 0.0)
     metered.revoke([0])
     assert values(metrics)["messages_behind 0"] == 0
+
+
+def test_steps_are_measured_part_by_part(metrics: Metrics) -> None:
+    """Waiting for messages is no step; a flush shows progress between its parts, and is no failure if it is not done."""
+    worker, clock = FakeWorker(), metrics.clock
+    assert isinstance(clock, FakeClock)
+    metered = MeteredWorker(worker, metrics)
+    metered.tick()
+    clock.advance(50)
+    metered.tick()
+    assert values(metrics)["longest_step_seconds"] == 0
+
+    def flush() -> bool:
+        for seconds in (4, 7, 2):
+            clock.advance(seconds)
+            metrics.stepped()
+            assert not metrics.hangs()
+        return False
+
+    worker.flush = flush  # type: ignore[method-assign]
+    worker.errors = []
+    assert not metered.flush()
+    counted = values(metrics)
+    assert (counted["longest_step_seconds"], counted["flush_failures_total"]) == (7, 0)
+    assert metrics.unready() == ""
 
 
 def ask(port: int, path: str) -> tuple[int, str]:

@@ -111,6 +111,63 @@ class TestBoundaries:
             items = topic.silence(20)
             assert (ended(items), problems(items)) == (["a"], reasons)
 
+    def test_a_source_may_begin_after_all_others_have_ended(self):
+        """Within the grace time it joins the run; after it, its lines come too late."""
+        topic = Partition(end_grace_seconds=5)
+        assert ended(topic.put("a", source="ue", end="1")) == []
+        assert topic.silence(4) == []
+        topic.put("a", b"du\n", source="du")
+        assert topic.silence(100) == []
+        assert ended(topic.put("a", b"", source="du", end="1")) == []
+        items = topic.silence(5)
+        assert (ended(items), closed(items), problems(items)) == (["a"], [ClosedRun("a", "a", 0, 2)], [])
+        assert rejected(topic.put("a", source="core")) == ["its run has ended"]
+
+    def test_only_other_sources_may_join_a_run_that_waits(self):
+        """Text of those that have ended is late, as after the end, and does not prolong the wait; repeats are dropped."""
+        topic = Partition(end_grace_seconds=5)
+        topic.put("a", source="ue", seq="0", end="1")
+        topic.now = 3.0
+        assert rejected(topic.put("a", b"late\n", source="ue", seq="1")) == ["its run has ended"]
+        assert topic.put("a", source="ue", seq="0", end="1") == []
+        items = topic.silence(2)
+        assert (ended(items), problems(items)) == (["a"], [])
+
+    def test_a_line_that_starts_the_next_run_ends_the_wait(self):
+        topic = Partition(end_grace_seconds=5, start_pattern="^START")
+        topic.put("a", end="1")
+        items = topic.put("a", b"late\nSTART\n")
+        assert (ended(items), rejected(items), topic.runs.run_ids) == (["a"], ["its run has ended"], ["a@1"])
+
+    def test_the_grace_time_is_proven_as_silence_is(self):
+        """A first message of another source may be waiting in the topic while a sink is slow."""
+        topic = Partition(end_grace_seconds=5)
+        topic.put("a", source="ue", end="1")
+        topic.runs.read_up_to(topic.offset + 1, 100.0)
+        assert topic.runs.idle(100.0) == []
+        topic.put("a", b"du\n", source="du")
+        assert topic.runs.run_ids == ["a"]
+
+    @pytest.mark.parametrize(("count", "waits"), [("1", False), ("2", True), ("0", True), ("x", True), ("300", True)])
+    def test_no_source_is_waited_for_if_there_is_no_other(self, count: str, waits: bool):
+        """The sender says how many there are; what is no such number is said in the verdict."""
+        topic = Partition(end_grace_seconds=5)
+        items = topic.put("a", source="ue", end="1", run_sources=count)
+        assert ended(items) == ([] if waits else ["a"])
+        assert len(problems(items)) == (count in ("0", "x", "300"))
+
+    def test_the_number_of_sources_may_come_with_any_message(self):
+        topic = Partition(end_grace_seconds=5)
+        topic.put("a", source="ue", run_sources="2")
+        topic.put("a", b"", source="ue", end="1")
+        assert ended(topic.put("a", source="du", end="1")) == ["a"]
+
+    def test_a_run_that_waited_ends_there_when_it_is_read_again(self):
+        """What came after its end is late again, however fast it is read."""
+        topic = Partition([ClosedRun("a", "a", 0, 0)], end_grace_seconds=5)
+        assert ended(topic.put("a", source="ue", end="1")) == ["a"]
+        assert rejected(topic.put("a", source="du")) == ["its run has ended"]
+
     def test_end_line_ends_sources_that_sent_no_end(self):
         topic = Partition(end_pattern="^DONE")
         topic.put("a", source="du", seq="0")
@@ -266,6 +323,8 @@ class TestRejected:
             (b"a\nb", "control characters"),
             (b"\x1b[31m", "control characters"),
             (b"k" * 1025, "longer than 1024"),
+            (b" ", "consists of blanks"),
+            (b"   ", "consists of blanks"),
         ],
     )
     def test_keys(self, key: bytes | None, reason: str):
@@ -284,6 +343,7 @@ class TestRejected:
         items = [item for number in range(300) for item in topic.put("a", source=str(number))]
         assert set(rejected(items)) == {"the run has more than 256 sources"}
         assert len(rejected(items)) == 44
+        assert problems(topic.silence(301)) == ["44 messages were rejected: the run has more than 256 sources"]
 
     @pytest.mark.parametrize(
         ("value", "reason"),
@@ -329,8 +389,35 @@ def test_too_many_labels_are_reported_once():
     items = topic.put("a", **{f"label{number}": "v" for number in range(70)})
     assert len(items[0].headers) == messages.MAX_HEADERS
     assert problems(items) == ["more than 64 headers, or one of more than 1024 characters: the rest was cut off"]
+    assert [item.note for item in items if isinstance(item, Problem)] == [True], "no reason for a review"
     again = topic.put("a", label99="v")
     assert (again[0].headers, problems(again)) == ({}, [])
+
+
+class TestEndHeader:
+    @pytest.mark.parametrize("value", ["1", "true", "TRUE", "True", " true "])
+    def test_ends_the_source(self, value: str):
+        assert ended(Partition().put("a", end=value)) == ["a"]
+
+    @pytest.mark.parametrize("value", ["0", "false", "False", ""])
+    def test_says_that_the_source_goes_on(self, value: str):
+        items = Partition().put("a", end=value)
+        assert (ended(items), problems(items)) == ([], [])
+
+    @pytest.mark.parametrize("value", ["yes", "2", "end", "-1"])
+    def test_that_says_neither_is_in_the_verdict(self, value: str):
+        """Once for each value; its text is taken."""
+        topic = Partition()
+        items = topic.put("a", end=value) + topic.put("a", end=value)
+        assert (ended(items), text(items)) == ([], b"x\nx\n")
+        assert problems(items) == [f"the header end is {value!r}; only 1 and true end a source"]
+
+    def test_of_a_json_object(self):
+        topic = Partition(format="json")
+        assert problems(topic.put("a", b'{"message": "x", "end": "later"}')) == [
+            "the JSON field end is 'later'; only 1 and true end a source"
+        ]
+        assert ended(topic.put("a", b'{"message": "x", "end": "TRUE"}')) == ["a"]
 
 
 class TestReadAgain:

@@ -8,17 +8,17 @@ from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record,
 from stream_triage.worker.runs import Item, PartitionRuns, RunRules
 from stream_triage.worker.transitions import TABLE, Action, Event, State
 
-IDLE_SECONDS, MAX_SECONDS, MAX_BYTES = 10.0, 100.0, 100
+IDLE_SECONDS, GRACE_SECONDS, MAX_SECONDS, MAX_BYTES = 10.0, 2.0, 100.0, 100
 FULL = b"x" * MAX_BYTES + b"\n"
 
 
 class Key:
     """One key of a partition; its only source is numbered if the state needs held messages."""
 
-    def __init__(self, *closed: ClosedRun) -> None:
+    def __init__(self, *closed: ClosedRun, grace: float = 0.0) -> None:
         rules = RunRules(
             start_pattern="^START", end_pattern="^END",
-            idle_seconds=IDLE_SECONDS, max_run_seconds=MAX_SECONDS, max_run_bytes=MAX_BYTES,
+            idle_seconds=IDLE_SECONDS, end_grace_seconds=grace, max_run_seconds=MAX_SECONDS, max_run_bytes=MAX_BYTES,
         )  # fmt: skip
         self.runs = PartitionRuns(rules, closed)
         self.now = 0.0
@@ -180,19 +180,33 @@ def test_field_of_a_run_that_is_read_again(first: bytes, was_cut: bool):
     assert not [item for item in items if isinstance(item, ClosedRun)], "its end is recorded already"
 
 
+def test_field_of_a_run_that_waits_for_more_sources():
+    """All its sources have ended; it ends when the grace time is over, and not before."""
+    assert TABLE[Event.GRACE_OVER][State.OPEN] is Action.END
+    key = Key(grace=GRACE_SECONDS)
+    assert outcome(key.put(b"first\n", end=True)) == ["a: first"]
+    assert key.state is State.OPEN
+    assert key.wait(GRACE_SECONDS / 2, silence=True) == []
+    assert outcome(key.wait(GRACE_SECONDS / 2, silence=True)) == ["end a"]
+
+
 # Fields that no input reaches, and why.
 UNREACHABLE = {
     # The run begins, held or not, before its first piece is looked at.
     (State.UNUSED, Event.START_LINE),
     # Nothing of an early run was passed on, and these events come after text was.
     (State.EARLY, Event.END_LINE), (State.EARLY, Event.SOURCES_ENDED), (State.EARLY, Event.BYTE_LIMIT),
+    # A source has ended only if its end was passed on.
+    (State.EARLY, Event.GRACE_OVER),
     # Text and ends begin a run under an unused key.
     (State.UNUSED, Event.END_LINE), (State.UNUSED, Event.SOURCES_ENDED),
     # Only an open run grows, and only open runs are looked at when time passes.
     *((state, event) for state in (State.UNUSED, State.ENDED, State.CUT)
-      for event in (Event.BYTE_LIMIT, Event.SILENCE, Event.TIME_LIMIT, Event.RECORDED_END, Event.RECORDED_CUT)),
+      for event in (Event.BYTE_LIMIT, Event.SILENCE, Event.TIME_LIMIT, Event.GRACE_OVER, Event.RECORDED_END,
+                    Event.RECORDED_CUT)),
     # A run closes within one step.
-    *((State.CLOSING, event) for event in (Event.SILENCE, Event.TIME_LIMIT, Event.RECORDED_END, Event.RECORDED_CUT)),
+    *((State.CLOSING, event)
+      for event in (Event.SILENCE, Event.TIME_LIMIT, Event.GRACE_OVER, Event.RECORDED_END, Event.RECORDED_CUT)),
 }  # fmt: skip
 
 
@@ -200,6 +214,7 @@ def test_each_field_has_a_row():
     """Of every pair of state and event, something above says what happens, or that it cannot."""
     rows = {(state, event) for state, event, *_ in ROWS} | {(State.CLOSING, event) for event, *_ in CLOSING}
     rows |= {(state, event) for state in (State.OPEN, State.EARLY) for event in (Event.RECORDED_END, Event.RECORDED_CUT)}
+    rows.add((State.OPEN, Event.GRACE_OVER))
     assert rows.isdisjoint(UNREACHABLE)
     assert rows | UNREACHABLE == {(state, event) for state in State for event in Event}
     assert all(len(row) == len(State) for row in TABLE.values())

@@ -58,7 +58,7 @@ def _ship(options: argparse.Namespace) -> int:
             _source(options, headers),
             spool_bytes=options.spool_mib * MIB,
             on_problem=_print_problem,
-            end_headers=lambda chunk: _harness_result(options, chunk),
+            end_headers=lambda chunk: _end_headers(options, chunk),
         )
         _raise_open_files_limit()
         signals: list[int] = []
@@ -145,6 +145,13 @@ def _stream(options: argparse.Namespace, headers: dict[str, str]) -> Callable[[d
             *origin, address=options.tcp, idle_end_seconds=options.idle_end, on_problem=_print_problem
         )
     return lambda positions: StandardInput(*origin)
+
+
+def _end_headers(options: argparse.Namespace, chunk: Chunk) -> dict[str, str]:
+    """Headers that only the end of a source has: how many sources the run has, and the result of the harness."""
+    is_stream = bool(options.tcp) or options.paths == ["-"]
+    count = options.sources or (1 if is_stream and not options.run_id else None)
+    return {**({"run.sources": str(count)} if count else {}), **_harness_result(options, chunk)}
 
 
 def _harness_result(options: argparse.Namespace, chunk: Chunk) -> dict[str, str]:

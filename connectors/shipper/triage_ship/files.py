@@ -272,8 +272,11 @@ class Files:
         """
         for source in sources:
             yield from self._rest(source)
+        names: dict[str, set[str]] = {}
+        for source in sources:
+            names.setdefault(source.key, set()).add(source.origin["source"])
         for source in sorted(sources, key=lambda source: source.sent.size > 0):
-            yield self._chunk(source, b"", end=True)
+            yield self._chunk(source, b"", end=True, source_count=len(names[source.key]))
             source.began = False
         for source in sources:
             self._runs.note_end(source.origin)
@@ -308,9 +311,17 @@ class Files:
         quiet = self._options.once or now - source.log.grown_at >= self._options.rotate_wait_seconds
         return quiet and not source.log.replaced and not source.log.unread()
 
-    def _chunk(self, source: Source, text: bytes, *, line_end: bytes = b"", end: bool = False) -> Chunk:
-        """Makes a chunk and moves the position of the file to its end."""
-        log = source.log
+    def _chunk(
+        self, source: Source, text: bytes, *, line_end: bytes = b"", end: bool = False, source_count: int = 1
+    ) -> Chunk:
+        """Makes a chunk and moves the position of the file to its end.
+
+        The end says how many sources the run has, so that the worker need not wait for more; unless its id was given, which
+        shippers on other machines may have been given, too.
+        """
+        log, headers = source.log, source.headers
+        if end and (source.is_own_run or self._runs.is_named_by_folder(log.base)):
+            headers = {"run.sources": str(source_count), **headers}
         source.sent.add(text)
         source.began = True
         modified = log.status.modified if log.status else 0
@@ -322,7 +333,7 @@ class Files:
             **{"id": _id(log), "birth": log.identity.birth, "gen": log.generation, "done": end},
             **{"mtime": modified / 1e9, "modified": modified},
         }
-        return Chunk(source.key, source.origin["source"], source.headers, text + line_end, end, position)
+        return Chunk(source.key, source.origin["source"], headers, text + line_end, end, position)
 
     def _report(self, report: Report) -> None:
         self._on_problem(f"{report.path} {report.reason}")

@@ -68,6 +68,13 @@ def _add_runs(group: argparse._ArgumentGroup) -> None:
     )
     add("--source", metavar="NAME", help="source of standard input or the console (default: stdin, or HOST:PORT)")
     add(
+        "--sources",
+        type=int,
+        metavar="N",
+        help="how many sources each run has, those of other machines included: the worker judges it once all have ended "
+        "(default: known for runs that no other machine can have; for others, the worker waits whether one more begins)",
+    )
+    add(
         "--path-pattern",
         metavar="REGEX",
         help="regular expression that is searched in each path; its named groups set the run id (run), the source (source) "

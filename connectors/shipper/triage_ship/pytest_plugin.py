@@ -197,7 +197,7 @@ class _Sending:
                     self._queue.put(Chunk(key, source, headers, chunk, False, None))
         # The worker ends a run when all sources that it has seen have ended, so the ends come after all texts.
         for source in sources:
-            self._queue.put(Chunk(key, source, headers, b"", True, None))
+            self._queue.put(Chunk(key, source, {"run.sources": str(len(sources)), **headers}, b"", True, None))
 
     def pytest_sessionfinish(self) -> None:
         """Waits until everything is sent, for `FINISH_SECONDS` at most."""

@@ -6,6 +6,7 @@ This is the only module that imports kafka-python.
 import contextlib
 import logging
 import ssl
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -163,6 +164,8 @@ class Sender:
 
         headers = [("source", head["s"].encode(errors="replace"))]
         headers += [("seq", str(head["q"]).encode())] if "q" in head else []
+        headers += [("seq.epoch", head["n"].encode())] if "n" in head else []
+        headers += [("seq.part", head["p"].encode())] if "p" in head else []
         headers += [("end", b"1")] if head.get("e") else []
         headers += [(name, value.encode(errors="replace")) for name, value in head.get("h", {}).items()]
         key = head["k"].encode(errors="replace")
@@ -172,20 +175,27 @@ class Sender:
             raise self._translate(error) from None
 
     def _split(self, record: Record) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yields the messages of a record: whole lines, up to the size that the broker accepts. Usually there is one.
+        """Yields the messages of a record, up to the size that the broker accepts. Usually there is one.
 
-        Only the last message has the number and the end mark. A chunk has one number, and a worker that has seen it
-        takes the chunk for complete: on an earlier message it would hide the loss of the later ones.
+        A worker joins the parts again. All of them have the number of the chunk, so that none can be missing unseen, and the
+        checksum of the chunk: after a lost connection it may be cut elsewhere. Only the last part has the end mark.
         """
-        unnumbered = {name: value for name, value in record.head.items() if name not in ("q", "e")}
-        text = record.text
+        texts = list(self._parts(record.text))
+        for number, text in enumerate(texts, 1):
+            head = record.head
+            if len(texts) > 1:
+                head = {**head, "p": f"{number}/{len(texts)}/{zlib.crc32(record.text):08x}"}
+            if number < len(texts):
+                head = {name: value for name, value in head.items() if name != "e"}
+            yield head, text
+
+    def _parts(self, text: bytes) -> Iterator[bytes]:
+        """Whole lines, as long as they are not too long themselves."""
         while len(text) > self._message_bytes:
-            end = text.rfind(b"\n", 0, self._message_bytes) + 1 or text.find(b"\n") + 1 or len(text)
-            if end == len(text):
-                break
-            yield unnumbered, text[:end]
+            end = text.rfind(b"\n", 0, self._message_bytes) + 1 or self._message_bytes
+            yield text[:end]
             text = text[end:]
-        yield record.head, text
+        yield text
 
     def _connected(self) -> Any:
         if self._producer is None:
@@ -216,8 +226,8 @@ class Sender:
         """Halves the size of messages from now on. The limit of the topic is not read: that takes rights of its own."""
         if self._message_bytes <= MIN_MESSAGE_BYTES:
             return ShipError(
-                f"the topic {self._broker.topic} rejects messages of {self._message_bytes} bytes or single lines above "
-                "its limit; raise its max.message.bytes"
+                f"the topic {self._broker.topic} rejects messages of {self._message_bytes} bytes; raise its "
+                "max.message.bytes"
             )
         self._message_bytes //= 2
         return TooLarge(f"Kafka rejects messages above the limit of the topic {self._broker.topic}")

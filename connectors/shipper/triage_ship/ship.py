@@ -1,10 +1,13 @@
 """The loop of the shipper: chunks from a source are stored in the spool, sent, and forgotten when the broker has them."""
 
 import contextlib
+import json
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from triage_ship.errors import ShipError
 from triage_ship.files import Chunk
 from triage_ship.sender import Sender, TooLarge, Unavailable
 from triage_ship.spool import Record, Spool
@@ -70,7 +73,10 @@ class Shipper:
         self._positions: dict[str, Any] = {}
         # Number of the next chunk, by run and source.
         self._next_numbers: dict[str, int] = {}
-        spool.recover(self._remember, self._restore)
+        # Names the numbering that these numbers belong to. Workers drop a number that came before, so a shipper that has
+        # lost its state must not pass for the one before it.
+        self._epoch = secrets.token_hex(8)
+        spool.recover(self._remember_again, self._restore)
         self._source = open_source(self._positions)
         self._scanned_at = -SCAN_SECONDS
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -133,6 +139,7 @@ class Shipper:
             "k": chunk.key,
             "s": chunk.source,
             "q": self._next_numbers.get(mark, 0),
+            "n": self._epoch,
             "t": int(time.time() * 1000),
         }
         head |= {"h": headers} if headers else {}
@@ -200,7 +207,14 @@ class Shipper:
             if intact is None:
                 self._sender.skip(record)
                 continue
-            self._sender.send(intact)
+            try:
+                self._sender.send(intact)
+            except (Unavailable, ShipError):
+                raise
+            except Exception as error:  # nothing that is wrong with one record may keep the others from being sent
+                self._set_aside(intact, f"{type(error).__name__}: {error}")
+                self._sender.skip(record)
+                continue
             handed = True
             if self._sender.full:
                 break
@@ -211,11 +225,16 @@ class Shipper:
         text = self._source.read_again(record.head.get("f"), len(record.text), record.checksum)
         if text is None:
             self._on_problem(
-                f"a chunk of {record.head['k']} is damaged on disk and not in its file any more; its lines are lost, check "
-                "the disk"
+                f"a chunk of {record.head.get('k')} is damaged on disk and not in its file any more; its lines are lost, "
+                "check the disk"
             )
             return None
         return record._replace(text=text)
+
+    def _set_aside(self, record: Record, reason: str) -> None:
+        """Keeps a record that cannot be sent out of the way of the others."""
+        kept = self._spool.set_aside(record.end, json.dumps(record.head).encode() + b"\n" + record.text)
+        self._on_problem(f"a chunk in the spool cannot be sent ({reason}); the others are, and this one is kept in {kept}")
 
     def _send_again(self) -> None:
         """Makes the next call of `send` start with the first record that is not acknowledged.
@@ -240,7 +259,7 @@ class Shipper:
             mark = _source_of(head["k"], head["s"])
             if head.get("e"):
                 self._next_numbers.pop(mark, None)
-            else:
+            elif head.get("n") == self._epoch:
                 self._next_numbers[mark] = head["q"] + 1
         if position := head.get("f"):
             # Taken out and put in again, so that the oldest positions stay first.
@@ -249,13 +268,26 @@ class Shipper:
             while len(self._positions) > MAX_POSITIONS:
                 del self._positions[next(iter(self._positions))]
 
+    def _remember_again(self, head: dict[str, Any]) -> None:
+        """Does so for a record that an earlier start has written."""
+        try:
+            self._remember(head)
+        except (KeyError, TypeError, ValueError) as error:
+            self._on_problem(f"a record in the spool says nothing that can be used ({type(error).__name__}: {error})")
+
     def _snapshot(self) -> dict[str, Any]:
-        return {"positions": self._positions, "numbers": self._next_numbers}
+        return {"positions": self._positions, "numbers": self._next_numbers, "epoch": self._epoch}
 
     def _restore(self, head: dict[str, Any]) -> None:
-        snapshot = head["snapshot"]
-        self._positions.update(snapshot.get("positions", {}))
-        self._next_numbers.update(snapshot.get("numbers", {}))
+        """Continues from a snapshot. Without the name of its numbering, numbers begin again, with another name."""
+        try:
+            snapshot = head["snapshot"]
+            self._positions.update(snapshot.get("positions", {}))
+            if epoch := snapshot.get("epoch"):
+                self._epoch = str(epoch)
+                self._next_numbers.update(snapshot.get("numbers", {}))
+        except (AttributeError, TypeError, ValueError) as error:
+            self._on_problem(f"a snapshot in the spool cannot be used ({error}); files are read from their beginning")
 
 
 def _source_of(key: str, source: str) -> str:

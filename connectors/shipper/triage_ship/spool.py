@@ -170,6 +170,13 @@ class Spool:
                     self.bytes -= path.stat().st_size
                     path.unlink()
 
+    def set_aside(self, end: Cursor, data: bytes) -> Path:
+        """Keeps what lies before a cursor and cannot be sent in a file, if the disk takes it; returns the path."""
+        path = self._folder / f"{end.segment:08d}-{end.offset}.unsent"
+        with contextlib.suppress(OSError):
+            path.write_bytes(data)
+        return path
+
     @property
     def empty(self) -> bool:
         """Whether the broker has everything that was appended, synced or not.
@@ -276,8 +283,11 @@ class Spool:
             resume = self._find_record(file, offset + 1)
             if resume is None:
                 return
+            file.seek(offset)
+            kept = self.set_aside(Cursor(number, resume), file.read(resume - offset))
             self._on_problem(
-                f"{self._path(number)} is damaged between bytes {offset} and {resume}; the lines stored there may be lost"
+                f"{self._path(number)} is damaged between bytes {offset} and {resume}; the lines stored there may be lost, "
+                f"what is there is kept in {kept}"
             )
             offset = resume
 
@@ -294,7 +304,8 @@ class Spool:
         if not raw or zlib.crc32(raw) != head_sum:
             return None
         text = file.read(text_bytes)
-        return Record(json.loads(raw), text, Cursor(number, file.tell()), text_sum) if len(text) == text_bytes else None
+        head = _head_of(raw)
+        return Record(head, text, Cursor(number, file.tell()), text_sum) if head and len(text) == text_bytes else None
 
     @staticmethod
     def _find_record(file: Any, offset: int) -> int | None:
@@ -307,7 +318,8 @@ class Spool:
             if len(frame) == _FRAME.size:
                 _, head_bytes, _, head_sum, _ = _FRAME.unpack(frame)
                 start = at + _FRAME.size
-                if head_bytes and zlib.crc32(rest[start : start + head_bytes]) == head_sum:
+                raw = rest[start : start + head_bytes]
+                if head_bytes and zlib.crc32(raw) == head_sum and _head_of(raw):
                     return int(offset + at)
             at = rest.find(MAGIC, at + 1)
         return None
@@ -322,7 +334,7 @@ class Spool:
 
     def _segments(self) -> list[Path]:
         try:
-            return sorted(self._folder.glob("[0-9]*.spool"))
+            return [path for path in sorted(self._folder.glob("[0-9]*.spool")) if path.stem.isdecimal() and path.is_file()]
         except OSError as error:
             raise ShipError(f"{self._folder} cannot be read: {error.strerror}") from None
 
@@ -346,3 +358,12 @@ class Spool:
         if self._reading is not None:
             self._reading[1].close()
             self._reading = None
+
+
+def _head_of(raw: bytes) -> dict[str, Any] | None:
+    """The head of a record; None if it is none. Its checksum says nothing about what another program has written."""
+    try:
+        head = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return head if isinstance(head, dict) else None

@@ -1,13 +1,13 @@
 """A message broker in memory: topics, partitions and offsets as Kafka has them, for tests and notebooks."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from stream_triage.clients.broker import MAX_MESSAGE_BYTES, Outgoing, Topic
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import StoreError
+from stream_triage.errors import ServerAway, StoreError
 from stream_triage.records import Record
 
 __all__ = ["MemoryBroker"]
@@ -63,6 +63,15 @@ class MemoryBroker:
         known = self._topics.get(topic)
         return {number: partition.end for number, partition in enumerate(known.partitions)} if known else {}
 
+    def end_offsets(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The same for these partitions of a topic."""
+        self._check_available()
+        return {number: self._partition(topic, number).end for number in partitions}
+
+    def read_on(self, topic: str, starts: Mapping[int, int]) -> list[Record]:
+        """Returns all messages of several partitions from their offsets."""
+        return [record for partition, start in starts.items() for record in self.read(topic, partition, start)]
+
     def committed(self, group: str, topic: str, partition: int) -> int:
         """The offset at which a consumer group continues; 0 if it has committed none."""
         self._check_available()
@@ -86,6 +95,12 @@ class MemoryBroker:
             limit = int(topic.config.get("max.message.bytes", DEFAULT_MESSAGE_BYTES))
             partitions = [_Partition() for _ in range(topic.partitions)]
             self._topics.setdefault(topic.name, _Topic(topic.name, partitions, min(limit, MAX_MESSAGE_BYTES)))
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives a topic as many partitions; one that has as many or more stays as it is."""
+        self._check_available()
+        known = self._topic(topic).partitions
+        known += [_Partition() for _ in range(partitions - len(known))]
 
     def close(self) -> None:
         """Keeps all messages: another process would find them too."""
@@ -131,7 +146,7 @@ class MemoryBroker:
 
     def _check_available(self) -> None:
         if not self.available:
-            raise StoreError("the broker in memory is switched off; set `available`")
+            raise ServerAway("the broker in memory is switched off; set `available`")
 
 
 @dataclass

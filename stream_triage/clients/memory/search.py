@@ -60,7 +60,7 @@ class MemorySearchServer:
             return [Response(status, f"status {status}")] * len(documents)
         raise _error(status, content)
 
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Carries out one request and returns the JSON of the response; empty for status 404."""
         status, content = self._respond(method, path, b"" if body is None else json.dumps(body).encode())
         if status == 404:

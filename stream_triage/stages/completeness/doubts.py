@@ -5,6 +5,7 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from stream_triage.escapes import without_escapes
 from stream_triage.stages.completeness.clock import elapsed
 from stream_triage.stages.completeness.follow import CompletenessState
 from stream_triage.stages.completeness.table import BLOCKS, DIALOGUES, PHASES, PROCEDURES, STARTS
@@ -25,7 +26,6 @@ NOT_STARTED: Final = 3
 # An answer without its request, and a stop without a test, count in the first lines of a log.
 HEAD_OF_LOG: Final = 30
 
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PART_OF_STAMP: Final = re.compile(r"\[?[\dT/:.,\- ]{1,26}")
 _STAMP_TAIL: Final = re.compile(r"[\d:.,]*[:.,]?\d{1,3}[\]\s]")
 # What a shell or a CI system writes behind the log, often without a line end.
@@ -153,7 +153,7 @@ def _cut_table(state: CompletenessState) -> Iterator[str]:
 def _is_cut(state: CompletenessState, odd: bool) -> bool:
     """Whether a last line without line end is not a whole line. Many whole files have no last line end."""
     assert state.last
-    line = _COLOUR.sub("", state.last.text)
+    line = without_escapes(state.last.text)
     text = line.rstrip()
     if not text or _COLLECTOR.fullmatch(text):
         return False  # programs reset the colour of the terminal when they end

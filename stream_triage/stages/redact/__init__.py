@@ -9,14 +9,23 @@ much, except where that would hide what triage needs. To add a rule, add a row w
 | `rule` | what a rule is |
 | `names`, `values`, `assignments` | what a name says about its value, and whether a value can be a secret |
 | `triggers` | the rules in order, and the search for lines that a rule has to be tried on |
+| `reasons` | whether a number without a name is that of a subscriber |
+| `views` | lines as a reader sees them: without colours and invisible characters, with escapes decoded |
+| `rounds` | the rules applied until they change nothing |
 | `blocks` | private keys, and hex dumps of keys, over several lines |
 | `context`, `tables` | what one line says about the next: rows below a header, values below a name |
-| `redactor` | `Redactor`, which applies all of these and the user's own patterns |
+| `headers` | what the name of a header says about its value |
+| `own_patterns` | the user's own patterns |
+| `redactor` | `Redactor`, which applies all of these to the views of each line |
 
 Decisions behind the rules:
 
 - RAND, AUTN, RES, GUTI, TMSI and key identifiers stay: they are sent in clear or short-lived, and tell procedures apart.
-- A bare 15-digit number is an IMSI if it begins with a country code in use; a bare one of 14 or 16 digits stays.
+- Rules never see a colour or an escape: they are applied to views of a line. Raw lines are one of these views.
+- A bare 15-digit number is an IMSI if it begins with a country code in use and its line says that it is one: by a word of a
+  mobile network, a key or a domain, and not by the name or unit of a quantity. Networks of laboratories (001/01, 999/70,
+  901/70) need no such reason. A bare number of 14 or 16 digits stays.
+- A header needs less than a line: `auth` or `pin` as its name makes any value a secret.
 - `key = …` needs 32 or 64 hex digits, or a word before `key` that says which; a database prints its row keys as hex digits
   too, and they are removed as well.
 - 32 or 64 hex digits on the line of a subscriber are a key, unless a name says that they are something else. So are lines of
@@ -39,7 +48,8 @@ Decisions behind the rules:
 from typing import Final
 
 from stream_triage.stages.redact.blocks import RedactionState
-from stream_triage.stages.redact.redactor import RedactionPattern, Redactor
+from stream_triage.stages.redact.own_patterns import RedactionPattern
+from stream_triage.stages.redact.redactor import Redactor
 from stream_triage.stages.redact.rule import RedactionRule, Trigger
 from stream_triage.stages.redact.triggers import RULES
 

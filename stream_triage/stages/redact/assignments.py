@@ -87,7 +87,12 @@ def _is_short_name(match: re.Match[str]) -> bool:
     if match["s"] in ("=", ":=") and match["n"].lower() == "pw":
         return True
     value = match["v"]
-    return match["n"] != "PASS" and is_strong(value) and "/" not in value and not value.lower().startswith("test")
+    return (
+        (match["n"] != "PASS" or match["s"] == "=")
+        and is_strong(value)
+        and "/" not in value
+        and not value.lower().startswith("test")
+    )
 
 
 def is_password(match: re.Match[str]) -> bool:

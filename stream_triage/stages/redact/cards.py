@@ -33,7 +33,7 @@ CARD_RULES: Final = (
         (Trigger("pin", _PIN_REST), Trigger("puk", _PIN_REST), Trigger("chv", _PIN_REST), Trigger("adm", _PIN_REST)),
         rf"(?<![a-z0-9]){_PIN_NAME}(?:[ ]?[(\[][a-z0-9 ]{{1,10}}[)\]])?"
         r"(?:[\"'\\\]]{0,3}[ \t]{0,8}(?:=>?|:|\||is[ ])[ \t]{0,8}[\"'\\\[]{0,3}|(?<=-[a-z0-9-]{3})[ \t]{1,4}[\"']?"
-        r"|(?<=[nkv][12])[ \t]{1,4}|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|[ \t]{1,4}(?=0x3)"
+        r"|(?<=[nkv][12])[ \t]{1,4}|[ \t]{1,4}(?=[0-9]{8}(?![0-9]))|[ \t]{1,4}(?=0x3)|(?<=code)[ \t]{1,4}"
         r"|(?<=(?-i:[NKMV]))[ \t](?=[\"']?[0-9]{4})[\"']?|(?<=(?-i:[NKMV])[12])[ \t](?=[\"']?[0-9]{4})[\"']?)"
         r"(?P<v>[0-9]{4,8}|(?:0x)?(?:3[0-9]){4,8}(?:ff){0,4}|[0-9a-f]{16}|(?:3[0-9][ ]){3,7}3[0-9])(?![0-9a-z]|[.,:][0-9])",
         "a PIN has 4 to 8 digits; the number of a pin of a chip has fewer",
@@ -42,6 +42,23 @@ CARD_RULES: Final = (
             ("ADM1(hex): 3831373236333534", "ADM1(hex): <password>"),
             ("gpio pin: 17", "gpio pin: 17"),
         ),
+    ),
+    RedactionRule(
+        "one-time-code",
+        "token",
+        (
+            Trigger("otp", r"[^\n0-9]{1,16}[0-9]{6}"),
+            *triggers("2fa", "mfa", rest=r"[^\n0-9]{1,16}[0-9]{6}"),
+            Trigger("one", r"[ _-]?time[ _-]?(?:code|pass|pin)[^\n0-9]{1,16}[0-9]{6}"),
+            Trigger("verification", r"[ _-]?code[^\n0-9]{1,8}[0-9]{6}"),
+            Trigger("authentication", r"[ _-]?code[^\n0-9]{1,8}[0-9]{6}"),
+        ),
+        r"(?<![a-z0-9])(?:t?otp|[m2]fa|one[ _-]?time[ _-]?(?:code|pin|pass(?:word|code)?)"
+        r"|(?:verification|authentication)[ _-]?code)"
+        r"(?:[ _-](?:code|token|pin|value))?(?:[\"'\]]{0,2}[ ]{0,2}[:=]{1,2}[ ]{0,2}[\"']?|[ ](?:is|was)[ :]{1,2}|[ ])"
+        r"(?P<v>[0-9]{6,8})(?![0-9a-z]|[.:][0-9])",
+        "what a second factor asks for",
+        (("OTP code is 234567", "OTP code is <token>"), ("otp=234567", "otp=<token>")),
     ),
     RedactionRule(
         "card-command",

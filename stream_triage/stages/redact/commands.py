@@ -141,6 +141,15 @@ COMMAND_RULES: Final = (
         accept=_is_argument,
     ),
     RedactionRule(
+        "user-option",
+        "password",
+        (Trigger(" -p", r"[ =]{1,4}[^ \n]{4}"),),
+        r"(?<=[ \t])-[ul][ =]?[^\s-][^\s]{0,63}[ ](?:[^\n|;&]{0,80}?[ ])?(?-i:-p)[ =]{1,4}" + _WORD,
+        "an option for the user makes the next one a password, of any program",
+        (("tool -u bob -p hunter2", "tool -u bob -p <password>"), ("ssh -l bob -p 2222 x", "ssh -l bob -p 2222 x")),
+        accept=_is_secret_word,
+    ),
+    RedactionRule(
         "argument",
         "password",
         (
@@ -245,7 +254,7 @@ COMMAND_RULES: Final = (
         (Trigger("send", r"[a-z_]{0,8}:?[ ](?:-[a-z][ ])?\\?[\"']"), Trigger("auth plain "), Trigger("nmcli")),
         r"(?:(?<![a-z])send(?:_user|_slow|line)?:?[ ](?:-[a-z][ ])?\\?(?P<k>[\"'])(?=[^\n]{1,256}\\{1,2}[rn]\\?(?P=k))"
         r"|(?<![a-z])auth[ ]plain[ ]|(?<![a-z])nmcli[ ][^\n]{1,200}?[ ]password[ ])"
-        rf"(?!{MARKER})(?P<v>(?(k)[^\"'\n]{{1,256}}?(?=\\{{1,2}}[rn])|[^\s\"']{{1,512}}))",
+        rf"(?!{MARKER})(?P<v>(?(k)[^\"'\n]{{1,256}}?(?=\\{{1,2}}[rn])|[^\s\"'\\]{{1,512}}))",
         "what expect types, and logins of mail and wireless networks",
         (('send "hunter2\\\\r"', 'send "<password>\\\\r"'), ("C: AUTH PLAIN AGJvYgBodW50ZXIy", "C: AUTH PLAIN <password>")),
         accept=_is_typed,

@@ -7,13 +7,12 @@ import re
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.names import is_key_near
-from stream_triage.stages.redact.rule import MARKER, Trigger, triggers
+from stream_triage.stages.redact.rule import MARKER, Mark, Trigger, triggers
 from stream_triage.stages.redact.tables import (
     HEADER_REST,
     HEADER_WORDS,
     MOST_FOREIGN,
     NAME_WORDS,
-    Mark,
     Table,
     column_kind,
     fits,

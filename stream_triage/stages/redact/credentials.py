@@ -1,9 +1,10 @@
 """Rules for what people and programs log in with, by the name before the value: passwords, tokens, cookies, API keys."""
 
+import re
 from typing import Final
 
 from stream_triage.stages.redact.assignments import is_element, is_foreign, is_option, is_password, is_said, is_token
-from stream_triage.stages.redact.rule import ANSI, MARKER, RedactionRule, Trigger, triggers
+from stream_triage.stages.redact.rule import MARKER, RedactionRule, Trigger, triggers
 
 __all__ = ["CREDENTIAL_RULES"]
 
@@ -18,21 +19,24 @@ _TYPE = (
     r"(?::[ ]?(?:&?(?:'static[ ])?str(?:ing)?|bytes|char\[\]|optional\[[a-z]{1,9}\]|option<[a-z]{1,9}>|any"
     r"|secretstr)[ ]{0,2}(?==))?"
 )
-# Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with colours and quotes of the name.
-_ENTITY = r"&(?:quot|apos|#3[49]|#x2[27]);|%2[27]"
+# Between name and value: `=`, `: `, `": "`, ` => `, `] = `, with quotes of the name.
 _ASSIGN = (
-    rf"(?:\[[0-9]{{1,3}}\])?(?:{ANSI}|[\"'`\\\])]|{_ENTITY}){{0,5}}[ \t]{{0,24}}{_TYPE}"
-    rf"(?P<s>:=|={{1,3}}>|-{{1,2}}>|<-(?=[ ]?[\"'])|={{1,3}}|:(?!:)|%3[ad])(?:{ANSI}|[ \t]){{0,24}}"
+    rf"(?:\[[0-9]{{1,3}}\])?[\"'`\\\])]{{0,5}}[ \t]{{0,24}}{_TYPE}"
+    rf"(?P<s>:=|={{1,3}}>|-{{1,2}}>|<-(?=[ ]?[\"'])|={{1,3}}|:(?!:))[ \t]{{0,24}}"
     r"(?:!(?:![a-z]{1,12}|unsafe|vault)[ ])?(?:(?:some|ok|just|n|secret[a-z]{0,12}|sensitive|securestring|text|quote"
     r"|(?:secret)?str(?:ing)?(?:::(?:from|new))?)[ ]?\((?=b?[\"'])){0,2}"
 )
-_QUOTE = rf"(?:[brufln@]{{1,2}}(?=[\"']))?(?P<q>\"\"\"|'''|\\{{0,3}}[\"'`]|{_ENTITY})?"
+_QUOTE = r"(?:[brufln@]{1,2}(?=[\"']))?(?P<q>\"\"\"|'''|[\"'`]|(?P<b>\\{1,3})[\"'`])?"
 # An unquoted value ends at a space or quote; at other punctuation only if what follows is not a part of it.
 _PLAIN = (
     rf"(?:[^\s\"'`,;&)\]}}\\\x1b<]{{1,256}}+|(?!{MARKER})<|\\(?![nrt\"'`\\])"
     r"|[,;&)\]}](?=[^\s\"'`,;&)\]}=:<>]{0,32}[0-9!#@%+^*][^\s\"'`,;&)\]}=:<>]{0,32}(?:[\s\"'`]|$)))"
 )
-_VALUE = rf"(?!{MARKER})(?=(?P<v>(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}})))"
+# A quote with more backslashes than the one before the value is a part of it.
+_VALUE = (
+    rf"(?!{MARKER})(?=(?P<v>(?(b)(?:(?!(?P=q))(?:\\++[^\n]|[^\n])){{1,2048}}"
+    rf"|(?(q)(?:(?!(?P=q))(?:\\[^\n]|[^\n])){{1,2048}}|{_PLAIN}{{1,64}}))))"
+)
 
 _PASSWORD_WORDS = ("pswd", "psswd", "kennwort", "senha", "contrase")
 """Besides `pass`, `pw` and `pwd`, which are parts of many other words."""
@@ -58,7 +62,7 @@ def _assigned(most: int) -> str:
     """What follows a word of a name up to the sign of the assignment; at most so many characters belong to the name."""
     return (
         rf"[a-z0-9_.-]{{0,{most}}}(?:\[[0-9]{{1,3}}\])?"
-        r"(?:\x1b\[[0-9;]{0,12}m|[\"'`\\\])]|[&%][a-z0-9#]{2,5};?){0,5}[ \t]{0,24}[:=<%-]"
+        r"[\"'`\\\])]{0,5}[ \t]{0,24}[:=<-]"
     )
 
 
@@ -74,6 +78,8 @@ _ELEMENT_TRIGGERS = triggers(*_ANY_WORDS, rest=r"[a-z0-9_.:-]{0,64}>")
 _SAID_TRIGGERS = (
     Trigger("pass", r"(?!ed|ing|es|en|age|iv|ion|port)"),
     *triggers("pwd", *_PASSWORD_WORDS, "secret", "psk"),
+    Trigger("credential", r"s?[\"'`]?[,( \t|]"),
+    Trigger("api", r"[ _-]?key[\"'`]?[,( \t|]"),
     Trigger("token", r"[a-z0-9_]{0,32}[\"'`]?[,( \t|]"),
     Trigger("pw", r"[0-9]?[\"'`]?[,( \t|]"),
 )
@@ -87,6 +93,15 @@ _PAIR_VALUE = (
     rf"(?:value|val|content)(?:{_PAIR_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     rf"(?P<q>{_PAIR_QUOTE})?(?!{MARKER})(?P<v>(?(q)(?:(?!(?P=q))[^\n]){{1,1024}}|[^\s\"'\\,;}}\])>]{{1,256}}))"
 )
+
+
+_COOKIES: Final = re.compile(r"cookies?[\"'\\]{0,3}[ ]?[:=][ ]{0,2}\{[^{}\n]{0,4096}\Z", re.IGNORECASE)
+
+
+def _is_cookie(match: re.Match[str]) -> bool:
+    """Whether a member belongs to a dictionary of cookies."""
+    start = match.start("v")
+    return _COOKIES.search(match.string[max(0, start - 4096) : start].rpartition("\n")[2]) is not None
 
 
 def _element(kind: str, examples: tuple[tuple[str, str], ...]) -> RedactionRule:
@@ -149,8 +164,7 @@ CREDENTIAL_RULES: Final = (
         "authorization",
         "token",
         (Trigger("authorization", r"[^\n]{0,8}[:=]"),),
-        r"authorization(?:\x1b\[[0-9;]{0,12}m|[\"'\\\]]){0,4}[ \t]{0,4}(?::=|=>|[:=])(?:\x1b\[[0-9;]{0,12}m"
-        r"|[ \t]){0,4}[\"'\\]{0,2}"
+        r"authorization[\"'\\\]]{0,4}[ \t]{0,4}(?::=|=>|[:=])[ \t]{0,4}[\"'\\]{0,2}"
         r"(?:bearer|basic|token|negotiate|ntlm|apikey|hawk|splunk|key|(?P<d>digest|aws4-hmac-sha256|oauth))"
         rf"[ \t]{{1,4}}(?!{MARKER}|[$*\[{{])(?P<v>(?(d)[^\n]{{3,8192}}|[^\s\"',;]{{3,8192}}))",
         "what authorises a request",
@@ -175,6 +189,16 @@ CREDENTIAL_RULES: Final = (
         r"(?P<v>[a-z0-9_.!#$%&*+^|~-]{1,256}+=[^\n\"']{1,8192})",
         "web sessions; the cookies of SCTP are not written as name=value",
         (("Set-Cookie: sid=abc; Path=/", "Set-Cookie: <token>"),),
+    ),
+    RedactionRule(
+        "cookies",
+        "token",
+        (Trigger("cookie", r"s?[\"'\\]{0,3}[ ]?[:=][ ]{0,2}\{"),),
+        rf"[{{,][ ]?(?:{_PAIR_QUOTE})[^\"'\n]{{1,64}}(?:{_PAIR_QUOTE})[ ]?:[ ]?(?:{_PAIR_QUOTE})(?!{MARKER})"
+        r"(?P<v>[^\"'\\{}\n]{4,4096})",
+        "cookies as a dictionary of a program",
+        (("cookies={'lab': 'ab12cd34', 'n': 'ef56gh78'}", "cookies={'lab': '<token>', 'n': '<token>'}"),),
+        accept=_is_cookie,
     ),
     RedactionRule(
         "password",
@@ -262,7 +286,7 @@ CREDENTIAL_RULES: Final = (
         "said",
         "password",
         _SAID_TRIGGERS,
-        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token)[a-z0-9_-]{{0,16}})"
+        rf"(?P<n>(?:{_PASSWORD}|secret|psk|token|api[ _-]?key|credential)[a-z0-9_-]{{0,16}})"
         rf"(?P<s>[\"'`]?[ \t]{{0,24}}[|\u2502][ \t]{{0,24}}|\][ ]{{0,4}}\[(?=[^\s\]]{{6}})"
         rf"|;(?=[^\s;]{{6,64}}(?:;|$))"
         r"|[ \t][^\n:=\"']{2,60}:[ \t]{1,2}(?=[^\s]{6,128}[ \t]*\r?$)"

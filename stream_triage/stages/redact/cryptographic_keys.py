@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from stream_triage.stages.redact.names import is_key_name, is_other_hex
-from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger
+from stream_triage.stages.redact.rule import RedactionRule, Trigger
 
 __all__ = ["HEX_WORDS", "KEY_RULES", "LENGTH"]
 
@@ -12,7 +12,7 @@ __all__ = ["HEX_WORDS", "KEY_RULES", "LENGTH"]
 _HEX_END = r"(?![0-9a-z])"
 _HEX_BYTES = r"(?:0x)?[0-9a-f]{1,2}(?:(?:[ \t]{1,2}|[:,-][ \t]?)(?:0x)?[0-9a-f]{1,2}(?![0-9a-z])){7,63}"
 HEX_WORDS = r"(?:0x)?(?:[0-9a-f]{8}(?:[ _-](?:0x)?[0-9a-f]{8}){3,7}|[0-9a-f]{4}(?:[ _-][0-9a-f]{4}){7,15})"
-_KEY_GAP = rf"(?:{ANSI}|[ \t\"'\\:=\[(){{<>|,*-]){{1,12}}+"
+_KEY_GAP = r"[ \t\"'\\:=\[(){<>|,*-]{1,12}+"
 # The length that some programs print between name and value: `(32)`, `[32 bytes]`, `len=32`; a bare number may be a byte.
 _SIZE = r"(?:(?:len|length|size)[ \t]?[=:]?[ \t]?)?[0-9]{1,3}"
 _UNIT = r"[ \t-]?(?:byte|bit|octet)s?"

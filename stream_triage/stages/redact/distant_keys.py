@@ -67,7 +67,10 @@ DISTANT_KEY_RULES: Final = (
     RedactionRule(
         "key-near-base64",
         "key",
-        triggers("key", "psk", "secret", "opc", rest=r"[^\n]{0,32}[a-z0-9+/]{22}"),
+        (
+            *triggers("key", "psk", "secret", "opc", rest=r"[^\n]{0,32}[a-z0-9+/]{22}"),
+            Trigger("ki (", r"[^\n]{0,16}[a-z0-9+/]{22}"),
+        ),
         r"(?<![0-9a-z+/])(?P<v>[a-z0-9+/]{22}==|[a-z0-9+/]{42}[a-z0-9+/=]=)(?![a-z0-9+/=])",
         "16 or 32 bytes in base64 on a line that speaks of a key",
         (

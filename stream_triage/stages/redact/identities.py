@@ -2,15 +2,16 @@
 
 from typing import Final
 
-from stream_triage.stages.redact.rule import ANSI, RedactionRule, Trigger, triggers
+from stream_triage.stages.redact.reasons import is_no_quantity, is_of_subscriber
+from stream_triage.stages.redact.rule import RedactionRule, Trigger, triggers
 
 __all__ = ["EMAIL", "IDENTITY_KINDS", "IDENTITY_RULES"]
 
 IDENTITY_KINDS: Final = frozenset({"imsi", "imei", "msisdn", "iccid", "email"})
 """Kinds that become pseudonyms if there is a pseudonym key. Secrets never do: a short one could be guessed from it."""
 
-# Between a name and its value: punctuation, quotes (escaped ones too), brackets, colour codes. Bounded and possessive.
-_GAP = rf"(?:{ANSI}|[(\[][0-9]{{1,5}}[)\]](?=[ ]{{0,4}}[:=])|[ \t\"'\\:=\[\](){{<>,#|_-]|is[ ]){{0,32}}+"
+# Between a name and its value: punctuation, quotes (escaped ones too), brackets. Bounded and possessive.
+_GAP = r"(?:[(\[[0-9]{1,5}[)\]](?=[ ]{0,4}[:=])|[ \t\"'\\:=\[\](){<>,#|_-]|is[ ]){0,32}+"
 # A pseudonym such as <imsi:12345678> looks like a name with its value.
 _NOT_MARKER = r"(?!(?<=<)[a-z]{1,8}(?::[0-9a-f]{8})?>(?![0-9]))(?!(?<=<)[a-z]{1,8}:[0-9a-f]{8}>)"
 
@@ -140,7 +141,7 @@ IDENTITY_RULES: Final = (
         "identity-bytes",
         "imsi",
         (
-            Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[-,][ ]?(?:0x)?[0-9]{2}"),
+            Trigger("imsi", r"[^\n]{0,40}[0-9]{2}[ :,-][ ]?(?:0x)?[0-9]{2}"),
             Trigger("mobile identity", r"[^\n]{0,24}[0-9]{2}[ :-]?[0-9]{2}"),
         ),
         r"(?:imsi|mobile[ ]identity)[^\n<>]{0,40}?(?:0x)?(?<![0-9a-wyz])(?P<v>[0-9]9(?:(?:[ :-]"
@@ -153,9 +154,18 @@ IDENTITY_RULES: Final = (
         "iccid-of-modem",
         "iccid",
         (Trigger("ccid"),),
-        r"(?<=ccid)[\"']?[ ]?[:=][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
+        r"(?<=ccid)[\"']?[ ]?[:= ][ ]{0,2}[\"']?(?P<v>89[0-9]{16,18}f?)(?![0-9a-z_.])",
         "a card by its issuer number (ITU-T E.118)",
         (("+QCCID: 8949000000000000042", "+QCCID: <iccid>"),),
+    ),
+    RedactionRule(
+        "imei-of-modem",
+        "imei",
+        (Trigger("gsn", r"[\"']?[ ]?[:=]"), Trigger("", r"[0-9]{14,16}[ ]?[(\[]imei", "run")),
+        r"(?:(?:(?<=[+^]gsn)|(?<=[+^]cgsn))[\"']?[ ]?[:=][ ]{0,2}[\"']?|(?<![0-9a-z.])(?=[0-9]{14,16}[ ]?[(\[]imei))"
+        r"(?P<v>[0-9]{14,16})(?![0-9a-z_.])",
+        "what a modem answers, and a device with its kind behind it",
+        (("+CGSN: 356092040795140", "+CGSN: <imei>"),),
     ),
     RedactionRule(
         "sip-number",
@@ -177,15 +187,17 @@ IDENTITY_RULES: Final = (
         "msisdn-grouped",
         "msisdn",
         (
-            Trigger("+", r"[1-9][0-9]{0,2}[ -]\(?[0-9]"),
+            Trigger("+", r"[1-9][0-9]{0,5}[ -]\(?[0-9]"),
             Trigger("tel"),
             Trigger("mobile"),
             Trigger("fax"),
             Trigger("phone"),
             Trigger("msisdn"),
         ),
-        r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00))"
-        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>(?:00)?[1-9][0-9]{0,2}(?:[ -]\(?[0-9]{2,8}\)?){1,5})"
+        r"(?:(?<![0-9a-z+._)\]-])\+|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)[a-z]{0,6}[.:=]{0,2}[ ]{1,2}(?=00)"
+        r"|(?<![0-9a-z])(?:tel|phone|msisdn|mobile|fax)(?:[ ]?(?:number|no))?[.:=]{0,2}[ ]{1,2}"
+        r"(?=0[1-9]|[1-9][0-9]{0,2}[ ][0-9]{2,4}[ ]))"
+        r"(?=(?:[^0-9\n]{0,2}[0-9]){9,15}(?![0-9]))(?P<v>0{0,2}[1-9][0-9]{0,5}(?:[ /-]\(?[0-9]{2,11}\)?){1,5})"
         r"(?![0-9a-z]|[.:][0-9])",
         "an international number in groups",
         (("call +49 170 0000042 now", "call +<msisdn> now"),),
@@ -211,16 +223,24 @@ IDENTITY_RULES: Final = (
         "msisdn",
         (Trigger("+", r"[1-9][0-9]{9}"),),
         r"(?<![0-9a-z+._)\]-])(?P<v>\+[1-9][0-9]{9,14})(?![0-9a-z]|\.[0-9])",
-        "an international number with its plus sign",
-        (("dial +491700000042 now", "dial <msisdn> now"),),
+        "an international number with its plus sign; offsets have one too",
+        (("dial +491700000042 now", "dial <msisdn> now"), ("offset +4917000000 ns", "offset +4917000000 ns")),
+        accept=is_no_quantity,
     ),
     RedactionRule(
         "imsi-bare",
         "imsi",
-        (Trigger("", r"[0-9]{15}", "run"),),
-        rf"(?<![0-9a-z])(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})(?![0-9a-z]|\.[0-9])",
-        "15 digits that start with a country code; 281474976710655 is 2^48-1",
-        (("attach 001010000000042 ok", "attach <imsi> ok"), ("id='140462566084240'", "id='140462566084240'")),
+        (Trigger("", r"[a-f]?[0-9]{15}", "run"),),
+        rf"(?:(?<![0-9a-z])|(?<=ue)|(?<=sub)|(?<=sim))(?<![0-9]\.)(?!2814749767106)(?P<v>{_COUNTRY}[0-9]{{12}})"
+        r"(?![0-9a-z]|\.[0-9])",
+        "15 digits that start with a country code, on a line that speaks of a subscriber; counters have as many digits",
+        (
+            ("attach 262010000000042 ok", "attach <imsi> ok"),
+            ("done 001010000000042", "done <imsi>"),
+            ("UE 1 rx_bytes 262010000000042", "UE 1 rx_bytes 262010000000042"),
+            ("took 262010000000042 ns", "took 262010000000042 ns"),
+        ),
+        accept=is_of_subscriber,
     ),
 )
 

@@ -29,7 +29,7 @@ _PASSWORD_WORDS: Final = _words(
 )
 _TOKEN_WORDS: Final = _words(
     """
-    secret secrets token psk apikey accesskey secretkey authkey privatekey credential credentials credentialsecret
+    secret secrets token psk apikey accesskey secretkey authkey privatekey cred creds credential credentials credentialsecret
     clientsecret authtoken accesstoken refreshtoken bearer authorization passkey presharedkey sharedsecret apitoken
     apisecret sharedkey encryptionkey masterkey signingkey licensekey licencekey accountkey sessionkey
     """

@@ -3,35 +3,33 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
-from stream_triage.errors import SettingsError
 from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
 from stream_triage.stages.redact.blocks import RedactionState, redact_blocks
 from stream_triage.stages.redact.context import next_line
+from stream_triage.stages.redact.headers import header_kind
 from stream_triage.stages.redact.identities import IDENTITY_KINDS
-from stream_triage.stages.redact.names import secret_kind
-from stream_triage.stages.redact.rule import MARKER, line_numbers
-from stream_triage.stages.redact.triggers import COMPILED, CONTEXT, Compiled, lines_to_try, lower
-from stream_triage.stages.redact.values import is_stand_in
+from stream_triage.stages.redact.own_patterns import OwnPattern, RedactionPattern
+from stream_triage.stages.redact.rounds import MOST_ROUNDS, redact_by_rules, try_rules
+from stream_triage.stages.redact.rule import Mark, line_numbers
+from stream_triage.stages.redact.triggers import CONTEXT, lines_to_try, lower
+from stream_triage.stages.redact.views import (
+    MOST_LEVELS,
+    View,
+    decoded_view,
+    flat_view,
+    has_payload,
+    has_views,
+    is_record,
+    lines_with_views,
+    plain_view,
+    spaced_view,
+)
 
-__all__ = ["RedactionPattern", "Redactor"]
-
-# What a rule leaves can be a secret to an earlier rule, so changed lines are tried again. No known line needs more passes
-# than this; the bound is for lines made to keep changing.
-_PASSES: Final = 6
-_MARKER: Final = re.compile(MARKER)
-
-
-@dataclass(frozen=True, slots=True)
-class RedactionPattern:
-    """A user's own pattern: what it matches, or its group `secret`, becomes `<name>`."""
-
-    name: str
-    pattern: str
+__all__ = ["Redactor"]
 
 
 class Redactor:
@@ -45,7 +43,7 @@ class Redactor:
     """
 
     def __init__(self, patterns: Sequence[RedactionPattern] = (), pseudonym_key: bytes | None = None) -> None:
-        self._own = tuple((own.name, _own_pattern(own)) for own in patterns)
+        self._own = tuple(OwnPattern(own) for own in patterns)
         self._key = pseudonym_key or None
 
     @classmethod
@@ -67,22 +65,10 @@ class Redactor:
     def lines(self, text: str, state: RedactionState) -> str:
         """Redacts whole lines joined by newlines; the result has as many lines.
 
-        Cutting a source's lines into other batches gives the same text. Redacting twice changes nothing.
+        Cutting a source's lines into other batches gives the same text. Redacting twice changes nothing. Escape sequences
+        and invisible characters stay where they stood, except within what is removed.
         """
-        low = lower(text)
-        unchanged = text
-        text = redact_blocks(text, low, state)
-        for name, pattern in self._own:
-            text = self._own_lines(name, pattern, text, state)
-        low = low if text == unchanged else lower(text)
-        ends, starts_of = lines_to_try(text, low)
-        announcing = starts_of.pop(CONTEXT, [])
-        text = self._tried(text, state, _PASSES, ends, starts_of)
-        # Lines keep their numbers, so those of the text as it came say where to look.
-        numbers = {*line_numbers(low, announcing), *line_numbers(text, _subscribers(text))}
-        if numbers or state.context.open:
-            text = self._in_context(text, state, sorted(numbers))
-        return text
+        return self._lines(text, state, MOST_LEVELS)
 
     def text(self, value: str) -> str:
         """Redacts one value on its own, such as the name of a file."""
@@ -99,21 +85,97 @@ class Redactor:
         return self.text(run_id)
 
     def header(self, name: str, value: str) -> tuple[str, str]:
-        """Name and value without secrets. A name such as `password` makes its value one, as it would in a line."""
+        """Name and value without secrets. A name such as `password` or `auth` makes its value one, whatever it is."""
         shown_name, shown = self.text(name), self.text(value)
         for separator in ("=", ": "):
             pair = self.text(f"{name}{separator}{shown}")
             if pair.startswith(f"{shown_name}{separator}"):
                 shown = pair.removeprefix(f"{shown_name}{separator}")
-        kind = secret_kind(name)
-        if kind in ("password", "token") and _MARKER.sub("", shown).strip() and not is_stand_in(shown):
+        if kind := header_kind(flat_view(name).text, flat_view(shown).text):
             shown = f"<{kind}>"  # the name may contain more than the word, such as an identity
         return shown_name, shown
 
-    def _in_context(self, text: str, state: RedactionState, announcing: list[int]) -> str:
-        """Runs over the lines that may announce something, and over what follows them as long as something is announced."""
+    def _lines(self, text: str, state: RedactionState, levels: int) -> str:
+        numbers = lines_with_views(text)
+        if numbers:
+            return self._lines_by_views(text, state, numbers, levels)
+        low, unchanged, mark = lower(text), text, self._mark(state)
+        text = self._by_own_patterns(redact_blocks(text, low, state), state)
+        low = low if text == unchanged else lower(text)
+        announcing, ends, starts_of = _announcing(text, low)
+        return self._in_context(try_rules(text, mark, ends, starts_of), state, announcing, levels)
+
+    def _lines_by_views(self, text: str, state: RedactionState, numbers: list[int], levels: int) -> str:
+        """The same for lines of which some have views. What goes over several lines is looked for in one view of each."""
+        mark = self._mark(state)
+        text = _through(text, numbers, flat_view, lambda shown: redact_blocks(shown, lower(shown), state))
+        if self._own:
+            lines = text.split("\n")
+            for number in numbers:
+                view = plain_view(lines[number])
+                lines[number] = view.restore(self._by_own_patterns(view.text, state))
+            text = self._by_own_patterns("\n".join(lines), state)
         lines = text.split("\n")
-        wanted = iter(announcing)
+        self._by_records(lines, numbers, state, levels)
+        text = "\n".join(lines)
+        flat = "\n".join([flat_view(lines[number]).text for number in numbers])
+        announcing = [numbers[number] for number in _announcing(flat, lower(flat))[0]]
+
+        def by_rules(shown: str) -> str:
+            low = lower(shown)
+            others, ends, starts_of = _announcing(shown, low)
+            announcing.extend(set(others).difference(numbers))
+            return try_rules(shown, mark, ends, starts_of)
+
+        lines = _through(text, numbers, plain_view, by_rules).split("\n")
+        self._by_further_views(lines, numbers, state, levels)
+        return self._in_context("\n".join(lines), state, announcing, levels)
+
+    def _by_own_patterns(self, text: str, state: RedactionState) -> str:
+        for own in self._own:
+            text = own.lines(text, state.count)
+        return text
+
+    def _by_further_views(self, lines: list[str], numbers: Iterable[int], state: RedactionState, levels: int) -> None:
+        """Lines that were redacted in their plain view: the rules over their other views, until these change nothing."""
+        rules = partial(redact_by_rules, mark=self._mark(state))
+        pending = list(numbers)
+        for _ in range(MOST_ROUNDS):
+            before = [lines[number] for number in pending]
+            _replace_views(lines, _views(lines, pending, spaced_view), rules)
+            if levels:
+                self._by_decoded_views(lines, _views(lines, pending, decoded_view), state, levels - 1)
+            for number in pending:
+                if has_payload(lines[number]):
+                    lines[number] = rules(lines[number])
+            pending = [number for number, line in zip(pending, before, strict=True) if lines[number] != line]
+            if not pending:
+                return
+            _replace_views(lines, _views(lines, pending, plain_view), rules)
+
+    def _by_records(self, lines: list[str], numbers: Iterable[int], state: RedactionState, levels: int) -> None:
+        """JSON records before anything else: the rules for plain text would take some of their escapes for the value."""
+        records = [number for number in numbers if is_record(lines[number])] if levels else []
+        self._by_decoded_views(lines, _views(lines, records, decoded_view), state, levels - 1)
+
+    def _by_decoded_views(self, lines: list[str], views: dict[int, View], state: RedactionState, levels: int) -> None:
+        """Lines with escapes: each is redacted as a text of its own, of one line or several."""
+        texts = {number: view.text for number, view in views.items()}
+        for number in _with_triggers(texts):
+            inner = RedactionState()
+            inner.counts = state.counts
+            lines[number] = views[number].restore(self._lines(texts[number], inner, levels))
+
+    def _in_context(self, text: str, state: RedactionState, announcing: list[int], levels: int) -> str:
+        """Runs over the lines that may announce something, and over what follows them as long as something is announced.
+
+        Lines keep their numbers, so `announcing` may be those of the text before the rules.
+        """
+        numbers = {*announcing, *line_numbers(text, _subscribers(text))}
+        if not numbers and not state.context.open:
+            return text
+        lines = text.split("\n")
+        wanted = iter(sorted(numbers))
         number, following = 0, next(wanted, len(lines))
         while number < len(lines):
             while following < number:
@@ -122,84 +184,86 @@ class Redactor:
                 number = following
                 if number >= len(lines):
                     break
-            lines[number] = self._line_in_context(lines[number], state, number == following)
+            lines[number] = self._line_in_context(lines[number], state, number == following, levels)
             number += 1
         return "\n".join(lines)
 
-    def _line_in_context(self, line: str, state: RedactionState, announcing: bool) -> str:
+    def _line_in_context(self, line: str, state: RedactionState, announcing: bool, levels: int) -> str:
         """One line, until neither its context nor the table of rules changes it, so that a second call finds it as it is."""
-        before = state.context
-        for _ in range(_PASSES):
-            after, state.context = next_line(line, before, lambda kind, value: self._marker(kind, value, state), announcing)
+        before, mark = state.context, self._mark(state)
+        for _ in range(MOST_ROUNDS):
+            view = flat_view(line) if has_views(line) else None
+            after, state.context = next_line(view.text if view else line, before, mark, announcing)
+            after = view.restore(after) if view else after
             if after == line:
                 break
-            line = self._table(after, state, _PASSES)
+            line = self._by_all_views(after, state, levels) if view else redact_by_rules(after, mark)
         return line
 
-    def _table(self, text: str, state: RedactionState, passes: int) -> str:
-        """Runs the rules over the lines with triggers, and again over what they changed until nothing changes."""
-        ends, starts_of = lines_to_try(text)
-        starts_of.pop(CONTEXT, None)
-        return self._tried(text, state, passes, ends, starts_of)
+    def _by_all_views(self, line: str, state: RedactionState, levels: int) -> str:
+        lines = [line]
+        self._by_records(lines, [0], state, levels)
+        _replace_views(lines, {0: plain_view(lines[0])}, partial(redact_by_rules, mark=self._mark(state)))
+        self._by_further_views(lines, [0], state, levels)
+        return lines[0]
 
-    def _tried(
-        self, text: str, state: RedactionState, passes: int, ends: dict[int, int], starts_of: dict[int, list[int]]
-    ) -> str:
-        if not starts_of:
-            return text
-        now = {start: text[start:end] for start, end in ends.items()}
-        for number in sorted(starts_of):
-            self._apply(COMPILED[number], now, sorted(set(starts_of[number])), state)
-        changed = sorted(start for start, end in ends.items() if now[start] != text[start:end])
-        if not changed:
-            return text
-        if passes > 1:
-            again = self._table("\n".join(now[start] for start in changed), state, passes - 1)
-            now.update(zip(changed, again.split("\n"), strict=True))
-        return _spliced(text, ((start, ends[start], now[start]) for start in changed))
+    def _mark(self, state: RedactionState) -> Mark:
+        """What counts the replacements of a source and makes their markers."""
 
-    def _apply(self, compiled: Compiled, now: dict[int, str], starts: list[int], state: RedactionState) -> None:
-        """One rule, in one call over all its lines."""
-        before = "\n".join([now[start] for start in starts])
-        parts = list(self._replaced(compiled, before, state))
-        if parts:
-            now.update(zip(starts, _spliced(before, parts).split("\n"), strict=True))
+        def mark(kind: str, value: str) -> str:
+            state.count(kind)
+            if self._key is None or kind not in IDENTITY_KINDS:
+                return f"<{kind}>"
+            identity = _canonical(kind, value)
+            digest = hmac.new(self._key, (kind + identity).encode("utf-8", "replace"), hashlib.sha256)
+            return f"<{kind}:{digest.hexdigest()[:8]}>"
 
-    def _replaced(self, compiled: Compiled, text: str, state: RedactionState) -> Iterable[tuple[int, int, str]]:
-        """Start, end and marker of each secret that one rule sees in a text."""
-        accept, kind, group = compiled.rule.accept, compiled.rule.kind, "v" if compiled.grouped else 0
-        done = 0
-        for match in compiled.pattern.finditer(text):
-            start, end = match.span(group)
-            if start < 0:
-                start, end = match.span()
-            # A group in a look-ahead may reach into the next match.
-            if start >= done and (accept is None or accept(match)):
-                yield start, end, self._marker(kind, text[start:end], state)
-                done = end
+        return mark
 
-    def _marker(self, kind: str, value: str, state: RedactionState) -> str:
-        """Counts one replacement and returns what stands in its place."""
-        state.count(kind)
-        if self._key is None or kind not in IDENTITY_KINDS:
-            return f"<{kind}>"
-        identity = _canonical(kind, value)
-        digest = hmac.new(self._key, (kind + identity).encode("utf-8", "replace"), hashlib.sha256)
-        return f"<{kind}:{digest.hexdigest()[:8]}>"
 
-    def _own_lines(self, name: str, pattern: re.Pattern[str], text: str, state: RedactionState) -> str:
-        """One own pattern over each line by itself: it may match line ends too, and must not join lines."""
-        group = "secret" if "secret" in pattern.groupindex else 0
+def _announcing(text: str, low: str) -> tuple[list[int], dict[int, int], dict[int, list[int]]]:
+    """The numbers of the lines that may announce something, and what `lines_to_try` says of the rules."""
+    ends, starts_of = lines_to_try(text, low)
+    return line_numbers(low, starts_of.pop(CONTEXT, [])), ends, starts_of
 
-        def replace(match: re.Match[str]) -> str:
-            value = match[group]
-            if not value or _damages_marker(match.string, *match.span(group)):
-                return match[0]
-            state.count(name)
-            first, last = match.start(group) - match.start(), match.end(group) - match.start()
-            return f"{match[0][:first]}<{name}>{match[0][last:]}"
 
-        return "\n".join([pattern.sub(replace, line) for line in text.split("\n")])
+def _through(text: str, numbers: Iterable[int], view_of: Callable[[str], View], redact: Callable[[str], str]) -> str:
+    """The lines of a text, of which those with these numbers are redacted as their views show them."""
+    lines = text.split("\n")
+    views = {number: view_of(lines[number]) for number in numbers}
+    for number, view in views.items():
+        lines[number] = view.text
+    lines = redact("\n".join(lines)).split("\n")
+    for number, view in views.items():
+        lines[number] = view.restore(lines[number])
+    return "\n".join(lines)
+
+
+def _views(lines: list[str], numbers: Iterable[int], view_of: Callable[[str], View | None]) -> dict[int, View]:
+    """The views of the lines that have such a view, by number."""
+    return {number: view for number in numbers if (view := view_of(lines[number]))}
+
+
+def _replace_views(lines: list[str], views: dict[int, View], redact: Callable[[str], str]) -> None:
+    """Redacts the views of lines in one call and puts the lines in their place."""
+    if views:
+        redacted = redact("\n".join([view.text for view in views.values()])).split("\n")
+        for (number, view), text in zip(views.items(), redacted, strict=True):
+            lines[number] = view.restore(text)
+
+
+def _with_triggers(texts: dict[int, str]) -> list[int]:
+    """The numbers of the texts with a line that a rule has to be tried on, or that has views itself."""
+    low = lower("\n".join(texts.values()))
+    tried = {*line_numbers(low, lines_to_try(low, low)[0]), *lines_with_views(low)} if texts else set()
+    numbers: list[int] = []
+    first = 0
+    for number, text in texts.items():
+        count = text.count("\n") + 1
+        if not tried.isdisjoint(range(first, first + count)):
+            numbers.append(number)
+        first += count
+    return numbers
 
 
 def _subscribers(text: str) -> Iterator[int]:
@@ -208,16 +272,6 @@ def _subscribers(text: str) -> Iterator[int]:
     while position >= 0:
         yield position
         position = text.find("<imsi", position + 1)
-
-
-def _spliced(text: str, parts: Iterable[tuple[int, int, str]]) -> str:
-    """The text with some stretches (start, end, new text) replaced, given in order."""
-    pieces: list[str] = []
-    done = 0
-    for start, end, new in parts:
-        pieces += (text[done:start], new)
-        done = end
-    return "".join([*pieces, text[done:]])
 
 
 def _canonical(kind: str, value: str) -> str:
@@ -230,25 +284,3 @@ def _canonical(kind: str, value: str) -> str:
         if scheme == "0":
             return country + network + number
     return re.sub(r"[^0-9a-zA-Z]", "", value).lower()
-
-
-def _damages_marker(line: str, start: int, end: int) -> bool:
-    """Whether replacing a stretch would change a marker; one with more of the stretch on both sides is replaced with it."""
-    for marker in _MARKER.finditer(line):
-        if marker.start() < end and start < marker.end() and not (start < marker.start() and marker.end() < end):
-            return True
-    return False
-
-
-def _own_pattern(own: RedactionPattern) -> re.Pattern[str]:
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", own.name):
-        raise SettingsError(f"redaction pattern {own.name!r}: name it with a-z, 0-9 and hyphens, starting with a letter")
-    try:
-        pattern = re.compile(own.pattern)
-    except re.error as error:
-        raise SettingsError(
-            f"redaction pattern {own.name!r} is not a regular expression ({error}); correct or remove it"
-        ) from None
-    if pattern.search("") is not None:
-        raise SettingsError(f"redaction pattern {own.name!r} matches the empty string; make it ask for a character")
-    return pattern

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["ANSI", "MARKER", "RedactionRule", "Trigger", "line_numbers", "triggers"]
+__all__ = ["MARKER", "Mark", "RedactionRule", "Trigger", "line_numbers", "triggers"]
 
 MARKER: Final = r"<[a-z][a-z0-9-]*(?::[0-9a-f]{8})?>"
 """What stands for something removed: `<imsi>`, or `<imsi:1a2b3c4d>` with a pseudonym."""
 
-ANSI: Final = r"\x1b\[[0-9;]{0,12}m"
-"""A colour code, which may stand between a name and its value."""
+Mark = Callable[[str, str], str]
+"""Counts the replacement of a value (kind, value) and returns its marker."""
 
 
 class Trigger(NamedTuple):

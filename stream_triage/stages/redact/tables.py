@@ -9,17 +9,24 @@ same way again.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from stream_triage.stages.redact.names import is_key_name, secret_kind
 from stream_triage.stages.redact.rule import MARKER
 from stream_triage.stages.redact.values import is_stand_in, is_strong, looks_random
 
-__all__ = ["HEADER_REST", "HEADER_WORDS", "MOST_FOREIGN", "NAME_WORDS", "Mark", "Table", "fits", "header_of"]
-
-Mark = Callable[[str, str], str]
-"""Counts the replacement of a value (kind, value) and returns its marker."""
+__all__ = [
+    "HEADER_REST",
+    "HEADER_WORDS",
+    "MOST_FOREIGN",
+    "NAME_WORDS",
+    "Table",
+    "column_kind",
+    "fits",
+    "fits_kind",
+    "header_of",
+]
 
 NAME_WORDS: Final = (
     "imsi",
@@ -111,6 +118,11 @@ def column_kind(cell: str) -> str | None:
     if is_key_name(low) or is_key_name(last) or last in ("op code", "opc code"):
         return "key"
     return "token" if kind else None
+
+
+def fits_kind(kind: str, value: str) -> bool:
+    """Whether a value can be what `column_kind` says of its name."""
+    return _VALUES[kind].fullmatch(value) is not None
 
 
 def header_of(line: str) -> Table | None:

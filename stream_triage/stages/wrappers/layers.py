@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
-from stream_triage.stages.wrappers.escapes import LOST_ESCAPE, without_escapes
+from stream_triage.escapes import LOST_ESCAPE, without_escapes
 from stream_triage.stages.wrappers.formats import JSON_FORMAT, NO_SERVICE, STAMPS, Format
 
 __all__ = [

@@ -9,10 +9,10 @@ was recognised is still watched, for a wrapped part that begins late.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from stream_triage.escapes import without_escapes
 from stream_triage.stages.wrappers.batches import Batch, Output
 from stream_triage.stages.wrappers.choose import Judge, choose
 from stream_triage.stages.wrappers.collector_lines import is_collector_line
-from stream_triage.stages.wrappers.escapes import without_escapes
 from stream_triage.stages.wrappers.join import Joiner
 from stream_triage.stages.wrappers.layout import Layout
 
