@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
+from stream_triage.dialects import Dialects, Signal
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
@@ -21,7 +22,6 @@ from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
-from stream_triage.dialects import Dialects, Signal
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.classifier import Procedures
 from stream_triage.stages.redact import RedactionState

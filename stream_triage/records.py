@@ -423,7 +423,7 @@ class Verdict(_Record):
     cause: Literal["product", "environment", "script"] | None = None
     why: str = Field(
         default="",
-        description="one sentence from the procedures of the run; empty if the bundle follows none, or none of them shows it",
+        description="one sentence from the procedures of the run; empty if none of them shows why",
     )
     anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
     anomalous: bool

@@ -94,8 +94,9 @@ class Dialect:
         self.shown = frozenset(names.index(name) for name in table.shows)
 
     def record(self, masked: str) -> tuple[str, int, bool] | None:
-        """Of a line that begins a record: its message, its layer (-1 for a module that is not listed), and whether its log
-        level means trouble.
+        """Of a line that begins a record: its message, its layer, and whether its log level means trouble.
+
+        The layer is -1 for a module that is not listed, such as a command.
         """
         for pattern in self.records:
             if match := pattern.match(masked):
@@ -161,16 +162,15 @@ class Dialects:
         """
         for number, dialect in enumerate(self.dialects):
             if record := dialect.record(masked):
-                return self._record(number, dialect, *record, usual)
+                return self._record(number, record, usual)
         return self._continued(masked, usual)
 
     def name(self, event: Event) -> str:
         """Procedure and step of an event, as in the tables."""
         return f"{self.procedure_names[event.procedure]} {STEPS[event.step]}"
 
-    def _record(
-        self, number: int, dialect: Dialect, message: str, layer: int, alarming: bool, usual: Container[int]
-    ) -> Signal:
+    def _record(self, number: int, record: tuple[str, int, bool], usual: Container[int]) -> Signal:
+        dialect, (message, layer, alarming) = self.dialects[number], record
         words = words_of(message)
         event, kind = dialect.event(words, layer), _kind(words)
         counter = dialect.counter(words) if event is None else ""

@@ -74,7 +74,7 @@ class Procedure(_Table):
 
 
 class Value(_Table):
-    """A value that logs state: which direction is worse, and from where on it is a sign of trouble. An entry of `[values]`."""
+    """A value that logs state: which direction is worse, and where trouble begins. An entry of `[values]`."""
 
     layer: Layer | None = None
     worse: Literal["high", "low"]
@@ -129,7 +129,7 @@ class DialectTable(_Table):
     title: str
     records: tuple[Pattern, ...] = Field(
         min_length=1,
-        description="how a masked line begins that begins a record; the group `module` names its module, `level` its log level",
+        description="how a masked line begins that begins a record; the groups `module` and `level` name module and log level",
     )
     continued: Pattern = Field(default=r"^\s", description="how a masked line begins that continues the record above it")
     modules: dict[str, Layer] = Field(default_factory=dict, description="module, in lower case, to layer")

@@ -204,5 +204,3 @@ def _scores(forests: Forests, rows: NDArray[np.float64], labels: int, passing: i
         log_q = logits - np.logaddexp.reduce(logits)
         scores[number, list(forests.layers)] = failed.scores(row)[0] + log_q
     return scores
-
-

@@ -4,7 +4,7 @@ The cause of a run is the break that comes first in the chain of procedures: a p
 it, a cell that is not found leaves a UE without a random access. Between UEs, the break that came first counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
@@ -104,31 +104,38 @@ def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list
     return sorted(found, key=lambda one: (one.rank, several and not one.refused, one.line, one.source))
 
 
-def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterable[RunBreak]:
+def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterator[RunBreak]:
+    yield from _of_node(follower, source, state)
     procedures = follower.procedures
-    of_ues = procedures.index["cell search"]
-    for line, number, how in state.node.breaks(procedures, frozenset()):
-        words = procedures.words[number].get(how, "")
-        layer = procedures.layers[number]
-        if number == procedures.index["process"] and state.fault_line:
-            line, layer = state.fault_line, state.fault_layer if state.fault_layer >= 0 else layer
-        if words:
-            yield RunBreak(number, line, source, None, layer, words)
+    rank = procedures.index["cell search"]
     for ue, course in state.ues.items():
         for found in breaks_of(follower, state, course):
+            words = _words(follower, found)
             layer = procedures.layers[found.procedure]
-            yield RunBreak(of_ues, found.line, source, ue, layer, _words(follower, found), found.how == "refused")
+            yield RunBreak(rank, found.line, source, ue, layer, words, found.how == "refused")
         if loop := looping(follower, state, course):
-            yield RunBreak(of_ues, loop[0], source, ue, loop[1], loop[2])
+            yield RunBreak(rank, loop[0], source, ue, loop[1], loop[2])
     for (layer, _), repeats in state.alone.items():
         if repeats.count >= LOOP:
             words = f"the same trouble of {_LAYER_WORDS[layer]} came {repeats.count} times"
-            yield RunBreak(of_ues, repeats.first, source, None, layer, words)
+            yield RunBreak(rank, repeats.first, source, None, layer, words)
     for name, values in state.statistics.values.items():
         about = follower.dialects.procedures.values[name]
         if values.beyond and about.layer:
-            layer = LAYERS.index(about.layer)
-            yield RunBreak(of_ues, values.first_beyond, source, None, layer, about.words.format(value=f"{values.worst:g}"))
+            words = about.words.format(value=f"{values.worst:g}")
+            yield RunBreak(rank, values.first_beyond, source, None, LAYERS.index(about.layer), words)
+
+
+def _of_node(follower: Follower, source: str, state: ProcedureState) -> Iterator[RunBreak]:
+    """What broke of the processes, their associations, the tester and its script."""
+    procedures = follower.procedures
+    for line, number, how in state.node.breaks(procedures, frozenset()):
+        words, layer = procedures.words[number].get(how, ""), procedures.layers[number]
+        if number == procedures.index["process"] and state.fault_line:
+            layer = state.fault_layer if state.fault_layer >= 0 else layer
+            yield RunBreak(number, state.fault_line, source, None, layer, words)
+        elif words:
+            yield RunBreak(number, line, source, None, layer, words)
 
 
 def _words(follower: Follower, found: Break) -> str:

@@ -55,6 +55,7 @@ FEATURES: Final = _names()
 
 def _groups() -> dict[str, tuple[int, ...]]:
     """Features that a habit of a farm may leave out together, by the habit."""
+
     def having(*words: str) -> tuple[int, ...]:
         return tuple(i for i, name in enumerate(FEATURES) if any(name.endswith(word) for word in words))
 
@@ -87,7 +88,9 @@ def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Featur
     ues = sum(len(state.ues) for state in states.values())
     for source, state in sorted(states.items()):
         _Source(run, follower, source, state).add_all()
-    cause = next((found for found in run_breaks(follower, states) if found.rank <= follower.procedures.index["cell search"]), None)
+    cause = next(
+        (found for found in run_breaks(follower, states) if found.rank <= follower.procedures.index["cell search"]), None
+    )
     if cause:
         name = f"cause_{LAYERS[cause.layer]}"
         run.values[name], run.lines[name] = 1.0, (cause.source, cause.line)

@@ -28,7 +28,22 @@ _NEW_ATTACH: Final = ("cell search", "random access", "connection")
 class ProcedureState:
     """All that is kept of one source."""
 
-    __slots__ = ("aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "started", "statistics", "ues", "unfollowed")
+    __slots__ = (
+        "aliases",
+        "alone",
+        "dialect",
+        "fault_layer",
+        "fault_line",
+        "layers",
+        "node",
+        "order",
+        "record",
+        "seen",
+        "started",
+        "statistics",
+        "ues",
+        "unfollowed",
+    )
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self.ues: dict[str, Course] = {}
@@ -124,7 +139,12 @@ class Follower:
         for name in signal.readings:
             match = dialect.readings[name].search(line)
             value = self.dialects.procedures.values[name]
-            if match and state.statistics.add(name, float(match[1]), number, lasting=False) and value.layer and not signal.trouble:
+            if (
+                match
+                and state.statistics.add(name, float(match[1]), number, lasting=False)
+                and value.layer
+                and not signal.trouble
+            ):
                 self._trouble(state, LAYERS.index(value.layer), self._value_kinds[name], ue, number)
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:

@@ -45,12 +45,7 @@ def _passing(follower: Follower, states: Mapping[str, ProcedureState]) -> str:
     """How far the UEs came."""
     index = follower.procedures.index
     for name, words in (("session", "got a session"), ("registration", "registered"), ("connection", "connected")):
-        ues = {
-            ue
-            for state in states.values()
-            for ue, course in state.ues.items()
-            if course.count(index[name], COMPLETED)
-        }
+        ues = {ue for state in states.values() for ue, course in state.ues.items() if course.count(index[name], COMPLETED)}
         if ues:
             return f"{len(ues)} UE{'s' if len(ues) > 1 else ''} {words}"
     return ""
@@ -61,7 +56,9 @@ def _who(alike: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> str
     ues = list(dict.fromkeys(found.ue for found in alike if found.ue))
     if not ues:
         source = alike[0].source
-        return "the UE" if alike[0].ue is not None else f"the {source.upper()}" if source and len(states) > 1 else "the network"
+        return (
+            "the UE" if alike[0].ue is not None else f"the {source.upper()}" if source and len(states) > 1 else "the network"
+        )
     shown = [ue.upper() if " " in ue else ue for ue in ues[:NAMED]]
     rest = len(ues) - len(shown)
     words = ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 and not rest else ", ".join(shown)
