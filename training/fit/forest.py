@@ -65,11 +65,8 @@ def _stumps(prior: NDArray[np.float64], rows: NDArray[np.float64]) -> dict[str, 
         roots.append(len(nodes))
         outputs.append(output)
         first = len(nodes)
-        nodes += [
-            (feature, 0.5, first + 1, first + 2, True, share * value),
-            (-1, 0.0, 0, 0, True, 0.0),
-            (-1, 0.0, 0, 0, True, value),
-        ]
+        nodes.append((feature, 0.5, first + 1, first + 2, True, share * value))
+        nodes += [(-1, 0.0, 0, 0, True, 0.0), (-1, 0.0, 0, 0, True, value)]
     return {**_columns(nodes), "roots": np.array(roots), "outputs": np.array(outputs), "base": prior[-1].copy()}
 
 

@@ -26,8 +26,8 @@ _UE_PROCEDURES: Final = (
     "reconfiguration", "handover", "radio link", "re-establishment",
 )  # fmt: skip
 _NODE_PROCEDURES: Final = (
-    "configuration", "process", "tester set-up", "cell set-up", "data server", "front-haul", "ng set-up", "f1 set-up", "e1 set-up",
-    "s1 set-up", "transport", "script",
+    "configuration", "process", "tester set-up", "cell set-up", "data server", "front-haul", "ng set-up", "f1 set-up",
+    "e1 set-up", "s1 set-up", "transport", "script",
 )  # fmt: skip
 VALUES: Final = tuple(procedures().values)
 # Of the failed UEs: which layer had trouble first, lowest in the stack, most often, at all, or twice first; which is blamed.
@@ -88,9 +88,8 @@ def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Featur
     ues = sum(len(state.ues) for state in states.values())
     for source, state in sorted(states.items()):
         _Source(run, follower, source, state).add_all()
-    cause = next(
-        (found for found in run_breaks(follower, states) if found.rank <= follower.procedures.index["cell search"]), None
-    )
+    weak = follower.procedures.index["cell search"] + 1
+    cause = next((found for found in run_breaks(follower, states) if found.rank < weak), None)
     if cause:
         name = f"cause_{LAYERS[cause.layer]}"
         run.values[name], run.lines[name] = 1.0, (cause.source, cause.line)
@@ -174,16 +173,7 @@ class _Source:
         if report in self._state.seen:
             reports = max(0, course.count(report, BEGUN) - course.count(handover, COMPLETED))
             self._add("reports_without_handover", reports, course.last(report, BEGUN))
-        by_layer: dict[int, list[Repeats]] = {}
-        for (layer, _), repeats in course.troubles(refusal=self._refusal).items():
-            by_layer.setdefault(layer, []).append(repeats)
-        for layer, some in by_layer.items():
-            most = max(some)
-            if most.count >= LOOP:
-                self._raise(f"repeated_{LAYERS[layer]}", most.count, most.first)
-                self._add(f"struck_{LAYERS[layer]}", 1, most.first)
-            if (total := sum(repeats.count for repeats in some)) >= LOOP:
-                self._raise(f"total_{LAYERS[layer]}", total, most.first)
+        by_layer = self._troubles(course)
         breaks = breaks_of(self._follower, self._state, course)
         for found in breaks:
             self._add(f"broken_{self._follower.procedures.names[found.procedure]}", 1, found.line)
@@ -195,6 +185,20 @@ class _Source:
         loops = again >= LOOP or course.count(self._index["re-establishment"], BEGUN) >= LOOP
         if breaks or loops:
             self._broken(course, by_layer, breaks[0].line if breaks else 0)
+
+    def _troubles(self, course: Course) -> dict[int, list[Repeats]]:
+        """Counts the trouble of a UE, and returns it by layer."""
+        by_layer: dict[int, list[Repeats]] = {}
+        for (layer, _), repeats in course.troubles(refusal=self._refusal).items():
+            by_layer.setdefault(layer, []).append(repeats)
+        for layer, some in by_layer.items():
+            most = max(some)
+            if most.count >= LOOP:
+                self._raise(f"repeated_{LAYERS[layer]}", most.count, most.first)
+                self._add(f"struck_{LAYERS[layer]}", 1, most.first)
+            if (total := sum(repeats.count for repeats in some)) >= LOOP:
+                self._raise(f"total_{LAYERS[layer]}", total, most.first)
+        return by_layer
 
     def _broken(self, course: Course, by_layer: Mapping[int, list[Repeats]], line: int) -> None:
         """Which layer a failed UE had its trouble in."""

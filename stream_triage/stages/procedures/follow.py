@@ -29,21 +29,9 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases",
-        "alone",
-        "dialect",
-        "fault_layer",
-        "fault_line",
-        "layers",
-        "node",
-        "order",
-        "record",
-        "seen",
-        "started",
-        "statistics",
-        "ues",
-        "unfollowed",
-    )
+        "aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "started",
+        "statistics", "ues", "unfollowed",
+    )  # fmt: skip
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self.ues: dict[str, Course] = {}
@@ -138,14 +126,10 @@ class Follower:
         dialect = self.dialects.dialects[signal.dialect]
         for name in signal.readings:
             match = dialect.readings[name].search(line)
-            value = self.dialects.procedures.values[name]
-            if (
-                match
-                and state.statistics.add(name, float(match[1]), number, lasting=False)
-                and value.layer
-                and not signal.trouble
-            ):
-                self._trouble(state, LAYERS.index(value.layer), self._value_kinds[name], ue, number)
+            layer = self.dialects.procedures.values[name].layer
+            beyond = match and state.statistics.add(name, float(match[1]), number, lasting=False)
+            if beyond and layer and not signal.trouble:
+                self._trouble(state, LAYERS.index(layer), self._value_kinds[name], ue, number)
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line that begins no record: a row of a table, an event of its own, or what it makes of its record."""

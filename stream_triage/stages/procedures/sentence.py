@@ -55,10 +55,9 @@ def _who(alike: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> str
     """The UEs of these breaks, or the network function whose log it is."""
     ues = list(dict.fromkeys(found.ue for found in alike if found.ue))
     if not ues:
-        source = alike[0].source
-        return (
-            "the UE" if alike[0].ue is not None else f"the {source.upper()}" if source and len(states) > 1 else "the network"
-        )
+        if alike[0].ue is not None:
+            return "the UE"
+        return f"the {alike[0].source.upper()}" if alike[0].source and len(states) > 1 else "the network"
     shown = [ue.upper() if " " in ue else ue for ue in ues[:NAMED]]
     rest = len(ues) - len(shown)
     words = ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 and not rest else ", ".join(shown)
