@@ -119,7 +119,7 @@ class ProcedureTable(_Table):
             raise ValueError(f"{event!r}: there is no procedure {name!r}; there are {', '.join(self.procedures)}")
         if step not in STEPS:
             raise ValueError(f"{event!r}: {step!r} is no step; steps are {', '.join(STEPS)}")
-        return name, step  # type: ignore[return-value]
+        return name, step
 
 
 class DialectTable(_Table):

@@ -1,35 +1,33 @@
 """What became of the UEs: one run of TM500-style lines at a time, in the grammar of public excerpts."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_triage.dialects import LAYERS, Dialects
 from stream_triage.stages.normalise import mask
-from stream_triage.stages.procedures import (
-    FEATURES,
-    LOOP,
-    MAX_KINDS,
-    MAX_UES,
-    Outcome,
-    Procedures,
-    ProcedureState,
-    failed_ues,
-    features,
-    read_signal,
-    vector,
-)
+from stream_triage.stages.procedures import FEATURES, GROUPS, MAX_UES, Follower, ProcedureState, features, vector
+from stream_triage.stages.procedures.breaks import Outcome, blamed, failed_ues, run_breaks
+from stream_triage.stages.procedures.course import LOOP, MAX_KINDS
+from stream_triage.stages.procedures.sentence import reason_of
 
 STAMP = "13/02/25 00:43:36:616\t"
 ACTIVATE = f"{STAMP}forw mte Activate -1"
+FOLLOWER = Follower(Dialects())
 
 
 def follow(lines: Sequence[str]) -> ProcedureState:
-    state = ProcedureState()
+    state = FOLLOWER.start()
     masked = mask("\n".join(lines)).split("\n")
-    Procedures.follow(state, lines, [read_signal(line, USUAL) for line in masked], 1)
+    FOLLOWER.follow(state, lines, [FOLLOWER.dialects.read(line) for line in masked], 1)
     return state
+
+
+def failed(lines: Sequence[str]) -> list[Outcome]:
+    return failed_ues(FOLLOWER, follow(lines))
 
 
 def attached(ue: int, upto: str = "session") -> list[str]:
@@ -57,7 +55,6 @@ def reestablishment(ue: int, done: bool) -> list[str]:
     return lines if done else lines[:2]
 
 
-USUAL = frozenset(signal.kind for line in attached(0) if (signal := read_signal(mask(line))))
 REFUSED = [f"{STAMP}I: CMPI MTE 0 NR REGISTRATION IND:UE Id:3", "   NAS: Registration failure - Congestion"]
 GONE = f"{STAMP}I: CMPI MTE 0 NR DISCONNECTION IND:UE Id:3"
 
@@ -66,26 +63,45 @@ GONE = f"{STAMP}I: CMPI MTE 0 NR DISCONNECTION IND:UE Id:3"
     ("lines", "reason"),
     [
         (attached(3), None),
-        (attached(3, "started"), "random access not completed"),
-        (attached(3, "access"), "no connection after random access"),
-        (attached(3, "connected"), "connected, never registered"),
-        ([*attached(1), *attached(3, "registered")], "registered, no session"),
-        ([*attached(3, "connected"), *REFUSED], "connected, never registered"),
+        (attached(3, "started"), "the random access of {who} was not completed"),
+        (attached(3, "access"), "{who} got no RRC connection after the random access"),
+        (attached(3, "connected"), "{who} connected, but was never registered"),
+        ([*attached(1), *attached(3, "registered")], "{who} registered, but got no session"),
+        ([*attached(3, "connected"), *REFUSED], "{who} connected, but the registration was refused"),
         ([*attached(3, "connected"), *REFUSED, *attached(3)], None),
         ([*attached(3), *reestablishment(3, done=True)], None),
-        ([*attached(3), *reestablishment(3, done=False)], "re-establishment not completed"),
-        ([*attached(3), *reestablishment(3, done=True) * LOOP], f"{LOOP} re-establishments"),
+        ([*attached(3), *reestablishment(3, done=False)], "the re-establishment of {who} was not completed"),
+        ([*attached(3), *reestablishment(3, done=True) * LOOP], f"{LOOP} re-establishments of {{who}}"),
         ([*attached(3), trouble(3)], None),
-        ([*attached(3), *(trouble(3, sn) for sn in (1, 500, 4000))], "3 times the same L2 trouble"),
+        (
+            [*attached(3), *(trouble(3, sn) for sn in (1, 500, 4000))],
+            "the same trouble of layer 2 came 3 times at {who}",
+        ),
         ([*attached(3), GONE], None),
         ([*attached(3), trouble(3), trouble(3), GONE, *attached(3), trouble(3), trouble(3), GONE], None),
-        ([*attached(3, "access"), GONE, *attached(3)], "no connection after random access"),
+        ([*attached(3, "access"), GONE, *attached(3)], "{who} got no RRC connection after the random access"),
     ],
 )
 def test_which_ues_failed(lines: list[str], reason: str | None) -> None:
     """What came to its end well is no failure, however rough the way; what was begun and never came about is one."""
-    found = failed_ues(follow([ACTIVATE, *lines]))
-    assert [outcome.reason for outcome in found if outcome.ue == 3] == ([reason] if reason else [])
+    assert [outcome.reason for outcome in failed([ACTIVATE, *lines]) if outcome.ue == "3"] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        lambda line: line.replace("UE Id:", "UE Id : "),
+        lambda line: line.replace("\t", "   "),
+        lambda line: line.replace("I: CMPI", "... I:  CMPI"),
+        lambda line: line.removeprefix(STAMP),
+    ],
+)
+def test_case_blanks_and_spellings_do_not_matter(change: object) -> None:
+    """Releases of the tester and collectors write the same record in many ways."""
+    lines = [*attached(1), *attached(3, "connected")]
+    changed = [change(line) for line in lines]  # type: ignore[operator]
+    assert [outcome.ue for outcome in failed([ACTIVATE, *changed])] == ["3"]
 
 
 BODY = ["   Slice Name: lab", "   IPv6 Prefix: 2001:db8::", "  Access Type: 3GPP", "   Session-AMBR: 100 Mbit/s"]
@@ -95,66 +111,67 @@ DATA_BODY = [f"{STAMP}I: CMPI DTE PPPOE CONNECTION IND: UE Id: 3", "  De Id: 1",
 @pytest.mark.parametrize("lines", [[attached(3)[3], *BODY, attached(3)[4]], [*attached(3)[3:], *DATA_BODY * LOOP]])
 def test_values_in_the_body_of_a_record_are_no_trouble(lines: list[str]) -> None:
     """Releases of the tester print other values; only words that say so make a failure of them."""
-    usual = frozenset((*USUAL, read_signal(mask(DATA_BODY[0])).kind))
-    state = ProcedureState()
     whole = [ACTIVATE, *attached(3)[:3], *lines]
-    masked = mask("\n".join(whole)).split("\n")
-    Procedures.follow(state, whole, [read_signal(line, usual) for line in masked], 1)
-    assert failed_ues(state) == []
-    assert not state.ues[3].kinds
+    assert failed(whole) == []
+    assert not follow(whole).ues["3"].kinds
 
 
-@pytest.mark.parametrize(
-    "line", ["   Cause: UE identity unknown", "   Result: request rejected", "   Slice: not available", "no suitable cell"]
-)
+@pytest.mark.parametrize("line", ["   Cause: NAS: Illegal UE", "   Registration failure - Congestion", "   5GMM cause: #11"])
 def test_a_body_that_says_so_is_a_refusal(line: str) -> None:
-    lines = [ACTIVATE, *attached(3, "registered"), f"   {line.strip()}"]
-    assert [outcome.reason for outcome in failed_ues(follow(lines))] == ["connected, never registered"]
+    lines = [ACTIVATE, *attached(3, "registered"), line]
+    assert [outcome.reason for outcome in failed(lines)] == ["{who} connected, but the registration was refused"]
 
 
 def test_the_line_that_shows_it() -> None:
-    """A failure is shown by the last line of the UE's unfinished procedure."""
-    state = follow([ACTIVATE, *attached(1), *attached(2, "connected"), *attached(5)])
-    assert failed_ues(state) == [Outcome(2, 9, "connected, never registered")]
+    """A failure is shown by the line of the last step that went well, or of the one that did not."""
+    assert failed([ACTIVATE, *attached(1), *attached(2, "connected"), *attached(5)]) == [
+        Outcome("2", 9, "{who} connected, but was never registered")
+    ]
 
 
 def test_a_lost_line_is_no_failure() -> None:
     """Testers lose records: a later step proves that the earlier one was there."""
     whole = attached(4)
     for lost in range(1, len(whole) - 1):
-        assert failed_ues(follow([ACTIVATE, *whole[:lost], *whole[lost + 1 :]])) == []
+        assert failed([ACTIVATE, *whole[:lost], *whole[lost + 1 :]]) == []
 
 
-def test_a_refusal_that_is_waited_for_is_none() -> None:
+@pytest.mark.parametrize("wait", ['WAIT FOR "REGISTRATION REJECT" TIMEOUT 60', 'wait for "NAS: Registration failure" 60'])
+def test_a_refusal_that_is_waited_for_is_none(wait: str) -> None:
     """In a negative test the refused UE is right, and the accepted one wrong."""
-    wait = f'{STAMP}WAIT FOR "REGISTRATION REJECT" TIMEOUT 60'
     refused = [f"{STAMP}I: CMPI MTE 0 NR REGISTRATION IND:UE Id:1", "   NAS: Registration failure - Illegal UE"]
-    assert failed_ues(follow([ACTIVATE, wait, *attached(1, "connected"), *refused])) == []
-    accepted = failed_ues(follow([ACTIVATE, wait, *attached(1, "registered")]))
-    assert [outcome.reason for outcome in accepted] == ["registered, though a refusal was expected"]
+    script = [ACTIVATE, f"{STAMP}{wait}"]
+    assert failed([*script, *attached(1, "connected"), *refused]) == []
+    (accepted,) = failed([*script, *attached(1, "registered")])
+    assert accepted.reason == "{who} registered, though the script waits for a refusal"
 
 
-def test_what_comes_before_the_activation_is_set_up() -> None:
-    """A cell search that fails at first belongs to no UE and counts for nothing."""
-    failed = f"{STAMP}C: FORW 0x06 Failure MTE NRSETMUERADIOCONTEXTCELL: RETURN CODE:8030 FAILED"
-    assert features({"": follow([failed, ACTIVATE])}).values["search_failed"] == 0
-    assert features({"": follow([ACTIVATE, failed])}).values["search_failed"] == 1
+def test_a_cell_search_that_succeeds_at_last() -> None:
+    """Passing runs search again; a search that never succeeds breaks the run in layer 1."""
+    search = f"{STAMP}C: FORW 0x06 Failure MTE NRSETMUERADIOCONTEXTCELL: RETURN CODE:8030 FAILED"
+    found = f"{STAMP}C: FORW 0x00 Ok MTE NRSETMUERADIOCONTEXTCELL: RETURN CODE:0 SUCCEEDED"
+    assert run_breaks(FOLLOWER, {"": follow([search, search, found, ACTIVATE])}) == []
+    (broken,) = run_breaks(FOLLOWER, {"": follow([found, search, search, ACTIVATE])})
+    assert LAYERS[broken.layer] == "l1"
+
+
+STATISTICS = [
+    f"{STAMP}C: FORW 0x00 Ok MTE GETSTATS: RETURN CODE:0 SUCCEEDED",
+    "   UE ID: 3   (Radio Context: 0   Cell ID: 1   DL Freq: 3705.060 MHz)",
+    "   BCH CRC ok   CQI: 3   RI: 1   RSRP: -80.0 dBm",
+    "      DL-SCH (PCC)",
+    "         [NumTBs] [NumTBErrors] [BLER] [Total Bits] [Total Bit Errors] [BER]",
+    "         0000000900 0000000405 0.450000 00000007603200 000000068428 0.009000",
+    "      UL-SCH (PCC)",
+    "         [BLER] [NumTBs]",
+    "         0.010000 0000000900",
+    f"{STAMP}[RX_LATE_C_DL]: 520",
+]
 
 
 def test_values_of_the_tables_are_read() -> None:
-    """The largest block error rate stands in the features, with its line."""
-    rows = [
-        f"{STAMP}C: FORW 0x00 Ok MTE GETSTATS: RETURN CODE:0 SUCCEEDED",
-        "   UE ID: 3   (Radio Context: 0   Cell ID: 1   DL Freq: 3705.060 MHz)",
-        "   BCH CRC ok   CQI: 3   RI: 1   RSRP: -80.0 dBm",
-        "      DL-SCH (PCC)",
-        "         [NumTBs] [NumTBErrors] [BLER] [Total Bits] [Total Bit Errors] [BER]",
-        "         0000000900 0000000405 0.450000 00000007603200 000000068428 0.009000",
-        "      UL-SCH (PCC)",
-        "         0000000900 0000000009 0.010000 00000007603200 000000001520 0.000200",
-        f"{STAMP}[RX_LATE_C_DL]: 520",
-    ]
-    found = features({"du": follow([ACTIVATE, *rows])})
+    """By the names of their columns, in any order and number; the largest one stands in the features, with its line."""
+    found = features(FOLLOWER, {"du": follow([ACTIVATE, *STATISTICS])})
     assert found.values["largest_dl_bler"] == 0.45
     assert found.lines["largest_dl_bler"] == ("du", 7)
     assert found.values["largest_ul_bler"] == 0.01
@@ -162,27 +179,79 @@ def test_values_of_the_tables_are_read() -> None:
     assert found.values["largest_ru_late"] == 3
 
 
+def test_numbers_alone_are_no_statistics() -> None:
+    """A log of numbers says nothing."""
+    numbers = [f"   {i:010d} {i * 7:010d} 0.{i:06d} {i:014d} {i:012d} 0.001000" for i in range(300)]
+    found = features(FOLLOWER, {"": follow(numbers)})
+    assert not found.lines
+    assert run_breaks(FOLLOWER, {"": follow(numbers)}) == []
+
+
+def test_unknown_is_not_zero() -> None:
+    """What no table states is not a number, and what no line shows counts for nothing."""
+    run = vector(features(FOLLOWER, {"": follow([ACTIVATE, *attached(1)])}))
+    assert all(math.isnan(run[i]) for i in GROUPS["statistics"])
+    counts = [run[i] for i, name in enumerate(FEATURES) if i not in GROUPS["statistics"]]
+    assert not any(counts)
+
+
 def test_wordings_of_releases_are_one_kind() -> None:
     """Blanks and colons around a UE differ between releases; the record is the same."""
-    one = read_signal(mask(f"{STAMP}I: CMPI L1 NR L1: TA update:UE Id:1 TimingAdv: 12"))
-    other = read_signal(mask(f"{STAMP}I: CMPI L1 NR L1: TA update : UE Id: 11 TimingAdv: 3"))
-    assert one
-    assert other
-    assert one.kind == other.kind
+    lines = (f"{STAMP}I: CMPI L1 NR L1: TA error{text}" for text in (":UE Id:1 TimingAdv: 12", " : UE Id: 11 TimingAdv: 3"))
+    kinds = {signal.kind for line in lines if (signal := FOLLOWER.dialects.read(mask(line)))}
+    assert len(kinds) == 1
 
 
-def test_logs_of_other_testers_say_nothing() -> None:
-    """Without the tester's grammar there is nothing to follow, and all features are zero but for what was never seen."""
-    found = features({"": follow(["[NR_RRC] UE Id:1 setup failed", "2025-02-13 00:43:36 ERROR everything", ""])})
-    assert {name for name, value in found.values.items() if value} == {"first_layer", "first_loop_layer"}
+@pytest.mark.parametrize(
+    ("lines", "layer"),
+    [
+        ([*attached(3), *[trouble(3)] * 3], "l2"),
+        (
+            [*attached(3, "started"), f"{STAMP}I: CMPI L2 Random Access Error :UE Id:3 (Result: Max_Preambles_Exceeded)"],
+            "l2",
+        ),
+        ([*attached(3, "connected"), *REFUSED, *[f"{STAMP}I: CMPI L1 Out-of-sync indication: UE Id: 3"] * 4], "nas"),
+        (
+            [*attached(3), *[f"{STAMP}I: CMPI L1 Out-of-sync indication: UE Id: 3"] * 4, *reestablishment(3, done=False)],
+            "l1",
+        ),
+    ],
+)
+def test_the_layer_to_blame_is_that_of_what_came_first(lines: list[str], layer: str) -> None:
+    """A refusal makes a UE leave, which layer 1 then sees; a lost link makes RRC fail."""
+    state = follow([ACTIVATE, *lines])
+    assert LAYERS[blamed(FOLLOWER, state, state.ues["3"])] == layer
+
+
+def test_sentence() -> None:
+    """It names the UEs, what became of them, and the line; the same line comes first in the evidence."""
+    lines = [ACTIVATE, *attached(1)]
+    for ue in (2, 3, 5):
+        lines += [*attached(ue, "connected"), f"{STAMP}I: CMPI MTE 0 NAS REGISTRATION REJECT:UE Id:{ue}"]
+    reason = reason_of(FOLLOWER, {"": follow(lines)}, "L3", passed=False)
+    assert reason.sentence == "UE 2, 3 and 5 connected, but the registration was refused (line 10)"
+    assert reason.lines == (("", 10), ("", 14), ("", 18))
+    assert reason_of(FOLLOWER, {"": follow(lines)}, "L0_L1", passed=False).sentence == ""
+    assert reason_of(FOLLOWER, {"": follow(attached(1))}, "Pass", passed=True).sentence == "1 UE got a session"
+
+
+def test_a_process_that_stops_comes_before_what_follows() -> None:
+    """What the others lost with it is no cause, whatever source says it first."""
+    du = [
+        "[GNB_APP]   waiting for F1 Setup Response before activating radio", "Assertion (r > 0) failed!",
+        "In compute_nr_root_seq() ../../../openair1/PHY/nr_mac_common.c:1848", "bad r: L_ra 139", "", "Exiting execution",
+    ]  # fmt: skip
+    ue = ["[HW]   connect() to 127.0.0.1:4043 failed, errno(111)"] * 9
+    first = run_breaks(FOLLOWER, {"du": follow(du), "ue": follow(ue)})[0]
+    assert (first.source, first.line, LAYERS[first.layer]) == ("du", 2, "l1")
 
 
 def test_state_is_bounded() -> None:
     """Neither a flood of UEs nor one of wordings makes the state of a source grow."""
     words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(200)]
-    state = follow([ACTIVATE, *(f"{STAMP}I: CMPI L2 RLC: {word} expired: UE Id: 1" for word in words)])
-    assert len(state.ues[1].kinds) == MAX_KINDS
-    state = follow([ACTIVATE, *(trouble(ue) for ue in range(MAX_UES + 50))])
+    state = follow([*attached(1), *(f"{STAMP}I: CMPI L2 RLC: {word} expired: UE Id: 1" for word in words)])
+    assert len(state.ues["1"].kinds) == MAX_KINDS
+    state = follow([ACTIVATE, *(attached(ue)[0] for ue in range(MAX_UES + 50))])
     assert len(state.ues) == MAX_UES
     assert state.unfollowed == 50
 
@@ -190,6 +259,7 @@ def test_state_is_bounded() -> None:
 SOME = st.lists(
     st.one_of(
         st.sampled_from([*attached(1), *attached(2), trouble(1), GONE, *reestablishment(1, done=True), *REFUSED, "", "  "]),
+        st.sampled_from(STATISTICS),
         st.text(max_size=40).filter(lambda text: "\n" not in text),
         st.text(max_size=30).filter(lambda text: "\n" not in text).map(lambda text: f"{STAMP}I: CMPI L2 {text}"),
         st.text(max_size=30).filter(lambda text: "\n" not in text).map(lambda text: f"   {text}"),
@@ -202,10 +272,10 @@ SOME = st.lists(
 def test_cutting_changes_nothing(lines: list[str], cut: int) -> None:
     """Lines taken at once or in two parts give the same features, whatever their text."""
     lines = [ACTIVATE, *lines]
-    signals = [read_signal(line, USUAL) for line in mask("\n".join(lines)).split("\n")]
-    whole, parts = ProcedureState(), ProcedureState()
-    Procedures.follow(whole, lines, signals, 1)
-    Procedures.follow(parts, lines[:cut], signals[:cut], 1)
-    Procedures.follow(parts, lines[cut:], signals[cut:], 1 + min(cut, len(lines)))
-    assert features({"": whole}) == features({"": parts})
-    assert vector(features({"": whole})).shape == (len(FEATURES),)
+    signals = [FOLLOWER.dialects.read(line) for line in mask("\n".join(lines)).split("\n")]
+    whole, parts = FOLLOWER.start(), FOLLOWER.start()
+    FOLLOWER.follow(whole, lines, signals, 1)
+    FOLLOWER.follow(parts, lines[:cut], signals[:cut], 1)
+    FOLLOWER.follow(parts, lines[cut:], signals[cut:], 1 + min(cut, len(lines)))
+    assert features(FOLLOWER, {"": whole}) == features(FOLLOWER, {"": parts})
+    assert vector(features(FOLLOWER, {"": whole})).shape == (len(FEATURES),)

@@ -59,7 +59,8 @@ def _margin(rows: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np
 def _stumps(prior: NDArray[np.float64], rows: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
     """The prior as trees of one split."""
     set_ones = [(feature, output) for feature, output in zip(*np.nonzero(prior[:-1]), strict=True)]
-    nodes, roots, outputs = [], [], []
+    nodes: list[tuple[int, float, int, int, bool, float]] = []
+    roots, outputs = [], []
     for feature, output in set_ones:
         value, share = prior[feature, output], float((np.nan_to_num(rows[:, feature]) > 0.5).mean())
         roots.append(len(nodes))

@@ -165,7 +165,7 @@ def _prior(rows: NDArray[np.float64], targets: NDArray[np.intp], outputs: int) -
         counts = np.bincount(targets[chosen], minlength=outputs)
         return np.asarray(np.log((counts + PRIOR_RUNS * shares) / (counts.sum() + PRIOR_RUNS)))
 
-    prior[-1] = logarithms(~named.any(axis=1))
+    prior[-1] = logarithms(np.asarray(~named.any(axis=1)))
     for number, column in enumerate(columns):
         prior[column] = logarithms(named[:, number]) - prior[-1]
     return prior
@@ -186,7 +186,7 @@ def _without_habits(
         copy = rows.copy()
         for columns in GROUPS.values():
             dropped = draw.random(len(rows)) < DROPPED_SHARE
-            copy[np.ix_(dropped, columns)] = vector(_NOTHING)[list(columns)]
+            copy[np.ix_(np.flatnonzero(dropped), np.array(columns))] = vector(_NOTHING)[list(columns)]
         copies.append(copy)
     return np.vstack(copies), np.tile(targets, COPIES + 1)
 

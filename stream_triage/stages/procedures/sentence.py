@@ -38,7 +38,8 @@ def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: s
     alike = [found for found in fitting if found.words == first.words and found.source == first.source]
     lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *fitting]))
     sentence = first.words.format(who=_who(alike, states))
-    return Reason(f"{sentence}: {source_line(first.source, first.line)}", lines[:LEADING])
+    place = source_line(first.source, first.line) if first.source else f"line {first.line}"
+    return Reason(f"{sentence} ({place})", lines[:LEADING])
 
 
 def _passing(follower: Follower, states: Mapping[str, ProcedureState]) -> str:

@@ -17,7 +17,8 @@ __all__ = ["Statistics", "Values"]
 # Latest values kept of each kind.
 LATEST: Final = 8
 _COLUMN: Final = re.compile(r"\[([A-Za-z][^\]]*)\]")
-_PAIR: Final = re.compile(r"([A-Za-z][\w ()/-]*?)\s*[:=]\s*(-?\d+(?:\.\d+)?)")
+# Names have single blanks, and more of them stand between two pairs.
+_PAIR: Final = re.compile(r"([A-Za-z][\w()/-]*(?: [\w()/-]+)*)\s*[:=]\s*(-?\d+(?:\.\d+)?)")
 _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
 
 
