@@ -13,24 +13,32 @@ from stream_triage.stages.procedures.trees import Trees
 
 
 def arrays() -> dict[str, NDArray[Any]]:
-    """Two labels, a tree each: feature 1 at 0.5, then feature 0 at 2; and feature 0 at -1."""
+    """Two outputs, a tree each: feature 1 at 0.5, then feature 0 at 2; and feature 0 at -1, where unknown goes right."""
     return {
         "feature": np.array([1, -1, 0, -1, -1, 0, -1, -1]),
         "threshold": np.array([0.5, 0, 2, 0, 0, -1, 0, 0]),
         "left": np.array([1, 0, 3, 0, 0, 6, 0, 0]),
         "right": np.array([2, 0, 4, 0, 0, 7, 0, 0]),
+        "missing_left": np.array([1, 1, 1, 1, 1, 0, 1, 1]),
         "value": np.array([0.1, -1.0, 1.0, 0.5, 3.0, 0.0, 2.0, -2.0]),
         "roots": np.array([0, 5]),
-        "labels": np.array([0, 1]),
+        "outputs": np.array([0, 1]),
         "base": np.array([10.0, 20.0]),
     }
 
 
 @pytest.mark.parametrize(
     ("vector", "scores"),
-    [((0.0, 0.5), (9.0, 18.0)), ((2.0, 0.6), (10.5, 18.0)), ((2.1, 9.0), (13.0, 18.0)), ((-1.0, 0), (9, 22))],
+    [
+        ((0.0, 0.4), (9.0, 18.0)),
+        ((1.9, 0.5), (10.5, 18.0)),
+        ((2.0, 9.0), (13.0, 18.0)),
+        ((-1.1, 0), (9, 22)),
+        ((float("nan"), float("nan")), (9.0, 18.0)),
+        ((float("nan"), 9.0), (10.5, 18.0)),
+    ],
 )
-def test_a_value_at_the_threshold_goes_left(vector: tuple[float, float], scores: tuple[float, float]) -> None:
+def test_a_value_at_the_threshold_goes_right(vector: tuple[float, float], scores: tuple[float, float]) -> None:
     assert Trees(arrays()).scores(np.array(vector)).tolist() == list(scores)
 
 
@@ -48,7 +56,8 @@ def test_shares_add_up_to_the_scores(vector: tuple[float, float]) -> None:
         ("left", [1, 0, 1, 0, 0, 6, 0, 0]),  # back to a node before its parent: a descent without end
         ("right", [2, 0, 99, 0, 0, 7, 0, 0]),
         ("roots", [0, 50]),
-        ("labels", [0, 2]),
+        ("outputs", [0, 2]),
+        ("missing_left", [1, 1, 1, 1, 1, 7, 1, 1]),
         ("value", [0.0]),
     ],
 )

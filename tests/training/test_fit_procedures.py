@@ -8,28 +8,47 @@ import pytest
 from rich.console import Console
 
 from stream_triage import Bundle, Triage, Verdict
+from stream_triage.dialects import Dialects
 from stream_triage.render.terminal import verdict_page
 from stream_triage.stages.procedures import FEATURES
 from stream_triage.stages.procedures.trees import Trees
 from training.corpus import GeneratedRun, generate
 from training.data import LabelledRun, MaskedRuns
 from training.fit.bundle import Corpus, alone, fit_bundle
-from training.fit.procedures import grow_trees, usual_kinds
+from training.fit.forest import grow
+from training.fit.procedures import FAILED, usual_kinds
 from training.fit.settings import BundleSettings
 
 LABELS = ("Pass", "L0_L1", "L2", "L3")
 
 
-@pytest.mark.parametrize("labels", [2, 4])
-def test_exported_trees_compute_what_scikit_learn_computes(labels: int) -> None:
-    """`grow_trees` compares the two itself, here with noise, ties and a label that no run has."""
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_exported_trees_compute_what_xgboost_computes(outputs: int) -> None:
+    """`grow` compares the two itself, here with unknown values, ties, and a prior."""
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 5, (300, len(FEATURES))).astype(float)
-    targets = (rows[:, 0] + rows[:, 1] > 4).astype(int) * (labels - 1)
-    trees = Trees(grow_trees(rows, targets, labels, seed=0))
-    predicted = [int(trees.scores(row).argmax()) for row in rows]
-    assert np.mean(np.array(predicted) == targets) > 0.95
-    assert set(predicted) == {0, labels - 1}
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    targets = (np.nan_to_num(rows[:, 0] + rows[:, 1]) > 4).astype(int)
+    prior = np.zeros((len(FEATURES) + 1, outputs))
+    prior[3], prior[-1] = 0.5, -1.0
+    arrays = grow(rows, targets, outputs, np.ones(300), 0, prior=prior, **{**FAILED, "colsample_bynode": 1.0})
+    scores = np.array([Trees(arrays).scores(row) for row in rows])
+    predicted = (scores[:, 0] > 0) if outputs == 1 else scores.argmax(axis=1)
+    assert np.mean(predicted == targets) > 0.9
+
+
+def test_no_sign_of_trouble_makes_a_failure_less_likely() -> None:
+    """Whatever the training runs show: the forest of failures only rises with a feature that must not lower it."""
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, 4, (300, len(FEATURES))).astype(float)
+    targets = (rows[:, 0] < 2).astype(int)  # here, less trouble means failure
+    arrays = grow(rows, targets, 1, np.ones(300), 0, monotone=[1] * len(FEATURES), **FAILED)
+    trees, row = Trees(arrays), rows[0].copy()
+    scores = []
+    for value in range(4):
+        row[0] = value
+        scores.append(float(trees.scores(row)[0]))
+    assert scores == sorted(scores)
 
 
 @pytest.fixture(scope="module")
@@ -95,5 +114,5 @@ class TestBundle:
         runs = [LabelledRun(run.run_id, run.label, {"": run.text}) for run in some[:100]]
         masked = MaskedRuns(runs)
         passing = [i for i, run in enumerate(runs) if run.label == "Pass"]
-        assert usual_kinds(masked, passing) < usual_kinds(masked, range(100)) | usual_kinds(masked, passing)
-        assert len(usual_kinds(masked, passing)) > 50
+        usual = usual_kinds(Dialects(), masked, passing)
+        assert usual < usual_kinds(Dialects(), masked, range(100)) | usual

@@ -2,8 +2,8 @@
 
 Two forests decide: one whether the run failed, one in which layer if it did. The first is monotone: no sign of trouble makes
 a failure less likely, so it cannot learn that runs without some habit of its training farm fail. The score of a failing
-label is `g + log q`, where `g` are the log-odds of a failure and `q` the probability of the label among failures; that of the
-passing label is 0.
+label is `g + log q`, where `g` are the log-odds of a failure and `q` the probability of the label among failures; the score
+of the passing label is 0.
 """
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence

@@ -1,0 +1,128 @@
+"""Dialects as tables: what a line means in each, and files that cannot be right."""
+
+from pathlib import Path
+
+import pytest
+
+from stream_triage.dialects import Dialects, load_dialect
+from stream_triage.dialects.words import PhraseIndex, words_of
+from stream_triage.errors import SettingsError
+from stream_triage.stages.normalise import mask
+
+DIALECTS = Dialects()
+
+
+def read(line: str) -> tuple[str, str]:
+    """Dialect and event of a raw line; empty where it has none."""
+    signal = DIALECTS.read(mask(line))
+    if signal is None:
+        return "", ""
+    if signal.dialect >= 0:
+        return DIALECTS.dialects[signal.dialect].table.name, DIALECTS.name(signal.event) if signal.event else ""
+    found = next((one for one in signal.continued if one.plain), None)
+    return (DIALECTS.dialects[found.dialect].table.name, DIALECTS.name(found.plain)) if found and found.plain else ("", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "dialect", "event"),
+    [
+        ("25/11/24 23:40:43:822\tI: CMPI MTE 0 NR CONNECTION IND:UE Id:0", "tm500", "connection completed"),
+        ("25/11/24 23:40:43:822\tI: CMPI MTE 0 NR DISCONNECTION IND:UE Id:0", "tm500", "release completed"),
+        ("I: CMPI MTE 0 EMM REGISTER IND:UE Id:1:RETURN CODE:6 FAILED", "tm500", "registration refused"),
+        ('25/11/24 23:40:43:822\tWAIT FOR "NR REGISTRATION IND" TIMEOUT 60', "tm500", ""),
+        ("25/11/24 23:40:43:822\tSETP L3_RRC_FAILURE_REPORT 1", "tm500", ""),
+        ("[NGAP]   No AMF is associated to the gNB", "oai", "ng set-up lost"),
+        ("[NAS]   Received Registration reject cause: Illegal_UE", "oai", "registration refused"),
+        ("1234.567 [NR_RRC] I Received RRCSetupComplete", "oai", "connection completed"),
+        ("Assertion (r > 0) failed!", "oai", "process failed"),
+        ("15:37:42.779145 [RRC ] [I] Timer T300 expired: ConnectionRequest", "srsran", "connection failed"),
+        ("2024-01-02T03:04:05.678901 [NGAP    ] [I] Rx PDU: NGSetupResponse", "srsran", "ng set-up completed"),
+        (
+            "04/18 10:33:41.123: [gmm] WARNING: Registration reject [11] (../gmm.c:1)",
+            "open5gs",
+            "registration refused",
+        ),
+        ("2022-09-15T14:28:12Z [INFO][AMF][GMM] Send Registration Reject", "free5gc", "registration refused"),
+        ("[2025-01-13 23:00:10.496] [nas] [error] Registration reject received", "ueransim", "registration refused"),
+        ("10:11:12.345 [NAS] DL 0001 5GMM: Registration reject", "amarisoft", "registration refused"),
+        ("the quick brown fox jumps over the lazy dog", "", ""),
+        ("2025-02-13 00:43:36 ERROR everything failed", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_lines_of_each_stack(line: str, dialect: str, event: str) -> None:
+    """A line is read by the grammar of the program that wrote it."""
+    assert read(line) == (dialect, event)
+
+
+@pytest.mark.parametrize("table", [dialect.table for dialect in DIALECTS.dialects], ids=lambda table: table.name)
+def test_examples_in_the_files_hold(table: object) -> None:
+    """What a file says about its own examples is what the reader says."""
+    for line, event in table.examples.items():  # type: ignore[attr-defined]
+        assert read(line) == (table.name, event)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "line", "found"),
+    [
+        ("connection ind", "NR CONNECTION IND:UE Id:1", True),
+        ("connection ind", "NR DISCONNECTION IND:UE Id:1", False),
+        ("random access error", "Random_Access-Error", True),
+        ("wait for * reject", 'WAIT FOR "REGISTRATION REJECT"', True),
+        ("wait for * reject", "reject wait for", False),
+        ("t300 expired", "T300 expired.", True),
+        ("return code * failed", "RETURN CODE:8030 FAILED", True),
+    ],
+)
+def test_phrases_are_words(phrase: str, line: str, found: bool) -> None:
+    """Case, blanks and punctuation do not matter; the borders of words do."""
+    assert (list(PhraseIndex([(phrase, 7)]).matches(words_of(mask(line)))) == [7]) is found
+
+
+OWN = r"""
+name = "mine"
+title = "My stack"
+records = ['<time> \[(?P<module>\w+)\] ']
+entities = ['ue=(?P<ue>\d+)']
+[modules]
+"sched" = "l2"
+[events]
+"random access failed" = ["preamble lost"]
+"""
+
+
+def test_a_dialect_of_ones_own(tmp_path: Path) -> None:
+    """One file is enough, and it comes before those of the package."""
+    (tmp_path / "mine.toml").write_text(OWN)
+    dialects = Dialects([load_dialect(tmp_path / "mine.toml")])
+    signal = dialects.read(mask("2024-01-02 03:04:05 [sched] preamble lost ue=7"))
+    assert signal
+    assert signal.event
+    assert (signal.dialect, dialects.name(signal.event)) == (0, "random access failed")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"random access failed"', '"random acces failed"', "there is no procedure 'random acces'"),
+        ('"random access failed"', '"random access broke"', "'broke' is no step; steps are begun, completed"),
+        ("(?P<module>", "(?P<module", "is not a regular expression"),
+        ('["preamble lost"]', '["..."]', "has no word"),
+        ('"l2"', '"l9"', "modules.sched: Input should be 'l1'"),
+        ('title = "My stack"', "", "title: Field required"),
+        ('title = "My stack"', 'titel = "My stack"', "titel: Extra inputs are not permitted"),
+        ('name = "mine"', "name = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, before: str, after: str, message: str) -> None:
+    assert before in OWN
+    (tmp_path / "mine.toml").write_text(OWN.replace(before, after))
+    with pytest.raises(SettingsError) as error:
+        load_dialect(tmp_path / "mine.toml")
+    assert message in str(error.value)
+    assert "mine.toml" in str(error.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="check the setting dialects"):
+        load_dialect(tmp_path / "none.toml")
