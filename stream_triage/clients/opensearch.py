@@ -3,6 +3,7 @@
 The only module that imports opensearch-py. Errors are raised as `StoreError` with the remedy, and contain no password.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ BULK_BYTES = 5 << 20
 BULK_DOCUMENTS = 2000
 # How the security plugin names a missing right; the user's name and roles follow it.
 _MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
+# The library logs a warning for each request that fails, also where a 404 is the expected answer. What matters is raised.
+logging.getLogger("opensearch").setLevel(logging.ERROR)
 _PROXY = "or that the server is OpenSearch and not a proxy"
 _MAX_MESSAGE_CHARACTERS = 500
 

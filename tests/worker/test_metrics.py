@@ -180,7 +180,7 @@ def test_an_address_in_use_is_named(metrics: Metrics) -> None:
     """With the setting and the remedy."""
     with (
         serving(metrics, "127.0.0.1:0") as port,
-        pytest.raises(SettingsError, match=rf"metrics\.listen 127\.0\.0\.1:{port} cannot be used: .*free address"),
+        pytest.raises(SettingsError, match=rf"metrics\.listen 127\.0\.0\.1:{port} cannot be used: Address already in use; .*free address"),
         serving(metrics, f"127.0.0.1:{port}"),
     ):
         pass
