@@ -114,9 +114,14 @@ class OpenSearchClient:
         except errors.SSLError:
             remedy = "check opensearch.ca_file, and that opensearch.hosts contains the names in the certificate"
             raise StoreError(f"{server}: its certificate is not trusted; {remedy}") from None
-        except (errors.ConnectionError, errors.SerializationError) as error:
-            slow = "raise opensearch.timeout_seconds, " if isinstance(error, errors.ConnectionTimeout) else ""
-            remedy = f"{slow}check opensearch.hosts and that the server is up, {_PROXY}"
+        except errors.ConnectionTimeout:
+            remedy = "check that the server is up, or raise opensearch.timeout_seconds"
+            raise ResponseError(f"OpenSearch at {self._name}: no response in time; {remedy}") from None
+        except errors.ConnectionError:
+            remedy = "check opensearch.hosts and that the server is up"
+            raise ResponseError(f"OpenSearch at {self._name}: no connection; {remedy}") from None
+        except errors.SerializationError as error:
+            remedy = f"check opensearch.hosts and that the server is up, {_PROXY}"
             raise ResponseError(f"{server}: {type(error).__name__}; {remedy}") from None
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500
