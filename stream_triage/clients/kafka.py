@@ -500,7 +500,7 @@ def _lasts(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLError):
         # A broker that goes away in the middle of a handshake, or one that is not ready for it yet.
         return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
-    refused = (
+    lasting = (
         errors.AuthenticationFailedError,
         errors.SaslAuthenticationFailed,
         errors.UnsupportedSaslMechanismError,
@@ -512,7 +512,7 @@ def _lasts(error: BaseException) -> bool:
         errors.UnknownTopicOrPartitionError,
         errors.InvalidTopicError,
     )
-    return isinstance(error, refused)
+    return isinstance(error, lasting)
 
 
 def _remedy(error: BaseException) -> str:

@@ -560,9 +560,8 @@ class _Consumer(driver.Consumer):
         """Called by Faust at the start of a rebalance, before other workers get the partitions."""
         await self._end_generation(revoked)
         if revoked:
-            log.info(
-                "partitions given up for a rebalance: %s of %s", _numbers(tp.partition for tp in revoked), _topics(revoked)
-            )
+            numbers = _numbers(tp.partition for tp in revoked)
+            log.info("partitions given up for a rebalance: %s of %s", numbers, _topics(revoked))
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
