@@ -1,8 +1,9 @@
 """Settings of the servers that a farm uses: Kafka, OpenSearch, and the address for Prometheus."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from stream_triage.settings.section import HomePath, OrOff, Pattern, Section
 
@@ -244,12 +245,18 @@ class MetricsSettings(Section):
 
     listen: str | None = Field(
         default=None,
-        pattern=r"^.*:\d+$",
         description=(
             "Address at which a worker answers /metrics, /health and /ready, for example 127.0.0.1:9464. If it is "
             "not set, the worker does not listen."
         ),
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r".*:\d+", value):
+            raise ValueError("is not of the form HOST:PORT, for example 127.0.0.1:9464")
+        return value
 
 
 class LogSettings(Section):
