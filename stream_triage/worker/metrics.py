@@ -232,7 +232,7 @@ def serving(metrics: Metrics, listen: str) -> Iterator[int]:
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"metrics.listen {listen} cannot be used: {reason}; set it to a free address of this machine, for example 127.0.0.1:9465"
+            f"metrics.listen {listen} cannot be used: {reason}; set it to a free address, for example 127.0.0.1:9465"
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
