@@ -53,7 +53,7 @@ class BundleError(StreamTriageError):
 
 
 class InputError(StreamTriageError):
-    """Input that cannot be read at all, or too much of which is rejected."""
+    """Input that cannot be read at all."""
 
 
 class StoreError(StreamTriageError):

@@ -84,7 +84,7 @@ def run_worker(
         from stream_triage.sources.kafka import consume
 
         consume(settings.kafka, worker, None, process)
-    log.info("stopped; what was judged is durable, and open runs are read again by the next worker")
+    log.info("stopped; runs without a durable verdict are read again by the next worker")
 
 
 def _about(settings: Settings) -> str:

@@ -612,7 +612,9 @@ class TestForget:
 
     def test_a_run_that_no_sink_has_is_marked_too(self, servers: Servers, settings: Settings) -> None:
         """It may be open, or its verdict on the way. Identities never get into the log."""
-        assert isinstance(self.forget(settings, "imsi-001010123456789"), RunNotFound)
+        unknown = self.forget(settings, "imsi-001010123456789")
+        assert isinstance(unknown, RunNotFound)
+        assert str(unknown).endswith("If the topic has a run with exactly this id, workers will not judge it")
         assert self.marks(servers) == [[ForgottenRun("imsi-<imsi>", 0)]] * 3
 
     def test_runs_from_files_are_not_marked(self, servers: Servers, settings: Settings) -> None:

@@ -457,6 +457,8 @@ class _Consumer(driver.Consumer):
         self._watch = FetchWatch()
         self._silent = False
         self._held: set[TP] = set()
+        self._said_assigned: tuple[int, str] | None = None
+        """Generation and partitions of the last assignment in the log."""
         self._positions = Outage(log, "committed positions cannot be read", "committed positions are read")
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -558,13 +560,16 @@ class _Consumer(driver.Consumer):
         """Called by Faust at the start of a rebalance, before other workers get the partitions."""
         await self._end_generation(revoked)
         if revoked:
-            log.info("partitions %s of %s go to other workers", _numbers(tp.partition for tp in revoked), _topics(revoked))
+            numbers = _numbers(tp.partition for tp in revoked)
+            log.info("partitions given up for a rebalance: %s of %s", numbers, _topics(revoked))
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called by Faust at the end of a rebalance."""
         numbers = _numbers(tp.partition for tp in assigned) or "none"
-        log.info("partitions assigned, generation %d: %s of %s", self.generation, numbers, _topics(assigned) or "the topic")
+        if (said := (self.generation, numbers)) != self._said_assigned:  # it may be called twice for one rebalance
+            self._said_assigned = said
+            log.info("partitions assigned, generation %d: %s of %s", *said, _topics(assigned) or "the topic")
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:

@@ -44,7 +44,7 @@ class _Summary:
 
 
 class Ceilings:
-    """Counts rejected messages. `admits` is asked for each; what it refuses is in the next `summaries`.
+    """Counts rejected messages. `admits` is asked for each; what it does not admit is in the next `summaries`.
 
     Only messages have ceilings: their originals stay in the topic. Documents and runs exist nowhere else.
     """

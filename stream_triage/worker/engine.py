@@ -280,7 +280,7 @@ class Engine:
         self._intake.tally.store_errors.clear()
         waiting = self._pending or self._unjudged or self._intake.unflushed or self._removals.waiting
         done = self._make_durable() if waiting else True
-        self.errors = [] if done else list(self._intake.tally.store_errors)
+        self.errors = [] if done else list(dict.fromkeys(self._intake.tally.store_errors))
         if done:
             self._move_positions()
         if judged := left - len(self._unjudged):

@@ -65,6 +65,17 @@ def test_a_keeper_that_fails_holds_everything_behind_it(worker: Worker, keeper: 
     assert ([verdict.run_id for verdict in worker.sink.written], worker.engine.positions) == (["a"], {0: 1})
 
 
+def test_an_error_of_several_verdicts_is_named_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk rejects each of them for the same reason."""
+
+    def write(verdict: object, text: object = None) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(worker.sink, "write", write)
+    worker.engine.handle([message("a", 0, END), message("b", 1, END)])
+    assert (worker.engine.flush(), worker.engine.errors) == (False, ["the disk is full"])
+
+
 def test_dead_letters_come_before_the_run_log(worker: Worker) -> None:
     """While they cannot be written, the run log is not either: a run would otherwise be over without its rejected lines."""
     worker.letters.failures = 1
