@@ -216,7 +216,7 @@ class PartitionRuns:
             return None
         place, offset = origin
         here = place == f"{record.topic}/{record.partition}"
-        if here and not self.rejections.includes(message.origin):
+        if here and self.rejections.rules_out(message.origin):
             # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
             if offset >= self._first_read:
                 return ""
