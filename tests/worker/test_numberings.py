@@ -96,6 +96,21 @@ class TestRestart:
         assert {*run.lines} == {*(line.strip() for line in log(0, 100)), b"another"}
         assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
 
+    @pytest.mark.parametrize("lines", [(5, 5), (1, 7), (7, 1), (1, 1), (60, 60)])
+    @pytest.mark.parametrize("first", [1, 30, 57])
+    def test_that_goes_on_some_lines_before_is_a_doubt(self, first: int, lines: tuple[int, int], epochs: tuple[str, str]):
+        """Its sender had stored an older position: nothing is lost, and the verdict says that lines may have come twice."""
+        run = Run().send(log(0, 60, lines[0]), epoch=epochs[0]).send(log(first, 90, lines[1]), epoch=epochs[1]).end()
+        assert {*run.lines} == {line.strip() for line in log(0, 90)}
+        assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
+
+    def test_that_goes_on_with_lines_as_before_is_no_doubt(self, epochs: tuple[str, str]):
+        """A log repeats lines by itself: a few of them at the seam say nothing."""
+        beats = [b"tick\n", b"tock\n"] * 30
+        run = Run().send([b"begin\n", *beats], epoch=epochs[0]).send([*beats, b"over\n"], epoch=epochs[1]).end()
+        assert len(run.lines) == 122
+        assert (run.doubts, run.notes) == ([], ONCE)
+
     def test_twice(self, epochs: tuple[str, str]):
         """Each numbering goes on where the one before ended."""
         run = Run().send(log(0, 20), epoch=epochs[0]).send(log(20, 30), epoch=epochs[1])
@@ -216,6 +231,14 @@ def test_lines_are_bounded(monkeypatch: pytest.MonkeyPatch):
     run = Run().send(log(0, 20), epoch="one").send(log(0, 25), epoch="two").end()
     assert run.lines.count(b"line-5") == 1
     assert run.lines.count(b"line-15") == 2
+    assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
+
+
+def test_a_new_numbering_after_more_lines_is_a_doubt(monkeypatch: pytest.MonkeyPatch):
+    """Whether it goes on where the log had stopped, or some lines before, cannot be told any more."""
+    monkeypatch.setattr(reread, "MAX_LINES", 10)
+    run = Run().send(log(0, 20), epoch="one").send(log(15, 25), epoch="two").end()
+    assert run.lines.count(b"line-17") == 2
     assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
 
 
