@@ -88,8 +88,8 @@ class Removals:
     def _read_marks(self) -> None:
         self._marks_read = self._clock.monotonic()
         for partition, marks in self._run_log.new_marks(list(self._partitions)).items():
-            forgotten = self._partitions[partition].forgotten.add(marks)
-            self._intake.discard_open([PartitionRunId.of(partition, run_id) for run_id in forgotten])
+            new = self._partitions[partition].forgotten.add(marks)
+            self._intake.discard_open([PartitionRunId.of(partition, run_id) for run_id in new])
         # Also runs whose marks were known when they began: a worker that died may have written them.
         forgotten = {(partition, run_id) for partition, runs in self._partitions.items() for run_id in runs.forgotten.ids}
         self._waiting = sorted(forgotten - self._removed)

@@ -7,7 +7,7 @@ import pytest
 
 from stream_triage.records import Chunk, DeadLetter, Problem, Record, Repeats, RunEnd
 from stream_triage.worker import numberings, reread, sequence
-from stream_triage.worker.runs import Item, PartitionRuns, RunRules
+from stream_triage.worker.runs import PARTS_BETWEEN_RUNS, Item, PartitionRuns, RunRules
 
 
 class Run:
@@ -288,6 +288,17 @@ class TestParts:
         run.put(1, b"two\n")
         run.end()
         assert (run.lines, run.doubts) == ([b"one", b"two"], ["message 0 came only in part"])
+
+    def test_between_two_runs(self):
+        """They are not joined there; the run that the first one begins needs a review."""
+        runs = PartitionRuns(RunRules(start_pattern="^START", end_pattern="^END"))
+        parts = [(0, "", b"START\none\nEND\n"), (1, "1/2/x", b"START\ntwo\n"), (1, "2/2/x", b"three\nEND\n")]
+        items: list[Item] = []
+        for offset, (seq, part, text) in enumerate(parts):
+            headers = (("seq", b"%d" % seq), *([("seq.part", part.encode())] if part else []))
+            items += runs.take(Record("logs", 0, offset, 0, b"a", text, headers), 0.0)
+        problems = [(item.run_id, item.reason) for item in items if isinstance(item, Problem)]
+        assert problems == [("a@1", PARTS_BETWEEN_RUNS)]
 
     def test_of_two_messages_with_one_number(self):
         """Neither hides the other."""
