@@ -1,6 +1,7 @@
 """What commands do with servers, against a broker and a search server in memory: set-up, worker, canary, replay, forget."""
 
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
 from stream_triage.clients.search import Document, Response, ResponseError
 from stream_triage.clock import FakeClock
-from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.errors import RunNotFound, ServerAway, SettingsError, StoreError
 from stream_triage.records import DeadLetter, ForgottenRun, Verdict
 from stream_triage.settings import (
     AlertSettings,
@@ -353,6 +354,29 @@ class TestWorker:
         operations.run_worker(settings)
         assert changed == ([wanted] if wanted else [])
         assert len(started) == 1
+
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_a_server_that_is_away_when_it_stops(
+        self, servers: Servers, settings: Settings, monkeypatch: pytest.MonkeyPatch, asked: bool
+    ) -> None:
+        """A worker that was asked to stop has no error: what it cannot write any more is read again by the next one."""
+        from stream_triage.sources import kafka
+
+        def consume(settings: object, worker: object, clock: object, watched: process.WatchedProcess) -> None:
+            if asked:
+                watched.ending("SIGTERM", 0)
+
+        def away(sink: object) -> None:
+            raise ServerAway("OpenSearch does not respond")
+
+        monkeypatch.setattr(kafka, "consume", consume)
+        monkeypatch.setattr(threading.Timer, "start", lambda timer: None)
+        monkeypatch.setattr(TextArchive, "close", away)
+        if asked:
+            operations.run_worker(settings)
+        else:
+            with pytest.raises(ServerAway):
+                operations.run_worker(settings)
 
 
 class TestCanary:

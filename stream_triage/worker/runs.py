@@ -43,6 +43,8 @@ __all__ = ["Item", "PartitionRuns", "RunRules"]
 # Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
 MAX_IDLE_BYTES: Final = 8 << 20
 
+PARTS_BETWEEN_RUNS: Final = "it begins with a part of a message; the other parts may be missing or in another place"
+
 Item = Chunk | Problem | Repeats | ClosedRun | RunEnd | DeadLetter
 
 
@@ -216,7 +218,7 @@ class PartitionRuns:
             return None
         place, offset = origin
         here = place == f"{record.topic}/{record.partition}"
-        if here and not self.rejections.includes(message.origin):
+        if here and self.rejections.rules_out(message.origin):
             # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
             if offset >= self._first_read:
                 return ""
@@ -258,6 +260,10 @@ class PartitionRuns:
         """
         action = self._action(Event.TEXT, key)
         if action is Action.REJECT:
+            if (
+                message.part is not None
+            ):  # parts are joined within a run only: what waits between two runs is recorded nowhere
+                message = message._replace(doubt=message.doubt or PARTS_BETWEEN_RUNS)
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
         run.last_offset = self.next_offset - 1
