@@ -29,7 +29,7 @@ class Rejections:
         for messages in recorded:
             self._known.update(dict.fromkeys(messages.unusable, True))
             self._known.update(dict.fromkeys(messages.others, False))
-        self._limit()
+            self._limit()  # after each, since a flood of rejected messages may have left millions
 
     def __bool__(self) -> bool:
         return bool(self._known)
