@@ -121,4 +121,5 @@ class _Place:
 def _size(message: Message) -> int:
     record, text = message.record, message.text
     size = MESSAGE_BYTES + len(record.value or b"") + sum(len(name) + len(value or b"") for name, value in record.headers)
-    return size + (len(text) if text is not None and text is not record.value else 0)
+    size += len(text) if text is not None and text is not record.value else 0
+    return size + sum(map(_size, message.parts))

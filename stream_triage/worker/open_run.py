@@ -173,8 +173,8 @@ class OpenRun:
         self.passed_on, self.last_offset = True, offset
         source = self.source(message.source)
         assert source is not None  # the message was rejected before if its source was one too many
-        if message.origin:
-            self.replayed.add(message.origin)
+        for origin in message.origins:
+            self.replayed.add(origin)
         if message.seq is not None:
             source.numbered = True
             source.numberings.advance(message)

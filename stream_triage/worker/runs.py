@@ -28,6 +28,8 @@ from stream_triage.worker.messages import (
     MessageReader,
     RejectedMessage,
     as_dead_letter,
+    as_dead_letters,
+    late_lines_as_dead_letters,
     letter_name,
     run_key,
 )
@@ -272,7 +274,7 @@ class PartitionRuns:
         run.first_offset = min(run.first_offset, reread_from)
         source = run.source(message.source)
         if source is None:
-            return [self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")]
+            return self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")
         run.source_count = max(run.source_count, message.sources or 0)
         if message.seq is None:
             return self._pass_on(key, message, reread_from)
@@ -310,10 +312,10 @@ class PartitionRuns:
         self.forgotten.begin(run_id, first)
         return run
 
-    def _reject(self, run: OpenRun, message: Message, reason: str) -> DeadLetter:
-        """A dead letter that the verdict of an open run must tell of."""
+    def _reject(self, run: OpenRun, message: Message, reason: str) -> list[Item]:
+        """Dead letters that the verdict of an open run must tell of."""
         run.rejected[reason] = run.rejected.get(reason, 0) + 1
-        return as_dead_letter(message.record, reason)
+        return [*as_dead_letters(message, reason)]
 
     def _in_order(self, run: OpenRun, source: OpenSource, message: Message, reread_from: int) -> list[Item]:
         """Takes a message with a number, as far as it is its turn."""
@@ -325,10 +327,10 @@ class PartitionRuns:
                 return items + self._assign(run.key, message, reread_from)
         if arrival is Arrival.BEFORE_FIRST:
             reason = "its sequence number is below that of the first message of its run"
-            return [*items, self._reject(run, message, reason)]
+            return [*items, *self._reject(run, message, reason)]
         if arrival is Arrival.GIVEN_UP:
             reason = "it came too late: the gap at its sequence number was given up"
-            return [*items, self._reject(run, message, reason)]
+            return [*items, *self._reject(run, message, reason)]
         if arrival is Arrival.EARLY:
             self._hold(numbering, message)
             if source.numberings.overfull:
@@ -400,9 +402,11 @@ class PartitionRuns:
         The first `skip` bytes are left out; they begin and end no run.
         """
         items: list[Item] = []
-        late: list[bytes] = []
+        late: list[tuple[int, bytes]] = []
+        end = 0
         pieces = self._cutter.pieces(message.text)
         for number, piece in enumerate(pieces):
+            end += len(piece.text or b"")
             if self._ended.covers_piece(key, message.record.offset, number):
                 continue
             if skip:
@@ -414,7 +418,7 @@ class PartitionRuns:
             items += self._end_before(key, piece, message.source)
             run = self._run_of_piece(key, piece, message, reread_from)
             if run is None or run.is_over_for(message):
-                late.append(piece.text or b"")
+                late.append((end - len(piece.text or b""), piece.text or b""))
                 if run is not None and message.seq is not None:
                     run.sources[message.source].numberings.advance(message)
                 continue
@@ -427,11 +431,15 @@ class PartitionRuns:
                 items += self._apply(Event.END_LINE, run, ending=message.source)
         self._note_progress(message, None)
         items += self._end_source(key, message)
-        if any(late):
-            # Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object.
-            partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(as_dead_letter(message.record, RUN_ENDED, b"".join(late) if partly else None))
-        return items
+        return items + self._reject_late(message, late, len(pieces))
+
+    def _reject_late(self, message: Message, late: list[tuple[int, bytes]], pieces: int) -> list[Item]:
+        """Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object."""
+        if not any(text for _, text in late):
+            return []
+        if len(late) < pieces and self._rules.format == "text":
+            return [*late_lines_as_dead_letters(message, RUN_ENDED, late)]
+        return [*as_dead_letters(message, RUN_ENDED)]
 
     def _note_progress(self, message: Message, pieces: int | None) -> None:
         """Counts pieces of the message that is being taken; not of one that was held until now, which came earlier."""
