@@ -49,4 +49,4 @@ def test_parts_that_were_taken_are_not_taken_again() -> None:
     runs.read_up_to(runs.next_offset, 1e6)
     items = runs.idle(1e6)
     assert any(isinstance(item, RunEnd) for item in items)
-    assert not any(isinstance(item, Problem) and "in part" in item.text for item in items)
+    assert not any(isinstance(item, Problem) and "in part" in item.reason for item in items)
