@@ -493,6 +493,18 @@ class TestReplay:
         replaying.replay_dead(settings)
         assert [dict(headers)["triage.origin"][-2:] for _, _, headers in self.sent(servers)] == [b"/3", b"/9", b"10"]
 
+    def test_messages_are_sent_to_the_partition_of_their_run(self, servers: Servers, settings: Settings) -> None:
+        """Not to that of their key, which is another one when the topic has grown. The topic may be a smaller one by now."""
+        self.keep(servers, *(self.MESSAGE._replace(origin=f"triage.logs/{number}/7") for number in (0, 1, 2, 2_000)))
+        replaying.replay_dead(settings)
+        places = [
+            (dict(record.headers)["triage.origin"], number)
+            for number in range(3)
+            for record in servers.broker.read(KAFKA.topic, number)
+        ]
+        assert {(b"triage.logs/%d/7" % number, number) for number in range(3)} <= set(places)
+        assert len(places) == 4
+
     def test_letters_of_other_programs_are_no_copies(self, servers: Servers, settings: Settings) -> None:
         self.keep(servers, self.MESSAGE._replace(origin=""), self.MESSAGE._replace(origin=""))
         assert replaying.replay_dead(settings) == {"sent: no key": 2}

@@ -20,7 +20,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -336,6 +336,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._last_looks: dict[TP, _Look] = {}
+        self._partitions = 0
+        """Partitions of the topic for which the group was joined."""
         self._commits = Outage(log, "positions cannot be committed", "positions are committed")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -376,6 +378,24 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 await consumer.seek_to_beginning(partition)
             else:
                 consumer.seek(partition, offset)
+
+    async def rejoin_if_grown(self, assigned: Iterable[TP]) -> None:
+        """Joins the group again if there are partitions that nobody may have assigned.
+
+        A worker with `kafka.instance` that starts again gets the assignment that it had, without a rebalance (KIP-345).
+        aiokafka watches the number of partitions only where it has made an assignment, so if the worker is the leader of
+        the group, nobody does. A leader that joins once more makes the broker begin a rebalance; for others it changes
+        nothing.
+        """
+        await self.call_thread(self._rejoin_if_grown, list(assigned))
+
+    async def _rejoin_if_grown(self, assigned: Sequence[TP]) -> None:
+        consumer = self._ensure_consumer()
+        partitions = sum(len(consumer.partitions_for_topic(topic) or ()) for topic in consumer.subscription())
+        made_here = consumer._coordinator._group_subscription is not None
+        if not made_here and len(assigned) < partitions and partitions > self._partitions:
+            consumer._coordinator.request_rejoin()
+        self._partitions = max(partitions, self._partitions)
 
     async def last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
         """Of partitions: number, the end that the broker last reported, and a time before that report, by our clock.
@@ -482,6 +502,14 @@ class _Consumer(driver.Consumer):
             await self.sleep(WATCH_SECONDS)
             if self._fetch_loop.fetching and not self.should_stop:
                 await self._look()
+
+    @faust.Service.task
+    async def _watch_growth(self) -> None:
+        """Beside `_watch_fetches`, which must not wait for the thread of the consumer."""
+        while self.app.conf.consumer_group_instance_id and not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            if self._fetch_loop.fetching and not self.should_stop:
+                await self._thread.rejoin_if_grown(self.assignment())
 
     async def _look(self) -> None:
         loop, process = self._fetch_loop, self.app.process
