@@ -262,9 +262,8 @@ class PartitionRuns:
         """
         action = self._action(Event.TEXT, key)
         if action is Action.REJECT:
-            if (
-                message.part is not None
-            ):  # parts are joined within a run only: what waits between two runs is recorded nowhere
+            # Parts are joined within a run only: what waits between two runs is recorded nowhere.
+            if message.part is not None:
                 message = message._replace(doubt=message.doubt or PARTS_BETWEEN_RUNS)
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
