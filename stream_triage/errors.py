@@ -39,6 +39,11 @@ _PASSING_ERRNOS = frozenset({
 class StreamTriageError(Exception):
     """Any error that is raised on purpose; another exception is a bug."""
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may succeed later although nobody changes settings or rights."""
+        return False
+
 
 class SettingsError(StreamTriageError):
     """A setting, rule or pattern that cannot work; the message names it and the remedy."""

@@ -67,7 +67,7 @@ def run(command: Callable[[], None]) -> None:
 
 def status_of(error: StreamTriageError) -> int:
     """The exit status for an error that was raised on purpose."""
-    return EXIT_AGAIN if isinstance(error, StoreError) and error.temporary else EXIT_INPUT
+    return EXIT_AGAIN if error.temporary else EXIT_INPUT
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from stream_triage.clients.broker import MAX_MESSAGE_BYTES
 from stream_triage.clients.fetch_watch import FetchWatch
 from stream_triage.clients.kafka import as_record, as_store_error, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
-from stream_triage.errors import ServerAway, StoreError, StreamTriageError
+from stream_triage.errors import ServerAway, StreamTriageError
 from stream_triage.outages import Outage
 from stream_triage.ports import RecordHandler, WorkerProcess
 from stream_triage.records import Record
@@ -725,8 +725,7 @@ def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 def _status(error: BaseException) -> int:
     """The exit status of a process that cannot even end in order after this error: 2 if a new one would fail, too."""
-    lasting = isinstance(error, StreamTriageError) and not (isinstance(error, StoreError) and error.temporary)
-    return 2 if lasting else os.EX_TEMPFAIL
+    return 2 if isinstance(error, StreamTriageError) and not error.temporary else os.EX_TEMPFAIL
 
 
 def _numbers(partitions: Iterable[int]) -> str:

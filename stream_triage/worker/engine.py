@@ -250,7 +250,8 @@ class Engine:
         runs = self._partitions[partition]
         for item in items:
             # Nothing of a forgotten run is taken, but its end is: it must be recorded.
-            if not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in runs.forgotten.ids:
+            forgotten = runs.forgotten.ids  # nearly always empty, so this is asked first
+            if forgotten and not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in forgotten:
                 continue
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)

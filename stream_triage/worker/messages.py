@@ -211,7 +211,9 @@ def late_lines_as_dead_letters(message: Message, reason: str, late: Sequence[tup
 
 def letter_name(record: Record) -> str:
     """The `DeadLetter.name` that this record would have as a dead letter."""
-    return as_dead_letter(record, "").name
+    first, replays = _origin(record)
+    origin = first or f"{record.topic}/{record.partition}/{record.offset}"
+    return DeadLetter("message", "", origin, None, None, replays=replays).name
 
 
 def _origin(record: Record) -> tuple[str, int]:
@@ -219,7 +221,9 @@ def _origin(record: Record) -> tuple[str, int]:
     if not record.headers:
         return "", 0
     headers = dict(record.headers)
-    origin = (headers.get(ORIGIN_HEADER) or b"").decode(errors="replace")
+    if ORIGIN_HEADER not in headers:
+        return "", 0
+    origin = (headers[ORIGIN_HEADER] or b"").decode(errors="replace")
     if not split_origin(origin):
         return "", 0
     replays = (headers.get(REPLAYED_HEADER) or b"").decode(errors="replace")

@@ -159,7 +159,7 @@ class Readiness:
         try:
             self._checks[name]()
         except StreamTriageError as error:
-            reason, away = str(error), isinstance(error, StoreError) and error.temporary
+            reason, away = str(error), error.temporary
         except OSError as error:
             reason = f"{name}: {error.strerror or type(error).__name__}"
         if reason:
