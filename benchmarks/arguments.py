@@ -1,11 +1,11 @@
-"""Command-line options that several benchmarks share, with one wording for each."""
+"""Command-line options that several benchmarks share, with one wording for each, and the page that they write."""
 
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["add_data", "add_out", "benchmark_parser", "parse_with_data"]
+__all__ = ["add_data", "add_out", "benchmark_parser", "parse_with_data", "write_page"]
 
 
 def benchmark_parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -42,3 +42,10 @@ def parse_with_data(parser: argparse.ArgumentParser, argv: Sequence[str] | None)
     if arguments.data is None:
         parser.error("no data; name the folder of real logs with --data DIR or STREAM_TRIAGE_DATA")
     return arguments
+
+
+def write_page(page: str, out: Path) -> None:
+    """Prints the page and writes it to the file of `--out`."""
+    print(page, end="")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import zstandard
 
+from stream_triage import Triage, Verdict
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.decode import Decoder
 
-__all__ = ["MissingDataError", "lines_of", "read_corpus", "write_corpora"]
+__all__ = ["OAI", "MissingDataError", "judge", "lines_of", "read_corpus", "write_corpora"]
 
 OAI = Path("ran", "oai_rfsim_runs.jsonl.xz")
 CI = Path("ci", "bugswarm_travis_gha_logs.tar.zst")
@@ -34,6 +35,17 @@ Texts = Mapping[str, bytes]
 
 class MissingDataError(Exception):
     """A file is missing in the data folder; the message says how to name the right folder."""
+
+
+def judge(triage: Triage, sources: Mapping[str, bytes]) -> Verdict:
+    """The verdict on a whole run: name and text of each source."""
+    session = triage.session("run")
+    for name, text in sources.items():
+        session.feed(text, name)
+    try:
+        return session.close()
+    finally:
+        session.text.close()
 
 
 def lines_of(data: bytes) -> list[str]:

@@ -19,7 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data, write_page
+from benchmarks.corpora import OAI, judge
 from benchmarks.cut_oracle import oai_outstanding, tm500_outstanding, tm500_start_missing
 from benchmarks.throughput import table
 from stream_triage import Bundle, Triage, Verdict, find_bundle
@@ -31,7 +32,6 @@ __all__ = ["main"]
 RESULTS = Path(__file__).parent / "results" / "cuts.md"
 PERCENT = (3, 5, 10, 25, 50, 75, 90, 95, 99)
 SEED = 77
-OAI = Path("ran", "oai_rfsim_runs.jsonl.xz")
 SECOND = "Second generator"
 REASONS = {"end": "the log ends early", "start": "the log starts late"}
 
@@ -96,8 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"# Cut runs\n\n{date.today().isoformat()}. Written by `python -m benchmarks.cuts`. docs/lab.md says what the "
         "columns mean.\n\n" + "\n\n".join(parts) + "\n"
     )
-    print(page, end="")
-    options.out.write_text(page, encoding="utf-8")
+    write_page(page, options.out)
     return 0
 
 
@@ -112,13 +111,7 @@ def _oai(path: Path, runs: int) -> list[Case]:
 
 
 def _judge(judges: Mapping[str, Triage], case: Case, sources: Mapping[str, bytes]) -> Verdict:
-    session = judges[case.bundle].session("cut")
-    for name, text in sources.items():
-        session.feed(text, name)
-    try:
-        return session.close()
-    finally:
-        session.text.close()
+    return judge(judges[case.bundle], sources)
 
 
 def _flagged(verdict: Verdict, side: str) -> bool:

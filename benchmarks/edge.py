@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.arguments import add_out, benchmark_parser
+from benchmarks.arguments import add_out, benchmark_parser, write_page
 from benchmarks.throughput import machine, table
 from training.corpus import generate
 
@@ -79,9 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         + table(("input", "limits", "lines", "s", "lines/s", "× no limits", "peak MB"), rows)
         + "\n"
     )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page)
-    print(page, end="")
+    write_page(page, options.out)
     return 0
 
 

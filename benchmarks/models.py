@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data, write_page
 from benchmarks.corpora import MissingDataError, lines_of, read_corpus, write_corpora
 from benchmarks.throughput import machine, table
 from stream_triage import Bundle, Triage, find_bundle
@@ -64,9 +64,7 @@ def main(argv: Sequence[str] | None = None, *, characters: Sequence[int] = CHARA
         except MissingDataError as error:
             parser.error(str(error))
         page = _page(bundle, Path(folder), characters, peek_lines)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page)
-    print(page, end="")
+    write_page(page, args.out)
     return 0
 
 

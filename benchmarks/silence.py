@@ -18,6 +18,7 @@ from tests.services.servers import free_port
 __all__ = ["SilentEnds", "silent_ends"]
 
 IDLE_SECONDS = 10.0
+CHUNK_LINES = 200
 POLL_SECONDS = 0.5
 # A worker that gets no further within this time hangs.
 PATIENCE_SECONDS = 1800.0
@@ -53,7 +54,7 @@ def silent_ends(farm: Farm, runs: Sequence[TestRun], count: int) -> SilentEnds:
     port = free_port()
     farm.more_settings["metrics"] = {"listen": f"127.0.0.1:{port}"}
     farm.kafka = farm.kafka.model_copy(update={"idle_seconds": IDLE_SECONDS})
-    send_without_ends(farm, runs, count)
+    send_without_ends(farm, runs, count, CHUNK_LINES)
     with farm.worker("--quiet") as worker, _watched(worker, port, seen) as stopping:
         _wait(worker, lambda: farm.count_stored() > 0)
         seen.open_mb, began = worker.memory_bytes() / 2**20, time.perf_counter()
@@ -72,8 +73,8 @@ def silent_ends(farm: Farm, runs: Sequence[TestRun], count: int) -> SilentEnds:
     return seen
 
 
-def send_without_ends(farm: Farm, runs: Sequence[TestRun], count: int, lines: int = 200) -> None:
-    """Sends the runs again and again, under new names, until there are `count` of them."""
+def send_without_ends(farm: Farm, runs: Sequence[TestRun], count: int, lines: int) -> None:
+    """Sends the runs again and again, under new names, until there are `count` of them; `lines` in a message."""
     for start in range(0, count, 1000):
         messages: list[Message] = []
         for number in range(start, min(start + 1000, count)):

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.arguments import benchmark_parser
-from benchmarks.silence import silent_ends
+from benchmarks.silence import send_without_ends, silent_ends
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.clients.kafka import connection
 from stream_triage.intake import Intake
@@ -203,13 +203,7 @@ async def generation(farm: Farm) -> tuple[str, ...]:
 def open_runs_memory(farm: Farm, runs: list[TestRun], count: int) -> float:
     """Peak MB of a worker with so many open runs."""
     farm.sinks = ["store"]
-    for start in range(0, count, 1000):
-        messages = []
-        for number in range(start, min(start + 1000, count)):
-            run = runs[number % len(runs)]
-            for stream in messages_of(TestRun(f"{number}", run.sources), CHUNK_LINES, end=False):
-                messages += stream
-        farm.send(messages)
+    send_without_ends(farm, runs, count, CHUNK_LINES)
     farm.kafka = farm.kafka.model_copy(update={"idle_seconds": 3600.0})
     # Runs that end, after the others in all partitions: when they have verdicts, everything before them was read.
     farm.send([Message(b"last%d" % number, b"x\n", {"end": "1"}) for number in range(40)])

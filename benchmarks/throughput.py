@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
-from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data, write_page
 from benchmarks.cases import CASES, STAGES, Measurement, run_case
 from benchmarks.corpora import MissingDataError, write_corpora
 
@@ -59,9 +59,7 @@ def main(
             print(f"{name} …", file=sys.stderr)
             measured[name] = (run or in_new_process)(name, Path(folder), args.bundle)
     page = _page(measured, args.bundle)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page)
-    print(page, end="")
+    write_page(page, args.out)
     return 0
 
 

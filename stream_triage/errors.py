@@ -13,7 +13,6 @@ worker waits for a server when it starts.
 """
 
 import errno
-import sqlite3
 import traceback
 from pathlib import Path
 
@@ -35,13 +34,15 @@ _PASSING_ERRNOS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
     errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH,
 })  # fmt: skip
-_PASSING_SQLITE_CODES = frozenset(
-    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
-)
 
 
 class StreamTriageError(Exception):
     """Any error that is raised on purpose; another exception is a bug."""
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may succeed later although nobody changes settings or rights."""
+        return False
 
 
 class SettingsError(StreamTriageError):
@@ -53,7 +54,7 @@ class BundleError(StreamTriageError):
 
 
 class InputError(StreamTriageError):
-    """Input that cannot be read at all, or too much of which is rejected."""
+    """Input that cannot be read at all."""
 
 
 class StoreError(StreamTriageError):
@@ -85,8 +86,13 @@ class ServerAway(StoreError):
 def _passes(error: BaseException) -> bool:
     if isinstance(error, StoreError):
         return error.temporary
+    import sqlite3  # here, since every command loads this module, and few a store
+
     if isinstance(error, sqlite3.Error):
-        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _PASSING_SQLITE_CODES
+        passing = (
+            sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM
+        )  # fmt: skip
+        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in passing
     if isinstance(error, OSError) and error.errno in _PASSING_ERRNOS:
         return True
     cause = error.__cause__ or error.__context__

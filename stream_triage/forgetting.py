@@ -80,6 +80,7 @@ def forget(
                 _warn_without_kafka(store, run_id, on_trouble)
             elif not _is_file(store, run_id):
                 _before_removal(run_id, lambda run_id=run_id: marks.put(run_id))  # type: ignore[misc]
+                unknown = RunNotFound(f"{unknown}. If the topic has a run with exactly this id, workers will not judge it")
             yield run_id if _forget_everywhere(keepers, run_id) else unknown
 
 

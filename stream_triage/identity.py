@@ -12,7 +12,7 @@ from stream_triage.errors import RunNotFound, StoreError
 from stream_triage.files.content import ContentDigest
 from stream_triage.files.naming import OpenKey
 from stream_triage.ports import Store, StoredRun
-from stream_triage.records import Chunk, RunEnd, Verdict, text_bytes
+from stream_triage.records import Chunk, PartitionRunId, RunEnd, Verdict, text_bytes
 from stream_triage.stages.redact import Redactor
 
 __all__ = ["RunIds"]
@@ -41,7 +41,9 @@ class RunIds:
 
     def open_name(self, run_id: str) -> str:
         """The name of a run while it is open: its id if that is known, else its path."""
-        return run_id.path if isinstance(run_id, OpenKey) else self._given.get(run_id, run_id)
+        if isinstance(run_id, OpenKey):
+            return run_id.path
+        return run_id.run_id if isinstance(run_id, PartitionRunId) else self._given.get(run_id, run_id)
 
     def begin(self, run_id: str) -> None:
         """Looks up what is stored under the id of a run that was just opened, to compare it with the text to come."""

@@ -156,7 +156,7 @@ class Intake:
         Raises `StoreError` if a sink cannot remove it now; forgetting it again finishes.
         """
         self.discard_open([run_id])
-        name = self._triage.redactor.run_id(run_id)
+        name = self._triage.redactor.run_id(self._ids.open_name(run_id))
         for unwritten in [unwritten for unwritten in self._unwritten if unwritten.verdict.run_id == name]:
             self._unwritten.remove(unwritten)
             unwritten.text.close()
@@ -268,7 +268,7 @@ class Intake:
         name = self._ids.open_name(run_id) if name is None else name
         self._note(Problem(name, f"not judged: {reason}"))
         if self._on_given_up:
-            self._on_given_up(run_id, reason)
+            self._on_given_up(self._ids.open_name(run_id), reason)
 
     def _note(self, problem: Problem) -> None:
         run_id = problem.run_id
@@ -299,7 +299,7 @@ class Intake:
         verdict = judged[0]
         self._open.remove(run_id)
         self._forget_open(run_id)
-        self._check_redacted_id(end.path or run_id, verdict.run_id)
+        self._check_redacted_id(end.path or self._ids.open_name(run_id), verdict.run_id)
         self.tally.runs += 1
         self.tally.unclean += not verdict.clean
         self.tally.lines += verdict.lines

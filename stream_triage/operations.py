@@ -71,20 +71,27 @@ def run_worker(
         ServerAway: The worker has lost its group, or fetches nothing any more. A new worker can go on.
     """
     process = WatchedProcess()
-    with (
-        suppress(StopRequested),
-        stopping_on_signals(process.stopping),
-        wiring.open_worker(
-            settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble, process=process
-        ) as worker,
-    ):
-        _allow_many_files()
-        log.info("%s", _about(settings))
-        # Faust belongs to the extra kafka. Where that is missing, opening the worker has raised by now.
-        from stream_triage.sources.kafka import consume
+    try:
+        with (
+            suppress(StopRequested),
+            stopping_on_signals(process.stopping),
+            wiring.open_worker(
+                settings, on_verdict=on_verdict, on_problem=on_problem, on_trouble=on_trouble, process=process
+            ) as worker,
+        ):
+            _allow_many_files()
+            log.info("%s", _about(settings))
+            # Faust belongs to the extra kafka. Where that is missing, opening the worker has raised by now.
+            from stream_triage.sources.kafka import consume
 
-        consume(settings.kafka, worker, None, process)
-    log.info("stopped; what was judged is durable, and open runs are read again by the next worker")
+            consume(settings.kafka, worker, None, process)
+    except StoreError as error:
+        if not process.stopping.requested:
+            raise
+        # A sink that is closed tries once more to write what waits.
+        log.warning("%s; what was not durable is read again by the next worker", error)
+        return
+    log.info("stopped; runs without a durable verdict are read again by the next worker")
 
 
 def _about(settings: Settings) -> str:

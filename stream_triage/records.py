@@ -28,6 +28,7 @@ __all__ = [
     "ForgottenRun",
     "LineShare",
     "LoggedPartition",
+    "PartitionRunId",
     "Problem",
     "Record",
     "ReducedLine",
@@ -56,6 +57,26 @@ REPLAYED_HEADER: Final = "triage.replayed"
 TRIAGE_SHIFT = 48
 
 
+class PartitionRunId(str):
+    """What the events of a run of a topic carry in place of its id, since runs of two partitions may have the same id.
+
+    >>> PartitionRunId.of(3, "a/b"), PartitionRunId.of(3, "a/b").run_id
+    ('3/a/b', 'a/b')
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, partition: int, run_id: str) -> "PartitionRunId":
+        """The key of this run of a partition."""
+        return cls(f"{partition}/{run_id}")
+
+    @property
+    def run_id(self) -> str:
+        """The id, as the verdict has it before identities are removed."""
+        return self.partition("/")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Bytes of one source of a run, cut anywhere. Of each header of a run, the first value counts."""
@@ -70,7 +91,8 @@ class Chunk:
 class RunEnd:
     """All of a run has come; its verdict is due. What the verdict is stored as depends on the kind of source.
 
-    - A topic, an index or `--run-id` names the run: no `path`. `run_id` is the id of the verdict.
+    - A topic, an index or `--run-id` names the run: no `path`. `run_id` is the id of the verdict; of a topic, it is the
+      `PartitionRunId` of it.
     - A finished file is named when all of it was read: `path` and `content` are set, and `run_id` is the `OpenKey` of
       the path (`stream_triage.files.naming`). The verdict has the id of the stored run with the same path and content,
       or else `PATH#` and the first 8 hex digits of `content`.

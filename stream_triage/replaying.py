@@ -171,7 +171,8 @@ def _why_left(letter: DeadLetter, reason: str, forgotten: _Forgotten) -> str:
 def _send_messages(broker: Broker, topic: str, letters: list[DeadLetter]) -> Counter[str]:
     """In the order in which they came first, so that lines of one run are in order."""
     letters = sorted(letters, key=lambda letter: split_origin(letter.origin) or ("", 0))
-    messages = [_again(topic, letter) for letter in letters]
+    partitions = broker.partitions([topic]).get(topic, 0)
+    messages = [_again(topic, partitions, letter) for letter in letters]
     too_large = {id(message) for message in broker.send(messages)}
     return Counter(
         f"left: too large for the topic {topic}" if id(message) in too_large else f"sent: {letter.reason}"
@@ -179,9 +180,13 @@ def _send_messages(broker: Broker, topic: str, letters: list[DeadLetter]) -> Cou
     )
 
 
-def _again(topic: str, letter: DeadLetter) -> Outgoing:
+def _again(topic: str, partitions: int, letter: DeadLetter) -> Outgoing:
+    """To the partition where it was rejected, where its run is: the topic may have grown, and the key belong elsewhere."""
+    place, _ = split_origin(letter.origin) or ("", 0)
+    first_topic, _, number = place.rpartition("/")
+    partition = int(number) if first_topic == topic and int(number) < partitions else None
     added = ((ORIGIN_HEADER, letter.origin.encode()), (REPLAYED_HEADER, b"%d" % (letter.replays + 1)))
-    return Outgoing(topic, letter.key, letter.value, (*letter.headers, *added))
+    return Outgoing(topic, letter.key, letter.value, (*letter.headers, *added), partition)
 
 
 def _send_documents(search: SearchServer, documents: list[tuple[Document, str]]) -> Counter[str]:

@@ -26,7 +26,7 @@ import zstandard
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
 
-__all__ = ["BLOCK_CHARACTERS", "BLOCK_LINES", "RunFile", "SpillSpool", "seal"]
+__all__ = ["BLOCK_CHARACTERS", "BLOCK_LINES", "RunFile", "SpillSpool", "seal", "write_at"]
 
 BLOCK_LINES = 1_000
 BLOCK_CHARACTERS = 1 << 20  # a block of long lines ends early, so that reading one line never unpacks much
@@ -268,7 +268,7 @@ class _Storage:
         if self._file is None:
             self._memory += data
         else:
-            _write_at(self._file.fileno(), data, offset)
+            write_at(self._file.fileno(), data, offset)
         self.size += len(data)
         return offset
 
@@ -291,7 +291,7 @@ class _Storage:
     def _spill(self) -> None:
         file = cast(BinaryIO, tempfile.TemporaryFile(dir=self.folder, buffering=0))  # noqa: SIM115 - held until close
         try:
-            _write_at(file.fileno(), self._memory, 0)
+            write_at(file.fileno(), self._memory, 0)
         except BaseException:
             file.close()
             raise
@@ -383,7 +383,7 @@ def _read_index(file: BinaryIO, path: Path) -> dict[str, Any]:
     return about
 
 
-def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+def write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
     """Writes all of the data: a system call may write a part, on a disk that is almost full."""
     view = memoryview(data)
     while view:

@@ -354,6 +354,14 @@ class TestStoredRuns:
         assert (result.code, len(result.notes)) == (2, 2)
         assert [row["label"] for row in call("runs", "--json").json] == ["Pass"]
 
+    def test_forget_of_an_unknown_run_alone(self, stored, tmp_path):
+        """Nothing is said of files that it does not change: it changed none."""
+        (tmp_path / "all.jsonl").touch()
+        env = {"STREAM_TRIAGE_SINKS": '["store", "jsonl"]', "STREAM_TRIAGE_JSONL__PATH": str(tmp_path / "all.jsonl")}
+        result = call("forget", "nothing", env=env)
+        assert (result.code, len(result.notes)) == (2, 1)
+        assert len(call("forget", "bad", env=env).notes) == 2
+
     def test_prune_by_number(self, stored):
         """The newest stay; what goes is gone from store and archive."""
         result = call("prune", env={"STREAM_TRIAGE_STORE__MAX_RUNS": "1"})

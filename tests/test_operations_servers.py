@@ -1,6 +1,7 @@
 """What commands do with servers, against a broker and a search server in memory: set-up, worker, canary, replay, forget."""
 
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from stream_triage.clients.memory.broker import MemoryBroker
 from stream_triage.clients.memory.search import MemorySearchServer
 from stream_triage.clients.search import Document, Response, ResponseError
 from stream_triage.clock import FakeClock
-from stream_triage.errors import RunNotFound, SettingsError, StoreError
+from stream_triage.errors import RunNotFound, ServerAway, SettingsError, StoreError
 from stream_triage.records import DeadLetter, ForgottenRun, Verdict
 from stream_triage.settings import (
     AlertSettings,
@@ -354,6 +355,29 @@ class TestWorker:
         assert changed == ([wanted] if wanted else [])
         assert len(started) == 1
 
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_a_server_that_is_away_when_it_stops(
+        self, servers: Servers, settings: Settings, monkeypatch: pytest.MonkeyPatch, asked: bool
+    ) -> None:
+        """A worker that was asked to stop has no error: what it cannot write any more is read again by the next one."""
+        from stream_triage.sources import kafka
+
+        def consume(settings: object, worker: object, clock: object, watched: process.WatchedProcess) -> None:
+            if asked:
+                watched.ending("SIGTERM", 0)
+
+        def away(sink: object) -> None:
+            raise ServerAway("OpenSearch does not respond")
+
+        monkeypatch.setattr(kafka, "consume", consume)
+        monkeypatch.setattr(threading.Timer, "start", lambda timer: None)
+        monkeypatch.setattr(TextArchive, "close", away)
+        if asked:
+            operations.run_worker(settings)
+        else:
+            with pytest.raises(ServerAway):
+                operations.run_worker(settings)
+
 
 class TestCanary:
     @pytest.fixture
@@ -468,6 +492,18 @@ class TestReplay:
         self.keep(servers, *(self.MESSAGE._replace(origin=f"triage.logs/0/{offset}") for offset in (9, 10, 3)))
         replaying.replay_dead(settings)
         assert [dict(headers)["triage.origin"][-2:] for _, _, headers in self.sent(servers)] == [b"/3", b"/9", b"10"]
+
+    def test_messages_are_sent_to_the_partition_of_their_run(self, servers: Servers, settings: Settings) -> None:
+        """Not to that of their key, which is another one when the topic has grown. The topic may be a smaller one by now."""
+        self.keep(servers, *(self.MESSAGE._replace(origin=f"triage.logs/{number}/7") for number in (0, 1, 2, 2_000)))
+        replaying.replay_dead(settings)
+        places = [
+            (dict(record.headers)["triage.origin"], number)
+            for number in range(3)
+            for record in servers.broker.read(KAFKA.topic, number)
+        ]
+        assert {(b"triage.logs/%d/7" % number, number) for number in range(3)} <= set(places)
+        assert len(places) == 4
 
     def test_letters_of_other_programs_are_no_copies(self, servers: Servers, settings: Settings) -> None:
         self.keep(servers, self.MESSAGE._replace(origin=""), self.MESSAGE._replace(origin=""))
@@ -612,7 +648,9 @@ class TestForget:
 
     def test_a_run_that_no_sink_has_is_marked_too(self, servers: Servers, settings: Settings) -> None:
         """It may be open, or its verdict on the way. Identities never get into the log."""
-        assert isinstance(self.forget(settings, "imsi-001010123456789"), RunNotFound)
+        unknown = self.forget(settings, "imsi-001010123456789")
+        assert isinstance(unknown, RunNotFound)
+        assert str(unknown).endswith("If the topic has a run with exactly this id, workers will not judge it")
         assert self.marks(servers) == [[ForgottenRun("imsi-<imsi>", 0)]] * 3
 
     def test_runs_from_files_are_not_marked(self, servers: Servers, settings: Settings) -> None:

@@ -157,6 +157,7 @@ def test_errors_do_not_show_values(file, text):
         ("[follow]\nidle_seconds = 0\n", "follow.idle_seconds: "),
         ('[[redaction.patterns]]\nname = "Bad Name"\npattern = "x"\n', "redaction.patterns.0.name: "),
         ("[store]\nmax_runs = 0\n", "store.max_runs: "),
+        ('[metrics]\nlisten = "9464"\n', "metrics.listen: .*HOST:PORT"),
     ],
 )
 def test_wrong_setting_is_named(file, text, name):

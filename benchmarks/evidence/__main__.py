@@ -15,10 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data
+from benchmarks.arguments import add_data, add_out, benchmark_parser, parse_with_data, write_page
+from benchmarks.corpora import OAI, judge
 from benchmarks.evidence.cause_lines import Patterns, cause_lines, corpus_cause, corpus_symptom, oai_cause
 from benchmarks.throughput import table
-from stream_triage import Bundle, Triage, Verdict, find_bundle
+from stream_triage import Bundle, Triage, find_bundle
 from training.corpus import GeneratedRun, generate
 from training.data import read_oai_rows
 
@@ -26,7 +27,6 @@ __all__ = ["main"]
 
 RESULTS = Path(__file__).parents[1] / "results" / "evidence.md"
 SEED = 78
-OAI = Path("ran", "oai_rfsim_runs.jsonl.xz")
 FIRST = 3
 COLUMNS = ("runs", "label right", "first line", f"first {FIRST} lines", "any line")
 
@@ -64,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"# Evidence\n\n{date.today().isoformat()}. Written by `python -m benchmarks.evidence`. Failing runs: how often the "
         f"evidence lines that come first are the cause of the failure.\n\n" + "\n\n".join(parts) + "\n"
     )
-    print(page, end="")
-    options.out.write_text(page, encoding="utf-8")
+    write_page(page, options.out)
     return 0
 
 
@@ -88,21 +87,11 @@ def _corpus(runs: Iterable[GeneratedRun]) -> Iterator[Case]:
             yield Case({"": run.text}, run.label, f"{run.label}{rows[run.evidence]}", cause)
 
 
-def _judge(triage: Triage, sources: Mapping[str, bytes]) -> Verdict:
-    session = triage.session("evidence")
-    for name, text in sources.items():
-        session.feed(text, name)
-    try:
-        return session.close()
-    finally:
-        session.text.close()
-
-
 def _causes(triage: Triage, cases: Iterable[Case], misses: int) -> str:
     rows: dict[str, Counter[str]] = {}
     shown: Counter[str] = Counter()
     for case in cases:
-        verdict = _judge(triage, case.sources)
+        verdict = judge(triage, case.sources)
         items = [item for item in verdict.evidence if item.kind != "missing"]
         causes = cause_lines(case.sources, case.cause)
         hits = [(item.source, item.number) in causes for item in items]
@@ -134,7 +123,7 @@ def _causes(triage: Triage, cases: Iterable[Case], misses: int) -> str:
 def _ues(triage: Triage, runs: Iterable[GeneratedRun]) -> str:
     counts: Counter[str] = Counter()
     for run in runs:
-        verdict = _judge(triage, {"": run.text})
+        verdict = judge(triage, {"": run.text})
         struck = set(run.failed_ues)
         named = {ue.ue for ue in verdict.ues.first} if verdict.ues else set()
         if run.label == "Pass":

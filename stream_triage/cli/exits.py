@@ -4,7 +4,7 @@
 |---|---|---|
 | 0 | done; `run`: every run passed, and none was anomalous or needs a review; `worker`: stopped by SIGTERM or Ctrl-C | |
 | 1 | `run`: a run did not pass, was anomalous or needs a review; `canary`: a verdict is missing or not the expected one | |
-| 2 | a setting, an option, a right, a bundle or the input is wrong, or too much of the input was rejected | mend it |
+| 2 | a setting, an option, a right, a bundle, a topic, an index template or the input is wrong or missing | mend it |
 | 3 | internal error | report it |
 | 75 | a server does not respond, a disk is full, a file is locked, a worker lost its group | start again |
 | 130 | interrupted | |
@@ -67,7 +67,7 @@ def run(command: Callable[[], None]) -> None:
 
 def status_of(error: StreamTriageError) -> int:
     """The exit status for an error that was raised on purpose."""
-    return EXIT_AGAIN if isinstance(error, StoreError) and error.temporary else EXIT_INPUT
+    return EXIT_AGAIN if error.temporary else EXIT_INPUT
 
 
 @contextmanager

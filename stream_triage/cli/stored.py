@@ -168,8 +168,9 @@ def forget(
         for forgotten in forget_runs(settings, store, run_ids, on_trouble=note):
             missing += isinstance(forgotten, RunNotFound)
             note(f"error: {forgotten}" if isinstance(forgotten, RunNotFound) else f"forgot {forgotten}")
-    for text in not_reached(settings):
-        note(text)
+    if missing < len(run_ids):
+        for text in not_reached(settings):
+            note(text)
     raise typer.Exit(EXIT_INPUT if missing else 0)
 
 

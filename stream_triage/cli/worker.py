@@ -31,8 +31,8 @@ def worker(
     """Judge the runs of a Kafka topic until stopped.
 
     Verdicts go to the sinks of the settings. Several workers of one consumer group share the topic. A worker waits for
-    servers that are away. It exits with 0 after SIGTERM or Ctrl-C, with 2 if settings, rights or too many rejected messages
-    stop it, and with 75 if it only has to be started again.
+    servers that are away. It exits with 0 after SIGTERM or Ctrl-C, with 2 if a setting, a right, a topic or an index
+    template is wrong or missing, and with 75 if it only has to be started again.
     """
     from stream_triage.operations import run_worker
     from stream_triage.render.terminal import console, verdict_line

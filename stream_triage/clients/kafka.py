@@ -5,7 +5,9 @@ with the remedy; no message contains a password.
 """
 
 import asyncio
+import logging
 import os
+import re
 import ssl
 import threading
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
@@ -19,6 +21,9 @@ from stream_triage.settings import KafkaSettings
 
 __all__ = ["KafkaBroker", "as_record", "as_store_error", "connection", "ssl_context"]
 
+# Commands other than `worker` set up no logging, and Python would print what aiokafka logs beside our own message.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+
 T = TypeVar("T")
 REQUEST_SECONDS = 20.0
 READ_SECONDS = 600.0
@@ -28,6 +33,8 @@ PROBE_SECONDS = 5.0
 SHORT_SECONDS = 5.0
 # Replication factor of new topics; lower in a cluster with fewer brokers.
 MAX_REPLICAS = 3
+# An object of aiokafka in the text of an error.
+_OBJECT = re.compile(r":? <AIOKafka[^>]*>")
 # Kafka's error code for a topic that exists, here because another process created it in between.
 TOPIC_EXISTS = 36
 
@@ -109,7 +116,7 @@ class KafkaBroker:
 
         All in-sync replicas have the others by then. After `StoreError` any part of them may have been sent.
         """
-        with self._raising("cannot be written to"):
+        with self._raising("messages cannot be written"):
             return self._run(self._send(messages))
 
     def read(self, topic: str, partition: int, start: int = 0) -> list[Record]:
@@ -147,7 +154,7 @@ class KafkaBroker:
 
     def partitions(self, topics: Sequence[str]) -> dict[str, int]:
         """Number of partitions of each of these topics; topics that are missing or not visible are left out."""
-        with self._raising("cannot list its topics"):
+        with self._raising("its topics cannot be listed"):
             return self._run(self._partitions(topics))
 
     def create(self, topics: Sequence[Topic]) -> None:
@@ -415,7 +422,7 @@ class KafkaBroker:
         except (SettingsError, StoreError):
             raise
         except TimeoutError:
-            raise ServerAway(f"Kafka at {self._name} {what}: no response in time; check that the brokers are up") from None
+            raise ServerAway(f"Kafka at {self._name}: {what}: no response in time; check that the brokers are up") from None
         except Exception as error:
             from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -424,7 +431,7 @@ class KafkaBroker:
             cause: BaseException = error
             if isinstance(error, KafkaConnectionError) and self._loop is not None:
                 cause = self._why_unreachable() or error
-            raise as_store_error(cause, f"Kafka at {self._name} {what}") from error
+            raise as_store_error(cause, f"Kafka at {self._name}: {what}") from error
 
     def _why_unreachable(self) -> BaseException | None:
         """Why no server can be connected to: aiokafka's clients only log it. None if one can be by now."""
@@ -483,7 +490,7 @@ def _reason(error: BaseException) -> str:
         return os.strerror(error.errno)  # asyncio writes "Connect call failed" and the address
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return _OBJECT.sub("", str(error)) or type(error).__name__
 
 
 def _lasts(error: BaseException) -> bool:
@@ -493,7 +500,7 @@ def _lasts(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLError):
         # A broker that goes away in the middle of a handshake, or one that is not ready for it yet.
         return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
-    refused = (
+    lasting = (
         errors.AuthenticationFailedError,
         errors.SaslAuthenticationFailed,
         errors.UnsupportedSaslMechanismError,
@@ -505,13 +512,15 @@ def _lasts(error: BaseException) -> bool:
         errors.UnknownTopicOrPartitionError,
         errors.InvalidTopicError,
     )
-    return isinstance(error, refused)
+    return isinstance(error, lasting)
 
 
 def _remedy(error: BaseException) -> str:
     from aiokafka import errors
 
-    mechanism = errors.UnsupportedSaslMechanismError | errors.IllegalSaslStateError
+    if isinstance(error, errors.IllegalSaslStateError):
+        return "the broker expects no user and password; check kafka.security"
+    mechanism = errors.UnsupportedSaslMechanismError
     if isinstance(error, errors.AuthenticationFailedError | errors.SaslAuthenticationFailed | mechanism):
         return "check kafka.user, kafka.password and kafka.sasl_mechanism"
     if isinstance(error, ssl.SSLError):

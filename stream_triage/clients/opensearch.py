@@ -3,6 +3,7 @@
 The only module that imports opensearch-py. Errors are raised as `StoreError` with the remedy, and contain no password.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ BULK_BYTES = 5 << 20
 BULK_DOCUMENTS = 2000
 # How the security plugin names a missing right; the user's name and roles follow it.
 _MISSING_RIGHT = re.compile(r"no permissions for \[([\w:/*, -]+)")
+# The library logs a warning for each request that fails, also where a 404 is the expected answer. What matters is raised.
+logging.getLogger("opensearch").setLevel(logging.ERROR)
 _PROXY = "or that the server is OpenSearch and not a proxy"
 _MAX_MESSAGE_CHARACTERS = 500
 
@@ -111,9 +114,14 @@ class OpenSearchClient:
         except errors.SSLError:
             remedy = "check opensearch.ca_file, and that opensearch.hosts contains the names in the certificate"
             raise StoreError(f"{server}: its certificate is not trusted; {remedy}") from None
-        except (errors.ConnectionError, errors.SerializationError) as error:
-            slow = "raise opensearch.timeout_seconds, " if isinstance(error, errors.ConnectionTimeout) else ""
-            remedy = f"{slow}check opensearch.hosts and that the server is up, {_PROXY}"
+        except errors.ConnectionTimeout:
+            remedy = "check that the server is up, or raise opensearch.timeout_seconds"
+            raise ResponseError(f"OpenSearch at {self._name}: no response in time; {remedy}") from None
+        except errors.ConnectionError:
+            remedy = "check opensearch.hosts and that the server is up"
+            raise ResponseError(f"OpenSearch at {self._name}: no connection; {remedy}") from None
+        except errors.SerializationError as error:
+            remedy = f"check opensearch.hosts and that the server is up, {_PROXY}"
             raise ResponseError(f"{server}: {type(error).__name__}; {remedy}") from None
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 500

@@ -1,8 +1,9 @@
 """Settings of the servers that a farm uses: Kafka, OpenSearch, and the address for Prometheus."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from stream_triage.settings.section import HomePath, OrOff, Pattern, Section
 
@@ -80,25 +81,25 @@ class KafkaSettings(Section):
         default=168.0,
         gt=0,
         description=(
-            "Hours for which the workers remember that a run has ended. A line of the run that comes in this time goes to "
-            "`dead_topic`; one that comes later starts a new run. Must be at least twice `max_run_hours`."
+            "Hours for which the workers remember that a run has ended or was forgotten. A line of the run that comes in "
+            "this time goes to `dead_topic`; one that comes later starts a new run. Must be at least twice `max_run_hours`."
         ),
     )
     end_grace_seconds: float = Field(
         default=5.0,
         ge=0,
         description=(
-            "When all sources of a run that were seen have ended, the run waits this many seconds for the first message of "
-            "another source. It does not wait if the header `run.sources` says that there is no other, or if this is 0."
+            "Seconds for which a run whose sources have all ended waits for the first message of another source. It does "
+            "not wait if the header `run.sources` says that there is no other, or if this is 0."
         ),
     )
     dead_per_hour: int = Field(
         default=1000,
         ge=0,
         description=(
-            "So many rejected messages of a run are written to `dead_topic` within an hour, and as many of each partition "
-            "if they have no usable key. Further ones are only summed up there; they stay in `topic` until its retention "
-            "deletes them."
+            "Number of rejected messages of one run that are written to `dead_topic` within an hour. Messages without a "
+            "usable key are counted for each partition. Further messages are only summed up there; they stay in `topic` "
+            "until its retention deletes them."
         ),
     )
     session_seconds: float = Field(
@@ -244,12 +245,18 @@ class MetricsSettings(Section):
 
     listen: str | None = Field(
         default=None,
-        pattern=r"^.*:\d+$",
         description=(
             "Address at which a worker answers /metrics, /health and /ready, for example 127.0.0.1:9464. If it is "
             "not set, the worker does not listen."
         ),
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r".*:\d+", value):
+            raise ValueError("is not of the form HOST:PORT, for example 127.0.0.1:9464")
+        return value
 
 
 class LogSettings(Section):

@@ -89,6 +89,13 @@ def _by_time(interval: str = "d") -> Agg:
                 "extended_bounds": {}})  # fmt: skip
 
 
+def _last_text(label: str, by: str = "@timestamp") -> Agg:
+    """A column of a table: the text of the document of each row that has the highest value of the field `by`."""
+    return Agg(
+        "top_hits", "metric", "message", label, {"aggregate": "concat", "size": 1, "sortField": by, "sortOrder": "desc"}
+    )
+
+
 def _terms(field: str, schema: str, label: str, size: int = 8, **params: Any) -> Agg:
     params = {"orderBy": "1", "order": "desc", "size": size, "otherBucket": False, "missingBucket": True,
               "missingBucketLabel": UNKNOWN, "otherBucketLabel": "Other", **params}  # fmt: skip
@@ -131,8 +138,7 @@ def _runs(name: str, title: str, query: str, rows: int = 12) -> Panel:
 
 def _lines(name: str, title: str, query: str, rows: int) -> Panel:
     """Kept lines in their order, with all that a source can have."""
-    line = {"aggregate": "concat", "size": 1, "sortField": "@timestamp", "sortOrder": "desc"}
-    aggs = (Agg("top_hits", "metric", "message", "Line", line), _terms("triage.source", "bucket", "Source", 50, **IN_ORDER),
+    aggs = (_last_text("Line"), _terms("triage.source", "bucket", "Source", 50, **IN_ORDER),
             _terms("triage.number", "bucket", "Number", 500, **IN_ORDER), _one("triage.why", "Kept as"))  # fmt: skip
     return _table(name, title, rows, pattern="lines", query=query, aggs=aggs, widths=(200, 80, 100, 1120), width=GRID_WIDTH)
 
@@ -235,15 +241,13 @@ BOARDS: Final = (
         _table("anomaly-lines", "Lines that show anomalies, newest runs first", 15, pattern="lines", width=GRID_WIDTH,
                query="triage.why:anomaly", widths=(320, 160, 80, 150, 840), aggs=(
                    Agg("max", "metric", "@timestamp", "Time"),
-                   Agg("top_hits", "metric", "message", "Line",
-                       {"aggregate": "concat", "size": 1, "sortField": "@timestamp", "sortOrder": "desc"}),
+                   _last_text("Line"),
                    RUN._replace(params={**RUN.params, "size": 20}),
                    _terms("triage.source", "bucket", "Source", 10, **IN_ORDER),
                    _terms("triage.number", "bucket", "Number", 20, **IN_ORDER))),
         _table("bundle-templates", "Templates of the bundles", 12, pattern="templates", query="*", width=32,
                widths=(100, 80, 170, 650), aggs=(
-                   Agg("top_hits", "metric", "message", "Template",
-                       {"aggregate": "concat", "size": 1, "sortField": "triage.key", "sortOrder": "desc"}),
+                   _last_text("Template", "triage.key"),
                    _terms("triage.bundle.name", "bucket", "Bundle", 10, **IN_ORDER),
                    _terms("triage.bundle.version", "bucket", "Version", 10, **IN_ORDER),
                    _terms("triage.key", "bucket", "Key", 5000, **IN_ORDER))),

@@ -19,7 +19,7 @@ from stream_triage.errors import StoreError
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
-from stream_triage.setup.merge import DIFFERENCES_SHOWN, Merge, merge
+from stream_triage.setup.merge import Merge, first_differences, merge
 from stream_triage.setup.object_parts import assembled, parts_of, without_old_parts
 from stream_triage.setup.saved_objects import ndjson, saved_objects
 
@@ -105,13 +105,12 @@ def _words(settings: OpenSearchSettings, plans: Sequence[_Plan]) -> str:
 def _details(plans: Sequence[_Plan]) -> list[str]:
     new = Counter(str(plan.wanted["type"]) for plan in plans if plan.known is None)
     created = [f"new: {count} of type {kind}" for kind, count in new.items()]
-    return created + [f"{_title(plan.wanted)}: {change}" for plan in plans if plan.known for change in _first(plan)]
-
-
-def _first(plan: _Plan) -> list[str]:
-    changed = plan.merged.changed
-    more = len(changed) - DIFFERENCES_SHOWN
-    return changed if more <= 0 else [*changed[:DIFFERENCES_SHOWN], f"{more} more differences"]
+    return created + [
+        f"{_title(plan.wanted)}: {change}"
+        for plan in plans
+        if plan.known
+        for change in first_differences(plan.merged.changed)
+    ]
 
 
 def _import(settings: OpenSearchSettings, objects: Sequence[SavedObject]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from stream_triage.setup.installed import Copy
 
-__all__ = ["DIFFERENCES_SHOWN", "MISSING", "Merge", "contains", "differences", "merge", "shown"]
+__all__ = ["MISSING", "Merge", "contains", "differences", "first_differences", "merge", "shown"]
 
 SHOWN_CHARACTERS: Final = 60
 DIFFERENCES_SHOWN: Final = 12
@@ -142,9 +142,13 @@ def differences(before: Any, after: Any, name: str = "") -> list[str]:
     >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3, "d": 4}}, "schedule")
     ['schedule.b.c: 2 → 3', 'schedule.b.d: nothing → 4']
     """
-    found = list(_paths(before, after, name))
+    return first_differences(list(_paths(before, after, name)), f"{name}: ")
+
+
+def first_differences(found: list[str], about: str = "") -> list[str]:
+    """The first of these differences, and how many more there are; `about` comes before that number."""
     more = len(found) - DIFFERENCES_SHOWN
-    return found if more <= 0 else [*found[:DIFFERENCES_SHOWN], f"{name}: {more} more differences"]
+    return found if more <= 0 else [*found[:DIFFERENCES_SHOWN], f"{about}{more} more differences"]
 
 
 def _paths(before: Any, after: Any, path: str) -> Iterator[str]:

@@ -126,21 +126,13 @@ def _find(server: SearchServer, name: str, known_id: str) -> _Known | None:
 def monitor(settings: OpenSearchSettings, name: str) -> dict[str, Any]:
     """Returns the monitor as the API of the plugin accepts it."""
     rule = RULES[name]
-    action = {
-        "name": _ACTION,
-        "destination_id": settings.notification_channel,
-        "subject_template": {
-            "source": f"stream-triage: {name} (severity {{{{ctx.trigger.severity}}}})",
-            "lang": "mustache",
-        },
-        "message_template": {"source": _linked(rule.message, settings), "lang": "mustache"},
-        "throttle_enabled": True,
-        "throttle": {"value": THROTTLE_MINUTES, "unit": "MINUTES"},
-    }
+    subject = f"stream-triage: {name} (severity {{{{ctx.trigger.severity}}}})"
+    message, throttle = _linked(rule.message, settings), f"{THROTTLE_MINUTES} minutes"
+    action = {"name": _ACTION, **_message_action(settings.notification_channel, subject, message, throttle)}
     trigger = {
         "name": name,
         "severity": str(rule.severity),
-        "condition": _script(rule.condition, "painless"),
+        "condition": _script(rule.condition),
         "actions": [action] if settings.notification_channel else [],
     }
     return {
@@ -197,7 +189,7 @@ def _changed(stored: Mapping[str, Any], parts: Mapping[str, Any], rule: str) -> 
         if trigger is None:
             trigger = {"name": rule, "actions": []}
             body["triggers"].append({"query_level_trigger": trigger})
-        trigger |= {"severity": parts["severity"], "condition": _script(parts["condition"], "painless")}
+        trigger |= {"severity": parts["severity"], "condition": _script(parts["condition"])}
         _change_action(trigger, parts)
     return body
 
@@ -210,18 +202,22 @@ def _change_action(trigger: dict[str, Any], parts: Mapping[str, Any]) -> None:
     if action is None:
         action = {"name": _ACTION}
         trigger["actions"] = [*trigger["actions"], action]
-    throttle = parts.get("throttle")
-    action |= {
-        "destination_id": parts["channel"],
-        "subject_template": {"source": parts["subject"], "lang": "mustache"},
-        "message_template": {"source": parts["message"], "lang": "mustache"},
+    action |= _message_action(parts["channel"], parts["subject"], parts["message"], parts.get("throttle"))
+
+
+def _message_action(channel: str | None, subject: str, message: str, throttle: str | None) -> dict[str, Any]:
+    """What an action sends, where, and how often at most."""
+    return {
+        "destination_id": channel,
+        "subject_template": {"source": subject, "lang": "mustache"},
+        "message_template": {"source": message, "lang": "mustache"},
         "throttle_enabled": throttle is not None,
         "throttle": throttle and _span_of(throttle, "value"),
     }
 
 
-def _script(source: str, lang: str) -> dict[str, Any]:
-    return {"script": {"source": source, "lang": lang}}
+def _script(source: str) -> dict[str, Any]:
+    return {"script": {"source": source, "lang": "painless"}}
 
 
 def _span(about: Mapping[str, Any] | None, count: str) -> str | None:

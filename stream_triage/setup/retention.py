@@ -13,11 +13,11 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.installed import Copy, Installed
+from stream_triage.setup.links import LONGEST_MONTH_DAYS
 from stream_triage.setup.merge import merge
 
 __all__ = ["create_retention"]
 
-LONGEST_MONTH_DAYS: Final = 31
 ISM: Final = "_plugins/_ism"
 # What ISM adds to a policy that it stores.
 _ADDED: Final = ("policy_id", "last_updated_time", "schema_version", "error_notification", "user")

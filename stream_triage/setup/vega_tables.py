@@ -141,11 +141,10 @@ def table_marks(columns: Sequence[Column], *, clickable: bool = False) -> list[S
             )  # fmt: skip
         marks += texts("rows", column.text, x, y, 13, align=align, limit=room, colour=column.colour, tooltip=not clickable)
         left = end
-    # Lies above the texts, so that a click anywhere in the row counts.
-    cursor = {"cursor": {"value": "pointer"}} if clickable else {}
-    marks.append(
-        {"type": "rect", "name": "row", "from": {"data": "rows"}, "encode": {"update": {
-            "x": {"value": 0}, "x2": {"signal": "width"}, "yc": y, "height": {"value": ROW_PIXELS},
-            "fill": {"value": "transparent"}, **cursor}}}
-    )  # fmt: skip
-    return marks if clickable else marks[:-1]
+    if clickable:  # above the texts, so that a click anywhere in the row counts
+        marks.append(
+            {"type": "rect", "name": "row", "from": {"data": "rows"}, "encode": {"update": {
+                "x": {"value": 0}, "x2": {"signal": "width"}, "yc": y, "height": {"value": ROW_PIXELS},
+                "fill": {"value": "transparent"}, "cursor": {"value": "pointer"}}}}
+        )  # fmt: skip
+    return marks

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 from stream_triage.clients.search import Document, Response, SearchServer
@@ -324,13 +325,13 @@ def _top_evidence(verdict: Verdict) -> str | None:
     if verdict.clean:
         return None
     lines = (item for item in verdict.evidence if item.kind != "missing" and not verdict.passed)
-    texts = (
-        *verdict.review_reasons[:1],
-        *(item.words() for item in lines),
-        *(item.words() for item in verdict.evidence if not verdict.passed),
-        *(item.words() for item in verdict.anomalies if verdict.anomalous),
+    texts = chain(
+        verdict.review_reasons[:1],
+        (item.words() for item in lines),
+        (item.words() for item in verdict.evidence if not verdict.passed),
+        (item.words() for item in verdict.anomalies if verdict.anomalous),
     )
-    return next(iter(texts), "")[:TOP_EVIDENCE_CHARACTERS] or None
+    return next(texts, "")[:TOP_EVIDENCE_CHARACTERS] or None
 
 
 def _run(run_id: str) -> dict[str, str]:

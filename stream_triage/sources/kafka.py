@@ -20,7 +20,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -36,7 +36,7 @@ from stream_triage.clients.broker import MAX_MESSAGE_BYTES
 from stream_triage.clients.fetch_watch import FetchWatch
 from stream_triage.clients.kafka import as_record, as_store_error, ssl_context
 from stream_triage.clock import Clock, SystemClock, retry_waits
-from stream_triage.errors import ServerAway, StoreError, StreamTriageError
+from stream_triage.errors import ServerAway, StreamTriageError
 from stream_triage.outages import Outage
 from stream_triage.ports import RecordHandler, WorkerProcess
 from stream_triage.records import Record
@@ -336,6 +336,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._last_looks: dict[TP, _Look] = {}
+        self._partitions = 0
+        """Partitions of the topic for which the group was joined."""
         self._commits = Outage(log, "positions cannot be committed", "positions are committed")
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -376,6 +378,24 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 await consumer.seek_to_beginning(partition)
             else:
                 consumer.seek(partition, offset)
+
+    async def rejoin_if_grown(self, assigned: Iterable[TP]) -> None:
+        """Joins the group again if there are partitions that nobody may have assigned.
+
+        A worker with `kafka.instance` that starts again gets the assignment that it had, without a rebalance (KIP-345).
+        aiokafka watches the number of partitions only where it has made an assignment, so if the worker is the leader of
+        the group, nobody does. A leader that joins once more makes the broker begin a rebalance; for others it changes
+        nothing.
+        """
+        await self.call_thread(self._rejoin_if_grown, list(assigned))
+
+    async def _rejoin_if_grown(self, assigned: Sequence[TP]) -> None:
+        consumer = self._ensure_consumer()
+        partitions = sum(len(consumer.partitions_for_topic(topic) or ()) for topic in consumer.subscription())
+        made_here = consumer._coordinator._group_subscription is not None
+        if not made_here and len(assigned) < partitions and partitions > self._partitions:
+            consumer._coordinator.request_rejoin()
+        self._partitions = max(partitions, self._partitions)
 
     async def last_ends(self, partitions: Iterable[TP], now: float) -> list[tuple[int, int, float]]:
         """Of partitions: number, the end that the broker last reported, and a time before that report, by our clock.
@@ -457,6 +477,8 @@ class _Consumer(driver.Consumer):
         self._watch = FetchWatch()
         self._silent = False
         self._held: set[TP] = set()
+        self._said_assigned: tuple[int, str] | None = None
+        """Generation and partitions of the last assignment in the log."""
         self._positions = Outage(log, "committed positions cannot be read", "committed positions are read")
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -480,6 +502,14 @@ class _Consumer(driver.Consumer):
             await self.sleep(WATCH_SECONDS)
             if self._fetch_loop.fetching and not self.should_stop:
                 await self._look()
+
+    @faust.Service.task
+    async def _watch_growth(self) -> None:
+        """Beside `_watch_fetches`, which must not wait for the thread of the consumer."""
+        while self.app.conf.consumer_group_instance_id and not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            if self._fetch_loop.fetching and not self.should_stop:
+                await self._thread.rejoin_if_grown(self.assignment())
 
     async def _look(self) -> None:
         loop, process = self._fetch_loop, self.app.process
@@ -558,13 +588,16 @@ class _Consumer(driver.Consumer):
         """Called by Faust at the start of a rebalance, before other workers get the partitions."""
         await self._end_generation(revoked)
         if revoked:
-            log.info("partitions %s of %s go to other workers", _numbers(tp.partition for tp in revoked), _topics(revoked))
+            numbers = _numbers(tp.partition for tp in revoked)
+            log.info("partitions given up for a rebalance: %s of %s", numbers, _topics(revoked))
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called by Faust at the end of a rebalance."""
         numbers = _numbers(tp.partition for tp in assigned) or "none"
-        log.info("partitions assigned, generation %d: %s of %s", self.generation, numbers, _topics(assigned) or "the topic")
+        if (said := (self.generation, numbers)) != self._said_assigned:  # it may be called twice for one rebalance
+            self._said_assigned = said
+            log.info("partitions assigned, generation %d: %s of %s", *said, _topics(assigned) or "the topic")
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:
@@ -692,8 +725,7 @@ def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 def _status(error: BaseException) -> int:
     """The exit status of a process that cannot even end in order after this error: 2 if a new one would fail, too."""
-    lasting = isinstance(error, StreamTriageError) and not (isinstance(error, StoreError) and error.temporary)
-    return 2 if lasting else os.EX_TEMPFAIL
+    return 2 if isinstance(error, StreamTriageError) and not error.temporary else os.EX_TEMPFAIL
 
 
 def _numbers(partitions: Iterable[int]) -> str:

@@ -40,11 +40,12 @@ class _Summary:
     bytes: int = 0
     first: str = ""
     last: str = ""
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    """The first ones, each once."""
 
 
 class Ceilings:
-    """Counts rejected messages. `admits` is asked for each; what it refuses is in the next `summaries`.
+    """Counts rejected messages. `admits` is asked for each; what it does not admit is in the next `summaries`.
 
     Only messages have ceilings: their originals stay in the topic. Documents and runs exist nowhere else.
     """
@@ -107,8 +108,8 @@ class Ceilings:
         summary.messages += 1
         summary.bytes += len(letter.value or b"")
         summary.last = letter.origin
-        if letter.reason in summary.reasons or len(summary.reasons) < 3:
-            summary.reasons[letter.reason] = summary.reasons.get(letter.reason, 0) + 1
+        if letter.reason not in summary.reasons and len(summary.reasons) < 3:
+            summary.reasons.append(letter.reason)
 
 
 def _letter(summary: _Summary) -> DeadLetter:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, cast
 import zstandard
 
 from stream_triage.errors import StoreError
+from stream_triage.spool import write_at
 from stream_triage.worker.messages import Message
 
 __all__ = ["EarlyBudget", "EarlyMessage"]
@@ -89,9 +90,7 @@ class _File:
 
     def write(self, data: bytes) -> "_Place":
         """After an `OSError`, nothing was added: `size` grows last."""
-        written = 0
-        while written < len(data):
-            written += os.pwrite(self._file.fileno(), data[written:], self.size + written)
+        write_at(self._file.fileno(), data, self.size)
         place = _Place(self, self.size, len(data))
         self.size += len(data)
         return place
@@ -121,4 +120,5 @@ class _Place:
 def _size(message: Message) -> int:
     record, text = message.record, message.text
     size = MESSAGE_BYTES + len(record.value or b"") + sum(len(name) + len(value or b"") for name, value in record.headers)
-    return size + (len(text) if text is not None and text is not record.value else 0)
+    size += len(text) if text is not None and text is not record.value else 0
+    return size + sum(map(_size, message.parts))

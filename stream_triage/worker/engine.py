@@ -23,6 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import StoreError, StreamTriageError, internal_error_text
@@ -30,7 +31,7 @@ from stream_triage.intake import Intake
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RunLog, Sink
 from stream_triage.provisional.live import Live
-from stream_triage.records import Chunk, ClosedRun, DeadLetter, Problem, Record, RunEnd, Tick, Verdict
+from stream_triage.records import Chunk, ClosedRun, DeadLetter, PartitionRunId, Problem, Record, RunEnd, Tick, Verdict
 from stream_triage.worker.ceilings import Ceilings
 from stream_triage.worker.early_budget import EarlyBudget
 from stream_triage.worker.forgotten import ForgottenRuns
@@ -97,8 +98,8 @@ class Engine:
             usable=lambda key: self._rules.reject_key(key) is None,
             warn=lambda text: self._intake.handle(Problem("worker", text)),
         )
-        self._unfed: dict[str, dict[str, list[bytes]]] = {}
-        """By run and source, text that the intake has not got yet."""
+        self._unfed: dict[tuple[int, str], dict[str, list[bytes]]] = {}
+        """By partition and run, and source, text that the intake has not got yet."""
         self._unjudged: deque[tuple[int, RunEnd]] = deque()
         """Runs that have ended, with their partitions, whose verdicts the next flush gives."""
         self._part_runs = FIRST_PART_RUNS
@@ -207,7 +208,7 @@ class Engine:
             if runs := self._partitions.pop(number, None):
                 # Ended runs go too: their verdicts were not flushed, and the other worker gives them.
                 unjudged = [end.run_id for of_partition, end in self._unjudged if of_partition == number]
-                self._intake.discard_open([*runs.run_ids, *unjudged])
+                self._intake.discard_open([PartitionRunId.of(number, run_id) for run_id in (*runs.run_ids, *unjudged)])
             self._unjudged = deque(end for end in self._unjudged if end[0] != number)
             self._removals.revoke(number)
         self._interrupted.clear()
@@ -249,7 +250,8 @@ class Engine:
         runs = self._partitions[partition]
         for item in items:
             # Nothing of a forgotten run is taken, but its end is: it must be recorded.
-            if not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in runs.forgotten.ids:
+            forgotten = runs.forgotten.ids  # nearly always empty, so this is asked first
+            if forgotten and not isinstance(item, ClosedRun | RunEnd | DeadLetter) and item.run_id in forgotten:
                 continue
             if isinstance(item, ClosedRun):
                 self._run_log.put(partition, item)
@@ -262,15 +264,16 @@ class Engine:
             elif isinstance(item, DeadLetter):
                 self._reject_once(partition, item)
             elif isinstance(item, Chunk) and not item.headers:
-                self._unfed.setdefault(item.run_id, {}).setdefault(item.source, []).append(item.data)
+                self._unfed.setdefault((partition, item.run_id), {}).setdefault(item.source, []).append(item.data)
             else:  # rules see the headers that a source had when its text came, so the order counts
                 self._feed()
-                self._intake.handle(item)
+                self._intake.handle(replace(item, run_id=PartitionRunId.of(partition, item.run_id or "")))
 
     def _feed(self) -> None:
         """Feeds the text of each source in one piece: steps for each message would cost more than its lines."""
         unfed, self._unfed = self._unfed, {}
-        for run_id, sources in unfed.items():
+        for run, sources in unfed.items():
+            run_id = PartitionRunId.of(*run)
             for source, parts in sources.items():
                 self._intake.handle(Chunk(run_id, b"".join(parts), source))
 
@@ -280,7 +283,7 @@ class Engine:
         self._intake.tally.store_errors.clear()
         waiting = self._pending or self._unjudged or self._intake.unflushed or self._removals.waiting
         done = self._make_durable() if waiting else True
-        self.errors = [] if done else list(self._intake.tally.store_errors)
+        self.errors = [] if done else list(dict.fromkeys(self._intake.tally.store_errors))
         if done:
             self._move_positions()
         if judged := left - len(self._unjudged):

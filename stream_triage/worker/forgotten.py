@@ -5,11 +5,15 @@ the offset, also one that is still open, was not read yet, or whose end is remem
 the same id is another one. So what is forgotten depends on marks and offsets alone, however often messages are read.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 from stream_triage.records import ForgottenRun
 
 __all__ = ["ForgottenRuns"]
+
+# The id of a run of a key that was used before, see `EndedRuns.free_id`.
+_LATER_RUN = re.compile(r"(.+)@[0-9]+(?:\.[0-9]+)?", re.DOTALL)
 
 
 class ForgottenRuns:
@@ -31,8 +35,10 @@ class ForgottenRuns:
     def add(self, marks: Iterable[ForgottenRun]) -> list[str]:
         """Takes new marks; returns the ids of runs that are open or not durable and forgotten from now on."""
         for run_id, before in marks:
-            for known, name in (self._before, run_id), (self._keys, run_id), (self._keys, run_id.rpartition("@")[0]):
-                known[name] = max(before, known.get(name, 0))
+            self._before[run_id] = max(before, self._before.get(run_id, 0))
+            key = _LATER_RUN.fullmatch(run_id)
+            for name in (run_id, key[1]) if key else (run_id,):
+                self._keys[name] = max(before, self._keys.get(name, 0))
         new = [run_id for run_id, first in self._began.items() if run_id not in self.ids and self.includes(run_id, first)]
         self.ids.update(new)
         return new

@@ -19,7 +19,9 @@ __all__ = [
     "MessageReader",
     "RejectedMessage",
     "as_dead_letter",
+    "as_dead_letters",
     "digest_of",
+    "late_lines_as_dead_letters",
     "letter_name",
     "run_key",
 ]
@@ -77,18 +79,21 @@ class Message(NamedTuple):
     """What the sender may have meant otherwise, for the verdict."""
     origin: str = ""
     """Where the message was rejected first, if `replay-dead` sent it again."""
+    parts: "tuple[Message, ...]" = ()
+    """The parts that were joined to this message, in order. Each of them is rejected, and sent again, by itself."""
+
+    @property
+    def origins(self) -> list[str]:
+        """Where it was rejected first, or its parts were, as far as `replay-dead` sent them again."""
+        return [one.origin for one in self.parts or (self,) if one.origin]
 
     def joined(self, parts: "Sequence[Message]") -> "Message":
         """The message that these parts make, in order; this is the one that came last."""
         text = None if all(part.text is None for part in parts) else b"".join(part.text or b"" for part in parts)
         ends = any(part.ends_source for part in parts)
         headers = {name: value for part in parts for name, value in part.headers.items()}
-        # If it is rejected, its dead letter must have all of it.
-        kept = tuple(header for header in self.record.headers if header[0] != "seq.part")
-        record = self.record._replace(value=text, headers=kept)
-        return self._replace(
-            record=record, text=text, ends_source=ends, headers=headers, digest=digest_of(text, ends), part=None
-        )
+        digest = digest_of(text, ends)
+        return self._replace(text=text, ends_source=ends, headers=headers, digest=digest, part=None, parts=tuple(parts))
 
 
 class MessageReader:
@@ -180,9 +185,35 @@ def as_dead_letter(record: Record, reason: str, value: bytes | None = None) -> D
     return DeadLetter("message", reason, origin, record.key, record.value if value is None else value, headers, replays)
 
 
+def as_dead_letters(message: Message, reason: str) -> list[DeadLetter]:
+    """The rejected message, whole: one letter for each of its parts, since each has an origin of its own."""
+    return [as_dead_letter(one.record, reason) for one in message.parts or (message,)]
+
+
+def late_lines_as_dead_letters(message: Message, reason: str, late: Sequence[tuple[int, bytes]]) -> list[DeadLetter]:
+    """The rejected lines of a message; of each of its parts, the lines that it brought.
+
+    Args:
+        message: The message, of the format `text`.
+        reason: Why they are rejected.
+        late: Where each of them begins in the text of the message, and the line itself; in order.
+    """
+    letters, begin = [], 0
+    for one in message.parts or (message,):
+        end = begin + len(one.text or b"")
+        value = b"".join(line[max(0, begin - at) : max(0, end - at)] for at, line in late)
+        if value:
+            headers = tuple(header for header in one.record.headers if header[0] != "seq.part")  # no part is whole any more
+            letters.append(as_dead_letter(one.record._replace(headers=headers), reason, value))
+        begin = end
+    return letters
+
+
 def letter_name(record: Record) -> str:
     """The `DeadLetter.name` that this record would have as a dead letter."""
-    return as_dead_letter(record, "").name
+    first, replays = _origin(record)
+    origin = first or f"{record.topic}/{record.partition}/{record.offset}"
+    return DeadLetter("message", "", origin, None, None, replays=replays).name
 
 
 def _origin(record: Record) -> tuple[str, int]:
@@ -190,7 +221,9 @@ def _origin(record: Record) -> tuple[str, int]:
     if not record.headers:
         return "", 0
     headers = dict(record.headers)
-    origin = (headers.get(ORIGIN_HEADER) or b"").decode(errors="replace")
+    if ORIGIN_HEADER not in headers:
+        return "", 0
+    origin = (headers[ORIGIN_HEADER] or b"").decode(errors="replace")
     if not split_origin(origin):
         return "", 0
     replays = (headers.get(REPLAYED_HEADER) or b"").decode(errors="replace")

@@ -230,8 +230,9 @@ def serving(metrics: Metrics, listen: str) -> Iterator[int]:
     try:
         server = make_server(host, int(port), _app(metrics), ThreadingWSGIServer, handler_class=_Silent)
     except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"metrics.listen {listen} cannot be used: {error}; name a free address, as in 0.0.0.0:9464"
+            f"metrics.listen {listen} cannot be used: {reason}; set it to a free address, for example 127.0.0.1:9465"
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

@@ -179,7 +179,7 @@ class Numberings:
         return self._again(epoch, number)  # a number that came before, with other content
 
     def _in_new_epoch(self, epoch: str, number: int) -> Place:
-        reread = Reread(self.lines) if self._born else None
+        reread = self._reread() if self._born else None
         numbering = self._begin(epoch, self._first, reread)
         return Place(numbering.sequence.arrival(number), numbering)
 
@@ -190,8 +190,12 @@ class Numberings:
             reread: Reread | None = restart.reread
         else:
             # Within a numbering, nobody knows which text its sender repeats, if any.
-            reread, self.doubtful = (Reread(self.lines), self.doubtful) if number == 0 else (None, True)
+            reread, self.doubtful = (self._reread(), self.doubtful) if number == 0 else (None, True)
         return Place(Arrival.DUE, self._begin(epoch, number, reread))
+
+    def _reread(self) -> Reread:
+        """A sender that begins anew with each message is reported for that, and must not take the time of others."""
+        return Reread(self.lines, overlaps=self._born < MAX_NUMBERINGS)
 
     def _begin(self, epoch: str, first: int | None, reread: Reread | None) -> Numbering:
         numbering = Numbering(epoch, self._born, first, reread)

@@ -142,7 +142,8 @@ class OpenRun:
 
     def is_over_for(self, message: Message) -> bool:
         """Whether its text comes too late: all sources have ended, and only others may still join the run."""
-        return message.text is not None and message.source in self.sources and self.all_ended
+        source = self.sources.get(message.source)
+        return source is not None and source.ended and message.text is not None and self.all_ended
 
     def problem(self, reason: str, source: str) -> Problem:
         """Damage of this run, for its verdict."""
@@ -173,8 +174,9 @@ class OpenRun:
         self.passed_on, self.last_offset = True, offset
         source = self.source(message.source)
         assert source is not None  # the message was rejected before if its source was one too many
-        if message.origin:
-            self.replayed.add(message.origin)
+        if message.origin or message.parts:
+            for origin in message.origins:
+                self.replayed.add(origin)
         if message.seq is not None:
             source.numbered = True
             source.numberings.advance(message)

@@ -59,6 +59,11 @@ class Stopping:
         self._first: tuple[str, int] | None = None
         """Reason and status of the first request."""
 
+    @property
+    def requested(self) -> bool:
+        """Whether the process was asked to end, and does not end because of an error."""
+        return self._first is not None and self._first[1] == 0
+
     def begin(self, reason: str, status: int = 0) -> None:
         """The process is to end with this status, or with that of an earlier request. Any thread may call."""
         self._first = self._first or (reason, status)
@@ -154,7 +159,7 @@ class Readiness:
         try:
             self._checks[name]()
         except StreamTriageError as error:
-            reason, away = str(error), isinstance(error, StoreError) and error.temporary
+            reason, away = str(error), error.temporary
         except OSError as error:
             reason = f"{name}: {error.strerror or type(error).__name__}"
         if reason:

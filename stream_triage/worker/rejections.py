@@ -7,7 +7,7 @@ letter is the way back, and `replay-dead` sends it. If it were taken now, its li
 
 from collections.abc import Iterable
 
-from stream_triage.records import DeadLetter, RejectedMessages
+from stream_triage.records import DeadLetter, RejectedMessages, split_origin
 
 __all__ = ["Rejections"]
 
@@ -24,10 +24,12 @@ class Rejections:
         """By name of a dead letter, whether its message was unusable."""
         self._found_unusable: set[str] = set()
         self._new: list[str] = []
+        self._unknown_up_to: dict[str, int] = {}
+        """By place, `topic/partition`, the highest offset of a name that is no longer remembered."""
         for messages in recorded:
             self._known.update(dict.fromkeys(messages.unusable, True))
             self._known.update(dict.fromkeys(messages.others, False))
-        self._limit()
+            self._limit()  # after each, since a flood of rejected messages may have left millions
 
     def __bool__(self) -> bool:
         return bool(self._known)
@@ -41,9 +43,12 @@ class Rejections:
         self._found_unusable.add(letter.name)
         return letter
 
-    def includes(self, name: str) -> bool:
-        """Whether there is a dead letter of this name."""
-        return name in self._known
+    def rules_out(self, origin: str) -> bool:
+        """Whether there is certainly no dead letter of the message at this place: `topic/partition/offset`."""
+        if origin in self._known:
+            return False
+        place, _, offset = origin.rpartition("/")
+        return int(offset) > self._unknown_up_to.get(place, -1)
 
     def keep(self, letter: DeadLetter) -> bool:
         """Takes a letter that is about to be kept; false if it was kept before."""
@@ -64,4 +69,8 @@ class Rejections:
 
     def _limit(self) -> None:
         while len(self._known) > MAX_REMEMBERED:
-            del self._known[next(iter(self._known))]
+            name = next(iter(self._known))
+            del self._known[name]
+            if found := split_origin(name.partition("+")[0]):
+                place, offset = found
+                self._unknown_up_to[place] = max(offset, self._unknown_up_to.get(place, -1))

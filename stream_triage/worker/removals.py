@@ -9,12 +9,13 @@ meets the mark as soon as it reads the partition.
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from stream_triage.clock import Clock
 from stream_triage.errors import StoreError
 from stream_triage.intake import Intake
 from stream_triage.ports import RunLog
-from stream_triage.records import RunEnd
+from stream_triage.records import PartitionRunId, RunEnd
 from stream_triage.worker.runs import PartitionRuns
 
 __all__ = ["Removals"]
@@ -46,10 +47,11 @@ class Removals:
 
     def judge(self, partition: int, end: RunEnd) -> None:
         """Gives the verdict of a run that has ended, unless it is forgotten."""
+        run_id = PartitionRunId.of(partition, end.run_id)
         if end.run_id in self._partitions[partition].forgotten.ids:
-            self._intake.discard_open([end.run_id])
+            self._intake.discard_open([run_id])
         else:
-            self._intake.handle(end)
+            self._intake.handle(replace(end, run_id=run_id))
         self._judged.append((partition, end.run_id))
 
     def finish(self, *, written: bool) -> None:
@@ -63,7 +65,7 @@ class Removals:
         """
         self._read_marks()
         while self._waiting:
-            self._intake.forget(self._waiting[-1][1])
+            self._intake.forget(PartitionRunId.of(*self._waiting[-1]))
             self._removed.add(self._waiting.pop())
         if written:
             for partition, run_id in self._judged:
@@ -86,7 +88,8 @@ class Removals:
     def _read_marks(self) -> None:
         self._marks_read = self._clock.monotonic()
         for partition, marks in self._run_log.new_marks(list(self._partitions)).items():
-            self._intake.discard_open(self._partitions[partition].forgotten.add(marks))
+            new = self._partitions[partition].forgotten.add(marks)
+            self._intake.discard_open([PartitionRunId.of(partition, run_id) for run_id in new])
         # Also runs whose marks were known when they began: a worker that died may have written them.
         forgotten = {(partition, run_id) for partition, runs in self._partitions.items() for run_id in runs.forgotten.ids}
         self._waiting = sorted(forgotten - self._removed)

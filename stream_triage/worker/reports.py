@@ -69,7 +69,7 @@ class WorkerReports:
                 raise StoreError(f"OpenSearch did not take it: {response.reason}")
         except StoreError as error:
             if not self._troubled:
-                self._on_trouble(f"the report of this worker is missing in the dashboard of the fleet: {error}")
+                self._on_trouble(f"this worker cannot write its report for the dashboard *fleet health*: {error}")
             self._troubled = True
             return
         self._troubled = False

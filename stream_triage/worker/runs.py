@@ -28,6 +28,8 @@ from stream_triage.worker.messages import (
     MessageReader,
     RejectedMessage,
     as_dead_letter,
+    as_dead_letters,
+    late_lines_as_dead_letters,
     letter_name,
     run_key,
 )
@@ -42,6 +44,8 @@ __all__ = ["Item", "PartitionRuns", "RunRules"]
 
 # Text that runs held for a message before it, and that one call of `idle` passes on when they end, at most.
 MAX_IDLE_BYTES: Final = 8 << 20
+
+PARTS_BETWEEN_RUNS: Final = "it begins with a part of a message; the other parts may be missing or in another place"
 
 Item = Chunk | Problem | Repeats | ClosedRun | RunEnd | DeadLetter
 
@@ -216,7 +220,7 @@ class PartitionRuns:
             return None
         place, offset = origin
         here = place == f"{record.topic}/{record.partition}"
-        if here and not self.rejections.includes(message.origin):
+        if here and self.rejections.rules_out(message.origin):
             # The message was taken at its first offset: another consumer group, or a worker that died, rejected it.
             if offset >= self._first_read:
                 return ""
@@ -258,6 +262,9 @@ class PartitionRuns:
         """
         action = self._action(Event.TEXT, key)
         if action is Action.REJECT:
+            # Parts are joined within a run only: what waits between two runs is recorded nowhere.
+            if message.part is not None:
+                message = message._replace(doubt=message.doubt or PARTS_BETWEEN_RUNS)
             return self._pass_on(key, message, reread_from)  # a line in it may start the next run
         run = self._begin(key, message, reread_from) if action is Action.BEGIN else self._open[key]
         run.last_offset = self.next_offset - 1
@@ -266,7 +273,7 @@ class PartitionRuns:
         run.first_offset = min(run.first_offset, reread_from)
         source = run.source(message.source)
         if source is None:
-            return [self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")]
+            return self._reject(run, message, f"the run has more than {MAX_SOURCES} sources")
         run.source_count = max(run.source_count, message.sources or 0)
         if message.seq is None:
             return self._pass_on(key, message, reread_from)
@@ -304,10 +311,10 @@ class PartitionRuns:
         self.forgotten.begin(run_id, first)
         return run
 
-    def _reject(self, run: OpenRun, message: Message, reason: str) -> DeadLetter:
-        """A dead letter that the verdict of an open run must tell of."""
+    def _reject(self, run: OpenRun, message: Message, reason: str) -> list[Item]:
+        """Dead letters that the verdict of an open run must tell of."""
         run.rejected[reason] = run.rejected.get(reason, 0) + 1
-        return as_dead_letter(message.record, reason)
+        return [*as_dead_letters(message, reason)]
 
     def _in_order(self, run: OpenRun, source: OpenSource, message: Message, reread_from: int) -> list[Item]:
         """Takes a message with a number, as far as it is its turn."""
@@ -319,10 +326,10 @@ class PartitionRuns:
                 return items + self._assign(run.key, message, reread_from)
         if arrival is Arrival.BEFORE_FIRST:
             reason = "its sequence number is below that of the first message of its run"
-            return [*items, self._reject(run, message, reason)]
+            return [*items, *self._reject(run, message, reason)]
         if arrival is Arrival.GIVEN_UP:
             reason = "it came too late: the gap at its sequence number was given up"
-            return [*items, self._reject(run, message, reason)]
+            return [*items, *self._reject(run, message, reason)]
         if arrival is Arrival.EARLY:
             self._hold(numbering, message)
             if source.numberings.overfull:
@@ -394,9 +401,11 @@ class PartitionRuns:
         The first `skip` bytes are left out; they begin and end no run.
         """
         items: list[Item] = []
-        late: list[bytes] = []
+        late: list[tuple[int, bytes]] = []
+        end = 0
         pieces = self._cutter.pieces(message.text)
         for number, piece in enumerate(pieces):
+            end += len(piece.text or b"")
             if self._ended.covers_piece(key, message.record.offset, number):
                 continue
             if skip:
@@ -408,7 +417,7 @@ class PartitionRuns:
             items += self._end_before(key, piece, message.source)
             run = self._run_of_piece(key, piece, message, reread_from)
             if run is None or run.is_over_for(message):
-                late.append(piece.text or b"")
+                late.append((end - len(piece.text or b""), piece.text or b""))
                 if run is not None and message.seq is not None:
                     run.sources[message.source].numberings.advance(message)
                 continue
@@ -421,11 +430,15 @@ class PartitionRuns:
                 items += self._apply(Event.END_LINE, run, ending=message.source)
         self._note_progress(message, None)
         items += self._end_source(key, message)
-        if any(late):
-            # Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object.
-            partly = len(late) < len(pieces) and self._rules.format == "text"
-            items.append(as_dead_letter(message.record, RUN_ENDED, b"".join(late) if partly else None))
-        return items
+        return items + self._reject_late(message, late, len(pieces))
+
+    def _reject_late(self, message: Message, late: list[tuple[int, bytes]], pieces: int) -> list[Item]:
+        """Of text, only the late lines are kept. JSON is kept whole: its lines cannot be cut out of the object."""
+        if not any(text for _, text in late):
+            return []
+        if len(late) < pieces and self._rules.format == "text":
+            return [*late_lines_as_dead_letters(message, RUN_ENDED, late)]
+        return [*as_dead_letters(message, RUN_ENDED)]
 
     def _note_progress(self, message: Message, pieces: int | None) -> None:
         """Counts pieces of the message that is being taken; not of one that was held until now, which came earlier."""

@@ -116,11 +116,6 @@ class SourceSequence(Generic[T]):
         """How many messages are held, and their bytes."""
         return len(self._early), self._early_bytes
 
-    @property
-    def overfull(self) -> bool:
-        """Whether more is held than the limits allow, so that `give_up_gap` is due."""
-        return len(self._early) > MAX_EARLY or self._early_bytes > MAX_EARLY_BYTES
-
     def arrival(self, number: int) -> Arrival:
         """How a message with this number comes. It is the first one if no other decided where the numbers begin."""
         if self._first is None:

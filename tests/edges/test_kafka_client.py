@@ -3,6 +3,7 @@
 import asyncio
 import re
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiokafka
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    IllegalSaslStateError,
     KafkaConnectionError,
     MessageSizeTooLargeError,
     NotEnoughReplicasError,
@@ -127,7 +129,7 @@ class TestSending:
     def test_fails_if_one_message_fails(self, broker: KafkaBroker, producer: type[FakeProducer]) -> None:
         """The producer is replaced: it may hold messages that it would send late."""
         producer.results += [None, NotEnoughReplicasError(), None]
-        with pytest.raises(StoreError, match=r"Kafka at lab:9092 cannot be written to: .*NotEnoughReplicas"):
+        with pytest.raises(StoreError, match=r"Kafka at lab:9092: messages cannot be written: .*NotEnoughReplicas"):
             broker.send(messages("abc"))
         broker.send(messages("abc"))
         first, second = producer.made
@@ -228,6 +230,11 @@ def test_errors_name_the_remedy(
     [
         ([SaslAuthenticationFailed("invalid credentials")], "check kafka.user, kafka.password", False),
         ([UnsupportedSaslMechanismError("PLAIN")], "check kafka.user, kafka.password and kafka.sasl_mechanism", False),
+        (
+            [IllegalSaslStateError("<AIOKafkaConnection host=lab port=9092>")],
+            "messages cannot be written: [Error 34] IllegalSaslStateError; the broker expects no user",
+            False,
+        ),
         ([ssl.SSLCertVerificationError(1, "unknown authority")], "check kafka.security, kafka.ca_file", False),
         ([ConnectionResetError(104, "reset"), SaslAuthenticationFailed("invalid")], "check kafka.user", False),
         ([ConnectionResetError(104, "Connection reset by peer")], "reset by peer; check that the brokers are up", True),
@@ -256,8 +263,17 @@ def test_nobody_there() -> None:
     address = f"127.0.0.1:{free_port()}"
     with KafkaBroker(KafkaSettings(servers=(address,))) as broker:
         for call in (lambda: broker.send(messages("a")), lambda: broker.partitions(["t"]), lambda: broker.read("t", 0)):
-            with pytest.raises(StoreError, match=rf"Kafka at {address} .*kafka\.servers"):
+            with pytest.raises(StoreError, match=rf"Kafka at {address}: .*kafka\.servers"):
                 call()
+
+
+def test_commands_print_one_message(tmp_path: Path) -> None:
+    """What aiokafka logs comes beside the error of ours only in a worker, which sets up a log."""
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[kafka]\nservers = ["127.0.0.1:{free_port()}"]\n')
+    command = [sys.executable, "-m", "stream_triage", "setup", "kafka", "-c", str(settings)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"error: Kafka at .*Connection refused.*\n", ended.stderr), ended.stderr
 
 
 def test_closing_without_a_call() -> None:

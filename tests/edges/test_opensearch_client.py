@@ -1,6 +1,7 @@
 """The OpenSearch client, on a server in memory over HTTP, behind a proxy, and without a server."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -53,7 +54,7 @@ def test_nobody_responds(client: OpenSearchClient, memory: MemorySearchServer) -
     """A connection that breaks raises an error for documents too, and is worth another attempt."""
     memory.available = False
     for call in (lambda: client.bulk([document("a")]), lambda: client.request("GET", "index/_mapping")):
-        with pytest.raises(ResponseError, match=r"ConnectionError; .*opensearch\.hosts") as raised:
+        with pytest.raises(ResponseError, match=r"no connection; .*opensearch\.hosts") as raised:
             call()
         assert (raised.value.status, raised.value.busy) == (0, True)
     assert memory.requests == []
@@ -62,8 +63,20 @@ def test_nobody_responds(client: OpenSearchClient, memory: MemorySearchServer) -
 def test_nobody_there() -> None:
     """The error names the address and the setting."""
     settings = OpenSearchSettings(hosts=(f"http://127.0.0.1:{free_port()}",))
-    with OpenSearchClient(settings) as client, pytest.raises(StoreError, match=rf"{settings.hosts[0]} .*opensearch\.hosts"):
+    with OpenSearchClient(settings) as client, pytest.raises(StoreError, match=rf"{settings.hosts[0]}: .*opensearch\.hosts"):
         client.bulk([document("a")])
+
+
+def test_a_server_that_hangs() -> None:
+    """The error says so, and is worth another attempt."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = OpenSearchSettings(hosts=(f"http://127.0.0.1:{silent.getsockname()[1]}",), timeout_seconds=1)
+        with (
+            OpenSearchClient(settings) as client,
+            pytest.raises(ResponseError, match=r": no response in time; .*opensearch\.timeout_seconds") as raised,
+        ):
+            client.bulk([document("a")])
+    assert (raised.value.status, raised.value.busy) == (0, True)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

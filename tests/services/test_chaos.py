@@ -1,6 +1,5 @@
 """A few faults of the kinds that `make chaos` injects hundreds of: no promise is broken."""
 
-import os
 from collections import Counter
 
 import pytest
@@ -21,9 +20,8 @@ SLOW = {
 @pytest.mark.service
 def test_a_fault_of_most_kinds(own_kafka: KafkaServer, opensearch: OpenSearchServer) -> None:
     """Nothing is lost, doubled, different, back again, leaked, committed too early or ended with a wrong status."""
-    seed, report = os.urandom(2).hex(), Report(print)
-    print("seed", seed)
-    run_episode(Servers(own_kafka, opensearch), sorted(FAULTS.keys() - SLOW), seed, report)
+    report = Report(print)
+    run_episode(Servers(own_kafka, opensearch), sorted(FAULTS.keys() - SLOW), "1", report)
     # Whether something happened in its time depends on the machine; `make chaos` counts it.
     assert [broken for broken in report.broken if broken.promise != "slow"] == []
 

@@ -74,7 +74,7 @@ class TestReplay:
         farm, runs = make_farm(format="json", idle_seconds=3), sample_runs(4)
         farm.send(messages := interleaved(runs, end=False, seq=False))
         with farm.worker():
-            until(lambda: farm.committed() == farm.ends(), 30, "all are refused")
+            until(farm.everything_committed, 30, "all are refused")
         why = f"{len(messages):6d}  sent: the message is not JSON; kafka.format says it should be\n"
         assert call("replay-dead", "-c", farm.settings(), "--dry-run").out == why
         farm.kafka = farm.kafka.model_copy(update={"format": "text"})

@@ -11,6 +11,7 @@ from stream_triage.clients.kafka import KafkaBroker, connection
 from stream_triage.clock import FakeClock
 from stream_triage.settings import KafkaSettings
 from tests.edges.broker_contract import BrokerContract, DeadLettersContract, RunLogContract, VerdictTopicContract
+from tests.services.farm import until
 from tests.services.servers import KafkaServer
 
 pytestmark = pytest.mark.service
@@ -28,7 +29,10 @@ class OnKafka:
 
 class TestKafkaBroker(OnKafka, BrokerContract):
     def send_in_transaction(self, messages: Sequence[Outgoing]) -> None:
+        """Waits for the marker of the transaction, which the broker writes after it has told the producer of the end."""
+        before = self.broker.ends(self.topic)[0]
         asyncio.run(self._send_in_transaction(messages))
+        until(lambda: self.broker.ends(self.topic)[0] > before + len(messages), 10)
 
     async def _send_in_transaction(self, messages: Sequence[Outgoing]) -> None:
         options = connection(self.settings)

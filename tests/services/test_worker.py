@@ -62,7 +62,7 @@ class TestUndisturbed:
         farm.send(interleaved(runs[:12]) + interleaved(runs[12:], lines=1))
         with farm.worker() as worker:
             settle(farm, runs)
-            until(lambda: farm.committed() == farm.ends(), 15, "everything is committed")
+            until(farm.everything_committed, 15, "everything is committed")
             assert worker.stop() == 0
         assert farm.differences(expected(runs)) == NOTHING
 
@@ -289,7 +289,7 @@ class TestDisturbed:
             finally:
                 opensearch.resume()
             settle(farm, runs)
-            until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
+            until(farm.everything_committed, 30, "everything is committed")
             assert worker.code is None
         assert farm.differences(expected(runs)) == NOTHING
 
@@ -302,7 +302,7 @@ class TestDisturbed:
             farm.send(interleaved(runs))
             with farm.worker() as worker:
                 settle(farm, runs)
-                until(lambda: farm.committed() == farm.ends(), 30, "everything is committed")
+                until(farm.everything_committed, 30, "everything is committed")
                 assert "verdicts are written again" in worker.text()
         assert answers == []
         assert farm.differences(expected(runs)) == NOTHING
@@ -434,7 +434,7 @@ class TestAway:
         farm.send(interleaved(runs)[50:] if away == "kafka" else [])
         with farm.worker():
             settle(farm, runs)
-            until(lambda: farm.committed() == farm.ends(), 30, "every sink has all verdicts")
+            until(farm.everything_committed, 30, "every sink has all verdicts")
         assert farm.differences(expected(runs)) == NOTHING
 
     def test_stop_while_it_waits_to_join_its_group(self, make_farm: MakeFarm):
@@ -595,7 +595,7 @@ class TestSecurity:
         farm.send(interleaved(runs))
         with farm.worker() as worker:
             settle(farm, runs)
-            until(lambda: farm.committed() == farm.ends(), 15, "everything is committed")
+            until(farm.everything_committed, 15, "everything is committed")
             assert PASSWORD not in worker.text()
         assert farm.differences(expected(runs)) == NOTHING
 

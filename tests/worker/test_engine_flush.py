@@ -65,6 +65,17 @@ def test_a_keeper_that_fails_holds_everything_behind_it(worker: Worker, keeper: 
     assert ([verdict.run_id for verdict in worker.sink.written], worker.engine.positions) == (["a"], {0: 1})
 
 
+def test_an_error_of_several_verdicts_is_named_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk rejects each of them for the same reason."""
+
+    def write(verdict: object, text: object = None) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(worker.sink, "write", write)
+    worker.engine.handle([message("a", 0, END), message("b", 1, END)])
+    assert (worker.engine.flush(), worker.engine.errors) == (False, ["the disk is full"])
+
+
 def test_dead_letters_come_before_the_run_log(worker: Worker) -> None:
     """While they cannot be written, the run log is not either: a run would otherwise be over without its rejected lines."""
     worker.letters.failures = 1
@@ -119,7 +130,25 @@ def test_revoking_a_partition_closes_the_texts_of_its_ended_runs(worker: Worker,
     monkeypatch.setattr(worker.engine._intake, "discard_open", discarded.extend)
     worker.engine.handle([message("a", 0, END), message("open", 1), message("b", 0, END, partition=1)])
     worker.engine.revoke([0])
-    assert sorted(discarded) == ["a", "open"]
+    assert sorted(discarded) == ["0/a", "0/open"]
+
+
+@pytest.mark.parametrize("text", [b"three\n", b"three\nfour\n"])
+def test_runs_of_two_partitions_with_the_same_id_are_two_runs(worker: Worker, text: bytes) -> None:
+    """After a topic has grown, a key may have open runs in two partitions: each has its own text, whoever reads them."""
+    worker.engine.handle([message("a", 0, text=b"one\n"), message("a", 0, text=text, partition=1)])
+    worker.engine.handle([message("a", 1, END, text=b"two\n"), message("a", 1, END, partition=1)])
+    assert worker.engine.flush()
+    assert [verdict.lines for verdict in worker.sink.written] == [2, 1 + len(text.split())]
+
+
+def test_revoking_a_partition_leaves_an_open_run_of_the_same_id(worker: Worker) -> None:
+    """The run of the other partition keeps the text that came before."""
+    worker.engine.handle([message("a", 0, text=b"one\n"), message("a", 0, text=b"other\n", partition=1)])
+    worker.engine.revoke([1])
+    worker.engine.handle([message("a", 1, END, text=b"two\n")])
+    assert worker.engine.flush()
+    assert [verdict.lines for verdict in worker.sink.written] == [2]
 
 
 def test_headers_and_gaps_reach_the_verdict(bundle: Bundle) -> None:

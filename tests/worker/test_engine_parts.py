@@ -196,7 +196,7 @@ def test_letters_of_runs_that_were_given_up_come_before_the_position(bundle: Bun
     judge = engine._intake._judge
 
     def faulty(end):
-        if end.run_id == "run-3":
+        if end.run_id.run_id == "run-3":
             raise ValueError
         return judge(end)
 

@@ -23,6 +23,12 @@ class TestForgottenRuns:
         assert not forgotten.includes("run@2", 0)
         assert (forgotten.includes_id("RUN"), forgotten.includes_id("run")) == (True, False)
 
+    def test_keys_of_letters(self) -> None:
+        """A mark for a later run of a key counts for the letters of this key; the rest of a key with an `@` is no key."""
+        forgotten = ForgottenRuns([ForgottenRun("run@7", 5), ForgottenRun("other@host", 5), ForgottenRun("plain", 5)])
+        found = [key for key in ("run", "run@7", "other", "other@host", "plain", "") if forgotten.includes_message(key, 4)]
+        assert found == ["run", "run@7", "other@host", "plain"]
+
     def test_messages_of_any_run_of_the_key(self) -> None:
         forgotten = ForgottenRuns([ForgottenRun("a@7", 9), ForgottenRun("b", 4)])
         assert [forgotten.includes_message("a", offset) for offset in (8, 9)] == [True, False]
@@ -55,9 +61,17 @@ class TestRejections:
     def test_the_oldest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rejections_module, "MAX_REMEMBERED", 2)
         rejections = Rejections([RejectedMessages(("logs/0/1", "logs/0/2", "logs/0/3"))])
-        assert [rejections.includes(f"logs/0/{offset}") for offset in range(1, 4)] == [False, True, True]
-        rejections.keep(letter(4))
-        assert [rejections.includes(f"logs/0/{offset}") for offset in range(2, 5)] == [False, True, True]
+        assert [rejections.keep(letter(offset)) for offset in (2, 3, 4)] == [False, False, True]
+        assert rejections.keep(letter(1))
+
+    def test_what_is_forgotten_is_not_ruled_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A message that may have been rejected, once too many others were, must not be dropped when it is sent again."""
+        monkeypatch.setattr(rejections_module, "MAX_REMEMBERED", 2)
+        rejections = Rejections([RejectedMessages(("logs/0/1", "logs/0/4", "logs/0/6", "logs/0/7"))])
+        assert [rejections.rules_out(f"logs/0/{offset}") for offset in range(3, 9)] == [
+            False, False, True, False, False, True
+        ]  # fmt: skip
+        assert rejections.rules_out("logs/1/1")
 
 
 class TestReplayedOrigins:

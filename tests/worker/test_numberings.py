@@ -7,7 +7,7 @@ import pytest
 
 from stream_triage.records import Chunk, DeadLetter, Problem, Record, Repeats, RunEnd
 from stream_triage.worker import numberings, reread, sequence
-from stream_triage.worker.runs import Item, PartitionRuns, RunRules
+from stream_triage.worker.runs import PARTS_BETWEEN_RUNS, Item, PartitionRuns, RunRules
 
 
 class Run:
@@ -95,6 +95,21 @@ class TestRestart:
         run = Run().send(log(0, 100), epoch=epochs[0]).send(other, epoch=epochs[1]).end()
         assert {*run.lines} == {*(line.strip() for line in log(0, 100)), b"another"}
         assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
+
+    @pytest.mark.parametrize("lines", [(5, 5), (1, 7), (7, 1), (1, 1), (60, 60)])
+    @pytest.mark.parametrize("first", [1, 30, 57])
+    def test_that_goes_on_some_lines_before_is_a_doubt(self, first: int, lines: tuple[int, int], epochs: tuple[str, str]):
+        """Its sender had stored an older position: nothing is lost, and the verdict says that lines may have come twice."""
+        run = Run().send(log(0, 60, lines[0]), epoch=epochs[0]).send(log(first, 90, lines[1]), epoch=epochs[1]).end()
+        assert {*run.lines} == {line.strip() for line in log(0, 90)}
+        assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
+
+    def test_that_goes_on_with_lines_as_before_is_no_doubt(self, epochs: tuple[str, str]):
+        """A log repeats lines by itself: a few of them at the seam say nothing."""
+        beats = [b"tick\n", b"tock\n"] * 30
+        run = Run().send([b"begin\n", *beats], epoch=epochs[0]).send([*beats, b"over\n"], epoch=epochs[1]).end()
+        assert len(run.lines) == 122
+        assert (run.doubts, run.notes) == ([], ONCE)
 
     def test_twice(self, epochs: tuple[str, str]):
         """Each numbering goes on where the one before ended."""
@@ -219,6 +234,14 @@ def test_lines_are_bounded(monkeypatch: pytest.MonkeyPatch):
     assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
 
 
+def test_a_new_numbering_after_more_lines_is_a_doubt(monkeypatch: pytest.MonkeyPatch):
+    """Whether it goes on where the log had stopped, or some lines before, cannot be told any more."""
+    monkeypatch.setattr(reread, "MAX_LINES", 10)
+    run = Run().send(log(0, 20), epoch="one").send(log(15, 25), epoch="two").end()
+    assert run.lines.count(b"line-17") == 2
+    assert run.doubts == ["numbers came again with other text: some lines may have come twice"]
+
+
 class TestParts:
     def test_are_joined_in_any_order(self):
         """Lines that were cut are whole again, and the message counts as one."""
@@ -265,6 +288,17 @@ class TestParts:
         run.put(1, b"two\n")
         run.end()
         assert (run.lines, run.doubts) == ([b"one", b"two"], ["message 0 came only in part"])
+
+    def test_between_two_runs(self):
+        """They are not joined there; the run that the first one begins needs a review."""
+        runs = PartitionRuns(RunRules(start_pattern="^START", end_pattern="^END"))
+        parts = [(0, "", b"START\none\nEND\n"), (1, "1/2/x", b"START\ntwo\n"), (1, "2/2/x", b"three\nEND\n")]
+        items: list[Item] = []
+        for offset, (seq, part, text) in enumerate(parts):
+            headers = (("seq", b"%d" % seq), *([("seq.part", part.encode())] if part else []))
+            items += runs.take(Record("logs", 0, offset, 0, b"a", text, headers), 0.0)
+        problems = [(item.run_id, item.reason) for item in items if isinstance(item, Problem)]
+        assert problems == [("a@1", PARTS_BETWEEN_RUNS)]
 
     def test_of_two_messages_with_one_number(self):
         """Neither hides the other."""

@@ -25,9 +25,15 @@ class Reader:
             self._pass_on(number)
         elif arrival is Arrival.EARLY:
             self.sequence.hold(number, number, size)
-            if self.sequence.overfull:
+            if self.overfull:
                 self._give_up()
         return arrival
+
+    @property
+    def overfull(self) -> bool:
+        """With one numbering; `Numberings.overfull` adds up those of a source."""
+        count, size = self.sequence.early
+        return count > module.MAX_EARLY or size > module.MAX_EARLY_BYTES
 
     def finish(self) -> None:
         while self.sequence.holds_early:
@@ -116,7 +122,7 @@ def test_too_many_held_bytes_end_the_wait():
     """At the limit all is held; a byte more is too much. What was passed on counts no longer."""
     reader = Reader()
     reader.take(1, size=100)
-    assert not reader.sequence.overfull
+    assert not reader.overfull
     reader.take(3, size=1)
     assert (reader.passed_on, reader.gaps) == ([1], [Gap(0, 0)])
     reader.take(4, size=99)

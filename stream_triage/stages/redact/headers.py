@@ -7,7 +7,7 @@ may be any word.
 import re
 from typing import Final
 
-from stream_triage.stages.redact.names import secret_kind
+from stream_triage.stages.redact.names import secret_kind, words_of
 from stream_triage.stages.redact.rule import MARKER
 from stream_triage.stages.redact.tables import column_kind, fits_kind
 from stream_triage.stages.redact.values import is_stand_in, looks_random
@@ -15,7 +15,6 @@ from stream_triage.stages.redact.values import is_stand_in, looks_random
 __all__ = ["header_kind"]
 
 _MARKER: Final = re.compile(MARKER)
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # Names that make any value a secret, by their last word. With `session` and `key` the value must look like one, since a run
 # has sessions and keys too.
 _LAST_WORDS: Final = {
@@ -37,7 +36,7 @@ def header_kind(name: str, value: str) -> str | None:
     kind = secret_kind(name)
     if kind in ("password", "token"):
         return kind
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = words_of(name)
     if words and (always := _LAST_WORDS.get(words[-1])):
         return always
     column = column_kind(name)

@@ -8,13 +8,14 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["is_key_name", "is_key_near", "is_other_hex", "name_before", "secret_kind"]
+__all__ = ["is_key_name", "is_key_near", "is_other_hex", "name_before", "secret_kind", "words_of"]
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_NAME_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", re.ASCII)
 # The name that ends where a word of it was recognised: what precedes the word without a space.
 _NAME_TAIL: Final = re.compile(r"[A-Za-z0-9_.$\[\]'\"-]{0,64}\Z", re.ASCII)
@@ -101,6 +102,15 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
+def words_of(name: str) -> list[str]:
+    """The words of a name in small letters, without its digits.
+
+    >>> words_of("dbPass.SIM_PIN2")
+    ['db', 'pass', 'sim', 'pin']
+    """
+    return [word.lower() for word in _NAME_WORD.findall(name)]
+
+
 def secret_kind(name: str) -> str | None:
     """`password` or `token` if the value of such a name is a secret, `random` if it is one that looks random, else None.
 

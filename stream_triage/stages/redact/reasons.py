@@ -8,7 +8,7 @@ unit of a quantity beside it.
 import re
 from typing import Final
 
-from stream_triage.stages.redact.names import is_other_hex
+from stream_triage.stages.redact.names import is_other_hex, words_of
 
 __all__ = ["is_no_quantity", "is_of_subscriber"]
 
@@ -21,7 +21,7 @@ _SUBJECT: Final = re.compile(
     r"|nas|emm|esm|[5g]mm|5gmm|5gsm|ngap|s1ap|plmn|apn|dnn|pdn|bearer|pdu[ _-]?session|(?:create|modify|delete)[ ]session"
     r"|session[ ](?:of|for)|tracking[ ]area|handover|rnti|mcc|mnc|bcd|auc|sqn|opc?|ki?|milenage"
     r"|provision[a-z]{0,4}|diameter|s6a|cdr)"
-    r"(?![a-z])|<(?:imsi|imei|iccid|msisdn|key)\\b",
+    r"(?![a-z])",
     re.IGNORECASE,
 )
 _QUANTITIES: Final = frozenset(
@@ -38,7 +38,6 @@ _QUANTITIES: Final = frozenset(
 _NAME: Final = re.compile(
     r"(?P<n>[A-Za-z][A-Za-z0-9_./-]{0,47})[\"'\])]{0,3}[ \t]{0,8}(?:[:=|,]|->)?[ \t]{0,8}[\"'\[(+-]{0,3}\Z"
 )
-_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _UNIT: Final = re.compile(
     r"[ \t]?(?:[munp\u00b5]?s|secs?|seconds|(?:milli|micro|nano)seconds"
     r"|[kmgt]?i?b|bytes?|octets?|bits?|packets?|pkts|frames|pdus|cycles|ticks"
@@ -92,4 +91,4 @@ def _is_quantity(before: str, after: str) -> bool:
     if _UNIT.match(after):
         return True
     name = _NAME.search(before[-64:])
-    return name is not None and not _QUANTITIES.isdisjoint(part.lower() for part in _PART.findall(name["n"])[-3:])
+    return name is not None and not _QUANTITIES.isdisjoint(words_of(name["n"])[-3:])

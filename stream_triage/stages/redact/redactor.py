@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 from stream_triage.records import split_file_id
 from stream_triage.settings import RedactionSettings
@@ -107,8 +107,8 @@ class Redactor:
 
     def _lines_by_views(self, text: str, state: RedactionState, numbers: list[int], levels: int) -> str:
         """The same for lines of which some have views. What goes over several lines is looked for in one view of each."""
-        mark = self._mark(state)
-        text = _through(text, numbers, flat_view, lambda shown: redact_blocks(shown, lower(shown), state))
+        mark, flat_of = self._mark(state), cache(flat_view)
+        text = _through(text, numbers, flat_of, lambda shown: redact_blocks(shown, lower(shown), state))
         if self._own:
             lines = text.split("\n")
             for number in numbers:
@@ -118,7 +118,7 @@ class Redactor:
         lines = text.split("\n")
         self._by_records(lines, numbers, state, levels)
         text = "\n".join(lines)
-        flat = "\n".join([flat_view(lines[number]).text for number in numbers])
+        flat = "\n".join([flat_of(lines[number]).text for number in numbers])
         announcing = [numbers[number] for number in _announcing(flat, lower(flat))[0]]
 
         def by_rules(shown: str) -> str:

@@ -70,8 +70,8 @@ def _farm(servers: Servers) -> Iterator[Farm]:
     with tempfile.TemporaryDirectory() as folder, disks.mounted(Path(folder) / "disk"):
         farm = Farm(
             Path(folder) / "disk", servers.kafka.bootstrap, name,
-            instance="first",
-            end_grace_seconds=1,  # sources may begin late idle_seconds=3600, dead_per_hour=rejections.DEAD_PER_HOUR,
+            instance="first", idle_seconds=3600, dead_per_hour=rejections.DEAD_PER_HOUR,
+            end_grace_seconds=1,  # sources may begin late
         )  # fmt: skip
         farm.log_folder = Path(folder)
         farm.sinks.insert(0, "archive")
@@ -102,7 +102,7 @@ def _settle(world: World) -> None:
     wanted = {run_id for run_id, sent in world.ledger.runs.items() if sent.fate is not Fate.FORGOTTEN}
     patience = world.patience * SETTLE_FACTOR
     world.wait(lambda: wanted <= world.finals(), patience, "verdicts of all runs")
-    world.wait(world.everything_committed, world.patience, "everything is committed")
+    world.wait(world.farm.everything_committed, world.patience, "everything is committed")
     world.terminate_worker()
 
 

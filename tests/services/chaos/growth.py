@@ -1,11 +1,8 @@
 """The topic gets more partitions while workers run."""
 
-import asyncio
 import contextlib
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-
-from stream_triage.clients.kafka import connection
+from stream_triage.clients.kafka import KafkaBroker
 from tests.services.chaos.registry import fault
 from tests.services.chaos.traffic import partition_of
 from tests.services.chaos.world import World
@@ -16,13 +13,9 @@ __all__: list[str] = []
 MAX_PARTITIONS = 8
 
 
-async def _grow(world: World, topic: str, partitions: int) -> None:
-    admin = AIOKafkaAdminClient(**connection(world.farm.admin))
-    await admin.start()
-    try:
-        await admin.create_partitions({topic: NewPartitions(partitions)})
-    finally:
-        await admin.close()
+def _grow(world: World, topic: str) -> None:
+    with KafkaBroker(world.farm.admin) as broker:
+        broker.grow(topic, world.partitions)
 
 
 @fault("partitions-grow", 10, "runs in partitions that are added later are judged like the others, with no one's help")
@@ -32,7 +25,7 @@ def partitions_grow(world: World) -> None:
     world.traffic()
     if world.partitions < MAX_PARTITIONS:
         world.partitions += 1
-        asyncio.run(_grow(world, world.farm.kafka.topic, world.partitions))
+        _grow(world, world.farm.kafka.topic)
     new, tries = world.partitions - 1, 0
     while partition_of((name := f"{world.kind}/new/{world.partitions}/{tries}").encode(), world.partitions) != new:
         tries += 1
@@ -44,4 +37,4 @@ def partitions_grow(world: World) -> None:
     world.need_worker(dying=0)
     if not world.wait_for(*(run.run_id for run in runs)):
         with contextlib.suppress(Exception):  # the remedy, so that the faults after this one can be done
-            asyncio.run(_grow(world, world.farm.kafka.runs_topic, world.partitions))
+            _grow(world, world.farm.kafka.runs_topic)

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from stream_triage.cli.exits import EXIT_AGAIN
-from stream_triage.records import Verdict
 from tests.services.chaos.ledger import Fate, Ledger, Sent, marked
 from tests.services.chaos.outcome import Letter, Outcome
 from tests.services.chaos.report import Broken
 from tests.services.chaos.supervisor import Exit
-from tests.services.farm import expected, undated
-from tests.verdicts import assert_same
+from tests.services.farm import difference, expected
 
 __all__ = ["check"]
 
@@ -47,19 +45,8 @@ def verdicts(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:
             if sink == "opensearch" and len(given) > 1:
                 yield Broken("doubled", sent.kind, f"{sink}: {run_id}")
             for verdict in given:
-                if difference := _difference(verdict, wanted.get(run_id, given[-1])):
-                    yield Broken("different", sent.kind, f"{sink}: {run_id}: {difference}")
-
-
-def _difference(one: Verdict, other: Verdict) -> str:
-    one, other = undated(one), undated(other)
-    if one == other:
-        return ""
-    try:
-        assert_same(one, other)
-    except AssertionError as difference:
-        return " ".join(str(difference).split())[:300]
-    return ""
+                if change := difference(verdict, wanted.get(run_id, given[-1])):
+                    yield Broken("different", sent.kind, f"{sink}: {run_id}: {' '.join(change.split())[:300]}")
 
 
 def unknown_runs(ledger: Ledger, outcome: Outcome) -> Iterator[Broken]:

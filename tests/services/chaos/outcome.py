@@ -9,6 +9,7 @@ from stream_triage.records import Record, Verdict
 from stream_triage.settings import ArchiveSettings
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.dead_letters import as_letter
+from stream_triage.worker.ceilings import MESSAGES_HEADER
 from tests.services.farm import Farm
 
 __all__ = ["Letter", "Outcome"]
@@ -26,10 +27,10 @@ class Letter(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> "Letter":
-        letter, headers = as_letter(record), dict(record.headers)
-        name = f"{letter.kind} {letter.origin}, replayed {(headers.get('triage.replayed') or b'0').decode()} times"
+        letter = as_letter(record)
+        name = f"{letter.kind} {letter.name}"
         key, text = ((part or b"").decode(errors="replace") for part in (letter.key, letter.value))
-        return cls(name, letter.reason, key, text, int(headers.get("triage.messages") or 0))
+        return cls(name, letter.reason, key, text, int(dict(letter.headers).get(MESSAGES_HEADER) or 0))
 
 
 class Outcome:

@@ -112,7 +112,7 @@ def replay_mended(world: World) -> None:
         world.kill_command(moment, "replay-dead", farm=farm)
         world.let_live(farm, step)
     world.done("replay-dead", farm=farm)
-    world.let_live(farm, until=lambda: len(farm.final_runs()) >= len(runs) and farm.committed() == farm.ends())
+    world.let_live(farm, until=lambda: len(farm.final_runs()) >= len(runs) and farm.everything_committed())
     wanted = expected(runs, redactor=Redactor.from_settings(RedactionSettings(pseudonym_key=PSEUDONYM_KEY)))
     for promise, what in farm.differences(wanted).items():
         world.broken += [Broken(promise, world.kind, one[:400]) for one in what]

@@ -54,7 +54,7 @@ def _judge(world: World, farm: Farm, count: int, moments: tuple[float, float]) -
         begun = farm.count_stored()
     with _killed_in_the_end(farm.start_worker()) as worker, _Watched(world, worker):
         _wait_for_verdicts(world, worker, count)
-        world.wait(lambda: farm.committed() == farm.ends(), world.patience, "everything is committed", supervised=False)
+        world.wait(farm.everything_committed, world.patience, "everything is committed", supervised=False)
 
 
 @contextlib.contextmanager

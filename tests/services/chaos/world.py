@@ -245,9 +245,6 @@ class World:
                 what = f"{run_id} begins at {partition}/{offset}, committed is {committed[partition]}, and it has no verdict"
                 self.broke("passed over", what, sent.kind)
 
-    def everything_committed(self) -> bool:
-        return self.farm.committed() == self.farm.ends()
-
     def dead_letters(self) -> int:
         """Number of messages in the topic of dead letters."""
         with KafkaBroker(self.farm.admin) as broker:
