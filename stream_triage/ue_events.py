@@ -145,7 +145,8 @@ def _same(one: str, asked: str) -> bool:
 
 
 def _listed(states: Mapping[str, ProcedureState]) -> str:
-    known = {name or f"{source or OWN_UE} (the UE whose log it is)" for source, state in states.items() for name in state.ues}
+    own = {source: f"{source or OWN_UE} (the UE whose log it is)" for source in states}
+    known = {name or own[source] for source, state in states.items() for name in state.ues}
     if not known:
         return "its log names none"
     ordered = sorted(known, key=lambda name: (not name.isdigit(), name.zfill(9)))

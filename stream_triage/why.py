@@ -19,6 +19,8 @@ __all__ = ["reason_for", "sentence"]
 States = Mapping[str, ProcedureState]
 """By source."""
 
+# Characters of a sentence; names of sources, and the ids that a log gives its UEs, may be long.
+MAX_SENTENCE: Final = 500
 # What a classifier judges a line by, for those that cannot say what they saw in it.
 _JUDGED_BY: Final[Mapping[str, str]] = {"terms": "words", "charcnn": "characters"}
 
@@ -36,9 +38,9 @@ def sentence(
 ) -> str:
     """The sentence of a verdict. `shown` is that of the `Reason`, and `evidence` has the rules that matched too."""
     other = "" if shown else _first_break(model, states)
-    if decision.label == model.passing:
-        return _why_passed(shown, other, ues, decision.doubts)
-    return _why_failed(shown, other, evidence)
+    passed = decision.label == model.passing
+    whole = _why_passed(shown, other, ues, decision.doubts) if passed else _why_failed(shown, other, evidence)
+    return whole if len(whole) <= MAX_SENTENCE else whole[:MAX_SENTENCE] + "…"
 
 
 def _first_break(model: Model, states: States) -> str:
