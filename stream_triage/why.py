@@ -21,6 +21,8 @@ States = Mapping[str, ProcedureState]
 
 # Characters of a sentence; names of sources, and the ids that a log gives its UEs, may be long.
 MAX_SENTENCE: Final = 500
+# Characters of the line that a rule without a note is about.
+MAX_QUOTED: Final = 80
 # What a classifier judges a line by, for those that cannot say what they saw in it.
 _JUDGED_BY: Final[Mapping[str, str]] = {"terms": "words", "charcnn": "characters"}
 
@@ -40,7 +42,7 @@ def sentence(
     other = "" if shown else _first_break(model, states)
     passed = decision.label == model.passing
     whole = _why_passed(shown, other, ues, decision.doubts) if passed else _why_failed(shown, other, evidence)
-    return whole if len(whole) <= MAX_SENTENCE else whole[:MAX_SENTENCE] + "…"
+    return _cut(whole, MAX_SENTENCE)
 
 
 def _first_break(model: Model, states: States) -> str:
@@ -58,7 +60,7 @@ def _why_failed(shown: str, other: str, evidence: Sequence[Evidence]) -> str:
         return shown
     rule = next((item for item in evidence if item.kind == "rule" and item.label and item.weight >= 0), None)
     if rule:
-        return f"a line matches the rule {rule.rule} ({_place(rule)})"
+        return f"rule {rule.rule}: {rule.note or _cut(rule.text.strip(), MAX_QUOTED)} ({_place(rule)})"
     reason = f"what broke first speaks for {other}" if other else "no procedure shows why"
     return f"{NOT_PROVED}{reason}; {_weighs_most(evidence)}"
 
@@ -85,6 +87,10 @@ def _weighs_most(evidence: Sequence[Evidence]) -> str:
         return f"{part.what} ({_place(item)}) weighs most"
     by = _JUDGED_BY.get(part.model)
     return f"the {by} of {_place(item)} weigh most" if by else f"{_place(item)} weighs most"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _place(item: Evidence) -> str:

@@ -17,7 +17,8 @@ _FIELDS: Final = (
     ("cause", f"datum.triage.cause || '{UNKNOWN}'"),
     ("team", "datum.triage.team || 'no team'"),
     # Documents of earlier versions have no words.
-    ("UEs", f"!{_UES} ? 'the log names none' : {_UES}.words ? {_UES}.words : !{_UES}.failed ? {_UES}.seen + ' seen, none failed' : {_UES}.failed"
+    ("UEs", f"!{_UES} ? 'the log names none' : {_UES}.words ? {_UES}.words"
+     f" : !{_UES}.failed ? {_UES}.seen + ' seen, none failed' : {_UES}.failed"
      f" + ' of ' + {_UES}.seen + ' UEs failed: ' + join(slice(pluck({_UES}.first, 'ue'), 0, 8), ', ')"
      f" + ({_UES}.failed > 8 ? ', …' : '')"),
     ("needs review", "length(datum.triage.review_reasons || []) ? join(datum.triage.review_reasons, '; ') : 'no'"),

@@ -268,8 +268,8 @@ def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, An
     # Monitors look at the time of writing: after an outage, verdicts are written long after they were given.
     start = {"start": _stamp(verdict.started)} if verdict.started else {}
     event = {"outcome": outcome, "ingested": _stamp(written), **start}
-    copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team", "why", "proved",
-             "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
+    copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
+              "why", "proved", "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
     about = {name: getattr(verdict, name) for name in copied}
     evidence = ("kind", "weight", "source", "number", "key", "rule", "text")
     anomaly = ("kind", "score", "source", "number", "key", "text")
