@@ -573,7 +573,7 @@ class UeEvent(_Record):
     what: str = Field(description="procedure and step, such as `registration refused`, or whose trouble it is")
     bad: bool = Field(description="whether it is trouble, or a step that did not go well")
     text: str = Field(description="the redacted line")
-    body: str = Field(default="", description="the line below it that says so, if the line itself does not")
+    body: str = Field(default="", description="the line below it that says so, or says why")
     repeats: int = Field(default=1, description="how often it came in a row")
     last: int = Field(description="the last of these lines")
 

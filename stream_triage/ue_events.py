@@ -170,10 +170,19 @@ def _event(follower: RecordingFollower, text: RunText, source: str, one: Recorde
         what=follower.dialects.name(one.event) if one.event else f"trouble of {LAYER_WORDS[LAYERS[one.layer]]}",
         bad=one.bad,
         text=text.read(source, one.line, one.line)[0],
-        body=text.read(source, one.body, one.body)[0] if one.body else "",
+        body=_body(text, source, one),
         repeats=one.repeats,
         last=one.last,
     )
+
+
+def _body(text: RunText, source: str, one: RecordedEvent) -> str:
+    """The line below a record that says what it is; else, of what did not go well, an indented one, which often says why."""
+    number = one.body or one.line + 1
+    if not one.body and (not one.bad or number > text.line_count(source)):
+        return ""
+    line = text.read(source, number, number)[0]
+    return line if one.body or (line[:1].isspace() and line.strip()) else ""
 
 
 def _unfinished(follower: RecordingFollower, state: ProcedureState, course: Course) -> Iterator[str]:

@@ -84,6 +84,14 @@ def test_a_body_says_what_its_record_is(model: Model) -> None:
     assert course.unfinished == ("registration refused in line 7",)
 
 
+def test_what_did_not_go_well_is_shown_with_the_line_below_it(model: Model) -> None:
+    """Records often state the cause in an indented line. The next record is none, and what went well needs none."""
+    rejected, cause = f"{STAMP}I: CMPI MTE 0 NAS DL REGISTRATION REJECT:UE Id:3", "    cause: #12"
+    lines = [SCRIPT, *access(3), "    (indented)", connected(3), rejected, cause, expired(3), connected(1), expired(3)]
+    (course,) = events(model, "3", only=lines)
+    assert [event.body for event in course.events] == ["", "", "", cause, ""]
+
+
 def test_repeats_in_a_row_are_one_event(model: Model) -> None:
     """With their number and the last line; a step between begins a new one."""
     lines = [SCRIPT, *access(3), connected(3), *[expired(3)] * 4, registered(3), expired(3)]

@@ -28,7 +28,7 @@ def ue_page(courses: Sequence[UeCourse]) -> RenderableType:
 
 
 def _rows(events: Sequence[UeEvent]) -> Iterator[tuple[Text, Text, Text, Text]]:
-    """Lines, mark, what, text of the first line; below it the line that says so, if it is another one."""
+    """Lines, mark, what, text of the first line; below it the line that says so, or says why."""
     for event in events:
         style = "yellow" if event.bad else ""
         lines = f"{event.number}-{event.last}" if event.repeats > 1 else str(event.number)
