@@ -6,7 +6,6 @@ such as what a usual run would get, signs that did not come, and the lines that 
 
 from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
-from itertools import groupby
 from typing import Final
 
 from stream_triage.records import STARTING_POINT, Explanation, Share, source_line
@@ -16,6 +15,9 @@ __all__ = ["Item", "parts_of", "rest_of"]
 Item = tuple[str, int, str]
 """Source and number of a line and no key, or the key of a line that never came."""
 
+_Part = tuple[str, str, float]
+"""Classifier, what it saw, weight: a share before the few that stay become records."""
+
 # Parts of one item of evidence, and items of the rest of each classifier, that are named; the others are added up.
 MAX_PARTS: Final = 4
 MAX_NAMED: Final = 5
@@ -24,17 +26,17 @@ LINES_NAMED: Final = 3
 
 def parts_of(explanation: Explanation, items: Collection[Item]) -> dict[Item, tuple[Share, ...]]:
     """By item, what each classifier contributes to its weight; the shares of an item add up to the weight."""
-    parts: dict[Item, list[Share]] = {item: [] for item in items}
+    parts: dict[Item, list[_Part]] = {item: [] for item in items}
     for model, factor, one in explanation.models:
         for line in one.lines:
             item = line.source, line.number, ""
             if item in parts:
                 own = line.parts or (("", line.weight),)
-                parts[item] += [Share(model=model, what=what, weight=factor * weight) for what, weight in own]
+                parts[item] += [(model, what, factor * weight) for what, weight in own]
         for key, weight in one.missing.items():
             if ("", 0, key) in parts:
-                parts["", 0, key].append(Share(model=model, weight=factor * weight))
-    return {item: tuple(_named(shares, MAX_PARTS)) for item, shares in parts.items()}
+                parts["", 0, key].append((model, "", factor * weight))
+    return {item: tuple(_named(some, MAX_PARTS)) for item, some in parts.items()}
 
 
 def rest_of(explanation: Explanation, shown: Collection[Item]) -> tuple[Share, ...]:
@@ -42,9 +44,9 @@ def rest_of(explanation: Explanation, shown: Collection[Item]) -> tuple[Share, .
     rest: list[Share] = []
     for model, factor, one in explanation.models:
         named = one.named or {STARTING_POINT: one.rest}
-        shares = [Share(model=model, what=what, weight=factor * weight) for what, weight in named.items() if weight]
-        start = [share for share in shares if share.what == STARTING_POINT]
-        rest += [*start, *_named([share for share in shares if share not in start], MAX_NAMED)]
+        rest += _named([(model, STARTING_POINT, factor * named.get(STARTING_POINT, 0.0))], 1)
+        others = [(model, what, factor * weight) for what, weight in named.items() if what != STARTING_POINT]
+        rest += _named(others, MAX_NAMED)
     hidden = [(line.weight, (line.source, line.number, "")) for line in explanation.lines]
     lines = [(weight, item) for weight, item in hidden if weight and item not in shown]
     missing = [weight for key, weight in explanation.missing.items() if weight and ("", 0, key) not in shown]
@@ -64,13 +66,14 @@ def _unshown_lines(lines: Sequence[tuple[float, Item]], side: str) -> Iterable[S
         yield Share(what=what, weight=sum(weight for weight, _ in lines))
 
 
-def _named(shares: Sequence[Share], most: int) -> list[Share]:
+def _named(parts: Sequence[_Part], most: int) -> list[Share]:
     """The strongest ones by name; what a classifier adds beyond them is one share for each classifier."""
-    ordered = sorted(shares, key=lambda share: -abs(share.weight))
-    named, others = ordered[:most], sorted(ordered[most:], key=lambda share: share.model)
-    for model, some in groupby(others, key=lambda share: share.model):
-        named.append(Share(model=model, what="other signs", weight=sum(share.weight for share in some)))
-    return named
+    ordered = sorted((part for part in parts if part[2]), key=lambda part: -abs(part[2]))
+    others: dict[str, float] = {}
+    for model, _, weight in ordered[most:]:
+        others[model] = others.get(model, 0.0) + weight
+    named = [*ordered[:most], *((model, "other signs", weight) for model, weight in others.items())]
+    return [Share(model=model, what=what, weight=weight) for model, what, weight in named]
 
 
 def _place(item: Item) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from stream_triage.dialects import LAYERS
@@ -63,6 +64,7 @@ _OTHERS: Final[Mapping[str, str]] = {
 }
 
 
+@cache
 def meaning(feature: str) -> str:
     """What a feature means; its name with blanks if it is new here.
 
@@ -92,8 +94,11 @@ def absence(feature: str, value: float) -> str:
     if math.isnan(value):
         _, _, name = feature.partition("_")
         return f"no statistics: {_VALUE_WORDS.get(name, name.replace('_', ' '))}"
-    if value:
-        return meaning(feature)
+    return meaning(feature) if value else _none_of(feature)
+
+
+@cache
+def _none_of(feature: str) -> str:
     kind, _, layer = feature.rpartition("_")
     if kind in _OF_LAYER and layer in LAYERS:
         return f"no sign of trouble of {LAYER_WORDS[layer]}"
