@@ -29,7 +29,7 @@ _OF_LAYER: Final[Mapping[str, str]] = {
     "has": "failed UEs with trouble of {}",
     "loop": "failed UEs whose first repeated trouble was of {}",
     "blamed": "failed UEs for which {} is to blame",
-    "cause": "what broke first is of {}",
+    "cause": "first break of {}",
 }
 _OF_PROCEDURE: Final[Mapping[str, str]] = {
     "share_broken": "share of UEs with an unfinished {}",
