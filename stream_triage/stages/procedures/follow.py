@@ -113,10 +113,11 @@ class Follower:
                 state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
+            one_blank = " ".join(line.split())  # patterns of dialects are written for single blanks
             if signal.dialect >= 0:
-                self._begin(state, signal, line, number)
+                self._begin(state, signal, one_blank, number)
             else:
-                self._continue(state, signal, line, number)
+                self._continue(state, signal, one_blank, number)
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""

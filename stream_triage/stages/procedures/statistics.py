@@ -17,7 +17,6 @@ __all__ = ["Statistics", "Values"]
 # Latest values kept of each kind.
 LATEST: Final = 8
 _COLUMN: Final = re.compile(r"\[([A-Za-z][^\]]*)\]")
-# Names have single blanks, and more of them stand between two pairs.
 _PAIR: Final = re.compile(r"([A-Za-z][\w()/-]*(?: [\w()/-]+)*)\s*[:=]\s*(-?\d+(?:\.\d+)?)")
 _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
 
@@ -105,12 +104,13 @@ class Statistics:
             return
         for value, columns in wanted.items():
             name, _, divisor = columns.partition(" / ")
-            if name not in cells:
+            stated = _cell(cells, name)
+            if stated is None:
                 continue
             if not divisor:
-                self.add(value, cells[name], number, about[value])
-            elif cells.get(divisor):
-                self.add(value, cells[name] / cells[divisor], number, about[value])
+                self.add(value, stated, number, about[value])
+            elif whole := _cell(cells, divisor):
+                self.add(value, stated / whole, number, about[value])
 
     def add(self, name: str, stated: float, number: int, about: Value, *, lasting: bool = True) -> bool:
         """Adds a value and returns whether it is beyond its limit. `lasting`: it sums up a run, not a moment."""
@@ -119,6 +119,13 @@ class Statistics:
             values = self.values[name] = Values()
         values.add(stated, number, about, lasting=lasting)
         return about.beyond(stated)
+
+
+def _cell(cells: Mapping[str, float], name: str) -> float | None:
+    """The cell of a column. Words may stand before the name of a pair, as in `BCH CRC ok CQI: 7`."""
+    if name in cells:
+        return cells[name]
+    return next((value for column, value in cells.items() if column.endswith(f" {name}")), None)
 
 
 def _name(column: str) -> str:
