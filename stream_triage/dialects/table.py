@@ -22,6 +22,7 @@ __all__ = [
     "Layer",
     "Procedure",
     "ProcedureTable",
+    "Reading",
     "Step",
     "Value",
     "load_dialect",
@@ -99,6 +100,13 @@ class Value(_Table):
         return value >= self.limit if self.worse == "high" else value <= self.limit
 
 
+class Reading(_Table):
+    """Where a record states a value. An entry of `[readings]`."""
+
+    phrase: str = Field(description="a phrase that the record has")
+    pattern: Pattern = Field(description="a pattern for the raw line; its first group is the number")
+
+
 class ProcedureTable(_Table):
     """`procedures.toml`: the procedures, and the words of trouble in any dialect."""
 
@@ -163,9 +171,7 @@ class DialectTable(_Table):
         default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
-    readings: dict[str, Pattern] = Field(
-        default_factory=dict, description="value to where a record states it: the first group of a pattern, in the raw line"
-    )
+    readings: dict[str, Reading] = Field(default_factory=dict, description="value to where a record states it")
     examples: dict[str, str] = Field(default_factory=dict, description="raw line to the event that it must give")
 
     @model_validator(mode="after")
