@@ -12,7 +12,8 @@ __all__ = ["PhraseIndex", "words_of"]
 
 T = TypeVar("T")
 
-_MARKER: Final = re.compile(r"<[a-z][^<>]*>")
+# Masked numbers and the like, and the sign before a cause code.
+_MARKER: Final = re.compile(r"<[a-z][^<>]*>|#(?=\d)")
 # What separates words. `/`, `.` and `+` stay: they are parts of names such as `t300/t319` and `s1ap.cc`.
 _SEPARATORS: Final = re.compile(r"(?:[\s_:,;=()\[\]{}\"'!?|-]|\.(?=\s|$))+")
 
