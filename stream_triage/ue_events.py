@@ -6,17 +6,15 @@ The text is read again by the stages that a run goes through, as far as procedur
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from stream_triage.dialects import LAYERS, Dialects, Signal
+from stream_triage.dialects import Dialects, Signal
 from stream_triage.errors import InputError
 from stream_triage.model import Model
 from stream_triage.ports import RunText
 from stream_triage.records import SourceSummary, UeCourse, UeEvent
 from stream_triage.stages.normalise import mask
-from stream_triage.stages.procedures.breaks import breaks_of, looping
-from stream_triage.stages.procedures.course import Course
+from stream_triage.stages.procedures.breaks import LAYER_WORDS, breaks_of, failed_ues, looping
 from stream_triage.stages.procedures.follow import OWN, ProcedureState
 from stream_triage.stages.procedures.recording import RecordedEvent, RecordingFollower
-from stream_triage.stages.procedures.signs import LAYER_WORDS
 from stream_triage.stages.wrappers import Unwrapper
 
 __all__ = ["events_of_ue"]
@@ -132,7 +130,7 @@ def _only_ue(states: Mapping[str, ProcedureState]) -> set[tuple[str, str]]:
 
 def _ids(source: str, state: ProcedureState) -> dict[str, set[str]]:
     """By the name of each UE in the state, all its ids. The UE whose log it is goes by the name of its source."""
-    ids = {name: {name or source or OWN_UE} for name in state.ues}
+    ids = {name: {name or source or OWN_UE} for name in (*state.ues, *state.set_up)}
     for other, name in state.aliases.items():
         if name in ids:
             ids[name].add(other)
@@ -146,7 +144,7 @@ def _same(one: str, asked: str) -> bool:
 
 def _listed(states: Mapping[str, ProcedureState]) -> str:
     own = {source: f"{source or OWN_UE} (the UE whose log it is)" for source in states}
-    known = {name or own[source] for source, state in states.items() for name in state.ues}
+    known = {name or own[source] for source, state in states.items() for name in (*state.ues, *state.set_up)}
     if not known:
         return "its log names none"
     ordered = sorted(known, key=lambda name: (not name.isdigit(), name.zfill(9)))
@@ -160,14 +158,14 @@ def _course(follower: RecordingFollower, state: ProcedureState, text: RunText, s
         ue=ue,
         events=tuple(_event(follower, text, source, one) for one in follower.of(ue)),
         dropped=follower.dropped.get(ue, 0),
-        unfinished=tuple(_unfinished(follower, state, state.ues[ue])),
+        unfinished=tuple(_unfinished(follower, state, ue)),
     )
 
 
 def _event(follower: RecordingFollower, text: RunText, source: str, one: RecordedEvent) -> UeEvent:
     return UeEvent(
         number=one.line,
-        what=follower.dialects.name(one.event) if one.event else f"trouble of {LAYER_WORDS[LAYERS[one.layer]]}",
+        what=follower.dialects.name(one.event) if one.event else f"trouble of {LAYER_WORDS[one.layer]}",
         bad=one.bad,
         text=text.read(source, one.line, one.line)[0],
         body=_body(text, source, one),
@@ -185,9 +183,11 @@ def _body(text: RunText, source: str, one: RecordedEvent) -> str:
     return line if one.body or (line[:1].isspace() and line.strip()) else ""
 
 
-def _unfinished(follower: RecordingFollower, state: ProcedureState, course: Course) -> Iterator[str]:
-    """Breaks of the UE in words, with the line that shows each."""
-    for found in breaks_of(follower, state, course):
+def _unfinished(follower: RecordingFollower, state: ProcedureState, ue: str) -> Iterator[str]:
+    """What broke of the UE, in words, with the line that shows each; else what broke of a node and took the UE with it."""
+    course = state.ues.get(ue)
+    breaks = breaks_of(follower, state, course) if course else []
+    for found in breaks:
         name = follower.procedures.names[found.procedure]
         if found.how == "missing":
             yield f"{name} was due after line {found.line} and never came"
@@ -195,5 +195,11 @@ def _unfinished(follower: RecordingFollower, state: ProcedureState, course: Cour
             yield f"{name} was begun in line {found.line} and never completed"
         else:
             yield f"{name} {found.how} in line {found.line}"
-    if loop := looping(follower, state, course):
+    loop = looping(follower, state, course) if course else None
+    if loop:
         yield f"{loop[2].format(who='the UE')}, first in line {loop[0]}"
+    if not breaks and not loop:
+        struck = (one for one in failed_ues(follower, state) if one.ue == ue)
+        yield from (f"{one.reason.format(who='the network')} (line {one.line})" for one in struck)
+        if course is None:
+            yield "the script set the UE up, and no record names it"

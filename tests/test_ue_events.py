@@ -81,7 +81,7 @@ def test_a_body_says_what_its_record_is(model: Model) -> None:
     assert words(course)[-1] == (5, "registration refused", True)
     last = course.events[-1]
     assert (last.text, last.body, last.repeats, last.last) == (registered(3), body, 2, 7)
-    assert course.unfinished == ("registration refused in line 7",)
+    assert course.unfinished == ("registration refused in line 5",)
 
 
 def test_what_did_not_go_well_is_shown_with_the_line_below_it(model: Model) -> None:
@@ -90,6 +90,19 @@ def test_what_did_not_go_well_is_shown_with_the_line_below_it(model: Model) -> N
     lines = [SCRIPT, *access(3), "    (indented)", connected(3), rejected, cause, expired(3), connected(1), expired(3)]
     (course,) = events(model, "3", only=lines)
     assert [event.body for event in course.events] == ["", "", "", cause, ""]
+
+
+def test_a_ue_that_a_node_took_with_it(model: Model) -> None:
+    """No record names it, but the script set it up: what broke of the node is what became of it."""
+    lines = [
+        f"{STAMP}forw mte MtsConfigUeGroup 0 1 1{{0-3}}",
+        SCRIPT,
+        f"{STAMP}C: FORW 0x06 FAILURE MTE RADIOCONTEXTCELL: RETURN CODE:8030 FAILED",
+    ]
+    (course,) = events(model, "2", only=lines)
+    assert course.events == ()
+    assert course.unfinished[0].endswith("(line 3)")
+    assert course.unfinished[1] == "the script set the UE up, and no record names it"
 
 
 def test_repeats_in_a_row_are_one_event(model: Model) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Layer",
     "Procedure",
     "ProcedureTable",
+    "Reading",
     "Step",
     "Value",
     "load_dialect",
@@ -69,7 +70,10 @@ class Procedure(_Table):
     proves: tuple[str, ...] = Field(default=(), description="procedures that have certainly been completed if this one was")
     times: int = Field(default=1, ge=1, description="how often a bad step must come before it counts")
     asks_for: str = Field(default="", description="the procedure that this one asks for: its absence explains a lost link")
-    undone_by: tuple[str, ...] = Field(default=(), description="procedures after which a bad step no longer counts")
+    undone_by: tuple[str, ...] = Field(
+        default=(), description="procedures after which a bad step no longer counts; those of any UE for a node"
+    )
+    strikes_ues: bool = Field(default=False, description="of a node: whether no UE can work after a bad step")
     words: dict[str, str] = Field(default_factory=dict, description="by step, the predicate of a sentence about it")
 
 
@@ -79,6 +83,7 @@ class Value(_Table):
     layer: Layer | None = None
     worse: Literal["high", "low"]
     limit: float | None = None
+    of: Literal["ue", "node"] = "ue"
     scale: Literal["", "digits"] = Field(default="", description="`digits`: long counters count by their number of digits")
     words: str = ""
 
@@ -93,6 +98,13 @@ class Value(_Table):
         if self.limit is None:
             return False
         return value >= self.limit if self.worse == "high" else value <= self.limit
+
+
+class Reading(_Table):
+    """Where a record states a value. An entry of `[readings]`."""
+
+    phrase: str = Field(description="a phrase that the record has")
+    pattern: Pattern = Field(description="a pattern for the raw line; its first group is the number")
 
 
 class ProcedureTable(_Table):
@@ -129,13 +141,16 @@ class DialectTable(_Table):
     title: str
     records: tuple[Pattern, ...] = Field(
         min_length=1,
-        description="how a masked line begins that begins a record; the groups `module` and `level` name module and log level",
+        description="how a masked line begins that begins a record; the groups `module` and `level` name them",
     )
     continued: Pattern = Field(default=r"^\s", description="how a masked line begins that continues the record above it")
     modules: dict[str, Layer] = Field(default_factory=dict, description="module, in lower case, to layer")
     levels: tuple[str, ...] = Field(default=(), description="log levels, in lower case, that mean trouble by themselves")
     entities: tuple[Pattern, ...] = Field(
         default=(), description="where a line names a UE; the first group that matched is its id, the group's name its kind"
+    )
+    sets_up: tuple[Pattern, ...] = Field(
+        default=(), description="where a command sets up UEs: the group `ues` holds their numbers, such as `0-3,7`"
     )
     shows: tuple[str, ...] = Field(
         default=(), description="procedures that the log always shows where a UE comes to them: their absence counts"
@@ -156,9 +171,7 @@ class DialectTable(_Table):
         default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
-    readings: dict[str, Pattern] = Field(
-        default_factory=dict, description="value to where a record states it: the first group of a pattern, in the raw line"
-    )
+    readings: dict[str, Reading] = Field(default_factory=dict, description="value to where a record states it")
     examples: dict[str, str] = Field(default_factory=dict, description="raw line to the event that it must give")
 
     @model_validator(mode="after")

@@ -6,18 +6,11 @@ from functools import cache
 from typing import Final
 
 from stream_triage.dialects import LAYERS
+from stream_triage.stages.procedures.breaks import LAYER_WORDS
 
-__all__ = ["LAYER_WORDS", "absence", "meaning"]
+__all__ = ["absence", "meaning"]
 
-LAYER_WORDS: Final[Mapping[str, str]] = {
-    "l1": "layer 1",
-    "l2": "layer 2",
-    "rrc": "RRC",
-    "nas": "NAS",
-    "core": "the core",
-    "tester": "the tester",
-    "data": "the data plane",
-}
+_LAYERS: Final[Mapping[str, str]] = dict(zip(LAYERS, LAYER_WORDS, strict=True))
 _OF_LAYER: Final[Mapping[str, str]] = {
     "repeated": "the same trouble of {} again and again at one UE",
     "total": "much trouble of {} at one UE",
@@ -75,7 +68,7 @@ def meaning(feature: str) -> str:
         return _OTHERS[feature]
     kind, _, layer = feature.rpartition("_")
     if kind in _OF_LAYER and layer in LAYERS:
-        return _OF_LAYER[kind].format(LAYER_WORDS[layer])
+        return _OF_LAYER[kind].format(_LAYERS[layer])
     for kind, words in _OF_PROCEDURE.items():
         if feature.startswith(f"{kind}_"):
             return words.format(feature.removeprefix(f"{kind}_"))
@@ -101,7 +94,7 @@ def absence(feature: str, value: float) -> str:
 def _none_of(feature: str) -> str:
     kind, _, layer = feature.rpartition("_")
     if kind in _OF_LAYER and layer in LAYERS:
-        return f"no sign of trouble of {LAYER_WORDS[layer]}"
+        return f"no sign of trouble of {_LAYERS[layer]}"
     for kind in _OF_PROCEDURE:
         if feature.startswith(f"{kind}_"):
             return f"no sign of {feature.removeprefix(f'{kind}_')} problems"
