@@ -377,7 +377,7 @@ class TestStoredRuns:
         call("run", "a.log")
         result = call("show", "a.log", "--ue", "3", env={"STREAM_TRIAGE_BUNDLE": "oai5g"})
         assert result.code == 0
-        assert result.err.startswith("the run was judged by bundle tiny 1, and is read by oai5g ")
+        assert re.match(r"the run was judged by bundle tiny 1, and is read by \w+ \d+\n", result.err)
 
     @pytest.mark.parametrize("other", ["--full", "--full --json"])
     def test_show_ue_is_not_the_whole_text(self, stored, other):

@@ -30,7 +30,7 @@ def evidence_rows(verdict: Verdict) -> Iterator[tuple[Text, Text, Text]]:
     for item in shown_evidence(verdict):
         origin = "broke here" if verdict.rival and item.kind == "line" and not item.parts else _origin(item)
         yield _item_weight(item), Text(origin, style="dim"), plain(item.model_copy(update={"note": ""}).words())
-        if any(part.what for part in item.parts):
+        if any(part.what and abs(part.weight) >= _SHOWN_FROM for part in item.parts):
             yield Text(""), Text(""), plain(f"  {_parts_words(item.parts)}", "dim")
         if item.note:
             yield Text(""), Text(""), plain(f"  note: {item.note}", "dim")
@@ -64,7 +64,9 @@ def _parts_words(parts: Sequence[Share]) -> str:
     """`procedures +2.53: unfinished registration +1.37, other signs +1.16; words +0.01`."""
     words = []
     for name, total, own in _by_model(parts):
-        details = ", ".join(f"{part.what} {part.weight:+.2f}" for part in own if part.what)
+        details = ", ".join(
+            f"{part.what} {part.weight:+.2f}" for part in own if part.what and abs(part.weight) >= _SHOWN_FROM
+        )
         words.append(f"{_model(name)} {total:+.2f}" + (f": {details}" if details else ""))
     return "; ".join(words)
 

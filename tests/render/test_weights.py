@@ -23,11 +23,19 @@ def judged(**more: object) -> Verdict:
         Share(model="procedures", what="unfinished registration", weight=1.75),
         Share(model="procedures", what="UEs that failed", weight=-0.25),
         Share(model="charcnn", weight=0.001),
+        Share(model="procedures", what="other signs", weight=0.002),
     )
     evidence = (
         Evidence(kind="line", weight=0.0, source="du", number=6, text="begins here"),
-        Evidence(kind="line", weight=2.001, source="du", number=7, text="refused", parts=parts),
-        Evidence(kind="line", weight=0.25, source="du", number=8, text="late", parts=(Share(model="charcnn", weight=0.25),)),
+        Evidence(kind="line", weight=2.003, source="du", number=7, text="refused", parts=parts),
+        Evidence(
+            kind="line",
+            weight=0.252,
+            source="du",
+            number=8,
+            text="late",
+            parts=(Share(model="charcnn", weight=0.25), parts[4]),
+        ),
         Evidence(kind="rule", weight=2.0, source="du", number=9, text="slot", rule="r", label="L3"),
     )
     rest = (
