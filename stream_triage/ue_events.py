@@ -3,6 +3,7 @@
 The text is read again by the stages that a run goes through, as far as procedures need them. It is redacted already.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -102,22 +103,24 @@ class _Signals:
 
 def _find(states: Mapping[str, ProcedureState], ue: str) -> set[tuple[str, str]]:
     """Source and name there of the UE that is meant. A source that knows it by several ids finds it by those elsewhere."""
-    asked = " ".join(ue.lower().removeprefix("ue ").split())
-    names, found = {asked}, set[tuple[str, str]]()
-    while True:
-        more = {
-            (source, name)
-            for source, state in states.items()
-            for name, ids in _ids(source, state).items()
-            if any(_same(one, other) for one in ids for other in names)
-        }
-        if more == found:
-            break
-        found = more
-        names |= {one.lower() for source, name in found for one in _ids(source, states[source])[name] if one != source}
-    if not found:
+    known = {(source, name): ids for source, state in states.items() for name, ids in _ids(source, state).items()}
+    everything = set[str]().union(*known.values())
+    asked = _words(ue.removeprefix("UE "))
+    names = {one for one in everything if _words(one) == asked}
+    names = names or {one for one in everything if asked and _words(one)[-len(asked) :] == asked}
+    if not names:
         raise InputError(f"the run has no UE {ue!r}; {_listed(states)}")
+    found = set[tuple[str, str]]()
+    while more := {place for place, ids in known.items() if ids & names} - found:
+        found |= more
+        # The name of a source means nothing in the others.
+        names |= {one for source, name in more for one in known[source, name] if one != source}
     return found | _only_ue(states)
+
+
+def _words(ue: str) -> list[str]:
+    """The parts of an id, also of a pseudonym such as `<imsi:1a2b3c4d>`."""
+    return re.findall(r"[^\s<>:]+", ue.lower())
 
 
 def _only_ue(states: Mapping[str, ProcedureState]) -> set[tuple[str, str]]:
@@ -135,11 +138,6 @@ def _ids(source: str, state: ProcedureState) -> dict[str, set[str]]:
         if name in ids:
             ids[name].add(other)
     return ids
-
-
-def _same(one: str, asked: str) -> bool:
-    one = one.lower()
-    return bool(asked) and (one == asked or (" " in one and one.rpartition(" ")[2] == asked))
 
 
 def _listed(states: Mapping[str, ProcedureState]) -> str:

@@ -129,6 +129,13 @@ def test_several_sources(model: Model, asked: str) -> None:
     assert found["ue"].ue == ""
 
 
+def test_a_whole_id_goes_before_a_part_of_one(model: Model) -> None:
+    """UE 3 of one log is not the UE that another one knows by NGAP id 3."""
+    core = ["04/18 10:33:41.123: [amf] INFO: AMF_UE_NGAP_ID[3] Registration request (../amf.c:1)"]
+    assert [course.ue for course in events(model, "3", core=core, tester=[SCRIPT, *access(3)])] == ["3"]
+    assert [course.ue for course in events(model, "ngap 3", core=core, tester=[SCRIPT, *access(3)])] == ["ngap 3"]
+
+
 def test_the_log_of_a_ue_goes_by_its_source(model: Model) -> None:
     """Where several logs are each of a UE of its own, one is chosen by the name of the source."""
     (course,) = events(model, "ue2", cu=CU, ue1=UE[:1], ue2=UE)
