@@ -32,7 +32,8 @@ def words_of(masked: str) -> str:
 class PhraseIndex(Generic[T]):
     """Phrases, each with an item; `matches` gives the items of those that a line contains.
 
-    Words of a phrase may also be written as one: `security mode failure` is in `SecurityModeFailure` too. A line is compared only with phrases whose longest word it contains, so hundreds of phrases cost little.
+    Words of a phrase may also be written as one: `security mode failure` is in `SecurityModeFailure` too. A line is
+    compared only with phrases whose longest word it contains, so hundreds of phrases cost little.
     """
 
     def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
