@@ -71,6 +71,8 @@ def test_examples_in_the_files_hold(table: object) -> None:
         ("wait for * reject", 'WAIT FOR "REGISTRATION REJECT"', True),
         ("wait for * reject", "reject wait for", False),
         ("t300 expired", "T300 expired.", True),
+        ("security mode failure", "nas-UL : securityModeFailure {", True),
+        ("security mode failure", "SecurityModeFailureCause", False),
         ("return code * failed", "RETURN CODE:8030 FAILED", True),
     ],
 )
