@@ -51,6 +51,8 @@ MAX_QUOTED: Final = 2000
 EVIDENCE_FLOOR: Final = 0.02
 # Share of known lines from which a last line that is unknown and has no line end counts as cut.
 MOSTLY_KNOWN: Final = 0.9
+# Lines of a record in which its cause is looked for.
+RECORD_LINES: Final = 3
 # The text of `expected` where passing runs end.
 END_OF_SOURCE: Final = "the end of the source"
 
@@ -83,7 +85,9 @@ def verdict_of(
     ues = quotes.ues(followed)
     reason = Reason("") if silent else reason_for(model, followed, decision)
     weighed = _Weighed() if silent else quotes.weighed(decision, detection, hits, reason.lines)
-    why = silent or sentence(model, followed, decision, shown=reason.sentence, evidence=weighed.evidence, ues=ues)
+    why = silent or sentence(
+        model, followed, decision, shown=reason.text(quotes.record(reason.lines)), evidence=weighed.evidence, ues=ues
+    )
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
@@ -219,6 +223,10 @@ class _Quotes:
         self._model = model
         self._sources = sources
         self._text = text
+
+    def record(self, lines: Sequence[tuple[str, int]]) -> list[str]:
+        """The first of these lines, and those behind it that may belong to its record."""
+        return self._text.read(lines[0][0], lines[0][1], lines[0][1] + RECORD_LINES - 1) if lines else []
 
     def weighed(
         self,

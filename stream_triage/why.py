@@ -52,7 +52,7 @@ def _first_break(model: Model, states: States) -> str:
     follower = model.procedures.follower
     labels = follower.dialects.procedures.labels
     label = next((labels[LAYERS[one.layer]] for one in run_breaks(follower, states) if LAYERS[one.layer] in labels), "")
-    return f"{label}: {reason_of(follower, states, label, passed=False).sentence}" if label else ""
+    return f"{label}: {reason_of(follower, states, label, passed=False).text()}" if label else ""
 
 
 def _why_failed(shown: str, other: str, evidence: Sequence[Evidence]) -> str:

@@ -53,7 +53,7 @@ def why(
     one = model or _Model()
     decision = Decision(LABELS.index(label), 0, 0.9, np.ones(3) / 3, list(doubts), None, None, 1.0)
     states: dict[str, ProcedureState] = {"": follow([ACTIVATE, *lines])} if lines else {}
-    shown = reason_for(one, states, decision).sentence  # type: ignore[arg-type]
+    shown = reason_for(one, states, decision).text()  # type: ignore[arg-type]
     return sentence(one, states, decision, shown=shown, evidence=evidence, ues=ues)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from stream_triage.dialects import Dialects, load_dialect
 from stream_triage.dialects.words import PhraseIndex, words_of
 from stream_triage.errors import SettingsError
 from stream_triage.stages.normalise import mask
+from stream_triage.stages.procedures import Follower
 
 DIALECTS = Dialects()
 
@@ -128,3 +129,14 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, before: str, aft
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="check the setting dialects"):
         load_dialect(tmp_path / "none.toml")
+
+
+def test_redacted_identities_name_ues() -> None:
+    """With pseudonyms a UE is followed by its IMSI; without them, all IMSIs look alike and name nobody."""
+    follower = Follower(Dialects())
+    line = "2024-01-01T00:00:00.000000Z [INFO][AMF][Gmm] Handle Registration Complete [imsi-{}]"
+    for shown, ues in (("<imsi:1a2b3c4d>", ["imsi imsi-<imsi:1a2b3c4d>"]), ("<imsi>", [""])):
+        state = follower.start()
+        text = line.format(shown)
+        follower.follow(state, [text], [follower.dialects.read(mask(text))], 1)
+        assert list(state.ues) == ues
