@@ -76,8 +76,9 @@ def verdict_of(
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
     decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     silent = "" if hits else _silence(model, sources, scores)
-    # What nobody can judge is not unlike passing runs either.
-    detection = Detection(0.0, 0.0, False, []) if silent else _detection(model, sources, final)
+    # A log of which the bundle knows nothing is not unlike its passing runs either.
+    foreign = bool(silent) and not any(state.detect.known_lines for state in sources.values())
+    detection = Detection(0.0, 0.0, False, []) if foreign else _detection(model, sources, final)
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
