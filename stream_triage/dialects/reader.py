@@ -4,6 +4,7 @@ A signal depends on the masked line alone, so it is computed once for all equal 
 removes, are read later from the line itself.
 """
 
+import math
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
@@ -11,13 +12,15 @@ from zlib import crc32
 
 from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureTable, packaged_dialects, procedures
 from stream_triage.dialects.words import PhraseIndex, words_of
+from stream_triage.errors import SettingsError
 
 __all__ = ["Continued", "Dialect", "Dialects", "Event", "Signal"]
 
 _COLUMNS: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]]*\]\s*){2,}")
 _ROW: Final = re.compile(r"\s*(?:(?:<num[^>]*>|\d+(?:\.\d+)?)(?:\s+|$)){2,}")
 _NUMBER: Final = re.compile(r"<num[^>]*>")
-_PAIR: Final = re.compile(r"[A-Za-z][\w ()/-]*[:=]\s*(?:<num|\d)")
+# Bounded, as names of columns are: a line may be one word of 64 KiB.
+_PAIR: Final = re.compile(r"[A-Za-z][\w ()/-]{0,80}[:=]\s*(?:<num|\d)")
 
 
 class Event(NamedTuple):
@@ -62,6 +65,17 @@ class Signal(NamedTuple):
     """How it is part of a table."""
 
 
+class Record(NamedTuple):
+    """What the beginning of a record says."""
+
+    message: str
+    layer: int
+    """Index in `LAYERS`; -1 for a module that is not listed, such as a command."""
+    alarming: bool
+    """Whether its log level means trouble."""
+    module: str
+
+
 class Dialect:
     """One table, ready to read lines."""
 
@@ -89,15 +103,12 @@ class Dialect:
         self._heading_index = _index([heading] for heading in table.tables)
         self._counters = list(table.counters)
         self._counter_index = _index(table.counters.values())
-        self.readings = {name: re.compile(pattern) for name, pattern in table.readings.items()}
+        self._readings = {name: re.compile(pattern) for name, pattern in table.readings.items()}
         self._harmless = _index([(*known.harmless, *table.harmless)])
         self.shown = frozenset(names.index(name) for name in table.shows)
 
-    def record(self, masked: str) -> tuple[str, int, bool] | None:
-        """Of a line that begins a record: its message, its layer, and whether its log level means trouble.
-
-        The layer is -1 for a module that is not listed, such as a command.
-        """
+    def record(self, masked: str) -> Record | None:
+        """The record that a line begins; None if it begins none."""
         for pattern in self.records:
             if match := pattern.match(masked):
                 groups = match.groupdict()
@@ -105,8 +116,9 @@ class Dialect:
                 layer = self.table.modules.get(module)
                 level = (groups.get("level") or groups.get("level2") or "").strip().lower()
                 if layer is None:  # a command is worded from its first word on
-                    return masked[match.start("module") if "module" in groups else 0 :], -1, level in self.table.levels
-                return masked[match.end() :], LAYERS.index(layer), level in self.table.levels
+                    start = match.start("module") if groups.get("module") else 0
+                    return Record(masked[start:], -1, level in self.table.levels, module)
+                return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module)
         return None
 
     def event(self, words: str, layer: int) -> Event | None:
@@ -122,7 +134,16 @@ class Dialect:
 
     def stated(self, masked: str) -> tuple[str, ...]:
         """Values that a record states; the patterns are for the raw line, whose numbers masking has replaced."""
-        return tuple(name for name, pattern in self.readings.items() if pattern.search(_NUMBER.sub("0.5", masked)))
+        return tuple(name for name, pattern in self._readings.items() if pattern.search(_NUMBER.sub("0.5", masked)))
+
+    def value(self, name: str, line: str) -> float | None:
+        """The value of that name in the raw line of a record; None if it states no number."""
+        match = self._readings[name].search(line)
+        try:
+            value = float(match[1]) if match else math.nan
+        except (TypeError, ValueError):  # the group has no part in the match, or holds no number
+            return None
+        return value if math.isfinite(value) else None
 
     def harmless(self, words: str) -> bool:
         """Whether a record is no trouble, whatever its words say."""
@@ -142,12 +163,26 @@ class Dialect:
 
 
 class Dialects:
-    """All dialects that lines may be written in. A user's own come first."""
+    """All dialects that lines may be written in.
 
-    def __init__(self, own: Sequence[DialectTable] = (), known: ProcedureTable | None = None) -> None:
-        self.procedures = known or procedures()
+    A user's `own` come first, and replace those of the package that have the same name. Procedures that they define come
+    behind those of the package.
+
+    Raises:
+        SettingsError: Two of them define a procedure differently.
+    """
+
+    def __init__(self, own: Sequence[DialectTable] = ()) -> None:
+        self.procedures = procedures()
+        for table in own:
+            try:
+                self.procedures = self.procedures.extended(table.procedures)
+            except ValueError as error:
+                raise SettingsError(f"dialect {table.name}: {error}") from None
         self.procedure_names = list(self.procedures.procedures)
-        self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged_dialects())]
+        names = {table.name for table in own}
+        packaged = (table for table in packaged_dialects() if table.name not in names)
+        self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged)]
         self._trouble = _index([self.procedures.trouble])
 
     def read(self, masked: str, usual: Container[int] = frozenset()) -> Signal | None:
@@ -169,13 +204,13 @@ class Dialects:
         """Procedure and step of an event, as in the tables."""
         return f"{self.procedure_names[event.procedure]} {STEPS[event.step]}"
 
-    def _record(self, number: int, record: tuple[str, int, bool], usual: Container[int]) -> Signal:
-        dialect, (message, layer, alarming) = self.dialects[number], record
+    def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
+        dialect, (message, layer, alarming, _) = self.dialects[number], record
         words = words_of(message)
         event, kind = dialect.event(words, layer), _kind(words)
         counter = dialect.counter(words) if event is None else ""
         trouble = event is None and not counter and kind not in usual
-        trouble = trouble and (alarming or (layer >= 0 and self._troubling(words))) and not dialect.harmless(words)
+        trouble = trouble and (alarming or (layer >= 0 and self.troubling(words))) and not dialect.harmless(words)
         return Signal(number, layer, event, trouble, kind, counter, dialect.stated(message) if layer >= 0 else ())
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
@@ -184,13 +219,14 @@ class Dialects:
         continued = tuple(one for one in read if one)
         cells = _cells(masked)
         kind = _kind(words)
-        trouble = not cells and kind not in usual and self._troubling(words)
+        trouble = not cells and kind not in usual and self.troubling(words)
         if not (continued or cells or trouble):
             return None
         continues = sum(1 << number for number, dialect in enumerate(self.dialects) if dialect.continued.match(masked))
         return Signal(trouble=trouble, kind=kind, continued=continued, continues=continues, cells=cells)
 
-    def _troubling(self, words: str) -> bool:
+    def troubling(self, words: str) -> bool:
+        """Whether words of any dialect's record say that something is wrong."""
         return next(self._trouble.matches(words), -1) >= 0
 
 

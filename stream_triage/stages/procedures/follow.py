@@ -125,9 +125,9 @@ class Follower:
         """Values that a record states. One beyond its limit is trouble, unless the record's own words count already."""
         dialect = self.dialects.dialects[signal.dialect]
         for name in signal.readings:
-            match = dialect.readings[name].search(line)
+            value = dialect.value(name, line)
             layer = self.dialects.procedures.values[name].layer
-            beyond = match and state.statistics.add(name, float(match[1]), number, lasting=False)
+            beyond = value is not None and state.statistics.add(name, value, number, lasting=False)
             if beyond and layer and not signal.trouble:
                 self._trouble(state, LAYERS.index(layer), self._value_kinds[name], ue, number)
 
@@ -226,11 +226,9 @@ class Follower:
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
-        found = []
-        for pattern in self.dialects.dialects[dialect].entities:
-            if match := pattern.search(line):
-                kind = match.lastgroup or "ue"
-                found.append(match[kind] if kind == "ue" else f"{kind} {match[kind]}")
+        matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
+        kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
+        found = [ue if kind == "ue" else f"{kind} {ue}" for kind, ue in kinds]
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])
