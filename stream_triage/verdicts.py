@@ -343,7 +343,7 @@ class _Quotes:
             FailedUe(
                 ue=_ue_number(outcome.ue),
                 name=outcome.ue if not outcome.ue.isdigit() else "",
-                reason=outcome.reason,
+                reason=outcome.reason.format(who="the UE"),
                 source=name,
                 number=outcome.line,
                 text=_quoted(self._line(name, outcome.line)),

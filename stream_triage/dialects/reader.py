@@ -58,6 +58,8 @@ class Signal(NamedTuple):
     """The value that ends the record."""
     readings: tuple[str, ...] = ()
     """Values that the record states."""
+    sets_up: bool = False
+    """A command that sets up UEs."""
     continued: tuple[Continued, ...] = ()
     continues: int = 0
     """Bit n is set if it continues a record of dialect n."""
@@ -104,6 +106,7 @@ class Dialect:
         self._counters = list(table.counters)
         self._counter_index = _index(table.counters.values())
         self._readings = {name: re.compile(pattern) for name, pattern in table.readings.items()}
+        self.sets_up = [re.compile(pattern) for pattern in table.sets_up]
         self._harmless = _index([(*known.harmless, *table.harmless)])
         self.shown = frozenset(names.index(name) for name in table.shows)
 
@@ -144,6 +147,10 @@ class Dialect:
         except (TypeError, ValueError):  # the group has no part in the match, or holds no number
             return None
         return value if math.isfinite(value) else None
+
+    def sets_up_ues(self, masked: str) -> bool:
+        """Whether a command sets up UEs; as for `stated`, the patterns are for the raw line."""
+        return any(pattern.search(_NUMBER.sub("0", masked)) for pattern in self.sets_up)
 
     def harmless(self, words: str) -> bool:
         """Whether a record is no trouble, whatever its words say."""
@@ -211,7 +218,8 @@ class Dialects:
         counter = dialect.counter(words) if event is None else ""
         trouble = event is None and not counter and kind not in usual
         trouble = trouble and (alarming or (layer >= 0 and self.troubling(words))) and not dialect.harmless(words)
-        return Signal(number, layer, event, trouble, kind, counter, dialect.stated(message) if layer >= 0 else ())
+        stated = dialect.stated(message) if layer >= 0 else ()
+        return Signal(number, layer, event, trouble, kind, counter, stated, layer < 0 and dialect.sets_up_ues(message))
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
         words = words_of(masked)

@@ -43,6 +43,7 @@ def _patterns(table: DialectTable) -> Iterator[tuple[str, str, bool]]:
     yield from (("records", text, False) for text in table.records)
     yield "continued", table.continued, False
     yield from (("entities", text, True) for text in table.entities)
+    yield from (("sets_up", text, True) for text in table.sets_up)
     yield from ((f"readings.{name}", text, True) for name, text in table.readings.items())
 
 

@@ -69,6 +69,12 @@ def _entity(text: str) -> str:
     return text
 
 
+def _numbers_of_ues(text: str) -> str:
+    if "ues" not in _compiled(text).groupindex:
+        raise ValueError(f"{text!r} needs a group (?P<ues>...) for the numbers of the UEs")
+    return text
+
+
 def _reading(text: str) -> str:
     if not _compiled(text).groups:
         raise ValueError(f"{text!r} needs a group for the number")
@@ -120,7 +126,10 @@ class Procedure(_Table):
     proves: tuple[str, ...] = Field(default=(), description="procedures that have certainly been completed if this one was")
     times: int = Field(default=1, ge=1, description="how often a bad step must come before it counts")
     asks_for: str = Field(default="", description="the procedure that this one asks for: its absence explains a lost link")
-    undone_by: tuple[str, ...] = Field(default=(), description="procedures after which a bad step no longer counts")
+    undone_by: tuple[str, ...] = Field(
+        default=(), description="procedures after which a bad step no longer counts; those of any UE for a node"
+    )
+    strikes_ues: bool = Field(default=False, description="of a node: whether no UE can work after a bad step")
     words: dict[Step | Literal["missing"], Words] = Field(
         default_factory=dict, description="by step, the sentence about it; `{who}` stands for the UEs or the node"
     )
@@ -137,6 +146,7 @@ class Value(_Table):
     layer: Layer | None = None
     worse: Literal["high", "low"]
     limit: float | None = None
+    of: Literal["ue", "node"] = "ue"
     scale: Literal["", "digits"] = Field(default="", description="`digits`: long counters count by their number of digits")
     words: str = ""
 
@@ -196,7 +206,7 @@ class DialectTable(_Table):
     title: str
     records: tuple[Annotated[str, AfterValidator(_beginning)], ...] = Field(
         min_length=1,
-        description="how a masked line begins that begins a record, with groups `module` and `level`",
+        description="how a masked line begins that begins a record; the groups `module` and `level` name them",
     )
     continued: Pattern = Field(default=r"^\s", description="how a masked line begins that continues the record above it")
     modules: dict[Annotated[str, AfterValidator(_module)], Layer] = Field(
@@ -208,6 +218,9 @@ class DialectTable(_Table):
     entities: tuple[Annotated[str, AfterValidator(_entity)], ...] = Field(
         default=(),
         description="where a line names a UE: the group that matched is its id, its name the kind of id",
+    )
+    sets_up: tuple[Annotated[str, AfterValidator(_numbers_of_ues)], ...] = Field(
+        default=(), description="where a command sets up UEs: the group `ues` holds their numbers, such as `0-3,7`"
     )
     shows: tuple[str, ...] = Field(
         default=(), description="procedures that the log always shows where a UE comes to them: their absence counts"

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         default=(),
         description=(
             "Files with dialects of your own (docs/dialects.md). They are used before those of stream-triage, "
-            "and replace those that have the same name. The folder `dialects` in the folder of the bundle may hold more of them."
+            "and replace those that have the same name. More of them may be in the folder `dialects` of the bundle's folder."
         ),
     )
     sinks: tuple[SinkName, ...] = Field(

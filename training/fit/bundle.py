@@ -106,6 +106,8 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     candidates = {"terms": terms, "procedures": procedures, "charcnn": networks}
     classifiers: dict[str, FittedClassifier] = {name: one for name, one in candidates.items() if one}
     pool = fit_pool({name: one.out_of_fold for name, one in classifiers.items()}, part.targets)
+    # The procedures explain a verdict also where they have no say in it.
+    shares = {"procedures": 0.0, **pool.shares} if procedures else pool.shares
     files = {
         "templates.json": part.templates.to_json().encode(),
         # By alias: stored bundles have the name `false_alarm_rate` for the target.
@@ -124,7 +126,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         passing_label=corpus.passing_label,
         masking_version=MASKING_VERSION,
         numbers=part.masked.numbers,
-        classifiers=pool.shares,
+        classifiers=shares,
         temperature=round(pool.temperature, 4),
         detectors=("profile", "next_key") if orders else ("profile",),
         review_below_confidence=review_limit(pool.scores, part.targets),

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, LOOP, Break, Course
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Break, Course
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 
-__all__ = ["Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks"]
+__all__ = ["LAYER_WORDS", "Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks"]
 
 L1: Final = LAYERS.index("l1")
 RRC: Final = LAYERS.index("rrc")
@@ -23,7 +23,11 @@ class RunBreak(NamedTuple):
     rank: int
     """Position of the procedure in the table. All breaks of UEs have that of their first procedure: between them the line
     decides. What the table lists behind them are weak signs, such as a command of the script that was refused."""
+    order: int
+    """The line that counts for the order. What never came explains nothing that is in the log, so it comes behind trouble
+    of the same UE."""
     line: int
+    """The line that shows it."""
     source: str
     ue: str | None
     layer: int
@@ -53,7 +57,7 @@ def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[
     if troubles:
         (layer, _), most = max(troubles.items(), key=lambda item: (item[1].count, -item[1].first))
         if most.count >= LOOP:
-            return most.first, layer, f"the same trouble of {_LAYER_WORDS[layer]} came {most.count} times at {{who}}"
+            return most.first, layer, f"the same trouble of {LAYER_WORDS[layer]} came {most.count} times at {{who}}"
     number = follower.procedures.index["re-establishment"]
     if course.count(number, BEGUN) >= LOOP:
         first = course.first(number, BEGUN)
@@ -84,15 +88,33 @@ def blamed(follower: Follower, state: ProcedureState, course: Course) -> int:
 
 
 def failed_ues(follower: Follower, state: ProcedureState) -> list[Outcome]:
-    """Failed UEs of one source, by id: numbers in their order, before other ids."""
-    outcomes = []
-    for ue, course in sorted(state.ues.items(), key=lambda item: (not item[0].isdigit(), item[0].zfill(9))):
-        breaks = breaks_of(follower, state, course)
-        if breaks:
-            outcomes.append(Outcome(ue, breaks[0].line, _words(follower, breaks[0])))
-        elif loop := looping(follower, state, course):
-            outcomes.append(Outcome(ue, loop[0], loop[2]))
-    return outcomes
+    """Failed UEs of one source, by id: numbers in their order, before other ids.
+
+    Where a node broke that all UEs need, they failed with it: those that the log named before, and those that the script
+    set up and that never came.
+    """
+    outcomes = {}
+    for ue, course in state.ues.items():
+        if own := min(_of_ue(follower, "", state, ue, course), default=None):
+            outcomes[ue] = Outcome(ue, own.line, own.words)
+    if struck := _strike(follower, state):
+        procedures = follower.procedures
+        nodes = {number for number, of_node in enumerate(procedures.of_node) if of_node}
+        last = (procedures.index["release"], procedures.index["deregistration"])
+        for ue in dict.fromkeys([*state.ues, *state.set_up]):
+            course = state.ues.get(ue)
+            over = course and max(course.last(number, COMPLETED) for number in last)
+            # Counters sum up the run, so they concern UEs that were released before they were read.
+            if ue and ue not in outcomes and not (over and over < struck.line and struck.rank in nodes):
+                outcomes[ue] = Outcome(ue, struck.line, struck.words)
+    return sorted(outcomes.values(), key=lambda one: (not one.ue.isdigit(), one.ue.zfill(9)))
+
+
+def _strike(follower: Follower, state: ProcedureState) -> RunBreak | None:
+    """The first break of a node that leaves no UE working."""
+    procedures = follower.procedures
+    of_node = [one for one in _of_node(follower, "", state) if procedures.strikes_ues[one.rank]]
+    return min([*of_node, *_of_values(follower, "", state, of_node=True)], default=None, key=lambda one: one.line)
 
 
 def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list[RunBreak]:
@@ -101,41 +123,56 @@ def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list
     # Lines of several sources have no common order. There a refusal comes first: the link worked until then, and what the
     # others lost, they lost after it.
     several = len({one.source for one in found}) > 1
-    return sorted(found, key=lambda one: (one.rank, several and not one.refused, one.line, one.source))
+    return sorted(found, key=lambda one: (one.rank, several and not one.refused, one.order, one.source))
 
 
 def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterator[RunBreak]:
     yield from _of_node(follower, source, state)
-    procedures = follower.procedures
-    rank = procedures.index["cell search"]
     for ue, course in state.ues.items():
-        for found in breaks_of(follower, state, course):
-            words = _words(follower, found)
-            layer = procedures.layers[found.procedure]
-            yield RunBreak(rank, found.line, source, ue, layer, words, found.how == "refused")
-        if loop := looping(follower, state, course):
-            yield RunBreak(rank, loop[0], source, ue, loop[1], loop[2])
+        yield from _of_ue(follower, source, state, ue, course)
+    rank = follower.procedures.index["cell search"]
     for (layer, _), repeats in state.alone.items():
         if repeats.count >= LOOP:
-            words = f"the same trouble of {_LAYER_WORDS[layer]} came {repeats.count} times"
-            yield RunBreak(rank, repeats.first, source, None, layer, words)
+            words = f"the same trouble of {LAYER_WORDS[layer]} came {repeats.count} times"
+            yield RunBreak(rank, repeats.first, repeats.first, source, None, layer, words)
+    yield from _of_values(follower, source, state)
+
+
+def _of_ue(follower: Follower, source: str, state: ProcedureState, ue: str, course: Course) -> Iterator[RunBreak]:
+    """What broke of one UE."""
+    procedures = follower.procedures
+    rank = procedures.index["cell search"]
+    loop = looping(follower, state, course)
+    for found in breaks_of(follower, state, course):
+        never = found.how in ("begun", "missing")
+        order = max(found.line, loop[0] + 1) if loop and never else found.line
+        layer, words = procedures.layers[found.procedure], _words(follower, found)
+        yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how == "refused")
+    if loop:
+        yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2])
+
+
+def _of_values(follower: Follower, source: str, state: ProcedureState, *, of_node: bool = False) -> Iterator[RunBreak]:
+    """Values beyond their limits; `of_node`: only those of what all UEs share."""
+    rank = follower.procedures.index["cell search"]
     for name, values in state.statistics.values.items():
         about = follower.dialects.procedures.values[name]
-        if values.beyond and about.layer:
+        if values.beyond and about.layer and (about.of == "node" or not of_node):
             words = about.words.format(value=f"{values.worst:g}")
-            yield RunBreak(rank, values.first_beyond, source, None, LAYERS.index(about.layer), words)
+            line = values.first_beyond
+            yield RunBreak(rank, line, line, source, None, LAYERS.index(about.layer), words)
 
 
 def _of_node(follower: Follower, source: str, state: ProcedureState) -> Iterator[RunBreak]:
     """What broke of the processes, their associations, the tester and its script."""
     procedures = follower.procedures
-    for line, number, how in state.node.breaks(procedures, frozenset()):
+    for line, number, how in follower.node_breaks(state):
         words, layer = procedures.words[number].get(how, ""), procedures.layers[number]
         if number == procedures.index["process"] and state.fault_line:
             layer = state.fault_layer if state.fault_layer >= 0 else layer
-            yield RunBreak(number, state.fault_line, source, None, layer, words)
+            yield RunBreak(number, state.fault_line, state.fault_line, source, None, layer, words)
         elif words:
-            yield RunBreak(number, line, source, None, layer, words)
+            yield RunBreak(number, line, line, source, None, layer, words)
 
 
 def _words(follower: Follower, found: Break) -> str:
@@ -145,4 +182,4 @@ def _words(follower: Follower, found: Break) -> str:
     return follower.procedures.words[found.procedure].get(found.how, f"{name} of {{who}}: {found.how}")
 
 
-_LAYER_WORDS: Final = ("layer 1", "layer 2", "RRC", "NAS", "the core", "the tester", "the data plane")
+LAYER_WORDS: Final = ("layer 1", "layer 2", "RRC", "NAS", "the core", "the tester", "the data plane")

@@ -34,6 +34,7 @@ class Procedures:
         self.layers = [LAYERS.index(procedure.layer) for procedure in table.values()]
         self.of_node = [procedure.of == "node" for procedure in table.values()]
         self.forces = [index.get(procedure.forces, -1) for procedure in table.values()]
+        self.strikes_ues = [procedure.strikes_ues for procedure in table.values()]
         self.words = [procedure.words for procedure in table.values()]
         proved_by: list[list[int]] = [[number] for number in range(len(self.names))]
         for number, procedure in enumerate(table.values()):
@@ -139,8 +140,26 @@ class Course:
         """
         if self.failed:
             return list(self.failed)
-        found = list(self._breaks(procedures, due, refusal))
-        return sorted(found)
+        found = self._breaks(procedures, due, refusal)
+        return sorted({self._explained(procedures, one, refusal) for one in found})
+
+    def _explained(self, procedures: Procedures, found: Break, refusal: bool) -> Break:
+        """For a step that never came, the first step after it that went wrong, if there is one: that explains it."""
+        if found.how not in ("begun", "missing"):
+            return found
+        explaining = [
+            Break(self._since(event, found.line), event.procedure, STEPS[event.step])
+            for event, repeats in self.steps.items()
+            if event.step in (REFUSED, FAILED)
+            and repeats.last > max(found.line, self.done(procedures, event.procedure))
+            and not (refusal and procedures.layers[event.procedure] == NAS)
+        ]
+        return min(explaining, default=found)
+
+    def _since(self, event: Event, line: int) -> int:
+        """The first line of a step after another line, as far as is known: only the first two and the last one are."""
+        repeats = self.steps[event]
+        return next((known for known in (repeats.first, repeats.second) if known > line), repeats.last)
 
     def _breaks(self, procedures: Procedures, due: frozenset[int], refusal: bool) -> Iterator[Break]:
         for number in {event.procedure for event in self.steps}:
@@ -148,10 +167,9 @@ class Course:
                 continue
             done = self.done(procedures, number)
             bad = max(_BAD, key=lambda step: self.last(number, step))
-            line = self.last(number, bad)
             undone = max((self.last(other, COMPLETED) for other in procedures.undone_by[number]), default=0)
-            if line > max(done, undone) and self.count(number, *_BAD) >= procedures.times[number]:
-                yield Break(line, number, STEPS[bad])
+            if self.last(number, bad) > max(done, undone) and self.count(number, *_BAD) >= procedures.times[number]:
+                yield Break(self._since(Event(number, bad), max(done, undone)), number, STEPS[bad])
             elif (begun := self.last(number, BEGUN)) > done and "begun" in procedures.words[number]:
                 yield Break(begun, number, "begun")
             if self.count(number, RETRIED) >= LOOP:

@@ -148,8 +148,8 @@ class _Source:
             self._ue(course)
 
     def _node(self) -> None:
-        node, procedures = self._state.node, self._follower.procedures
-        broken = {found.procedure: found.line for found in node.breaks(procedures, frozenset())}
+        node = self._state.node
+        broken = {found.procedure: found.line for found in self._follower.node_breaks(self._state)}
         for procedure in _NODE_PROCEDURES:
             number = self._index[procedure]
             if number in self._state.seen:

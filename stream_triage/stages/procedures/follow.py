@@ -5,13 +5,13 @@ removes, are read from the line itself. A line of a UE's procedure that names no
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
-from stream_triage.dialects.table import LAYERS, Value
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Course, Procedures, Repeats
+from stream_triage.dialects.table import LAYERS
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Break, Course, Procedures, Repeats
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "Follower", "ProcedureState"]
@@ -29,22 +29,24 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "started",
-        "statistics", "ues", "unfollowed",
+        "aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "set_up",
+        "started", "statistics", "ues", "unfollowed",
     )  # fmt: skip
 
-    def __init__(self, values: Mapping[str, Value]) -> None:
+    def __init__(self) -> None:
         self.ues: dict[str, Course] = {}
         """By id, in the order in which they were named first."""
         self.aliases: dict[str, str] = {}
         """Other ids of UEs to their first one."""
+        self.set_up: dict[str, None] = {}
+        """Ids of the UEs that a script set up, in their order."""
         self.unfollowed = 0
         """Records of UEs beyond `MAX_UES`."""
         self.node = Course()
         """What no UE owns: the processes, their associations, the tester, its script."""
         self.alone: dict[tuple[int, int], Repeats] = {}
         """Trouble that names no UE, by layer and kind."""
-        self.statistics = Statistics(values)
+        self.statistics = Statistics()
         self.layers: Counter[int] = Counter()
         """Records of each layer."""
         self.seen: set[int] = set()
@@ -75,11 +77,12 @@ class Follower:
         self._process = index["process"]
         self._script = Event(index["script"], BEGUN)
         # No hash of words is that small: values do not mix with kinds of records.
-        self._value_kinds = {name: number for number, name in enumerate(dialects.procedures.values)}
+        self._values = dialects.procedures.values
+        self._value_kinds = {name: number for number, name in enumerate(self._values)}
 
     def start(self) -> ProcedureState:
         """The state of a source before its first line."""
-        return ProcedureState(self.dialects.procedures.values)
+        return ProcedureState()
 
     def due(self, state: ProcedureState) -> frozenset[int]:
         """Procedures whose absence counts: those that the source's dialect always shows, and those that it showed."""
@@ -90,6 +93,17 @@ class Follower:
         """Whether the script waits for a reject, as negative tests do."""
         return self._refusal in state.node.steps
 
+    def node_breaks(self, state: ProcedureState) -> list[Break]:
+        """What broke of the processes and the tester, unless UEs show later that it works again."""
+        procedures = self.procedures
+
+        def works(after: int, procedure: int) -> bool:
+            proofs = procedures.undone_by[procedure]
+            return any(course.last(proof, COMPLETED) > after for course in state.ues.values() for proof in proofs)
+
+        found = state.node.breaks(procedures, frozenset())
+        return [one for one in found if not works(one.line, one.procedure)]
+
     def follow(
         self, state: ProcedureState, lines: Sequence[str], signals: Iterable[Signal | None], first_number: int
     ) -> None:
@@ -99,10 +113,11 @@ class Follower:
                 state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
+            one_blank = " ".join(line.split())  # patterns of dialects are written for single blanks
             if signal.dialect >= 0:
-                self._begin(state, signal, line, number)
+                self._begin(state, signal, one_blank, number)
             else:
-                self._continue(state, signal, line, number)
+                self._continue(state, signal, one_blank, number)
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""
@@ -113,23 +128,34 @@ class Follower:
         ue = self._ue(state, signal.dialect, line) if signal.event or signal.trouble or signal.readings else None
         state.record = (signal, ue, number)
         if signal.counter:
-            state.statistics.counter(signal.counter, line, number)
+            state.statistics.counter(signal.counter, line, number, self._values[signal.counter])
         elif signal.event:
             self._step(state, signal.event, ue, number)
         elif signal.trouble:
             self._trouble(state, signal.layer, signal.kind, ue, number)
         if signal.readings:
             self._read(state, signal, line, ue, number)
+        if signal.sets_up:
+            self._set_up(state, signal.dialect, line)
+
+    def _set_up(self, state: ProcedureState, dialect: int, line: str) -> None:
+        """Remembers the UEs that a command names."""
+        for pattern in self.dialects.dialects[dialect].sets_up:
+            if match := pattern.search(line):
+                for part in (match["ues"] or "").split(","):
+                    first, _, last = part.strip().partition("-")
+                    if first.isdecimal() and (last or first).isdecimal() and len(part) < 20:  # int() refuses long ones
+                        ids = range(int(first), int(last or first) + 1)
+                        state.set_up.update((str(ue), None) for ue in ids[: MAX_UES - len(state.set_up)])
 
     def _read(self, state: ProcedureState, signal: Signal, line: str, ue: str | None, number: int) -> None:
         """Values that a record states. One beyond its limit is trouble, unless the record's own words count already."""
         dialect = self.dialects.dialects[signal.dialect]
         for name in signal.readings:
-            value = dialect.value(name, line)
-            layer = self.dialects.procedures.values[name].layer
-            beyond = value is not None and state.statistics.add(name, value, number, lasting=False)
-            if beyond and layer and not signal.trouble:
-                self._trouble(state, LAYERS.index(layer), self._value_kinds[name], ue, number)
+            value, about = dialect.value(name, line), self._values[name]
+            beyond = value is not None and state.statistics.add(name, value, number, about, lasting=False)
+            if beyond and about.layer and not signal.trouble:
+                self._trouble(state, LAYERS.index(about.layer), self._value_kinds[name], ue, number)
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line that begins no record: a row of a table, an event of its own, or what it makes of its record."""
@@ -140,7 +166,7 @@ class Follower:
             state.statistics.begin(continued.heading)
         if state.dialect >= 0 and signal.cells:
             tables = self.dialects.dialects[state.dialect].table.tables
-            state.statistics.take(signal.cells, line, number, tables)
+            state.statistics.take(signal.cells, line, number, tables, self._values)
         if continued and continued.plain:
             state.dialect = continued.dialect
             self._step(state, continued.plain, self._ue(state, continued.dialect, line), number)

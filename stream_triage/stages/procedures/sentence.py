@@ -1,11 +1,12 @@
 """States of all sources and a label in; the sentence that says why the run has it, and the lines that come first, out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
+from stream_triage.dialects.table import Layer
 from stream_triage.records import source_line
-from stream_triage.stages.procedures.breaks import RunBreak, run_breaks
+from stream_triage.stages.procedures.breaks import LAYER_WORDS, RunBreak, run_breaks
 from stream_triage.stages.procedures.course import COMPLETED
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 
@@ -26,20 +27,46 @@ class Reason(NamedTuple):
 
 
 def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: str, *, passed: bool) -> Reason:
-    """The reason as far as procedures show it: what broke first in the layer of the label."""
-    breaks = run_breaks(follower, states)
+    """The reason as far as procedures show it: what broke first in the layer of the label.
+
+    A procedure may break in a layer above that of the label. Then the first trouble of the label's layer comes first.
+    """
     if passed:
         return Reason(_passing(follower, states))
+    breaks = run_breaks(follower, states)
     labels = follower.dialects.procedures.labels
     fitting = [found for found in breaks if labels.get(LAYERS[found.layer]) == label]
-    if not fitting:
+    if fitting:
+        return _reason(fitting[0], fitting, states)
+    troubles = sorted(_troubles(states, labels, label))
+    if not breaks or not troubles:
         return Reason("")
-    first = fitting[0]
-    alike = [found for found in fitting if found.words == first.words and found.source == first.source]
-    lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *fitting]))
+    (line, source, layer), first = troubles[0], breaks[0]
+    reason = _reason(first, breaks, states)
+    sentence = f"{reason.sentence}; before it, trouble of {LAYER_WORDS[layer]} ({_place(source, line)})"
+    return Reason(sentence, ((source, line), *reason.lines)[:LEADING]) if line <= first.line else reason
+
+
+def _reason(first: RunBreak, breaks: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> Reason:
+    alike = [found for found in breaks if found.words == first.words and found.source == first.source]
+    lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *breaks]))
     sentence = first.words.format(who=_who(alike, states))
-    place = source_line(first.source, first.line) if first.source else f"line {first.line}"
-    return Reason(f"{sentence} ({place})", lines[:LEADING])
+    return Reason(f"{sentence} ({_place(first.source, first.line)})", lines[:LEADING])
+
+
+def _troubles(
+    states: Mapping[str, ProcedureState], labels: Mapping[Layer, str], label: str
+) -> Iterator[tuple[int, str, int]]:
+    """First line, source and layer of each kind of trouble in the layers of a label."""
+    for source, state in states.items():
+        for kinds in (state.alone, *(course.kinds for course in state.ues.values())):
+            for (layer, _), repeats in kinds.items():
+                if layer >= 0 and labels.get(LAYERS[layer]) == label:
+                    yield repeats.first, source, layer
+
+
+def _place(source: str, line: int) -> str:
+    return source_line(source, line) if source else f"line {line}"
 
 
 def _passing(follower: Follower, states: Mapping[str, ProcedureState]) -> str:
