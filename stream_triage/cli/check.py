@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INPUT, status_of
 from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, RulesOption, as_settings
-from stream_triage.errors import SettingsError, StoreError, StreamTriageError
+from stream_triage.errors import BundleError, SettingsError, StoreError, StreamTriageError
 from stream_triage.render.printable import printable
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def check(
     ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a settings file with comments and exit.")] = False,
 ) -> None:
-    """Check settings, bundle, rules, dialects, redaction, store and servers.
+    """Check the settings and everything that they name.
 
-    Every part is checked, also after a fault in another one. Exits with 2 if there is a fault, or with 75 if it is only that
-    a server does not respond or a disk is full.
+    That is bundle, rules, dialects, redaction, store and servers. Every part is checked, also after a fault in another
+    one. Exits with 2 if there is a fault, or with 75 if it is only that a server does not respond or a disk is full.
     """
     from stream_triage.settings import load_settings
 
@@ -100,11 +101,14 @@ def _check_dialects(settings: Settings) -> str:
     from stream_triage import wiring
     from stream_triage.dialects import Dialects
 
-    card = wiring.open_bundle(settings).card
     names = ", ".join(dialect.table.name for dialect in Dialects().dialects)
     own = len(_own_dialects(settings))
-    unused = "" if "procedures" in card.classifiers else f"; bundle {card.name} follows no procedures and uses none of them"
-    return f"{names}; {own or 'no'} file{'s' if own != 1 else ''} of your own{unused}"
+    text = f"{names}; {own or 'no'} file{'s' if own != 1 else ''} of your own"
+    with suppress(BundleError):  # the step `bundle` says so
+        card = wiring.open_bundle(settings).card
+        if "procedures" not in card.classifiers:
+            text += f"; bundle {card.name} follows no procedures and uses none of them"
+    return text
 
 
 def _checks_of_own_dialects(settings: Settings) -> dict[str, Callable[[Settings], str]]:
@@ -128,12 +132,12 @@ def _checks_of_own_dialects(settings: Settings) -> dict[str, Callable[[Settings]
 
 
 def _own_dialects(settings: Settings) -> list[Path]:
-    """Without those in the folder of the bundle, if that is missing; the step `bundle` says so."""
+    """Their files; if there is no bundle, those of the setting alone."""
     from stream_triage import wiring
 
     try:
         return wiring.find_dialects(settings)
-    except StreamTriageError:
+    except BundleError:
         return list(settings.dialects)
 
 

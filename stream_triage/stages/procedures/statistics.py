@@ -18,7 +18,7 @@ __all__ = ["Statistics", "Values"]
 # Latest values kept of each kind.
 LATEST: Final = 8
 # Characters of a line that are read: the patterns below take a time that grows with the square of it.
-LONGEST: Final = 4096
+LONGEST: Final = 2048
 _COLUMN: Final = re.compile(r"\[([A-Za-z][^\]]*)\]")
 _PAIR: Final = re.compile(r"([A-Za-z][\w()/-]*(?: [\w()/-]+)*)\s*[:=]\s*(-?\d+(?:\.\d+)?)")
 _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
