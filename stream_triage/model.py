@@ -317,10 +317,16 @@ _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _o
 
 
 def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures:
-    card = bundle.card
+    card, dialects = bundle.card, Dialects(own)
+    missing = set(card.training.get("dialects", ())) - {dialect.table.name for dialect in dialects.dialects}
+    if missing:
+        raise BundleError(
+            f"bundle {card.name} was trained with the dialect {min(missing)!r}, which is missing; name its file in the "
+            "setting dialects"
+        )
     passing = card.labels.index(card.passing_label)
     return Procedures.from_files(
-        card.labels, passing, bundle.json("procedures.json"), bundle.arrays("procedures.npz"), Dialects(own)
+        card.labels, passing, bundle.json("procedures.json"), bundle.arrays("procedures.npz"), dialects
     )
 
 
