@@ -12,7 +12,7 @@ from stream_triage.dialects import Dialects, DialectTable, Event, Signal
 from stream_triage.dialects.slow import slow_patterns
 from stream_triage.dialects.words import PhraseIndex, words_of
 from stream_triage.stages.normalise import Numbers, mask
-from stream_triage.stages.procedures.breaks import failed_ues
+from stream_triage.stages.procedures.breaks import failed_ues, run_breaks
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 from stream_triage.stages.redact import Redactor
 
@@ -50,13 +50,14 @@ class UeEvents(NamedTuple):
 def summary_of(table: DialectTable) -> str:
     """What a dialect has, in a few words."""
     parts = {
-        "events": len({event for event, _ in _phrases(table)}),
-        "phrases": sum(1 for _ in _phrases(table)),
-        "modules": len(table.modules),
-        "own procedures": len(table.procedures),
-        "examples": len(table.examples),
+        "event": len({event for event, _ in _phrases(table)}),
+        "phrase": sum(1 for _ in _phrases(table)),
+        "module": len(table.modules),
+        "own procedure": len(table.procedures),
+        "example": len(table.examples),
     }
-    return ", ".join(f"{number} {name}" for name, number in parts.items() if number or name == "examples")
+    shown = {name: number for name, number in parts.items() if number or name == "example"}
+    return ", ".join(f"{number} {name}{'s' if number != 1 else ''}" for name, number in shown.items())
 
 
 def faults_of(dialects: Dialects, table: DialectTable) -> list[str]:
@@ -200,6 +201,15 @@ class DialectReport:
             for event, _, number in reading.events:
                 places.setdefault(event, []).append(reading.source._replace(number=number))
         return {self._dialects.name(event): places[event] for event in sorted(places)}
+
+    def node_failures(self) -> list[tuple[Place, str]]:
+        """What failed that is no UE's: the line that shows it, and what happened. Of each source, causes first."""
+        return [
+            (reading.source._replace(number=found.line), found.words.format(who="the network"))
+            for reading in self._readings.values()
+            for found in run_breaks(reading, {"": reading.state})
+            if found.ue is None
+        ]
 
     def ues(self) -> list[UeEvents]:
         """UEs of all sources, failed ones first."""

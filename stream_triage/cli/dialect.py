@@ -80,6 +80,8 @@ class _Printer:
         self._print_shares()
         events = [f"{name:<28} {self._places(places)}" for name, places in report.events().items()]
         self._print_list("Events", events, all_of=True)
+        failures = [f"{self._place(place)}  {printable(words)}" for place, words in report.node_failures()]
+        self._print_list("Failures that are no UE's", failures)
         ues = report.ues()
         failed = sum(1 for ue in ues if ue.failed)
         self._print_list(f"UEs: {len(ues)}, failed: {failed}", [self._ue(ue) for ue in ues])
