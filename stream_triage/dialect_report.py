@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class Alike(NamedTuple):
     """Lines that differ in numbers and punctuation alone: how many, where the first one is, and its text."""
 
-    count: int
+    times: int
     place: Place
     text: str
 
@@ -187,7 +187,8 @@ class DialectReport:
         if signal.event or signal.counter:
             return
         # A record of a module that is not listed is never trouble. It is shown all the same: the module may be missing.
-        trouble = signal.trouble or (record.layer < 0 and self._dialects.troubling(words_of(record.message)))
+        said = self._dialect.says(record.message, words_of(record.message), record.layer)
+        trouble = signal.trouble or (record.layer < 0 and said.troubling)
         _add(self._troubles if trouble else self._others, signal.kind, place, line)
 
     def layer_of(self, module: str) -> str:
@@ -257,10 +258,10 @@ def _signals(dialects: Dialects, masked: Sequence[str]) -> list[Signal | None]:
 def _add(kinds: dict[object, Alike], kind: object, place: Place, text: str) -> None:
     known = kinds.get(kind)
     if known:
-        kinds[kind] = known._replace(count=known.count + 1)
+        kinds[kind] = known._replace(times=known.times + 1)
     elif len(kinds) < MAX_KINDS:
         kinds[kind] = Alike(1, place, text)
 
 
 def _most_frequent(kinds: dict[object, Alike]) -> list[Alike]:
-    return sorted(kinds.values(), key=lambda alike: -alike.count)
+    return sorted(kinds.values(), key=lambda alike: -alike.times)

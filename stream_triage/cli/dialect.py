@@ -114,7 +114,7 @@ class _Printer:
             print(f"  and {len(entries) - len(shown)} more (--max-lines)")
 
     def _alike(self, lines: Sequence[Alike]) -> list[str]:
-        return [f"{line.count:>5}  {self._place(line.place)}  {without_colours(line.text.strip())}" for line in lines]
+        return [f"{line.times:>5}  {self._place(line.place)}  {without_colours(line.text.strip())}" for line in lines]
 
     def _places(self, places: Sequence[Place]) -> str:
         more = ", …" if len(places) > FIRST else ""

@@ -6,7 +6,7 @@ removes, are read later from the line itself.
 
 import math
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
@@ -14,7 +14,7 @@ from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureT
 from stream_triage.dialects.words import PhraseIndex, words_of
 from stream_triage.errors import SettingsError
 
-__all__ = ["Continued", "Dialect", "Dialects", "Event", "Signal"]
+__all__ = ["Column", "Continued", "Dialect", "Dialects", "Event", "Signal"]
 
 _COLUMNS: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]]*\]\s*){2,}")
 _ROW: Final = re.compile(r"\s*(?:(?:<num[^>]*>|\d+(?:\.\d+)?)(?:\s+|$)){2,}")
@@ -30,6 +30,17 @@ class Event(NamedTuple):
     step: int
 
 
+class Column(NamedTuple):
+    """A value of a table, the column that states it, and the one that it is divided by (empty: none)."""
+
+    value: str
+    name: str
+    divisor: str
+    pair: re.Pattern[str]
+    """Where a row of pairs states it."""
+    divisor_pair: re.Pattern[str]
+
+
 class Continued(NamedTuple):
     """What a line that begins no record is, if the record above it is of this dialect."""
 
@@ -40,6 +51,15 @@ class Continued(NamedTuple):
     """What it makes of the event of its record: from which, to which."""
     heading: str = ""
     """The table that begins here."""
+
+
+class Said(NamedTuple):
+    """What the phrases of a record say: its event, the value that it ends in, those that it states, and trouble."""
+
+    event: Event | None
+    counter: str
+    readings: tuple[str, ...]
+    troubling: bool
 
 
 class Signal(NamedTuple):
@@ -60,11 +80,15 @@ class Signal(NamedTuple):
     """Values that the record states."""
     sets_up: bool = False
     """A command that sets up UEs."""
+    quiet: bool = False
+    """A record that says nothing but of which module it is."""
     continued: tuple[Continued, ...] = ()
     continues: int = 0
     """Bit n is set if it continues a record of dialect n."""
     cells: Literal["", "columns", "row", "pairs"] = ""
     """How it is part of a table."""
+    columns: frozenset[str] = frozenset()
+    """Columns that it names, if it has names and numbers in pairs."""
 
 
 class Record(NamedTuple):
@@ -93,21 +117,33 @@ class Dialect:
             return Event(names.index(procedure), STEPS.index(step))
 
         self._events = [event(text) for text in table.events]
-        self._event_index = _index(table.events.values())
         self._commands = [event(text) for text in table.commands]
-        self._command_index = _index(table.commands.values())
-        self._plain = [event(text) for text in table.plain]
-        self._plain_index = _index(table.plain.values())
-        bodies = [(event(of), event(to), phrases) for of, body in table.bodies.items() for to, phrases in body.items()]
-        self._bodies = [(of, to) for of, to, _ in bodies]
-        self._body_index = _index(phrases for *_, phrases in bodies)
-        self._headings = list(table.tables)
-        self._heading_index = _index([heading] for heading in table.tables)
         self._counters = list(table.counters)
-        self._counter_index = _index(table.counters.values())
-        self._readings = {name: re.compile(pattern) for name, pattern in table.readings.items()}
+        # One pass over the words of a record finds all that its phrases say.
+        self._index = PhraseIndex(
+            [
+                *_phrases("event", table.events.values()),
+                *_phrases("command", table.commands.values()),
+                *_phrases("counter", table.counters.values()),
+                *_phrases("reading", [[reading.phrase] for reading in table.readings.values()]),
+                *_phrases("harmless", [(*known.harmless, *table.harmless)]),
+                *_phrases("trouble", [known.trouble]),
+            ]
+        )
+        self.plain = [*(event(text) for text in table.plain), *self._commands]
+        bodies = [(event(of), event(to), phrases) for of, body in table.bodies.items() for to, phrases in body.items()]
+        self.bodies = [(of, to) for of, to, _ in bodies]
+        self.headings = list(table.tables)
+        # The same for lines that begin no record.
+        self.continued_phrases = [
+            *_phrases("plain", [*table.plain.values(), *table.commands.values()]),
+            *_phrases("body", [phrases for *_, phrases in bodies]),
+            *_phrases("heading", [[heading] for heading in table.tables]),
+        ]
+        self.columns = {heading: _columns(values) for heading, values in table.tables.items()}
+        self._readings = {name: re.compile(reading.pattern) for name, reading in table.readings.items()}
+        self._reading_names = list(self._readings)
         self.sets_up = [re.compile(pattern) for pattern in table.sets_up]
-        self._harmless = _index([(*known.harmless, *table.harmless)])
         self.shown = frozenset(names.index(name) for name in table.shows)
 
     def record(self, masked: str) -> Record | None:
@@ -124,20 +160,26 @@ class Dialect:
                 return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module)
         return None
 
-    def event(self, words: str, layer: int) -> Event | None:
-        """The event of a record; of several, the one that comes first in the table."""
-        if layer < 0:
-            return _first(self._command_index.matches(words), self._commands)
-        return _first(self._event_index.matches(words), self._events)
+    def says(self, message: str, words: str, layer: int) -> Said:
+        """What a record says by its phrases; `layer` is that of its module."""
+        first: dict[str, int] = {}
+        readings: set[int] = set()
+        for kind, number in self._index.matches(words):
+            if kind == "reading":
+                readings.add(number)
+            elif number < first.get(kind, number + 1):
+                first[kind] = number
+        kind, events = ("command", self._commands) if layer < 0 else ("event", self._events)
+        event = events[first[kind]] if kind in first else None
+        counter = self._counters[first["counter"]] if event is None and "counter" in first else ""
+        stated = self._stated(message, readings) if readings and layer >= 0 else ()
+        return Said(event, counter, stated, "trouble" in first and "harmless" not in first)
 
-    def counter(self, words: str) -> str:
-        """The value that a record ends in."""
-        found = min(self._counter_index.matches(words), default=-1)
-        return self._counters[found] if found >= 0 else ""
-
-    def stated(self, masked: str) -> tuple[str, ...]:
+    def _stated(self, masked: str, readings: Iterable[int]) -> tuple[str, ...]:
         """Values that a record states; the patterns are for the raw line, whose numbers masking has replaced."""
-        return tuple(name for name, pattern in self._readings.items() if pattern.search(_NUMBER.sub("0.5", masked)))
+        numbered = _NUMBER.sub("0.5", masked)
+        names = (self._reading_names[number] for number in sorted(readings))
+        return tuple(name for name in names if self._readings[name].search(numbered))
 
     def value(self, name: str, line: str) -> float | None:
         """The value of that name in the raw line of a record; None if it states no number."""
@@ -149,24 +191,17 @@ class Dialect:
         return value if math.isfinite(value) else None
 
     def sets_up_ues(self, masked: str) -> bool:
-        """Whether a command sets up UEs; as for `stated`, the patterns are for the raw line."""
+        """Whether a command sets up UEs; the patterns are for the raw line, as those of readings."""
         return any(pattern.search(_NUMBER.sub("0", masked)) for pattern in self.sets_up)
 
-    def harmless(self, words: str) -> bool:
-        """Whether a record is no trouble, whatever its words say."""
-        return next(self._harmless.matches(words), -1) >= 0
-
-    def read_continued(self, number: int, masked: str, words: str) -> Continued | None:
-        """What a line that begins no record is in this dialect; None if it says nothing."""
-        continues = self.continued.match(masked) is not None
-        plain = None
-        if not continues:
-            plain = _first(self._plain_index.matches(words), self._plain) or self.event(words, -1)
-        bodies = tuple(self._bodies[i] for i in sorted(set(self._body_index.matches(words)))) if continues else ()
-        heading = min(self._heading_index.matches(words), default=-1) if continues else -1
-        if plain is None and not bodies and heading < 0:
-            return None
-        return Continued(number, plain, bodies, self._headings[heading] if heading >= 0 else "")
+    def read_continued(self, number: int, masked: str, found: Mapping[str, Sequence[int]]) -> Continued | None:
+        """What a line that begins no record is in this dialect; None if it says nothing. `found` are phrases by kind."""
+        if self.continued.match(masked) is None:
+            plain = self.plain[min(found["plain"])] if "plain" in found else None
+            return Continued(number, plain) if plain else None
+        bodies = tuple(self.bodies[i] for i in sorted(set(found.get("body", ()))))
+        heading = self.headings[min(found["heading"])] if "heading" in found else ""
+        return Continued(number, None, bodies, heading) if bodies or heading else None
 
 
 class Dialects:
@@ -190,7 +225,19 @@ class Dialects:
         names = {table.name for table in own}
         packaged = (table for table in packaged_dialects() if table.name not in names)
         self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged)]
-        self._trouble = _index([self.procedures.trouble])
+        named = (column for dialect in self.dialects for columns in dialect.columns.values() for column in columns)
+        self._columns = sorted({name for column in named for name in (column.name, column.divisor) if name})
+        self._continued_index = PhraseIndex(
+            [
+                *(
+                    (phrase, (number, *of))
+                    for number, dialect in enumerate(self.dialects)
+                    for phrase, of in dialect.continued_phrases
+                ),
+                *((phrase, (-1, *of)) for phrase, of in _phrases("trouble", [self.procedures.trouble])),
+                *((phrase, (-1, *of)) for phrase, of in _phrases("column", [[name] for name in self._columns])),
+            ]
+        )
 
     def read(self, masked: str, usual: Container[int] = frozenset()) -> Signal | None:
         """The signal of one masked line; None if it says nothing. Records whose kind is `usual` are no trouble.
@@ -214,46 +261,65 @@ class Dialects:
     def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
         dialect, (message, layer, alarming, _) = self.dialects[number], record
         words = words_of(message)
-        event, kind = dialect.event(words, layer), _kind(words)
-        counter = dialect.counter(words) if event is None else ""
-        trouble = event is None and not counter and kind not in usual
-        trouble = trouble and (alarming or (layer >= 0 and self.troubling(words))) and not dialect.harmless(words)
-        stated = dialect.stated(message) if layer >= 0 else ()
-        return Signal(number, layer, event, trouble, kind, counter, stated, layer < 0 and dialect.sets_up_ues(message))
+        said, kind = dialect.says(message, words, layer), _kind(words)
+        trouble = said.event is None and not said.counter and kind not in usual
+        trouble = trouble and (alarming or (layer >= 0 and said.troubling))
+        sets_up = layer < 0 and dialect.sets_up_ues(message)
+        quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
+        return Signal(number, layer, said.event, trouble, kind, said.counter, said.readings, sets_up, quiet)
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
         words = words_of(masked)
-        read = (dialect.read_continued(number, masked, words) for number, dialect in enumerate(self.dialects))
+        found: dict[int, dict[str, list[int]]] = {}
+        for dialect, kind, number in self._continued_index.matches(words):
+            found.setdefault(dialect, {}).setdefault(kind, []).append(number)
+        columns = found.get(-1, {}).get("column", ())
+        read = (
+            self.dialects[number].read_continued(number, masked, of) for number, of in sorted(found.items()) if number >= 0
+        )
         continued = tuple(one for one in read if one)
-        cells = _cells(masked)
-        kind = _kind(words)
-        trouble = not cells and kind not in usual and self.troubling(words)
+        cells = _cells(masked, pairs=bool(columns))
+        of_kind = _kind(words)
+        trouble = not cells and "trouble" in found.get(-1, {}) and of_kind not in usual
         if not (continued or cells or trouble):
             return None
         continues = sum(1 << number for number, dialect in enumerate(self.dialects) if dialect.continued.match(masked))
-        return Signal(trouble=trouble, kind=kind, continued=continued, continues=continues, cells=cells)
+        return Signal(
+            trouble=trouble,
+            kind=of_kind,
+            continued=continued,
+            continues=continues,
+            cells=cells,
+            columns=frozenset(self._columns[number] for number in columns),
+        )
 
-    def troubling(self, words: str) -> bool:
-        """Whether words of any dialect's record say that something is wrong."""
-        return next(self._trouble.matches(words), -1) >= 0
+
+def _phrases(kind: str, groups: Iterable[Iterable[str]]) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Each phrase with its kind and the number of its group."""
+    return ((phrase, (kind, number)) for number, phrases in enumerate(groups) for phrase in phrases)
 
 
-def _index(groups: Iterable[Iterable[str]]) -> PhraseIndex:
-    return PhraseIndex((phrase, number) for number, phrases in enumerate(groups) for phrase in phrases)
+def _columns(values: Mapping[str, str]) -> tuple[Column, ...]:
+    """Values of a table by the columns that they are made from, such as `retx / tbs`."""
+    parts = ((value, *columns.partition(" / ")[::2]) for value, columns in values.items())
+    return tuple(
+        Column(value, name, divisor, re.compile(_pair(name)), re.compile(_pair(divisor))) for value, name, divisor in parts
+    )
 
 
-def _first(numbers: Iterator[int], events: Sequence[Event]) -> Event | None:
-    number = min(numbers, default=-1)
-    return events[number] if number >= 0 else None
+def _pair(name: str) -> str:
+    """A name and its value, as in `CQI: 7`; the name's words may have anything but letters and digits between them."""
+    words = r"[\W_]+".join(map(re.escape, name.split()))
+    return rf"(?i)(?<![^\W_]){words}[)\]]?\s*[:=]\s*(-?\d+(?:\.\d+)?)"
 
 
 def _kind(words: str) -> int:
     return crc32(" ".join(word for word in words.split() if not word[0].isdigit() and word != "#").encode())
 
 
-def _cells(masked: str) -> Literal["", "columns", "row", "pairs"]:
+def _cells(masked: str, *, pairs: bool) -> Literal["", "columns", "row", "pairs"]:
     if _COLUMNS.fullmatch(masked):
         return "columns"
     if _ROW.fullmatch(masked):
         return "row"
-    return "pairs" if _PAIR.search(masked) else ""
+    return "pairs" if pairs and _PAIR.search(masked) else ""

@@ -15,10 +15,9 @@ from stream_triage.dialects.table import DialectTable
 
 __all__ = ["slow_patterns"]
 
-LIMIT_SECONDS: Final = 0.2
-# Lengths grow slowly at first: a pattern that takes twice as long for each character is found before it takes minutes. The
-# last length is that at which lines are cut by default.
-LENGTHS: Final = (*accumulate(chain([8], repeat(2, 28)), lambda length, step: length + step), 256, 1024, 8192, 65_536)
+LIMIT_SECONDS: Final = 0.1
+# Lengths grow slowly at first: a pattern that takes twice as long for each character is found before it takes minutes.
+LENGTHS: Final = (*accumulate(chain([8], repeat(2, 28)), lambda length, step: length + step), 256, 2048, 16_384)
 PIECES: Final = ("a", "A", "0", " ", "-", "=", ":", "[", "x ", "a1", "1:", "a=", " [a]", "<time> ", "<num:e0> ")
 EXAMPLES: Final = 2
 _WORD: Final = re.compile(r"(?<![\\(?])[A-Za-z]{2,}")
@@ -44,7 +43,7 @@ def _patterns(table: DialectTable) -> Iterator[tuple[str, str, bool]]:
     yield "continued", table.continued, False
     yield from (("entities", text, True) for text in table.entities)
     yield from (("sets_up", text, True) for text in table.sets_up)
-    yield from ((f"readings.{name}", text, True) for name, text in table.readings.items())
+    yield from ((f"readings.{name}", reading.pattern, True) for name, reading in table.readings.items())
 
 
 def _is_slow(search: Callable[[str], object], beginning: str, piece: str) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "Layer",
     "Procedure",
     "ProcedureTable",
+    "Reading",
     "Step",
     "Value",
     "checked_dialect",
@@ -81,13 +82,18 @@ def _reading(text: str) -> str:
     return text
 
 
-def _phrases(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    for phrase in phrases:
-        if not re.search(r"\w", phrase):
-            raise ValueError(f"{phrase!r} has no word")
-        if not all(words_of(part).strip() for part in phrase.split("*")):
-            raise ValueError(f"{phrase!r} needs words before and after each `*`")
-    return phrases
+def _phrase(phrase: str) -> str:
+    if not re.search(r"\w", phrase):
+        raise ValueError(f"{phrase!r} has no word")
+    if not all(words_of(part).strip() for part in phrase.split("*")):
+        raise ValueError(f"{phrase!r} needs words before and after each `*`")
+    return phrase
+
+
+def _break(step: str) -> str:
+    if step not in {*STEPS, "missing"}:
+        raise ValueError(f"{step!r} is no step; there are {', '.join(STEPS)}, and missing")
+    return step
 
 
 def _words(text: str) -> str:
@@ -109,7 +115,7 @@ def _columns(columns: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]
-Phrases = Annotated[tuple[str, ...], AfterValidator(_phrases)]
+Phrases = tuple[Annotated[str, AfterValidator(_phrase)], ...]
 Words = Annotated[str, AfterValidator(_words)]
 
 
@@ -130,7 +136,7 @@ class Procedure(_Table):
         default=(), description="procedures after which a bad step no longer counts; those of any UE for a node"
     )
     strikes_ues: bool = Field(default=False, description="of a node: whether no UE can work after a bad step")
-    words: dict[Step | Literal["missing"], Words] = Field(
+    words: dict[Annotated[str, AfterValidator(_break)], Words] = Field(
         default_factory=dict, description="by step, the sentence about it; `{who}` stands for the UEs or the node"
     )
 
@@ -161,6 +167,13 @@ class Value(_Table):
         if self.limit is None:
             return False
         return value >= self.limit if self.worse == "high" else value <= self.limit
+
+
+class Reading(_Table):
+    """Where a record states a value. An entry of `[readings]`."""
+
+    phrase: Annotated[str, AfterValidator(_phrase)] = Field(description="a phrase that the record has")
+    pattern: Annotated[str, AfterValidator(_reading)] = Field(description="for the raw line; the first group is the number")
 
 
 class ProcedureTable(_Table):
@@ -237,13 +250,11 @@ class DialectTable(_Table):
         default_factory=dict, description="what a continued line makes of the event of its record"
     )
     harmless: Phrases = Field(default=(), description="phrases of records that are no trouble although their words say so")
-    tables: dict[str, dict[str, Annotated[str, AfterValidator(_columns)]]] = Field(
+    tables: dict[Annotated[str, AfterValidator(_phrase)], dict[str, Annotated[str, AfterValidator(_columns)]]] = Field(
         default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
-    readings: dict[str, Annotated[str, AfterValidator(_reading)]] = Field(
-        default_factory=dict, description="value to where a record states it: the first group of a pattern, in the raw line"
-    )
+    readings: dict[str, Reading] = Field(default_factory=dict, description="value to where a record states it")
     procedures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 /-]*[a-z0-9]$")], Procedure] = Field(
         default_factory=dict, description="procedures that `procedures.toml` does not have"
     )
@@ -261,8 +272,6 @@ class DialectTable(_Table):
         for name in self.shows:
             if name not in table.procedures:
                 raise ValueError(f"shows: there is no procedure {name!r}")
-        for heading in self.tables:
-            _phrases((heading,))
         stated = (value for columns in self.tables.values() for value in columns)
         for name in (*stated, *self.counters, *self.readings):
             if name not in table.values:

@@ -6,11 +6,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 __all__ = ["PhraseIndex", "words_of"]
 
-_MARKER: Final = re.compile(r"<[a-z][^<>]*>")
+T = TypeVar("T")
+
+# Masked numbers and the like, and the sign before a cause code.
+_MARKER: Final = re.compile(r"<[a-z][^<>]*>|#(?=\d)")
 # What separates words. `/`, `.` and `+` stay: they are parts of names such as `t300/t319` and `s1ap.cc`.
 _SEPARATORS: Final = re.compile(r"(?:[\s_:,;=()\[\]{}\"'!?|-]|\.(?=\s|$))+")
 
@@ -26,25 +29,26 @@ def words_of(masked: str) -> str:
     return f" {_SEPARATORS.sub(' ', _MARKER.sub(' # ', masked)).strip().lower()} "
 
 
-class PhraseIndex:
-    """Phrases with a number each; `matches` gives the numbers of those that a line contains.
+class PhraseIndex(Generic[T]):
+    """Phrases, each with an item; `matches` gives the items of those that a line contains.
 
     A line is compared only with phrases whose longest word it contains, so hundreds of phrases cost little.
     """
 
-    def __init__(self, phrases: Iterable[tuple[str, int]]) -> None:
-        self._by_word: dict[str, list[tuple[tuple[str, ...], int]]] = {}
-        for phrase, number in phrases:
+    def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
+        self._by_word: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+        for phrase, item in phrases:
             parts = tuple(words_of(part) for part in phrase.split("*"))
             anchor = max((word for part in parts for word in part.split()), key=len)
-            self._by_word.setdefault(anchor, []).append((parts, number))
+            self._by_word.setdefault(anchor, []).append((parts, item))
 
-    def matches(self, line: str) -> Iterator[int]:
-        """Numbers of the phrases in a line, which `words_of` made; in no particular order, possibly repeated."""
+    def matches(self, line: str) -> Iterator[T]:
+        """Items of the phrases in a line, which `words_of` made; in no particular order, possibly repeated."""
+        by_word = self._by_word
         for word in set(line.split()):
-            for parts, number in self._by_word.get(word, ()):
+            for parts, item in by_word.get(word, ()):
                 if _contains(line, parts):
-                    yield number
+                    yield item
 
 
 def _contains(line: str, parts: Sequence[str]) -> bool:

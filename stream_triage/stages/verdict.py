@@ -19,7 +19,7 @@ DAMAGED_LINE_SHARE: Final = 0.01
 # of 20. Source code, documentation and logs of other programs move them by up to 1.3 (tm500) and 2.7 (oai5g). The samples
 # of oai5g, with every line disguised by words in front of it, move them by 3.0 to 12.
 SPEAKS: Final = 3.0
-# Lines of known kinds, such as rows of numbers, speak for no label either if all together they move the log-odds by less than a
+# Lines of known kinds, such as rows of numbers, speak for no label either if together they move the log-odds by less than a
 # factor of 2. The least that a whole run of the TM500-style corpus moves them is a factor of 2.9.
 NOTHING_SAID: Final = 0.7
 

@@ -65,7 +65,7 @@ GONE = f"{STAMP}I: CMPI MTE 0 NR DISCONNECTION IND:UE Id:3"
         (attached(3), None),
         (attached(3, "started"), "the random access of {who} was not completed"),
         (attached(3, "access"), "{who} got no RRC connection after the random access"),
-        (attached(3, "connected"), "{who} connected, but was never registered"),
+        (attached(3, "connected"), "{who} connected, but never registered"),
         ([*attached(1), *attached(3, "registered")], "{who} registered, but got no session"),
         ([*attached(3, "connected"), *REFUSED], "{who} connected, but the registration was refused"),
         ([*attached(3, "connected"), *REFUSED, *attached(3)], None),
@@ -125,7 +125,7 @@ def test_a_body_that_says_so_is_a_refusal(line: str) -> None:
 def test_the_line_that_shows_it() -> None:
     """A failure is shown by the line of the last step that went well, or of the one that did not."""
     assert failed([ACTIVATE, *attached(1), *attached(2, "connected"), *attached(5)]) == [
-        Outcome("2", 9, "{who} connected, but was never registered")
+        Outcome("2", 9, "{who} connected, but never registered")
     ]
 
 
@@ -233,6 +233,86 @@ def test_sentence() -> None:
     assert reason.lines == (("", 10), ("", 14), ("", 18))
     assert reason_of(FOLLOWER, {"": follow(lines)}, "L0_L1", passed=False).sentence == ""
     assert reason_of(FOLLOWER, {"": follow(attached(1))}, "Pass", passed=True).sentence == "1 UE got a session"
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        (
+            [*attached(3, "registered"), *[f"{STAMP}I: CMPI RRC reconfigurationFailure: UE Id: 3"] * 3],
+            (7, "{who} could not apply the RRC reconfiguration"),
+        ),
+        (
+            [*attached(3, "connected"), *[f"{STAMP}I: CMPI MTE 0 NAS AUTHENTICATION REJECT:UE Id:3"] * 2],
+            (6, "the authentication of {who} was refused"),
+        ),
+        (
+            [*attached(3, "connected"), f"{STAMP}I: CMPI MTE 0 NAS DL REGISTRATION REJECT:UE Id:3", *REFUSED],
+            (6, "{who} connected, but the registration was refused"),
+        ),
+        (
+            [*attached(3), f"{STAMP}I: CMPI MTE 0 NAS DEREGISTRATION REQUEST:UE Id:3", "   Cause #85"],
+            (8, "the network deregistered {who}"),
+        ),
+    ],
+)
+def test_the_step_that_failed_is_shown(lines: list[str], outcome: tuple[int, str]) -> None:
+    """Where a step never came, what went wrong before it explains that, and its first line is shown."""
+    assert failed([ACTIVATE, *attached(1)[4:], *lines]) == [Outcome("3", *outcome)]
+
+
+CRASH = f"{STAMP}I: REBOOT - The Test Mobile has rebooted."
+SET_UP = f"{STAMP}forw mte MtsConfigUeGroup 0 0 1{{0-2,7}}"
+
+
+def test_what_breaks_for_all_ues_fails_those_at_work() -> None:
+    """A tester that restarts takes the UEs with it that it has, but not those that it had released before."""
+    lines = [ACTIVATE, *attached(1), *attached(3), GONE, CRASH]
+    assert failed(lines) == [Outcome("1", 13, "the tester restarted")]
+    assert failed([CRASH, ACTIVATE, *attached(1)]) == []
+
+
+def test_ues_that_the_script_set_up() -> None:
+    """Without a cell no UE appears; those that the script set up have failed."""
+    search = f"{STAMP}C: FORW 0x06 Failure MTE NRSETMUERADIOCONTEXTCELL: RETURN CODE:15014 FAILED"
+    assert [outcome.ue for outcome in failed([SET_UP, ACTIVATE, search, search])] == ["0", "1", "2", "7"]
+    assert failed([SET_UP, ACTIVATE]) == []
+    flood = follow([SET_UP.replace("0-2,7", "0-99999999, 5")])
+    assert len(flood.set_up) == MAX_UES
+
+
+def test_counters_of_the_front_haul_concern_released_ues_too() -> None:
+    """They sum up the run, so it does not matter that they are read at its end."""
+    assert [outcome.ue for outcome in failed([ACTIVATE, *attached(3), GONE, f"{STAMP}[RX_LATE(_U)]: 142886"])] == ["3"]
+
+
+def test_trouble_of_the_label_comes_before_a_break_above_it() -> None:
+    """A random access breaks in layer 2; if layer 1 is the label, its trouble before the break is the cause."""
+    lines = [ACTIVATE, f"{STAMP}I: CMPI L1 NRLNULCTRL Warning: UE Id: 3: power not enough", *attached(3, "started")]
+    reason = reason_of(FOLLOWER, {"": follow(lines)}, "L0_L1", passed=False)
+    assert reason.sentence == "the random access of UE 3 was not completed (line 3); before it, trouble of layer 1 (line 2)"
+    assert reason.lines == (("", 2), ("", 3))
+
+
+def test_what_never_came_stands_behind_trouble() -> None:
+    """A missing session explains nothing that is in the log; trouble that kept coming may explain the missing session."""
+    lines = [ACTIVATE, *attached(1), *attached(3, "registered"), *[trouble(3)] * LOOP]
+    assert [found.line for found in run_breaks(FOLLOWER, {"": follow(lines)})] == [11, 10]
+
+
+def test_values_whatever_stands_between() -> None:
+    """Tables lose their indent, get tabs, or lose the line of columns, and pairs have words before their names."""
+    plain = features(FOLLOWER, {"": follow([ACTIVATE, *STATISTICS])}).values
+    for change in (str.lstrip, str.lower, lambda line: line.replace(" ", "\t"), lambda line: line.replace(" ", "  ")):
+        assert features(FOLLOWER, {"": follow([ACTIVATE, *map(change, STATISTICS)])}).values == plain
+    again = [*STATISTICS, *STATISTICS[:4], *STATISTICS[5:]]
+    assert len(follow([ACTIVATE, *again]).statistics.values["dl_bler"].latest) == 2
+
+
+def test_a_row_of_zeros_states_nothing() -> None:
+    """The tester prints zeros for what it did not measure."""
+    row = "         0000000000 0000000000 0.000000 00000000000000 000000000000 0.000000"
+    assert "dl_bler" not in follow([ACTIVATE, *STATISTICS[:5], row]).statistics.values
 
 
 def test_a_process_that_stops_comes_before_what_follows() -> None:

@@ -102,8 +102,8 @@ def failed_ues(follower: Follower, state: ProcedureState) -> list[Outcome]:
         nodes = {number for number, of_node in enumerate(procedures.of_node) if of_node}
         last = (procedures.index["release"], procedures.index["deregistration"])
         for ue in dict.fromkeys([*state.ues, *state.set_up]):
-            course = state.ues.get(ue)
-            over = course and max(course.last(number, COMPLETED) for number in last)
+            known = state.ues.get(ue)
+            over = known and max(known.last(number, COMPLETED) for number in last)
             # Counters sum up the run, so they concern UEs that were released before they were read.
             if ue and ue not in outcomes and not (over and over < struck.line and struck.rank in nodes):
                 outcomes[ue] = Outcome(ue, struck.line, struck.words)

@@ -116,19 +116,35 @@ class Course:
 
     def count(self, procedure: int, *steps: int) -> int:
         """How often these steps came."""
-        return sum(known.count for step in steps if (known := self.steps.get(Event(procedure, step))))
+        total = 0
+        for step in steps:
+            if known := self._get((procedure, step)):
+                total += known.count
+        return total
 
     def last(self, procedure: int, *steps: int) -> int:
         """The last line of these steps; 0 if none came."""
-        return max((known.last for step in steps if (known := self.steps.get(Event(procedure, step)))), default=0)
+        line = 0
+        for step in steps:
+            if (known := self._get((procedure, step))) and known.last > line:
+                line = known.last
+        return line
 
     def first(self, procedure: int, *steps: int) -> int:
         """The first line of these steps; 0 if none came."""
-        return min((known.first for step in steps if (known := self.steps.get(Event(procedure, step)))), default=0)
+        return min((known.first for step in steps if (known := self._get((procedure, step)))), default=0)
+
+    def _get(self, step: tuple[int, int]) -> Repeats | None:
+        # An event is a tuple, and a plain one finds it: making events for each question costs more than the answer.
+        return self.steps.get(step)  # type: ignore[call-overload,no-any-return]
 
     def done(self, procedures: Procedures, number: int) -> int:
         """The last line that proves a procedure completed; 0 if none does."""
-        return max(self.last(other, COMPLETED) for other in procedures.proved_by[number])
+        line = 0
+        for other in procedures.proved_by[number]:
+            if (known := self._get((other, COMPLETED))) and known.last > line:
+                line = known.last
+        return line
 
     def breaks(self, procedures: Procedures, due: frozenset[int], *, refusal: bool = False) -> list[Break]:
         """What is not finished, in the order of the lines that show it.

@@ -4,14 +4,13 @@ A UE that was released and begins a new attach begins again from nothing, unless
 removes, are read from the line itself. A line of a UE's procedure that names no UE is about the UE whose log it is.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Break, Course, Procedures, Repeats
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, Break, Course, Procedures, Repeats
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "Follower", "ProcedureState"]
@@ -29,7 +28,7 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "dialect", "fault_layer", "fault_line", "layers", "node", "order", "record", "seen", "set_up",
+        "aliases", "alone", "dialect", "fault_layer", "fault_line", "node", "record", "seen", "set_up",
         "started", "statistics", "ues", "unfollowed",
     )  # fmt: skip
 
@@ -47,12 +46,8 @@ class ProcedureState:
         self.alone: dict[tuple[int, int], Repeats] = {}
         """Trouble that names no UE, by layer and kind."""
         self.statistics = Statistics()
-        self.layers: Counter[int] = Counter()
-        """Records of each layer."""
         self.seen: set[int] = set()
         """Procedures that any line was about."""
-        self.order: list[int] = []
-        """Layers of the first trouble, and of the first that came `LOOP` times (-1: none did)."""
         self.started = False
         """Whether the run is past its set-up, where trouble is common and harmless."""
         self.dialect = -1
@@ -113,18 +108,20 @@ class Follower:
                 state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
-            one_blank = " ".join(line.split())  # patterns of dialects are written for single blanks
-            if signal.dialect >= 0:
-                self._begin(state, signal, one_blank, number)
-            else:
-                self._continue(state, signal, one_blank, number)
+            if signal.quiet:
+                state.dialect, state.record, state.statistics.reading = signal.dialect, (signal, None, number), False
+            elif signal.dialect >= 0:
+                self._begin(state, signal, line, number)
+            elif signal.continued or signal.trouble:
+                self._continue(state, signal, line, number)
+            elif state.statistics.reading:
+                self._take_cells(state, signal, line, number)
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""
         state.dialect = signal.dialect
         state.statistics.leave()
-        if signal.layer >= 0:
-            state.layers[signal.layer] += 1
+        line = " ".join(line.split())  # patterns of dialects are written for single blanks
         ue = self._ue(state, signal.dialect, line) if signal.event or signal.trouble or signal.readings else None
         state.record = (signal, ue, number)
         if signal.counter:
@@ -159,14 +156,15 @@ class Follower:
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line that begins no record: a row of a table, an event of its own, or what it makes of its record."""
+        line = " ".join(line.split())
         continued = next((one for one in signal.continued if one.dialect == state.dialect), None)
         if continued is None and state.dialect < 0 and signal.continued:
             continued = signal.continued[0]
         if continued and continued.heading:
-            state.statistics.begin(continued.heading)
-        if state.dialect >= 0 and signal.cells:
-            tables = self.dialects.dialects[state.dialect].table.tables
-            state.statistics.take(signal.cells, line, number, tables, self._values)
+            wanted = bool(self.dialects.dialects[continued.dialect].columns.get(continued.heading))
+            state.statistics.begin(continued.heading, wanted=wanted)
+        if signal.cells and state.statistics.reading:
+            self._take_cells(state, signal, line, number)
         if continued and continued.plain:
             state.dialect = continued.dialect
             self._step(state, continued.plain, self._ue(state, continued.dialect, line), number)
@@ -174,6 +172,11 @@ class Follower:
                 state.fault_line = state.fault_line or number
         elif state.record and signal.continues >> state.dialect & 1:
             self._complete_record(state, state.record, signal, continued)
+
+    def _take_cells(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
+        """A line of a table."""
+        columns = self.dialects.dialects[state.dialect].columns
+        state.statistics.take(signal, line, number, columns, self._values)
 
     def _complete_record(
         self,
@@ -234,8 +237,6 @@ class Follower:
     def _trouble(self, state: ProcedureState, layer: int, kind: int, ue: str | None, number: int) -> None:
         if not state.started:
             return
-        if not state.order:
-            state.order = [layer, -1]
         if ue is None:
             known = state.alone.get((layer, kind))
             if known:
@@ -246,9 +247,8 @@ class Follower:
             course = state.ues.get(ue)
             if course is None and len(state.ues) < MAX_UES:
                 course = state.ues[ue] = Course()
-            known = course.trouble(layer, kind, number) if course and not course.failed else None
-        if known and known.count == LOOP and state.order[1] < 0:
-            state.order[1] = layer
+            if course and not course.failed:
+                course.trouble(layer, kind, number)
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""

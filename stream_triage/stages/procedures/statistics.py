@@ -7,20 +7,22 @@ counters count by their number of digits, as masking counts numbers by their mag
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
+from stream_triage.dialects.reader import Column, Signal
 from stream_triage.dialects.table import Value
 from stream_triage.dialects.words import words_of
 
 __all__ = ["Statistics", "Values"]
 
+About = Mapping[str, Value]
+"""What values mean, by name."""
 # Latest values kept of each kind.
 LATEST: Final = 8
-# Characters of a line that are read: the patterns below take a time that grows with the square of it.
-LONGEST: Final = 2048
 _COLUMN: Final = re.compile(r"\[([A-Za-z][^\]]*)\]")
-_PAIR: Final = re.compile(r"([A-Za-z][\w()/-]*(?: [\w()/-]+)*)\s*[:=]\s*(-?\d+(?:\.\d+)?)")
+# Characters at the end of a counter's line that are read: the pattern takes a time that grows with the square of them.
+LAST_CHARACTERS: Final = 256
 _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
 
 
@@ -53,67 +55,69 @@ class Values:
         self.latest = [*self.latest[1 - LATEST :], value]
 
 
+class Layout(NamedTuple):
+    """The line of columns of a table, their number, and where those of each value and its divisor are (-1: nowhere)."""
+
+    line: str
+    columns: int
+    places: tuple[tuple[int, int], ...]
+
+
 class Statistics:
     """Values of one source by name, and the table that its next lines belong to."""
 
-    __slots__ = ("_columns", "_heading", "columns_of", "values")
+    __slots__ = ("_heading", "layouts", "reading", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Values] = {}
-        self.columns_of: dict[str, list[str]] = {}
-        """By heading, the columns that its table had when they were printed last: a log may lose the line."""
+        self.layouts: dict[str, Layout] = {}
+        """By heading, that of its last line of columns: a log may lose the line."""
+        self.reading = False
+        """Whether the next lines may be rows of a table with values that are wanted."""
         self._heading = ""
-        self._columns: list[str] = []
 
     def leave(self) -> None:
         """A record begins: lines that follow belong to no earlier table."""
-        self._heading, self._columns = "", []
+        self.reading = False
 
-    def begin(self, heading: str) -> None:
+    def begin(self, heading: str, *, wanted: bool) -> None:
         """A table begins."""
-        self._heading, self._columns = heading, self.columns_of.get(heading, [])
+        self._heading, self.reading = heading, wanted
 
     def counter(self, name: str, line: str, number: int, about: Value) -> None:
         """A counter at the end of a line of its own."""
-        if match := _LAST_NUMBER.search(line[-LONGEST:]):
+        if match := _LAST_NUMBER.search(line[-LAST_CHARACTERS:]):
             self.add(name, float(match[1]), number, about)
 
-    def take(
-        self, cells: str, line: str, number: int, tables: Mapping[str, Mapping[str, str]], about: Mapping[str, Value]
-    ) -> None:
+    def take(self, signal: Signal, line: str, number: int, tables: Mapping[str, Sequence[Column]], about: About) -> None:
         """One line below a heading.
 
         Args:
-            cells: How the line is part of a table, as in `Signal.cells`.
+            signal: How the line is part of a table.
             line: The line.
             number: Its number.
-            tables: Those of the dialect, by heading; what is below other headings is not read.
+            tables: Those of the dialect, by heading; the heading must be among them.
             about: What the values mean, by name.
         """
-        wanted = tables.get(self._heading)
-        if wanted is None:
-            return
-        if cells == "columns":
-            self._columns = self.columns_of[self._heading] = [_name(name) for name in _COLUMN.findall(line)]
-        elif cells == "row":
+        wanted = tables[self._heading]
+        if signal.cells == "columns":
+            known = self.layouts.get(self._heading)
+            if known is None or known.line != line:
+                self.layouts[self._heading] = _layout(line, wanted)
+        elif signal.cells == "pairs":
+            stated = [column for column in wanted if column.name in signal.columns]
+            self._read([_of_pairs(column, line) for column in stated], stated, number, about)
+        elif layout := self.layouts.get(self._heading):
             row = line.split()
-            if len(row) == len(self._columns):
-                self._read(dict(zip(self._columns, map(_number, row), strict=True)), wanted, number, about)
-        elif cells == "pairs":
-            self._read({_name(name): float(value) for name, value in _PAIR.findall(line[:LONGEST])}, wanted, number, about)
+            if len(row) == layout.columns:
+                self._read([_of_row(row, column, divisor) for column, divisor in layout.places], wanted, number, about)
 
-    def _read(self, cells: Mapping[str, float], wanted: Mapping[str, str], number: int, about: Mapping[str, Value]) -> None:
-        if not any(cells.values()):
-            return
-        for value, columns in wanted.items():
-            name, _, divisor = columns.partition(" / ")
-            stated = _cell(cells, name)
-            if stated is None:
-                continue
-            if not divisor:
-                self.add(value, stated, number, about[value])
-            elif whole := _cell(cells, divisor):
-                self.add(value, stated / whole, number, about[value])
+    def _read(self, stated: Sequence[float | None], wanted: Sequence[Column], number: int, about: About) -> None:
+        """Adds the values of a row. A row of zeros states that nothing was measured."""
+        if any(stated):
+            for column, value in zip(wanted, stated, strict=True):
+                if value is not None:
+                    self.add(column.value, value, number, about[column.value])
 
     def add(self, name: str, stated: float, number: int, about: Value, *, lasting: bool = True) -> bool:
         """Adds a value and returns whether it is beyond its limit. `lasting`: it sums up a run, not a moment."""
@@ -126,19 +130,34 @@ class Statistics:
         return about.beyond(stated)
 
 
-def _cell(cells: Mapping[str, float], name: str) -> float | None:
-    """The cell of a column. Words may stand before the name of a pair, as in `BCH CRC ok CQI: 7`."""
-    if name in cells:
-        return cells[name]
-    return next((value for column, value in cells.items() if column.endswith(f" {name}")), None)
+def _layout(line: str, wanted: Sequence[Column]) -> Layout:
+    names = [" ".join(words_of(name).split()) for name in _COLUMN.findall(line)]
+    place = {name: number for number, name in enumerate(names)}
+    return Layout(
+        line, len(names), tuple((place.get(one.name, -1), place.get(one.divisor, -1 - bool(one.divisor))) for one in wanted)
+    )
 
 
-def _name(column: str) -> str:
-    return " ".join(words_of(column).split())
+def _of_row(row: Sequence[str], column: int, divisor: int) -> float | None:
+    """The value that a row of numbers states, if the table has its columns. A divisor of -1 is none, -2 a missing one."""
+    if column < 0 or divisor < -1:
+        return None
+    value, whole = _number(row[column]), _number(row[divisor]) if divisor >= 0 else 1.0
+    return None if value is None or not whole else value / whole
 
 
-def _number(text: str) -> float:
+def _number(text: str) -> float | None:
+    """None for what masking takes for a number, and Python does not, such as `1.2.3`."""
     try:
         return float(text)
     except ValueError:
-        return 0.0
+        return None
+
+
+def _of_pairs(column: Column, line: str) -> float | None:
+    """The value that a row of names and numbers states."""
+    match = column.pair.search(line)
+    if match is None or not column.divisor:
+        return float(match[1]) if match else None
+    divisor = column.divisor_pair.search(line)
+    return float(match[1]) / float(divisor[1]) if divisor and float(divisor[1]) else None

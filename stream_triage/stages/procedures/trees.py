@@ -19,6 +19,10 @@ __all__ = ["ARRAYS", "Attribution", "Trees"]
 ARRAYS: Final = ("feature", "threshold", "left", "right", "missing_left", "value", "roots", "outputs", "base")
 
 
+_Step = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""Of one level: the trees that go on, the feature that each splits by, and the change of its value."""
+
+
 class Attribution(NamedTuple):
     """`base + shares.sum(axis=1)` are the scores; shapes (O,) and (O, F)."""
 
@@ -73,23 +77,31 @@ class Trees:
 
     def scores(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shape (O,)."""
-        attribution = self.attribute(vector)
-        return np.asarray(attribution.base + attribution.shares.sum(axis=1))
+        nodes, _ = self._descend(vector)
+        scores = self._base.copy()
+        np.add.at(scores, self._outputs, self._value[nodes])
+        return scores
 
     def attribute(self, vector: NDArray[np.float64]) -> Attribution:
-        """The score of each output, divided among features. All trees are descended at once, a level in each step."""
+        """The score of each output, divided among features."""
+        base = self._base.copy()
+        np.add.at(base, self._outputs, self._value[self._roots])
+        shares = np.zeros((len(base), len(vector)))
+        for trees, feature, change in self._descend(vector)[1]:
+            np.add.at(shares, (self._outputs[trees], feature), change)
+        return Attribution(base, shares)
+
+    def _descend(self, vector: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[_Step]]:
+        """The leaf of each tree, and the steps to it. All trees are descended at once, a level in each step."""
         # In single precision, as the trees were grown: a value at a threshold must go the same way.
         values = vector.astype(np.float32)
-        nodes = self._roots.copy()
-        base = self._base.copy()
-        np.add.at(base, self._outputs, self._value[nodes])
-        shares = np.zeros((len(base), len(vector)))
+        nodes, steps = self._roots.copy(), []
         while (moving := np.flatnonzero(self._feature[nodes] >= 0)).size:
             inner = nodes[moving]
             feature = self._feature[inner]
             known = values[feature]
             right = np.where(np.isnan(known), self._missing_right[inner], known >= self._threshold[inner])
             below = self._children[right.astype(np.int64), inner]
-            np.add.at(shares, (self._outputs[moving], feature), self._value[below] - self._value[inner])
+            steps.append((moving, feature, self._value[below] - self._value[inner]))
             nodes[moving] = below
-        return Attribution(base, shares)
+        return nodes, steps
