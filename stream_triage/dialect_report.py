@@ -188,7 +188,7 @@ class DialectReport:
             return
         # A record of a module that is not listed is never trouble. It is shown all the same: the module may be missing.
         said = self._dialect.says(record.message, words_of(record.message), record.layer)
-        trouble = signal.trouble or (record.layer < 0 and said.troubling)
+        trouble = signal.trouble or (record.layer < 0 and said.troubling and not said.harmless)
         _add(self._troubles if trouble else self._others, signal.kind, place, line)
 
     def layer_of(self, module: str) -> str:

@@ -60,6 +60,7 @@ class Said(NamedTuple):
     counter: str
     readings: tuple[str, ...]
     troubling: bool
+    harmless: bool
 
 
 class Signal(NamedTuple):
@@ -173,7 +174,7 @@ class Dialect:
         event = events[first[kind]] if kind in first else None
         counter = self._counters[first["counter"]] if event is None and "counter" in first else ""
         stated = self._stated(message, readings) if readings and layer >= 0 else ()
-        return Said(event, counter, stated, "trouble" in first and "harmless" not in first)
+        return Said(event, counter, stated, "trouble" in first, "harmless" in first)
 
     def _stated(self, masked: str, readings: Iterable[int]) -> tuple[str, ...]:
         """Values that a record states; the patterns are for the raw line, whose numbers masking has replaced."""
@@ -263,7 +264,7 @@ class Dialects:
         words = words_of(message)
         said, kind = dialect.says(message, words, layer), _kind(words)
         trouble = said.event is None and not said.counter and kind not in usual
-        trouble = trouble and (alarming or (layer >= 0 and said.troubling))
+        trouble = trouble and (alarming or (layer >= 0 and said.troubling)) and not said.harmless
         sets_up = layer < 0 and dialect.sets_up_ues(message)
         quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
         return Signal(number, layer, said.event, trouble, kind, said.counter, said.readings, sets_up, quiet)

@@ -15,9 +15,9 @@ from stream_triage.dialects.table import DialectTable
 
 __all__ = ["slow_patterns"]
 
-LIMIT_SECONDS: Final = 0.1
+LIMIT_SECONDS: Final = 0.05
 # Lengths grow slowly at first: a pattern that takes twice as long for each character is found before it takes minutes.
-LENGTHS: Final = (*accumulate(chain([8], repeat(2, 28)), lambda length, step: length + step), 256, 2048, 16_384)
+LENGTHS: Final = (*accumulate(chain([8], repeat(2, 28)), lambda length, step: length + step), 256, 1024, 8192)
 PIECES: Final = ("a", "A", "0", " ", "-", "=", ":", "[", "x ", "a1", "1:", "a=", " [a]", "<time> ", "<num:e0> ")
 EXAMPLES: Final = 2
 _WORD: Final = re.compile(r"(?<![\\(?])[A-Za-z]{2,}")
