@@ -95,7 +95,7 @@ def _outcome(sighting: Sighting, right: bool) -> str:
         return f"no verdict after {sighting.seconds:.0f} s; is a worker running? Its address /ready says more"
     if right:
         return f"the expected verdict after {sighting.seconds:.1f} s"
-    return "not the expected verdict; check that the workers use the same bundle and rules as these settings"
+    return "not the expected verdict; check that the workers use the same bundle, rules and dialects as these settings"
 
 
 def replay_dead(
