@@ -30,7 +30,7 @@ def dialect(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Logs to read: files, folders, glob patterns and archives; or - for stdin.", metavar="[PATH...]"
+            help="Logs to read: files, folders, glob patterns and archives; or - for stdin.", metavar="PATH"
         ),
     ] = None,
     *,
