@@ -32,15 +32,18 @@ def words_of(masked: str) -> str:
 class PhraseIndex(Generic[T]):
     """Phrases, each with an item; `matches` gives the items of those that a line contains.
 
-    A line is compared only with phrases whose longest word it contains, so hundreds of phrases cost little.
+    Words of a phrase may also be written as one: `security mode failure` is in `SecurityModeFailure` too. A line is
+    compared only with phrases whose longest word it contains, so hundreds of phrases cost little.
     """
 
     def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
         self._by_word: dict[str, list[tuple[tuple[str, ...], T]]] = {}
         for phrase, item in phrases:
             parts = tuple(words_of(part) for part in phrase.split("*"))
-            anchor = max((word for part in parts for word in part.split()), key=len)
-            self._by_word.setdefault(anchor, []).append((parts, item))
+            joined = tuple(f" {''.join(part.split())} " for part in parts)
+            for spelling in {parts, joined}:
+                anchor = max((word for part in spelling for word in part.split()), key=len)
+                self._by_word.setdefault(anchor, []).append((spelling, item))
 
     def matches(self, line: str) -> Iterator[T]:
         """Items of the phrases in a line, which `words_of` made; in no particular order, possibly repeated."""

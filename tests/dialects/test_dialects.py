@@ -61,6 +61,8 @@ def test_lines_of_each_stack(line: str, dialect: str, event: str) -> None:
         ("wait for * reject", 'WAIT FOR "REGISTRATION REJECT"', True),
         ("wait for * reject", "reject wait for", False),
         ("t300 expired", "T300 expired.", True),
+        ("security mode failure", "nas-UL : securityModeFailure {", True),
+        ("security mode failure", "SecurityModeFailureCause", False),
         ("return code * failed", "RETURN CODE:8030 FAILED", True),
     ],
 )

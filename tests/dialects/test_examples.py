@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stream_triage.dialect_report import faults_of, summary_of
 from stream_triage.dialects import Dialects, DialectTable
 from stream_triage.stages.normalise import mask
+from stream_triage.stages.redact import Redactor
 
 DIALECTS = Dialects()
 TABLES = [dialect.table for dialect in DIALECTS.dialects]
@@ -33,6 +34,14 @@ def test_each_event_has_an_example(table: DialectTable) -> None:
     bodies = [event for body in table.bodies.values() for event in body]
     assert {*table.events, *table.commands, *table.plain, *bodies} - set(table.examples.values()) == set()
     assert "" in table.examples.values()
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_each_entity_is_in_an_example(table: DialectTable) -> None:
+    """Patterns for ids are searched in redacted lines, where an IMSI is a pseudonym or nothing that tells UEs apart."""
+    redactor = Redactor(pseudonym_key=b"key")
+    lines = [redactor.text(line) for line in table.examples]
+    assert [pattern for pattern in table.entities if not any(re.search(pattern, line) for line in lines)] == []
 
 
 def read(line: str) -> tuple[str, str]:

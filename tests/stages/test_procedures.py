@@ -309,6 +309,18 @@ def test_values_whatever_stands_between() -> None:
     assert len(follow([ACTIVATE, *again]).statistics.values["dl_bler"].latest) == 2
 
 
+def test_steps_of_nobody_are_not_due() -> None:
+    """A line that names no UE, in a log that names others, may be about any of them."""
+    alone = f"{STAMP}I: CMPI MTE 0 NR CONNECTION IND"
+    assert [outcome.ue for outcome in failed([ACTIVATE, alone])] == [""]
+    assert failed([ACTIVATE, *attached(1), *attached(2), alone]) == []
+
+
+def test_a_log_that_begins_inside_a_table() -> None:
+    """Its first lines belong to no record, so nobody knows what they state."""
+    assert follow(STATISTICS[3:9]).statistics.values == {}
+
+
 def test_a_row_of_zeros_states_nothing() -> None:
     """The tester prints zeros for what it did not measure."""
     row = "         0000000000 0000000000 0.000000 00000000000000 000000000000 0.000000"

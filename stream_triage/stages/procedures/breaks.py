@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Break, Course
-from stream_triage.stages.procedures.follow import Follower, ProcedureState
+from stream_triage.stages.procedures.follow import OWN, Follower, ProcedureState
 
 __all__ = ["LAYER_WORDS", "Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks"]
 
@@ -46,8 +46,13 @@ class Outcome(NamedTuple):
 
 
 def breaks_of(follower: Follower, state: ProcedureState, course: Course) -> list[Break]:
-    """What is not finished for one UE of a source. A session is due only where the log shows sessions."""
-    return course.breaks(follower.procedures, follower.due(state), refusal=follower.refusal_expected(state))
+    """What is not finished for one UE of a source. A session is due only where the log shows sessions.
+
+    Where lines name UEs, nobody knows whose steps the other lines are about, so nothing is due after those.
+    """
+    found = course.breaks(follower.procedures, follower.due(state), refusal=follower.refusal_expected(state))
+    unnamed = len(state.ues) > 1 and state.ues.get(OWN) is course
+    return [one for one in found if not (unnamed and one.how in ("begun", "missing"))]
 
 
 def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[int, int, str] | None:

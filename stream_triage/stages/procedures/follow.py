@@ -13,7 +13,7 @@ from stream_triage.dialects.table import LAYERS
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, Break, Course, Procedures, Repeats
 from stream_triage.stages.procedures.statistics import Statistics
 
-__all__ = ["MAX_UES", "Follower", "ProcedureState"]
+__all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
 
 # UEs of one source that are followed.
 MAX_UES: Final = 1024
@@ -160,7 +160,7 @@ class Follower:
         continued = next((one for one in signal.continued if one.dialect == state.dialect), None)
         if continued is None and state.dialect < 0 and signal.continued:
             continued = signal.continued[0]
-        if continued and continued.heading:
+        if continued and continued.heading and continued.dialect == state.dialect:
             wanted = bool(self.dialects.dialects[continued.dialect].columns.get(continued.heading))
             state.statistics.begin(continued.heading, wanted=wanted)
         if signal.cells and state.statistics.reading:
