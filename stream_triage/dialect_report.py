@@ -149,7 +149,7 @@ class DialectReport:
         self._readings: dict[tuple[str, str], _Reading] = {}
         self._unmatched = {number: phrase for phrase, number in _phrase_numbers(table)}
         self._phrases = PhraseIndex(_phrase_numbers(table))
-        self._troubles, self._others, self._strange = (dict[object, Alike]() for _ in range(3))
+        self._troubles, self._unlisted, self._others, self._strange = (dict[object, Alike]() for _ in range(4))
 
     def take(self, run: str, source: str, lines: Sequence[str], first: int) -> None:
         """Takes the next lines of a source, as models read them; `first` is the number of the first one."""
@@ -188,8 +188,10 @@ class DialectReport:
             return
         # A record of a module that is not listed is never trouble. It is shown all the same: the module may be missing.
         said = self._dialect.says(record.message, words_of(record.message), record.layer)
-        trouble = signal.trouble or (record.layer < 0 and said.troubling and not said.harmless)
-        _add(self._troubles if trouble else self._others, signal.kind, place, line)
+        if record.layer < 0 and said.troubling and not said.harmless:
+            _add(self._unlisted, signal.kind, place, line)
+        else:
+            _add(self._troubles if signal.trouble else self._others, signal.kind, place, line)
 
     def layer_of(self, module: str) -> str:
         """The layer of a module; empty if the dialect does not list it."""
@@ -219,6 +221,10 @@ class DialectReport:
     def troubles(self) -> list[Alike]:
         """Lines with words of trouble that no phrase matches, the most frequent first."""
         return _most_frequent(self._troubles)
+
+    def unlisted(self) -> list[Alike]:
+        """The same, in records of modules that the dialect does not list."""
+        return _most_frequent(self._unlisted)
 
     def others(self) -> list[Alike]:
         """Records of this dialect without an event and without words of trouble, the most frequent first."""

@@ -29,9 +29,7 @@ def dialect(
     ],
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Logs to read: files, folders, glob patterns and archives; or - for stdin.", metavar="PATH"
-        ),
+        typer.Argument(help="Logs to read: files, folders, glob patterns and archives; or - for stdin.", metavar="PATH"),
     ] = None,
     *,
     config: ConfigOption = None,
@@ -86,6 +84,7 @@ class _Printer:
         failed = sum(1 for ue in ues if ue.failed)
         self._print_list(f"UEs: {len(ues)}, failed: {failed}", [self._ue(ue) for ue in ues])
         self._print_list("Words of trouble, but no phrase matches", self._alike(report.troubles()))
+        self._print_list("Words of trouble in modules that are not listed", self._alike(report.unlisted()))
         self._print_list("Other records that no phrase matches", self._alike(report.others()))
         self._print_list("Lines that begin no record, masked as `records` reads them", self._alike(report.strange()))
         self._print_list("Phrases that no line contains", [printable(phrase) for phrase in report.unmatched()])
@@ -102,7 +101,8 @@ class _Printer:
         if listed:
             print(f"Records by module: {printable(', '.join(listed))}")
         if unlisted:
-            print(f"Modules that [modules] does not list: {printable(', '.join(unlisted))}")
+            more = f" and {len(unlisted) - self._most} more" if len(unlisted) > self._most else ""
+            print(f"Modules that [modules] does not list: {printable(', '.join(unlisted[: self._most]))}{more}")
 
     def _print_list(self, title: str, entries: Sequence[str], *, all_of: bool = False) -> None:
         shown = entries if all_of else entries[: self._most]

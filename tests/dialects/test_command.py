@@ -47,7 +47,7 @@ class TestDialect:
             ],
             "Events": ["random access failed             1  #2"],
             "UEs: 1, failed: 1": ["7: random access failed #2; failed: the random access of it failed"],
-            "Words of trouble, but no phrase matches": ["2  #3  2024-01-02 03:04:03 [radio] power failure"],
+            "Words of trouble in modules that are not listed": ["2  #3  2024-01-02 03:04:03 [radio] power failure"],
             "Other records that no phrase matches": ["1  #1  2024-01-02 03:04:01 [sched] preamble sent ue=7"],
         }
 
@@ -56,7 +56,9 @@ class TestDialect:
         write("b.log", LOG.encode())
         lists = lists_of(call("dialect", "mine.toml", "a.log", "b.log").out)
         assert lists["Events"] == ["random access failed             2  a.log:2, b.log:2"]
-        assert lists["Words of trouble, but no phrase matches"] == ["4  a.log:3  2024-01-02 03:04:03 [radio] power failure"]
+        assert lists["Words of trouble in modules that are not listed"] == [
+            "4  a.log:3  2024-01-02 03:04:03 [radio] power failure"
+        ]
 
     def test_lists_are_cut(self, write):
         write("b.log", "".join(f"2024-01-02 03:04:01 [sched] {word}\n" for word in ("one", "two", "three")).encode())

@@ -12,8 +12,8 @@ from stream_triage.stages.procedures.follow import Follower, ProcedureState
 FOLLOWER = Follower(Dialects())
 STAMP = "02/03/26 10:15:00:100\tI: CMPI "
 TABLE = [f"{STAMP}MTE 0 STATISTICS", "  UE Id:1", "  [UE Id] [CQI] [RSRP]"]
-# The most that one line of 64 KiB may take. Patterns that look at each character once need a tenth of it.
-SECONDS = 1.0
+# The most that one line of 64 KiB may take. Patterns that look at each character once need a tenth of that.
+SECONDS = 2.0
 
 
 def follow(*lines: str) -> ProcedureState:
