@@ -16,6 +16,9 @@ from stream_triage.errors import BundleError, SettingsError, StoreError, StreamT
 from stream_triage.render.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream_triage.dialects import DialectTable
     from stream_triage.settings import Settings
 
 __all__ = ["check"]
@@ -78,7 +81,7 @@ def _check_bundle(settings: Settings) -> str:
     from stream_triage.pipeline import Triage
 
     bundle = wiring.open_bundle(settings)
-    Triage(bundle)
+    Triage(bundle, dialects=_usable_dialects(settings))
     card = bundle.card
     classifiers = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
     return f"{card.name} {card.version} from {bundle.location}, labels {', '.join(card.labels)}, classifiers {classifiers}"
@@ -97,14 +100,16 @@ def _check_rules(settings: Settings) -> str:
 
 
 def _check_dialects(settings: Settings) -> str:
-    """Those of stream-triage, whose examples the tests check."""
+    """Those of stream-triage, whose examples the tests try. What is wrong with the bundle, its own step says."""
     from stream_triage import wiring
     from stream_triage.dialects import Dialects
 
     names = ", ".join(dialect.table.name for dialect in Dialects().dialects)
+    with suppress(BundleError):
+        wiring.find_dialects(settings)
     own = len(_own_dialects(settings))
     text = f"{names}; {own or 'no'} file{'s' if own != 1 else ''} of your own"
-    with suppress(BundleError):  # the step `bundle` says so
+    with suppress(BundleError):
         card = wiring.open_bundle(settings).card
         if "procedures" not in card.classifiers:
             text += f"; bundle {card.name} follows no procedures and uses none of them"
@@ -132,13 +137,25 @@ def _checks_of_own_dialects(settings: Settings) -> dict[str, Callable[[Settings]
 
 
 def _own_dialects(settings: Settings) -> list[Path]:
-    """Their files; if there is no bundle, those of the setting alone."""
+    """Their files; those of the setting alone, if the bundle or its folder for dialects cannot be read."""
     from stream_triage import wiring
 
     try:
         return wiring.find_dialects(settings)
-    except BundleError:
+    except StreamTriageError:
         return list(settings.dialects)
+
+
+def _usable_dialects(settings: Settings) -> Sequence[DialectTable]:
+    """Without files that have a step of their own that fails."""
+    from stream_triage.dialects import load_dialects
+
+    usable: list[Path] = []
+    for path in _own_dialects(settings):
+        with suppress(SettingsError):
+            load_dialects([*usable, path])
+            usable.append(path)
+    return load_dialects(usable)
 
 
 def _check_alerts(settings: Settings) -> str:

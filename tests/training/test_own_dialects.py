@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from stream_triage import Bundle, BundleError, Triage
+from stream_triage.bundle import write_bundle
 from stream_triage.dialects import load_dialect
+from tests.commands import call
 from tests.dialects.test_own import OWN
 from training.data import LabelledRun, MaskedRuns
 from training.evaluate import judge
@@ -50,7 +52,15 @@ def test_procedures_are_learned_with_the_dialect_alone(own) -> None:
     assert verdict.ues.failed == 1
 
 
-def test_the_bundle_does_not_open_without_the_dialect(own) -> None:
-    """Its scores would mean something else; the error says what to set."""
+def test_the_bundle_does_not_open_without_the_dialect(own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scores would mean something else; the error says what to set, and `check` is content once it is set."""
+    bundle = fit(dialects=own)
     with pytest.raises(BundleError, match="trained with the dialect 'mine', which is missing; name its file in the setting"):
-        Triage(fit(dialects=own))
+        Triage(bundle)
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle", bundle.card, {name: bundle.data(name) for name in bundle.card.files})
+    assert "wrong  bundle: bundle mine was trained with the dialect" in call("check", "-b", "./bundle").out
+    assert call("check", "-b", "./bundle", "--dialect", "mine.toml").code == 0
+    (tmp_path / "bundle" / "dialects").mkdir()
+    (tmp_path / "mine.toml").rename(tmp_path / "bundle" / "dialects" / "mine.toml")
+    assert call("check", "-b", "./bundle").code == 0
