@@ -48,11 +48,12 @@ def issues(
 
 
 def comment(verdict: Mapping[str, Any]) -> str:
-    """The comment of an issue: label, confidence, run and the first evidence.
+    """The comment of an issue: label, confidence, run, the sentence that says why, and the first evidence.
 
     ReportPortal renders comments as Markdown. Log text could contain links or markup, so each line is a line of code.
     """
     lines = [f"stream-triage: {verdict['label']}, confidence {verdict['confidence']:.2f}, run {verdict['run_id']}"]
+    lines += [verdict["why"]] if verdict.get("why") else []  # verdicts of earlier versions have none
     lines += [evidence_text(evidence) for evidence in verdict["evidence"][:MAX_EVIDENCE]]
     return "\n".join("    " + "".join(char if char.isprintable() else "\ufffd" for char in line) for line in lines)
 

@@ -22,8 +22,9 @@ from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clients.search import SearchServer
 from stream_triage.clock import Clock, SystemClock
-from stream_triage.errors import RunNotFound, SettingsError, StoreError
-from stream_triage.records import CANARY, Problem, Verdict
+from stream_triage.errors import BundleError, RunNotFound, SettingsError, StoreError
+from stream_triage.model import Model
+from stream_triage.records import CANARY, Problem, UeCourse, Verdict
 from stream_triage.settings import AlertRule, Settings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.kafka import check_topics, create_topics
@@ -33,6 +34,7 @@ from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.opensearch import check_templates
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.redact import Redactor
+from stream_triage.ue_events import events_of_ue
 from stream_triage.worker.canary import TEXT, Look, Sighting, same, send, wait_for_verdicts
 from stream_triage.worker.process import StopRequested, WatchedProcess, stopping_on_signals
 
@@ -48,6 +50,7 @@ __all__ = [
     "run_worker",
     "setup_kafka",
     "setup_opensearch",
+    "ue_courses",
 ]
 
 log = logging.getLogger(__name__)
@@ -208,6 +211,48 @@ def full_id(settings: Settings, store: SqliteStore, run_id: str) -> str:
         if redacted == run_id:
             raise
         return store.full_id(redacted)
+
+
+def ue_courses(
+    settings: Settings, verdict: Verdict, ue: str, *, on_trouble: Callable[[str], None] = lambda text: None
+) -> list[UeCourse]:
+    """What happened to one UE of a stored run, source by source, read again from the archived text.
+
+    Args:
+        settings: Where the archive and the bundles are.
+        verdict: Of the run. It is read by the bundle of this name, or by that of the settings if there is none.
+        ue: As verdicts name it.
+        on_trouble: Receives a message if another bundle than that of the verdict reads the run.
+
+    Raises:
+        RunNotFound: The archive does not have the text.
+        InputError: The run has no such UE.
+    """
+    with TextArchive(settings.archive) as archive:
+        try:
+            text = archive.open(verdict.run_id)
+        except RunNotFound:
+            raise RunNotFound(
+                f"the events of a UE are read from the text of its run, and {settings.archive.folder} does not have that of "
+                f"{verdict.run_id!r}: it was pruned, or the run was judged without the sink archive; judge the run again "
+                "with `stream-triage run --again`"
+            ) from None
+        with text:
+            model = _model_of(settings, verdict)
+            read_by, judged_by = (model.card.name, model.card.version), (verdict.bundle, verdict.bundle_version)
+            if read_by != judged_by:
+                on_trouble(f"the run was judged by bundle {' '.join(judged_by)}, and is read by {' '.join(read_by)}")
+            return events_of_ue(model, text, verdict.sources, ue, settings.input.format)
+
+
+def _model_of(settings: Settings, verdict: Verdict) -> Model:
+    """The bundle that judged a run, or that of the settings if there is none of its name."""
+    if wiring.open_bundle(settings).card.name != verdict.bundle:
+        named = settings.model_copy(update={"bundle": verdict.bundle})
+        with suppress(BundleError):
+            wiring.open_bundle(named)
+            settings = named
+    return next(iter(wiring.open_triage(settings).models.values()))
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "NOT_PROVED",
     "ORIGIN_HEADER",
     "REPLAYED_HEADER",
+    "STARTING_POINT",
     "UNKNOWN",
     "VERDICT_SCHEMA_VERSION",
     "Anomaly",
@@ -36,9 +39,12 @@ __all__ = [
     "Repairs",
     "Repeats",
     "RunEnd",
+    "Share",
     "SourceSummary",
     "Surprise",
     "Tick",
+    "UeCourse",
+    "UeEvent",
     "Ues",
     "Verdict",
     "source_line",
@@ -244,23 +250,34 @@ class DeadLetter(NamedTuple):
 
 
 class LineShare(NamedTuple):
-    """What one line adds to the log-odds of a label against its rival."""
+    """What one line adds to the log-odds of a label against its rival.
+
+    A classifier that knows more than the line has `parts`: what it saw there, in words, with weights that add up.
+    """
 
     source: str
     number: int
     weight: float
+    parts: tuple[tuple[str, float], ...] = ()
+
+
+# What `Explanation.named` calls the score before any line: that of a usual run of the rival.
+STARTING_POINT: Final = "starting point"
 
 
 class Explanation(NamedTuple):
-    """Where one classifier's score comes from.
+    """Where the score of one classifier, or of several together, comes from.
 
     `sum(lines) + sum(missing) + rest` is the log-odds of the label against its rival. `missing` has the weight of each
-    expected key that did not come.
+    expected key that did not come. `named` divides the rest by what it comes from, in words. An explanation of several
+    classifiers has those of each in `models`, with its name and the factor of its weights.
     """
 
     lines: list[LineShare]
     missing: dict[str, float]
     rest: float
+    named: Mapping[str, float] = MappingProxyType({})
+    models: tuple[tuple[str, float, "Explanation"], ...] = ()
 
 
 class Surprise(NamedTuple):
@@ -283,6 +300,10 @@ class Surprise(NamedTuple):
 UNKNOWN: Final = "unknown"
 # Test case name of the runs with which `stream-triage canary` checks the whole path. Statistics and alerts ignore them.
 CANARY: Final = "canary"
+# How the sentence of a verdict begins if no procedure and no rule shows that it is so.
+NOT_PROVED: Final = "not proved: "
+# Failed UEs that a list of a run names.
+_UES_NAMED: Final = 10
 # What test harnesses write into test.case.result.status, in lower case.
 _SAID_PASS: Final = frozenset(("pass", "passed", "success", "successful", "ok"))
 _SAID_FAIL: Final = frozenset(("fail", "failed", "failure", "error", "broken"))
@@ -297,11 +318,26 @@ def source_line(source: str, number: int | None) -> str:
     return ":".join(part for part in (source, "" if number is None else str(number)) if part)
 
 
+class Share(_Record):
+    """A part of the score, and where it comes from."""
+
+    model: str = Field(
+        default="",
+        description="classifier of the bundle, such as `terms` (words), `charcnn` (characters) or `procedures`; empty if "
+        "several contribute",
+    )
+    what: str = Field(default="", description="what the classifier saw, in words; empty for the text of the line itself")
+    weight: float
+
+
 class Evidence(_Record):
     """One reason for the label. A rule against it has a weight below zero; all other items are reasons for it."""
 
     kind: Literal["line", "missing", "rule"]
     weight: float = Field(description="share of the label's log-odds against the passing label, or against the runner-up")
+    parts: tuple[Share, ...] = Field(
+        default=(), description="where the weight comes from; they add up to it. None for a rule, whose weight is its own"
+    )
     source: str = ""
     number: int | None = Field(default=None, description="line number in the source, from 1; none for a missing line")
     text: str = Field(default="", description="the redacted line, or the template of the missing line")
@@ -418,6 +454,12 @@ class FailedUe(_Record):
     number: int = Field(description="line in its source, from 1")
     text: str
 
+    def words(self) -> str:
+        """`UE 3`, or `UE rnti c4f2`. Log text is not escaped: that is for the caller to do."""
+        if self.name or self.ue >= 0:
+            return f"UE {self.name or self.ue}"
+        return f"the UE of {self.source}" if self.source else "the UE"
+
 
 class Ues(_Record):
     """What became of the UEs of a run. It does not change the label."""
@@ -425,6 +467,14 @@ class Ues(_Record):
     seen: int
     failed: int
     first: tuple[FailedUe, ...] = Field(default=(), description="the failed ones in order of their ids, up to 50")
+
+    def words(self) -> str:
+        """`3 of 32 UEs failed: 4, 7, 19`. Log text is not escaped: that is for the caller to do."""
+        if not self.failed:
+            return f"{self.seen} seen, none failed"
+        names = list(dict.fromkeys(ue.words().removeprefix("UE ") for ue in self.first))[:_UES_NAMED]
+        more = ", …" if self.failed > len(names) else ""
+        return f"{self.failed} of {self.seen} UEs failed: {', '.join(names)}{more}"
 
 
 class Verdict(_Record):
@@ -445,7 +495,20 @@ class Verdict(_Record):
     cause: Literal["product", "environment", "script"] | None = None
     why: str = Field(
         default="",
-        description="one sentence from the procedures of the run; empty if none of them shows why",
+        description="one sentence that says why the run has its label: what broke first, or how far the UEs of a run that "
+        "passed came. It begins with `not proved: ` if neither a procedure nor a rule shows it",
+    )
+    rival: str = Field(
+        default="",
+        description="the label that weights compare with: the passing label, or the runner-up of a run that passed; empty "
+        "if the label is `unknown`",
+    )
+    score: float = Field(
+        default=0.0,
+        description="log-odds of the label against `rival`: the weights of `evidence` and `rest` add up to it",
+    )
+    rest: tuple[Share, ...] = Field(
+        default=(), description="what adds to the score and is no evidence: what did not come, and lines not listed"
     )
     anomaly_score: float = Field(description="0 to 1; 0.5 is the bundle's threshold")
     anomalous: bool
@@ -490,12 +553,39 @@ class Verdict(_Record):
         return not self.passed and self.label != UNKNOWN
 
     @property
+    def proved(self) -> bool:
+        """Whether a procedure or a rule shows why the run has its label; false for verdicts of versions without `why`."""
+        return bool(self.why) and self.label != UNKNOWN and not self.why.startswith(NOT_PROVED)
+
+    @property
     def disagreement(self) -> bool:
         """The test harness says passed and the verdict says failed, or the other way round."""
         if self.label == UNKNOWN:
             return False
         said = self.headers.get("test.case.result.status", "").strip().lower()
         return said in (_SAID_FAIL if self.passed else _SAID_PASS)
+
+
+class UeEvent(_Record):
+    """A step of a procedure of a UE, or its trouble."""
+
+    number: int = Field(description="line in its source, from 1")
+    what: str = Field(description="procedure and step, such as `registration refused`, or whose trouble it is")
+    bad: bool = Field(description="whether it is trouble, or a step that did not go well")
+    text: str = Field(description="the redacted line")
+    body: str = Field(default="", description="the line below it that says so, or says why")
+    repeats: int = Field(default=1, description="how often it came in a row")
+    last: int = Field(description="the last of these lines")
+
+
+class UeCourse(_Record):
+    """What one source of a run shows of a UE. No part of a verdict: it is read from the archived text."""
+
+    source: str
+    ue: str = Field(description="its id there; empty for the UE whose log the source is")
+    events: tuple[UeEvent, ...]
+    dropped: int = Field(description="later events that were left out")
+    unfinished: tuple[str, ...] = Field(description="what was due and never came, and what did not end well, in words")
 
 
 def split_origin(origin: str) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ quoted with the text of their lines.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,23 @@ from stream_triage.records import (
     FailedUe,
     ReducedLine,
     Repairs,
+    Share,
     SourceSummary,
     Ues,
     Verdict,
     verdict_version,
 )
+from stream_triage.shares import Item, parts_of, rest_of
 from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
+from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import failed_ues
-from stream_triage.stages.procedures.sentence import Reason, reason_of
+from stream_triage.stages.procedures.sentence import Reason
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
 from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts, silence
+from stream_triage.why import reason_for, sentence
 
 __all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
 
@@ -47,6 +51,8 @@ MAX_QUOTED: Final = 2000
 EVIDENCE_FLOOR: Final = 0.02
 # Share of known lines from which a last line that is unknown and has no line end counts as cut.
 MOSTLY_KNOWN: Final = 0.9
+# Lines of a record in which its cause is looked for.
+RECORD_LINES: Final = 3
 # The text of `expected` where passing runs end.
 END_OF_SOURCE: Final = "the end of the source"
 
@@ -75,8 +81,13 @@ def verdict_of(
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
     quotes = _Quotes(model, sources, text)
-    reason = Reason("") if silent else _reason(model, sources, decision)
-    evidence = () if silent else quotes.evidence(decision, detection, hits, reason.lines)
+    followed = {name: state.procedures for name, state in sorted(sources.items()) if state.procedures}
+    ues = quotes.ues(followed)
+    reason = Reason("") if silent else reason_for(model, followed, decision)
+    weighed = _Weighed() if silent else quotes.weighed(decision, detection, hits, reason.lines)
+    why = silent or sentence(
+        model, followed, decision, shown=reason.text(quotes.record(reason.lines)), evidence=weighed.evidence, ues=ues
+    )
     anomalies = tuple(quotes.anomaly(finding) for finding in detection.findings[:MAX_ANOMALIES])
     return Verdict(
         run_id=run_id,
@@ -89,14 +100,17 @@ def verdict_of(
         needs_review=bool(doubts),
         review_reasons=tuple(doubts),
         cause=decision.cause,
-        why=reason.sentence,
+        why=why,
+        rival="" if silent else card.labels[decision.rival],
+        score=0.0 if silent else decision.score,
+        rest=weighed.rest,
         anomaly_score=detection.score,
         anomalous=detection.anomalous,
         anomalies=anomalies,
         anomaly_count=len(detection.findings),
-        evidence=evidence,
-        reduction=quotes.reduction(evidence, anomalies),
-        ues=quotes.ues(),
+        evidence=weighed.evidence,
+        reduction=quotes.reduction(weighed.evidence, anomalies),
+        ues=ues,
         sources=summaries,
         headers=dict(headers),
         bundle=card.name,
@@ -107,15 +121,6 @@ def verdict_of(
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
     rule = hit.rule
     return RuleVote(rule.name, labels.index(rule.label), rule.weight or 0.0, rule.veto, rule.cause)
-
-
-def _reason(model: Model, sources: Mapping[str, SourceState], decision: Decision) -> Reason:
-    """Why the run has its label, as far as its procedures show it."""
-    if model.procedures is None:
-        return Reason("")
-    states = {name: state.procedures for name, state in sources.items() if state.procedures}
-    label = model.card.labels[decision.label]
-    return reason_of(model.procedures.follower, states, label, passed=decision.label == model.passing)
 
 
 def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) -> Detection:
@@ -204,6 +209,13 @@ def strongest(shares: Explanation) -> list[_Item]:
     return [item for item in first if -item[0] > EVIDENCE_FLOOR * -first[0][0]]
 
 
+class _Weighed(NamedTuple):
+    """What decided for the label; the weights add up to the score of the label against its rival."""
+
+    evidence: tuple[Evidence, ...] = ()
+    rest: tuple[Share, ...] = ()
+
+
 class _Quotes:
     """Records of a verdict that quote lines of the run."""
 
@@ -212,13 +224,17 @@ class _Quotes:
         self._sources = sources
         self._text = text
 
-    def evidence(
+    def record(self, lines: Sequence[tuple[str, int]]) -> list[str]:
+        """The first of these lines, and those behind it that may belong to its record."""
+        return self._text.read(lines[0][0], lines[0][1], lines[0][1] + RECORD_LINES - 1) if lines else []
+
+    def weighed(
         self,
         decision: Decision,
         detection: Detection,
         hits: Sequence[RuleHit],
         leading: Sequence[tuple[str, int]],
-    ) -> tuple[Evidence, ...]:
+    ) -> _Weighed:
         """Rules that matched, the lines where the run broke, then lines and missing keys by weight; weak ones are left out.
 
         The line that weighs most is often the loudest consequence: people look for the cause first.
@@ -229,21 +245,25 @@ class _Quotes:
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
         weights = {(share.source, share.number): share.weight for share in shares.lines}
         first: list[_Item] = [(-weights.get(line, 0.0), *line, "") for line in leading]
-        items = [item for item in strongest(shares) if (item[1], item[2]) not in leading or item[3]]
-        return (*rules, *self._weighed_evidence([*first, *items][:MAX_EVIDENCE]))
+        others = [item for item in strongest(shares) if (item[1], item[2]) not in leading or item[3]]
+        items = [*first, *others][:MAX_EVIDENCE]
+        parts = parts_of(shares, [item[1:] for item in items])
+        return _Weighed((*rules, *self._weighed_evidence(items, parts)), rest_of(shares, parts))
 
-    def _weighed_evidence(self, items: Sequence[_Item]) -> Iterator[Evidence]:
+    def _weighed_evidence(self, items: Sequence[_Item], parts: Mapping[Item, tuple[Share, ...]]) -> Iterator[Evidence]:
         lines = {(source, number): self._line(source, number) for _, source, number, key in items if not key}
         bodies = [self._sources[source].unwrapper.shown_body(line) for (source, _), line in lines.items()]
         keys = dict(zip(lines, self._model.line_keys(bodies), strict=True))
         for minus_weight, source, number, key in items:
             if key:
-                yield Evidence(kind="missing", weight=-minus_weight, key=key, text=self._model.template(key))
+                text = self._model.template(key)
+                yield Evidence(kind="missing", weight=-minus_weight, parts=parts["", 0, key], key=key, text=text)
             else:
                 line = source, number
                 yield Evidence(
                     kind="line",
                     weight=-minus_weight,
+                    parts=parts[source, number, ""],
                     source=source,
                     number=number,
                     text=_quoted(lines[line]),
@@ -330,9 +350,8 @@ class _Quotes:
         new = [(key, number, count) for key, (number, count) in state.detect.new_keys.items()]
         return sorted(known + new, key=lambda item: item[1])
 
-    def ues(self) -> Ues | None:
+    def ues(self, states: Mapping[str, ProcedureState]) -> Ues | None:
         """A UE that several sources name is one UE; it failed if it did in any of them."""
-        states = {name: state.procedures for name, state in sorted(self._sources.items()) if state.procedures}
         seen = {ue for state in states.values() for ue in state.ues}
         if not seen:
             return None
@@ -343,7 +362,7 @@ class _Quotes:
             FailedUe(
                 ue=_ue_number(outcome.ue),
                 name=outcome.ue if not outcome.ue.isdigit() else "",
-                reason=outcome.reason.format(who="the UE"),
+                reason=outcome.reason.removeprefix("{who} ").format(who="the UE"),
                 source=name,
                 number=outcome.line,
                 text=_quoted(self._line(name, outcome.line)),

@@ -1,10 +1,13 @@
 """The commands from outside: what they print, where, and how they end."""
 
 import gzip
+import json
 import os
 import re
+import sqlite3
 import sys
 import tarfile
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -30,6 +33,15 @@ def logs(write):
     write("logs/good.log", whole_run())
     write("logs/bad.log", whole_run("L3", 2))
     return "logs"
+
+
+UE_LOG = b"".join(line + b"\n" for line in (
+    b"I: CMPI L2 Random Access Initiated :UE Id:3",
+    b"I: CMPI L2 Random Access Complete :UE Id:3",
+    b"I: CMPI L2 Random Access Initiated :UE Id:7",
+    b"I: CMPI L2 RLC: t-PollRetransmit expired: UE Id: 3",
+    b"I: CMPI L2 RLC: t-PollRetransmit expired: UE Id: 3",
+))  # fmt: skip
 
 
 def ids(result) -> list[str]:
@@ -131,7 +143,7 @@ class TestRunOutputs:
     def test_table(self, logs):
         """Label, confidence, anomaly and the deciding line of each run."""
         header, bad, good = call("run", logs).out.splitlines()
-        assert header.split() == ["run", "label", "conf.", "anomaly", "top", "evidence"]
+        assert header.split() == ["run", "label", "conf.", "anomaly", "why"]
         assert re.match(r"logs/bad\.log#[0-9a-f]{8} +L3 +[01]\.\d\d +0\.\d\d ! +\d+  registration reject", bad)
         assert re.match(r"logs/good\.log#[0-9a-f]{8} +Pass +[01]\.\d\d +0\.\d\d *$", good)
 
@@ -300,7 +312,10 @@ class TestStoredRuns:
         assert result.code == 0
         assert re.search(rf"^run +{re.escape(stored)} *\n", result.out)
         assert re.search(r"^label +L3 *$", result.out, re.MULTILINE)
-        assert re.search(r"^ *\+\d+\.\d\d  \d+  registration reject cause \d+ *$", result.out, re.MULTILINE)
+        assert re.search(r"^ *\+\d+\.\d\d  words  \d+  registration reject cause \d+ *$", result.out, re.MULTILINE)
+        assert re.search(r"^why +not proved: no procedure shows why; ", result.out, re.MULTILINE)
+        assert re.search(r"^[+-]\d+\.\d\d  words: starting point *$", result.out, re.MULTILINE)
+        assert re.search(r"^\+\d+\.\d\d  log-odds of L3 against Pass *$", result.out, re.MULTILINE)
         assert "never came: session up" in result.out
         assert re.search(r"^worth reading: \d+ of \d+ lines *$", result.out, re.MULTILINE)
 
@@ -324,6 +339,71 @@ class TestStoredRuns:
             "gnb:2\tbearer released",
             "ue:1\tuesim starting",
         ]
+
+    def test_show_ue(self, write):
+        """The events of one UE, with what never came, as a page or JSON; the bundle need not follow procedures."""
+        write("a.log", UE_LOG)
+        call("run", "a.log")
+        page = call("show", "a.log", "--ue", "3")
+        assert page.code == 0
+        assert [" ".join(line.split()) for line in page.out.splitlines()] == [
+            "UE 3",
+            "1 random access begun I: CMPI L2 Random Access Initiated :UE Id:3",
+            "2 random access completed I: CMPI L2 Random Access Complete :UE Id:3",
+            "4-5 ! trouble of layer 2 (×2) I: CMPI L2 RLC: t-PollRetransmit expired: UE Id: 3",
+            "! connection was due after line 2 and never came",
+        ]
+        (course,) = call("show", "a.log", "--ue", "3", "--json").json
+        assert [event["number"] for event in course["events"]] == [1, 2, 4]
+        assert course["unfinished"] == ["connection was due after line 2 and never came"]
+
+    def test_show_of_a_ue_that_the_run_does_not_have(self, write):
+        write("a.log", UE_LOG)
+        call("run", "a.log")
+        assert call("show", "a.log", "--ue", "9")[::2] == (2, "error: the run has no UE '9'; it has 3, 7\n")
+
+    def test_show_ue_needs_the_archived_text(self, write):
+        """The message says where the text should be, and how to get it again."""
+        write("a.log", UE_LOG)
+        call("run", "a.log", env={"STREAM_TRIAGE_SINKS": '["store"]'})
+        result = call("show", "a.log", "--ue", "3")
+        assert (result.code, result.out) == (2, "")
+        assert "the events of a UE are read from the text of its run" in result.err
+        assert "`stream-triage run --again`" in result.err
+
+    def test_show_ue_by_another_bundle(self, write, bundle_path):
+        """Where the bundle that judged the run is gone, that of the settings reads it, and a note says so."""
+        write("a.log", UE_LOG)
+        call("run", "a.log")
+        result = call("show", "a.log", "--ue", "3", env={"STREAM_TRIAGE_BUNDLE": "oai5g"})
+        assert result.code == 0
+        assert re.match(r"the run was judged by bundle tiny 1, and is read by \w+ \d+\n", result.err)
+
+    @pytest.mark.parametrize("other", ["--full", "--full --json"])
+    def test_show_ue_is_not_the_whole_text(self, stored, other):
+        result = call("show", "bad", "--ue", "3", *other.split())
+        assert (result.code, result.out) == (2, "")
+        assert "--full goes with neither --ue nor --json" in result.err
+
+    def test_show_of_a_verdict_of_an_earlier_version(self, stored):
+        """It has no sentence and no parts of weights, and is shown without them."""
+        with closing(sqlite3.connect(kept_folder() / "verdicts.sqlite")) as database:
+            (text,) = database.execute("SELECT verdict FROM runs WHERE run_id = ?", (stored,)).fetchone()
+            verdict = json.loads(text)
+            for name in ("why", "rival", "score", "rest"):
+                del verdict[name]
+            for item in verdict["evidence"]:
+                del item["parts"]
+            first = {"ue": 3, "reason": "connected, never registered", "source": "", "number": 1, "text": "x"}
+            verdict["ues"] = {"seen": 1, "failed": 1, "first": [first]}
+            database.execute("UPDATE runs SET verdict = ? WHERE run_id = ?", (json.dumps(verdict), stored))
+            database.commit()
+        page = call("show", "bad")
+        assert page.code == 0
+        assert re.search(r"^ *\+\d+\.\d\d +\d+  registration reject cause \d+ *$", page.out, re.MULTILINE)
+        assert re.search(r"^UE 3  connected, never registered  1  x *$", page.out, re.MULTILINE)
+        assert not re.search(r"^(why|score)\b", page.out, re.MULTILINE)
+        assert call("show", "bad", "--json").json["why"] == ""
 
     @pytest.mark.parametrize("command", [["show"], ["show", "--full"], ["show", "--json"], ["forget"]])
     def test_unknown_run(self, stored, command):
@@ -499,11 +579,11 @@ class TestSettings:
         assert result.jsonl[0]["bundle"] == "tiny"
 
     def test_rules_decide_and_are_shown(self, logs, write):
-        """A rule from a file sets the label, and is the first evidence in table and page."""
+        """A rule from a file sets the label, is why the run has it, and is the first evidence on its page."""
         write("rules.toml", RULE.encode())
         result = call("run", "logs/good.log", "--rules", "rules.toml")
         assert result.code == 1
-        assert re.search(r" L2 +1\.00 +.*rule slot for L2: slot \d+ scheduled", result.out)
+        assert re.search(r" L2 +1\.00 +.*rule slot: seen before \(line \d+\)", result.out)
         assert "rule slot for L2: slot" in call("show", "good").out
         assert call("show", "good", "--json").json["evidence"][0]["note"] == "seen before"
 

@@ -156,8 +156,8 @@ def test_a_ue_of_several_sources_counts_once(tm500: Triage):
     assert ues
     assert (ues.seen, ues.failed) == (3, 3)
     listed = [(failed.ue, failed.source, failed.number) for failed in ues.first]
-    assert listed == [(1, "a", 2), (2, "b", 2), (2, "a", 3), (3, "b", 3)]
-    assert {failed.reason for failed in ues.first} == {"connected, never registered"}
+    assert listed == [(1, "a", 2), (2, "a", 3), (2, "b", 2), (3, "b", 3)]
+    assert {failed.reason for failed in ues.first} == {"connected, but never registered"}
     assert ues.first[0].text.endswith("NR CONNECTION IND:UE Id:1")
 
 

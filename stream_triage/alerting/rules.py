@@ -165,7 +165,8 @@ def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Messag
     count = f"{runs} runs, first " if runs > 1 else ""
     cause = f", cause {verdict.cause}" if verdict.cause else ""
     label = f"{verdict.label} (needs a review)" if verdict.needs_review else verdict.label
-    lines = [
+    lines = [verdict.why] if verdict.why else []
+    lines += [
         f"label {label}, confidence {verdict.confidence:.2f}{cause}; anomaly score {verdict.anomaly_score:.2f}",
         f"rule {alert.rule}: {alert.reason}",
         f"run {verdict.run_id}",
@@ -176,7 +177,7 @@ def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Messag
         if verdict.headers.get(header)
     ]
     if verdict.ues and verdict.ues.failed:
-        lines.append(f"{verdict.ues.failed} of {verdict.ues.seen} UEs failed")
+        lines.append(verdict.ues.words())
     # Lines before missing ones, as on the page of the run: they say more at a glance.
     for item in sorted(verdict.evidence, key=lambda item: item.kind == "missing")[:EVIDENCE_SHOWN]:
         lines.append(f"  {item.words()}")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, note
-from stream_triage.cli.options import ConfigOption, JsonOption, RunArgument
+from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, RunArgument, as_settings
 
 if TYPE_CHECKING:
-    from stream_triage.records import Verdict
+    from collections.abc import Sequence
+
+    from stream_triage.records import UeCourse, Verdict
     from stream_triage.settings import Settings
     from stream_triage.sinks.sqlite import SqliteStore
 
@@ -56,28 +58,54 @@ def show(
     *,
     config: ConfigOption = None,
     full: Annotated[bool, typer.Option("--full", help="Print the whole redacted text with line numbers instead.")] = False,
+    ue: Annotated[
+        str | None,
+        typer.Option(
+            "--ue",
+            metavar="UE",
+            help="Print what happened to one UE instead: its id as the verdict names it, or the source that is its log.",
+        ),
+    ] = None,
+    dialect: DialectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the verdict of a stored run and its evidence.
 
-    Prints label, probabilities, evidence, anomalies and the lines that are worth reading.
+    Prints label, the sentence that says why, probabilities, evidence, anomalies, how the score of the label adds up, and
+    the lines that are worth reading. --full and --ue read the archived text.
     """
     from stream_triage import wiring
-    from stream_triage.operations import full_id
+    from stream_triage.operations import full_id, ue_courses
     from stream_triage.settings import load_settings
 
-    settings = load_settings(config)
+    if full and (ue is not None or as_json):
+        raise typer.BadParameter("--full goes with neither --ue nor --json")
+    if dialect and ue is None:
+        raise typer.BadParameter("--dialect says how the text is read for --ue; a stored verdict does not change by it")
+    settings = load_settings(config, **as_settings(dialects=dialect))
     with wiring.open_store(settings) as store:
         run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
     if verdict is None:
         _print_text(settings, run_id)
+    elif ue is not None:
+        _print_ue(ue_courses(settings, verdict, ue, on_trouble=note), as_json)
     elif as_json:
         print(verdict.model_dump_json(indent=1))
     else:
         from stream_triage.render.terminal import console, verdict_page
 
         console().print(verdict_page(verdict))
+
+
+def _print_ue(courses: Sequence[UeCourse], as_json: bool) -> None:
+    from stream_triage.render.terminal import console
+    from stream_triage.render.ue_page import ue_page
+
+    if as_json:
+        print(json.dumps([course.model_dump() for course in courses], indent=1))
+    else:
+        console().print(ue_page(courses))
 
 
 def _print_text(settings: Settings, run_id: str) -> None:

@@ -45,7 +45,8 @@ def load_dialect(path: Path) -> DialectTable:
     try:
         data = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise SettingsError(f"dialect {path} cannot be read: {error.strerror}; check the setting dialects, or --dialect") from None
+        remedy = "check the setting dialects, or --dialect"
+        raise SettingsError(f"dialect {path} cannot be read: {error.strerror}; {remedy}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"dialect {path} is not TOML: {error}") from None
     except RecursionError:

@@ -34,6 +34,7 @@ def request_of(verdict: Verdict) -> dict[str, Any]:
         "run_id": verdict.run_id,
         "label": verdict.label,
         "confidence": verdict.confidence,
+        "why": verdict.why,
         "cause": verdict.cause,
         "team": verdict.team,
         "lines": verdict.lines,

@@ -91,6 +91,7 @@ def _properties(verdict: Verdict) -> dict[str, str]:
         "anomaly_score": f"{verdict.anomaly_score:.2f}",
         "needs_review": str(verdict.needs_review).lower(),
     }
+    properties |= {"why": without_colours(verdict.why)} if verdict.why else {}
     properties |= {"cause": verdict.cause} if verdict.cause else {}
     properties |= {"team": verdict.team} if verdict.team else {}
     for number, item in enumerate(verdict.evidence[:EVIDENCE_SHOWN], 1):

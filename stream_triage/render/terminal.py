@@ -3,59 +3,26 @@
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, cast
 
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from stream_triage.ports import StoredRun
-from stream_triage.records import UNKNOWN, Anomaly, Evidence, FailedUe, ReducedLine, Ues, Verdict, source_line
+from stream_triage.records import UNKNOWN, Anomaly, FailedUe, ReducedLine, Verdict, source_line
+from stream_triage.render.cells import plain, table, weight
 from stream_triage.render.printable import printable, without_colours
+from stream_triage.render.weights import evidence_rows, score_rows
 
 __all__ = ["line_text", "printable", "run_table", "stored_table", "verdict_line", "verdict_page"]
 
-EVIDENCE_SHOWN = 10
-MISSING_SHOWN = 5
 ANOMALIES_SHOWN = 10
 UES_SHOWN = 10
-WIDEST_COLUMN = 44
 # Width of a table in a file or a pipe.
 PIPE_COLUMNS = 160
 STYLES = {True: "green", False: "bold red"}
-
-
-def _plain(text: str, style: str = "") -> Text:
-    return Text(without_colours(text).expandtabs(4), style=style, no_wrap=True, overflow="ellipsis")
-
-
-def _table(rows: Iterable[Sequence[Text]], header: Sequence[str] = (), right: Collection[int] = ()) -> Table:
-    """Returns a table whose columns are as wide as their text; the last one is cut at the edge of the terminal.
-
-    Args:
-        rows: One text for each column.
-        header: Names of the columns; empty for a table without a header.
-        right: Indices of the columns that are aligned to the right.
-    """
-    rows = list(rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(header), expand=True)
-    columns = len(rows[0]) if rows else len(header)
-    for i in range(columns - 1):
-        width = max([cell_len(row[i].plain) for row in rows] + [len(name) for name in header[i : i + 1]])
-        width = min(width, WIDEST_COLUMN)
-        table.add_column(
-            header[i] if header else "",
-            min_width=width,
-            max_width=width,
-            overflow="fold",
-            justify="right" if i in right else "left",
-        )
-    table.add_column(header[-1] if header else "", ratio=1, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 # Many lines begin with date and time, which take the room of a narrow column.
@@ -74,7 +41,7 @@ def run_table(verdicts: Iterable[Verdict]) -> Table:
         )
         for verdict in verdicts
     ]
-    return _table(rows, ("run", "label", "conf.", "anomaly", "top evidence"))
+    return table(rows, ("run", "label", "conf.", "anomaly", "why"))
 
 
 def _label(label: str, passed: bool, needs_review: bool) -> Text:
@@ -86,25 +53,27 @@ def _score(score: float, anomalous: bool) -> Text:
 
 
 def _top(verdict: Verdict) -> Text:
-    """What to look at first: why a review is needed, the strongest evidence, or the strongest anomaly of a pass."""
+    """What to look at first: why a review is needed or why the run failed, the first evidence, or the first anomaly."""
     if verdict.needs_review:
-        return _plain(verdict.review_reasons[0], "yellow")
+        return plain(verdict.review_reasons[0], "yellow")
     if verdict.passed and not verdict.anomalous:
         return Text("")
     if verdict.passed:
-        return _plain(verdict.anomalies[0].words())
+        return plain(verdict.anomalies[0].words())
+    if verdict.proved:
+        return plain(verdict.why)
     first = next((item for item in verdict.evidence if item.kind != "missing"), None) or next(iter(verdict.evidence), None)
     if first:
         first = first.model_copy(update={"text": _LEADING_TIME.sub("", first.text)})
-    return _plain(first.words()) if first else Text("")
+    return plain(first.words()) if first else Text("")
 
 
 def _anomaly_rows(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Text, Text, Text]]:
     """A row for each anomaly, and one below it for what was expected, if the model says so."""
     for item in anomalies:
-        yield _weight(item.score), Text(item.kind), _plain(item.words())
+        yield weight(item.score), Text(item.kind), plain(item.words())
         if item.expected_keys:
-            yield Text(""), Text(""), _plain(f"  expected: {item.expected}", "dim")
+            yield Text(""), Text(""), plain(f"  expected: {item.expected}", "dim")
 
 
 def verdict_line(verdict: Verdict) -> Text:
@@ -123,16 +92,18 @@ def verdict_page(verdict: Verdict) -> RenderableType:
     """Returns the page of one run, as `stream-triage show` prints it."""
     parts: list[RenderableType] = [_head(verdict)]
     if verdict.evidence:
-        parts += ["", Text("evidence", style="bold"), _table(_evidence_rows(verdict.evidence), right=(0,))]
+        parts += ["", Text("evidence", style="bold"), table(evidence_rows(verdict), right=(0,))]
     if verdict.anomalous:
         rows = _anomaly_rows(verdict.anomalies[:ANOMALIES_SHOWN])
-        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), _table(rows, right=(0,))]
+        parts += ["", Text(f"anomalies ({verdict.anomaly_count})", style="bold"), table(rows, right=(0,))]
     if verdict.ues and verdict.ues.first:
-        parts += ["", Text("failed UEs", style="bold"), _table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
+        parts += ["", Text("failed UEs", style="bold"), table(_ue_rows(verdict.ues.first[:UES_SHOWN]))]
+    if score := list(score_rows(verdict)):
+        parts += ["", Text("score", style="bold"), table(score, right=(0,))]
     shown = [line for line in verdict.reduction if line.why != "template"]
     if shown:
         parts += ["", Text(f"worth reading: {len(shown)} of {verdict.lines} lines", style="bold")]
-        parts += [_table(_reduction_rows(shown), right=(0,))]
+        parts += [table(_reduction_rows(shown), right=(0,))]
     return Group(*parts)
 
 
@@ -141,7 +112,7 @@ def _head(verdict: Verdict) -> Table:
     head.add_row("run", Text(printable(verdict.run_id), style="bold"))
     head.add_row("label", _label(verdict.label, verdict.passed, verdict.needs_review))
     if verdict.why:
-        head.add_row("why", Text(printable(verdict.why)))
+        head.add_row("why", Text(without_colours(verdict.why)))
     if verdict.label != UNKNOWN:
         probabilities = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
         head.add_row("probabilities", ", ".join(f"{name} {value:.2f}" for name, value in probabilities))
@@ -151,7 +122,7 @@ def _head(verdict: Verdict) -> Table:
     if verdict.team:
         head.add_row("team", Text(printable(verdict.team)))
     if verdict.ues:
-        head.add_row("UEs", _ues_words(verdict.ues))
+        head.add_row("UEs", Text(printable(verdict.ues.words()), style="yellow" if verdict.ues.failed else ""))
     for reason in verdict.review_reasons:
         head.add_row("needs review", Text(printable(reason), style="yellow"))
     for name, value in sorted(verdict.headers.items()):
@@ -161,36 +132,11 @@ def _head(verdict: Verdict) -> Table:
     return head
 
 
-def _ues_words(ues: Ues) -> Text:
-    """`3 of 32 UEs failed: 4, 7, 19`."""
-    if not ues.failed:
-        return Text(f"{ues.seen} seen, none failed")
-    named = sorted({ue.ue for ue in ues.first})[:UES_SHOWN]
-    more = ", …" if ues.failed > len(named) else ""
-    return Text(f"{ues.failed} of {ues.seen} UEs failed: {', '.join(map(str, named))}{more}", style="yellow")
-
-
 def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:
-    return [(Text(f"UE {ue.ue}"), Text(ue.reason), _plain(f"{source_line(ue.source, ue.number)}  {ue.text}")) for ue in ues]
-
-
-def _evidence_rows(evidence: Sequence[Evidence]) -> Iterator[tuple[Text, Text]]:
-    """Lines and rules before missing lines, which nobody can look up. The note of a rule has a row below it."""
-    lines = [item for item in evidence if item.kind != "missing"][:EVIDENCE_SHOWN]
-    missing = [item for item in evidence if item.kind == "missing"][:MISSING_SHOWN]
-    for item in (*lines, *missing):
-        yield _evidence_weight(item), _plain(item.model_copy(update={"note": ""}).words())
-        if item.note:
-            yield Text(""), _plain(f"  note: {item.note}", "dim")
-
-
-def _evidence_weight(item: Evidence) -> Text:
-    """A rule without weight is a veto, or supports a label that was not a candidate; a number would mislead."""
-    return Text("rule") if item.kind == "rule" and not item.weight else _weight(item.weight)
-
-
-def _weight(value: float) -> Text:
-    return Text(f"{value:+.2f}")
+    return [
+        (Text(printable(ue.words())), plain(ue.reason), plain(f"{source_line(ue.source, ue.number)}  {ue.text}"))
+        for ue in ues
+    ]
 
 
 def _sources_words(verdict: Verdict) -> Text:
@@ -222,7 +168,7 @@ def _reduction_rows(lines: Sequence[ReducedLine]) -> Iterator[tuple[Text, Text, 
             yield Text(""), Text(""), Text("⋯", style="dim")
         repeats = f" (×{line.repeats})" if line.repeats > 1 else ""
         style = "dim" if line.why == "context" else ""
-        yield Text(line_location(line)), Text(line.why, style="dim"), _plain(line.text + repeats, style)
+        yield Text(line_location(line)), Text(line.why, style="dim"), plain(line.text + repeats, style)
         previous = line
 
 
@@ -250,7 +196,7 @@ def stored_table(runs: Iterable[StoredRun]) -> Table:
         )
         for run in runs
     ]
-    return _table(rows, ("time", "label", "conf.", "anomaly", "lines", "bundle", "run"), right=(4,))
+    return table(rows, ("time", "label", "conf.", "anomaly", "lines", "bundle", "run"), right=(4,))
 
 
 def console(stderr: bool = False) -> Console:

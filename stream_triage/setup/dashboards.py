@@ -116,9 +116,10 @@ RUN: Final = _terms(ADDRESS, "bucket", "Run", 50, missingBucket=False)
 RUN_AGGS: Final = (
     Agg("max", "metric", "@timestamp", "Time"), Agg("avg", "metric", "triage.confidence", "Probability"), RUN,
     _one("test.case.name", "Test case"), _one("triage.testbed", "Test bed"), _one("triage.label", "Label"),
-    _one("triage.cause", "Cause"), _one("triage.team", "Team"), _one("triage.top_evidence", "Top evidence"),
+    _one("triage.cause", "Cause"), _one("triage.team", "Team"), _one("triage.why.keyword", "Why"),
+    _one("triage.top_evidence", "Top evidence"),
 )  # fmt: skip
-RUN_WIDTHS: Final = (320, 160, 130, 90, 100, 70, 400, 150, 90)
+RUN_WIDTHS: Final = (260, 150, 110, 80, 90, 70, 320, 210, 140, 80)
 
 
 def _table(name: str, title: str, rows: int, **others: Any) -> Panel:
@@ -217,7 +218,7 @@ BOARDS: Final = (
         NAVIGATION,
         Panel("choose-run", "Choose a run (type a part of its name)", kind="input_control_vis", query="*", width=GRID_WIDTH,
               height=5, controls=((CHOOSER, "Run", ADDRESS),)),
-        _drawn("run-page", "The verdict", run_page, height=20),
+        _drawn("run-page", "The verdict", run_page, height=21),
         _lines("run-evidence", "Evidence in the log", "triage.why:(evidence OR rule OR anomaly)", 10),
         _lines("run-lines", "The other lines worth reading", "NOT triage.why:(evidence OR rule OR anomaly)", 25),
     ), "", refresh=False),

@@ -83,6 +83,7 @@ _SHOWN: Final = {
     "run": _field("triage.run.id"),
     "address": _field(ADDRESS),
     "label": _field("triage.label"),
+    "why": _field("triage.why.keyword", "not stated"),
     "evidence": _field("triage.top_evidence", "none"),
     "cause": _field("triage.cause"),
     "team": _field("triage.team"),
@@ -135,7 +136,8 @@ def _listed(what: str, more: str = "") -> str:
     hits = f"{_RESULT}.hits.hits"
     run = (
         "- {{fields.time.0}}: {{fields.case.0}} on {{fields.bed.0}}, build {{fields.build.0}}: label {{fields.label.0}}, "
-        f"cause {{{{fields.cause.0}}}}, team {{{{fields.team.0}}}}{more}\n  {{{{fields.evidence.0}}}}\n"
+        f"cause {{{{fields.cause.0}}}}, team {{{{fields.team.0}}}}{more}\n  why: {{{{fields.why.0}}}}\n"
+        "  {{fields.evidence.0}}\n"
         "  run {{fields.run.0}}\n  <run fields.address.0>\n"
     )
     return (

@@ -11,11 +11,14 @@ _UES: Final = "datum.triage.ues"
 _FIELDS: Final = (
     ("run", "datum.triage.run.id"),
     ("label", "datum.triage.label + (datum.triage.needs_review ? ' ?' : '')"),
+    ("why", f"datum.triage.why || '{UNKNOWN}'"),
     ("probability", percent("datum.triage.confidence")),
     ("anomaly", "format(datum.triage.anomaly_score, '.2f') + (datum.triage.anomalous ? ' !' : '')"),
     ("cause", f"datum.triage.cause || '{UNKNOWN}'"),
     ("team", "datum.triage.team || 'no team'"),
-    ("UEs", f"!{_UES} ? 'the log names none' : !{_UES}.failed ? {_UES}.seen + ' seen, none failed' : {_UES}.failed"
+    # Documents of earlier versions have no words.
+    ("UEs", f"!{_UES} ? 'the log names none' : {_UES}.words ? {_UES}.words"
+     f" : !{_UES}.failed ? {_UES}.seen + ' seen, none failed' : {_UES}.failed"
      f" + ' of ' + {_UES}.seen + ' UEs failed: ' + join(slice(pluck({_UES}.first, 'ue'), 0, 8), ', ')"
      f" + ({_UES}.failed > 8 ? ', …' : '')"),
     ("needs review", "length(datum.triage.review_reasons || []) ? join(datum.triage.review_reasons, '; ') : 'no'"),
@@ -25,7 +28,7 @@ _EVIDENCE: Final = 10
 
 
 def run_page(prefix: str) -> Spec:
-    """The chosen run: verdict, failed UEs, why it needs a review, headers and top evidence; or the request to choose one."""
+    """The chosen run: verdict, why, failed UEs, review reasons, headers and top evidence; or the request to choose one."""
     wanted = request(f"{prefix}-verdicts-*", {}, NOW, query="*", size=1, sort=[{"@timestamp": "desc"}],
                      _source={"excludes": ["triage.verdict"]}, track_total_hits=True)  # fmt: skip
     pairs = ", ".join(f"{{name: {name!r}, value: {value}}}" for name, value in _FIELDS)
@@ -77,7 +80,7 @@ def _run_marks() -> list[Spec]:
     # Documents of earlier versions have no words.
     words = f"datum.item.kind === 'missing' ? 'never came: ' + {text} : {where} + {rule} + {text}"
     words = f"datum.item.words ? (isValid(datum.item.score) ? datum.item.kind + ': ' : '') + datum.item.words : {words}"
-    encode = {"update": {"y": {"value": 232}, "width": {"signal": "width"}}}
+    encode = {"update": {"y": {"value": 256}, "width": {"signal": "width"}}}
     evidence = table_marks(
         (Column("Weight", 0.06, weight), Column("Evidence (of a run that passed: its anomalies, if any)", 0.94, words))
     )

@@ -269,7 +269,7 @@ def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, An
     start = {"start": _stamp(verdict.started)} if verdict.started else {}
     event = {"outcome": outcome, "ingested": _stamp(written), **start}
     copied = ("version", "final", "label", "passed", "confidence", "needs_review", "review_reasons", "cause", "team",
-             "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
+              "why", "proved", "anomalous", "anomaly_score", "anomaly_count", "lines")  # fmt: skip
     about = {name: getattr(verdict, name) for name in copied}
     evidence = ("kind", "weight", "source", "number", "key", "rule", "text")
     anomaly = ("kind", "score", "source", "number", "key", "text")
@@ -296,7 +296,7 @@ def _fields(verdict: Verdict, time: datetime, written: datetime) -> dict[str, An
             "anomalies": [
                 {**{name: getattr(item, name) for name in anomaly}, "words": item.words()} for item in verdict.anomalies
             ],
-            **({"ues": verdict.ues.model_dump()} if verdict.ues else {}),
+            **({"ues": {**verdict.ues.model_dump(), "words": verdict.ues.words()}} if verdict.ues else {}),
             "verdict": verdict.model_dump_json(),
         },
     }

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
-from stream_triage.records import Explanation, LineShare
+from stream_triage.records import STARTING_POINT, Explanation, LineShare
 
 __all__ = [
     "PAD",
@@ -279,8 +279,10 @@ class CharCNN:
             if key in missing:
                 absent[key] = absent.get(key, 0.0) + float(shares[feature])
         baseline = self._bias[label] - self._bias[rival] + float(weights @ self._means[rival])
-        rest = baseline + float(shares[~came].sum()) - sum(absent.values())
-        return Explanation([LineShare(*line, share) for line, share in sorted(lines.items())], absent, rest)
+        other = float(shares[~came].sum()) - sum(absent.values())
+        named = {STARTING_POINT: baseline, "usual lines that did not come": other}
+        shown = [LineShare(*line, share) for line, share in sorted(lines.items())]
+        return Explanation(shown, absent, sum(named.values()), named)
 
     @property
     def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -87,24 +87,26 @@ class Pool:
 
     def scores(self, states: Mapping[str, PoolState]) -> NDArray[np.float64]:
         """Calibrated log-odds of the labels, shape (L,), of the sources so far."""
-        return np.asarray(np.sum([factor * one.scores(own) for factor, one, own in self._each(states)], axis=0))
+        return np.asarray(np.sum([factor * one.scores(own) for _, factor, one, own in self._each(states)], axis=0))
 
     def explain(self, states: Mapping[str, PoolState], label: int, rival: int, missing: Collection[str]) -> Explanation:
         """Shares of lines and missing keys; with the rest they add up to the log-odds of the label against its rival."""
         lines: dict[tuple[str, int], float] = {}
         absent: dict[str, float] = {}
-        rest = 0.0
-        for factor, one, own in self._each(states):
+        rest, models = 0.0, []
+        for name, factor, one, own in self._each(states):
             explanation = one.explain(own, label, rival, missing)
+            models.append((name, factor, explanation))
             for share in explanation.lines:
                 line = share.source, share.number
                 lines[line] = lines.get(line, 0.0) + factor * share.weight
             for key, weight in explanation.missing.items():
                 absent[key] = absent.get(key, 0.0) + factor * weight
             rest += factor * explanation.rest
-        return Explanation([LineShare(*line, weight) for line, weight in lines.items()], absent, rest)
+        shares = [LineShare(*line, weight) for line, weight in lines.items()]
+        return Explanation(shares, absent, rest, models=tuple(models))
 
-    def _each(self, states: Mapping[str, PoolState]) -> Iterator[tuple[float, Scorer, dict[str, Any]]]:
-        """Factor, scorer and its states by source."""
+    def _each(self, states: Mapping[str, PoolState]) -> Iterator[tuple[str, float, Scorer, dict[str, Any]]]:
+        """Name, factor, scorer and its states by source."""
         for name, (factor, one) in self._scorers.items():
-            yield factor, one, {source: state[name] for source, state in states.items()}
+            yield name, factor, one, {source: state[name] for source, state in states.items()}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.errors import BundleError
-from stream_triage.records import Explanation, LineShare
+from stream_triage.records import STARTING_POINT, Explanation, LineShare
 
 __all__ = ["TermClassifier", "TermState", "line_terms"]
 
@@ -143,7 +143,9 @@ class TermClassifier:
         lines = self._line_shares(states, np.where(present > 0, came / np.maximum(present, 1), 0.0))
         absent = self._missing_shares(stayed_away, missing)
         baseline = self._bias[label] - self._bias[rival] + difference @ frequency
-        return Explanation(lines, absent, float(baseline + stayed_away.sum() - sum(absent.values())))
+        other = float(stayed_away.sum()) - sum(absent.values())
+        named = {STARTING_POINT: float(baseline), "usual words that did not come": other}
+        return Explanation(lines, absent, sum(named.values()), named)
 
     def _present(self, states: Iterable[TermState]) -> NDArray[np.int64]:
         """In how many sources each term came, shape (V,)."""

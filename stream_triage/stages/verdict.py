@@ -46,6 +46,8 @@ class Decision(NamedTuple):
     cause: Literal["product", "environment", "script"] | None
     cause_from: RuleVote | None
     """The rule that states the cause."""
+    score: float
+    """Log-odds of the label against its rival, with the weights of the rules."""
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,7 +78,8 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
         doubts.append(_too_low(confidence, review_below))
     causes = [vote for vote in votes if vote.cause and (vote.label == label or label != passing)]
     stated = min(causes, key=lambda vote: vote.label != label, default=None)  # the first of those with the lowest value
-    return Decision(label, rival, confidence, probabilities, doubts, stated.cause if stated else None, stated)
+    score = float(scores[label] - scores[rival])
+    return Decision(label, rival, confidence, probabilities, doubts, stated.cause if stated else None, stated, score)
 
 
 def _too_low(confidence: float, limit: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from stream_triage.alerting import rules as module
 from stream_triage.alerting.rules import Alert, History, Outcomes, alerts_of, message
-from stream_triage.records import Evidence
+from stream_triage.records import Evidence, FailedUe, Ues
 from stream_triage.settings import AlertRule, AlertSettings
 from tests.verdicts import make_verdict
 
@@ -105,6 +105,16 @@ def test_message_shows_lines_before_missing_ones_and_five_at_most() -> None:
     assert four.title == "L3: 2 runs, first run 7"
     assert four.body.splitlines()[0] == "label L3, confidence 0.90; anomaly score 0.10"
     assert four.body.splitlines()[-1] == "  never came: RRC Setup Complete"
+
+
+def test_the_sentence_leads_a_message() -> None:
+    """It may name what a log calls its UEs, so it is as harmless as any line; failed UEs are named below."""
+    first = FailedUe(ue=50418, name="rnti c4f2", reason="gone", source="du", number=3, text="UE c4f2 gone")
+    verdict = make_verdict(**FAILED, why="UE @all\x1b[31m <b> was refused (du:3)", ues=Ues(seen=2, failed=1, first=(first,)))
+    lines = message(verdict, Alert("failed", "why"), runs=1).body.splitlines()
+    assert lines[0] == "UE @\u2060all <\u2060b> was refused (du:3)"
+    assert lines[1].startswith("label L3")
+    assert "1 of 2 UEs failed: rnti c4f2" in lines
 
 
 @pytest.mark.parametrize(("length", "shown"), [(300, 300), (301, 301)])

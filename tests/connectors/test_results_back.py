@@ -21,6 +21,7 @@ from tests.verdicts import make_verdict
 ROOT = Path(__file__).parents[2]
 HOSTILE = "\x1b[31mreject <b>&\x00\u202e"
 FAILED = make_verdict("night/1", label="L3", passed=False, team="core", headers={"test.case.name": "attach"},
+                      why=f"UE {HOSTILE} was refused",
                       evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text=HOSTILE),))  # fmt: skip
 JUNIT = b"""<?xml version="1.0"?>
 <testsuites><testsuite name="s">
@@ -41,6 +42,8 @@ class TestJunit:
         added = properties(data, "attach")
         assert added["triage.label"] == "L3"
         assert added["triage.team"] == "core"
+        assert added["triage.why"] == "UE reject <b>&\\x00\\u202e was refused"
+        assert "triage.why" not in properties(with_verdicts(JUNIT, {"attach": make_verdict()}.get).data, "attach")
         assert added["triage.evidence.1"] == "du:7  reject <b>&\\x00\\u202e"
         assert properties(data, "other") == {}
         (case,) = [case for case in ET.fromstring(data).iter("testcase") if case.get("name") == "attach"]
@@ -152,6 +155,7 @@ class TestReportPortal:
         assert {each["testItemId"]: each["issue"]["issueType"] for each in portal.defined} == {0: "pb_l3", 1: "si001"}
         comment = portal.defined[0]["issue"]["comment"]
         assert "\x1b" not in comment
+        assert "UE \ufffd[31mreject <b>&\ufffd\ufffd was refused" in comment.split("\n")[1]
         assert all(line.startswith("    ") for line in comment.split("\n"))
 
     def test_many_items(self, monkeypatch: pytest.MonkeyPatch):

@@ -174,6 +174,14 @@ class TestCheck:
         assert {line.split()[0] for line in lines} == {"ok"}
 
 
+class TestShow:
+    def test_a_dialect_is_for_the_events_of_a_ue(self):
+        """A stored verdict is as it was judged."""
+        result = call("show", "any", "--dialect", "mine.toml")
+        assert result.code == 2
+        assert "--dialect says how the text is read for --ue" in " ".join(result.err.split())
+
+
 class TestRun:
     def test_a_broken_file_stops_it(self, write):
         """Without a traceback, and before anything is read."""

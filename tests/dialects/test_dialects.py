@@ -5,6 +5,7 @@ import pytest
 from stream_triage.dialects import Dialects
 from stream_triage.dialects.words import PhraseIndex, words_of
 from stream_triage.stages.normalise import mask
+from stream_triage.stages.procedures import Follower
 
 DIALECTS = Dialects()
 
@@ -69,3 +70,14 @@ def test_lines_of_each_stack(line: str, dialect: str, event: str) -> None:
 def test_phrases_are_words(phrase: str, line: str, found: bool) -> None:
     """Case, blanks and punctuation do not matter; the borders of words do."""
     assert (list(PhraseIndex([(phrase, 7)]).matches(words_of(mask(line)))) == [7]) is found
+
+
+def test_redacted_identities_name_ues() -> None:
+    """With pseudonyms a UE is followed by its IMSI; without them, all IMSIs look alike and name nobody."""
+    follower = Follower(Dialects())
+    line = "2024-01-01T00:00:00.000000Z [INFO][AMF][Gmm] Handle Registration Complete [imsi-{}]"
+    for shown, ues in (("<imsi:1a2b3c4d>", ["imsi <imsi:1a2b3c4d>"]), ("<imsi>", [""])):
+        state = follower.start()
+        text = line.format(shown)
+        follower.follow(state, [text], [follower.dialects.read(mask(text))], 1)
+        assert list(state.ues) == ues

@@ -61,6 +61,8 @@ def test_the_dialect_turns_an_unknown_run_into_a_failed_one(tmp_path: Path, monk
     (stated,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for line in stated.splitlines():
         assert " ".join(line.split()) in " ".join(shown.split())
+    events = call("show", "refused", "--ue", "101000000000200", "--dialect", "osmo_ggsn.toml", "--json").json[0]["events"]
+    assert [event["what"] for event in events] == ["session refused", "release completed"]
 
 
 @pytest.mark.parametrize("model", [DialectTable, Procedure])

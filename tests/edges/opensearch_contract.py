@@ -14,7 +14,7 @@ import pytest
 from stream_triage.clients.search import SearchServer
 from stream_triage.clock import FakeClock
 from stream_triage.errors import StoreError
-from stream_triage.records import DeadLetter, Verdict
+from stream_triage.records import NOT_PROVED, DeadLetter, Verdict
 from stream_triage.settings import OpenSearchSettings
 from stream_triage.setup.changes import Changes
 from stream_triage.setup.indices import create_index_templates
@@ -78,6 +78,23 @@ class OpenSearchSinkContract(SinkContract, ForgetsContract):
         assert (hit["_index"], hit["_id"]) == (f"{prefix}-verdicts-2026.11", "night/1")
         assert (line["_index"], line["_source"]["message"]) == (f"{prefix}-lines-2026.11", "one")
         assert Verdict.model_validate_json(hit["_source"]["triage"]["verdict"]) == verdict
+
+    def test_the_sentence_is_a_field(self) -> None:
+        """Whole, as tables group by it; runs whose label is not proved are told apart."""
+        why = "UE RNTI C4F2 lost the radio link (du:3)"
+        self.write(
+            make_verdict("a", why=why),
+            make_verdict("b", why=f"{NOT_PROVED}no procedure shows why; the words of line 12 weigh most"),
+            make_verdict("c"),
+        )
+        self.stored("verdicts")  # refreshes
+        for query, found in (
+            ({"term": {"triage.why.keyword": why}}, {"a"}),
+            ({"term": {"triage.proved": True}}, {"a"}),
+        ):
+            index = f"{self.settings.index_prefix}-verdicts-*"
+            hits = self.server.request("POST", f"{index}/_search", {"query": query})["hits"]["hits"]
+            assert {hit["_id"] for hit in hits} == found, query
 
     def test_runs_from_files_stay_in_their_month(self) -> None:
         """They have no time of their own: judged again a month later, a run is still one document."""

@@ -240,6 +240,7 @@ FAILING = make_verdict(
     passed=False,
     label="L3",
     lost=True,
+    why="UE 7 registered, but got no session (du:7)",
     headers={"testbed": "<b>rack"},
     evidence=(Evidence(kind="line", weight=1.0, source="du", number=7, text="\x1b[31mreject"),),
 )
@@ -253,6 +254,7 @@ class TestCallback:
             call(FAILING)
         (got,) = handler.got
         assert (got["run_id"], got["label"], got["labels"]) == ("night/1", "L3", {"testbed": "<b>rack"})
+        assert got["why"] == FAILING.why
         assert got["evidence"] == [{"source": "du", "number": 7, "text": "\x1b[31mreject"}]
 
     @pytest.mark.parametrize(("status", "times"), [(500, 4), (302, 4), (404, 4)])

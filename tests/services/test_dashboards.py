@@ -150,6 +150,7 @@ def verdict_row(verdict: Verdict) -> dict[str, list[Any]]:
         "event.ingested": arrives(verdict),
         "@timestamp": verdict.time, "triage.run.id": verdict.run_id, "triage.run.key": verdict.run_id,
         "triage.run.address": address_of(verdict.run_id), "triage.top_evidence": top_evidence(verdict),
+        "triage.why.keyword": verdict.why or None,
         "triage.failure_rate": 0 if verdict.passed else 1,
         "triage.label": verdict.label, "triage.passed": verdict.passed, "triage.failed": 0 if verdict.passed else 1,
         "triage.confidence": verdict.confidence, "triage.anomaly_score": verdict.anomaly_score,

@@ -42,13 +42,18 @@ class TestOpenSearchSink(OpenSearchSinkContract):
         self.server.request("PUT", f"{index}/_settings", {"index.blocks.write": False})
 
     def test_failed_ues_are_found(self) -> None:
-        """By how many failed, and by the reason of one of them."""
-        failed = FailedUe(ue=7, reason="no setup complete", source="", number=3, text="UE Id: 7 gone")
+        """By how many failed, and by reason and name of one of them."""
+        failed = FailedUe(ue=7, name="imsi_7", reason="no setup complete", source="", number=3, text="UE Id: 7 gone")
         self.write(make_verdict("a", ues=Ues(seen=32, failed=1, first=(failed,))))
         self.write(make_verdict("b", ues=Ues(seen=32, failed=0)), make_verdict("c"))
         self.stored("verdicts")
         first = {
-            "bool": {"filter": [{"term": {"triage.ues.first.reason": failed.reason}}, {"term": {"triage.ues.first.ue": 7}}]}
+            "bool": {
+                "filter": [
+                    {"term": {"triage.ues.first.reason": failed.reason}},
+                    {"term": {"triage.ues.first.name": "imsi_7"}},
+                ]
+            }
         }
         for query, expected in (
             ({"range": {"triage.ues.failed": {"gte": 1}}}, ["a"]),

@@ -229,7 +229,7 @@ def test_sentence() -> None:
     for ue in (2, 3, 5):
         lines += [*attached(ue, "connected"), f"{STAMP}I: CMPI MTE 0 NAS REGISTRATION REJECT:UE Id:{ue}"]
     reason = reason_of(FOLLOWER, {"": follow(lines)}, "L3", passed=False)
-    assert reason.sentence == "UE 2, 3 and 5 connected, but the registration was refused (line 10)"
+    assert reason.text() == "UE 2, 3 and 5 connected, but the registration was refused (line 10)"
     assert reason.lines == (("", 10), ("", 14), ("", 18))
     assert reason_of(FOLLOWER, {"": follow(lines)}, "L0_L1", passed=False).sentence == ""
     assert reason_of(FOLLOWER, {"": follow(attached(1))}, "Pass", passed=True).sentence == "1 UE got a session"
@@ -290,7 +290,7 @@ def test_trouble_of_the_label_comes_before_a_break_above_it() -> None:
     """A random access breaks in layer 2; if layer 1 is the label, its trouble before the break is the cause."""
     lines = [ACTIVATE, f"{STAMP}I: CMPI L1 NRLNULCTRL Warning: UE Id: 3: power not enough", *attached(3, "started")]
     reason = reason_of(FOLLOWER, {"": follow(lines)}, "L0_L1", passed=False)
-    assert reason.sentence == "the random access of UE 3 was not completed (line 3); before it, trouble of layer 1 (line 2)"
+    assert reason.text() == "the random access of UE 3 was not completed (line 3); before it, trouble of layer 1 (line 2)"
     assert reason.lines == (("", 2), ("", 3))
 
 
@@ -325,6 +325,25 @@ def test_a_row_of_zeros_states_nothing() -> None:
     """The tester prints zeros for what it did not measure."""
     row = "         0000000000 0000000000 0.000000 00000000000000 000000000000 0.000000"
     assert "dl_bler" not in follow([ACTIVATE, *STATISTICS[:5], row]).statistics.values
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (["   5GMM cause: #12 (Tracking area not allowed)"], ": #12 (Tracking area not allowed)"),
+        (["   Registration failure - Congestion"], ": Congestion"),
+        (["   Cause: NAS: There is no USIM present"], ": NAS: There is no USIM present"),
+        (["   refused"], ""),
+        ([], ""),
+    ],
+)
+def test_the_sentence_says_which_cause_the_network_gave(body: list[str], cause: str) -> None:
+    """It stands in the record that refused, or in the lines below it."""
+    refusal = [f"{STAMP}I: CMPI MTE 0 NAS REGISTRATION REJECT:UE Id:3", *body]
+    lines = [ACTIVATE, *attached(3, "connected"), *refusal, f"{STAMP}I: CMPI MTE 0 NAS SERVICE REJECT: #9"]
+    reason = reason_of(FOLLOWER, {"": follow(lines)}, "L3", passed=False)
+    expected = f"UE 3 connected, but the registration was refused{cause} (line 5)"
+    assert reason.text(refusal) == expected
 
 
 def test_a_process_that_stops_comes_before_what_follows() -> None:

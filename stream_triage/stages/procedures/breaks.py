@@ -35,6 +35,7 @@ class RunBreak(NamedTuple):
     words: str
     """What happened; `{who}` stands for the UE or the node."""
     refused: bool = False
+    failed: bool = False
 
 
 class Outcome(NamedTuple):
@@ -152,7 +153,7 @@ def _of_ue(follower: Follower, source: str, state: ProcedureState, ue: str, cour
         never = found.how in ("begun", "missing")
         order = max(found.line, loop[0] + 1) if loop and never else found.line
         layer, words = procedures.layers[found.procedure], _words(follower, found)
-        yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how == "refused")
+        yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how == "refused", found.how == "failed")
     if loop:
         yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2])
 

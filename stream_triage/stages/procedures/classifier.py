@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from stream_triage.dialects import Dialects, Signal
 from stream_triage.errors import BundleError
-from stream_triage.records import Explanation, LineShare
+from stream_triage.records import STARTING_POINT, Explanation, LineShare
 from stream_triage.stages.procedures.features import FEATURES, features, vector
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
+from stream_triage.stages.procedures.signs import absence, meaning
 from stream_triage.stages.procedures.trees import ARRAYS, Attribution, Trees
 
 __all__ = ["Procedures"]
@@ -121,11 +122,15 @@ class Procedures:
             total += sign * one
             shares += sign * of_one
         total, shares = total / self._temperature, shares / self._temperature
-        lines: dict[tuple[str, int], float] = {}
-        for name, share in zip(FEATURES, shares.tolist(), strict=True):
-            if share and name in run.lines:
-                lines[run.lines[name]] = lines.get(run.lines[name], 0.0) + share
-        return Explanation([LineShare(*line, share) for line, share in lines.items()], {}, total - sum(lines.values()))
+        lines: dict[tuple[str, int], dict[str, float]] = {}
+        named: dict[str, float] = {STARTING_POINT: float(total - shares.sum())}
+        for name, value, share in zip(FEATURES, values.tolist(), shares.tolist(), strict=True):
+            if share:
+                line = run.lines.get(name)
+                parts, what = (lines.setdefault(line, {}), meaning(name)) if line else (named, absence(name, value))
+                parts[what] = parts.get(what, 0.0) + share
+        found = [LineShare(*line, sum(parts.values()), tuple(parts.items())) for line, parts in lines.items()]
+        return Explanation(found, {}, sum(named.values()), named)
 
     def _shares(self, label: int, failed: Attribution, layer: Attribution) -> tuple[float, NDArray[np.float64]]:
         """The score of a label, and the shares of the features in it.

@@ -1,5 +1,6 @@
 """States of all sources and a label in; the sentence that says why the run has it, and the lines that come first, out."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -14,6 +15,9 @@ __all__ = ["Reason", "reason_of"]
 
 # Lines of breaks that lead the evidence.
 LEADING: Final = 3
+# A cause code with its name, such as `#12 (Tracking area not allowed)`, and other words behind `cause`.
+_CODE: Final = re.compile(r"(#\s?\d{1,3}\b(?:\s*\([^()]{1,60}\))?)")
+_CAUSE: Final = re.compile(r"(?i)\b(?:cause|reason|failure)\s*[:=-]\s*([^\s,;][^,;]{0,59})")
 # UEs that a sentence names.
 NAMED: Final = 5
 
@@ -24,6 +28,15 @@ class Reason(NamedTuple):
     sentence: str
     lines: tuple[tuple[str, int], ...] = ()
     """Source and number of the lines that show it, the cause first."""
+    place: str = ""
+    """The line that the sentence is about."""
+    refused: bool = False
+    """Whether that line is a refusal or a failure, which may state its cause."""
+
+    def text(self, record: Sequence[str] = ()) -> str:
+        """The sentence with its place, and with the cause that the record states; `record` are its first lines."""
+        cause = _stated_cause(record) if self.refused else ""
+        return self.sentence + (f": {cause}" if cause else "") + (f" ({self.place})" if self.place else "")
 
 
 def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: str, *, passed: bool) -> Reason:
@@ -43,15 +56,26 @@ def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: s
         return Reason("")
     (line, source, layer), first = troubles[0], breaks[0]
     reason = _reason(first, breaks, states)
-    sentence = f"{reason.sentence}; before it, trouble of {LAYER_WORDS[layer]} ({_place(source, line)})"
-    return Reason(sentence, ((source, line), *reason.lines)[:LEADING]) if line <= first.line else reason
+    if line > first.line:
+        return reason
+    sentence = f"{reason.text()}; before it, trouble of {LAYER_WORDS[layer]}"
+    return Reason(sentence, ((source, line), *reason.lines)[:LEADING], _place(source, line))
 
 
 def _reason(first: RunBreak, breaks: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> Reason:
     alike = [found for found in breaks if found.words == first.words and found.source == first.source]
     lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *breaks]))
     sentence = first.words.format(who=_who(alike, states))
-    return Reason(f"{sentence} ({_place(first.source, first.line)})", lines[:LEADING])
+    return Reason(sentence, lines[:LEADING], _place(first.source, first.line), first.refused or first.failed)
+
+
+def _stated_cause(record: Sequence[str]) -> str:
+    """The cause in a record, as the log has it: a code of 3GPP, or the words behind `cause`."""
+    for pattern in (_CODE, _CAUSE):
+        for line in record:
+            if match := pattern.search(line):
+                return " ".join(match[1].split())
+    return ""
 
 
 def _troubles(
