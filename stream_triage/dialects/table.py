@@ -308,4 +308,6 @@ def _reasons(errors: Sequence[Any]) -> Iterable[str]:
             continue  # said of a list because of an element of it
         place = ".".join(str(part) for part in error["loc"] if part != "[key]")
         text = error["msg"].removeprefix("Value error, ")
+        for of_python, of_toml in (("valid tuple", "list"), ("valid dictionary", "table")):
+            text = text.replace(of_python, of_toml)
         yield f"{place}: {text}" if place else text

@@ -147,7 +147,7 @@ class TestProcedures:
         (r"(?P<ue>\d+)", r"(?P<ue>\d+)(x)", "needs a group with a name for the id"),
         ('["preamble lost"]', '["..."]', "has no word"),
         ('["preamble lost"]', '["preamble *"]', "needs words before and after each `*`"),
-        ('["preamble lost"]', '"preamble lost"', "events.random access failed: Input should be a valid tuple"),
+        ('["preamble lost"]', '"preamble lost"', "events.random access failed: Input should be a list"),
         ('"l2"', '"l9"', "modules.sched: Input should be 'l1'"),
         ('title = "My stack"', "", "title: Field required"),
         ('title = "My stack"', 'titel = "My stack"', "titel: Extra inputs are not permitted"),
