@@ -108,8 +108,8 @@ def open_dialects(settings: Settings) -> tuple[DialectTable, ...]:
     return load_dialects(find_dialects(settings))
 
 
-def open_dialect(settings: Settings, name: str) -> tuple[DialectTable, Dialects]:
-    """One dialect, and all of them as a verdict would use them with it.
+def open_dialect(settings: Settings, name: str) -> tuple[DialectTable, Sequence[DialectTable]]:
+    """One dialect, and the user's own that a verdict would use with it.
 
     Args:
         settings: Name the user's own dialects.
@@ -121,11 +121,11 @@ def open_dialect(settings: Settings, name: str) -> tuple[DialectTable, Dialects]
     path, own = Path(name).expanduser(), open_dialects(settings)
     known = {dialect.table.name: dialect.table for dialect in Dialects(own).dialects}
     if not path.is_file() and name in known:
-        return known[name], Dialects(own)
+        return known[name], own
     if not path.exists() and path.suffix != ".toml" and len(path.parts) == 1:
         raise SettingsError(f"there is no dialect {name!r}; name a file, or one of {', '.join(sorted(known))}")
     table = load_dialect(path)
-    return table, Dialects([table, *(one for one in own if one.name != table.name)])
+    return table, [table, *(one for one in own if one.name != table.name)]
 
 
 def open_triage(
@@ -133,6 +133,8 @@ def open_triage(
     reduction_lines: int = MAX_LINES,
     open_spool: Callable[[str], Spool] = SpillSpool,
     encoding: str | None = None,
+    *,
+    dialects: Sequence[DialectTable] | None = None,
     on_lines: Callable[[str, str, Sequence[str], int], None] | None = None,
 ) -> Triage:
     """Opens everything that is needed to judge runs.
@@ -142,6 +144,7 @@ def open_triage(
         reduction_lines: At most this many lines of a run are kept as worth reading.
         open_spool: Returns the spool for the text of the run with this id.
         encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
+        dialects: The user's own dialects, if not those of the settings.
         on_lines: Receives the lines as models read them; see `Triage`.
 
     Raises:
@@ -153,7 +156,7 @@ def open_triage(
         reduction_lines=reduction_lines,
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
-        dialects=open_dialects(settings),
+        dialects=open_dialects(settings) if dialects is None else dialects,
         encoding=encoding or settings.input.encoding,
         line_bytes=settings.input.line_bytes,
         input_format=settings.input.format,

@@ -50,7 +50,7 @@ def dialect(
     from stream_triage.settings import load_settings
 
     settings = load_settings(config, **as_settings(bundle=bundle, input__run_by=run_by))
-    table, dialects = wiring.open_dialect(settings, dialect)
+    table, own = wiring.open_dialect(settings, dialect)
     print(f"{table.name} ({printable(table.title)}): {summary_of(table)}")
     faults = faults_of(Dialects([table]), table)
     for fault in faults:
@@ -58,8 +58,9 @@ def dialect(
     status = EXIT_INPUT if faults else 0
     if paths:
         card = wiring.open_bundle(settings).card
-        report = DialectReport(dialects, table, card.numbers)
-        intake = Intake(wiring.open_triage(settings, on_lines=report.take), on_problem=print_problem)
+        report = DialectReport(Dialects(own), table, card.numbers)
+        triage = wiring.open_triage(settings, dialects=own, on_lines=report.take)
+        intake = Intake(triage, on_problem=print_problem)
         interrupted = read_source(open_source(paths, settings), intake, quiet=False)
         _Printer(report, max_lines).print()
         status = EXIT_INTERRUPTED if interrupted else EXIT_INPUT if intake.tally.errors else status

@@ -61,6 +61,8 @@ def test_the_bundle_does_not_open_without_the_dialect(own, tmp_path: Path, monke
     write_bundle(tmp_path / "bundle", bundle.card, {name: bundle.data(name) for name in bundle.card.files})
     assert "wrong  bundle: bundle mine was trained with the dialect" in call("check", "-b", "./bundle").out
     assert call("check", "-b", "./bundle", "--dialect", "mine.toml").code == 0
+    (tmp_path / "a.log").write_bytes(run(1).sources[""])
+    assert "UEs: 1, failed: 1" in call("dialect", "mine.toml", "a.log", "-b", "./bundle").out
     (tmp_path / "bundle" / "dialects").mkdir()
     (tmp_path / "mine.toml").rename(tmp_path / "bundle" / "dialects" / "mine.toml")
     assert call("check", "-b", "./bundle").code == 0
