@@ -4,17 +4,26 @@ docs/dialects.md describes the files for those who write one. Whatever a table t
 log makes the reader fail.
 """
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stream_triage.dialects.words import words_of
+from stream_triage.dialects.checks import (
+    Beginning,
+    Columns,
+    Entity,
+    Module,
+    Pattern,
+    Phrase,
+    Phrases,
+    ReadingPattern,
+    UeNumbers,
+    Words,
+)
 from stream_triage.errors import SettingsError
 
 __all__ = [
@@ -38,85 +47,12 @@ LAYERS: Final[tuple[Layer, ...]] = ("l1", "l2", "rrc", "nas", "core", "tester", 
 Step = Literal["begun", "completed", "refused", "failed", "retried", "lost"]
 STEPS: Final[tuple[Step, ...]] = ("begun", "completed", "refused", "failed", "retried", "lost")
 FILES: Final = files("stream_triage.dialects")
-RECORD_GROUPS: Final = ("module", "level", "level2")
-"""Groups that a pattern of `records` may have."""
-
-
-def _compiled(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
-
-
-def _pattern(text: str) -> str:
-    _compiled(text)
-    return text
-
-
-def _beginning(text: str) -> str:
-    pattern = _compiled(text)
-    if pattern.match(""):
-        raise ValueError(f"{text!r} matches an empty line, so every line would begin a record")
-    if unknown := set(pattern.groupindex) - set(RECORD_GROUPS):
-        raise ValueError(f"{text!r} has a group {min(unknown)!r}; groups are {', '.join(RECORD_GROUPS)}")
-    return text
-
-
-def _entity(text: str) -> str:
-    pattern = _compiled(text)
-    if not pattern.groupindex or pattern.groups > len(pattern.groupindex):
-        raise ValueError(f"{text!r} needs a group with a name for the id, such as (?P<ue>\\d+), and no group without one")
-    return text
-
-
-def _numbers_of_ues(text: str) -> str:
-    if "ues" not in _compiled(text).groupindex:
-        raise ValueError(f"{text!r} needs a group (?P<ues>...) for the numbers of the UEs")
-    return text
-
-
-def _reading(text: str) -> str:
-    if not _compiled(text).groups:
-        raise ValueError(f"{text!r} needs a group for the number")
-    return text
-
-
-def _phrase(phrase: str) -> str:
-    if not re.search(r"\w", phrase):
-        raise ValueError(f"{phrase!r} has no word")
-    if not all(words_of(part).strip() for part in phrase.split("*")):
-        raise ValueError(f"{phrase!r} needs words before and after each `*`")
-    return phrase
 
 
 def _break(step: str) -> str:
     if step not in {*STEPS, "missing"}:
         raise ValueError(f"{step!r} is no step; there are {', '.join(STEPS)}, and missing")
     return step
-
-
-def _words(text: str) -> str:
-    try:
-        fields = {(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(text) if name is not None}
-    except ValueError as error:
-        raise ValueError(f"{text!r} has a brace that is not closed or not opened ({error})") from None
-    if fields - {("who", "", None)}:
-        raise ValueError(f"{text!r} may have no other braces than {{who}}")
-    return text
-
-
-def _module(name: str) -> str:
-    return " ".join(words_of(name).split())
-
-
-def _columns(columns: str) -> str:
-    return " / ".join(_module(column) for column in columns.split(" / "))
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Phrases = tuple[Annotated[str, AfterValidator(_phrase)], ...]
-Words = Annotated[str, AfterValidator(_words)]
 
 
 class _Table(BaseModel):
@@ -172,8 +108,8 @@ class Value(_Table):
 class Reading(_Table):
     """Where a record states a value. An entry of `[readings]`."""
 
-    phrase: Annotated[str, AfterValidator(_phrase)] = Field(description="a phrase that the record has")
-    pattern: Annotated[str, AfterValidator(_reading)] = Field(description="for the raw line; the first group is the number")
+    phrase: Phrase = Field(description="a phrase that the record has")
+    pattern: ReadingPattern = Field(description="for the raw line; the first group is the number")
 
 
 class ProcedureTable(_Table):
@@ -217,22 +153,22 @@ class DialectTable(_Table):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
-    records: tuple[Annotated[str, AfterValidator(_beginning)], ...] = Field(
+    records: tuple[Beginning, ...] = Field(
         min_length=1,
         description="how a masked line begins that begins a record; the groups `module` and `level` name them",
     )
     continued: Pattern = Field(default=r"^\s", description="how a masked line begins that continues the record above it")
-    modules: dict[Annotated[str, AfterValidator(_module)], Layer] = Field(
+    modules: dict[Module, Layer] = Field(
         default_factory=dict, description="module to layer; the empty name stands for records without a module"
     )
     levels: tuple[Annotated[str, AfterValidator(str.lower)], ...] = Field(
         default=(), description="log levels that mean trouble by themselves"
     )
-    entities: tuple[Annotated[str, AfterValidator(_entity)], ...] = Field(
+    entities: tuple[Entity, ...] = Field(
         default=(),
         description="where a line names a UE: the group that matched is its id, its name the kind of id",
     )
-    sets_up: tuple[Annotated[str, AfterValidator(_numbers_of_ues)], ...] = Field(
+    sets_up: tuple[UeNumbers, ...] = Field(
         default=(), description="where a command sets up UEs: the group `ues` holds their numbers, such as `0-3,7`"
     )
     shows: tuple[str, ...] = Field(
@@ -250,7 +186,7 @@ class DialectTable(_Table):
         default_factory=dict, description="what a continued line makes of the event of its record"
     )
     harmless: Phrases = Field(default=(), description="phrases of records that are no trouble although their words say so")
-    tables: dict[Annotated[str, AfterValidator(_phrase)], dict[str, Annotated[str, AfterValidator(_columns)]]] = Field(
+    tables: dict[Phrase, dict[str, Columns]] = Field(
         default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
