@@ -1,4 +1,4 @@
-"""Single values of dialect files in; the same values as the reader uses them out, or a `ValueError` that says what is wrong."""
+"""Single values of dialect files in; the values as the reader uses them out, or a `ValueError` that says what is wrong."""
 
 import re
 from string import Formatter
