@@ -80,8 +80,8 @@ class Card(BaseModel):
             raise ValueError(f"passing_label {self.passing_label!r} is not one of the labels")
         if UNKNOWN in self.labels:
             raise ValueError(f"label {UNKNOWN!r} is given to runs in which nothing speaks; no bundle may be trained on it")
-        if min(self.classifiers.values()) <= 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
-            raise ValueError("shares of the classifiers must be above 0 and add up to 1")
+        if min(self.classifiers.values()) < 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
+            raise ValueError("shares of the classifiers must not be below 0, and must add up to 1")
         if "profile" not in self.detectors:
             raise ValueError("detectors must name `profile`")
         return self

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
-from stream_triage.dialects import Dialects, Signal
+from stream_triage.dialects import Dialects, DialectTable, Signal
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
@@ -61,12 +61,18 @@ class MaskedLine(NamedTuple):
 class Model:
     """The stages of one bundle, with its weights and tables."""
 
-    def __init__(self, bundle: Bundle, reduction_lines: int = MAX_LINES, rules: Rules | None = None) -> None:
-        """Hand-written `rules` take precedence over those of the bundle.
+    def __init__(
+        self,
+        bundle: Bundle,
+        reduction_lines: int = MAX_LINES,
+        rules: Rules | None = None,
+        dialects: Sequence[DialectTable] = (),
+    ) -> None:
+        """Hand-written `rules` take precedence over those of the bundle, and `dialects` over those of the package.
 
         Raises:
             BundleError: The bundle is incomplete or was trained on another masking version.
-            SettingsError: A rule names a label that the bundle does not have.
+            SettingsError: A rule names a label that the bundle does not have, or two dialects contradict each other.
         """
         card = bundle.card
         if card.masking_version != MASKING_VERSION:
@@ -76,7 +82,7 @@ class Model:
             )
         self.card = card
         self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
-        self.procedures = _open_procedures(bundle) if "procedures" in card.classifiers else None
+        self.procedures = _open_procedures(bundle, dialects) if "procedures" in card.classifiers else None
         self.classifier = _open_pool(bundle, self.procedures)
         self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
@@ -310,11 +316,17 @@ def _open_charcnn(bundle: Bundle) -> CharCNN:
 _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _open_terms, "charcnn": _open_charcnn}
 
 
-def _open_procedures(bundle: Bundle) -> Procedures:
-    card = bundle.card
+def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures:
+    card, dialects = bundle.card, Dialects(own)
+    missing = set(card.training.get("dialects", ())) - {dialect.table.name for dialect in dialects.dialects}
+    if missing:
+        raise BundleError(
+            f"bundle {card.name} was trained with the dialect {min(missing)!r}, which is missing; name its file in the "
+            "setting dialects"
+        )
     passing = card.labels.index(card.passing_label)
     return Procedures.from_files(
-        card.labels, passing, bundle.json("procedures.json"), bundle.arrays("procedures.npz"), Dialects()
+        card.labels, passing, bundle.json("procedures.json"), bundle.arrays("procedures.npz"), dialects
     )
 
 

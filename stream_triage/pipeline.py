@@ -16,6 +16,7 @@ from copy import copy, deepcopy
 from typing import Final
 
 from stream_triage.bundle import Bundle
+from stream_triage.dialects import DialectTable
 from stream_triage.errors import BundleError
 from stream_triage.model import Model, SourceState
 from stream_triage.ports import Spool
@@ -170,6 +171,8 @@ class Session:
         lines = self._triage.redactor.lines("\n".join(batch.bodies), state.redact).split("\n")
         self.text.append(name, batch.shown(lines, self._triage.redactor.lines, state.redact_prefix))
         lines = batch.read(lines)
+        if self._triage.on_lines:
+            self._triage.on_lines(self.run_id, name, lines, first)
         model.rules.update(state.rules, lines, first)
 
         # What follows from a line alone (masked text, key, features) is looked up; equal lines are computed once.
@@ -320,11 +323,13 @@ class Triage:
         *,
         redactor: Redactor | None = None,
         rules: Rules | None = None,
+        dialects: Sequence[DialectTable] = (),
         encoding: str = AUTO,
         line_bytes: int = 65_536,
         input_format: str = "auto",
         reduction_lines: int = MAX_LINES,
         open_spool: Callable[[str], Spool] = SpillSpool,
+        on_lines: Callable[[str, str, Sequence[str], int], None] | None = None,
     ) -> None:
         """Opens the bundles; the first one judges runs that ask for no other.
 
@@ -332,18 +337,20 @@ class Triage:
             bundles: At least one bundle.
             redactor: Own patterns and pseudonyms; the default replaces secrets and identities by their kind.
             rules: Hand-written rules, used before those of the bundles.
+            dialects: A user's own dialects, used before those of the package.
             encoding: Encoding of the bytes of all runs; `auto` finds it out for each source.
             line_bytes: Longer lines are cut.
             input_format: Which wrapper is taken off the lines; as the setting `input.format`.
             reduction_lines: At most this many lines are in `Verdict.reduction`.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
+            on_lines: Receives lines as models and rules read them: id of the run, source, lines, number of the first line.
 
         Raises:
             BundleError: No bundle was given, or one does not fit this installation.
-            SettingsError: A rule names a label that a bundle does not have.
+            SettingsError: A rule names a label that a bundle does not have, or two dialects contradict each other.
         """
         bundles = [bundles] if isinstance(bundles, Bundle) else bundles
-        self.models = {bundle.card.name: Model(bundle, reduction_lines, rules) for bundle in bundles}
+        self.models = {bundle.card.name: Model(bundle, reduction_lines, rules, dialects) for bundle in bundles}
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()
@@ -351,6 +358,7 @@ class Triage:
         self.line_bytes = line_bytes
         self.input_format = input_format
         self.open_spool = open_spool
+        self.on_lines = on_lines
 
     def session(self, run_id: str, headers: Mapping[str, str] | None = None, bundle: str | None = None) -> Session:
         """Opens a run. It is judged by the bundle of that name, by default the first one."""

@@ -23,7 +23,8 @@ from stream_triage.clients.broker import Broker
 from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.clients.opensearch import OpenSearchClient
 from stream_triage.clock import SystemClock
-from stream_triage.errors import StoreError
+from stream_triage.dialects import Dialects, DialectTable, dialect_files, load_dialect, load_dialects
+from stream_triage.errors import SettingsError, StoreError
 from stream_triage.pipeline import Triage
 from stream_triage.ports import DeadLetters, RecordHandler, Sink, Source, Spool
 from stream_triage.provisional.callback import calling
@@ -53,8 +54,11 @@ from stream_triage.worker.reports import WorkerReports
 from stream_triage.worker.runs import RunRules
 
 __all__ = [
+    "find_dialects",
     "notifying",
     "open_bundle",
+    "open_dialect",
+    "open_dialects",
     "open_index_source",
     "open_notifier",
     "open_rules",
@@ -94,33 +98,70 @@ def open_rules(settings: Settings) -> Rules:
     return Rules.read(settings.rules) if settings.rules else Rules()
 
 
+def find_dialects(settings: Settings) -> list[Path]:
+    """Files of the user's own dialects. Raises `BundleError` if there is no bundle, in whose folder some may be."""
+    return dialect_files(settings.dialects, find_bundle(settings.bundle, settings.bundle_folders))
+
+
+def open_dialects(settings: Settings) -> tuple[DialectTable, ...]:
+    """Reads the user's own dialects; none if there are no files. Raises `SettingsError` for files that cannot be used."""
+    return load_dialects(find_dialects(settings))
+
+
+def open_dialect(settings: Settings, name: str) -> tuple[DialectTable, Sequence[DialectTable]]:
+    """One dialect, and the user's own that a verdict would use with it.
+
+    Args:
+        settings: Name the user's own dialects.
+        name: Path of a file, or name of a dialect of the package or of the user.
+
+    Raises:
+        SettingsError: There is no such dialect, or it cannot be used.
+    """
+    path, own = Path(name).expanduser(), open_dialects(settings)
+    known = {dialect.table.name: dialect.table for dialect in Dialects(own).dialects}
+    if not path.is_file() and name in known:
+        return known[name], own
+    if not path.exists() and path.suffix != ".toml" and len(path.parts) == 1:
+        raise SettingsError(f"there is no dialect {name!r}; name a file, or one of {', '.join(sorted(known))}")
+    table = load_dialect(path)
+    return table, [table, *(one for one in own if one.name != table.name)]
+
+
 def open_triage(
     settings: Settings,
     reduction_lines: int = MAX_LINES,
     open_spool: Callable[[str], Spool] = SpillSpool,
     encoding: str | None = None,
+    *,
+    dialects: Sequence[DialectTable] | None = None,
+    on_lines: Callable[[str, str, Sequence[str], int], None] | None = None,
 ) -> Triage:
     """Opens everything that is needed to judge runs.
 
     Args:
-        settings: Bundle, rules, redaction and the length limit of lines.
+        settings: Bundle, rules, dialects, redaction and the length limit of lines.
         reduction_lines: At most this many lines of a run are kept as worth reading.
         open_spool: Returns the spool for the text of the run with this id.
         encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
+        dialects: The user's own dialects, if not those of the settings.
+        on_lines: Receives the lines as models read them; see `Triage`.
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another version.
-        SettingsError: A rule or a redaction pattern cannot work.
+        SettingsError: A rule, a dialect or a redaction pattern cannot work.
     """
     return Triage(
         open_bundle(settings),
         reduction_lines=reduction_lines,
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
+        dialects=open_dialects(settings) if dialects is None else dialects,
         encoding=encoding or settings.input.encoding,
         line_bytes=settings.input.line_bytes,
         input_format=settings.input.format,
         open_spool=open_spool,
+        on_lines=on_lines,
     )
 
 

@@ -499,7 +499,7 @@ class TestOtherCommands:
         result = call("check", "--rules", "rules.toml")
         assert (result.code, result.err) == (0, "")
         lines = [line.split(":")[0] for line in result.out.splitlines()]
-        assert lines == [f"ok     {part}" for part in ("settings", "bundle", "rules", "redaction", "store")]
+        assert lines == [f"ok     {part}" for part in ("settings", "bundle", "rules", "dialects", "redaction", "store")]
         assert "tiny 1 from" in result.out
         assert "1 rules from rules.toml" in result.out
 

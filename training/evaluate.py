@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score
 
 from stream_triage.bundle import Bundle
+from stream_triage.dialects import DialectTable
 from stream_triage.pipeline import Triage
 from stream_triage.records import Verdict
 from stream_triage.stages.redact import Redactor
@@ -93,9 +94,15 @@ def label_figures(true: Sequence[str], predicted: Sequence[str], labels: Sequenc
     }
 
 
-def judge(bundle: Bundle, runs: Sequence[LabelledRun], redactor: Redactor, line_bytes: int) -> list[Verdict]:
-    """Verdicts on whole runs, in their order, as serving gives them with this redactor and line limit."""
-    triage = Triage(bundle, redactor=redactor, line_bytes=line_bytes)
+def judge(
+    bundle: Bundle,
+    runs: Sequence[LabelledRun],
+    redactor: Redactor,
+    line_bytes: int,
+    dialects: Sequence[DialectTable] = (),
+) -> list[Verdict]:
+    """Verdicts on whole runs, in their order, as serving gives them with this redactor, line limit and own dialects."""
+    triage = Triage(bundle, redactor=redactor, line_bytes=line_bytes, dialects=dialects)
     verdicts = []
     for run in runs:
         session = triage.session(run.run_id)

@@ -25,6 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stream_triage.bundle import Bundle, replaceable_files, write_bundle
+from stream_triage.dialects import DialectTable, dialect_files, load_dialects
 from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.normalise import Numbers
@@ -148,11 +149,12 @@ def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor,
         CorpusError: The runs cannot be used for training.
         StreamTriageError: The rules file or the output folder is not usable.
     """
+    dialects = load_dialects(dialect_files(settings.dialects, arguments.out))
     corpus = _read(arguments, settings, redactor)
     tracker.parameters({"runs": len(corpus.runs), "seed": arguments.seed, "labels": ",".join(corpus.labels)})
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     splits = [Split(kind, seed) for kind in corpus.group_kinds for seed in seeds]
-    outcomes = dict(zip(splits, _fit_all(corpus, splits, arguments), strict=True))
+    outcomes = dict(zip(splits, _fit_all(corpus, splits, arguments, dialects), strict=True))
     scores = {}
     for kind in corpus.group_kinds:
         of_kind = {split.seed: outcome for split, outcome in outcomes.items() if split.kind == kind}
@@ -168,11 +170,13 @@ def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor,
 
 
 _shared: dict[str, Any] = {}
-"""Corpus and arguments, for the forked processes."""
+"""Corpus, arguments and dialects, for the forked processes."""
 
 
-def _fit_all(corpus: Corpus, splits: Sequence[Split], arguments: argparse.Namespace) -> list[Outcome]:
-    _shared.update(corpus=corpus, arguments=arguments)
+def _fit_all(
+    corpus: Corpus, splits: Sequence[Split], arguments: argparse.Namespace, dialects: tuple[DialectTable, ...]
+) -> list[Outcome]:
+    _shared.update(corpus=corpus, arguments=arguments, dialects=dialects)
     if arguments.jobs == 1:
         return [_fit_one(split) for split in splits]
     # Forked processes share the corpus, which is large and only read.
@@ -206,6 +210,7 @@ def _bundle_settings(arguments: argparse.Namespace, split: Split) -> BundleSetti
         # there are: one kind of split is enough.
         next_key=split.kind == _shared["corpus"].group_kinds[0],
         rules=arguments.rules,
+        dialects=_shared["dialects"],
         checkpoints=arguments.checkpoints and arguments.checkpoints / f"{split.kind}-{split.seed}",
         report=lambda text: _report(f"{name}: {text}"),
     )
@@ -222,7 +227,7 @@ def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Out
         bundles |= {name: alone(bundle, name) for name in fitted}
     scores, predicted = {}, {}
     for name, one in bundles.items():
-        verdicts = judge(one, held_out, corpus.masked.redactor, corpus.masked.line_bytes)
+        verdicts = judge(one, held_out, corpus.masked.redactor, corpus.masked.line_bytes, settings.dialects)
         scores[name] = scores_of(held_out, verdicts, corpus.passing_label, one)
         predicted[name] = [verdict.label for verdict in verdicts]
     true = [run.label for run in held_out]

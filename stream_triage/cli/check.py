@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INPUT, status_of
-from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, as_settings
-from stream_triage.errors import SettingsError, StoreError, StreamTriageError
+from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, RulesOption, as_settings
+from stream_triage.errors import BundleError, SettingsError, StoreError, StreamTriageError
 from stream_triage.render.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream_triage.dialects import DialectTable
     from stream_triage.settings import Settings
 
 __all__ = ["check"]
@@ -24,15 +29,16 @@ def check(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    dialect: DialectOption = None,
     servers: Annotated[
         bool, typer.Option("--servers", help="Check Kafka even if no sink uses it: a worker reads from it.")
     ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a settings file with comments and exit.")] = False,
 ) -> None:
-    """Check settings, bundle, rules, redaction, store and servers.
+    """Check the settings and everything that they name.
 
-    Every part is checked, also after a fault in another one. Exits with 2 if there is a fault, or with 75 if it is only that
-    a server does not respond or a disk is full.
+    That is bundle, rules, dialects, redaction, store and servers. Every part is checked, also after a fault in another
+    one. Exits with 2 if there is a fault, or with 75 if it is only that a server does not respond or a disk is full.
     """
     from stream_triage.settings import load_settings
 
@@ -41,11 +47,13 @@ def check(
 
         print(example_settings(), end="")
         return
-    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, dialects=dialect))
     steps: dict[str, Callable[[Settings], str]] = {
         "settings": lambda _: str(config) if config else "defaults and environment",
         "bundle": _check_bundle,
         "rules": _check_rules,
+        "dialects": _check_dialects,
+        **_checks_of_own_dialects(settings),
         "redaction": _check_redaction,
         "store": _check_store,
     }
@@ -73,7 +81,7 @@ def _check_bundle(settings: Settings) -> str:
     from stream_triage.pipeline import Triage
 
     bundle = wiring.open_bundle(settings)
-    Triage(bundle)
+    Triage(bundle, dialects=_usable_dialects(settings))
     card = bundle.card
     classifiers = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
     return f"{card.name} {card.version} from {bundle.location}, labels {', '.join(card.labels)}, classifiers {classifiers}"
@@ -89,6 +97,65 @@ def _check_rules(settings: Settings) -> str:
     of_file, of_bundle = len(rules.rules), len(together.rules) - len(rules.rules)
     text = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
     return f"{text}, {of_bundle} rules from the bundle" if of_bundle else text
+
+
+def _check_dialects(settings: Settings) -> str:
+    """Those of stream-triage, whose examples the tests try. What is wrong with the bundle, its own step says."""
+    from stream_triage import wiring
+    from stream_triage.dialects import Dialects
+
+    names = ", ".join(dialect.table.name for dialect in Dialects().dialects)
+    with suppress(BundleError):
+        wiring.find_dialects(settings)
+    own = len(_own_dialects(settings))
+    text = f"{names}; {own or 'no'} file{'s' if own != 1 else ''} of your own"
+    with suppress(BundleError):
+        card = wiring.open_bundle(settings).card
+        if "procedures" not in card.classifiers:
+            text += f"; bundle {card.name} follows no procedures and uses none of them"
+    return text
+
+
+def _checks_of_own_dialects(settings: Settings) -> dict[str, Callable[[Settings], str]]:
+    from stream_triage.dialect_report import faults_of, summary_of
+    from stream_triage.dialects import Dialects, load_dialect, load_dialects
+
+    usable: list[Path] = []
+
+    def check_file(path: Path) -> str:
+        table = load_dialect(path)
+        own = load_dialects([*usable, path])
+        usable.append(path)
+        if faults := faults_of(Dialects(own), table):
+            raise SettingsError("; ".join(faults))
+        return f"{table.name} has {summary_of(table)}"
+
+    def step(path: Path) -> Callable[[Settings], str]:
+        return lambda _: check_file(path)
+
+    return {f"dialect {path}": step(path) for path in _own_dialects(settings)}
+
+
+def _own_dialects(settings: Settings) -> list[Path]:
+    """Their files; those of the setting alone, if the bundle or its folder for dialects cannot be read."""
+    from stream_triage import wiring
+
+    try:
+        return wiring.find_dialects(settings)
+    except StreamTriageError:
+        return list(settings.dialects)
+
+
+def _usable_dialects(settings: Settings) -> Sequence[DialectTable]:
+    """Without files that have a step of their own that fails."""
+    from stream_triage.dialects import load_dialects
+
+    usable: list[Path] = []
+    for path in _own_dialects(settings):
+        with suppress(SettingsError):
+            load_dialects([*usable, path])
+            usable.append(path)
+    return load_dialects(usable)
 
 
 def _check_alerts(settings: Settings) -> str:

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "BundleOption",
     "ConfigOption",
+    "DialectOption",
     "DryRunOption",
     "JsonOption",
     "RulesOption",
@@ -21,6 +22,13 @@ __all__ = [
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file to read (TOML).")]
 BundleOption = Annotated[str | None, typer.Option("--bundle", "-b", help="Name of the model bundle, or path of its folder.")]
 RulesOption = Annotated[Path | None, typer.Option("--rules", help="File of hand-written rules to apply (TOML).")]
+DialectOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dialect",
+        help="File of a dialect of your own to use (TOML). May be repeated; the setting `dialects` is not used then.",
+    ),
+]
 RunByOption = Annotated[
     str | None,
     typer.Option("--run-by", help="Whether each file or each folder is one run.", metavar="file|folder"),

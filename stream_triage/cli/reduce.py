@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED
-from stream_triage.cli.options import BundleOption, ConfigOption, JsonOption, RulesOption, RunByOption, as_settings
+from stream_triage.cli.options import (
+    BundleOption,
+    ConfigOption,
+    DialectOption,
+    JsonOption,
+    RulesOption,
+    RunByOption,
+    as_settings,
+)
 from stream_triage.cli.reading import open_source, print_problem, read_source
 from stream_triage.render.printable import printable, without_colours
 
@@ -29,6 +37,7 @@ def reduce(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    dialect: DialectOption = None,
     run_by: RunByOption = None,
     max_lines: Annotated[int, typer.Option(min=1, help="Print at most this many lines of each run.")] = MAX_LINES,
 ) -> None:
@@ -42,7 +51,7 @@ def reduce(
     from stream_triage.render.terminal import line_location
     from stream_triage.settings import load_settings
 
-    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, input__run_by=run_by))
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, dialects=dialect, input__run_by=run_by))
 
     def print_reduction(verdict: Verdict) -> None:
         print(f"# {printable(verdict.run_id)}: {verdict.label}, {len(verdict.reduction)} of {verdict.lines} lines")

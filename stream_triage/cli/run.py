@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNCLEAN, note, storage_is_input
-from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, RunByOption, as_settings
+from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, RulesOption, RunByOption, as_settings
 from stream_triage.cli.reading import open_source, print_problem, read_source
 from stream_triage.render.printable import printable
 
@@ -35,6 +35,7 @@ def run(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    dialect: DialectOption = None,
     run_by: RunByOption = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep reading files that grow, until interrupted with Ctrl-C.")
@@ -97,6 +98,7 @@ def run(
     options = as_settings(
         bundle=bundle,
         rules=rules,
+        dialects=dialect,
         input__run_by=run_by,
         input__encoding="utf-8" if run_field else None,  # documents of an index are Unicode
         follow__idle_seconds=idle_seconds,

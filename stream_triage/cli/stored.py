@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, note
-from stream_triage.cli.options import ConfigOption, JsonOption, RunArgument
+from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, RunArgument, as_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,7 @@ def show(
             help="Print what happened to one UE instead: its id as the verdict names it, or the source that is its log.",
         ),
     ] = None,
+    dialect: DialectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the verdict of a stored run and its evidence.
@@ -79,7 +80,9 @@ def show(
 
     if full and (ue is not None or as_json):
         raise typer.BadParameter("--full goes with neither --ue nor --json")
-    settings = load_settings(config)
+    if dialect and ue is None:
+        raise typer.BadParameter("--dialect says how the text is read for --ue; a stored verdict does not change by it")
+    settings = load_settings(config, **as_settings(dialects=dialect))
     with wiring.open_store(settings) as store:
         run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)

@@ -10,7 +10,7 @@ import typer
 
 from stream_triage import __version__
 from stream_triage.cli.exits import EXIT_AGAIN, EXIT_INTERNAL, EXIT_UNCLEAN, note, status_of
-from stream_triage.cli.options import BundleOption, ConfigOption, DryRunOption, RulesOption, as_settings
+from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, DryRunOption, RulesOption, as_settings
 from stream_triage.errors import StreamTriageError, internal_error_text
 from stream_triage.render.printable import printable
 
@@ -26,6 +26,7 @@ def worker(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    dialect: DialectOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the verdicts.")] = False,
 ) -> None:
     """Judge the runs of a Kafka topic until stopped.
@@ -40,7 +41,7 @@ def worker(
     from stream_triage.stages.redact import Redactor
     from stream_triage.worker.logs import internal_error, logging_to
 
-    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, dialects=dialect))
     logging_to(settings.log.format, __version__, Redactor.from_settings(settings.redaction).text)
     log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def canary(
     config: ConfigOption = None,
     bundle: BundleOption = None,
     rules: RulesOption = None,
+    dialect: DialectOption = None,
     seconds: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = 60.0,
 ) -> None:
     """Send a small run to the worker and check its verdict.
@@ -80,7 +82,7 @@ def canary(
     from stream_triage.operations import canary as send_canary
     from stream_triage.settings import load_settings
 
-    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules))
+    settings = load_settings(config, **as_settings(bundle=bundle, rules=rules, dialects=dialect))
     wrong = 0
     for sighting, right in send_canary(settings, seconds):
         wrong += not right
@@ -93,7 +95,7 @@ def _outcome(sighting: Sighting, right: bool) -> str:
         return f"no verdict after {sighting.seconds:.0f} s; is a worker running? Its address /ready says more"
     if right:
         return f"the expected verdict after {sighting.seconds:.1f} s"
-    return "not the expected verdict; check that the workers use the same bundle and rules as these settings"
+    return "not the expected verdict; check that the workers use the same bundle, rules and dialects as these settings"
 
 
 def replay_dead(

@@ -5,11 +5,25 @@
 | `NAME.toml` | a dialect: how lines begin, whom they are about, which phrases are which events |
 | `procedures.toml` | the procedures: layer, what must follow, what proves what, and the words of trouble |
 | `words.py` | lines as words, so that case, blanks and punctuation do not matter |
-| `table.py` | checks the files |
+| `checks.py` | checks single values |
+| `table.py` | checks the content of the files |
+| `own.py` | finds and reads files of a user's own |
 | `reader.py` | the signal of a masked line |
 """
 
+from stream_triage.dialects.own import dialect_files, load_dialect, load_dialects
 from stream_triage.dialects.reader import Continued, Dialects, Event, Signal
-from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, load_dialect
+from stream_triage.dialects.table import LAYERS, STEPS, DialectTable
 
-__all__ = ["LAYERS", "STEPS", "Continued", "DialectTable", "Dialects", "Event", "Signal", "load_dialect"]
+__all__ = [
+    "LAYERS",
+    "STEPS",
+    "Continued",
+    "DialectTable",
+    "Dialects",
+    "Event",
+    "Signal",
+    "dialect_files",
+    "load_dialect",
+    "load_dialects",
+]

@@ -4,6 +4,7 @@ A signal depends on the masked line alone, so it is computed once for all equal 
 removes, are read later from the line itself.
 """
 
+import math
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
@@ -11,13 +12,15 @@ from zlib import crc32
 
 from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureTable, packaged_dialects, procedures
 from stream_triage.dialects.words import PhraseIndex, words_of
+from stream_triage.errors import SettingsError
 
 __all__ = ["Column", "Continued", "Dialect", "Dialects", "Event", "Signal"]
 
 _COLUMNS: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]]*\]\s*){2,}")
 _ROW: Final = re.compile(r"\s*(?:(?:<num[^>]*>|\d+(?:\.\d+)?)(?:\s+|$)){2,}")
 _NUMBER: Final = re.compile(r"<num[^>]*>")
-_PAIR: Final = re.compile(r"[A-Za-z][\w ()/-]*[:=]\s*(?:<num|\d)")
+# Bounded, as names of columns are: a line may be one word of 64 KiB.
+_PAIR: Final = re.compile(r"[A-Za-z][\w ()/-]{0,80}[:=]\s*(?:<num|\d)")
 
 
 class Event(NamedTuple):
@@ -57,6 +60,7 @@ class Said(NamedTuple):
     counter: str
     readings: tuple[str, ...]
     troubling: bool
+    harmless: bool
 
 
 class Signal(NamedTuple):
@@ -86,6 +90,17 @@ class Signal(NamedTuple):
     """How it is part of a table."""
     columns: frozenset[str] = frozenset()
     """Columns that it names, if it has names and numbers in pairs."""
+
+
+class Record(NamedTuple):
+    """What the beginning of a record says."""
+
+    message: str
+    layer: int
+    """Index in `LAYERS`; -1 for a module that is not listed, such as a command."""
+    alarming: bool
+    """Whether its log level means trouble."""
+    module: str
 
 
 class Dialect:
@@ -127,16 +142,13 @@ class Dialect:
             *_phrases("heading", [[heading] for heading in table.tables]),
         ]
         self.columns = {heading: _columns(values) for heading, values in table.tables.items()}
-        self.readings = {name: re.compile(reading.pattern) for name, reading in table.readings.items()}
-        self._reading_names = list(self.readings)
+        self._readings = {name: re.compile(reading.pattern) for name, reading in table.readings.items()}
+        self._reading_names = list(self._readings)
         self.sets_up = [re.compile(pattern) for pattern in table.sets_up]
         self.shown = frozenset(names.index(name) for name in table.shows)
 
-    def record(self, masked: str) -> tuple[str, int, bool] | None:
-        """Of a line that begins a record: its message, its layer, and whether its log level means trouble.
-
-        The layer is -1 for a module that is not listed, such as a command.
-        """
+    def record(self, masked: str) -> Record | None:
+        """The record that a line begins; None if it begins none."""
         for pattern in self.records:
             if match := pattern.match(masked):
                 groups = match.groupdict()
@@ -144,8 +156,9 @@ class Dialect:
                 layer = self.table.modules.get(module)
                 level = (groups.get("level") or groups.get("level2") or "").strip().lower()
                 if layer is None:  # a command is worded from its first word on
-                    return masked[match.start("module") if "module" in groups else 0 :], -1, level in self.table.levels
-                return masked[match.end() :], LAYERS.index(layer), level in self.table.levels
+                    start = match.start("module") if groups.get("module") else 0
+                    return Record(masked[start:], -1, level in self.table.levels, module)
+                return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module)
         return None
 
     def says(self, message: str, words: str, layer: int) -> Said:
@@ -161,13 +174,22 @@ class Dialect:
         event = events[first[kind]] if kind in first else None
         counter = self._counters[first["counter"]] if event is None and "counter" in first else ""
         stated = self._stated(message, readings) if readings and layer >= 0 else ()
-        return Said(event, counter, stated, "trouble" in first and "harmless" not in first)
+        return Said(event, counter, stated, "trouble" in first, "harmless" in first)
 
     def _stated(self, masked: str, readings: Iterable[int]) -> tuple[str, ...]:
         """Values that a record states; the patterns are for the raw line, whose numbers masking has replaced."""
         numbered = _NUMBER.sub("0.5", masked)
         names = (self._reading_names[number] for number in sorted(readings))
-        return tuple(name for name in names if self.readings[name].search(numbered))
+        return tuple(name for name in names if self._readings[name].search(numbered))
+
+    def value(self, name: str, line: str) -> float | None:
+        """The value of that name in the raw line of a record; None if it states no number."""
+        match = self._readings[name].search(line)
+        try:
+            value = float(match[1]) if match else math.nan
+        except (TypeError, ValueError):  # the group has no part in the match, or holds no number
+            return None
+        return value if math.isfinite(value) else None
 
     def sets_up_ues(self, masked: str) -> bool:
         """Whether a command sets up UEs; the patterns are for the raw line, as those of readings."""
@@ -184,12 +206,26 @@ class Dialect:
 
 
 class Dialects:
-    """All dialects that lines may be written in. A user's own come first."""
+    """All dialects that lines may be written in.
 
-    def __init__(self, own: Sequence[DialectTable] = (), known: ProcedureTable | None = None) -> None:
-        self.procedures = known or procedures()
+    A user's `own` come first, and replace those of the package that have the same name. Procedures that they define come
+    behind those of the package.
+
+    Raises:
+        SettingsError: Two of them define a procedure differently.
+    """
+
+    def __init__(self, own: Sequence[DialectTable] = ()) -> None:
+        self.procedures = procedures()
+        for table in own:
+            try:
+                self.procedures = self.procedures.extended(table.procedures)
+            except ValueError as error:
+                raise SettingsError(f"dialect {table.name}: {error}") from None
         self.procedure_names = list(self.procedures.procedures)
-        self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged_dialects())]
+        names = {table.name for table in own}
+        packaged = (table for table in packaged_dialects() if table.name not in names)
+        self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged)]
         named = (column for dialect in self.dialects for columns in dialect.columns.values() for column in columns)
         self._columns = sorted({name for column in named for name in (column.name, column.divisor) if name})
         self._continued_index = PhraseIndex(
@@ -223,12 +259,12 @@ class Dialects:
         """Procedure and step of an event, as in the tables."""
         return f"{self.procedure_names[event.procedure]} {STEPS[event.step]}"
 
-    def _record(self, number: int, record: tuple[str, int, bool], usual: Container[int]) -> Signal:
-        dialect, (message, layer, alarming) = self.dialects[number], record
+    def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
+        dialect, (message, layer, alarming, _) = self.dialects[number], record
         words = words_of(message)
         said, kind = dialect.says(message, words, layer), _kind(words)
         trouble = said.event is None and not said.counter and kind not in usual
-        trouble = trouble and (alarming or (layer >= 0 and said.troubling))
+        trouble = trouble and (alarming or (layer >= 0 and said.troubling)) and not said.harmless
         sets_up = layer < 0 and dialect.sets_up_ues(message)
         quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
         return Signal(number, layer, said.event, trouble, kind, said.counter, said.readings, sets_up, quiet)

@@ -1,18 +1,29 @@
-"""TOML files in, checked tables out: the dialects of logs, and the procedures of 3GPP that their lines are about.
+"""Content of TOML files in, checked tables out: the dialects of logs, and the procedures of 3GPP that their lines are about.
 
-docs/dialects.md describes the files for those who write one.
+docs/dialects.md describes the files for those who write one. Whatever a table that passes these checks says, no line of a
+log makes the reader fail.
 """
 
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stream_triage.dialects.checks import (
+    Beginning,
+    Columns,
+    Entity,
+    Module,
+    Pattern,
+    Phrase,
+    Phrases,
+    ReadingPattern,
+    UeNumbers,
+    Words,
+)
 from stream_triage.errors import SettingsError
 
 __all__ = [
@@ -25,7 +36,7 @@ __all__ = [
     "Reading",
     "Step",
     "Value",
-    "load_dialect",
+    "checked_dialect",
     "packaged_dialects",
     "procedures",
 ]
@@ -38,23 +49,10 @@ STEPS: Final[tuple[Step, ...]] = ("begun", "completed", "refused", "failed", "re
 FILES: Final = files("stream_triage.dialects")
 
 
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
-    return text
-
-
-def _phrases(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    for phrase in phrases:
-        if not re.search(r"\w", phrase):
-            raise ValueError(f"{phrase!r} has no word")
-    return phrases
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Phrases = Annotated[tuple[str, ...], AfterValidator(_phrases)]
+def _break(step: str) -> str:
+    if step not in {*STEPS, "missing"}:
+        raise ValueError(f"{step!r} is no step; there are {', '.join(STEPS)}, and missing")
+    return step
 
 
 class _Table(BaseModel):
@@ -62,7 +60,7 @@ class _Table(BaseModel):
 
 
 class Procedure(_Table):
-    """A procedure: its layer, whose it is, and what it makes due. One entry of `procedures.toml`."""
+    """A procedure: its layer, whose it is, and what it makes due. An entry of `[procedures]`."""
 
     layer: Layer
     of: Literal["ue", "node"] = "ue"
@@ -74,7 +72,14 @@ class Procedure(_Table):
         default=(), description="procedures after which a bad step no longer counts; those of any UE for a node"
     )
     strikes_ues: bool = Field(default=False, description="of a node: whether no UE can work after a bad step")
-    words: dict[str, str] = Field(default_factory=dict, description="by step, the predicate of a sentence about it")
+    words: dict[Annotated[str, AfterValidator(_break)], Words] = Field(
+        default_factory=dict, description="by step, the sentence about it; `{who}` stands for the UEs or the node"
+    )
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the procedures that this one refers to."""
+        return tuple(name for name in (self.forces, self.asks_for, *self.proves, *self.undone_by) if name)
 
 
 class Value(_Table):
@@ -103,8 +108,8 @@ class Value(_Table):
 class Reading(_Table):
     """Where a record states a value. An entry of `[readings]`."""
 
-    phrase: str = Field(description="a phrase that the record has")
-    pattern: Pattern = Field(description="a pattern for the raw line; its first group is the number")
+    phrase: Phrase = Field(description="a phrase that the record has")
+    pattern: ReadingPattern = Field(description="for the raw line; the first group is the number")
 
 
 class ProcedureTable(_Table):
@@ -119,10 +124,19 @@ class ProcedureTable(_Table):
     @model_validator(mode="after")
     def _named_procedures_exist(self) -> "ProcedureTable":
         for name, procedure in self.procedures.items():
-            for other in filter(None, (procedure.forces, procedure.asks_for, *procedure.proves, *procedure.undone_by)):
+            for other in procedure.others:
                 if other not in self.procedures:
-                    raise ValueError(f"{name} names the procedure {other!r}, which is not in the table")
+                    raise ValueError(f"procedure {name!r} names the procedure {other!r}, which does not exist")
         return self
+
+    def extended(self, own: Mapping[str, Procedure]) -> "ProcedureTable":
+        """With the procedures of a user's own file behind these. Raises `ValueError`."""
+        for name, procedure in own.items():
+            if self.procedures.get(name, procedure) != procedure:
+                raise ValueError(f"procedure {name!r} is defined already, with other properties; give yours another name")
+            if unknown := [other for other in procedure.others if other not in self.procedures and other not in own]:
+                raise ValueError(f"procedure {name!r} names the procedure {unknown[0]!r}, which does not exist")
+        return self.model_copy(update={"procedures": {**self.procedures, **own}})
 
     def split(self, event: str) -> tuple[str, Step]:
         """Procedure and step of an event such as `random access completed`. Raises `ValueError`."""
@@ -139,17 +153,22 @@ class DialectTable(_Table):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
-    records: tuple[Pattern, ...] = Field(
+    records: tuple[Beginning, ...] = Field(
         min_length=1,
         description="how a masked line begins that begins a record; the groups `module` and `level` name them",
     )
     continued: Pattern = Field(default=r"^\s", description="how a masked line begins that continues the record above it")
-    modules: dict[str, Layer] = Field(default_factory=dict, description="module, in lower case, to layer")
-    levels: tuple[str, ...] = Field(default=(), description="log levels, in lower case, that mean trouble by themselves")
-    entities: tuple[Pattern, ...] = Field(
-        default=(), description="where a line names a UE; the first group that matched is its id, the group's name its kind"
+    modules: dict[Module, Layer] = Field(
+        default_factory=dict, description="module to layer; the empty name stands for records without a module"
     )
-    sets_up: tuple[Pattern, ...] = Field(
+    levels: tuple[Annotated[str, AfterValidator(str.lower)], ...] = Field(
+        default=(), description="log levels that mean trouble by themselves"
+    )
+    entities: tuple[Entity, ...] = Field(
+        default=(),
+        description="where a line names a UE: the group that matched is its id, its name the kind of id",
+    )
+    sets_up: tuple[UeNumbers, ...] = Field(
         default=(), description="where a command sets up UEs: the group `ues` holds their numbers, such as `0-3,7`"
     )
     shows: tuple[str, ...] = Field(
@@ -167,18 +186,24 @@ class DialectTable(_Table):
         default_factory=dict, description="what a continued line makes of the event of its record"
     )
     harmless: Phrases = Field(default=(), description="phrases of records that are no trouble although their words say so")
-    tables: dict[str, dict[str, str]] = Field(
+    tables: dict[Phrase, dict[str, Columns]] = Field(
         default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
     readings: dict[str, Reading] = Field(default_factory=dict, description="value to where a record states it")
-    examples: dict[str, str] = Field(default_factory=dict, description="raw line to the event that it must give")
+    procedures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 /-]*[a-z0-9]$")], Procedure] = Field(
+        default_factory=dict, description="procedures that `procedures.toml` does not have"
+    )
+    examples: dict[str, str] = Field(
+        default_factory=dict, description="raw line to the event that it must give; empty for a record without an event"
+    )
 
     @model_validator(mode="after")
-    def _events_exist(self) -> "DialectTable":
-        table = procedures()
+    def _names_exist(self) -> "DialectTable":
+        table = procedures().extended(self.procedures)
         bodies = (event for body in self.bodies.values() for event in body)
-        for event in (*self.events, *self.commands, *self.plain, *self.bodies, *bodies):
+        examples = filter(None, self.examples.values())
+        for event in (*self.events, *self.commands, *self.plain, *self.bodies, *bodies, *examples):
             table.split(event)
         for name in self.shows:
             if name not in table.procedures:
@@ -200,32 +225,25 @@ def procedures() -> ProcedureTable:
 def packaged_dialects() -> tuple[DialectTable, ...]:
     """The dialects of the package, by name."""
     names = sorted(file.name for file in FILES.iterdir() if file.name.endswith(".toml") and file.name != "procedures.toml")
-    return tuple(_checked(tomllib.loads((FILES / name).read_text(encoding="utf-8")), name) for name in names)
+    return tuple(checked_dialect(tomllib.loads((FILES / name).read_text(encoding="utf-8")), name) for name in names)
 
 
-def load_dialect(path: Path) -> DialectTable:
-    """A user's own dialect.
-
-    Raises:
-        SettingsError: The file cannot be read, is not TOML, or is no dialect; the message says where.
-    """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"dialect {path} cannot be read: {error.strerror}; check the setting dialects") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"dialect {path} is not TOML: {error}") from None
-    return _checked(data, str(path))
-
-
-def _checked(data: Mapping[str, Any], name: str) -> DialectTable:
+def checked_dialect(data: Mapping[str, Any], name: str) -> DialectTable:
+    """The table of a dialect file with this content. Raises `SettingsError`, which calls the file `name`."""
     try:
         return DialectTable.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(f"dialect {name}: {'; '.join(_reasons(error.errors()))}") from None
+        reasons = "; ".join(_reasons(error.errors(include_input=False)))
+        raise SettingsError(f"dialect {name}: {reasons}; docs/dialects.md describes the keys") from None
 
 
-def _reasons(errors: Iterable[Any]) -> Iterable[str]:
+def _reasons(errors: Sequence[Any]) -> Iterable[str]:
+    places = [error["loc"] for error in errors]
     for error in errors:
-        place = ".".join(str(part) for part in error["loc"])
-        yield f"{place}: {error['msg']}" if place else error["msg"]
+        if any(place != error["loc"] and place[: len(error["loc"])] == error["loc"] for place in places):
+            continue  # said of a list because of an element of it
+        place = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        text = error["msg"].removeprefix("Value error, ")
+        for of_python, of_toml in (("valid tuple", "list"), ("valid dictionary", "table")):
+            text = text.replace(of_python, of_toml)
+        yield f"{place}: {text}" if place else text

@@ -77,6 +77,13 @@ class Settings(BaseSettings):
         default=None,
         description="File of hand-written rules (docs/rules.md). If it is not set, only the rules of the bundle apply.",
     )
+    dialects: tuple[HomePath, ...] = Field(
+        default=(),
+        description=(
+            "Files with dialects of your own (docs/dialects.md). They are used before those of stream-triage, "
+            "and replace those that have the same name. More of them may be in the folder `dialects` of the bundle's folder."
+        ),
+    )
     sinks: tuple[SinkName, ...] = Field(
         default=("archive", "store"),
         description="Where `run` and `worker` write verdicts: any of archive, store, jsonl, opensearch, kafka, alerts.",

@@ -57,7 +57,7 @@ class TestCanary:
             rules.write_text('[[rule]]\nname = "odd"\npattern = "GVER"\nlabel = "L3"\nveto = true\n')
             other = call("canary", "-c", farm.settings(), "--rules", rules)
             assert other.code == 1
-            assert other.out.count("the same bundle and rules") == 2
+            assert other.out.count("the same bundle, rules and dialects") == 2
         opensearch.ask(f"{farm.kafka.group}-workers-*/_refresh", method="POST")
         found = opensearch.ask(f"{farm.kafka.group}-workers-*/_search")["hits"]["hits"]
         assert [hit["_source"]["triage"]["verdicts"] for hit in found] == [3], "the worker reported when it ended"

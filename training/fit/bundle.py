@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, Card
+from stream_triage.dialects import Dialects
 from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.rules import RULES_NAME
 from stream_triage.stages.terms import line_terms
@@ -102,7 +103,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
     orders = networks.orders if networks else None
     detector = fit_detector(part.keyed, part.templates, part.passing, part.passing_groups, seed, orders=orders)
     terms = fit_terms(part.masked, training, part.groups, corpus.labels, seed)
-    procedures = fit_procedures(corpus.runs, part, seed)
+    procedures = fit_procedures(corpus.runs, part, seed, Dialects(settings.dialects))
     candidates = {"terms": terms, "procedures": procedures, "charcnn": networks}
     classifiers: dict[str, FittedClassifier] = {name: one for name, one in candidates.items() if one}
     pool = fit_pool({name: one.out_of_fold for name, one in classifiers.items()}, part.targets)
@@ -134,7 +135,8 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         files=dict.fromkeys(files, ""),  # write_bundle fills in the digests
         training=_provenance(corpus, part, about)
         | _fit_figures(part, terms, classifiers, pool)
-        | ({"charcnn_precision": networks.precision._asdict()} if networks else {}),
+        | ({"charcnn_precision": networks.precision._asdict()} if networks else {})
+        | ({"dialects": [dialect.name for dialect in settings.dialects]} if settings.dialects else {}),
     )
     return Fitted(Bundle(card, files), networks.curves if networks else {})
 

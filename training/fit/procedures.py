@@ -67,14 +67,16 @@ class Forests:
     layers: tuple[int, ...]
 
 
-def fit_procedures(runs: Sequence[LabelledRun], part: TrainingPart, seed: int) -> ProceduresFit | None:
+def fit_procedures(
+    runs: Sequence[LabelledRun], part: TrainingPart, seed: int, dialects: Dialects | None = None
+) -> ProceduresFit | None:
     """Fits the classifier to the training part; None if no training run shows a procedure, or if all pass or all fail.
 
     `runs` are all runs of the corpus: the numbers of UEs are masked in the masked lines and are read from the raw ones.
     """
     corpus, targets, labels = part.masked, part.targets, len(part.labels)
     passing = 0  # `Corpus.labels` has the passing label first
-    follower = Follower(Dialects())
+    follower = Follower(dialects or Dialects())
     # From the passing training runs alone: what is abnormal must not depend on the failures that are to be recognised.
     usual = usual_kinds(follower.dialects, corpus, part.passing)
     signals = [follower.dialects.read(line, usual) for line in corpus.lines]

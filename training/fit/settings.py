@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from stream_triage.dialects import DialectTable
+
 __all__ = ["BundleSettings", "CharCNNSettings", "LogGPTSettings"]
 
 
@@ -101,6 +103,7 @@ class BundleSettings:
         loggpt: Settings of the next-key network.
         checkpoints: Folder where the networks are saved after each epoch and from which an interrupted training continues.
         rules: Rules file (TOML) that the bundle will carry.
+        dialects: Dialects of the user's own, by which the logs are read. The bundle does not carry them.
         report: Called with a line of text after each epoch, and when a model cannot be trained.
     """
 
@@ -112,4 +115,5 @@ class BundleSettings:
     loggpt: LogGPTSettings = field(default_factory=LogGPTSettings)
     checkpoints: Path | None = None
     rules: Path | None = None
+    dialects: tuple[DialectTable, ...] = ()
     report: Callable[[str], None] = _ignore

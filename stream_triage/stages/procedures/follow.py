@@ -139,9 +139,9 @@ class Follower:
         """Remembers the UEs that a command names."""
         for pattern in self.dialects.dialects[dialect].sets_up:
             if match := pattern.search(line):
-                for part in match["ues"].split(","):
+                for part in (match["ues"] or "").split(","):
                     first, _, last = part.strip().partition("-")
-                    if first.isdigit() and (last or first).isdigit():
+                    if first.isdecimal() and (last or first).isdecimal() and len(part) < 20:  # int() refuses long ones
                         ids = range(int(first), int(last or first) + 1)
                         state.set_up.update((str(ue), None) for ue in ids[: MAX_UES - len(state.set_up)])
 
@@ -149,9 +149,8 @@ class Follower:
         """Values that a record states. One beyond its limit is trouble, unless the record's own words count already."""
         dialect = self.dialects.dialects[signal.dialect]
         for name in signal.readings:
-            match = dialect.readings[name].search(line)
-            about = self._values[name]
-            beyond = match and state.statistics.add(name, float(match[1]), number, about, lasting=False)
+            value, about = dialect.value(name, line), self._values[name]
+            beyond = value is not None and state.statistics.add(name, value, number, about, lasting=False)
             if beyond and about.layer and not signal.trouble:
                 self._trouble(state, LAYERS.index(about.layer), self._value_kinds[name], ue, number)
 
@@ -253,11 +252,9 @@ class Follower:
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
-        found = []
-        for pattern in self.dialects.dialects[dialect].entities:
-            if match := pattern.search(line):
-                kind = match.lastgroup or "ue"
-                found.append(match[kind] if kind == "ue" else f"{kind} {match[kind]}")
+        matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
+        kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
+        found = [ue if kind == "ue" else f"{kind} {ue}" for kind, ue in kinds]
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])

@@ -5,6 +5,7 @@ number and order do not matter. Values are turned so that a larger one is worse:
 counters count by their number of digits, as masking counts numbers by their magnitude.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -20,6 +21,8 @@ About = Mapping[str, Value]
 # Latest values kept of each kind.
 LATEST: Final = 8
 _COLUMN: Final = re.compile(r"\[([A-Za-z][^\]]*)\]")
+# Characters at the end of a counter's line that are read: the pattern takes a time that grows with the square of them.
+LAST_CHARACTERS: Final = 256
 _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
 
 
@@ -83,7 +86,7 @@ class Statistics:
 
     def counter(self, name: str, line: str, number: int, about: Value) -> None:
         """A counter at the end of a line of its own."""
-        if match := _LAST_NUMBER.search(line):
+        if match := _LAST_NUMBER.search(line[-LAST_CHARACTERS:]):
             self.add(name, float(match[1]), number, about)
 
     def take(self, signal: Signal, line: str, number: int, tables: Mapping[str, Sequence[Column]], about: About) -> None:
@@ -118,6 +121,8 @@ class Statistics:
 
     def add(self, name: str, stated: float, number: int, about: Value, *, lasting: bool = True) -> bool:
         """Adds a value and returns whether it is beyond its limit. `lasting`: it sums up a run, not a moment."""
+        if not math.isfinite(stated):  # a number of hundreds of digits
+            return False
         values = self.values.get(name)
         if values is None:
             values = self.values[name] = Values()
@@ -137,11 +142,16 @@ def _of_row(row: Sequence[str], column: int, divisor: int) -> float | None:
     """The value that a row of numbers states, if the table has its columns. A divisor of -1 is none, -2 a missing one."""
     if column < 0 or divisor < -1:
         return None
-    value = float(row[column])
-    if divisor < 0:
-        return value
-    whole = float(row[divisor])
-    return value / whole if whole else None
+    value, whole = _number(row[column]), _number(row[divisor]) if divisor >= 0 else 1.0
+    return None if value is None or not whole else value / whole
+
+
+def _number(text: str) -> float | None:
+    """None for what masking takes for a number, and Python does not, such as `1.2.3`."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _of_pairs(column: Column, line: str) -> float | None:
