@@ -64,7 +64,7 @@ def test_a_run_of_which_the_bundle_knows_nothing(triage: Triage, kind: str) -> N
 
 
 def test_the_log_of_another_bundle() -> None:
-    """A bundle that was trained on OpenAirInterface knows no line of a TM500. Its procedures may, and then it is a review."""
+    """A bundle of OpenAirInterface knows no line of a TM500. Its procedures may, and then the verdict needs a review."""
     samples = Path(__file__).parent.parent / "samples" / "tm500"
     oai5g = Triage(Bundle.open(find_bundle("oai5g")))
     for path in samples.glob("*.log"):
