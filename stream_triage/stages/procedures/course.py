@@ -75,17 +75,22 @@ class Break(NamedTuple):
 class Course:
     """Steps and trouble of one UE or one network function."""
 
-    __slots__ = ("failed", "kinds", "steps")
+    __slots__ = ("_found", "changes", "failed", "kinds", "steps")
 
     def __init__(self) -> None:
         self.failed: tuple[Break, ...] = ()
         """Breaks of an earlier attach; what comes after it is not looked at."""
         self.steps: dict[Event, Repeats] = {}
+        self.changes = 0
+        """Grows with every change of `steps`."""
+        self._found: tuple[object, list[Break]] = (None, [])
+        """What `breaks` found last, and for which question: one verdict asks six times."""
         self.kinds: dict[tuple[int, int], Repeats] = {}
         """Trouble, by layer and kind."""
 
     def step(self, event: Event, line: int) -> None:
         """Takes a step."""
+        self.changes += 1
         known = self.steps.get(event)
         if known:
             known.add(line)
@@ -94,6 +99,7 @@ class Course:
 
     def take_back(self, event: Event) -> None:
         """Takes the last such step back: the line after it says that it was none."""
+        self.changes += 1
         known = self.steps.get(event)
         if known:
             known.count -= 1
@@ -111,6 +117,7 @@ class Course:
 
     def begin_anew(self) -> None:
         """A new attach begins, and nothing is left of the one before."""
+        self.changes += 1
         self.steps.clear()
         self.kinds.clear()
 
@@ -156,8 +163,11 @@ class Course:
         """
         if self.failed:
             return list(self.failed)
-        found = self._breaks(procedures, due, refusal)
-        return sorted({self._explained(procedures, one, refusal) for one in found})
+        question = self.changes, due, refusal
+        if self._found[0] != question:
+            found = self._breaks(procedures, due, refusal)
+            self._found = question, sorted({self._explained(procedures, one, refusal) for one in found})
+        return list(self._found[1])
 
     def _explained(self, procedures: Procedures, found: Break, refusal: bool) -> Break:
         """For a step that never came, the first step after it that went wrong, if there is one: that explains it."""
