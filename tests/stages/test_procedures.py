@@ -79,7 +79,12 @@ GONE = f"{STAMP}I: CMPI MTE 0 NR DISCONNECTION IND:UE Id:3"
         ),
         ([*attached(3), GONE], None),
         ([*attached(3), trouble(3), trouble(3), GONE, *attached(3), trouble(3), trouble(3), GONE], None),
-        ([*attached(3, "access"), GONE, *attached(3)], "{who} got no RRC connection after the random access"),
+        ([*attached(3, "access"), GONE, *attached(3)], None),
+        ([*attached(3, "connected"), *REFUSED, GONE, *attached(3)], None),
+        (
+            [*attached(3, "connected"), *REFUSED, GONE, *attached(3, "connected"), GONE],
+            "{who} connected, but the registration was refused",
+        ),
     ],
 )
 def test_which_ues_failed(lines: list[str], reason: str | None) -> None:

@@ -79,7 +79,7 @@ class Course:
 
     def __init__(self) -> None:
         self.failed: tuple[Break, ...] = ()
-        """Breaks of an earlier attach; what comes after it is not looked at."""
+        """Breaks of earlier attaches. They count until a later attach completes what broke."""
         self.steps: dict[Event, Repeats] = {}
         self.changes = 0
         """Grows with every change of `steps`."""
@@ -116,7 +116,7 @@ class Course:
         return known
 
     def begin_anew(self) -> None:
-        """A new attach begins, and nothing is left of the one before."""
+        """A new attach begins, and only the breaks of the one before are left."""
         self.changes += 1
         self.steps.clear()
         self.kinds.clear()
@@ -161,11 +161,10 @@ class Course:
             due: Procedures whose absence counts where something forces them.
             refusal: Whether the script waits for a reject: then what the network refuses is no break, and a registration is.
         """
-        if self.failed:
-            return list(self.failed)
         question = self.changes, due, refusal
         if self._found[0] != question:
-            found = self._breaks(procedures, due, refusal)
+            before = (one for one in self.failed if not self.done(procedures, one.procedure))
+            found = [*before, *self._breaks(procedures, due, refusal)]
             self._found = question, sorted({self._explained(procedures, one, refusal) for one in found})
         return list(self._found[1])
 

@@ -21,6 +21,8 @@ MAX_UES: Final = 1024
 FAULT_LINES: Final = 3
 # The UE whose log it is.
 OWN: Final = ""
+# Breaks of earlier attaches that are kept.
+MAX_BREAKS: Final = 8
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
 
 
@@ -209,14 +211,11 @@ class Follower:
             return
         if event == self._script or not self.procedures.of_node[event.procedure]:
             state.started = True
-        if event in self._new_attach and course.last(self._release, COMPLETED) and not course.failed:
-            breaks = course.breaks(self.procedures, self.due(state), refusal=self.refusal_expected(state))
-            if breaks:
-                course.failed = tuple(breaks)
-            else:
-                course.begin_anew()
-        if not course.failed:
-            course.step(event, number)
+        if event in self._new_attach and course.last(self._release, COMPLETED):
+            due, refusal = self.due(state), self.refusal_expected(state)
+            course.failed = tuple(course.breaks(self.procedures, due, refusal=refusal)[:MAX_BREAKS])
+            course.begin_anew()
+        course.step(event, number)
 
     def _course(self, state: ProcedureState, event: Event, ue: str | None) -> Course | None:
         """Whose procedure it is; None if too many UEs are followed already."""
@@ -247,7 +246,7 @@ class Follower:
             course = state.ues.get(ue)
             if course is None and len(state.ues) < MAX_UES:
                 course = state.ues[ue] = Course()
-            if course and not course.failed:
+            if course:
                 course.trouble(layer, kind, number)
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
