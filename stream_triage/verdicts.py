@@ -138,6 +138,9 @@ def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[n
         sum(state.fold.folded_lines for state in sources.values()),
         sum(state.detect.known_lines for state in sources.values()),
         float(np.ptp(scores - model.scores_of_nothing)),
+        shown=any(
+            course.steps for state in sources.values() if state.procedures for course in state.procedures.ues.values()
+        ),
     )
 
 

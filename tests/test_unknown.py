@@ -117,6 +117,13 @@ def test_when_nothing_speaks(lines: int, words: int, known: int, moved: float, s
     assert bool(silence(lines, words, known, moved)) == silent
 
 
+def test_procedures_that_go_well_speak_for_a_pass() -> None:
+    """They add nothing to the score of a failure, so the log-odds stay where they are without any line."""
+    assert silence(5, 5, 5, 0.0)
+    assert not silence(5, 5, 5, 0.0, shown=True)
+    assert silence(5, 5, 0, 0.0, shown=True)
+
+
 def unknown(**changes: object) -> Verdict:
     fields = {"label": UNKNOWN, "passed": False, "confidence": 0.0, "needs_review": True, "review_reasons": ("no text",)}
     return make_verdict(**{**fields, **changes})

@@ -105,7 +105,7 @@ def input_doubts(lines: int, known_lines: int, repairs: Sequence[Repairs], revie
     return doubts
 
 
-def silence(lines: int, words: int, known_lines: int, moved: float) -> str:
+def silence(lines: int, words: int, known_lines: int, moved: float, *, shown: bool = False) -> str:
     """Why nothing in a run speaks for any label; empty if something does.
 
     Args:
@@ -113,6 +113,7 @@ def silence(lines: int, words: int, known_lines: int, moved: float) -> str:
         words: Distinct lines with a word.
         known_lines: Lines whose template the bundle knows.
         moved: How far all lines together move the log-odds between two labels, compared with a run that has no lines.
+        shown: Whether the run shows procedures of UEs. If these go well, they speak for a pass and move no log-odds.
     """
     if not lines:
         return "the run has no text"
@@ -120,6 +121,6 @@ def silence(lines: int, words: int, known_lines: int, moved: float) -> str:
         return "no line of the run has a word"
     if not known_lines and moved <= SPEAKS:
         return "no line of the run is of a kind this bundle knows, and none speaks for a label"
-    if moved <= NOTHING_SAID:
+    if moved <= NOTHING_SAID and not shown:
         return "no line of the run speaks for a label"
     return ""
