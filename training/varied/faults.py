@@ -18,7 +18,7 @@ __all__ = ["CAUSES", "EVIDENCE", "Fault", "draw_fault", "draw_troubles", "eviden
 
 # A data server that cannot be reached is a record of the test bed here, in runs of every label.
 CAUSES: Final = tuple(cause for cause in VERSION_1 if cause.name != "tester-rda")
-EVIDENCE: Final = {"records": 0.76, "tail": 0.12, "statistics": 0.07, "absence": 0.05}
+EVIDENCE: Final = {"records": 0.68, "tail": 0.12, "statistics": 0.12, "absence": 0.08}
 """How a fault shows: by direct records, by its consequences alone, by statistics alone, or by what is missing."""
 ATTACH: Final = ("ra", "rrc", "nas", "session")
 # Consequences whose records have forms that were seen, so that they are logged whatever layers a run shows.

@@ -12,7 +12,7 @@ from training.corpus.causes import Cause
 from training.varied.course import attach, detach, negative, stay
 from training.varied.environment import background, licence_refused, set_up_fails
 from training.varied.faults import ATTACH, Fault, draw_fault, draw_troubles
-from training.varied.habits import Habits
+from training.varied.habits import Habits, combination
 from training.varied.plan import RUNS, Catalogue, Part, Planned, catalogue, plan
 from training.varied.run import Run, Ue
 from training.varied.script import campaign_records, cell_search, set_up, stop
@@ -61,6 +61,11 @@ class GeneratedRun(NamedTuple):
     def text(self) -> bytes:
         """The log."""
         return self.written.text
+
+    @property
+    def combination(self) -> tuple[str, ...]:
+        """The combination of habits that the split `habits` knows it by."""
+        return combination(self.habits)
 
 
 def generate(runs: int = RUNS, seed: int = 1) -> Iterator[GeneratedRun]:

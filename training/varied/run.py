@@ -178,10 +178,10 @@ class Run:
             return []
         if self.habits.bodies == "full":
             address = _address(self.rng)
-            if event.startswith("registered"):
+            if event == "registered_nr":
                 # Some releases list the sessions in the body of the registration.
                 more = (f"Pdu Session Id: {self.rng.randint(1, 2)}", f"Data Network Name: {self.rng.choice(_NETWORKS)}", f"IPv4 Address: {address}")  # fmt: skip
-                return [body[0], *more, *body[1:]] if self.rng.random() < 0.6 else [*body, "5G-GUTI: assigned" if not self.lte else "GUTI: assigned"]
+                return [body[0], *more, *body[1:]] if self.rng.random() < 0.6 else body
             if event.startswith("session"):
                 return [body[0], f"{'Data Network Name' if not self.lte else 'Access Point Name'}: {self.rng.choice(_NETWORKS)}", "PDU Session Type: IPv4" if not self.lte else "PDN Type: IPv4", f"IPv4 Address: {address}"]  # fmt: skip
         return body
