@@ -73,7 +73,9 @@ def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]
     shutil.rmtree(logs, ignore_errors=True)
     (out / "card.json").unlink(missing_ok=True)
     logs.mkdir(parents=True)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("label", "cause", "evidence", "vocabulary", "campaign", "rat")}
+    counts: dict[str, Counter[str]] = {
+        name: Counter() for name in ("label", "cause", "evidence", "vocabulary", "campaign", "rat")
+    }
     parts: dict[str, dict[str, Counter[str]]] = {split: {part: Counter() for part in PARTS} for split in SPLITS}
     whole, total = sha256(), 0
     with ExitStack() as files:
@@ -97,7 +99,10 @@ def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]
         "runs": total,
         "fingerprint": whole.hexdigest(),
         "held_out_vocabularies": dict(held_out(seed)),
-        **{name: dict(sorted((value, count) for value, count in counter.items() if value)) for name, counter in counts.items()},
+        **{
+            name: dict(sorted((value, count) for value, count in counter.items() if value))
+            for name, counter in counts.items()
+        },
         "parts": {split: {part: dict(sorted(some.items())) for part, some in of.items()} for split, of in parts.items()},
     }
     (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")

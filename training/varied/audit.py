@@ -100,7 +100,9 @@ def set_up(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
     chance = 1 / len(LABELS)
     counts = [int((labels == label).sum()) for label in LABELS]
     error = float(np.sqrt(sum(chance * (1 - chance) / count for count in counts)) / len(LABELS))
-    yield Figure("balanced accuracy by words of the set-up", float(balanced_accuracy_score(labels, predicted)), 0, chance + 3 * error)
+    yield Figure(
+        "balanced accuracy by words of the set-up", float(balanced_accuracy_score(labels, predicted)), 0, chance + 3 * error
+    )
 
 
 def difficulty(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
@@ -111,9 +113,15 @@ def difficulty(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
     def share(some: Sequence[bool]) -> float:
         return float(np.mean(some))
 
-    yield Figure("passing runs with a trouble that is overcome", share([bool(run.overcome) for run in passing]), 0.6 - slack, 1)
-    yield Figure("failing runs with another trouble that is overcome", share([bool(run.overcome) for run in failing]), 0.4 - slack, 1)
-    yield Figure("failing runs with abnormal records of two layers", share([len(run.layers) >= 2 for run in failing]), 0.4 - slack, 1)
+    yield Figure(
+        "passing runs with a trouble that is overcome", share([bool(run.overcome) for run in passing]), 0.6 - slack, 1
+    )
+    yield Figure(
+        "failing runs with another trouble that is overcome", share([bool(run.overcome) for run in failing]), 0.4 - slack, 1
+    )
+    yield Figure(
+        "failing runs with abnormal records of two layers", share([len(run.layers) >= 2 for run in failing]), 0.4 - slack, 1
+    )
     hidden = [run.evidence != "records" for run in failing]
     yield Figure("failing runs without a direct record of their cause", share(hidden), 0.1 - slack, 0.4 + slack)
 
@@ -151,7 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = list(generate(arguments.runs, arguments.seed))
     figures = audit(runs)
     for figure in figures:
-        print(f"{'ok  ' if figure.kept else 'MISS'} {figure.name}: {figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})")
+        print(
+            f"{'ok  ' if figure.kept else 'MISS'} {figure.name}: {figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+        )
     for split, scores in baselines(runs).items():
         print(f"macro-F1, split {split}: " + ", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
     return 1 if failures(figures) else 0

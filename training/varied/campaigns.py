@@ -55,7 +55,8 @@ def _campaigns() -> tuple[Campaign, ...]:
         pairs = rng.sample([(verb, thing) for verb in _VERBS for thing in _THINGS], EACH * 5)
         for number in range(EACH):
             records = tuple(
-                _styled(vocabulary, verb, thing, step + 1) for step, (verb, thing) in enumerate(pairs[number * 5 : number * 5 + 5])
+                _styled(vocabulary, verb, thing, step + 1)
+                for step, (verb, thing) in enumerate(pairs[number * 5 : number * 5 + 5])
             )
             command = "".join(word.capitalize() for word in pairs[number * 5][1].replace("-", " ").split())
             made.append(Campaign(f"{vocabulary}-{number + 1}", vocabulary, records, f"Apt{command}"))

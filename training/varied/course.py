@@ -18,6 +18,8 @@ TROUBLED: Final = ("ssb", "ta", "srs", "bsr", "phr", "drx", "paging", "reconfig"
 ONLY_NR: Final = frozenset(("bwp", "end_marker"))
 # Values of preambleTransMax (TS 38.331, 6.3.2).
 PREAMBLES: Final = (3, 4, 5, 6, 7, 8, 10, 20)
+# Share of the registrations whose authentication needs a resynchronisation first.
+RESYNCHRONISED: Final = 0.04
 # Words for a failed registration whose cause has none.
 REFUSAL: Final = "Registration rejected"
 
@@ -108,6 +110,11 @@ def _registration(run: Run, ue: Ue, at_ms: float, trouble: Trouble | None) -> fl
     at_ms += rng.uniform(20, 90)
     reached = rng.randint(0, len(SECURITY)) if trouble else len(SECURITY)
     for event in SECURITY[:reached]:
+        if event == "auth_done" and rng.random() < RESYNCHRONISED:
+            # The USIM has another sequence number; the network resynchronises and asks again (TS 24.501, 5.4.1.3.7).
+            run.say(at_ms, "auth_fail", ue, cause=21, word="Synch failure")
+            run.say(at_ms + 30, "auth", ue)
+            at_ms += 40
         run.say(at_ms, event, ue)
         at_ms += rng.uniform(4, 40)
     for number in range(_tries(run, trouble)):

@@ -27,8 +27,8 @@ _LOGGED: Final = frozenset(("rlf", "rlf_loop", "reest_loop", "reest_integrity", 
 _TAILS: Final = frozenset(
     ("sr-maximum", "sr-no-resource", "time-alignment", "rrc-reconfiguration-traffic", "rrc-reestablishment", "nas-service", "rrc-early-release", "ring-buffer")
 )  # fmt: skip
-# A fault of the test bed is rarer than others.
-_RARE: Final = 0.3
+# A fault of the test bed is rarer than others; so is a cell that is not found, which leaves a log without any UE.
+_RARE: Final = 0.35
 
 
 class Fault(NamedTuple):
@@ -98,7 +98,9 @@ def draw_fault(rng: random.Random, label: str, habits: Habits, causes: Sequence[
         return None
     wanted = rng.choices(list(EVIDENCE), list(EVIDENCE.values()))[0]
     fitting = [pair for pair in possible if wanted in pair[1]] or possible
-    cause, kinds = rng.choices(fitting, [_RARE if cause.environment else 1.0 for cause, _ in fitting])[0]
+    cause, kinds = rng.choices(
+        fitting, [_RARE if cause.environment or cause.stage == "cell" else 1.0 for cause, _ in fitting]
+    )[0]
     evidence = wanted if wanted in kinds else rng.choice(kinds)
     if evidence == "tail":
         cause = _only(cause, _LOGGED)
@@ -106,7 +108,7 @@ def draw_fault(rng: random.Random, label: str, habits: Habits, causes: Sequence[
         cause = _only(cause, frozenset(("slow", "slow_nack", "slow_rlc", "stall")))
     struck = _struck(rng, habits, cause)
     share = _share(rng, habits)
-    rounds = rng.choice((2, 2, 3, 3, 4, 5))
+    rounds = rng.choice((2, 3, 3, 3, 4, 5))
     troubles = {
         number: Trouble(cause, True, share + rng.uniform(0, 0.05), len(struck) > 3, _quiet(cause, evidence, place), rounds)
         for place, number in enumerate(struck)
@@ -151,10 +153,12 @@ def draw_troubles(rng: random.Random, habits: Habits, causes: Sequence[Cause], c
             continue
         cause = rng.choice(possible)
         struck, share = _struck(rng, habits, cause), _share(rng, habits)
-        rounds = rng.choice((1, 2, 2, 3, 3, 4, 5))
+        rounds = rng.choice((1, 2, 3, 3, 4, 5))
         drawn.append(
             {
-                number: Trouble(cause, False, share + rng.uniform(0, 0.05), len(struck) > 3, cause.whole_run and place > 0, rounds)
+                number: Trouble(
+                    cause, False, share + rng.uniform(0, 0.05), len(struck) > 3, cause.whole_run and place > 0, rounds
+                )
                 for place, number in enumerate(struck)
             }
         )

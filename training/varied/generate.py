@@ -216,7 +216,9 @@ def _waits(run: Run, fault: Fault | None) -> None:
     missed = fault is not None and fault.cause.stage not in ("traffic", "handover")
     if missed and rng.random() < 0.5:
         run.failing = "symptom"
-        run.note(run.begin + seconds * 1000, "wait_late", "I: TMAE 0x0 Information - {}", milestone=milestones[-1], fault=True)
+        run.note(
+            run.begin + seconds * 1000, "wait_late", "I: TMAE 0x0 Information - {}", milestone=milestones[-1], fault=True
+        )
         run.failing = ""
 
 

@@ -147,7 +147,9 @@ def _script(rng: random.Random, number: int) -> Script:
     cells = rng.choice((1, 1, 2, 3))
     session = "PDU SESSION ESTABLISHMENT IND" if rat == "NR" else "NAS PDN CONNECTION IND"
     registered = "NR REGISTRATION IND" if rat == "NR" else "EMM REGISTER IND"
-    shape = rng.choice((f"{rat}_{{}}_{{:02d}}", f"TC{{1:03d}}_{rat}_{{0}}", f"{rat.lower()}-{{}}-{{:02d}}", f"{{1:02d}}.{rat}.{{0}}"))
+    shape = rng.choice(
+        (f"{rat}_{{}}_{{:02d}}", f"TC{{1:03d}}_{rat}_{{0}}", f"{rat.lower()}-{{}}-{{:02d}}", f"{{1:02d}}.{rat}.{{0}}")
+    )
     return Script(
         name=shape.format(rng.choice((traffic, f"{traffic}_{cells}cell", f"attach_{traffic}")).upper(), number),
         rat=rat,
@@ -182,7 +184,15 @@ def draw_habits(rng: random.Random, some: Sequence[Script]) -> Habits:
         statistics=often,
         tables=frozenset(
             table
-            for table, share in (("sch", 0.85), ("harq", 0.3), ("rlc", 0.6), ("pdcp", 0.6), ("ru", 0.5), ("rrc", 0.5), ("nas", 0.5))
+            for table, share in (
+                ("sch", 0.85),
+                ("harq", 0.3),
+                ("rlc", 0.6),
+                ("pdcp", 0.6),
+                ("ru", 0.5),
+                ("rrc", 0.5),
+                ("nas", 0.5),
+            )
             if rng.random() < share
         ),
         rate_reports=rng.random() < 0.35,
@@ -204,7 +214,9 @@ def draw_habits(rng: random.Random, some: Sequence[Script]) -> Habits:
         start=begin,
         end=rng.uniform(0.45, 0.95) if rng.random() < 0.2 else 1.0,
         stamp=rng.choices(("tab", "spaces", "year", "iso", "time"), (0.7, 0.08, 0.08, 0.08, 0.06))[0],
-        wrapper=rng.choices(("", "jenkins", "github", "compose", "syslog", "number", "colour"), (0.72, *([0.28 / 6] * 6)))[0],
+        wrapper=rng.choices(("", "jenkins", "github", "compose", "syslog", "number", "colour"), (0.72, *([0.28 / 6] * 6)))[
+            0
+        ],
         indent=rng.choice(("   ", "  ", "    ", "\t", "      ")),
         newline=rng.choice(("\r\n", "\r\n", "\n")),
         lost=0.0 if rng.random() < 0.4 else rng.uniform(0.005, 0.04),

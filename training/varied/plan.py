@@ -54,7 +54,8 @@ def plan(runs: int, seed: int) -> list[Planned]:
     rng, known = random.Random(f"varied plan {seed}"), catalogue(seed)
     of_causes = _shuffled(rng, _parts(runs))
     habits = [
-        draw_habits(random.Random(f"varied habits {seed} {number}"), known.scripts[part]) for number, part in enumerate(of_causes)
+        draw_habits(random.Random(f"varied habits {seed} {number}"), known.scripts[part])
+        for number, part in enumerate(of_causes)
     ]
     # Labels are dealt within each part of the split `causes`, so that each has its share of every label.
     labels = [""] * runs

@@ -4,7 +4,7 @@ Times are in milliseconds since the start of the script. Records may be added in
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +27,7 @@ class Record(NamedTuple):
         at_ms: Time.
         order: Number in the order of adding.
         lines: Payload, and the lines that continue it.
-        invented: Whether its words are those of a vocabulary.
+        invented: Places of the lines whose words are those of a vocabulary.
         set_up: Whether it belongs to the part of the set-up that knows nothing of the label.
         root: Whether it is a direct record of the root cause.
         symptom: Whether it is a record of the cause or of a consequence that is not overcome.
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     at_ms: float
     order: int
     lines: Sequence[str]
-    invented: bool = False
+    invented: Collection[int] = ()
     set_up: bool = False
     root: bool = False
     symptom: bool = False
@@ -117,7 +117,9 @@ class Run:
         self.records: list[Record] = []
         self.now = self.begin = self.end = self.visible = 0.0
         self.lte = habits.rat == "LTE"
-        self.freq = rng.choice((18_500, 21_400, 26_450)) if self.lte else rng.choice((34_507, 37_050, 35_500, 21_400, 36_000))
+        self.freq = (
+            rng.choice((18_500, 21_400, 26_450)) if self.lte else rng.choice((34_507, 37_050, 35_500, 21_400, 36_000))
+        )
         first = rng.choice((0, 0, 1, 4, 12, 50, 100, 300))
         self.cells = [first + number for number in range(habits.script.cells)]
         self.ru = f"RU{rng.randint(1, 2)}"
@@ -132,18 +134,43 @@ class Run:
 
     def _ue(self, number: int) -> Ue:
         rng = self.rng
-        made = Ue(number, rng.choice(self.cells), rng.randrange(0x4000, 0xFFF0), rng.uniform(-98, -60), rng.choice((1, 10, 50, 200)))
+        made = Ue(
+            number,
+            rng.choice(self.cells),
+            rng.randrange(0x4000, 0xFFF0),
+            rng.uniform(-98, -60),
+            rng.choice((1, 10, 50, 200)),
+        )
         # A BLER of about a tenth is what link adaptation aims at.
         made.radio.append((0.0, {"dl_bler": rng.betavariate(2, 22), "ul_bler": rng.betavariate(2, 22), "cqi": rng.randint(8, 15), "rate": rng.uniform(0.85, 1.0)}))  # fmt: skip
         return made
 
     def add(
-        self, at_ms: float, *lines: str, invented: bool = False, set_up: bool = False, kept: bool = False, fault: bool = False
+        self,
+        at_ms: float,
+        *lines: str,
+        invented: bool | Collection[str] = False,
+        set_up: bool = False,
+        kept: bool = False,
+        fault: bool = False,
     ) -> None:
-        """Adds a record; `fault` marks one that says itself that the fault struck."""
+        """Adds a record.
+
+        Args:
+            at_ms: Its time.
+            *lines: Its payload, and the lines that continue it.
+            invented: Whether a vocabulary worded it, or the lines that one worded.
+            set_up: Whether it belongs to the part of the set-up that knows nothing of the label.
+            kept: Whether it is never lost.
+            fault: Whether it says that the fault struck, if one does so now.
+        """
         root = fault and self.failing == "root"
+        if isinstance(invented, bool):
+            places: Collection[int] = range(len(lines)) if invented else ()
+        else:
+            places = {place for place, line in enumerate(lines) if line in invented}
         self.records.append(
-            Record(at_ms, len(self.records), lines, invented, set_up, root, fault and bool(self.failing), kept or root)
+            Record(at_ms, len(self.records), lines, places, set_up, root, fault and bool(self.failing), kept or root)
         )
 
     def shows(self, event: str) -> bool:
@@ -186,7 +213,9 @@ class Run:
                 return [body[0], f"{'Data Network Name' if not self.lte else 'Access Point Name'}: {self.rng.choice(_NETWORKS)}", "PDU Session Type: IPv4" if not self.lte else "PDN Type: IPv4", f"IPv4 Address: {address}"]  # fmt: skip
         return body
 
-    def note(self, at_ms: float, event: str, form: str = "I: TMAE 0x1 Warning - {}", *, fault: bool = False, **values: Any) -> None:
+    def note(
+        self, at_ms: float, event: str, form: str = "I: TMAE 0x1 Warning - {}", *, fault: bool = False, **values: Any
+    ) -> None:
         """Adds an invented text in the frame of a record of the tester itself."""
         text = worded(self.habits.vocabulary, event, _Values(self, None, values), lte=self.lte)[0]
         self.add(at_ms, form.format(text), invented=True, fault=fault)
@@ -196,14 +225,17 @@ class Run:
         return worded(self.habits.vocabulary, event, _Values(self, None, values), lte=self.lte)[0]
 
     def command(
-        self, text: str, *answer: str, low: float = 1, high: float = 60, set_up: bool = False, invented: bool = False
+        self, text: str, *answer: str, low: float = 1, high: float = 60, set_up: bool = False, invented: Collection[str] = ()
     ) -> float:
-        """Adds a command at the clock and its confirmation, and moves the clock past both; returns the time of the latter."""
+        """Adds a command at the clock and its confirmation, and moves the clock past both; returns the time of the latter.
+
+        `invented` are those of its lines that a vocabulary words.
+        """
         if self.habits.echo:
             self.add(self.now, text, set_up=set_up, invented=invented)
         answered = self.now + self.rng.uniform(low, high)
         if answer:
-            self.add(answered, *answer, set_up=set_up, invented=invented and len(answer) > 1)
+            self.add(answered, *answer, set_up=set_up, invented=invented)
         self.now = answered + self.rng.uniform(1, 40)
         return answered
 
@@ -217,7 +249,7 @@ class Run:
         high: float = 60,
         body: Sequence[str] = (),
         set_up: bool = False,
-        invented: bool = False,
+        invented: Collection[str] = (),
     ) -> float:
         """Adds a command for the test application and its confirmation; see `command`. A code other than 0 is a failure."""
         name = words.split(maxsplit=1)[0].upper()
@@ -308,7 +340,9 @@ _FIELDS: Final[Mapping[str, Callable[[Run, Ue | None], Any]]] = {
     "plmn": lambda run, _: run.plmn,
     "ru": lambda run, _: run.ru,
     "cell": lambda run, _: run.cells[0],
-    "target": lambda run, ue: run.rng.choice([cell for cell in run.cells if not ue or cell != ue.cell] or [run.cells[0] + 1]),
+    "target": lambda run, ue: run.rng.choice(
+        [cell for cell in run.cells if not ue or cell != ue.cell] or [run.cells[0] + 1]
+    ),
     "ip": lambda run, _: _address(run.rng),
     "rsrp": lambda run, ue: f"{(ue.rsrp if ue else -75) + run.rng.gauss(0, 1.5):.1f}",
     "better": lambda run, ue: f"{(ue.rsrp if ue else -75) + run.rng.uniform(3, 9):.1f}",

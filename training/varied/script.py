@@ -53,7 +53,9 @@ def campaign_records(run: Run, begin_ms: float, end_ms: float, *, set_up: bool =
 
 def _plain(run: Run, *commands: str, low: float = 1, high: float = 60) -> None:
     for command in commands:
-        run.command(command, f"C: {command.split()[0].removeprefix('#$$')} 0x00 {run.habits.ok}", low=low, high=high, set_up=True)
+        run.command(
+            command, f"C: {command.split()[0].removeprefix('#$$')} 0x00 {run.habits.ok}", low=low, high=high, set_up=True
+        )
 
 
 def _connection(run: Run) -> None:
@@ -94,12 +96,12 @@ def _logging(run: Run) -> None:
     run.add(run.now, "I: TMAE 0x0 Information - Logging started.", set_up=True)
     for _ in range(script.parameters):
         name = parameter(run.habits.vocabulary, own.choice(PARAMETERS))
-        value = rng.choice((0, 1, 2, 4, 8, 16, 100, 255, 1000, 65535))
-        run.command(f"SETP {name} {value}", f"C: SETP 0x00 {run.habits.ok}", set_up=True, invented=True)
+        text = f"SETP {name} {rng.choice((0, 1, 2, 4, 8, 16, 100, 255, 1000, 65535))}"
+        run.command(text, f"C: SETP 0x00 {run.habits.ok}", set_up=True, invented=(text,))
     for _ in range(own.randint(0, 9)):
         item = parameter(run.habits.vocabulary, own.choice(ITEMS))
         text = f"SDLI {item} 0x{rng.randrange(1 << 32):08x} x14"
-        run.command(text, f"C: SDLI 0x00 {run.habits.ok}", set_up=True, invented=True)
+        run.command(text, f"C: SDLI 0x00 {run.habits.ok}", set_up=True, invented=(text,))
 
 
 def cell_command(run: Run) -> str:
@@ -173,16 +175,16 @@ def _scenario(run: Run) -> None:
         f"MtsConfigPath 0 {own.randint(1, 4)} [] {own.randint(0, 100)}",
         f"MtsConfigMobility 0 {'LINEAR' if script.cells > 1 else 'STATIC'} {own.choice((3, 30, 120))}",
         f"RrcAptConfigUeCap 0 {own.randint(1, 15)} []",
-        f"{campaign.command} {own.randint(0, 9)}",
     ]
     if script.traffic != "none":
         commands += [
             f"MtsConfigTrafficProfile {own.randint(0, 9)} {script.traffic.upper()} {own.choice((1, 10, 100, 900))} []",
             f"MtsConfigTraffic 0 {own.randint(0, 3)} [{own.randint(1, 60)}]",
         ]
+    run.forward(f"{campaign.command} {own.randint(0, 9)}", set_up=True)
     refused = [(rng.choice(OPTIONAL), rng.choice(REFUSALS)) for _ in range(habits.refused)]
     for words in own.sample(commands, len(commands)):
-        run.forward(words, set_up=True, invented=words.startswith(campaign.command))
+        run.forward(words, set_up=True)
         while refused and rng.random() < 0.3:
             words, code = refused.pop()
             run.forward(words, code, "not supported", set_up=True)

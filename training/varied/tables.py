@@ -22,7 +22,8 @@ def statistics(run: Run, ues: Sequence[Ue]) -> None:
         for ue in ues:
             body += _rows(run, ue)
         numbers = ",".join(str(ue.number) for ue in ues)
-        run.forward(f"GetStats [{numbers}] []", body=body, low=5, high=200, invented=bool(tables - {"sch"}))
+        headings = {run.line(f"table_{table}") for table in ("harq", "rlc", "pdcp")}
+        run.forward(f"GetStats [{numbers}] []", body=body, low=5, high=200, invented=headings)
     if "ru" in tables:
         _radio_unit(run)
     if "rrc" in tables or "nas" in tables:
@@ -111,4 +112,5 @@ def _signalling(run: Run) -> None:
 
 
 def _counters(run: Run, command: str, event: str, row: Sequence[int]) -> None:
-    run.forward(command, body=(run.line(event), "   " + " ".join(f"{count:06d}" for count in row)), invented=True)
+    heading = run.line(event)
+    run.forward(command, body=(heading, "   " + " ".join(f"{count:06d}" for count in row)), invented=(heading,))

@@ -170,7 +170,9 @@ def _ends(run: Run, trouble: Trouble, at_ms: float, times: list[float]) -> bool:
 def _rlf(run: Run, ue: Ue, at_ms: float, trouble: Trouble, until_ms: float) -> float:
     """Radio link failure by T310 (TS 38.331, 5.3.10)."""
     rng, loop = run.rng, trouble.lasting and run.rng.random() < 0.35
-    times = rounds(run, trouble, at_ms, until_ms if loop or not trouble.lasting else at_ms + (until_ms - at_ms) * rng.random())
+    times = rounds(
+        run, trouble, at_ms, until_ms if loop or not trouble.lasting else at_ms + (until_ms - at_ms) * rng.random()
+    )
     after = at_ms
     for begun in times:
         after = unfold(run, ue, max(begun, after), trouble)

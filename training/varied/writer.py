@@ -33,7 +33,9 @@ class Written(NamedTuple):
     last_symptom_line: int | None
 
 
-def write(records: Sequence[Record], habits: Habits, rng: random.Random, start: datetime, span: tuple[float, float]) -> Written:
+def write(
+    records: Sequence[Record], habits: Habits, rng: random.Random, start: datetime, span: tuple[float, float]
+) -> Written:
     """Writes the log of a run.
 
     Args:
@@ -63,7 +65,7 @@ def write(records: Sequence[Record], habits: Habits, rng: random.Random, start: 
                     root = len(lines) + 1
                 if record.symptom:
                     symptom = len(lines) + 1
-            if record.invented:
+            if place in record.invented:
                 invented.append(len(lines))
             if record.set_up:
                 set_up.append(len(lines))

@@ -39,7 +39,11 @@ def worded(vocabulary: str, event: str, values: Mapping[str, Any], *, lte: bool)
     """The lines of an invented record: its payload after `I: CMPI `, and what continues it."""
     words = _WORDS[vocabulary]
     if event in words:
-        return words[event].format_map(values).split("|") if vocabulary.startswith("release") else [words[event].format_map(values)]
+        return (
+            words[event].format_map(values).split("|")
+            if vocabulary.startswith("release")
+            else [words[event].format_map(values)]
+        )
     return [protocol.protocol_line(vocabulary, event, values["v"], lte, values)]
 
 
