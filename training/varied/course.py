@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from training.varied.run import Run, Ue
-from training.varied.troubles import Trouble, leave, strike, unfold, vanish
+from training.varied.consequences import strike
+from training.varied.run import Run
+from training.varied.troubles import Trouble, leave, unfold, vanish
+from training.varied.ue import Ue
 
 __all__ = ["attach", "detach", "negative", "stay"]
 
@@ -102,7 +104,10 @@ def _connection(run: Run, ue: Ue, at_ms: float, trouble: Trouble | None) -> floa
     return at_ms
 
 
-SECURITY: Final = ("auth", "auth_done", "nas_security", "nas_security_done", "as_security", "as_security_done", "capability", "capability_done")  # fmt: skip
+SECURITY: Final = (
+    "auth", "auth_done", "nas_security", "nas_security_done", "as_security", "as_security_done", "capability",
+    "capability_done",
+)  # fmt: skip
 
 
 def _registration(run: Run, ue: Ue, at_ms: float, trouble: Trouble | None) -> float | None:
@@ -122,7 +127,7 @@ def _registration(run: Run, ue: Ue, at_ms: float, trouble: Trouble | None) -> fl
         at_ms = unfold(run, ue, at_ms, trouble)
         run.failing = "root" if trouble.lasting and not trouble.cause.steps else _fault(trouble)
         # A trouble without direct records may leave the registration without any answer.
-        if not (trouble.quiet and trouble.lasting) or number == 0 and "tail" in trouble.cause.hides:
+        if not (trouble.quiet and trouble.lasting) or (number == 0 and "tail" in trouble.cause.hides):
             run.say(at_ms + 2, f"not_registered{run.suffix}", ue, **{"nasreason": REFUSAL, **trouble.cause.values})
         at_ms += rng.uniform(300, 6000)
         if not trouble.lasting and rng.random() < 0.4:
@@ -225,7 +230,7 @@ def _handover(run: Run, ue: Ue, at_ms: float, until_ms: float, trouble: Trouble 
     A cause of layer 3 strikes before the random access, a cause of a lower layer after it.
     """
     rng = run.rng
-    target = rng.choice([cell for cell in run.cells if cell != ue.cell] or [run.cells[0] + 1])
+    target = rng.choice([cell for cell in run.network.cells if cell != ue.cell] or [run.network.cells[0] + 1])
     run.say(at_ms, "report", ue, target=target)
     if trouble and trouble.cause.label == "L3":
         for _ in range(rng.randint(0, 2)) if trouble.cause.name == "ho-no-command" else ():

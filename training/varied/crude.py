@@ -15,16 +15,16 @@ from training.varied.generate import GeneratedRun
 __all__ = ["crude_features"]
 
 ERROR_WORDS: Final = re.compile(
-    r"(?i)error|fail|reject|expir|assert|timeout|timed out|run out|lost|loss|late\b|warning|discard|drop|exceed|refus|invalid|"
-    r"mismatch|wrong|damaged|nok\b|state=expired|unknown|not "
+    r"(?i)error|fail|reject|expir|assert|timeout|timed out|run out|lost|loss|late\b|warning|discard|drop|exceed|refus|"
+    r"invalid|mismatch|wrong|damaged|nok\b|state=expired|unknown|not "
 )
 # What a wrapper or a stamp leaves in front of a payload is skipped.
 KINDS: Final = (
     ("L1", re.compile(r"I: CMPI L1 ")), ("L2", re.compile(r"I: CMPI L2 ")), ("RRC", re.compile(r"I: CMPI RRC ")),
     ("NAS", re.compile(r"I: CMPI MTE ")), ("DTE", re.compile(r"I: CMPI DTE ")), ("RU", re.compile(r"I: CMPI ORAN_RU ")),
     ("ERNO", re.compile(r"I: ERNO ")), ("TMAE", re.compile(r"I: TMAE ")), ("REBOOT", re.compile(r"I: REBOOT ")),
-    ("confirmation", re.compile(r"\bC: [A-Z]+ 0x")), ("forward", re.compile(r"(?i)\bforw mte ")), ("control", re.compile(r"#\$\$")),
-    ("wait", re.compile(r"\bWAIT FOR ")),
+    ("confirmation", re.compile(r"\bC: [A-Z]+ 0x")), ("forward", re.compile(r"(?i)\bforw mte ")),
+    ("control", re.compile(r"#\$\$")), ("wait", re.compile(r"\bWAIT FOR ")),
 )  # fmt: skip
 _REFUSED: Final = re.compile(r"\bC: [A-Z]+ 0x0[246] ")
 _UE: Final = re.compile(r"(?i)\bue ?id: ?(\d+)")
@@ -82,5 +82,8 @@ def _seconds(first: re.Match[str] | None, last: re.Match[str] | None) -> float:
     """The time that a log spans, in seconds, or -1 if it has no time stamps."""
     if not first or not last:
         return -1.0
-    begin, end = (sum(int(part) * factor for part, factor in zip(match.groups(), (3600, 60, 1, 0.001), strict=True)) for match in (first, last))  # fmt: skip
+    factors = (3600, 60, 1, 0.001)
+    begin, end = (
+        sum(int(part) * factor for part, factor in zip(match.groups(), factors, strict=True)) for match in (first, last)
+    )
     return (end - begin) % 86_400

@@ -1,8 +1,10 @@
 """The test bed: records that runs of every label have, and faults of the test bed itself."""
 
+from collections.abc import Callable
 from typing import Final
 
 from training.varied.run import Run
+from training.varied.ue import Ue
 
 __all__ = ["background", "crash", "licence_refused", "set_up_fails"]
 
@@ -14,6 +16,7 @@ ASSERTS: Final = (
     ("L2.MAC.SCHED", "cass_mac", "mac_app_l2/code/mac_queue.c"),
 )
 FATAL: Final = ("pdsch_brp/sub/pre_processing/code/cb_context.cpp", "pusch_brp/code/tb_builder.cpp", "fh/code/window.cpp")
+STOPPING: Final = "Logging is being stopped automatically. Please wait for logging stopped message."
 CONDITIONS: Final = ("bContextReady", "pBuffer != NULL", "symbolCount <= limit", "bSlotOpen")
 
 
@@ -42,7 +45,7 @@ def crash(run: Run, at_ms: float, *, fatal: bool) -> float:
         )
         run.add(at_ms, text, fault=True, kept=True)
         at_ms += rng.uniform(1, 90)
-    run.add(at_ms + 90, "I: TMAE 0x1 Warning - Logging is being stopped automatically. Please wait for logging stopped message.", fault=True)  # fmt: skip
+    run.add(at_ms + 90, f"I: TMAE 0x1 Warning - {STOPPING}", fault=True)
     run.add(at_ms + 900, "I: REBOOT - The Test Mobile has rebooted. ", fault=True)
     run.crashed_ms = at_ms + 1000
     return at_ms + 1000
@@ -79,31 +82,48 @@ def background(run: Run) -> None:
     """Adds records of the test bed that runs of every label have, each kind with a probability of its own."""
     rng = run.rng
     ue = rng.choice(run.ues)
-
-    def somewhen() -> float:
-        return rng.uniform(run.begin + 500, max(run.visible, run.begin + 1000))
-
-    for event, share in (("warn_queue", 0.12), ("warn_clock", 0.1), ("warn_server", 0.1), ("wait_late", 0.06)):
-        for _ in range(rng.randint(1, 3)) if rng.random() < share else ():
-            run.note(somewhen(), event, milestone=rng.choice(run.habits.script.milestones))
-    if rng.random() < 0.1:
-        run.add(somewhen(), f"I: ERNO 0x00000000 CASS 0x00000009 {rng.randint(2, 60)} repeated CAssert(s) suppressed")
-    for _ in range(rng.randint(1, 3)) if rng.random() < 0.1 else ():
-        _assert(run, somewhen(), rng.randrange(4))
-    if rng.random() < 0.1:
-        run.say(somewhen(), "underflow")
-    if rng.random() < 0.1:
-        run.say(somewhen(), "drift", ue, drift=rng.randint(1, 6))
-    for _ in range(rng.randint(1, 4)) if rng.random() < 0.12 else ():
-        run.say(somewhen(), "ru_late", late=rng.randint(1, 10), n=0)
-    for number in range(rng.randint(1, 4)) if run.habits.script.traffic != "none" and rng.random() < 0.1 else ():
-        run.say(run.begin + 800 * number + rng.uniform(0, 300), "rda_lost", ue, n=number + 1)
-    if rng.random() < 0.08 and ue.connected(run.visible):
-        # An idle UE does not receive the network for some seconds.
-        at_ms = rng.uniform(run.begin + (run.visible - run.begin) * 0.5, run.visible - 7000)
-        run.say(at_ms, "plmn_loss", ue)
-        run.say(at_ms + rng.uniform(800, 6000), "plmn_back", ue)
+    for add, share, most in KINDS:
+        for number in range(rng.randint(1, most)) if rng.random() < share else ():
+            add(run, ue, rng.uniform(run.begin + 500, max(run.visible, run.begin + 1000)), number)
     if rng.random() < 0.25:
         # When the cell is switched off, some UE notices.
         for number in range(rng.randint(1, 4)):
             run.say(run.end + 10 + number * 20, "out_of_sync", ue, n=number + 1)
+
+
+def _warning(event: str) -> "Kind":
+    return lambda run, ue, at_ms, number: run.note(at_ms, event, milestone=run.rng.choice(run.habits.script.milestones))
+
+
+def _suppressed(run: Run, ue: Ue, at_ms: float, number: int) -> None:
+    run.add(at_ms, f"I: ERNO 0x00000000 CASS 0x00000009 {run.rng.randint(2, 60)} repeated CAssert(s) suppressed")
+
+
+def _data_server(run: Run, ue: Ue, at_ms: float, number: int) -> None:
+    """The data server is reached at another attempt."""
+    if run.habits.script.traffic != "none":
+        run.say(run.begin + 800 * number + run.rng.uniform(0, 300), "rda_lost", ue, n=number + 1)
+
+
+def _coverage_gap(run: Run, ue: Ue, at_ms: float, number: int) -> None:
+    """An idle UE does not receive the network for some seconds."""
+    if ue.connected(at_ms) and ue.connected(at_ms + 6000):
+        run.say(at_ms, "plmn_loss", ue)
+        run.say(at_ms + run.rng.uniform(800, 6000), "plmn_back", ue)
+
+
+Kind = Callable[[Run, Ue, float, int], None]
+# What is added, the share of the runs that have it, and how often they have it at most.
+KINDS: Final[tuple[tuple[Kind, float, int], ...]] = (
+    (_warning("warn_queue"), 0.12, 3),
+    (_warning("warn_clock"), 0.1, 3),
+    (_warning("warn_server"), 0.1, 3),
+    (_warning("wait_late"), 0.06, 2),
+    (_suppressed, 0.1, 1),
+    (lambda run, ue, at_ms, number: _assert(run, at_ms, run.rng.randrange(4)), 0.1, 3),
+    (lambda run, ue, at_ms, number: run.say(at_ms, "underflow"), 0.1, 1),
+    (lambda run, ue, at_ms, number: run.say(at_ms, "drift", ue, drift=run.rng.randint(1, 6)), 0.1, 1),
+    (lambda run, ue, at_ms, number: run.say(at_ms, "ru_late", late=run.rng.randint(1, 10), n=0), 0.12, 4),
+    (_data_server, 0.1, 4),
+    (_coverage_gap, 0.12, 1),
+)

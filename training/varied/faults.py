@@ -22,11 +22,15 @@ EVIDENCE: Final = {"records": 0.68, "tail": 0.12, "statistics": 0.12, "absence":
 """How a fault shows: by direct records, by its consequences alone, by statistics alone, or by what is missing."""
 ATTACH: Final = ("ra", "rrc", "nas", "session")
 # Consequences whose records have forms that were seen, so that they are logged whatever layers a run shows.
-_LOGGED: Final = frozenset(("rlf", "rlf_loop", "reest_loop", "reest_integrity", "reest_refused", "drop_reest", "ho_fails", "sr_loop", "drop", "walks_out", "crash"))  # fmt: skip
+_LOGGED: Final = frozenset((
+    "rlf", "rlf_loop", "reest_loop", "reest_integrity", "reest_refused", "drop_reest", "ho_fails", "sr_loop", "drop",
+    "walks_out", "crash",
+))  # fmt: skip
 # Causes whose consequences name the layer although no direct record does.
-_TAILS: Final = frozenset(
-    ("sr-maximum", "sr-no-resource", "time-alignment", "rrc-reconfiguration-traffic", "rrc-reestablishment", "nas-service", "rrc-early-release", "ring-buffer")
-)  # fmt: skip
+_TAILS: Final = frozenset((
+    "sr-maximum", "sr-no-resource", "time-alignment", "rrc-reconfiguration-traffic", "rrc-reestablishment", "nas-service",
+    "rrc-early-release", "ring-buffer",
+))  # fmt: skip
 # A fault of the test bed is rarer than others; so is a cell that is not found, which leaves a log without any UE.
 _RARE: Final = 0.35
 
@@ -50,7 +54,7 @@ def evidence_kinds(cause: Cause, habits: Habits) -> tuple[str, ...]:
     if cause.stage in ATTACH:
         # Failures to connect or to register are logged in any case. Without records of layer 1, random access fails for
         # a cause of layer 2.
-        if cause.stage == "rrc" or cause.stage == "nas" or (cause.stage == "ra" and cause.label == "L2"):
+        if cause.stage in ("rrc", "nas") or (cause.stage == "ra" and cause.label == "L2"):
             kinds.append("tail")
         if cause.label == "L3" and "absence" in cause.hides:
             kinds.append("absence")

@@ -14,10 +14,11 @@ from training.varied.environment import background, licence_refused, set_up_fail
 from training.varied.faults import ATTACH, Fault, draw_fault, draw_troubles
 from training.varied.habits import Habits, combination
 from training.varied.plan import RUNS, Catalogue, Part, Planned, catalogue, plan
-from training.varied.run import Run, Ue
+from training.varied.run import Run
 from training.varied.script import campaign_records, cell_search, set_up, stop
 from training.varied.tables import statistics
 from training.varied.troubles import Trouble
+from training.varied.ue import Ue
 from training.varied.writer import Written, write
 
 __all__ = ["GeneratedRun", "generate"]
@@ -178,7 +179,7 @@ def _ue(run: Run, ue: Ue, fault: Fault | None, troubles: list[dict[int, Trouble]
     if severe:
         struck.append(severe)
     # The last trouble of a stage wins: the fault, if there is one.
-    at_stage = {trouble.cause.stage: trouble for trouble in struck if trouble.cause.stage in ATTACH}
+    at_stage: dict[str, Trouble] = {trouble.cause.stage: trouble for trouble in struck if trouble.cause.stage in ATTACH}
     run.muted = fault.cause.label if fault and severe and fault.evidence in ("tail", "absence") else ""
     if habits.negative:
         accepted = severe is not None and severe.cause.stage == "negative"

@@ -125,7 +125,7 @@ def _combinations(rng: random.Random, habits: Sequence[Habits]) -> dict[tuple[st
             chosen = remaining.pop(place)
             parts[chosen] = part
             taken += runs[chosen]
-    return parts | {one: "train" for one in remaining}
+    return parts | dict.fromkeys(remaining, "train")
 
 
 def catalogue(seed: int) -> Catalogue:

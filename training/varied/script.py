@@ -27,7 +27,10 @@ PARAMETERS: Final = (
 )  # fmt: skip
 GROUPS: Final = ("HLC", "L1_DL", "L1_UL", "MAC_RX", "MAC_TX", "RLC", "PDCP", "RRC", "NAS", "DE", "PROT_LOG")
 ITEMS: Final = ("L1DLSTATS", "L1ULSTATS", "MACRXSTATS", "MACTXSTATS", "RLCRXSTATS", "RLCTXSTATS", "PDCPRXSTATS", "DESTATS")
-OPTIONAL: Final = ("SetMueMeasurementFilter 0 3", "PhyConfigUlInterference 0 -20", "RrcAptOverrideBandSupport 0 78", "PhyConfigUlPowerOffset 0 3", "PhySetTDDCfg 0 1 7", "ClearStats []")  # fmt: skip
+OPTIONAL: Final = (
+    "SetMueMeasurementFilter 0 3", "PhyConfigUlInterference 0 -20", "RrcAptOverrideBandSupport 0 78",
+    "PhyConfigUlPowerOffset 0 3", "PhySetTDDCfg 0 1 7", "ClearStats []",
+)  # fmt: skip
 REFUSALS: Final = (2, 7, 8001)
 
 
@@ -72,7 +75,12 @@ def _connection(run: Run) -> None:
 
 def _radio(run: Run) -> None:
     rng, ok = run.rng, run.habits.ok
-    commands = ["MULT STANDALONE", f"SCXT 0 {run.habits.rat}", f"SELR 0 FES-0 ORU1-P1 1 ORAN {run.ru}", f"CFGR 0 SCS {rng.randint(0, 1)} 1"]  # fmt: skip
+    commands = [
+        "MULT STANDALONE",
+        f"SCXT 0 {run.habits.rat}",
+        f"SELR 0 FES-0 ORU1-P1 1 ORAN {run.network.ru}",
+        f"CFGR 0 SCS {rng.randint(0, 1)} 1",
+    ]
     if run.habits.preamble == "full":
         commands += [f"CONF ORU ORU1 MtuOverride {rng.choice((1500, 9000, 9216))}", "EREF", "GETR"]
     _plain(run, *random.Random(run.habits.script.order).sample(commands, len(commands)))
@@ -83,7 +91,7 @@ def _radio(run: Run) -> None:
         run.add(run.now, "I: REBOOT - The Test Mobile has rebooted. ", set_up=True)
     run.command("SCFG MTS_MODE", f"C: SCFG 0x00 {ok} SWL", low=1000, high=32_000, set_up=True)
     run.command("STRT", f"C: STRT 0x00 {ok}", low=100, high=4000, set_up=True)
-    run.add(run.now, f"I: CMPI ORAN_RU {run.ru}: ORAN: CU PLANE ACTIVE", set_up=True)
+    run.add(run.now, f"I: CMPI ORAN_RU {run.network.ru}: ORAN: CU PLANE ACTIVE", set_up=True)
     run.now += rng.uniform(10, 500)
 
 
@@ -123,8 +131,9 @@ def cell_search(run: Run, *, failures: int | None = None, code: int = 0) -> None
         # The same return codes as those of a cell that is never found.
         failures = rng.randint(1, 4) if rng.random() < 0.14 else 0
     name = cell_command(run)
-    for context, cell in enumerate(run.cells):
-        words = f"{name} {context} {cell} {run.freq}.20 {rng.choice((20, 40, 100))} [] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
+    for context, cell in enumerate(run.network.cells):
+        bandwidth, optional = rng.choice((20, 40, 100)), "[] [] [] [] [] [1] [] [] [2 2] [] [] [] [0] [] []"
+        words = f"{name} {context} {cell} {run.network.freq}.20 {bandwidth} {optional}"
         for attempt in range(failures if context == 0 else 0):
             chosen = code or rng.choice((8030, 15014))
             reason = NO_SYSTEM_INFORMATION if chosen == 8030 else f"{run.habits.rat} {NO_LOCK}"
@@ -150,7 +159,7 @@ def _search_records(run: Run, code: int, attempt: int) -> None:
     """What layer 1 says while a search fails: nothing is found, or the system information is not read."""
     event = "no_lock" if code == 15014 else run.rng.choice(("sib_crc", "mib_fail"))
     for _ in range(run.rng.randint(1, 3)):
-        run.say(run.now + run.rng.uniform(100, 900), event, n=attempt + 1, cell=run.cells[0])
+        run.say(run.now + run.rng.uniform(100, 900), event, n=attempt + 1, cell=run.network.cells[0])
 
 
 def _mark(run: Run, answered_ms: float) -> None:
@@ -167,9 +176,10 @@ def _scenario(run: Run) -> None:
     group = f"MtsConfigUeGroup 0 0 1{{0-{last}}}" if last else "MtsConfigUeGroup 0 0 1{0}"
     if rng.random() < 0.05:
         # A group that is too large for the licence, and then one that is not.
-        run.forward(f"MtsConfigUeGroup 0 0 1{{0-{last + rng.randint(1, 64)}}}", 4, "Not licensed for User Id in the group", set_up=True)  # fmt: skip
+        large = f"MtsConfigUeGroup 0 0 1{{0-{last + rng.randint(1, 64)}}}"
+        run.forward(large, 4, "Not licensed for User Id in the group", set_up=True)
     commands = [
-        f"MtsConfigEnb {len(run.cells)} {len(run.cells)}{{{','.join(map(str, run.cells))}}}",
+        f"MtsConfigEnb {len(run.network.cells)} {len(run.network.cells)}{{{','.join(map(str, run.network.cells))}}}",
         group,
         f"UsimConfig 0 [00101{own.randint(10**9, 10**10 - 1)}+1 2] {own.choice(('MILENAGE', 'XOR', 'TUAK'))}",
         f"MtsConfigPath 0 {own.randint(1, 4)} [] {own.randint(0, 100)}",
@@ -182,14 +192,13 @@ def _scenario(run: Run) -> None:
             f"MtsConfigTraffic 0 {own.randint(0, 3)} [{own.randint(1, 60)}]",
         ]
     run.forward(f"{campaign.command} {own.randint(0, 9)}", set_up=True)
-    refused = [(rng.choice(OPTIONAL), rng.choice(REFUSALS)) for _ in range(habits.refused)]
+    refused = [rng.choice(OPTIONAL) for _ in range(habits.refused)]
     for words in own.sample(commands, len(commands)):
         run.forward(words, set_up=True)
         while refused and rng.random() < 0.3:
-            words, code = refused.pop()
-            run.forward(words, code, "not supported", set_up=True)
-    for words, code in refused:
-        run.forward(words, code, "not supported", set_up=True)
+            run.forward(refused.pop(), rng.choice(REFUSALS), "not supported", set_up=True)
+    for optional in refused:
+        run.forward(optional, rng.choice(REFUSALS), "not supported", set_up=True)
     run.forward(f"MtsConfigScenario 0 {script.name} 1", set_up=True)
     if script.traffic != "none":
         run.forward("DeConfigRdaStartTestCase", set_up=True)

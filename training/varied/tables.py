@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from training.varied.run import Run, Ue
+from training.varied.run import Run
+from training.varied.ue import Ue
 
 __all__ = ["statistics"]
 
-RADIO_UNIT: Final = ("RX_ON_TIME(_U)", "RX_EARLY(_U)", "RX_LATE(_U)", "RX_ON_TIME_C_DL", "RX_EARLY_C_DL", "RX_LATE_C_DL", "RX_SEQID_ERR", "RX_CORRUPT", "TX_TOTAL")  # fmt: skip
+RADIO_UNIT: Final = (
+    "RX_ON_TIME(_U)", "RX_EARLY(_U)", "RX_LATE(_U)", "RX_ON_TIME_C_DL", "RX_EARLY_C_DL", "RX_LATE_C_DL", "RX_SEQID_ERR",
+    "RX_CORRUPT", "TX_TOTAL",
+)  # fmt: skip
 
 
 def statistics(run: Run, ues: Sequence[Ue]) -> None:
@@ -31,10 +35,10 @@ def statistics(run: Run, ues: Sequence[Ue]) -> None:
 
 
 def _rows(run: Run, ue: Ue) -> list[str]:
-    """What GETSTATS prints for one UE at the clock; counters count since the last time, one that is not connected has none."""
+    """What GETSTATS prints for one UE at the clock; counters count since the last query, and only while it is connected."""
     rng, tables = run.rng, run.habits.tables
     radio, up = ue.radio_at(run.now), ue.connected(run.now)
-    lines = [f"UE ID: {ue.number}   (Radio Context: 0   Cell ID: {ue.cell}   DL Freq: {run.freq / 10:.3f} MHz)"]
+    lines = [f"UE ID: {ue.number}   (Radio Context: 0   Cell ID: {ue.cell}   DL Freq: {run.network.freq / 10:.3f} MHz)"]
     lines.append("BCH OK" if up and rng.random() < 0.9 else "BCH NO DATA")
     traffic = run.habits.script.traffic != "none"
     load = (radio["rate"] if traffic else 0.01) if up else 0.0
@@ -82,7 +86,7 @@ def _radio_unit(run: Run) -> None:
     for since, counter, count in run.counters:
         if since <= run.now:
             grown[counter] += count
-    run.command(f"GETRUSTATS {run.ru}", f"C: GETRUSTATS 0x00 {run.habits.ok}")
+    run.command(f"GETRUSTATS {run.network.ru}", f"C: GETRUSTATS 0x00 {run.habits.ok}")
     on_time = int(max(run.now, 1000) * rng.uniform(30, 300))
     for name in RADIO_UNIT:
         usual = on_time if "ON_TIME" in name or name == "TX_TOTAL" else rng.choice((0, 0, 0, rng.randint(1, 10)))
@@ -107,8 +111,8 @@ def _signalling(run: Run) -> None:
         _counters(run, "GetRrcStats []", "table_rrc", row)
     if "nas" in run.habits.tables:
         tried = registered + total(f"not_registered{suffix}")
-        row = (tried, registered, sessions + total("session_reject"), sessions, total(f"deregistered{suffix}"))
-        _counters(run, "GetNasStats []", "table_nas", row)
+        nas_row = (tried, registered, sessions + total("session_reject"), sessions, total(f"deregistered{suffix}"))
+        _counters(run, "GetNasStats []", "table_nas", nas_row)
 
 
 def _counters(run: Run, command: str, event: str, row: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""From the records of a run to the bytes of its log: order, cuts, lost lines, time stamps, what collectors leave in front."""
+"""From the records of a run to the bytes of its log: order, cuts, lost lines, time stamps, what collectors add."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -55,16 +55,13 @@ def write(
             continue
         at_ms = ceil(record.at_ms / habits.buffer_ms) * habits.buffer_ms if habits.buffer_ms else record.at_ms
         at = start + timedelta(milliseconds=at_ms)
-        for place, line in enumerate(record.lines):
-            if habits.lost and not record.kept and rng.random() < habits.lost:
-                if place == 0:
-                    break  # without its first line the others would continue the record before
-                continue
-            if place == 0:
-                if record.root and root is None:
-                    root = len(lines) + 1
-                if record.symptom:
-                    symptom = len(lines) + 1
+        left = _left(record, habits, rng)
+        if left and record.root:
+            root = root or len(lines) + 1
+        if left and record.symptom:
+            symptom = len(lines) + 1
+        for place in left:
+            line = record.lines[place]
             if place in record.invented:
                 invented.append(len(lines))
             if record.set_up:
@@ -72,6 +69,15 @@ def write(
             text = stamp(at) + line if place == 0 else habits.indent + line
             lines.append(wrap(text, at, len(lines)))
     return Written(_encoded(lines, habits.newline, rng), tuple(invented), tuple(set_up), root, symptom)
+
+
+def _left(record: Record, habits: Habits, rng: random.Random) -> list[int]:
+    """Places of the lines of a record that are not lost; without the first one the others would continue another record."""
+    places = range(len(record.lines))
+    if not habits.lost or record.kept:
+        return list(places)
+    left = [place for place in places if rng.random() >= habits.lost]
+    return left if left and left[0] == 0 else []
 
 
 def _milliseconds(at: datetime) -> str:
