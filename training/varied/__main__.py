@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help="number of runs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if lacking := _lacking(arguments.runs, arguments.seed):
-        parser.error(f"with {arguments.runs} runs, {lacking}; name more --runs")
     if arguments.out.exists() and not (arguments.out / "card.json").is_file() and any(arguments.out.iterdir()):
         print(f"error: {arguments.out} contains other files; name a new folder", file=sys.stderr)
         return 2
+    if lacking := _lacking(arguments.runs, arguments.seed):
+        parser.error(f"with {arguments.runs} runs, {lacking}; name more --runs")
     started = time.perf_counter()
     card = _write(arguments.out, generate(arguments.runs, arguments.seed), arguments.seed)
     print(

@@ -20,6 +20,8 @@ TROUBLED: Final = ("ssb", "ta", "srs", "bsr", "phr", "drx", "paging", "reconfig"
 ONLY_NR: Final = frozenset(("bwp", "end_marker"))
 # Values of preambleTransMax (TS 38.331, 6.3.2).
 PREAMBLES: Final = (3, 4, 5, 6, 7, 8, 10, 20)
+# Share of the UEs that look for their network for a while before they find it.
+SEARCHING: Final = 0.03
 # Share of the registrations whose authentication needs a resynchronisation first.
 RESYNCHRONISED: Final = 0.04
 # Words for a failed registration whose cause has none.
@@ -54,6 +56,12 @@ def _fault(trouble: Trouble) -> str:
 def _random_access(run: Run, ue: Ue, at_ms: float, trouble: Trouble | None) -> float | None:
     rng = run.rng
     run.say(at_ms, f"rat{run.suffix}", ue)
+    if rng.random() < SEARCHING:
+        for _ in range(rng.randint(1, 3)):
+            at_ms += rng.uniform(1000, 6000)
+            run.say(at_ms, "plmn_loss", ue)
+        run.say(at_ms + 400, "plmn_back", ue)
+        at_ms += 500
     run.say(at_ms + 1, f"selection{run.suffix}", ue)
     at_ms += rng.uniform(1, 3)
     limit = rng.choice(PREAMBLES)

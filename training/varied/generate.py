@@ -142,6 +142,17 @@ def _fault_of_the_set_up(run: Run, fault: Fault | None) -> None:
         ue.failed = True
 
 
+def _out_of_service(run: Run) -> None:
+    """Adds what UEs do without a cell: some runs let them look for a network."""
+    rng = run.rng
+    for ue in run.ues[:12] if rng.random() < 0.6 else ():
+        at_ms = run.begin + ue.number * run.habits.stagger_ms + rng.uniform(5, 300)
+        run.say(at_ms, f"rat{run.suffix}", ue)
+        for _ in range(rng.randint(1, 3)):
+            at_ms += rng.uniform(2000, 15_000)
+            run.say(at_ms, "plmn_loss", ue)
+
+
 def _traffic(run: Run, fault: Fault | None, troubles: list[dict[int, Trouble]]) -> None:
     """Adds everything from the activation to the end of the script."""
     rng, habits = run.rng, run.habits
@@ -151,7 +162,9 @@ def _traffic(run: Run, fault: Fault | None, troubles: list[dict[int, Trouble]]) 
     run.visible = run.begin + (run.end - run.begin) * habits.end
     _waits(run, fault)
     latest = run.visible
-    if not (fault and fault.cause.stage == "cell"):
+    if fault and fault.cause.stage == "cell":
+        _out_of_service(run)
+    else:
         for ue in run.ues:
             latest = max(latest, _ue(run, ue, fault, troubles))
     if latest > run.visible:

@@ -132,7 +132,7 @@ class Run:
         if event in INVENTED:
             head, *body = worded(habits.vocabulary, event, known, lte=self.lte)
         else:
-            head, *body = seen(event, known)
+            head, *body = seen(event, known, lte=self.lte)
             if healthy and body:
                 body = self._body(event, body)
         if not healthy:

@@ -47,9 +47,9 @@ def worded(vocabulary: str, event: str, values: Mapping[str, Any], *, lte: bool)
     return [protocol.protocol_line(vocabulary, event, values["v"], lte, values)]
 
 
-def seen(event: str, values: Mapping[str, Any]) -> list[str]:
-    """The lines of a record whose form was seen in public logs."""
-    return VERSION_1[event].wordings[0].format_map(values).split("|")
+def seen(event: str, values: Mapping[str, Any], *, lte: bool) -> list[str]:
+    """The lines of a record whose form was seen in public logs; a few have a form of their own in LTE."""
+    return VERSION_1[event].wordings[-1 if lte else 0].format_map(values).split("|")
 
 
 def parameter(vocabulary: str, name: str) -> str:
