@@ -19,10 +19,19 @@ from training.varied.campaigns import CAMPAIGNS
 from training.varied.faults import CAUSES, evidence_kinds
 from training.varied.habits import combination
 from training.varied.plan import LABELS, PARTS, SPLITS, catalogue, held_out, plan
-from training.varied.vocabularies import INVENTED, UE_FORMS, VOCABULARIES, keyed, protocol, worded
-from training.varied.vocabularies import camel as camel_words
-from training.varied.vocabularies import notation as notation_words
-from training.varied.vocabularies import sentences as sentence_words
+from training.varied.vocabularies import (
+    INVENTED,
+    UE_FORMS,
+    VOCABULARIES,
+    brackets,
+    camel,
+    keyed,
+    notation,
+    pipes,
+    protocol,
+    sentences,
+    worded,
+)
 
 BY_NAME = {cause.name: cause for cause in CAUSES}
 
@@ -79,8 +88,8 @@ def test_habits_do_not_depend_on_labels(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_every_vocabulary_words_every_invented_record() -> None:
     """The tables of words have the same events, and no two vocabularies word a record alike."""
-    for words in (camel_words.WORDS, notation_words.WORDS, sentence_words.WORDS):
-        assert set(words) == set(keyed.WORDS)
+    for table in (camel, notation, sentences, pipes, brackets):
+        assert set(table.WORDS) == set(keyed.WORDS)
     assert not set(keyed.WORDS) & (set(protocol.MESSAGES) | set(protocol.TIMERS))
     for event in INVENTED:
         texts = {vocabulary: mask(rendered(vocabulary, event)) for vocabulary in VOCABULARIES}
@@ -140,8 +149,8 @@ def test_each_part_can_show_each_label_whatever_the_habits() -> None:
 
 
 def test_held_out_vocabularies_are_whole() -> None:
-    """One vocabulary is for tests, one for validation."""
-    assert sorted(held_out(seed=1).values()) == ["test", "validation"]
+    """Two vocabularies are for tests, one is for validation."""
+    assert sorted(held_out(seed=1).values()) == ["test", "test", "validation"]
     for one in plan(200, seed=1):
         assert one.parts["vocabulary"] == held_out(seed=1).get(one.habits.vocabulary, "train")
 

@@ -5,13 +5,14 @@ from. All records of a campaign are in one vocabulary, so a vocabulary that is h
 """
 
 import random
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from training.varied.vocabularies import VOCABULARIES
 
 __all__ = ["CAMPAIGNS", "Campaign"]
 
-EACH: Final = 4
+EACH: Final = 3
 """Campaigns of one vocabulary."""
 _VERBS: Final = (
     "Initializing", "Loading", "Flushing", "Checking", "Mapping", "Syncing", "Preparing", "Reading", "Updating", "Opening",
@@ -34,17 +35,17 @@ class Campaign(NamedTuple):
     command: str
 
 
-def _styled(vocabulary: str, verb: str, thing: str, step: int) -> str:
-    words = thing.split()
-    if vocabulary == "keyed":
-        return f"evt={verb.lower()} item={'_'.join(words).lower()} step={step}"
-    if vocabulary == "camel":
-        return f"{''.join(word[0].upper() + word[1:] for word in words)}::{verb} Step({step})"
-    if vocabulary == "notation":
-        return f"{verb.lower()} : {{ item {'-'.join(words)}, step {step} }}"
-    if vocabulary == "sentences":
-        return f"{verb} the {thing} now, step {step}."
-    return f"{verb} {thing} ({step})" if vocabulary == "release_a" else f"{thing.upper()}: {verb.upper()} {step}"
+_STYLES: Final[Mapping[str, Callable[[str, str, int], str]]] = {
+    "release_a": lambda verb, thing, step: f"{verb} {thing} ({step})",
+    "release_b": lambda verb, thing, step: f"{thing.upper()}: {verb.upper()} {step}",
+    "keyed": lambda verb, thing, step: f"evt={verb.lower()} item={thing.replace(' ', '_').lower()} step={step}",
+    "camel": lambda verb, thing, step: f"{''.join(w[0].upper() + w[1:] for w in thing.split())}::{verb} Step({step})",
+    "notation": lambda verb, thing, step: f"{verb.lower()} : {{ item {thing.replace(' ', '-')}, step {step} }}",
+    "sentences": lambda verb, thing, step: f"{verb} the {thing} now, step {step}.",
+    "pipes": lambda verb, thing, step: f"{verb.upper()}|{thing.upper()}|STEP={step}",
+    "brackets": lambda verb, thing, step: f"{thing.lower()}: {verb.lower()} (step {step})",
+}
+"""How each vocabulary writes that something is done with a thing, in a step."""
 
 
 def _campaigns() -> tuple[Campaign, ...]:
@@ -55,7 +56,7 @@ def _campaigns() -> tuple[Campaign, ...]:
         pairs = rng.sample([(verb, thing) for verb in _VERBS for thing in _THINGS], EACH * 5)
         for number in range(EACH):
             records = tuple(
-                _styled(vocabulary, verb, thing, step + 1)
+                _STYLES[vocabulary](verb, thing, step + 1)
                 for step, (verb, thing) in enumerate(pairs[number * 5 : number * 5 + 5])
             )
             command = "".join(word.capitalize() for word in pairs[number * 5][1].replace("-", " ").split())

@@ -4,7 +4,7 @@ Splits:
 
 - `random`: at random.
 - `causes`: causes and scripts of the test part are in no other run, not even as troubles that are overcome.
-- `vocabulary`: one vocabulary, with its campaigns, is the test part, and another one the validation part.
+- `vocabulary`: two vocabularies, with their campaigns, are the test part, and another one the validation part.
 - `habits`: some combinations of habits are in the test part alone; each habit is in all parts.
 """
 
@@ -88,8 +88,8 @@ def plan(runs: int, seed: int) -> list[Planned]:
 
 def held_out(seed: int) -> Mapping[str, Part]:
     """The vocabularies of the test part and of the validation part; all others are for training."""
-    test, validation = random.Random(f"varied vocabularies {seed}").sample(VOCABULARIES, 2)
-    return {test: "test", validation: "validation"}
+    first, second, validation = random.Random(f"varied vocabularies {seed}").sample(VOCABULARIES, 3)
+    return {first: "test", second: "test", validation: "validation"}
 
 
 def _shuffled(rng: random.Random, items: Sequence[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from training.corpus.messages import MESSAGES as VERSION_1
-from training.varied.vocabularies import camel, keyed, notation, protocol, releases, sentences
+from training.varied.vocabularies import brackets, camel, keyed, notation, pipes, protocol, releases, sentences
 
 __all__ = ["INVENTED", "UE_FORMS", "VOCABULARIES", "parameter", "seen", "worded"]
 
@@ -21,6 +21,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "camel": camel.WORDS,
     "notation": notation.WORDS,
     "sentences": sentences.WORDS,
+    "pipes": pipes.WORDS,
+    "brackets": brackets.WORDS,
 }
 VOCABULARIES: Final = tuple(_WORDS)
 INVENTED: Final = frozenset(keyed.WORDS) | frozenset(protocol.MESSAGES) | frozenset(protocol.TIMERS)
@@ -31,6 +33,8 @@ UE_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "camel": ("Ue({})", "UeId({})", "UeIndex({})"),
     "notation": ("ueId {}", "ue-Id {}", "ue-Identity {}"),
     "sentences": ("UE {}", "Terminal {}", "Mobile {}"),
+    "pipes": ("UE={}", "UEID={}", "UE#={}"),
+    "brackets": ("ue{}", "ue 0{}", "[ue {}]"),
 }  # fmt: skip
 """How vocabularies name a UE; a run uses one of the forms."""
 

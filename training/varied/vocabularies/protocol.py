@@ -149,6 +149,17 @@ def _sentence(kind: str, name: str, uplink: bool, v: str, details: Details) -> s
     return f"{kind} {v} {'sends' if uplink else 'receives'} {name}{fields}."
 
 
+def _pipes(kind: str, name: str, uplink: bool, v: str, details: Details) -> str:
+    fields = "".join(f"|{' '.join(_words(key)).upper()}={value.upper()}" for key, value in details)
+    return f"{kind} {'UL' if uplink else 'DL'}|{' '.join(_words(name)).upper()}|{v}{fields}"
+
+
+def _brackets(kind: str, name: str, uplink: bool, v: str, details: Details) -> str:
+    fields = ", ".join(f"{' '.join(_words(key)).lower()} {value.lower()}" for key, value in details)
+    spelled = " ".join(_words(name)).lower() if "NAS" in kind else name
+    return f"{kind} {v}: {'tx' if uplink else 'rx'} {spelled}" + (f" ({fields})" if fields else "")
+
+
 _STATES: Final = {"started": "run", "stopped": "stop", "expired": "expired"}
 
 
@@ -171,6 +182,16 @@ def _sentence_timer(kind: str, timer: str, what: str, v: str, n: Any) -> str:
     return f"{kind} {timer} of {v} {verb}" + (f", attempt {n}." if n else ".")
 
 
+def _pipes_timer(kind: str, timer: str, what: str, v: str, n: Any) -> str:
+    state = {"started": "START", "stopped": "STOP", "expired": "EXP"}[what]
+    return f"{kind} TMR|{timer}|{state}|{v}" + (f"|NUM={n}" if n else "")
+
+
+def _brackets_timer(kind: str, timer: str, what: str, v: str, n: Any) -> str:
+    verb = {"started": "started", "stopped": "stopped", "expired": "expiry"}[what]
+    return f"{kind} {v}: {timer.lower()} {verb}" + (f" (try #{n})" if n else "")
+
+
 class Writers(NamedTuple):
     """How a vocabulary writes messages and timers, and the names of parameters."""
 
@@ -184,6 +205,8 @@ WRITERS: Final[Mapping[str, Writers]] = {
     "camel": Writers(_camel, _camel_timer, lambda name: "".join(part.capitalize() for part in name.split("_"))),
     "notation": Writers(_notation, _notation_timer, lambda name: name.lower().replace("_", "-")),
     "sentences": Writers(_sentence, _sentence_timer, lambda name: name.lower().replace("_", ".")),
+    "pipes": Writers(_pipes, _pipes_timer, lambda name: f"PRM/{name.replace('_', '/')}"),
+    "brackets": Writers(_brackets, _brackets_timer, lambda name: f"[{name.lower().replace('_', ' ')}]"),
 }
 
 
