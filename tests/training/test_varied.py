@@ -46,13 +46,13 @@ def lines(run: GeneratedRun) -> list[str]:
 
 
 def invented(run: GeneratedRun) -> set[str]:
-    """Masked lines with invented words, without what the writer puts in front of them."""
+    """Lines with invented words, without their numbers and without what the writer puts in front of them."""
     text = lines(run)
     found = set()
     for place in run.written.invented:
-        payload = re.search(r"(?:I: (?:CMPI|TMAE|ERNO)\b|SETP|SDLI|Warning - ).*|\S.*", text[place])
+        payload = re.search(r"(?:I: (?:CMPI|TMAE|ERNO)|SETP|SDLI) .*|\S.*", text[place])
         assert payload
-        found.add(mask(payload[0].replace("\x1b[0m", "")))
+        found.add(re.sub(r"0x[0-9A-Fa-f]+|\d+", "0", payload[0].replace("\x1b[0m", "")))
     return found
 
 

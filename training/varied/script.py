@@ -26,7 +26,10 @@ PARAMETERS: Final = (
     "CA_SCELL_TIMEOUT", "UL_POWER_CAP", "CELL_BARRED_IGNORE",
 )  # fmt: skip
 GROUPS: Final = ("HLC", "L1_DL", "L1_UL", "MAC_RX", "MAC_TX", "RLC", "PDCP", "RRC", "NAS", "DE", "PROT_LOG")
-ITEMS: Final = ("L1DLSTATS", "L1ULSTATS", "MACRXSTATS", "MACTXSTATS", "RLCRXSTATS", "RLCTXSTATS", "PDCPRXSTATS", "DESTATS")
+ITEMS: Final = (
+    "L1_DL_STATS", "L1_UL_STATS", "MAC_RX_STATS", "MAC_TX_STATS", "RLC_RX_STATS", "RLC_TX_STATS", "PDCP_RX_STATS",
+    "DE_QUEUE_STATS",
+)  # fmt: skip
 OPTIONAL: Final = (
     "SetMueMeasurementFilter 0 3", "PhyConfigUlInterference 0 -20", "RrcAptOverrideBandSupport 0 78",
     "PhyConfigUlPowerOffset 0 3", "PhySetTDDCfg 0 1 7", "ClearStats []",
