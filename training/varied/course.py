@@ -269,7 +269,8 @@ def detach(run: Run, ue: Ue, at_ms: float) -> None:
         run.say(at_ms - 5, f"session_end{run.suffix}", ue)
     if run.habits.script.pppoe and rng.random() < 0.7:
         run.say(at_ms - 9, "pppoe_end", ue)
-    run.say(at_ms, f"deregistered{run.suffix}", ue)
+    # A UE that is told to leave detaches itself; some testers report that as a silent detach too.
+    run.say(at_ms, f"deregistered{run.suffix}", ue, detach="UE Detach" if rng.random() < 0.85 else "Silent Detach")
     run.say(at_ms + rng.uniform(2, 30), f"disconnected{run.suffix}", ue)
     ue.disconnect(at_ms + 30)
     ue.gone = True

@@ -77,9 +77,12 @@ def _can_strike(cause: Cause, habits: Habits) -> bool:
         return False
     if habits.start == "traffic" and cause.stage not in ("traffic", "handover"):
         return False
-    if cause.name == "scell-idle":
-        return habits.script.carriers > 1
-    return cause.stage != "handover" or habits.script.cells > 1
+    possible = {
+        "scell-idle": habits.script.carriers > 1,
+        # Without measurement reports a handover that never comes looks like a loss of coverage.
+        "ho-no-command": "L3" in habits.shown and habits.script.cells > 1,
+    }
+    return possible.get(cause.name, cause.stage != "handover" or habits.script.cells > 1)
 
 
 def _in_tables(cause: Cause, tables: frozenset[str]) -> bool:

@@ -76,7 +76,7 @@ def rounds(run: Run, trouble: Trouble, since_ms: float, until_ms: float) -> list
 def leave(run: Run, ue: Ue, at_ms: float, *, deregister: bool = False, gone: bool = True) -> None:
     """The UE loses its connection; if it is `gone`, for good."""
     if deregister:
-        run.say(at_ms, f"deregistered{run.suffix}", ue)
+        run.say(at_ms, f"deregistered{run.suffix}", ue, detach="Silent Detach")
     if ue.connected(at_ms):
         run.say(at_ms + 1, f"disconnected{run.suffix}", ue)
         ue.disconnect(at_ms + 1)

@@ -99,7 +99,6 @@ _FIELDS: Final[Mapping[str, Callable[[random.Random, Network, Ue | None], Any]]]
     "trigger": lambda rng, network, ue: "Connection Establish",
     "event": lambda rng, network, ue: rng.choice(("A3", "A3", "A5")),
     "dci": lambda rng, network, ue: rng.choice(("0", "1A", "2A") if network.lte else ("0_1", "1_1", "1_0")),
-    "detach": lambda rng, network, ue: rng.choice(("Silent Detach", "UE Detach", "UE Detach")),
     "reason": lambda rng, network, ue: "Radio link failure",
     "ie": lambda rng, network, ue: rng.choice(_ELEMENTS),
     "goal": lambda rng, network, ue: ue.goal if ue else 10,
