@@ -169,7 +169,9 @@ def _beam(run: Run, ue: Ue, at_ms: float, trouble: Trouble, until_ms: float) -> 
 def _drop(run: Run, ue: Ue, at_ms: float, trouble: Trouble, until_ms: float) -> float:
     """The connection is lost; if the trouble is overcome, the UE comes back."""
     rng, after = run.rng, at_ms
-    times = rounds(run, trouble, at_ms, at_ms + (until_ms - at_ms) * rng.uniform(0.2, 0.9))
+    # A UE that is dropped more often than that would be detached for good by its script.
+    few = trouble._replace(rounds=min(trouble.rounds, 3))
+    times = rounds(run, few, at_ms, at_ms + (until_ms - at_ms) * rng.uniform(0.2, 0.9))
     for begun in times:
         after = unfold(run, ue, max(begun, after), trouble)
         after += rng.uniform(5, 400)
@@ -179,7 +181,7 @@ def _drop(run: Run, ue: Ue, at_ms: float, trouble: Trouble, until_ms: float) -> 
             if rng.random() < 0.3:
                 vanish(run, ue, after + 20)
             return after
-        after = connect_again(run, ue, after)
+        after = connect_again(run, ue, after) + rng.uniform(300, 5000)
     return after
 
 
