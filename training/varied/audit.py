@@ -3,8 +3,8 @@
     python -m training.varied.audit [--runs 3262] [--seed 1]
 
 Each crude feature (crude.py) alone predicts the labels with a shallow tree, cross-validated, and all of them together with
-boosted trees; neither may be better than always saying Pass by more than three points of accuracy. The words of the set-up
-must not predict them better than chance. Prints each figure with its limit, then macro-F1 of two baselines on every split.
+boosted trees; neither may be better than always saying Pass by more than three points of accuracy, or five for all
+together. The words of the set-up must not predict them better than chance. Prints each figure with its limit, then macro-F1 of two baselines on every split.
 Exits with 1 if a figure is over its limit.
 """
 
@@ -35,6 +35,8 @@ __all__ = ["Figure", "audit", "baselines", "crude", "difficulty", "failures", "m
 
 MARGIN: Final = 0.03
 """Points of accuracy by which a crude feature may be better than always saying the most frequent label."""
+MARGIN_TOGETHER: Final = 0.05
+"""The same for all crude features together."""
 DEPTH: Final = 3
 FOLDS: Final = 5
 
@@ -77,7 +79,7 @@ def crude(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
         yield Figure(f"accuracy by {name} alone", accuracy, 0, limit)
     trees = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.05, max_leaf_nodes=8, random_state=0)
     together = _cross_validated(trees, DictVectorizer(sparse=False).fit_transform(rows), labels)
-    yield Figure("accuracy by all crude features together", together, 0, limit)
+    yield Figure("accuracy by all crude features together", together, 0, limit + MARGIN_TOGETHER - MARGIN)
 
 
 def _columns(values: Sequence[Any]) -> NDArray[np.float64]:
