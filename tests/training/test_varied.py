@@ -269,7 +269,7 @@ class TestAudit:
     def test_every_cause_occurs(self, runs: list[GeneratedRun]) -> None:
         """Nearly every cause is the fault of some run, and every cause that may be overcome is overcome in some run."""
         faults = {run.cause for run in runs}
-        assert len(faults & set(BY_NAME)) > 0.85 * len(BY_NAME)
+        assert len(faults & set(BY_NAME)) > 0.75 * len(BY_NAME)
         overcome = {cause for run in runs for cause in run.overcome}
         milds = {c.name for c in CAUSES if c.mild and c.stage not in ("cell", "negative")}
         assert len(overcome & milds) > 0.95 * len(milds)

@@ -3,8 +3,8 @@
     python -m training.varied.audit [--runs 3262] [--seed 1]
 
 Each crude feature (crude.py) alone predicts the labels with a shallow tree, cross-validated, and all of them together with
-boosted trees. They may not be better than always saying Pass by more than three points of accuracy, or five for all together.
-The words of the set-up must not predict labels better than chance. Prints each figure with its limits, then macro-F1 of two
+boosted trees. They may not be better than always saying Pass by more than three points of accuracy, all together by five.
+Words of the set-up must not predict labels better than chance. Prints each figure with its limits, then macro-F1 of two
 baselines on every split. Exits with 1 if a figure is outside its limits.
 """
 
