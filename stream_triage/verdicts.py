@@ -6,6 +6,7 @@ quoted with the text of their lines.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from stream_triage.records import (
 from stream_triage.shares import Item, parts_of, rest_of
 from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
+from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import failed_ues
 from stream_triage.stages.procedures.sentence import Reason
@@ -229,8 +231,17 @@ class _Quotes:
         self._text = text
 
     def record(self, lines: Sequence[tuple[str, int]]) -> list[str]:
-        """The first of these lines, and those behind it that may belong to its record."""
-        return self._text.read(lines[0][0], lines[0][1], lines[0][1] + RECORD_LINES - 1) if lines else []
+        """The record of the first of these lines, as far as its cause may be in it."""
+        if not lines or self._model.procedures is None:
+            return []
+        (source, number), signal = lines[0], self._model.procedures.signal
+        first, *others = self._text.read(source, number, number + RECORD_LINES - 1)
+
+        def continues(line: str) -> bool:
+            found = signal(mask(line))
+            return found is None or found.dialect < 0
+
+        return [first, *takewhile(continues, others)]
 
     def weighed(
         self,
@@ -373,7 +384,11 @@ class _Quotes:
             )
             for outcome, name in failed[:MAX_FAILED_UES]
         ]
-        return Ues(seen=len(seen), failed=len({outcome.ue for outcome, _ in failed}), first=tuple(first))
+        return Ues(
+            seen=len(seen | {outcome.ue for outcome, _ in failed}),
+            failed=len({outcome.ue for outcome, _ in failed}),
+            first=tuple(first),
+        )
 
     def _line(self, source: str, number: int) -> str:
         return self._text.read(source, number, number)[0]

@@ -108,7 +108,7 @@ class Dialect:
 
     def __init__(self, table: DialectTable, known: ProcedureTable) -> None:
         self.table = table
-        self.records = [re.compile(pattern) for pattern in table.records]
+        self.records = [re.compile(pattern, re.IGNORECASE) for pattern in table.records]
         self.continued = re.compile(table.continued)
         self.entities = [re.compile(pattern) for pattern in table.entities]
         names = list(known.procedures)

@@ -4,6 +4,7 @@ docs/dialects.md describes the files for those who write one. Whatever a table t
 log makes the reader fail.
 """
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -65,6 +66,7 @@ class Procedure(_Table):
     layer: Layer
     of: Literal["ue", "node"] = "ue"
     forces: str = Field(default="", description="the procedure that must follow when this one was completed")
+    forces_if_begun: bool = Field(default=False, description="whether it forces that only if the log shows its begin")
     proves: tuple[str, ...] = Field(default=(), description="procedures that have certainly been completed if this one was")
     times: int = Field(default=1, ge=1, description="how often a bad step must come before it counts")
     asks_for: str = Field(default="", description="the procedure that this one asks for: its absence explains a lost link")
@@ -89,6 +91,7 @@ class Value(_Table):
     worse: Literal["high", "low"]
     limit: float | None = None
     of: Literal["ue", "node"] = "ue"
+    most: float = Field(default=math.inf, description="the largest value that is possible; larger ones are not read")
     scale: Literal["", "digits"] = Field(default="", description="`digits`: long counters count by their number of digits")
     words: str = ""
 
@@ -170,6 +173,9 @@ class DialectTable(_Table):
     )
     sets_up: tuple[UeNumbers, ...] = Field(
         default=(), description="where a command sets up UEs: the group `ues` holds their numbers, such as `0-3,7`"
+    )
+    of_one_ue: bool = Field(
+        default=True, description="whether a log that names no UE may be that of one UE; false for network functions"
     )
     shows: tuple[str, ...] = Field(
         default=(), description="procedures that the log always shows where a UE comes to them: their absence counts"

@@ -15,6 +15,7 @@ __all__ = ["LAYER_WORDS", "Outcome", "RunBreak", "blamed", "failed_ues", "loopin
 
 L1: Final = LAYERS.index("l1")
 RRC: Final = LAYERS.index("rrc")
+NAS: Final = LAYERS.index("nas")
 
 
 class RunBreak(NamedTuple):
@@ -60,6 +61,9 @@ def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[
     """First line, layer and words of trouble that keeps coming; None if none does."""
     refusal = follower.refusal_expected(state)
     troubles = course.troubles(refusal=refusal)
+    # Messages of RRC and NAS are repeated until they are answered: with a session, trouble before it is over.
+    done = course.done(follower.procedures, follower.procedures.index["registration"])
+    troubles = {kind: each for kind, each in troubles.items() if kind[0] not in (RRC, NAS) or each.last > done}
     if troubles:
         (layer, _), most = max(troubles.items(), key=lambda item: (item[1].count, -item[1].first))
         if most.count >= LOOP:

@@ -5,7 +5,7 @@ completed, if its last result is a bad one, or if it had to follow another and n
 since logs lose records (`procedures.toml` says which).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -34,6 +34,7 @@ class Procedures:
         self.layers = [LAYERS.index(procedure.layer) for procedure in table.values()]
         self.of_node = [procedure.of == "node" for procedure in table.values()]
         self.forces = [index.get(procedure.forces, -1) for procedure in table.values()]
+        self.forces_if_begun = [procedure.forces_if_begun for procedure in table.values()]
         self.strikes_ues = [procedure.strikes_ues for procedure in table.values()]
         self.words = [procedure.words for procedure in table.values()]
         proved_by: list[list[int]] = [[number] for number in range(len(self.names))]
@@ -97,12 +98,13 @@ class Course:
         else:
             self.steps[event] = Repeats(1, line, last=line)
 
-    def take_back(self, event: Event) -> None:
-        """Takes the last such step back: the line after it says that it was none."""
+    def take_back(self, event: Event, last: int) -> None:
+        """Takes the last such step back: the line after it says that it was none. `last` is the one before it, or 0."""
         self.changes += 1
         known = self.steps.get(event)
         if known:
             known.count -= 1
+            known.last = last
             if not known.count:
                 del self.steps[event]
 
@@ -115,11 +117,18 @@ class Course:
             known = self.kinds[layer, kind] = Repeats(1, line, last=line)
         return known
 
-    def begin_anew(self) -> None:
-        """A new attach begins, and only the breaks of the one before are left."""
+    def begin_anew(self, outliving: Collection[int], deregistration: int) -> None:
+        """A new attach begins.
+
+        Left are the breaks of the one before and trouble that kept coming, and what outlives a connection: a UE that was not
+        deregistered is still registered.
+        """
         self.changes += 1
-        self.steps.clear()
-        self.kinds.clear()
+        kept = {} if self.last(deregistration, BEGUN, COMPLETED) else self.steps
+        self.steps = {
+            event: known for event, known in kept.items() if event.procedure in outliving and event.step == COMPLETED
+        }
+        self.kinds = {kind: known for kind, known in self.kinds.items() if known.count >= LOOP}
 
     def count(self, procedure: int, *steps: int) -> int:
         """How often these steps came."""
@@ -197,11 +206,12 @@ class Course:
                 yield Break(self._since(Event(number, bad), max(done, undone)), number, STEPS[bad])
             elif (begun := self.last(number, BEGUN)) > done and "begun" in procedures.words[number]:
                 yield Break(begun, number, "begun")
-            if self.count(number, RETRIED) >= LOOP:
+            if self.count(number, RETRIED) >= LOOP and "retried" in procedures.words[number]:
                 yield Break(self.first(number, RETRIED), number, "retried")
             yield from self._unanswered(procedures, number)
             forced = procedures.forces[number]
-            if done and forced in due and not (refusal and procedures.layers[forced] == NAS):
+            begun = self.count(number, BEGUN) or not procedures.forces_if_begun[number]
+            if done and begun and forced in due and not (refusal and procedures.layers[forced] == NAS):
                 came = any(event.procedure == forced for event in self.steps)
                 if not came and not self.done(procedures, forced):
                     yield Break(done, forced, "missing")

@@ -48,6 +48,8 @@ def _names() -> tuple[str, ...]:
     )
 
 
+# Values are compared in single precision, which ends at 3e38.
+MOST: Final = 1e30
 _STATED: Final = frozenset(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in VALUES)
 FEATURES: Final = _names()
 """Names of the features, in the order of the vector. Bundles store them, and are rejected if theirs differ."""
@@ -79,7 +81,8 @@ class Features(NamedTuple):
 
 def vector(run: Features) -> NDArray[np.float64]:
     """Values in the order of `FEATURES`, shape (F,); a value that no table or record states is NaN."""
-    return np.array([run.values.get(name, math.nan if name in _STATED else 0.0) for name in FEATURES])
+    values = np.array([run.values.get(name, math.nan if name in _STATED else 0.0) for name in FEATURES])
+    return np.clip(values, -MOST, MOST)
 
 
 def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Features:

@@ -10,7 +10,7 @@ from typing import Final
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, Break, Course, Procedures, Repeats
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
@@ -23,6 +23,10 @@ FAULT_LINES: Final = 3
 OWN: Final = ""
 # Breaks of earlier attaches that are kept.
 MAX_BREAKS: Final = 8
+# What a UE keeps when its connection is released.
+_OUTLIVING: Final = ("registration", "session", "authentication", "security")
+# Characters of an id of a UE.
+MAX_ID: Final = 40
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
 
 
@@ -30,7 +34,7 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "dialect", "fault_layer", "fault_line", "node", "record", "seen", "set_up",
+        "aliases", "alone", "before", "dialect", "fault_layer", "fault_line", "node", "record", "seen", "set_up",
         "started", "statistics", "ues", "unfollowed",
     )  # fmt: skip
 
@@ -60,6 +64,8 @@ class ProcedureState:
         """The first line that says that the process stops."""
         self.record: tuple[Signal, str | None, int] | None = None
         """The record that continued lines belong to: its signal, UE and line."""
+        self.before = 0
+        """When its step came last before it; -1 once a continued line has changed the step."""
 
 
 class Follower:
@@ -71,6 +77,8 @@ class Follower:
         index = self.procedures.index
         self._new_attach = frozenset(Event(index[name], BEGUN) for name in _NEW_ATTACH)
         self._release, self._refusal = index["release"], Event(index["refusal"], BEGUN)
+        self._deregistration = index["deregistration"]
+        self._outliving = frozenset(index[name] for name in _OUTLIVING)
         self._process = index["process"]
         self._script = Event(index["script"], BEGUN)
         # No hash of words is that small: values do not mix with kinds of records.
@@ -125,7 +133,7 @@ class Follower:
         state.statistics.leave()
         line = " ".join(line.split())  # patterns of dialects are written for single blanks
         ue = self._ue(state, signal.dialect, line) if signal.event or signal.trouble or signal.readings else None
-        state.record = (signal, ue, number)
+        state.record, state.before = (signal, ue, number), 0
         if signal.counter:
             state.statistics.counter(signal.counter, line, number, self._values[signal.counter])
         elif signal.event:
@@ -152,9 +160,13 @@ class Follower:
         dialect = self.dialects.dialects[signal.dialect]
         for name in signal.readings:
             value, about = dialect.value(name, line), self._values[name]
-            beyond = value is not None and state.statistics.add(name, value, number, about, lasting=False)
-            if beyond and about.layer and not signal.trouble:
-                self._trouble(state, LAYERS.index(about.layer), self._value_kinds[name], ue, number)
+            if value is None or about.layer is None:
+                continue
+            kind = LAYERS.index(about.layer), self._value_kinds[name]
+            if not state.statistics.add(name, value, number, about, lasting=False):
+                (state.alone if ue is None else state.ues[ue].kinds if ue in state.ues else {}).pop(kind, None)
+            elif not signal.trouble:
+                self._trouble(state, *kind, ue, number)
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line that begins no record: a row of a table, an event of its own, or what it makes of its record."""
@@ -191,11 +203,14 @@ class Follower:
         record, ue, record_line = begun
         changed = next((to for of, to in (continued.bodies if continued else ()) if of == record.event), None)
         if changed and record.event:
+            if state.before < 0:
+                return
             if changed.procedure == record.event.procedure:
                 course = self._course(state, record.event, ue)
                 if course:
-                    course.take_back(record.event)
+                    course.take_back(record.event, state.before)
             self._step(state, changed, ue, record_line)
+            state.before = -1
         elif signal.trouble and record.event is None and not record.trouble and record.layer >= 0:
             self._trouble(state, record.layer, record.kind, ue, record_line)
 
@@ -214,19 +229,33 @@ class Follower:
         if event in self._new_attach and course.last(self._release, COMPLETED):
             due, refusal = self.due(state), self.refusal_expected(state)
             course.failed = tuple(course.breaks(self.procedures, due, refusal=refusal)[:MAX_BREAKS])
-            course.begin_anew()
+            course.begin_anew(self._outliving, self._deregistration)
+        if event.step == LOST and self._was_released(course):
+            return  # a UE that was released loses nothing
+        state.before = course.last(*event)
         course.step(event, number)
+        if event == (self._release, COMPLETED) and ue:
+            state.aliases = {other: name for other, name in state.aliases.items() if name != ue}
+
+    def _was_released(self, course: Course) -> bool:
+        released = max(course.last(number, COMPLETED) for number in (self._release, self._deregistration))
+        return released > course.done(self.procedures, self.procedures.index["connection"])
 
     def _course(self, state: ProcedureState, event: Event, ue: str | None) -> Course | None:
         """Whose procedure it is; None if too many UEs are followed already."""
         if self.procedures.of_node[event.procedure]:
             return state.node
+        if ue is None and len(state.ues) != 1 and not self._may_be_of_one_ue(state):
+            return None
         name = self._owner(state) if ue is None else ue
         known = state.ues.get(name)
         if known is None and len(state.ues) < MAX_UES:
             known = state.ues[name] = Course()
         state.unfollowed += known is None
         return known
+
+    def _may_be_of_one_ue(self, state: ProcedureState) -> bool:
+        return state.dialect < 0 or self.dialects.dialects[state.dialect].table.of_one_ue
 
     @staticmethod
     def _owner(state: ProcedureState) -> str:
@@ -253,11 +282,11 @@ class Follower:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
         matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
         kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
-        found = [ue if kind == "ue" else f"{kind} {ue}" for kind, ue in kinds]
+        found = [ue.lstrip("0") or "0" if kind == "ue" else f"{kind} {ue}"[:MAX_ID] for kind, ue in kinds]
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])
-        if first not in state.ues and list(state.ues) == [OWN]:
+        if first not in state.ues and list(state.ues) == [OWN] and self.dialects.dialects[dialect].table.of_one_ue:
             first = state.aliases[found[0]] = OWN  # the log of a UE that names itself
         for other in found[1:]:
             if other not in state.ues and len(state.aliases) < 4 * MAX_UES:

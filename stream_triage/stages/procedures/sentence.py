@@ -16,8 +16,10 @@ __all__ = ["Reason", "reason_of"]
 # Lines of breaks that lead the evidence.
 LEADING: Final = 3
 # A cause code with its name, such as `#12 (Tracking area not allowed)`, and other words behind `cause`.
-_CODE: Final = re.compile(r"(#\s?\d{1,3}\b(?:\s*\([^()]{1,60}\))?)")
-_CAUSE: Final = re.compile(r"(?i)\b(?:cause|reason|failure)\s*[:=-]\s*([^\s,;][^,;]{0,59})")
+_CODE: Final = re.compile(
+    r"(?i)\b(?:cause|reject|failure|5gmm|5gsm|emm|esm)\w*\b[^#\n]{0,40}?(#\s?\d{1,3}\b(?:\s*\([^()]{1,60}\))?)"
+)
+_CAUSE: Final = re.compile(r"(?i)\b(?:(?:cause|reason|failure)\s*[:=-]\s*|cause\s+(?=\d))([^\s,;][^,;]{0,59})")
 # UEs that a sentence names.
 NAMED: Final = 5
 
@@ -74,7 +76,7 @@ def _stated_cause(record: Sequence[str]) -> str:
     for pattern in (_CODE, _CAUSE):
         for line in record:
             if match := pattern.search(line):
-                return " ".join(match[1].split())
+                return "".join(char for char in " ".join(match[1].split()) if char.isprintable())
     return ""
 
 

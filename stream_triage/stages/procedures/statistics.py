@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from stream_triage.dialects.reader import Column, Signal
 from stream_triage.dialects.table import Value
@@ -56,9 +57,9 @@ class Values:
 
 
 class Layout(NamedTuple):
-    """The line of columns of a table, their number, and where those of each value and its divisor are (-1: nowhere)."""
+    """A checksum of the line of columns, their number, and where those of each value and its divisor are (-1: nowhere)."""
 
-    line: str
+    line: int
     columns: int
     places: tuple[tuple[int, int], ...]
 
@@ -102,7 +103,7 @@ class Statistics:
         wanted = tables[self._heading]
         if signal.cells == "columns":
             known = self.layouts.get(self._heading)
-            if known is None or known.line != line:
+            if known is None or known.line != crc32(line.encode()):
                 self.layouts[self._heading] = _layout(line, wanted)
         elif signal.cells == "pairs":
             stated = [column for column in wanted if column.name in signal.columns]
@@ -123,6 +124,8 @@ class Statistics:
         """Adds a value and returns whether it is beyond its limit. `lasting`: it sums up a run, not a moment."""
         if not math.isfinite(stated):  # a number of hundreds of digits
             return False
+        if stated > about.most:
+            return False
         values = self.values.get(name)
         if values is None:
             values = self.values[name] = Values()
@@ -134,7 +137,9 @@ def _layout(line: str, wanted: Sequence[Column]) -> Layout:
     names = [" ".join(words_of(name).split()) for name in _COLUMN.findall(line)]
     place = {name: number for number, name in enumerate(names)}
     return Layout(
-        line, len(names), tuple((place.get(one.name, -1), place.get(one.divisor, -1 - bool(one.divisor))) for one in wanted)
+        crc32(line.encode()),
+        len(names),
+        tuple((place.get(one.name, -1), place.get(one.divisor, -1 - bool(one.divisor))) for one in wanted),
     )
 
 
