@@ -1,7 +1,8 @@
 """What became of the UEs: one run of TM500-style lines at a time, in the grammar of public excerpts."""
 
 import math
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -395,3 +396,109 @@ def test_cutting_changes_nothing(lines: list[str], cut: int) -> None:
     FOLLOWER.follow(parts, lines[cut:], signals[cut:], 1 + min(cut, len(lines)))
     assert features(FOLLOWER, {"": whole}) == features(FOLLOWER, {"": parts})
     assert vector(features(FOLLOWER, {"": whole})).shape == (len(FEATURES),)
+
+
+SESSION = f"{STAMP}I: CMPI MTE 0 NR PDU SESSION ESTABLISHMENT IND:UE Id:3"
+REGISTERED = f"{STAMP}I: CMPI MTE 0 NR REGISTRATION IND:UE Id:3"
+ACCESS = f"{STAMP}I: CMPI L2 Random Access Complete :UE Id:3 (TC-RNTI: 0xBF8F, TimingAdv: 0, PreambleTxCount: 1)"
+RLC = f"{STAMP}I: CMPI L2 RLC maximum retransmissions reached (UE Id: 3, UL DRB Id: 1)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([*attached(3), SESSION, "   5GSM Cause #26"], "the session of {who} failed"),
+        ([*attached(3), SESSION, "   5GSM Cause #26", "   5GSM Cause #26 again"], "the session of {who} failed"),
+        (
+            [*attached(3), REGISTERED, "   NAS: Registration reject - Congestion"],
+            "{who} connected, but the registration was refused",
+        ),
+        ([*attached(3), *[RLC] * 6, GONE, *attached(3)], "the same trouble of layer 2 came 6 times at {who}"),
+    ],
+)
+def test_a_success_before_hides_no_failure(lines: list[str], reason: str) -> None:
+    """What failed after a success, or kept failing before one of another procedure, has failed."""
+    assert [outcome.reason for outcome in failed([ACTIVATE, *lines])] == [reason]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*attached(3), GONE, *attached(3, "connected")],  # idle and back: still registered
+        [*attached(3), *[f"{STAMP}I: CMPI L2 MAC: bwp-InactivityTimer expired: UE Id: 3"] * 5],
+        [*attached(3), *[f"{STAMP}I: CMPI L2 MAC: timeAlignmentTimer expired: UE Id: 3"] * 5],
+        [*attached(3), *[f"{STAMP}I: CMPI MTE 0 NAS T3512 expired, periodic registration update: UE Id: 3"] * 4],
+        [*attached(3, "registered"), *[f"{STAMP}I: CMPI MTE 0 NAS T3580 expired: UE Id: 3"] * 3, SESSION],
+        [
+            *attached(3),
+            *[f"{STAMP}I: CMPI L2 MAC: Timing Advance Command {i}, above previous value: UE Id: 3" for i in range(4)],
+        ],
+        [*attached(3), *[f"{STAMP}I: CMPI L1 CSI report: UE Id: 3: CQI {cqi}" for cqi in (1, 1, 14, 1, 14, 1, 1, 12)]],
+        [*attached(3), f"{STAMP}[RX_LATEST_C_DL]: 1453.765 us"],
+        [ACCESS, f"{STAMP}I: CMPI RRC Handover Complete:UE Id:3"],  # an excerpt around a handover
+        [*attached(3), f"{STAMP}I: CMPI L2 Random Access Cancelled :UE Id:3"],
+        [
+            *attached(3),
+            f'{STAMP}WAIT FOR "Cause: Radio Link Failure" TIMEOUT 9',
+            f"{STAMP}#$$COMMENT Check that no UE gets a reject",
+        ],
+        [*attached(3, "registered"), "   Rejected NSSAI: none", SESSION],
+        [*attached(3), "   5GSM Cause #50 (PDU session type IPv4 only allowed)"],
+        [*attached(3), "   IPv4 Address: 10.0.0.7", "   IPv6 Address: None"],
+        [
+            *attached(3),
+            f"{STAMP}I: CMPI MTE 0 NR DEREGISTRATION IND:UE Id:3",
+            GONE,
+            f"{STAMP}I: CMPI MTE 0 NR PLMN LOSS IND:UE Id:3",
+        ],
+    ],
+)
+def test_what_works_is_no_failure(lines: list[str]) -> None:
+    """Timers, causes and notices of normal operation, and what comes when a UE has left already."""
+    assert failed([ACTIVATE, *lines]) == []
+    assert not [found for found in run_breaks(FOLLOWER, {"": follow([ACTIVATE, *lines])}) if found.line > 1]
+
+
+def test_an_impossible_value_is_none() -> None:
+    """A block error rate above 1 comes from a row that is broken."""
+    broken = [*STATISTICS[:5], "         1 1 5 4 5 6"]
+    assert "dl_bler" not in follow([ACTIVATE, *broken]).statistics.values
+
+
+CORE = "03/02 10:15:02.{:03}: [gmm] {}: {} (../src/amf/gmm-sm.c:1135)"
+
+
+def test_lines_of_a_network_function_that_name_nobody_are_nobodys() -> None:
+    """They belong to any of its UEs; to follow them as one more UE would join all others with it."""
+    lines = [
+        CORE.format(0, "INFO", "Registration request"),
+        CORE.format(1, "WARNING", "[imsi-<imsi:00000001>] Authentication reject"),
+        CORE.format(2, "INFO", "[imsi-<imsi:00000002>] Registration complete"),
+    ]
+    state = follow(lines)
+    assert [(outcome.ue, outcome.line) for outcome in failed_ues(FOLLOWER, state)] == [("imsi <imsi:00000001>", 2)]
+    assert len(state.ues) == 2
+
+
+def test_an_id_that_is_given_again_is_another_ue() -> None:
+    """After the release of a UE its numbers may be those of another one."""
+    first, second = (
+        f"[NR_RRC]   [UL] (cellID 1, UE ID 1 RNTI {rnti}) Received RRCSetupComplete" for rnti in ("5f3a", "77aa")
+    )
+    state = follow([first, "[NR_RRC]   removed UE CU UE ID 1/RNTI 5f3a", second, "[NR_RRC]   UE 1: Security Mode Failure"])
+    assert [outcome.ue for outcome in failed_ues(FOLLOWER, state)] == ["rnti 77aa"]
+
+
+def test_state_of_hostile_lines_is_bounded() -> None:
+    """Ids and columns as long as lines can be are not kept as they are."""
+    core = [
+        f"2026-03-02T10:15:02Z [INFO][AMF][Gmm][AMF_UE_NGAP_ID:{ue}{'7' * 60_000}] Registration reject" for ue in range(20)
+    ]
+    tables = [line for i in range(6) for line in (STATISTICS[3], f"   [a{i}] {'[b] ' * 16_000}")]
+    assert len(pickle.dumps(follow([*core, ACTIVATE, *STATISTICS[:3], *tables]))) < 64_000
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_a_record_begins_the_same_way_in_any_case(change: Callable[[str], str]) -> None:
+    line = "[2026-03-02 10:15:01.900] [nas] [error] Registration Reject received [PLMN_NOT_ALLOWED]"
+    assert len(failed([change(line)])) == 1
