@@ -37,6 +37,8 @@ class RunBreak(NamedTuple):
     """What happened; `{who}` stands for the UE or the node."""
     refused: bool = False
     failed: bool = False
+    repeated: bool = False
+    """Whether it is trouble that kept coming."""
 
 
 class Outcome(NamedTuple):
@@ -67,7 +69,7 @@ def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[
     if troubles:
         (layer, _), most = max(troubles.items(), key=lambda item: (item[1].count, -item[1].first))
         if most.count >= LOOP:
-            return most.first, layer, f"the same trouble of {LAYER_WORDS[layer]} came {most.count} times at {{who}}"
+            return most.first, layer, f"trouble of {LAYER_WORDS[layer]} came {most.count} times at {{who}}"
     number = follower.procedures.index["re-establishment"]
     if course.count(number, BEGUN) >= LOOP:
         first = course.first(number, BEGUN)
@@ -143,8 +145,8 @@ def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterat
     rank = follower.procedures.index["cell search"]
     for (layer, _), repeats in state.alone.items():
         if repeats.count >= LOOP:
-            words = f"the same trouble of {LAYER_WORDS[layer]} came {repeats.count} times"
-            yield RunBreak(rank, repeats.first, repeats.first, source, None, layer, words)
+            words = f"trouble of {LAYER_WORDS[layer]} came {repeats.count} times"
+            yield RunBreak(rank, repeats.first, repeats.first, source, None, layer, words, repeated=True)
     yield from _of_values(follower, source, state)
 
 
@@ -159,7 +161,7 @@ def _of_ue(follower: Follower, source: str, state: ProcedureState, ue: str, cour
         layer, words = procedures.layers[found.procedure], _words(follower, found)
         yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how == "refused", found.how == "failed")
     if loop:
-        yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2])
+        yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2], repeated=True)
 
 
 def _of_values(follower: Follower, source: str, state: ProcedureState, *, of_node: bool = False) -> Iterator[RunBreak]:

@@ -282,7 +282,10 @@ class Follower:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
         matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
         kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
-        found = [ue.lstrip("0") or "0" if kind == "ue" else f"{kind} {ue}"[:MAX_ID] for kind, ue in kinds]
+        found = [
+            (ue.lstrip("0") or "0" if ue.isdigit() else ue)[:MAX_ID] if kind == "ue" else f"{kind} {ue}"[:MAX_ID]
+            for kind, ue in kinds
+        ]
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])
