@@ -47,7 +47,6 @@ def dialect(
     from stream_triage import wiring
     from stream_triage.dialect_report import DialectReport, faults_of, summary_of
     from stream_triage.dialects import Dialects
-    from stream_triage.dialects.slow import slow_patterns
     from stream_triage.intake import Intake
     from stream_triage.settings import load_settings
 
@@ -55,10 +54,10 @@ def dialect(
     table, own = wiring.open_dialect(settings, dialect)
     print(f"{table.name} ({printable(table.title)}): {summary_of(table)}")
     faults = faults_of(Dialects([table]), table)
-    for fault in faults:
+    for fault in faults.found:
         print(f"wrong  {printable(fault)}")
-    status = EXIT_INPUT if faults else 0
-    if paths and slow_patterns(table):
+    status = EXIT_INPUT if faults.found else 0
+    if paths and faults.slow:
         print("no log was read: mend the slow patterns first", file=sys.stderr)
     elif paths:
         card = wiring.open_bundle(settings).card

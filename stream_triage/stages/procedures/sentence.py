@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
 from stream_triage.dialects.table import Layer
-from stream_triage.records import source_line
+from stream_triage.records import cut, line_in_words
 from stream_triage.stages.procedures.breaks import LAYER_WORDS, RunBreak, run_breaks
 from stream_triage.stages.procedures.course import COMPLETED, FAILED, REFUSED
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
@@ -67,21 +67,21 @@ def reason_of(follower: Follower, states: Mapping[str, ProcedureState], label: s
     if line > first.line:
         return reason
     sentence = f"{reason.text()}; before it, trouble of {LAYER_WORDS[layer]}"
-    return Reason(sentence, ((source, line), *reason.lines)[:LEADING], _place(source, line))
+    return Reason(sentence, ((source, line), *reason.lines)[:LEADING], line_in_words(source, line))
 
 
 def _reason(first: RunBreak, breaks: Sequence[RunBreak], states: Mapping[str, ProcedureState]) -> Reason:
     alike = [found for found in breaks if found.words == first.words and found.source == first.source]
     lines = tuple(dict.fromkeys((found.source, found.line) for found in [first, *breaks]))
     sentence = first.words.format(who=_who(alike, states))
-    place, states_cause = _place(first.source, first.line), first.refused or first.failed
-    return Reason(sentence, lines[:LEADING], place, states_cause, first.repeated)
+    place, states_cause = line_in_words(first.source, first.line), first.how in ("refused", "failed")
+    return Reason(sentence, lines[:LEADING], place, states_cause, first.how == "repeated")
 
 
 def _quoted(record: Sequence[str]) -> str:
     """The first line of a record without its time, in quotes."""
-    text = "".join(char for char in _TIME.sub("", record[0]).strip() if char.isprintable()) if record else ""
-    return f'"{text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"}"' if text else ""
+    text = _printable(_TIME.sub("", record[0]).strip()) if record else ""
+    return f'"{cut(text, MAX_QUOTED)}"' if text else ""
 
 
 def _stated_cause(record: Sequence[str]) -> str:
@@ -89,8 +89,13 @@ def _stated_cause(record: Sequence[str]) -> str:
     for pattern in (_CODE, _CAUSE):
         for line in record:
             if match := pattern.search(line):
-                return "".join(char for char in " ".join(match[1].split()) if char.isprintable())
+                return _printable(" ".join(match[1].split()))
     return ""
+
+
+def _printable(text: str) -> str:
+    """The text without what controls a terminal or the order of characters."""
+    return "".join(char for char in text if char.isprintable())
 
 
 def _troubles(
@@ -102,10 +107,6 @@ def _troubles(
             for (layer, _), repeats in kinds.items():
                 if layer >= 0 and labels.get(LAYERS[layer]) == label:
                     yield repeats.first, source, layer
-
-
-def _place(source: str, line: int) -> str:
-    return source_line(source, line) if source else f"line {line}"
 
 
 def _passing(follower: Follower, states: Mapping[str, ProcedureState]) -> str:
