@@ -59,6 +59,7 @@ class LabelledRun:
         groups: For each kind of grouping, the group of near-duplicates that the run belongs to.
         parts: For each predefined split, the part that the run is in: train, validation or test.
         category: Test category, where the labels file has that column.
+        failed_ues: Ids of the UEs that failed, where the labels file has that column; None if nobody knows.
     """
 
     run_id: str
@@ -67,6 +68,7 @@ class LabelledRun:
     groups: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     category: str = ""
+    failed_ues: frozenset[str] | None = None
 
 
 def read_oai(path: Path) -> list[LabelledRun]:
@@ -111,7 +113,8 @@ def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None)
             rotated parts of a log joined.
         labels: CSV file with the columns `run` (a path inside `logs`) and `label`. Optional columns: `group` names the group
             of near-duplicates of a run, `split_NAME` its part of a predefined split (train, validation or test),
-            `group_NAME` its group for that split, `category` its test category.
+            `group_NAME` its group for that split, `category` its test category, `ues` the ids of the UEs that failed,
+            separated by blanks.
         settings: Limits for reading; the defaults of serving if None.
 
     Raises:
@@ -124,7 +127,9 @@ def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None)
     settings = settings or InputSettings()
     _check_splits(labels, rows)
     runs = [
-        LabelledRun(name, row.label, _folder_sources(logs / name, name, settings), row.groups, row.parts, row.category)
+        LabelledRun(
+            name, row.label, _folder_sources(logs / name, name, settings), row.groups, row.parts, row.category, row.ues
+        )
         for name, row in sorted(rows.items())
     ]
     _check_unlabelled(logs, labels, rows)
@@ -152,6 +157,7 @@ class _Row(NamedTuple):
     groups: dict[str, str]
     parts: dict[str, str]
     category: str
+    ues: frozenset[str] | None
 
 
 def _check_unlabelled(logs: Path, labels: Path, rows: Mapping[str, _Row]) -> None:
@@ -216,7 +222,8 @@ def _row(name: str, label: str, cells: Mapping[str, str], position: str) -> _Row
             raise CorpusError(f"{position}: split_{split} is {part!r}; write train, validation or test")
     group = cells.get("group") or name
     groups = {"run": name, "group": group} | {split: cells.get(f"group_{split}") or group for split in parts}
-    return _Row(label, groups, parts, cells.get("category", ""))
+    ues = frozenset(cells["ues"].split()) if "ues" in cells else None
+    return _Row(label, groups, parts, cells.get("category", ""), ues)
 
 
 def _folder_sources(path: Path, name: str, settings: InputSettings) -> dict[str, bytes]:

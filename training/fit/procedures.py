@@ -13,18 +13,22 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.dialects import Dialects, Signal
 from stream_triage.stages.procedures import FEATURES, GROUPS, Follower, features, vector
+from stream_triage.stages.procedures.classifier import feature_names
 from stream_triage.stages.procedures.trees import ARRAYS, Trees
+from stream_triage.stages.procedures.ue_forest import RISING
+from stream_triage.stages.procedures.ues import ALONE_FEATURES, UE_FEATURES, JudgedUe, alone_values, ue_rows
 from training.data import LabelledRun, MaskedRuns, redacted_lines
 from training.fit.calibration import temperature
 from training.fit.parts import TrainingPart
 from training.fit.terms import NEVER, TUNING_FOLDS
+from training.fit.ues import fit_ues
 from training.splits import cross_folds
 
 __all__ = ["ProceduresFit", "fit_procedures", "grow_forests", "procedure_features", "usual_kinds"]
@@ -66,6 +70,14 @@ class Forests:
     layers: tuple[int, ...]
 
 
+class RunFeatures(NamedTuple):
+    """Numbers of a run, shape (F,), its judged UEs, and numbers of trouble that names no UE."""
+
+    run: NDArray[np.float64]
+    ues: list[JudgedUe]
+    alone: NDArray[np.float64]
+
+
 def fit_procedures(
     runs: Sequence[LabelledRun], part: TrainingPart, seed: int, dialects: Dialects | None = None
 ) -> ProceduresFit | None:
@@ -73,7 +85,7 @@ def fit_procedures(
 
     `runs` are all runs of the corpus: the numbers of UEs are masked in the masked lines and are read from the raw ones.
     """
-    corpus, targets, labels = part.masked, part.targets, len(part.labels)
+    corpus, targets, labels = part.masked, part.targets, part.labels
     passing = 0  # `Corpus.labels` has the passing label first
     follower = Follower(dialects or Dialects())
     # From the passing training runs alone: what is abnormal must not depend on the failures that are to be recognised.
@@ -81,20 +93,36 @@ def fit_procedures(
     signals = [follower.dialects.read(line, usual) for line in corpus.lines]
     if not any(signal and signal.event for signal in signals) or len(set((targets == passing).tolist())) < 2:
         return None
-    rows = np.stack([procedure_features(follower, runs[i], corpus, i, signals) for i in part.runs.tolist()])
-    scores = np.zeros((len(rows), labels))
-    for train, test in cross_folds(corpus.labels[part.runs].tolist(), part.groups, seed, TUNING_FOLDS):
-        forests = grow_forests(rows[train], targets[train], passing, seed)
-        scores[test] = _scores(forests, rows[test], labels, passing)
+    found = [procedure_features(follower, runs[i], corpus, i, signals) for i in part.runs.tolist()]
+    folds = list(cross_folds(corpus.labels[part.runs].tolist(), part.groups, seed, TUNING_FOLDS))
+    ues = fit_ues(
+        [one.ues for one in found],
+        [runs[i].failed_ues for i in part.runs.tolist()],
+        targets,
+        labels=len(labels),
+        folds=folds,
+        seed=seed,
+    )
+    names = feature_names(labels, passing, ues=ues is not None)
+    rows = np.stack([one.run for one in found])
+    if ues:
+        rows = np.hstack([rows, ues.out_of_fold, np.stack([one.alone for one in found])])
+    scores = np.zeros((len(rows), len(labels)))
+    for train, test in folds:
+        forests = grow_forests(rows[train], targets[train], passing, seed, names)
+        scores[test] = _scores(forests, rows[test], len(labels), passing)
     divisor = temperature(scores, targets)
-    forests = grow_forests(rows, targets, passing, seed)
+    forests = grow_forests(rows, targets, passing, seed, names)
     buffer = io.BytesIO()
     arrays = {f"{kind}_{name}": getattr(forests, kind)[name] for kind in ("failed", "layer") for name in ARRAYS}
+    arrays |= {f"ues_{name}": ues.forest[name] for name in ARRAYS} if ues else {}
     np.savez_compressed(buffer, **arrays)
     profile = {
-        "features": FEATURES,
+        "features": names,
+        "ue_features": UE_FEATURES if ues else (),
         "usual_kinds": sorted(usual),
-        "layers": [part.labels[i] for i in forests.layers],
+        "layers": [labels[i] for i in forests.layers],
+        "ue_labels": [labels[i] for i in ues.of_labels] if ues else [],
         "temperature": divisor,
     }
     files = {"procedures.json": (json.dumps(profile) + "\n").encode(), "procedures.npz": buffer.getvalue()}
@@ -112,18 +140,20 @@ def usual_kinds(dialects: Dialects, corpus: MaskedRuns, passing: Sequence[int]) 
 
 def procedure_features(
     follower: Follower, run: LabelledRun, corpus: MaskedRuns, index: int, signals: Sequence[Signal | None]
-) -> NDArray[np.float64]:
-    """Features of one run, shape (F,), through the serving stage; `signals` are those of the corpus's distinct lines."""
+) -> RunFeatures:
+    """Features of one run through the serving stage; `signals` are those of the corpus's distinct lines."""
     states = {}
     for source, data in run.sources.items():
         lines = redacted_lines(data, corpus.redactor, corpus.line_bytes)
         states[source] = follower.start()
         of_lines = (signals[line] for line in corpus.runs[index][source].tolist())
         follower.follow(states[source], lines, of_lines, 1)
-    return vector(features(follower, states))
+    return RunFeatures(vector(features(follower, states)), ue_rows(follower, states), alone_values(states))
 
 
-def grow_forests(rows: NDArray[np.float64], targets: NDArray[np.intp], passing: int, seed: int) -> Forests:
+def grow_forests(
+    rows: NDArray[np.float64], targets: NDArray[np.intp], passing: int, seed: int, names: Sequence[str] = FEATURES
+) -> Forests:
     """Grows both forests.
 
     Args:
@@ -131,11 +161,12 @@ def grow_forests(rows: NDArray[np.float64], targets: NDArray[np.intp], passing: 
         targets: Index of the label of each run.
         passing: Index of the passing label.
         seed: Seed of all choices.
+        names: Names of the features.
     """
     from training.fit.forest import grow  # xgboost, which logs of no known dialect do without
 
     rows, targets = _without_habits(rows, targets, seed)
-    monotone = [int(name != "expects_refusal") for name in FEATURES]
+    monotone = [int(_rises(name)) for name in names]
     failing = targets != passing
     prior = _prior(rows, failing.astype(np.intp), 2)
     of_failure = (prior[:, 1] - prior[:, 0])[:, None]
@@ -154,12 +185,17 @@ def grow_forests(rows: NDArray[np.float64], targets: NDArray[np.intp], passing: 
     return Forests(failed, layer, layers)
 
 
+def _rises(name: str) -> bool:
+    """Whether a feature is a sign of trouble, of which more never makes a failure less likely."""
+    return name.startswith(RISING) if name.startswith("ues_") else name not in ("expects_refusal", *ALONE_FEATURES)
+
+
 def _prior(rows: NDArray[np.float64], targets: NDArray[np.intp], outputs: int) -> NDArray[np.float64]:
     """What the cause that the procedures name says by itself: the logarithm of how often runs with it had each target.
 
     The forests start from it. They would learn it too, but only for the causes that training runs have.
     """
-    prior = np.zeros((len(FEATURES) + 1, outputs))
+    prior = np.zeros((rows.shape[1] + 1, outputs))
     columns = [number for number, name in enumerate(FEATURES) if name.startswith("cause_")]
     named = rows[:, columns] > 0.5
     shares = np.bincount(targets, minlength=outputs) / len(targets)

@@ -24,7 +24,7 @@ from training.varied.plan import LABELS, PARTS, RUNS, SPLITS, held_out, plan
 __all__ = ["main"]
 
 COLUMNS = (
-    "run", "label", "category", "cause", "evidence", "campaign", "vocabulary", "script",
+    "run", "label", "category", "ues", "cause", "evidence", "campaign", "vocabulary", "script",
     *(f"split_{split}" for split in SPLITS), *(f"group_{split}" for split in SPLITS),
 )  # fmt: skip
 ABOUT = (
@@ -110,11 +110,11 @@ def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]
 
 
 def _row(run: GeneratedRun) -> tuple[str, ...]:
-    name, habits = f"{run.run_id}.log", run.habits
+    name, habits, ues = f"{run.run_id}.log", run.habits, " ".join(map(str, run.failed_ues))
     category = f"{habits.rat}, {'1 UE' if habits.ues == 1 else 'several UEs'}"
     groups = (name, run.cause or habits.script.name, habits.vocabulary, " / ".join(run.combination))
     return (
-        name, run.label, category, run.cause, run.evidence, habits.campaign, habits.vocabulary, habits.script.name,
+        name, run.label, category, ues, run.cause, run.evidence, habits.campaign, habits.vocabulary, habits.script.name,
         *(run.parts[split] for split in SPLITS), *groups,
     )  # fmt: skip
 

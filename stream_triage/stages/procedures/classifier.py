@@ -1,9 +1,10 @@
 """Lines of the sources of a run in; log-odds of the labels out, from what became of the procedures.
 
-Two forests decide: one whether the run failed, one in which layer if it did. The first is monotone: no sign of trouble makes
-a failure less likely, so it cannot learn that runs without some habit of its training farm fail. The score of a failing
-label is `g + log q`, where `g` are the log-odds of a failure and `q` the probability of the label among failures; the score
-of the passing label is 0.
+Two forests decide: one whether the run failed, one in which layer if it did. They see numbers of the run, and what a third
+forest says about its UEs, one by one; bundles whose training runs had too few UEs lack that one. The first forest is
+monotone: no sign of trouble makes a failure less likely, so it cannot learn that runs without some habit of its training
+farm fail. The score of a failing label is `g + log q`, where `g` are the log-odds of a failure and `q` the probability of
+the label among failures; the score of the passing label is 0.
 """
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
@@ -19,11 +20,18 @@ from stream_triage.stages.procedures.features import FEATURES, features, vector
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 from stream_triage.stages.procedures.signs import absence, meaning
 from stream_triage.stages.procedures.trees import ARRAYS, Attribution, Trees
+from stream_triage.stages.procedures.ue_forest import UeForest, summary_names
+from stream_triage.stages.procedures.ues import ALONE_FEATURES, UE_FEATURES, alone_values, ue_rows
 
-__all__ = ["Procedures"]
+__all__ = ["Procedures", "feature_names"]
 
 # Log-odds of a label that no training run had.
 NEVER = -20.0
+
+
+def feature_names(labels: Sequence[str], passing: int, *, ues: bool) -> tuple[str, ...]:
+    """Names of the numbers that the forests of a run see; `ues`: the bundle judges UEs."""
+    return (*FEATURES, *summary_names(labels, passing), *ALONE_FEATURES) if ues else FEATURES
 
 
 class Procedures:
@@ -40,6 +48,7 @@ class Procedures:
         layers: Indexes of the failing labels that training runs had.
         temperature: Divisor of the scores.
         dialects: What lines are read by.
+        ues: The forest that judges UEs, if the bundle has one.
 
     Raises:
         BundleError: The trees do not fit the labels or the features.
@@ -56,11 +65,16 @@ class Procedures:
         layers: Sequence[int],
         temperature: float = 1.0,
         dialects: Dialects | None = None,
+        ues: UeForest | None = None,
     ) -> None:
-        fits = failed.outputs == 1 and layer.outputs == len(layers) and max(failed.features, layer.features) <= len(FEATURES)
+        self._ues = ues
+        self._names = feature_names(labels, passing, ues=ues is not None)
+        fits = (
+            failed.outputs == 1 and layer.outputs == len(layers) and max(failed.features, layer.features) <= len(self._names)
+        )
         if not fits or passing in layers or not set(layers) <= set(range(len(labels))):
             raise BundleError("the trees of this bundle were grown for other labels or features; rebuild the bundle")
-        self._labels, self._passing, self._usual = len(labels), passing, usual
+        self._label_names, self._labels, self._passing, self._usual = tuple(labels), len(labels), passing, usual
         self._failed, self._layer, self._layers = failed, layer, np.asarray(layers, dtype=np.intp)
         self._temperature = temperature
         self.dialects = dialects or Dialects()
@@ -72,8 +86,14 @@ class Procedures:
     ) -> "Procedures":
         """From `procedures.json` and `procedures.npz` of a bundle."""
         try:
-            if tuple(profile["features"]) != FEATURES:
+            judges_ues = bool(profile.get("ue_labels"))
+            known = feature_names(labels, passing, ues=judges_ues), UE_FEATURES if judges_ues else ()
+            if (tuple(profile["features"]), tuple(profile.get("ue_features", ()))) != known:
                 raise BundleError("this bundle was trained on other features of procedures; retrain it")
+            ues = None
+            if judges_ues:
+                of_labels = [labels.index(label) for label in profile["ue_labels"]]
+                ues = UeForest(Trees({name: arrays[f"ues_{name}"] for name in ARRAYS}), of_labels, len(labels), passing)
             failed, layer = (Trees({name: arrays[f"{kind}_{name}"] for name in ARRAYS}) for kind in ("failed", "layer"))
             return cls(
                 labels,
@@ -84,6 +104,7 @@ class Procedures:
                 layers=[labels.index(label) for label in profile["layers"]],
                 temperature=float(profile["temperature"]),
                 dialects=dialects,
+                ues=ues,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the procedures of this bundle are incomplete ({error}); rebuild the bundle") from None
@@ -105,6 +126,8 @@ class Procedures:
     def scores(self, states: Mapping[str, ProcedureState]) -> NDArray[np.float64]:
         """Calibrated log-odds of the labels, shape (L,)."""
         run = vector(features(self.follower, states))
+        if self._ues:
+            run = np.concatenate([run, self._of_ues(self._ues, states)[0]])
         scores = np.full(self._labels, NEVER)
         scores[self._passing] = 0.0
         logits = self._layer.scores(run)
@@ -114,9 +137,14 @@ class Procedures:
     def explain(self, states: Mapping[str, ProcedureState], label: int, rival: int, missing: Collection[str]) -> Explanation:
         """The share of each feature goes to the line it rests on; shares of features without a line are in the rest."""
         run = features(self.follower, states)
-        values = vector(run)
+        values, of_features = vector(run), run.lines
+        if self._ues:
+            of_ues, line = self._of_ues(self._ues, states)
+            values = np.concatenate([values, of_ues])
+            if line:
+                of_features = {**of_features, **dict.fromkeys(summary_names(self._label_names, self._passing), line)}
         failed, layer = self._failed.attribute(values), self._layer.attribute(values)
-        total, shares = 0.0, np.zeros(len(FEATURES))
+        total, shares = 0.0, np.zeros(len(self._names))
         for index, sign in ((label, 1.0), (rival, -1.0)):
             one, of_one = self._shares(index, failed, layer)
             total += sign * one
@@ -124,13 +152,24 @@ class Procedures:
         total, shares = total / self._temperature, shares / self._temperature
         lines: dict[tuple[str, int], dict[str, float]] = {}
         named: dict[str, float] = {STARTING_POINT: float(total - shares.sum())}
-        for name, value, share in zip(FEATURES, values.tolist(), shares.tolist(), strict=True):
+        for name, value, share in zip(self._names, values.tolist(), shares.tolist(), strict=True):
             if share:
-                line = run.lines.get(name)
+                line = of_features.get(name)
                 parts, what = (lines.setdefault(line, {}), meaning(name)) if line else (named, absence(name, value))
                 parts[what] = parts.get(what, 0.0) + share
         found = [LineShare(*line, sum(parts.values()), tuple(parts.items())) for line, parts in lines.items()]
         return Explanation(found, {}, sum(named.values()), named)
+
+    def _of_ues(
+        self, forest: UeForest, states: Mapping[str, ProcedureState]
+    ) -> tuple[NDArray[np.float64], tuple[str, int] | None]:
+        """The numbers that the UEs add to those of the run, and the line of the worst UE that they rest on."""
+        summary = forest.summary(ue_rows(self.follower, states))
+        worst = summary.worst
+        return np.concatenate([summary.values, alone_values(states)]), (
+            worst.source,
+            worst.line,
+        ) if worst and worst.line else None
 
     def _shares(self, label: int, failed: Attribution, layer: Attribution) -> tuple[float, NDArray[np.float64]]:
         """The score of a label, and the shares of the features in it.

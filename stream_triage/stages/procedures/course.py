@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS, STEPS, Dialects, Event
+from stream_triage.stages.procedures.history import BEGUN, COMPLETED, FAILED, LOST, REFUSED, RETRIED, History
 
 __all__ = ["LOOP", "MAX_KINDS", "Break", "Course", "Procedures", "Repeats", "count_trouble"]
 
@@ -18,7 +19,6 @@ MAX_KINDS: Final = 24
 # The same trouble this often at one UE is a failure; passing runs show trouble once or twice.
 LOOP: Final = 3
 
-BEGUN, COMPLETED, REFUSED, FAILED, RETRIED, LOST = range(len(STEPS))
 _BAD: Final = (REFUSED, FAILED, LOST)
 NAS: Final = LAYERS.index("nas")
 
@@ -85,9 +85,11 @@ class Break(NamedTuple):
 class Course:
     """Steps and trouble of one UE or one network function."""
 
-    __slots__ = ("_found", "changes", "failed", "kinds", "steps")
+    __slots__ = ("_found", "changes", "failed", "history", "kinds", "steps")
 
     def __init__(self) -> None:
+        self.history = History()
+        """All that happened to it, in time."""
         self.failed: tuple[Break, ...] = ()
         """Breaks of earlier attaches. They count until a later attach completes what broke."""
         self.steps: dict[Event, Repeats] = {}

@@ -21,7 +21,7 @@ from stream_triage.stages.procedures.follow import Follower, ProcedureState
 __all__ = ["FEATURES", "GROUPS", "Features", "features", "vector"]
 
 # Procedures whose breaks the model knows. A user's dialect may have others: people see their breaks, the model does not.
-_UE_PROCEDURES: Final = (
+UE_PROCEDURES: Final = (
     "cell search", "random access", "connection", "authentication", "security", "registration", "session", "data", "service",
     "reconfiguration", "handover", "radio link", "re-establishment",
 )  # fmt: skip
@@ -39,7 +39,7 @@ _MOST: Final = (("most_reestablishments", "re-establishment", BEGUN), ("most_acc
 def _names() -> tuple[str, ...]:
     return (
         *(f"{name}_{layer}" for name in (*_OF_TROUBLE, *_OF_BROKEN) for layer in LAYERS),
-        *(f"{name}_{procedure}" for name in ("broken", "share_broken", "bad") for procedure in _UE_PROCEDURES),
+        *(f"{name}_{procedure}" for name in ("broken", "share_broken", "bad") for procedure in UE_PROCEDURES),
         *(f"broken_{procedure}" for procedure in _NODE_PROCEDURES),
         *(f"{name}_{value}" for name in ("largest", "mean", "latest") for value in VALUES),
         *("broken", "share_broken", *(name for name, *_ in _MOST)),
@@ -105,7 +105,7 @@ def _shares(run: Features, ues: int) -> None:
     """Relates what was added up over UEs to how many UEs there are, or how many of them failed."""
     values, lines = run.values, run.lines
     broken = max(1.0, values.get("broken", 0.0))
-    for name in ["broken", *(f"broken_{procedure}" for procedure in _UE_PROCEDURES)]:
+    for name in ["broken", *(f"broken_{procedure}" for procedure in UE_PROCEDURES)]:
         if name in values:
             share = f"share_{name}"
             values[share] = values[name] / ues
@@ -180,7 +180,7 @@ class _Source:
         breaks = breaks_of(self._follower, self._state, course)
         for found in breaks:
             self._add(f"broken_{self._follower.procedures.names[found.procedure]}", 1, found.line)
-        for procedure in _UE_PROCEDURES:
+        for procedure in UE_PROCEDURES:
             number = self._index[procedure]
             if bad := course.count(number, REFUSED, FAILED, LOST):
                 self._add(f"bad_{procedure}", bad, course.last(number, REFUSED, FAILED, LOST))

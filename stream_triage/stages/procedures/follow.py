@@ -12,6 +12,7 @@ from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats, count_trouble
+from stream_triage.stages.procedures.history import History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
@@ -37,8 +38,8 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "before", "dialect", "fault_layer", "fault_line", "node", "record", "seen", "set_up",
-        "started", "statistics", "ues", "unfollowed",
+        "aliases", "alone", "alone_in_time", "before", "dialect", "fault_layer", "fault_line", "node", "record", "seen",
+        "set_up", "started", "statistics", "time", "ues", "unfollowed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,12 +49,16 @@ class ProcedureState:
         """Other ids of UEs to their first one."""
         self.set_up: dict[str, None] = {}
         """Ids of the UEs that a script set up, in their order."""
+        self.time = LogTime()
+        """When the last line was."""
         self.unfollowed = 0
         """Records of UEs beyond `MAX_UES`."""
         self.node = Course()
         """What no UE owns: the processes, their associations, the tester, its script."""
         self.alone: dict[tuple[int, int], Repeats] = {}
         """Trouble that names no UE, by layer and kind."""
+        self.alone_in_time = History()
+        """The same in time."""
         self.statistics = Statistics()
         self.seen: set[int] = set()
         """Procedures that any line was about."""
@@ -82,6 +87,7 @@ class Follower:
         self._release, self._refusal = index["release"], Event(index["refusal"], BEGUN)
         self._deregistration, self._connection = index["deregistration"], index["connection"]
         self._outliving = frozenset(index[name] for name in _OUTLIVING)
+        self._leaving = frozenset((self._release, self._deregistration))
         self._process = index["process"]
         self._script = Event(index["script"], BEGUN)
         # No hash of words is that small: values do not mix with kinds of records.
@@ -129,11 +135,14 @@ class Follower:
                 self._continue(state, signal, line, number)
             elif state.statistics.reading:
                 self._take_cells(state, signal, line, number)
+        if lines:
+            state.time.read(lines[-1], first_number + len(lines) - 1)
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""
         state.dialect = signal.dialect
         state.statistics.leave()
+        state.time.read(line, number)
         line = " ".join(line.split())  # patterns of dialects are written for single blanks
         ue = self._ue(state, signal.dialect, line) if signal.event or signal.trouble or signal.readings else None
         state.record, state.before = (signal, ue, number), 0
@@ -212,6 +221,7 @@ class Follower:
                 course = self._course(state, record.event, ue)
                 if course:
                     course.take_back(record.event, state.before)
+                    course.history.take_back(record.event)
             self._step(state, changed, ue, record_line)
             state.before = -1
         elif signal.trouble and record.event is None and not record.trouble and record.layer >= 0:
@@ -237,6 +247,8 @@ class Follower:
             return  # a UE that was released loses nothing
         state.before = course.last(*event)
         course.step(event, number)
+        layer, leaves = self.procedures.layers[event.procedure], event.procedure in self._leaving
+        course.history.step(event, state.time.now, number, layer=layer, leaves=leaves)
         if event == (self._release, COMPLETED) and ue:
             state.aliases = {other: name for other, name in state.aliases.items() if name != ue}
 
@@ -266,12 +278,14 @@ class Follower:
             return
         if ue is None:
             count_trouble(state.alone, layer, kind, number, MAX_ALONE)
+            state.alone_in_time.trouble(layer, kind, state.time.now, number)
         else:
             course = state.ues.get(ue)
             if course is None and len(state.ues) < MAX_UES:
                 course = state.ues[ue] = Course()
             if course:
                 course.trouble(layer, kind, number)
+                course.history.trouble(layer, kind, state.time.now, number)
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""

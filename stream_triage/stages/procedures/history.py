@@ -1,0 +1,179 @@
+"""When things happened to a UE: steps and trouble with their times in; spans, last times and what was left unresolved, out.
+
+A trouble that was overcome and one that lasts have the same records. What tells them apart is time: whether it came again
+until the log ends, whether the UE was served after it, whether the UE left before the others did.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream_triage.dialects import LAYERS, STEPS, Event
+
+__all__ = [
+    "AREAS", "AREA_OF", "BEGUN", "COMPLETED", "FAILED", "LOST", "MAX_KINDS", "REFUSED", "RETRIED", "History", "LogTime",
+    "Outcomes",
+]  # fmt: skip
+
+BEGUN, COMPLETED, REFUSED, FAILED, RETRIED, LOST = range(len(STEPS))
+
+AREAS: Final = ("l1", "l2", "rrc", "nas", "data")
+"""What trouble is sorted into: layers, with those that few logs show joined to their neighbours."""
+_JOINED: Final = {"core": "nas", "tester": "data"}
+AREA_OF: Final = tuple(AREAS.index(_JOINED.get(layer, layer)) for layer in LAYERS)
+"""The area of each of `LAYERS`."""
+# Kinds of trouble of an area whose spans are kept.
+MAX_KINDS: Final = 12
+# Latest times of trouble of an area that are kept.
+MAX_RECENT: Final = 8
+# Characters at the beginning of a line where its time is.
+_HEAD: Final = 80
+_DAY_S: Final = 86_400.0
+_TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?(?!\d)")
+
+
+class LogTime:
+    """Seconds in the log's own time. A log without times counts its lines instead.
+
+    Dates are not read: a time of day that goes back by more than half a day is that of the next day. Other steps back are
+    those of records that were buffered, and count as the time before them.
+    """
+
+    __slots__ = ("_day", "_last", "now")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._last = -1.0
+        self._day = 0.0
+
+    def read(self, line: str, number: int) -> float:
+        """The time of a line, or of the one before it if it states none."""
+        match = _TIME.search(line, 0, _HEAD)
+        if match is None:
+            if self._last < 0:
+                self.now = float(number)
+            return self.now
+        hours, minutes, seconds, part = match.groups()
+        of_day = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + (float(f"0.{part}") if part else 0.0)
+        if self._last < 0:
+            self._day = self.now - of_day  # lines before the first time were counted
+        elif of_day < self._last - _DAY_S / 2:
+            self._day += _DAY_S
+        self._last = of_day
+        self.now = max(self.now, self._day + of_day)
+        return self.now
+
+
+@dataclass(slots=True)
+class Span:
+    """How often something came, and when it came first and last."""
+
+    count: int
+    first: float
+    last: float
+
+    def add(self, now: float) -> None:
+        """Counts the next one."""
+        self.count += 1
+        self.last = now
+
+
+@dataclass(slots=True)
+class Area:
+    """Trouble of one area: all of it, by kind, and how much of it came since the UE last completed a step."""
+
+    span: Span
+    recent: list[float]
+    """The latest times of trouble, at most `MAX_RECENT`."""
+    unresolved: int = 0
+    kinds: dict[object, Span] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """How often a procedure was completed and went wrong, and when it last did, or was begun; times are -1 for never."""
+
+    completed: int = 0
+    bad: int = 0
+    completed_at: float = -1.0
+    bad_at: float = -1.0
+    begun_at: float = -1.0
+    before: float = -1.0
+    """`completed_at` before the last completion, which the line after it may take back."""
+
+
+class History:
+    """All that happened to a UE, in time. It outlives attaches."""
+
+    __slots__ = ("areas", "first_area", "last_area", "left", "line", "outcomes", "since", "until")
+
+    def __init__(self) -> None:
+        self.since = -1.0
+        """When it was first heard of; -1 if it never was."""
+        self.until = -1.0
+        """When it was last heard of, other than by leaving."""
+        self.left = -1.0
+        """When it left, if it has not come back; else -1."""
+        self.areas: dict[int, Area] = {}
+        """Trouble, by index in `AREAS`."""
+        self.first_area = self.last_area = -1
+        self.line = 0
+        """The line of the first trouble."""
+        self.outcomes: dict[int, Outcomes] = {}
+        """By procedure."""
+
+    def step(self, event: Event, now: float, line: int, *, layer: int, leaves: bool) -> None:
+        """Takes a step of a procedure of that layer; `leaves` if the UE is gone with it."""
+        outcomes = self.outcomes.get(event.procedure)
+        if outcomes is None:
+            outcomes = self.outcomes[event.procedure] = Outcomes()
+        if event.step == COMPLETED and leaves:
+            self.left = now
+            self.since = now if self.since < 0 else self.since
+            return
+        self._seen(now)
+        if event.step == COMPLETED:
+            outcomes.completed += 1
+            outcomes.before, outcomes.completed_at = outcomes.completed_at, now
+            for area in self.areas.values():
+                area.unresolved = 0
+        elif event.step == BEGUN:
+            outcomes.begun_at = now
+        else:
+            if event.step in (REFUSED, FAILED, LOST):
+                outcomes.bad += 1
+                outcomes.bad_at = now
+            self._trouble(AREA_OF[layer], event, now, line)
+
+    def take_back(self, event: Event) -> None:
+        """The last such step was none."""
+        outcomes = self.outcomes.get(event.procedure)
+        if outcomes and event.step == COMPLETED and outcomes.completed:
+            outcomes.completed -= 1
+            outcomes.completed_at = outcomes.before
+
+    def trouble(self, layer: int, kind: int, now: float, line: int) -> None:
+        """Takes trouble of a layer."""
+        self._seen(now)
+        self._trouble(AREA_OF[layer], kind, now, line)
+
+    def _seen(self, now: float) -> None:
+        self.since = now if self.since < 0 else self.since
+        self.until, self.left = now, -1.0
+
+    def _trouble(self, number: int, kind: object, now: float, line: int) -> None:
+        area = self.areas.get(number)
+        if area is None:
+            area = self.areas[number] = Area(Span(0, now, now), [])
+        area.span.add(now)
+        if len(area.recent) == MAX_RECENT:
+            del area.recent[0]
+        area.recent.append(now)
+        area.unresolved += 1
+        if known := area.kinds.get(kind):
+            known.add(now)
+        elif len(area.kinds) < MAX_KINDS:
+            area.kinds[kind] = Span(1, now, now)
+        self.last_area = number
+        if self.first_area < 0:
+            self.first_area, self.line = number, line
