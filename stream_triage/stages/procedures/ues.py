@@ -56,8 +56,6 @@ UE_FEATURES: Final = (
 
 _OF_ALONE: Final = ("count", "kinds", "last", "persists", "at_the_end")
 ALONE_FEATURES: Final = tuple(f"alone_{name}_{area}" for area in AREAS for name in _OF_ALONE)
-    f"alone_{name}_{area}" for area in AREAS for name in ("count", "kinds", "last", "persists", "at_the_end")
-)
 """Names of the numbers of trouble that names no UE."""
 
 
