@@ -6,11 +6,12 @@ the same reader and the same follower as for a verdict.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import Dialects, DialectTable, Event, Signal
 from stream_triage.dialects.slow import slow_patterns
-from stream_triage.dialects.words import PhraseIndex, words_of
+from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 from stream_triage.stages.normalise import Numbers, mask
 from stream_triage.stages.procedures.breaks import failed_ues, run_breaks
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
@@ -174,7 +175,7 @@ class DialectReport:
     def _count(self, before: int, place: Place, line: str, masked: str, signal: Signal | None) -> None:
         """Counts a line; `before` is the dialect of the record above it."""
         self.lines += 1
-        for number in self._phrases.matches(words_of(masked)):
+        for number in chain.from_iterable(map(self._phrases.matches, spellings_of(masked))):
             self._unmatched.pop(number, None)
         if signal and signal.dialect >= 0:
             self.records[self._dialects.dialects[signal.dialect].table.name] += 1
@@ -197,7 +198,7 @@ class DialectReport:
         if signal.event or signal.counter:
             return
         # A record of a module that is not listed is never trouble. It is shown all the same: the module may be missing.
-        said = self._dialect.says(record.message, words_of(record.message), record.layer)
+        said = self._dialect.says(record.message, spellings_of(record.message), record.layer)
         if record.layer < 0 and said.troubling and not said.harmless:
             _add(self._unlisted, signal.kind, place, line)
         else:

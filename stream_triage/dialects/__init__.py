@@ -4,7 +4,8 @@
 |---|---|
 | `NAME.toml` | a dialect: how lines begin, whom they are about, which phrases are which events |
 | `procedures.toml` | the procedures: layer, what must follow, what proves what, and the words of trouble |
-| `words.py` | lines as words, so that case, blanks and punctuation do not matter |
+| `words.py` | lines as words, so that case, blanks, punctuation and joined names do not matter |
+| `trouble.py` | whether the words of a line say that something is wrong |
 | `checks.py` | checks single values |
 | `table.py` | checks the content of the files |
 | `own.py` | finds and reads files of a user's own |

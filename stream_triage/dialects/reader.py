@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
 from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureTable, packaged_dialects, procedures
-from stream_triage.dialects.words import PhraseIndex, words_of
+from stream_triage.dialects.trouble import Trouble
+from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 from stream_triage.errors import SettingsError
 
 __all__ = ["Column", "Continued", "Dialect", "Dialects", "Event", "Signal"]
@@ -62,6 +63,7 @@ class Said(NamedTuple):
     readings: tuple[str, ...]
     troubling: bool
     harmless: bool
+    """Whether it is no trouble although its words say so."""
 
 
 class Signal(NamedTuple):
@@ -107,8 +109,9 @@ class Record(NamedTuple):
 class Dialect:
     """One table, ready to read lines."""
 
-    def __init__(self, table: DialectTable, known: ProcedureTable) -> None:
+    def __init__(self, table: DialectTable, known: ProcedureTable, trouble: Trouble) -> None:
         self.table = table
+        self._trouble = trouble
         self.records = [re.compile(pattern, re.IGNORECASE) for pattern in table.records]
         self.continued = re.compile(table.continued)
         self.entities = [re.compile(pattern) for pattern in table.entities]
@@ -129,7 +132,7 @@ class Dialect:
                 *_phrases("counter", table.counters.values()),
                 *_phrases("reading", [[reading.phrase] for reading in table.readings.values()]),
                 *_phrases("harmless", [(*known.harmless, *table.harmless)]),
-                *_phrases("trouble", [known.trouble]),
+                *trouble.phrases(of_records=True),
             ]
         )
         self.plain = [*(event(text) for text in table.plain), *self._commands]
@@ -162,20 +165,26 @@ class Dialect:
                 return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module)
         return None
 
-    def says(self, message: str, words: str, layer: int) -> Said:
-        """What a record says by its phrases; `layer` is that of its module."""
+    def says(self, message: str, spellings: Sequence[str], layer: int) -> Said:
+        """What a record says by its phrases; `layer` is that of its module, `spellings` are those of the message."""
         first: dict[str, int] = {}
         readings: set[int] = set()
-        for kind, number in self._index.matches(words):
-            if kind == "reading":
-                readings.add(number)
-            elif number < first.get(kind, number + 1):
-                first[kind] = number
+        troubling = False
+        for place, words in enumerate(spellings):
+            for kind, number in self._index.matches(words):
+                if kind == "reading":
+                    readings.add(number)
+                elif kind == "trouble":
+                    troubling = troubling or self._trouble.is_said(
+                        number, words, second=place > 0, of_tester=layer == _TESTER
+                    )
+                elif number < first.get(kind, number + 1):
+                    first[kind] = number
         kind, events = ("command", self._commands) if layer < 0 else ("event", self._events)
         event = events[first[kind]] if kind in first else None
         counter = self._counters[first["counter"]] if event is None and "counter" in first else ""
         stated = self._stated(message, readings) if readings and layer >= 0 else ()
-        return Said(event, counter, stated, "trouble" in first, "harmless" in first)
+        return Said(event, counter, stated, troubling, "harmless" in first)
 
     def _stated(self, masked: str, readings: Iterable[int]) -> tuple[str, ...]:
         """Values that a record states; the patterns are for the raw line, whose numbers masking has replaced."""
@@ -226,10 +235,12 @@ class Dialects:
         self.procedure_names = list(self.procedures.procedures)
         names = {table.name for table in own}
         packaged = (table for table in packaged_dialects() if table.name not in names)
-        self.dialects = [Dialect(table, self.procedures) for table in (*own, *packaged)]
         self._of_node = [procedure.of == "node" for procedure in self.procedures.procedures.values()]
+        self._trouble = Trouble(self.procedures)
+        self.dialects = [Dialect(table, self.procedures, self._trouble) for table in (*own, *packaged)]
         named = (column for dialect in self.dialects for columns in dialect.columns.values() for column in columns)
         self._columns = sorted({name for column in named for name in (column.name, column.divisor) if name})
+        # What lines say that begin no record: with the number of the dialect that it is of, -1 for any.
         self._continued_index = PhraseIndex(
             [
                 *(
@@ -237,7 +248,7 @@ class Dialects:
                     for number, dialect in enumerate(self.dialects)
                     for phrase, of in dialect.continued_phrases
                 ),
-                *((phrase, (-1, *of)) for phrase, of in _phrases("trouble", [self.procedures.trouble])),
+                *((phrase, (-1, *of)) for phrase, of in self._trouble.phrases(of_records=False)),
                 *((phrase, (-1, *of)) for phrase, of in _phrases("column", [[name] for name in self._columns])),
             ]
         )
@@ -263,30 +274,32 @@ class Dialects:
 
     def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
         dialect, (message, layer, alarming, _) = self.dialects[number], record
-        words = words_of(message)
-        said, kind = dialect.says(message, words, layer), _kind(words)
+        # Names of commands are not taken apart: a script may set a failure. Nor are those of the tester itself.
+        spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(message)
+        said, kind = dialect.says(message, spellings, layer), _kind(spellings[0])
         if said.event and layer == _TESTER and not self._of_node[said.event.procedure]:
             # The tester quotes what its script waits for: `WAIT FOR "PDU SESSION ESTABLISHMENT IND" timed out`.
             said = said._replace(event=None)
-        trouble = said.event is None and not said.counter and kind not in usual
-        trouble = trouble and (alarming or (layer >= 0 and said.troubling)) and not said.harmless
+        trouble = not (said.event or said.counter or said.harmless or kind in usual)
+        trouble = trouble and (alarming or (layer >= 0 and said.troubling))
         sets_up = layer < 0 and dialect.sets_up_ues(message)
         quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
         return Signal(number, layer, said.event, trouble, kind, said.counter, said.readings, sets_up, quiet)
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
+        # Joined names in such lines are mostly those of columns and fields, so they are not taken apart.
         words = words_of(masked)
         found: dict[int, dict[str, list[int]]] = {}
         for dialect, kind, number in self._continued_index.matches(words):
             found.setdefault(dialect, {}).setdefault(kind, []).append(number)
-        columns = found.get(-1, {}).get("column", ())
-        read = (
-            self.dialects[number].read_continued(number, masked, of) for number, of in sorted(found.items()) if number >= 0
-        )
+        of_any = found.pop(-1, {})
+        columns = of_any.get("column", ())
+        read = (self.dialects[number].read_continued(number, masked, of) for number, of in sorted(found.items()))
         continued = tuple(one for one in read if one)
         cells = _cells(masked, pairs=bool(columns))
         of_kind = _kind(words)
-        trouble = not cells and "trouble" in found.get(-1, {}) and of_kind not in usual
+        troubling = any(self._trouble.is_said(number, words) for number in of_any.get("trouble", ()))
+        trouble = not cells and troubling and of_kind not in usual
         if not (continued or cells or trouble):
             return None
         continues = sum(1 << number for number, dialect in enumerate(self.dialects) if dialect.continued.match(masked))

@@ -121,7 +121,8 @@ class ProcedureTable(_Table):
     labels: dict[Layer, str]
     procedures: dict[str, Procedure]
     values: dict[str, Value]
-    trouble: Phrases
+    trouble: Phrases = Field(description="phrases that say that something is wrong, wherever a line has them")
+    trouble_unless_named: Phrases = Field(description="the same in records, where they are no part of a name or denial")
     harmless: Phrases
 
     @model_validator(mode="after")

@@ -26,7 +26,13 @@ def own(**keys: object) -> DialectTable:
     return DialectTable.model_validate({"name": "mine", "title": "Mine", "records": ["MINE "], **keys})
 
 
-@pytest.mark.parametrize("piece", [*PIECES, "BLER ", "DL ", "UE ", "[A] ", "a: ", "a:1  ", "a a: b=", "fail ", "UE Id: "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *PIECES, "BLER ", "DL ", "UE ", "[A] ", "a: ", "a:1  ", "a a: b=", "fail ", "UE Id: ", "aB", "T3", "T310 ",
+        "T310 xY ", "timeout of ", "transMax ", "transMaxReached ", "nok max ", "nok",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("before", [[], [f"{STAMP}MTE 0 STATISTICS", "  DL-SCH"]], ids=["alone", "table"])
 def test_long_lines_take_no_time(piece: str, before: list[str]) -> None:
     """Alone, and as a row of a table."""
@@ -34,6 +40,7 @@ def test_long_lines_take_no_time(piece: str, before: list[str]) -> None:
     started = time.thread_time()
     follow(*before, line)
     follow(f"{STAMP}ORAN_RU [RX_LATE]: {line}")
+    follow(f"{STAMP}L2 {line} {line} reached max")
     assert time.thread_time() - started < SECONDS
 
 

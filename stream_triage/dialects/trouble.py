@@ -1,0 +1,64 @@
+"""A phrase of trouble and the words of a line that has it in, whether the line really says that something is wrong out."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from stream_triage.dialects.table import ProcedureTable
+from stream_triage.dialects.words import words_of
+
+__all__ = ["Trouble"]
+
+# What makes a word of trouble a part of a denial, a counter or a setting: `no nack`, `3 nack`, `stop on error`, `err rate`,
+# `late packets 0`, `discardTimer ms100`, `cellBarred notBarred`, `outOfOrderDelivery true`. Of settings, names in TS 38.331.
+_BEFORE: Final = "no not never without zero non nearly almost on if max total path"
+# A number before it is a counter as well, unless it tells which one: `UE 3 crc nok`.
+_NUMBERED: Final = (
+    "ue ueid id index idx no hwi pci ssb cell drb srb bearer rnti lcid qfi harq process mobile terminal subscriber"
+)
+_BEHIND: Final = (
+    r"(?:# |[a-z]+s # |instance max |recovery (?:config|timer)|(?:avg|based|bsr|causes?|cfg|cnt|codes?|config|configuration"
+    r"|counts?|counters?|delivery|detection|disabled|duplex|enabled|false|free|handler|handling|info|level|limit|max|min|no|none"
+    r"|not|null|off|ok|percent|percentage|probability|rate|ratio|reference|resolution|resources?|statistics|stats|success|thr"
+    r"|threshold|timers?|total|wait|zero) )"
+)
+
+
+class Trouble:
+    """The phrases of trouble of all dialects.
+
+    A phrase of `trouble` counts wherever a line has it. In the second spelling of a line, which takes names apart, it does
+    not count as part of a denial, a counter or a setting. A phrase of `trouble_unless_named` never does, and counts in
+    records only.
+    """
+
+    def __init__(self, table: ProcedureTable) -> None:
+        self._phrases = (*table.trouble, *table.trouble_unless_named)
+        self._anywhere = len(table.trouble)
+        self._said = [_said(phrase) for phrase in self._phrases]
+
+    def phrases(self, *, of_records: bool) -> Iterator[tuple[str, tuple[str, int]]]:
+        """The phrases for records, or those for other lines, each with what an index gives for it."""
+        phrases = self._phrases if of_records else self._phrases[: self._anywhere]
+        return ((phrase, ("trouble", number)) for number, phrase in enumerate(phrases))
+
+    def is_said(self, number: int, words: str, *, second: bool = False, of_tester: bool = False) -> bool:
+        """Whether the phrase of that number means trouble in a spelling of a line that has it.
+
+        What a tester says about its own software, such as an assertion that it survived, comes in passing runs as often as
+        in failing ones: there only the phrases of `trouble` count.
+        """
+        if number < self._anywhere and not second:
+            return True
+        return not of_tester and self._said[number].search(words) is not None
+
+
+def _said(phrase: str) -> re.Pattern[str]:
+    """The phrase where it is no part of anything else, in the words of a line."""
+    parts = [words_of(part).strip() for part in phrase.split("*")]
+    joined = [part.replace(" ", "") for part in parts]
+    numbered = "|".join(rf"(?<= {name} #)" for name in _NUMBERED.split())
+    before = "".join(rf"(?<! {word})" for word in _BEFORE.split()) + rf"(?:(?<! #)|{numbered})"
+    # Bounded: a line may repeat the first part for 64 KiB.
+    spellings = "|".join(r" (?:\S+ ){0,12}?".join(map(re.escape, spelling)) for spelling in (parts, joined))
+    return re.compile(rf"{before} (?:{spellings}) (?!{_BEHIND})")
