@@ -61,10 +61,10 @@ class UeForest:
     def probabilities(self, ues: Sequence[JudgedUe]) -> NDArray[np.float64]:
         """Probabilities of the labels for each UE, shape (UEs, L)."""
         found = np.zeros((len(ues), self._labels))
-        for number, ue in enumerate(ues):
-            scores = self._trees.scores(ue.values)
-            shares = np.exp(scores - scores.max())
-            found[number, self._of_labels] = shares / shares.sum()
+        if ues:
+            scores = self._trees.scores_of(np.stack([ue.values for ue in ues]))
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            found[:, self._of_labels] = shares / shares.sum(axis=1, keepdims=True)
         return found
 
     def summary(self, ues: Sequence[JudgedUe]) -> UeSummary:
