@@ -32,7 +32,7 @@ from stream_triage.stages.procedures import failed_ues
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
-from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts, silence
+from stream_triage.stages.verdict import UNDECIDED, Decision, RuleVote, decide, input_doubts, silence
 
 __all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
 
@@ -67,7 +67,9 @@ def verdict_of(
     sources = {name: state for name, state in sources.items() if not state.says_nothing}
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
-    decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
+    decision = UNDECIDED
+    if card.labels:
+        decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     silent = "" if hits else _silence(model, sources, scores)
     # What nobody can judge is not unlike passing runs either.
     detection = Detection(0.0, 0.0, False, []) if silent else _detection(model, sources, final)
@@ -92,7 +94,7 @@ def verdict_of(
         anomalies=anomalies,
         anomaly_count=len(detection.findings),
         evidence=evidence,
-        reduction=quotes.reduction(evidence, anomalies),
+        reduction=quotes.reduction(evidence, anomalies) if final else (),
         ues=quotes.ues(),
         sources=summaries,
         headers=dict(headers),
@@ -115,6 +117,8 @@ def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) ->
 
 def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[np.float64]) -> str:
     """Why nothing speaks for any label, if no rule does either."""
+    if not model.card.labels:
+        return f"the bundle {model.card.name} only reduces logs; it knows no labels"
     return silence(
         sum(state.detect.lines for state in sources.values()),
         sum(state.fold.folded_lines for state in sources.values()),
@@ -277,27 +281,35 @@ class _Quotes:
         return {"count": finding.lines}
 
     def reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
-        """The lines worth reading, in the order of source and number."""
+        """The lines worth reading, in the order of source and number. Reads the text of the run once more."""
+        logs = self._model.reducer.score(self._text, self._sources)
+        chosen = self._model.reducer.reduce(logs, self._marks(evidence, anomalies), self._model.budget).lines
+        return tuple(
+            ReducedLine(
+                source=line.source,
+                number=line.number,
+                text=_quoted(self._line(line.source, line.number)),
+                why=line.why,
+                repeats=line.repeats,
+                rank=rank,
+            )
+            for rank, line in sorted(enumerate(chosen, 1), key=lambda ranked: ranked[1][:2])
+        )
+
+    def _marks(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> list[Mark]:
+        """What the stages know about single lines. To a bundle that does not know the run every line is an anomaly."""
         marks = [
             Mark(item.source, item.number, "rule" if item.kind == "rule" else "evidence")
             for item in evidence
             if item.number is not None
         ]
-        marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
-        for name, state in sorted(self._sources.items()):
-            for key, number, count in self._first_lines(state):
-                marks.append(Mark(name, number, self._model.reducer.why(key), count))
-        lines = {name: state.lines for name, state in self._sources.items()}
-        return tuple(
-            ReducedLine(
-                source=mark.source,
-                number=mark.number,
-                text=_quoted(self._line(mark.source, mark.number)),
-                why=mark.why,
-                repeats=mark.repeats,
-            )
-            for mark in self._model.reducer.reduce(marks, lines)
-        )
+        lines = sum(state.detect.lines for state in self._sources.values())
+        known = sum(state.detect.known_lines for state in self._sources.values())
+        if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
+            marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
+            for name, state in sorted(self._sources.items()):
+                marks += [Mark(name, at, "rare", n) for key, at, n in self._first_lines(state) if self._model.is_rare(key)]
+        return marks
 
     def _first_lines(self, state: SourceState) -> Iterable[tuple[str, int, int]]:
         """Key, first line and count of every distinct template of a source, in the order of their first lines."""

@@ -45,6 +45,10 @@ class Decision(NamedTuple):
     """The rule that states the cause."""
 
 
+UNDECIDED: Final = Decision(-1, -1, 0.0, np.zeros(0), [], None, None)
+"""Of a bundle without labels."""
+
+
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities, shape (L,), from log-odds; exact for scores of any size."""
     exponentials = np.exp(scores - scores.max())
