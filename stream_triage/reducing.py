@@ -147,7 +147,7 @@ def _notes(difference: Difference, good: GoodRuns) -> list[str]:
     """What a comparison found that has no line here."""
     new = sum(int(lines.sum()) for lines in difference.new.values())
     runs = f"{good.runs} good run{'' if good.runs == 1 else 's'}"
-    notes = [f"{new} lines are like none of {runs}"]
+    notes = [f"{new} line{' is' if new == 1 else 's are'} like none of {runs}"]
     notes += [f"gone: {text.strip()[:NOTE_CHARACTERS]}" for text in difference.gone[:NOTES_SHOWN]]
     if len(difference.gone) > NOTES_SHOWN:
         notes.append(f"gone: {len(difference.gone) - NOTES_SHOWN} more kinds of line")

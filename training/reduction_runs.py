@@ -43,7 +43,17 @@ def runs_table(data: Path, each: int) -> str:
         for kind, measured in sorted(results.items()):
             lines, removed, stated, kept, same = np.array(measured).T
             causes = f"{kept.sum() / stated.sum():.3f} of {int(stated.sum())}" if stated.sum() else ""
-            rows.append((name, kind, str(len(measured)), f"{lines.mean():,.0f}", f"{removed.mean():.3f}", causes, f"{same.mean():.3f}"))
+            rows.append(
+                (
+                    name,
+                    kind,
+                    str(len(measured)),
+                    f"{lines.mean():,.0f}",
+                    f"{removed.mean():.3f}",
+                    causes,
+                    f"{same.mean():.3f}",
+                )
+            )
     head = ("bundle", "runs", "number", "lines", "removed", "cause line kept", "same label from the reduced text")
     return (
         "The reduction of a verdict, without a budget. `cause line kept`: of the runs whose log has a line that states the "

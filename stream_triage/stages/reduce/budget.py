@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-__all__ = ["CHARACTERS_PER_TOKEN", "NO_LIMIT", "Budget", "tokens_of"]
+__all__ = ["AUTO_LEAST", "CHARACTERS_PER_TOKEN", "NO_LIMIT", "Budget", "tokens_of"]
 
 CHARACTERS_PER_TOKEN: Final = 3.0
 """Log text has more digits, paths and punctuation than prose, of which about four characters make a token."""

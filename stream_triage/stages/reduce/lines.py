@@ -76,6 +76,8 @@ def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class _Words(NamedTuple):
     line: NDArray[np.intp]
     """Index of the line that each word is in."""
+    at: NDArray[np.intp]
+    """Its first byte."""
     hash: NDArray[np.uint64]
     varies: NDArray[np.bool_]
     """Whether it is a number, or has a digit within, as ids, hashes and times do."""
@@ -125,7 +127,7 @@ def _words_of(data: NDArray[np.uint8], classes: NDArray[np.uint8], ends: NDArray
     np.cumsum(upper, out=capitals[1:])
     shouted = (capitals[last_byte] - capitals[first_byte] == last_byte - first_byte) & (last_byte - first_byte > 2)
     following = classes[np.minimum(last_byte, len(classes) - 1)]
-    return _Words(line, hashes, varies, first, shouted, (following == _COLON) | (following == _BRACKET))
+    return _Words(line, first_byte, hashes, varies, first, shouted, (following == _COLON) | (following == _BRACKET))
 
 
 _NUMBER_HASHES: Final = _mixed(np.arange(1, 5, dtype=np.uint64))
@@ -145,12 +147,13 @@ def word_hashes(words: Sequence[str]) -> NDArray[np.uint64]:
 _VOCABULARY: Final[dict[str, str]] = {
     "fail": """
         error errors err fail fails failed failing failure failures fatal exception exceptions panic panicked abort aborted
-        aborting crash crashed crashes segfault segmentation fault killed undefined unresolved unresolvable unexpected invalid
+        aborting crash crashed crashes segfault segmentation fault killed undefined unresolved unresolvable unexpected
+        invalid
         illegal corrupt corrupted broken denied refused rejected reject unreachable violation violations unable cannot couldn
         conflict conflicts missing timeout timed unhandled uncaught throw throws thrown raised leak leaked deadlock oom
         overflow mismatch mismatched incompatible unsatisfied unmet unsupported forbidden unauthorized unrecognized
         unrecognised malformed nullpointer critical severe""",
-    "assert": "assert asserts assertion assertionerror expect expected expects actual actually got but instead should shouldn",
+    "assert": "assert asserts assertion assertionerror expect expected expects actual actually got but instead should",
     "trace": "traceback stacktrace caused backtrace stack trace at frame frames most recent call last",
     "pass": "ok pass passed passes passing success successful successfully succeeded done complete completed up date",
     "warn": "warn warning warnings deprecated deprecation deprecate note notice info debug hint",
@@ -160,7 +163,7 @@ _VOCABULARY: Final[dict[str, str]] = {
         download downloading downloaded downloads get fetch fetching fetched install installing installed unpacking setting
         selecting preparing cloning clone cache cached caching restoring collecting using extracting resolving receiving
         compressing progress""",
-    "summary": "tests test total run runs skipped failures errors ran summary results examples specs assertions pending suites",
+    "summary": "tests test total run runs skipped failures errors ran summary results examples specs assertions suites",
 }
 GROUPS: Final = tuple(_VOCABULARY)
 
@@ -276,12 +279,11 @@ def _read_piece(text: bytes) -> LineTable:
     visible = lengths - characters[:, _SPACE]
     size = np.maximum(visible, 1)
     # The first visible character of each line, or its line end.
-    dark = np.flatnonzero(classes != _SPACE)
-    first = dark[np.searchsorted(dark, starts)]
+    first, indent = _text_starts(classes, data, starts, ends)
     columns = {
         "gap": 0,
         "length": np.log1p(lengths) * 16,
-        "indent": np.minimum(_indents(classes, data, starts, ends, first), 40),
+        "indent": np.minimum(indent, 40),
         "words": np.minimum(np.bincount(found.line, minlength=count), 200),
         "upper": 100 * characters[:, _UPPER] / size,
         "digits": 100 * characters[:, _DIGIT] / size,
@@ -301,7 +303,7 @@ def _read_piece(text: bytes) -> LineTable:
     columns["zeros"] = np.minimum(np.bincount(found.line, found.hash == _NUMBER_HASHES[0], minlength=count), 8)
     columns["figures"] = np.minimum(np.bincount(found.line, found.varies, minlength=count) - columns["zeros"], 8)
     groups = _groups(found.hash)
-    columns["frame"] = _frames(data, first, found, count)
+    columns["frame"] = _frames(classes, data, first, ends, found)
     failing = (groups >> GROUPS.index("fail") & 1).astype(bool)
     columns["fail_first"] = np.bincount(found.line, failing & found.first, minlength=count)
     columns["fail_shouted"] = np.minimum(np.bincount(found.line, failing & found.shouted, minlength=count), 4)
@@ -313,29 +315,35 @@ def _read_piece(text: bytes) -> LineTable:
     return LineTable(numbers, *_buckets(found), _identities(found, count))
 
 
-def _indents(
-    classes: NDArray[np.uint8],
-    data: NDArray[np.uint8],
-    starts: NDArray[np.intp],
-    ends: NDArray[np.intp],
-    first: NDArray[np.intp],
-) -> NDArray[np.intp]:
-    """Spaces before the text. A tag as in `[error]   at Foo.bar` is no text, nor is the space behind it."""
+def _text_starts(
+    classes: NDArray[np.uint8], data: NDArray[np.uint8], starts: NDArray[np.intp], ends: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First visible byte of each line, and its indentation.
+
+    A tag as in `[error]   at Foo.bar` is no text, nor is the space behind it.
+    """
+    dark = np.flatnonzero(classes != _SPACE)
+    first = dark[np.searchsorted(dark, starts)]
     closing = np.append(np.flatnonzero(data == ord("]")), len(data))
     after = closing[np.searchsorted(closing, starts)] + 1
     tagged = (data[first] == ord("[")) & (after - first <= LONGEST_TAG) & (after < ends)
-    dark = np.flatnonzero(classes != _SPACE)
     behind = dark[np.searchsorted(dark, np.minimum(after, len(data) - 1))]
-    return np.asarray(np.where(tagged, np.maximum(behind - after - 1, 0), first - starts))
+    return np.where(tagged, behind, first), np.where(tagged, np.maximum(behind - after - 1, 0), first - starts)
 
 
-def _frames(data: NDArray[np.uint8], first: NDArray[np.intp], found: _Words, count: int) -> NDArray[np.bool_]:
+def _frames(
+    classes: NDArray[np.uint8], data: NDArray[np.uint8], text: NDArray[np.intp], ends: NDArray[np.intp], found: _Words
+) -> NDArray[np.bool_]:
     """Whether a line begins as one of a stack trace, or of a compiler's drawing of source code, that goes on."""
-    leading = np.zeros(count, dtype=np.uint64)
-    leading[found.line[found.first]] = found.hash[found.first]
-    bar = np.isin(data[first], np.frombuffer(b"|", dtype=np.uint8))
-    arrow = (data[first] == ord("-")) & (data[np.minimum(first + 2, len(data) - 1)] == ord(">"))
-    return np.asarray(np.isin(leading, _FRAME_HASHES) | bar | arrow)
+    leading = np.minimum(np.searchsorted(found.at, text), max(len(found.at) - 1, 0))
+    begins = np.zeros(len(text), dtype=bool)
+    if len(found.at):
+        begins = np.isin(found.hash[leading], _FRAME_HASHES) & (found.at[leading] >= text) & (found.at[leading] < ends)
+    arrow = (data[text] == ord("-")) & (data[np.minimum(text + 2, len(data) - 1)] == ord(">"))
+    # `31 |     let total`, and the bar alone.
+    marks = np.flatnonzero((classes != _SPACE) & (classes != _DIGIT))
+    bar = data[marks[np.searchsorted(marks, text)]] == ord("|")
+    return np.asarray(begins | bar | arrow)
 
 
 def _buckets(found: _Words) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:

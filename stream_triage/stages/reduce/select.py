@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.stages.reduce.blocks import Blocks, find_blocks
-from stream_triage.stages.reduce.budget import Budget, tokens_of
+from stream_triage.stages.reduce.budget import AUTO_LEAST, Budget, tokens_of
 from stream_triage.stages.reduce.context import LogLines
 from stream_triage.stages.reduce.marks import ALWAYS, Mark, Why
 from stream_triage.stages.reduce.relevance import ScoredLog
@@ -117,7 +117,8 @@ def select(
     most = budget.most_lines(total)
     best = _best(values, max(most, always) if budget.is_auto else most)
     if budget.is_auto:
-        best = best[values[best] >= auto_score] if len(best) else best
+        # A few lines are always worth the look, and a short log is shown as a whole.
+        best = best[(np.arange(len(best)) < AUTO_LEAST) | (values[best] >= auto_score)]
     chosen = [
         _chosen(names[source_of[i]], sources[names[source_of[i]]], int(i - offsets[source_of[i]])) for i in best.tolist()
     ]
