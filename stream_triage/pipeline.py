@@ -335,7 +335,7 @@ class Triage:
             encoding: Encoding of the bytes of all runs; `auto` finds it out for each source.
             line_bytes: Longer lines are cut.
             input_format: Which wrapper is taken off the lines; as the setting `input.format`.
-            reduction_lines: How many lines are in `Verdict.reduction`; by default a tenth of the run and at most 200, but all
+            reduction_lines: How many lines are in `Verdict.reduction`; by default a tenth of the run, at most 200, but all
                 evidence.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
 

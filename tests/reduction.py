@@ -1,5 +1,6 @@
 """Small logs for tests of the reduction, written for them, and lines in memory that read like the text of a run."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 __all__ = ["JAVA_TRACE", "PLAIN_LOG", "PYTHON_TRACE", "RUST_DIAGNOSTIC", "Lines"]
@@ -27,8 +28,11 @@ RUST_DIAGNOSTIC = [
     "31 |     let total: u32 = sum(rows);",
     "   |                      ^^^^^^^^^ expected `u32`, found `String`",
 ]
-_ANIMALS = (
-    "ant bat cat dog eel fox gnu hen ibex jay kiwi lark mole newt owl pig quail rat seal toad vole wasp yak zebu".split()
+_ANIMALS = re.findall(
+    r"\w+",
+    """
+    ant bat cat dog eel fox gnu hen ibex jay kiwi lark mole newt owl pig quail rat seal toad vole wasp yak zebu
+    """,
 )
 PLAIN_LOG = [
     text

@@ -150,7 +150,7 @@ class TestGoodRuns:
         write("good.log", text_of([*PLAIN_LOG, "shutting down in order"]))
         lines = [*PLAIN_LOG[:30], "the pump is dry", *PLAIN_LOG[30:]]
         result = call("reduce", "--good", "good.log", "--rank", "--lines", "5", stdin=text_of(lines))
-        assert [line for line in result.out.splitlines() if line[:1].isdigit()][0] == "31\tnew\tthe pump is dry"
+        assert next(line for line in result.out.splitlines() if line[:1].isdigit()) == "31\tnew\tthe pump is dry"
         assert "# 1 line is like none of 1 good run" in result.out
         assert "# gone: shutting down in order" in result.out
 

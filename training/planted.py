@@ -6,6 +6,7 @@ for tests, so that finding them shows more than that their wording is known.
 """
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -13,16 +14,23 @@ __all__ = ["HELD_OUT", "KINDS", "TRAINING", "Planted", "plant"]
 
 Write = Callable[[random.Random], list[str]]
 
-_PARTS: Final = (
-    "account buffer cache catalog channel client cluster codec config cursor date decoder device driver encoder engine "
-    "entry event export feed field filter frame graph group handler header index input invoice job key layer layout ledger "
-    "link list loader lock map matrix menu message model node option order packet page parser path payment pixel plan policy "
-    "pool port price process profile proxy query queue reader record region report request response route rule scene schema "
-    "scope search sensor session shape signal socket state storage stream style table target task template tenant theme "
-    "thread ticket token topic tree user vector version view volume widget window worker writer zone"
-).split()
-_VERBS: Final = (
-    "add apply build check close copy create decode encode fetch find flush load merge move open parse read".split()
+_PARTS: Final = re.findall(
+    r"\w+",
+    """
+    account buffer cache catalog channel client cluster codec config cursor date decoder device driver encoder
+    engine entry event export feed field filter frame graph group handler header index input invoice job key
+    layer layout ledger link list loader lock map matrix menu message model node option order packet page parser
+    path payment pixel plan policy pool port price process profile proxy query queue reader record region report
+    request response route rule scene schema scope search sensor session shape signal socket state storage
+    stream style table target task template tenant theme thread ticket token topic tree user vector version view
+    volume widget window worker writer zone
+    """,
+)
+_VERBS: Final = re.findall(
+    r"\w+",
+    """
+    add apply build check close copy create decode encode fetch find flush load merge move open parse read
+    """,
 )
 
 
@@ -90,7 +98,7 @@ def _java(rng: random.Random) -> list[str]:
 def _maven(rng: random.Random) -> list[str]:
     test, method = f"{_camel(rng)}Test", _call(rng)
     return [
-        f"Tests run: {_n(rng)}, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 2.31 sec <<< FAILURE! - in org.{_name(rng)}.{test}",
+        f"Tests run: {_n(rng)}, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 2.31 sec <<< FAILURE! - in acme.{test}",
         f"{method}(org.{_name(rng)}.{test})  Time elapsed: 0.012 sec  <<< FAILURE!",
         f"java.lang.AssertionError: expected:<{_n(rng)}> but was:<{_n(rng)}>",
         f"\tat org.junit.Assert.fail(Assert.java:{_n(rng)})",
@@ -212,7 +220,7 @@ def _linker(rng: random.Random) -> list[str]:
         f"/usr/bin/ld: CMakeFiles/{_name(rng)}.dir/{_name(rng)}.cpp.o: in function `{name}::{_call(rng)}()':",
         f"{_name(rng)}.cpp:(.text+0x{_n(rng)}): undefined reference to `{name}::{_call(rng)}(int)'",
         "collect2: error: ld returned 1 exit status",
-        f"ninja: build stopped: subcommand failed.",
+        "ninja: build stopped: subcommand failed.",
     ]
 
 

@@ -2,9 +2,9 @@
 
     python -m training.reduction_benchmark --data DIR [--bundle models/generic] [--runs 40] [--out training/REDUCTION.md]
 
-LogChunks: the logs of 20 projects that training has not seen. Planted: failures put into BugSwarm logs of builds that passed,
-half of their wordings unknown to training. Runs: OpenAirInterface and TM500-style runs whose cause lines are known. Every
-method may print the same number of lines, counted without those that have no text. Takes some minutes.
+LogChunks: the logs of 20 projects that training has not seen. Planted: failures put into BugSwarm logs of builds that
+passed, half of their wordings unknown to training. Runs: OpenAirInterface and TM500-style runs whose cause lines are known.
+Every method may print the same number of lines, counted without those that have no text. Takes some minutes.
 """
 
 import random
@@ -41,6 +41,7 @@ RANKED: Final = 40
 ERROR: Final = re.compile(r"(?i)error|fail|exception|fatal|panic|traceback|cannot|undefined|not found|assert")
 BEFORE, AFTER = 3, 8
 DIGITS: Final = re.compile(r"\d+")
+LETTERS: Final = r"[A-Za-z]{3,}"
 
 Scores = NDArray[np.float32]
 
@@ -144,7 +145,7 @@ def _distinct(case: Case, lines: int) -> Scores:
 
 
 def _rare(case: Case, lines: int) -> Scores:
-    """Lines of the rarest structure first, as a log compressor sees it (LogZip): words without digits; the last ones first."""
+    """Lines of the rarest structure first, as a log compressor sees it (LogZip); of equal ones those at the end."""
     shapes = [re.sub(r"\S*\d\S*", "#", line) for line in case.lines]
     counts: dict[str, int] = defaultdict(int)
     for shape in shapes:
@@ -247,7 +248,7 @@ def _removed(cases: Sequence[Case], relevance: Relevance) -> str:
         "random, 5 %": (_random, 0.05),
     }
     texts = ["\n".join(case.lines) for case in cases]
-    vectors = TfidfVectorizer(token_pattern=r"[A-Za-z]{3,}", sublinear_tf=True).fit(texts)
+    vectors = TfidfVectorizer(token_pattern=LETTERS, sublinear_tf=True).fit(texts)
     full = vectors.transform(texts)
     same_full = _same_category(cases, full)
     rows = [("all lines", "0.000", "0.000", "", "", "", "1.000", f"{same_full:.3f}", "1.000")]

@@ -1,4 +1,4 @@
-"""Measures the reductions of runs that a bundle knows: whether the line that states the cause stays, and the verdict with it.
+"""Measures the reductions of runs that a bundle knows: whether the line that states the cause stays, and the label.
 
 OpenAirInterface runs and runs of the TM500-style corpus, which is made anew with a seed of its own. What counts as the cause
 of a run stands in `benchmarks/evidence/cause_lines.toml`.

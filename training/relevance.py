@@ -3,9 +3,9 @@
     python -m training.relevance --data DIR [--out models/generic]
 
 It learns from LogChunks, without the 20 projects that `training.reduction_benchmark` reports on, and from failures planted
-into BugSwarm logs of builds that passed. Each LogChunks log is read a second time without the lines of its host, and with the
-end of another log behind it, so that neither the host's wording nor the distance from the end counts too much. Takes ten
-minutes on one core.
+into BugSwarm logs of builds that passed. Each LogChunks log is read a second time without the lines of its host, and with
+the end of another log behind it, so that neither the host's wording nor the distance from the end counts too much. Takes
+four minutes on one core.
 """
 
 import random

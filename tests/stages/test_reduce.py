@@ -26,7 +26,7 @@ from stream_triage.stages.reduce.context import FEATURES, LogLines, features
 from stream_triage.stages.reduce.lines import COLUMNS, PIECE_BYTES, read_lines
 from stream_triage.stages.reduce.relevance import Trees
 from stream_triage.stages.reduce.select import importance, select
-from tests.reduction import PLAIN_LOG, PYTHON_TRACE, RUST_DIAGNOSTIC, JAVA_TRACE, Lines
+from tests.reduction import JAVA_TRACE, PLAIN_LOG, PYTHON_TRACE, RUST_DIAGNOSTIC, Lines
 
 
 @pytest.fixture(scope="module")
@@ -220,11 +220,18 @@ class TestSelect:
 
     def test_marks_come_first_and_bring_their_neighbours(self):
         log = with_scores(PLAIN[:40], [9.0 if i > 30 else -9.0 for i in range(40)])
-        found = dict(chosen(log, [Mark("", 10, "anomaly"), Mark("", 20, "evidence")], Budget(lines=2)))
-        assert found == {10: "anomaly", 20: "evidence"}
+        found = dict(chosen(log, [Mark("", 10, "rule"), Mark("", 20, "evidence")], Budget(lines=2)))
+        assert found == {10: "rule", 20: "evidence"}
         found = dict(chosen(log, [Mark("", 20, "evidence")], Budget(lines=14)))
         assert {18, 19, 20, 21, 22} <= set(found)
         assert found[18] == "context"
+
+    def test_anomalies_compete_with_what_is_relevant(self):
+        """A run that stopped early has hundreds; the lines that look like a failure must find room among them."""
+        log = with_scores(PLAIN[:40], [9.0 if i == 30 else 0.0 for i in range(40)])
+        marks = [Mark("", number, "anomaly") for number in range(1, 21)]
+        found = dict(chosen(log, marks, Budget(lines=3)))
+        assert found == {1: "anomaly", 2: "anomaly", 31: "relevant"}
 
     def test_of_several_marks_the_strongest_counts_with_the_largest_number_of_repeats(self):
         marks = [Mark("", 1, "rare", 40), Mark("", 1, "evidence")]
@@ -283,7 +290,7 @@ class TestSelect:
         tokens=st.none() | st.integers(1, 500),
     )
     def test_what_holds_for_every_reduction(self, scores, marks, lines, share, tokens):
-        """Within the budget, each line once, the most important first; an explicit budget counts the evidence it left out."""
+        """Within the budget, each line once, the most important first; a budget counts the evidence it left out."""
         log = with_scores(PLAIN[: len(scores)], scores)
         budget = Budget(lines, share, tokens)
         reduction = select({"": log}, marks, budget, 0.0)

@@ -11,13 +11,13 @@ import zstandard
 
 from stream_triage import Bundle, BundleError, Triage
 from stream_triage.bundle import Card, write_bundle
+from tests.reduction import PLAIN_LOG, PYTHON_TRACE
 from training import reduction_benchmark, relevance
 from training.ci_logs import CiLog, read_bugswarm, read_logchunks, split_projects
 from training.data import CorpusError
 from training.fit.relevance import fit_relevance, relevance_of, scores_of
 from training.planted import HELD_OUT, KINDS, TRAINING, plant
 from training.relevance import foreign, planted_logs
-from tests.reduction import PLAIN_LOG, PYTHON_TRACE
 
 
 def plain_log(number: int, project: str) -> CiLog:

@@ -23,12 +23,13 @@ BLOCK_STEP: Final = 0.5
 # What an equal block counts less from the third one on; the last one counts in full, for it may be what ended the run.
 REPEAT_STEP: Final = 2.0
 SPARED: Final = 2
-# What a template adds that passing runs rarely show.
-RARE_BONUS: Final = 1.0
+# What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
+# which must not push out the few that look like a failure.
+BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5}
 # What a line adds that no good run has: more than any score, so that such lines come before all others.
 NEW_BONUS: Final = 20.0
 # Far above any score, so that marks come first, in this order.
-MARKED: Final[Mapping[Why, float]] = {"evidence": 300.0, "rule": 290.0, "anomaly": 200.0}
+MARKED: Final[Mapping[Why, float]] = {"evidence": 300.0, "rule": 290.0}
 # Lines beside a mark. Above what `auto` asks for, below the marks.
 CONTEXT_LINES: Final = 2
 CONTEXT_BONUS: Final = 2.0
@@ -141,23 +142,21 @@ def _best(values: Floats, count: int) -> NDArray[np.intp]:
 
 def _marked(log: ScoredLog, marks: Sequence[Mark], auto_score: float, new: NDArray[np.bool_] | None) -> _Source:
     blocks = find_blocks(log.table)
-    score = log.score if new is None else log.score + NEW_BONUS * new.astype(np.float32)
-    values = importance(log.table, score, blocks)
+    score = log.score.copy() if new is None else log.score + NEW_BONUS * new.astype(np.float32)
     index = {int(number): i for i, number in enumerate(log.number.tolist())} if marks else {}
     why: dict[int, Mark] = {}
-    order = {name: i for i, name in enumerate((*MARKED, "rare"))}
-    for place, mark in enumerate(sorted(marks, key=lambda mark: order.get(mark.why, len(order)))):
+    order = {name: i for i, name in enumerate((*MARKED, *BONUS))}
+    for mark in sorted(marks, key=lambda mark: order[mark.why]):
         at = index.get(mark.number)
-        if at is None:
-            continue
-        if at in why:
+        if at is not None and at in why:
             why[at] = why[at]._replace(repeats=max(why[at].repeats, mark.repeats))
-            continue
-        why[at] = mark
+        elif at is not None:
+            why[at] = mark
+            score[at] += BONUS.get(mark.why, 0.0)
+    values = importance(log.table, score, blocks)
+    for place, (at, mark) in enumerate(why.items()):
         if mark.why in MARKED:
             _lift(values, blocks, at, MARKED[mark.why] - place * 0.01, auto_score)
-        else:
-            values[at] += RARE_BONUS
     return _Source(log, blocks, values, why, np.sort(log.table.identity), new)
 
 
