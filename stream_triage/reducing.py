@@ -13,14 +13,17 @@ from stream_triage.pipeline import Triage
 from stream_triage.ports import RunText
 from stream_triage.records import UNKNOWN, Verdict
 from stream_triage.render.reduced import ReducedText, ShownLine
+from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.assemble import LineCutter
 from stream_triage.stages.decode import Decoder
 from stream_triage.stages.reduce import Budget, Chosen, Difference, Explainer, GoodRuns, Mark, ScoredLog
 
-__all__ = ["Collecting", "Reducing", "knows"]
+__all__ = ["Collecting", "Reducing", "knows", "last_passing_run"]
 
 # Bytes of a run that show whether a bundle knows it.
 SAMPLE_BYTES = 1 << 16
+# Stored runs among which the last one that passed is sought.
+SEARCHED_RUNS = 10_000
 NOTES_SHOWN = 20
 NOTE_CHARACTERS = 160
 
@@ -31,6 +34,16 @@ def knows(triage: Triage, data: bytes) -> bool:
     decoder, cutter = Decoder(triage.encoding), LineCutter(triage.line_bytes)
     lines = cutter.feed(decoder.feed(data[:SAMPLE_BYTES]) + decoder.finish()) + cutter.finish()
     return model.known_share(lines, triage.input_format) >= model.card.review_below_known_share
+
+
+def last_passing_run(store: SqliteStore, case: str) -> Verdict | None:
+    """The newest stored run with this `test.case.name` that passed."""
+    for run in store.runs(limit=SEARCHED_RUNS):
+        if run.passed and run.final:
+            verdict = store.get(run.run_id)
+            if verdict.headers.get("test.case.name") == case:
+                return verdict
+    return None
 
 
 class Collecting:

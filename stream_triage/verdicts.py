@@ -282,6 +282,8 @@ class _Quotes:
 
     def reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
         """The lines worth reading, in the order of source and number. Reads the text of the run once more."""
+        if self._model.budget.lines == 0:
+            return ()
         logs = self._model.reducer.score(self._text, self._sources)
         chosen = self._model.reducer.reduce(logs, self._marks(evidence, anomalies), self._model.budget).lines
         return tuple(

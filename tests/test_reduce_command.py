@@ -159,6 +159,20 @@ class TestGoodRuns:
         out = call("reduce", "--good", "good.log", stdin=text_of([*PLAIN_LOG, *["retry the pump"] * 40])).out
         assert "# rate: 40 lines instead of 1: retry the pump" in out
 
+    def test_the_last_passing_run_of_a_test_case_is_found_in_the_store(self, write):
+        """Of this test case alone, and not one that failed."""
+        write("old.log", whole_run("Pass", 1))
+        write("bad.log", whole_run("L3", 2))
+        for name, case in (("old.log", "attach"), ("bad.log", "attach"), ("old.log", "handover")):
+            call("run", name, "-H", f"test.case.name={case}")
+        lines = whole_run("Pass", 1) + b"the pump is dry\n"
+        out = call("reduce", "--good-case", "attach", "--rank", stdin=lines).out
+        assert "# 1 line is like none of 1 good run" in out
+        assert "\tnew\tthe pump is dry" in out
+        missing = call("reduce", "--good-case", "detach", stdin=lines)
+        assert missing.code == 2
+        assert "test.case.name=detach" in missing.err
+
     def test_a_good_run_that_cannot_be_read_is_a_usage_error(self):
         result = call("reduce", "--good", "none.log", stdin=b"x\n")
         assert result.code == 2

@@ -11,7 +11,10 @@ from stream_triage.cli.options import BundleOption, ConfigOption, RulesOption, R
 from stream_triage.cli.reading import open_source, print_problem, read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stream_triage.intake import Intake
+    from stream_triage.pipeline import Triage
     from stream_triage.records import Event
     from stream_triage.render.reduced import ReducedText
     from stream_triage.settings import Settings
@@ -53,6 +56,10 @@ def reduce(
             help="A run of the same job that passed: print first what it does not have. May be given again.", metavar="FILE"
         ),
     ] = None,
+    good_case: Annotated[
+        str | None,
+        typer.Option(help="The same, with the last stored run of this test.case.name that passed.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Print the lines of each run that are worth reading.
 
@@ -70,7 +77,8 @@ def reduce(
     def print_reduced(text: ReducedText) -> None:
         print("\n".join(form(text)))
 
-    judging = _Judging(settings, bundle is not None, budget, print_reduced, good=good, rank=rank, explain=explain)
+    reference = _good_runs(settings, good or [], good_case)
+    judging = _Judging(settings, bundle is not None, budget, print_reduced, good=reference, rank=rank, explain=explain)
     interrupted = read_source(open_source(paths or ["-"], settings), judging, quiet=False)  # type: ignore[arg-type]
     raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_INPUT if judging.errors else 0)
 
@@ -102,21 +110,17 @@ class _Judging:
     """
 
     def __init__(
-        self, settings: Settings, named: bool, budget: Budget, on_reduced: Any, *, good: list[str] | None, **how: Any
+        self, settings: Settings, named: bool, budget: Budget, on_reduced: Callable[[ReducedText], None], **how: Any
     ) -> None:
         from stream_triage import wiring
         from stream_triage.intake import Intake
-        from stream_triage.model import GENERAL_BUNDLE
         from stream_triage.reducing import Reducing
-        from stream_triage.stages.reduce import Budget
 
-        # The sink reduces; the verdict needs no reduction of its own.
-        nothing = Budget(lines=0)
-        general = settings.model_copy(update={"bundle": GENERAL_BUNDLE, "rules": None})
-        self._triages = [wiring.open_triage(one, nothing) for one in ([settings] if named else [general, settings])]
-        reference = _good_runs(good, general) if good else None
+        # No lines: the sink reduces, the verdict needs no reduction of its own.
+        configured = wiring.open_triage(settings, 0)
+        self._triages = [configured] if named else [_general(settings), configured]
         self._intakes = [
-            Intake(triage, [Reducing(triage, budget, on_reduced, good=reference, **how)], on_problem=print_problem)
+            Intake(triage, [Reducing(triage, budget, on_reduced, **how)], on_problem=print_problem)
             for triage in self._triages
         ]
         self._intake_of: dict[str, Intake] = {}
@@ -155,17 +159,39 @@ class _Judging:
         return all(flushed)
 
 
-def _good_runs(paths: list[str], settings: Settings) -> GoodRuns:
-    """Reads runs that passed."""
+def _general(settings: Settings) -> Triage:
+    """The general bundle, without rules, which name labels that it does not have."""
     from stream_triage import wiring
-    from stream_triage.intake import Intake
-    from stream_triage.reducing import Collecting
-    from stream_triage.stages.reduce import Budget
+    from stream_triage.model import GENERAL_BUNDLE
 
-    triage = wiring.open_triage(settings, Budget(lines=0))
+    return wiring.open_triage(settings.model_copy(update={"bundle": GENERAL_BUNDLE, "rules": None}), 0)
+
+
+def _good_runs(settings: Settings, paths: list[str], case: str | None) -> GoodRuns | None:
+    """Reads runs that passed, from files and from the store; None if neither was named."""
+    from stream_triage.intake import Intake
+    from stream_triage.reducing import Collecting, last_passing_run
+
+    if not paths and case is None:
+        return None
+    triage = _general(settings)
     sink = Collecting(triage)
-    intake = Intake(triage, [sink], on_problem=print_problem)
-    read_source(open_source(paths, settings), intake, quiet=True)
-    if intake.tally.errors or not sink.good.runs:
-        raise typer.BadParameter(f"--good: {', '.join(paths)} cannot be read; name a log of a run that passed")
+    if paths:
+        intake = Intake(triage, [sink], on_problem=print_problem)
+        read_source(open_source(paths, settings), intake, quiet=True)
+        if intake.tally.errors or not sink.good.runs:
+            raise typer.BadParameter(f"--good: {', '.join(paths)} cannot be read; name a log of a run that passed")
+    if case is not None:
+        from stream_triage import wiring
+        from stream_triage.sinks.archive import TextArchive
+
+        with wiring.open_store(settings) as store, TextArchive(settings.archive) as archive:
+            verdict = last_passing_run(store, case)
+            if verdict is None:
+                raise typer.BadParameter(
+                    f"--good-case: no stored run with the header test.case.name={case} passed; `stream-triage run "
+                    "-H test.case.name=NAME` stores runs with it"
+                )
+            with archive.open(verdict.run_id) as text:
+                sink.write(verdict, text)
     return sink.good

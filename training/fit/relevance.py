@@ -36,7 +36,7 @@ GAP: Final = COLUMNS.index("gap")
 # Relevant and other lines of a log that the regression reads at most.
 WORD_LINES: Final = (60, 250)
 # Rows drawn of each log: a log of 90,000 lines must not outweigh a hundred short ones.
-RELEVANT_ROWS, HARD_ROWS, OTHER_ROWS = 40, 100, 120
+RELEVANT_ROWS, HARD_ROWS, OTHER_ROWS = 80, 250, 250
 # Weight of a log's other lines against its relevant ones, whose weight grows with the square root of their number.
 OTHER_WEIGHT: Final = 3.0
 SETTINGS: Final[dict[str, Any]] = {

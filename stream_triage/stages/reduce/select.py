@@ -20,8 +20,12 @@ __all__ = ["Chosen", "Reduction", "importance", "select"]
 
 # All in log-odds, the unit of scores. What the other lines of a block are worth below its best one.
 BLOCK_STEP: Final = 0.5
+# What a line counts less than the important ones on both sides of it, and how far away these may be. The text of a failure
+# is read in one piece, with the dull lines in it.
+BETWEEN_STEP: Final = 1.0
+BETWEEN_LINES: Final = 5
 # What an equal block counts less from the third one on; the last one counts in full, for it may be what ended the run.
-REPEAT_STEP: Final = 2.0
+REPEAT_STEP: Final = 1.0
 SPARED: Final = 2
 # What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
 # which must not push out the few that look like a failure.
@@ -58,12 +62,24 @@ class Reduction(NamedTuple):
 
 
 def importance(log: LogLines, score: Floats, blocks: Blocks) -> Floats:
-    """Scores with blocks kept together and repeated blocks moved down."""
+    """Scores with blocks and short gaps kept together, and repeated blocks moved down."""
     if not len(score):
         return score
+    score = _bridged(score)
     best = np.maximum.reduceat(score, blocks.starts)
     lifted = np.maximum(score, np.where(blocks.whole, best - BLOCK_STEP, -np.inf)[blocks.of_line])
     return np.asarray(lifted - _repeat_steps(log, blocks)[blocks.of_line], dtype=np.float32)
+
+
+def _bridged(score: Floats) -> Floats:
+    """Scores that rise where important lines are near on both sides."""
+    padded = np.pad(score, BETWEEN_LINES, constant_values=-np.inf)
+    count = len(score)
+    before, after = np.full(count, -np.inf, dtype=np.float32), np.full(count, -np.inf, dtype=np.float32)
+    for by in range(1, BETWEEN_LINES + 1):
+        np.maximum(before, padded[BETWEEN_LINES - by : BETWEEN_LINES - by + count], out=before)
+        np.maximum(after, padded[BETWEEN_LINES + by : BETWEEN_LINES + by + count], out=after)
+    return np.maximum(score, np.minimum(before, after) - BETWEEN_STEP)
 
 
 def _repeat_steps(log: LogLines, blocks: Blocks) -> Floats:
@@ -175,10 +191,10 @@ def _chosen(name: str, source: _Source, i: int) -> Chosen:
     mark = source.why.get(i)
     value, own = float(source.importance[i]), float(source.log.score[i])
     why: Why = "context" if value > own + BLOCK_STEP else "relevant"
-    if mark:
-        why = mark.why
-    elif source.new is not None and source.new[i]:
+    if source.new is not None and source.new[i]:
         why = "new"
+    if mark and (mark.why in MARKED or why != "new"):
+        why = mark.why
     identity = source.log.table.identity[i]
     left, right = (int(np.searchsorted(source.kinds, identity, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
     return Chosen(name, int(source.log.number[i]), why, mark.repeats if mark else right - left, value)
