@@ -170,6 +170,9 @@ class Session:
         lines = self._triage.redactor.lines("\n".join(batch.bodies), state.redact).split("\n")
         self.text.append(name, batch.shown(lines, self._triage.redactor.lines, state.redact_prefix))
         lines = batch.read(lines)
+        if not model.card.classifiers:  # a bundle that only reduces logs reads the text at the end of the run
+            state.detect.lines += sum(bool(line.strip()) for line in lines)
+            return
         model.rules.update(state.rules, lines, first)
 
         # What follows from a line alone (masked text, key, features) is looked up; equal lines are computed once.
