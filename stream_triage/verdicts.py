@@ -5,7 +5,7 @@ quoted with the text of their lines.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +40,8 @@ MAX_EVIDENCE: Final = 20
 # A run that stopped early lacks hundreds of keys; the first ones show where.
 MAX_ANOMALIES: Final = 50
 MAX_FAILED_UES: Final = 50
+# Lines that spoke for the label and are preferred in a reduction, so that its reader comes to the same label.
+MAX_SPEAKING: Final = 200
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED: Final = 2000
 # Lines and missing keys with a smaller share of the strongest item's weight are no evidence.
@@ -203,12 +205,19 @@ class _Quotes:
         self._model = model
         self._sources = sources
         self._text = text
+        self._speaking: list[Mark] = []
+        """Lines that speak for the label, more of them than are evidence."""
 
     def evidence(self, decision: Decision, detection: Detection, hits: Sequence[RuleHit]) -> tuple[Evidence, ...]:
         """Rules that matched, then lines and missing keys by weight; weak items are left out."""
         missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
         states = {name: state.classify for name, state in self._sources.items()}
         shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
+        self._speaking = [
+            Mark(share.source, share.number, "relevant")
+            for share in nlargest(MAX_SPEAKING, shares.lines, key=lambda share: share.weight)
+            if share.weight > 0
+        ]
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
         return (*rules, *self._weighed_evidence(strongest(shares)))
 
@@ -309,6 +318,7 @@ class _Quotes:
         known = sum(state.detect.known_lines for state in self._sources.values())
         if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
             marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
+            marks += self._speaking
             for name, state in sorted(self._sources.items()):
                 marks += [Mark(name, at, "rare", n) for key, at, n in self._first_lines(state) if self._model.is_rare(key)]
         return marks

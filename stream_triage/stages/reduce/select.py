@@ -29,7 +29,7 @@ REPEAT_STEP: Final = 1.0
 SPARED: Final = 2
 # What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
 # which must not push out the few that look like a failure.
-BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5}
+BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5, "relevant": 2.5}
 # What a line adds that no good run has: more than any score, so that such lines come before all others.
 NEW_BONUS: Final = 20.0
 # Far above any score, so that marks come first, in this order.
