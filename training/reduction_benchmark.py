@@ -24,6 +24,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from stream_triage import Bundle
 from stream_triage.escapes import without_escapes
 from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Relevance, tokens_of
+from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_SCORE
 from training.arguments import command_parser
 from training.ci_logs import CiLog, read_bugswarm, read_logchunks, split_projects
 from training.fit.relevance import scores_of
@@ -253,7 +254,7 @@ def _removed(cases: Sequence[Case], relevance: Relevance) -> str:
     same_full = _same_category(cases, full)
     rows = [("all lines", "0.000", "0.000", "", "", "", "1.000", f"{same_full:.3f}", "1.000")]
     for name, (method, budget) in methods.items():
-        chosen = [_chosen(case, method, budget, relevance) for case in cases]
+        chosen = [_chosen(case, method, budget) for case in cases]
         kept = [
             "\n".join(np.array(case.lines, dtype=object)[np.sort(lines)]) for case, lines in zip(cases, chosen, strict=True)
         ]
@@ -290,13 +291,13 @@ def _removed(cases: Sequence[Case], relevance: Relevance) -> str:
     )
 
 
-def _chosen(case: Case, method: Method, budget: float | None, relevance: Relevance) -> NDArray[np.intp]:
+def _chosen(case: Case, method: Method, budget: float | None) -> NDArray[np.intp]:
     if budget is not None:
         count = _lines_of(budget, case)
         return _best(method(case, count), count)
     scores = method(case, 0)
     best = _best(scores, NO_LIMIT.most_lines(case.log.whole_lines))
-    return best[scores[best] >= relevance.profile.auto_score]
+    return best[(np.arange(len(best)) < AUTO_LEAST) | (scores[best] >= AUTO_SCORE)]
 
 
 def _balanced(case: Case, lines: NDArray[np.intp]) -> float:

@@ -204,7 +204,7 @@ class TestImportance:
 def chosen(
     log: ScoredLog, marks: list[Mark] | None = None, budget: Budget = NO_LIMIT, auto: float = 0.0
 ) -> list[tuple[int, str]]:
-    reduction = select({"": log}, marks or [], budget, auto)
+    reduction = select({"": log}, marks or [], budget)
     return sorted((line.number, line.why) for line in reduction.lines)
 
 
@@ -220,7 +220,7 @@ class TestSelect:
         assert [number for number, _ in chosen(with_scores(PLAIN[:9], [1.0] * 9), budget=Budget(lines=2))] == [1, 2]
 
     def test_lines_are_ranked(self):
-        reduction = select({"": with_scores(PLAIN[:4], [0, 3, 1, 5])}, [], Budget(lines=3), 0)
+        reduction = select({"": with_scores(PLAIN[:4], [0, 3, 1, 5])}, [], Budget(lines=3))
         assert [line.number for line in reduction.lines] == [4, 2, 3]
 
     def test_marks_come_first_and_bring_their_neighbours(self):
@@ -240,14 +240,14 @@ class TestSelect:
 
     def test_of_several_marks_the_strongest_counts_with_the_largest_number_of_repeats(self):
         marks = [Mark("", 1, "rare", 40), Mark("", 1, "evidence")]
-        line = select({"": with_scores(PLAIN[:1], [0])}, marks, NO_LIMIT, 0).lines[0]
+        line = select({"": with_scores(PLAIN[:1], [0])}, marks, NO_LIMIT).lines[0]
         assert (line.why, line.repeats) == ("evidence", 40)
 
     def test_a_budget_beats_evidence_and_counts_what_it_pushed_out(self):
         log = with_scores(PLAIN[:30], [0.0] * 30)
         marks = [Mark("", number, "evidence") for number in range(1, 11)]
-        assert select({"": log}, marks, Budget(lines=4), 0).pushed_out == 6
-        assert select({"": log}, marks, NO_LIMIT, 0).pushed_out == 0
+        assert select({"": log}, marks, Budget(lines=4)).pushed_out == 6
+        assert select({"": log}, marks, NO_LIMIT).pushed_out == 0
 
     def test_without_a_budget_all_evidence_stays(self):
         log = with_scores(PLAIN[:100], [0.0] * 100)
@@ -264,12 +264,12 @@ class TestSelect:
 
     def test_repeats_count_lines_of_the_same_kind(self):
         lines = [*[f"got {i} bytes" for i in range(7)], "done now"]
-        reduction = select({"": with_scores(lines, [0.0] * 8)}, [], Budget(lines=8), 0)
+        reduction = select({"": with_scores(lines, [0.0] * 8)}, [], Budget(lines=8))
         assert {line.number: line.repeats for line in reduction.lines} == {**dict.fromkeys(range(1, 8), 7), 8: 1}
 
     def test_sources_compete(self):
         logs = {"b": with_scores(PLAIN[:3], [1, 9, 2]), "a": with_scores(PLAIN[:3], [3, 0, 8])}
-        reduction = select(logs, [], Budget(lines=2), 0)
+        reduction = select(logs, [], Budget(lines=2))
         assert [(line.source, line.number) for line in reduction.lines] == [("b", 2), ("a", 3)]
 
     def test_tokens_limit_the_text(self):
@@ -281,7 +281,7 @@ class TestSelect:
     def test_lines_that_no_good_run_has_come_first(self):
         log = with_scores(PLAIN[:6], [5, 5, 5, 0, 5, 5])
         new = {"": np.arange(6) == 3}
-        line = select({"": log}, [], Budget(lines=1), 0, new).lines[0]
+        line = select({"": log}, [], Budget(lines=1), new).lines[0]
         assert (line.number, line.why) == (4, "new")
 
     @given(
@@ -298,7 +298,7 @@ class TestSelect:
         """Within the budget, each line once, the most important first; a budget counts the evidence it left out."""
         log = with_scores(PLAIN[: len(scores)], scores)
         budget = Budget(lines, share, tokens)
-        reduction = select({"": log}, marks, budget, 0.0)
+        reduction = select({"": log}, marks, budget)
         numbers = [line.number for line in reduction.lines]
         assert len(set(numbers)) == len(numbers)
         assert [line.score for line in reduction.lines] == sorted((line.score for line in reduction.lines), reverse=True)
@@ -367,7 +367,7 @@ class TestShippedModel:
     def test_reasons_are_given(self, relevance):
         lines = [*PLAIN_LOG, *PYTHON_TRACE, "The command exited with 2."]
         log = scored(relevance, lines)
-        line = next(x for x in select({"": log}, [], Budget(lines=20), 0).lines if x.number == len(lines) - 1)
+        line = next(x for x in select({"": log}, [], Budget(lines=20)).lines if x.number == len(lines) - 1)
         reasons = Explainer(log).reasons(line, lines[-2])
         assert any("before a failed exit" in reason for reason in reasons)
         assert any("Error" in reason for reason in reasons)
@@ -375,7 +375,7 @@ class TestShippedModel:
     def test_every_line_has_a_reason(self, relevance):
         log = scored(relevance, PLAIN_LOG)
         explainer = Explainer(log)
-        for line in select({"": log}, [], NO_LIMIT, -99).lines:
+        for line in select({"": log}, [], NO_LIMIT).lines:
             assert explainer.reasons(line, PLAIN_LOG[line.number - 1])
 
 

@@ -50,8 +50,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "max_bins": 64,
     "early_stopping": False,
 }
-# Without a budget, so many of the relevant lines of unseen projects are below the limit.
-AUTO_MISSED: Final = 0.1
 
 
 class _Read(NamedTuple):
@@ -111,13 +109,9 @@ def fit_relevance(logs: Sequence[CiLog], seed: int, report: Callable[[str], None
         report(f"words, fold {number} of {FOLDS}")
     rows = [_draw_rows(log, own, rng) for log, own in zip(read, words, strict=True)]
     report("features")
-    # The limit of `auto` is measured on the logs of one fold, with trees that have not seen their projects.
-    trial = _grow([row for row, out in zip(rows, folds[0], strict=True) if not out], seed)
-    auto_score = _limit([(read[i], words[i]) for i in np.flatnonzero(folds[0]).tolist()], trial)
-    report("trial trees")
     model = _grow(rows, seed)
     weights, bias = _weigh(drawn, seed)
-    profile = RelevanceProfile(columns=COLUMNS, features=FEATURES, bias=bias, auto_score=auto_score)
+    profile = RelevanceProfile(columns=COLUMNS, features=FEATURES, bias=bias)
     arrays = {"words": weights.astype(np.float16), **_arrays(model)}
     _check_export(Relevance(profile, arrays), model, rows[0].table)
     buffer = io.BytesIO()
@@ -197,15 +191,6 @@ def _grow(rows: Sequence[_Rows], seed: int) -> HistGradientBoostingClassifier:
     table, truth, weight = (np.concatenate(column) for column in zip(*rows, strict=True))
     model = HistGradientBoostingClassifier(random_state=seed, **SETTINGS)
     return model.fit(table, truth, sample_weight=weight * (len(weight) / weight.sum()))
-
-
-def _limit(logs: Sequence[tuple[_Read, NDArray[np.float32]]], model: HistGradientBoostingClassifier) -> float:
-    found = []
-    for log, words in logs:
-        lines = LogLines(log.table.numbers, words, log.table.identity)
-        values = importance(lines, model.decision_function(_features(log, words)).astype(np.float32), find_blocks(lines))
-        found.append(float(np.median(values[log.relevant])))
-    return round(float(np.quantile(found, AUTO_MISSED)), 3)
 
 
 def _arrays(model: HistGradientBoostingClassifier) -> dict[str, NDArray[Any]]:

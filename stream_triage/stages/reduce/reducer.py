@@ -42,4 +42,4 @@ class Reducer:
         new: Mapping[str, NDArray[np.bool_]] | None = None,
     ) -> Reduction:
         """The most important lines within the budget, most important first; `new` names lines that good runs do not have."""
-        return select(logs, marks, budget, self.relevance.profile.auto_score, new)
+        return select(logs, marks, budget, new)

@@ -34,7 +34,6 @@ class RelevanceProfile(BaseModel):
     columns: tuple[str, ...] = Field(description="what is read from a line, in the order of the arrays")
     features: tuple[str, ...] = Field(description="the features of the trees, in the order of the arrays")
     bias: float = Field(description="log-odds of a line without words")
-    auto_score: float = Field(description="without a budget, lines with at least this score are worth reading")
 
 
 class Trees:

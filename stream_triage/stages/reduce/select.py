@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.stages.reduce.blocks import Blocks, find_blocks
-from stream_triage.stages.reduce.budget import AUTO_LEAST, Budget, tokens_of
+from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_SCORE, Budget, tokens_of
 from stream_triage.stages.reduce.context import LogLines
 from stream_triage.stages.reduce.marks import ALWAYS, Mark, Why
 from stream_triage.stages.reduce.relevance import ScoredLog
@@ -109,7 +109,6 @@ def select(
     logs: Mapping[str, ScoredLog],
     marks: Sequence[Mark],
     budget: Budget,
-    auto_score: float,
     new: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Reduction:
     """Chooses lines of all sources together.
@@ -118,11 +117,10 @@ def select(
         logs: Of each source.
         marks: What other stages know; of several marks of one line the first one in the order of `Why` counts.
         budget: An explicit budget holds whatever is marked.
-        auto_score: Without a budget, lines below this importance are left out even if there is room.
         new: By source, the lines that no good run has; they come before all others but the marked ones.
     """
     sources = {
-        name: _marked(logs[name], [mark for mark in marks if mark.source == name], auto_score, new[name] if new else None)
+        name: _marked(logs[name], [mark for mark in marks if mark.source == name], new[name] if new else None)
         for name in sorted(logs)
     }
     total = sum(len(source.importance) for source in sources.values())
@@ -135,7 +133,7 @@ def select(
     best = _best(values, max(most, always) if budget.is_auto else most)
     if budget.is_auto:
         # A few lines are always worth the look, and a short log is shown as a whole.
-        best = best[(np.arange(len(best)) < AUTO_LEAST) | (values[best] >= auto_score)]
+        best = best[(np.arange(len(best)) < AUTO_LEAST) | (values[best] >= AUTO_SCORE)]
     chosen = [
         _chosen(names[source_of[i]], sources[names[source_of[i]]], int(i - offsets[source_of[i]])) for i in best.tolist()
     ]
@@ -156,7 +154,7 @@ def _best(values: Floats, count: int) -> NDArray[np.intp]:
     return np.asarray(candidates[np.lexsort((candidates, -values[candidates]))])
 
 
-def _marked(log: ScoredLog, marks: Sequence[Mark], auto_score: float, new: NDArray[np.bool_] | None) -> _Source:
+def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None) -> _Source:
     blocks = find_blocks(log.table)
     score = log.score.copy() if new is None else log.score + NEW_BONUS * new.astype(np.float32)
     index = {int(number): i for i, number in enumerate(log.number.tolist())} if marks else {}
@@ -172,14 +170,14 @@ def _marked(log: ScoredLog, marks: Sequence[Mark], auto_score: float, new: NDArr
     values = importance(log.table, score, blocks)
     for place, (at, mark) in enumerate(why.items()):
         if mark.why in MARKED:
-            _lift(values, blocks, at, MARKED[mark.why] - place * 0.01, auto_score)
+            _lift(values, blocks, at, MARKED[mark.why] - place * 0.01)
     return _Source(log, blocks, values, why, np.sort(log.table.identity), new)
 
 
-def _lift(values: Floats, blocks: Blocks, at: int, value: float, auto_score: float) -> None:
+def _lift(values: Floats, blocks: Blocks, at: int, value: float) -> None:
     """Raises a marked line, its block, and the lines beside it."""
     beside = slice(max(0, at - CONTEXT_LINES), at + CONTEXT_LINES + 1)
-    values[beside] = np.maximum(values[beside], auto_score + CONTEXT_BONUS)
+    values[beside] = np.maximum(values[beside], AUTO_SCORE + CONTEXT_BONUS)
     block = blocks.of_line[at]
     if blocks.whole[block] or blocks.starts[block] == at:
         inside = slice(max(blocks.starts[block], at - NEAR_MARK), min(blocks.ends[block], at + NEAR_MARK))
