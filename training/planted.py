@@ -14,7 +14,7 @@ __all__ = ["HELD_OUT", "KINDS", "TRAINING", "Planted", "plant"]
 
 Write = Callable[[random.Random], list[str]]
 
-_PARTS: Final = re.findall(
+_PARTS: Final[list[str]] = re.findall(
     r"\w+",
     """
     account buffer cache catalog channel client cluster codec config cursor date decoder device driver encoder
@@ -26,7 +26,7 @@ _PARTS: Final = re.findall(
     volume widget window worker writer zone
     """,
 )
-_VERBS: Final = re.findall(
+_VERBS: Final[list[str]] = re.findall(
     r"\w+",
     """
     add apply build check close copy create decode encode fetch find flush load merge move open parse read

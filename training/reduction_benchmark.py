@@ -9,6 +9,7 @@ Every method may print the same number of lines, counted without those that have
 
 import random
 import re
+import resource
 import sys
 import time
 from collections import defaultdict
@@ -23,7 +24,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from stream_triage import Bundle
 from stream_triage.escapes import without_escapes
-from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Relevance, tokens_of
+from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Reducer, Relevance, tokens_of
 from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_SCORE
 from training.arguments import command_parser
 from training.ci_logs import CiLog, read_bugswarm, read_logchunks, split_projects
@@ -41,6 +42,7 @@ RANKED: Final = 40
 # What `grep` looks for, and the lines around a match that it prints.
 ERROR: Final = re.compile(r"(?i)error|fail|exception|fatal|panic|traceback|cannot|undefined|not found|assert")
 BEFORE, AFTER = 3, 8
+LARGE_PART: Final = 4096
 DIGITS: Final = re.compile(r"\d+")
 LETTERS: Final = r"[A-Za-z]{3,}"
 
@@ -62,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of real logs")
     parser.add_argument("--bundle", type=Path, default=Path("models", "generic"), metavar="FOLDER")
     parser.add_argument("--runs", type=int, default=40, metavar="N", help="OpenAirInterface runs of each outcome")
+    parser.add_argument(
+        "--large", type=int, default=5_000_000, metavar="N", help="lines of one long log, 0 for none (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FILE", help="page (default: training/REDUCTION.md)")
     options = parser.parse_args(argv)
     bundle = Bundle.open(options.bundle)
@@ -85,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _kinds([*new, *known], relevance),
         _ranked(chunks, relevance),
         _removed(chunks, relevance),
-        _speed(chunks, relevance),
+        _speed(chunks, relevance, options.large),
         f"## Runs\n\n{runs_table(options.data, options.runs)}",
     ]
     page = "\n\n".join(parts) + "\n"
@@ -326,13 +331,27 @@ def _same_category(cases: Sequence[Case], vectors: object, others: object | None
     return float(np.mean(same))
 
 
-def _speed(cases: Sequence[Case], relevance: Relevance) -> str:
+def _speed(cases: Sequence[Case], relevance: Relevance, large: int) -> str:
+    """Lines a second, and memory of a long log; both of the relevance model alone."""
     began = time.process_time()
     for case in cases:
         scores_of(relevance, case.log)
     seconds = time.process_time() - began
     lines = sum(len(case.log.lines) for case in cases)
-    return f"## Speed\n\nFrom lines to importance: {lines / seconds:,.0f} lines/s on one core ({lines:,} lines)."
+    text = f"## Speed\n\nFrom lines to importance: {lines / seconds:,.0f} lines/s on one core ({lines:,} lines)."
+    if not large:
+        return text
+    every = [line for case in cases for line in case.log.lines]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    reader = relevance.reader()
+    for start in range(0, large, LARGE_PART):
+        at = start % (len(every) - LARGE_PART)
+        reader.add(every[at : at + LARGE_PART])
+    Reducer(relevance).reduce({"": reader.finish()})
+    seconds = time.process_time() - began
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return f"{text} One log of {large:,} lines: {large / seconds:,.0f} lines/s, {grown:,.0f} MiB more than before."
 
 
 if __name__ == "__main__":
