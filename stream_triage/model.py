@@ -126,7 +126,7 @@ class Model:
 
     def known_share(self, lines: Sequence[str], input_format: str) -> float:
         """Which share of the lines, without the wrappers around them, match a template that says something."""
-        batches = Unwrapper(self.judge, input_format).take(lines, final=True)
+        batches = Unwrapper(self.judge, input_format).take(list(lines), final=True)
         bodies = [body for batch in batches for body in batch.bodies if body.strip()]
         return sum(self._known(bodies)) / len(bodies) if bodies else 0.0
 

@@ -4,8 +4,8 @@ A line is relevant for what stands around it, for how rare it is in this log, an
 failed, near the end, behind the last command. All of it is computed for a stretch of lines at a time.
 """
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ STRETCH: Final = 8192
 # Slots in which lines are counted by identity; two kinds of line rarely share one.
 COUNT_SLOTS: Final = 1 << 20
 FARTHEST: Final = 500
+# Words score of what is outside the log.
+NO_WORDS: Final = -8.0
 
 Floats = NDArray[np.float32]
 _AT: Final = {name: i for i, name in enumerate(COLUMNS)}
@@ -125,68 +127,93 @@ def features(log: LogLines) -> Iterator[tuple[int, Floats]]:
         yield start, _stretch(log, whole, start, min(start + STRETCH, whole.count))
 
 
-def _stretch(log: LogLines, whole: _Log, start: int, end: int) -> Floats:
-    low, high = max(0, start - REACH), min(whole.count, end + REACH)
-    size, shift = end - start, start - low
-    # Lines outside the log are like its most common ones: no words of interest.
-    pad = (REACH - shift, REACH - (high - end))
-    words = np.pad(log.words[low:high], pad, constant_values=-8.0)
-    numbers = np.pad(log.numbers[low:high], (pad, (0, 0)))
-    repeats = np.pad(np.log1p(whole.counts[whole.slots[low:high]]).astype(np.float32), pad, constant_values=0.0)
-    here = slice(REACH, REACH + size)
-    index = np.arange(start, end)
+class _Stretch:
+    """Lines `start` to `end` of a log, the last one excluded, with `REACH` lines on each side; lines outside it are dull."""
 
-    def shifted(values: NDArray[np.generic], by: int) -> NDArray[np.generic]:
-        return values[REACH + by : REACH + by + size]
+    def __init__(self, log: LogLines, whole: _Log, start: int, end: int) -> None:
+        low, high = max(0, start - REACH), min(whole.count, end + REACH)
+        pad = (REACH - (start - low), REACH - (high - end))
+        self.size = end - start
+        self.index = np.arange(start, end)
+        self.words: Floats = np.pad(log.words[low:high], pad, constant_values=NO_WORDS)
+        self.numbers = np.pad(log.numbers[low:high], (pad, (0, 0)))
+        repeats = np.log1p(whole.counts[whole.slots[low:high]]).astype(np.float32)
+        self.repeats: Floats = np.pad(repeats, pad, constant_values=0.0)
 
-    def best(values: Floats, offsets: range, function: np.ufunc) -> Floats:
-        result = shifted(values, offsets[0]).copy()
+    def at(self, values: NDArray[Any], by: int) -> NDArray[Any]:
+        """The value of the line that is `by` lines behind each line."""
+        return values[REACH + by : REACH + by + self.size]
+
+    def best(self, values: Floats, offsets: range, of: np.ufunc) -> Floats:
+        """The highest or lowest value (`np.maximum`, `np.minimum`) among lines at these offsets."""
+        result: Floats = self.at(values, offsets[0]).copy()
         for by in offsets[1:]:
-            function(result, shifted(values, by), out=result)
+            of(result, self.at(values, by), out=result)
         return result
 
-    sums: dict[str, NDArray[np.float64]] = {}
+    def totals(self, values: NDArray[Any], windows: Iterable[tuple[int, int]]) -> list[NDArray[np.float64]]:
+        """For each window, the sum from so many lines before to so many behind each line, the line itself included."""
+        sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+        return [
+            sums[REACH + after + 1 : REACH + after + 1 + self.size] - sums[REACH - before : REACH - before + self.size]
+            for before, after in windows
+        ]
 
-    def total(name: str, values: NDArray[np.generic], before: int, after: int) -> NDArray[np.float64]:
-        if name not in sums:
-            sums[name] = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-        first = REACH - before
-        last = REACH + after + 1
-        return sums[name][last : last + size] - sums[name][first : first + size]
 
-    table = np.empty((size, len(FEATURES)), dtype=np.float32)
-    table[:, : len(COLUMNS)] = numbers[here]
-    own = words[here]
-    three_before = best(words, range(-3, 0), np.maximum)
-    three_after = best(words, range(1, 4), np.maximum)
-    columns = [
-        own,
-        shifted(words, -1),
-        shifted(words, -2),
-        shifted(words, 1),
-        shifted(words, 2),
-        three_before,
-        three_after,
-        np.maximum(three_before, best(words, range(-10, -3), np.maximum)),
-        np.maximum(three_after, best(words, range(4, 11), np.maximum)),
-        total("words", words, 5, 5) / 11,
-        total("words", words, 20, 20) / 41,
-        total("words", words, 50, 49) / 100,
+def _stretch(log: LogLines, whole: _Log, start: int, end: int) -> Floats:
+    stretch = _Stretch(log, whole, start, end)
+    table = np.empty((stretch.size, len(FEATURES)), dtype=np.float32)
+    table[:, : len(COLUMNS)] = stretch.at(stretch.numbers, 0)
+    columns = [*_of_words(stretch), *_of_counts(stretch), *_of_place(log, whole, stretch)]
+    for i, column in enumerate(columns, len(COLUMNS)):
+        table[:, i] = column
+    return table
+
+
+def _of_words(stretch: _Stretch) -> list[NDArray[Any]]:
+    """What the words of a line and of the lines around it say."""
+    words = stretch.words
+    before = stretch.best(words, range(-3, 0), np.maximum)
+    after = stretch.best(words, range(1, 4), np.maximum)
+    five, twenty, fifty = stretch.totals(words, [(5, 5), (20, 20), (50, 49)])
+    return [
+        stretch.at(words, 0),
+        *(stretch.at(words, by) for by in (-1, -2, 1, 2)),
+        before,
+        after,
+        np.maximum(before, stretch.best(words, range(-10, -3), np.maximum)),
+        np.maximum(after, stretch.best(words, range(4, 11), np.maximum)),
+        five / 11,
+        twenty / 41,
+        fifty / 100,
     ]
+
+
+def _of_counts(stretch: _Stretch) -> list[NDArray[Any]]:
+    """How often lines around a line say something, and their indentation."""
+    columns: list[NDArray[Any]] = []
     for name in _COUNTED:
-        columns += [total(name, numbers[:, _AT[name]], before, after) for before, after in _WINDOWS]
-    columns.append(total("fail", numbers[:, _AT["fail"]], 0, REACH - 1))
-    columns += [shifted(numbers[:, _AT["indent"]], -1), shifted(numbers[:, _AT["indent"]], 1)]
-    columns.append(shifted(numbers[:, _AT["gap"]], 1))
-    columns += [np.log1p(whole.count - 1 - index), np.log1p(index), index / whole.count]
-    own_slots = whole.slots[start:end]
-    columns += [
-        repeats[here],
-        total("repeats", repeats, 5, 5) / 11,
-        best(repeats, range(-3, 4), np.minimum),
-        whole.first[own_slots] == index,
+        columns += stretch.totals(stretch.numbers[:, _AT[name]], _WINDOWS)
+    columns += stretch.totals(stretch.numbers[:, _AT["fail"]], [(0, REACH - 1)])
+    indents = stretch.numbers[:, _AT["indent"]]
+    return [*columns, stretch.at(indents, -1), stretch.at(indents, 1), stretch.at(stretch.numbers[:, _AT["gap"]], 1)]
+
+
+def _of_place(log: LogLines, whole: _Log, stretch: _Stretch) -> list[NDArray[Any]]:
+    """Where a line stands in its log, how rare it is, and how it compares with the others."""
+    index, own = stretch.index, stretch.at(stretch.words, 0)
+    (repeats,) = stretch.totals(stretch.repeats, [(5, 5)])
+    place = np.clip(np.searchsorted(whole.limits, own, side="right"), 1, len(whole.ranks)) - 1
+    return [
+        np.log1p(whole.count - 1 - index),
+        np.log1p(index),
+        index / whole.count,
+        stretch.at(stretch.repeats, 0),
+        repeats / 11,
+        stretch.best(stretch.repeats, range(-3, 4), np.minimum),
+        whole.first[whole.slots[index]] == index,
         own - log.words[whole.best],
-        np.log1p(whole.ranks[np.clip(np.searchsorted(whole.limits, own, side="right"), 1, len(whole.ranks)) - 1]),
+        np.log1p(whole.ranks[place]),
         np.log1p(whole.failing[index]),
         np.log1p(whole.failing[-1] - whole.failing[index + 1]),
         _distance_after(whole.exits, index),
@@ -196,9 +223,6 @@ def _stretch(log: LogLines, whole: _Log, start: int, end: int) -> Floats:
         np.log1p(len(whole.prompts) - np.searchsorted(whole.prompts, index, side="right")),
         np.clip(index - whole.best, -FARTHEST, FARTHEST),
     ]
-    for i, column in enumerate(columns, len(COLUMNS)):
-        table[:, i] = column
-    return table
 
 
 def _distance_after(marks: NDArray[np.intp], index: NDArray[np.intp]) -> NDArray[np.float64]:

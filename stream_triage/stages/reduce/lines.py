@@ -168,7 +168,7 @@ _VOCABULARY: Final[dict[str, str]] = {
 GROUPS: Final = tuple(_VOCABULARY)
 
 
-def _group_table() -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+def _group_table() -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     """Sorted hashes of the vocabulary, and for each one bit per group, in up to 16 bits."""
     bits: dict[str, int] = {}
     for number, text in enumerate(_VOCABULARY.values()):
@@ -361,4 +361,5 @@ def _identities(found: _Words, count: int) -> NDArray[np.uint32]:
     sums = np.zeros(count, dtype=np.uint64)
     named = ~found.varies
     np.add.at(sums, found.line[named], found.hash[named])
-    return np.asarray(_mixed(sums) >> np.uint64(32)).astype(np.uint32) * (sums != 0)
+    hashes = (_mixed(sums) >> np.uint64(32)).astype(np.uint32)
+    return np.where(sums != 0, hashes, np.uint32(0))

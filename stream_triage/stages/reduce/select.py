@@ -194,7 +194,7 @@ def _chosen(name: str, source: _Source, i: int) -> Chosen:
     if mark and (mark.why in MARKED or why != "new"):
         why = mark.why
     identity = source.log.table.identity[i]
-    left, right = (int(np.searchsorted(source.kinds, identity, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
+    left, right = (int(np.searchsorted(source.kinds, identity, side=side)) for side in ("left", "right"))
     return Chosen(name, int(source.log.number[i]), why, mark.repeats if mark else right - left, value)
 
 
