@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,8 @@ class Case(NamedTuple):
     log: CiLog
     lines: list[str]
     relevant: NDArray[np.bool_]
-    index: NDArray[np.intp]
+    places: NDArray[np.intp]
+    """Index of each in the log."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,7 +180,7 @@ def _model(relevance: Relevance) -> Method:
 
     def score(case: Case, lines: int) -> Scores:
         if id(case.log) not in memo:
-            memo[id(case.log)] = scores_of(relevance, case.log)[case.index]
+            memo[id(case.log)] = scores_of(relevance, case.log)[case.places]
         return memo[id(case.log)]
 
     return score
@@ -319,9 +320,9 @@ def _words_kept(case: Case, lines: NDArray[np.intp]) -> float:
     return len(words & found) / max(len(words), 1)
 
 
-def _same_category(cases: Sequence[Case], vectors: object, others: object | None = None) -> float:
+def _same_category(cases: Sequence[Case], vectors: Any, others: Any = None) -> float:
     """How often the nearest other log of a project has the same category; `others` are the logs that are compared with."""
-    similar = np.asarray((vectors @ (others if others is not None else vectors).T).todense())  # type: ignore[operator]
+    similar = np.asarray((vectors @ (others if others is not None else vectors).T).todense())
     same = []
     for i, case in enumerate(cases):
         peers = [j for j, other in enumerate(cases) if other.log.project == case.log.project and j != i]
