@@ -57,6 +57,8 @@ class Case(NamedTuple):
     relevant: NDArray[np.bool_]
     places: NDArray[np.intp]
     """Index of each in the log."""
+    matches: NDArray[np.bool_]
+    """Whether `grep` finds it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,18 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     elsewhere = [_case(log) for log in foreign(unseen, swarm, rng)]
     known = [_case(log) for log in planted_logs(swarm, list(TRAINING), rng)]
     new = [_case(log) for log in planted_logs(swarm, list(HELD_OUT), rng)]
+    model = _model(relevance)
     parts = [
         f"# Reduction\n\n{date.today().isoformat()}. Written by `python -m training.reduction_benchmark` with version "
         f"{bundle.card.version} of the bundle `{bundle.card.name}`. Each cell is the share of the relevant lines that were "
         "kept, and the share of the logs of which all relevant lines were kept. A budget is the number of lines that may be "
         "printed: a share of the lines with text, or a number. `oracle` prints relevant lines alone.",
-        _part("LogChunks, projects that training has not seen", chunks, relevance),
-        _part("The same without the lines of their host, and with the end of another log behind them", elsewhere, relevance),
-        _part("Planted failures of tools that training has not seen", new, relevance),
-        _part("Planted failures of tools that training has seen", known, relevance),
-        _kinds([*new, *known], relevance),
-        _ranked(chunks, relevance),
-        _removed(chunks, relevance),
+        _part("LogChunks, projects that training has not seen", chunks, model),
+        _part("The same without the lines of their host, and with the end of another log behind them", elsewhere, model),
+        _part("Planted failures of tools that training has not seen", new, model),
+        _part("Planted failures of tools that training has seen", known, model),
+        _kinds([*new, *known], model),
+        _ranked(chunks, model),
+        _removed(chunks, model),
         _speed(chunks, relevance, options.large),
         f"## Runs\n\n{runs_table(options.data, options.runs)}",
     ]
@@ -103,7 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _case(log: CiLog) -> Case:
     shown = [without_escapes(line) for line in log.lines]
     index = np.array([i for i, line in enumerate(shown) if line and not line.isspace()], dtype=np.intp)
-    return Case(log, [shown[i] for i in index], log.relevant[index], index)
+    lines = [shown[i] for i in index]
+    matches = np.array([bool(ERROR.search(line)) for line in lines], dtype=bool)
+    return Case(log, lines, log.relevant[index], index, matches)
 
 
 def _lines_of(budget: float, case: Case) -> int:
@@ -123,7 +128,7 @@ def _tail(case: Case, lines: int) -> Scores:
 def _grep(case: Case, lines: int) -> Scores:
     """Lines around matches, those at the end first; then the end of the log."""
     place = np.arange(len(case.lines), dtype=np.float32)
-    matches = np.array([bool(ERROR.search(line)) for line in case.lines])
+    matches = case.matches
     around = np.zeros(len(matches), dtype=bool)
     for by in range(-BEFORE, AFTER + 1):
         around[max(by, 0) : len(around) + min(by, 0)] |= matches[max(-by, 0) : len(around) - max(by, 0)]
@@ -165,25 +170,32 @@ def _oracle(case: Case, lines: int) -> Scores:
 
 
 Method = Callable[[Case, int], Scores]
+
+
+def _once(method: Method) -> Method:
+    """A method that does not depend on the number of lines, computed once for each log."""
+    known: dict[int, Scores] = {}
+
+    def score(case: Case, lines: int) -> Scores:
+        if id(case.log) not in known:
+            known[id(case.log)] = method(case, lines)
+        return known[id(case.log)]
+
+    return score
+
+
 SIMPLE: Final[Mapping[str, Method]] = {
-    "random": _random,
-    "tail": _tail,
-    "grep −3/+8": _grep,
+    "random": _once(_random),
+    "tail": _once(_tail),
+    "grep −3/+8": _once(_grep),
     "grep ∪ tail": _grep_and_tail,
-    "distinct lines": _distinct,
-    "rare structure": _rare,
+    "distinct lines": _once(_distinct),
+    "rare structure": _once(_rare),
 }
 
 
 def _model(relevance: Relevance) -> Method:
-    memo: dict[int, Scores] = {}
-
-    def score(case: Case, lines: int) -> Scores:
-        if id(case.log) not in memo:
-            memo[id(case.log)] = scores_of(relevance, case.log)[case.places]
-        return memo[id(case.log)]
-
-    return score
+    return _once(lambda case, lines: scores_of(relevance, case.log)[case.places])
 
 
 def _best(scores: Scores, count: int) -> NDArray[np.intp]:
@@ -197,8 +209,8 @@ def _kept(case: Case, method: Method, budget: float) -> tuple[float, bool]:
     return float(kept / case.relevant.sum()), bool(kept == case.relevant.sum())
 
 
-def _part(title: str, cases: Sequence[Case], relevance: Relevance) -> str:
-    methods = {**SIMPLE, "stream-triage": _model(relevance), "oracle": _oracle}
+def _part(title: str, cases: Sequence[Case], model: Method) -> str:
+    methods = {**SIMPLE, "stream-triage": model, "oracle": _oracle}
     rows = []
     for name, method in methods.items():
         cells = []
@@ -215,11 +227,10 @@ def _part(title: str, cases: Sequence[Case], relevance: Relevance) -> str:
     )
 
 
-def _kinds(cases: Iterable[Case], relevance: Relevance) -> str:
-    method = _model(relevance)
+def _kinds(cases: Iterable[Case], model: Method) -> str:
     results: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for case in cases:
-        results[case.log.category].append(_kept(case, method, 0.05))
+        results[case.log.category].append(_kept(case, model, 0.05))
     rows = [
         (
             name,
@@ -234,8 +245,8 @@ def _kinds(cases: Iterable[Case], relevance: Relevance) -> str:
     )
 
 
-def _ranked(cases: Sequence[Case], relevance: Relevance) -> str:
-    methods = {**SIMPLE, "stream-triage": _model(relevance)}
+def _ranked(cases: Sequence[Case], model: Method) -> str:
+    methods = {**SIMPLE, "stream-triage": model}
     rows = [
         (name, f"{np.mean([case.relevant[_best(method(case, RANKED), RANKED)].any() for case in cases]):.3f}")
         for name, method in methods.items()
@@ -245,11 +256,11 @@ def _ranked(cases: Sequence[Case], relevance: Relevance) -> str:
     )
 
 
-def _removed(cases: Sequence[Case], relevance: Relevance) -> str:
+def _removed(cases: Sequence[Case], model: Method) -> str:
     """What is left out, and what is left of the meaning, in the measures of LogSieve."""
     methods: dict[str, tuple[Method, float | None]] = {
-        "stream-triage, auto": (_model(relevance), None),
-        "stream-triage, 5 %": (_model(relevance), 0.05),
+        "stream-triage, auto": (model, None),
+        "stream-triage, 5 %": (model, 0.05),
         "tail, 5 %": (_tail, 0.05),
         "grep ∪ tail, 5 %": (_grep_and_tail, 0.05),
         "random, 5 %": (_random, 0.05),
