@@ -243,7 +243,8 @@ class _Quotes:
         if not lines or self._model.procedures is None:
             return []
         (source, number), signal = lines[0], self._model.procedures.signal
-        first, *others = self._text.read(source, number, number + RECORD_LINES - 1)
+        read = self._text.read(source, number, number + RECORD_LINES - 1)
+        first, *others = map(self._sources[source].unwrapper.shown_body, read)
 
         def continues(line: str) -> bool:
             found = signal(mask(line))

@@ -82,7 +82,7 @@ class Features(NamedTuple):
 def vector(run: Features) -> NDArray[np.float64]:
     """Values in the order of `FEATURES`, shape (F,); a value that no table or record states is NaN."""
     values = np.array([run.values.get(name, math.nan if name in _STATED else 0.0) for name in FEATURES])
-    return np.clip(values, -MOST, MOST)
+    return np.asarray(np.clip(values, -MOST, MOST))
 
 
 def features(follower: Follower, states: Mapping[str, ProcedureState]) -> Features:
