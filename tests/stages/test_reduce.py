@@ -193,7 +193,7 @@ class TestImportance:
     def test_a_short_gap_between_important_lines_is_closed(self):
         log = with_scores(PLAIN[:11], [0, 5, -3, -3, -3, 6, -3, 8, -3, -3, -3])
         values = importance(log.table, log.score, find_blocks(log.table))
-        assert values.round(1).tolist() == [0, 5, 4, 4, 4, 6, 5.7, 8, -3, -3, -3]
+        assert values.tolist() == pytest.approx([0, 5, 4, 4, 4, 6, 5.7, 8, -3, -3, -3])
 
     def test_the_first_the_second_and_the_last_of_equal_lines_count(self):
         log = with_scores(["error 1", "error 2", "error 3", "error 4", "error 5"], [1.0] * 5)
