@@ -210,6 +210,7 @@ def _kept(case: Case, method: Method, budget: float) -> tuple[float, bool]:
 
 
 def _part(title: str, cases: Sequence[Case], model: Method) -> str:
+    print(title, file=sys.stderr, flush=True)  # it takes minutes
     methods = {**SIMPLE, "stream-triage": model, "oracle": _oracle}
     rows = []
     for name, method in methods.items():
