@@ -363,7 +363,8 @@ def _speed(cases: Sequence[Case], relevance: Relevance, large: int) -> str:
     Reducer(relevance).reduce({"": log})
     seconds = time.process_time() - began
     kept = sum(array.nbytes for array in (log.number, log.score, log.size, *log.table)) / len(log.number)
-    return f"{text} One log of {large:,} lines: {large / seconds:,.0f} lines/s; {kept:.0f} bytes are kept of each line with text."
+    rate = large / seconds
+    return f"{text} One log of {large:,} lines: {rate:,.0f} lines/s; {kept:.0f} bytes are kept of each line with text."
 
 
 if __name__ == "__main__":
