@@ -23,9 +23,10 @@ from stream_triage.stages.reduce import (
 from stream_triage.stages.reduce.blocks import find_blocks
 from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_MOST
 from stream_triage.stages.reduce.context import FEATURES, LogLines, features
-from stream_triage.stages.reduce.lines import COLUMNS, PIECE_BYTES, read_lines
+from stream_triage.stages.reduce.lines import COLUMNS, read_lines
 from stream_triage.stages.reduce.relevance import Trees
 from stream_triage.stages.reduce.select import importance, select
+from stream_triage.stages.reduce.words import PIECE_BYTES
 from tests.reduction import JAVA_TRACE, PLAIN_LOG, PYTHON_TRACE, RUST_DIAGNOSTIC, Lines
 
 
@@ -191,9 +192,9 @@ class TestImportance:
         assert values[0] == values[-1] == 0
 
     def test_a_short_gap_between_important_lines_is_closed(self):
-        log = with_scores(PLAIN[:9], [0, 5, -3, -3, -3, 6, -3, -3, -3])
+        log = with_scores(PLAIN[:11], [0, 5, -3, -3, -3, 6, -3, 8, -3, -3, -3])
         values = importance(log.table, log.score, find_blocks(log.table))
-        assert values.tolist() == [0, 5, 4, 4, 4, 6, -3, -3, -3]
+        assert values.tolist() == pytest.approx([0, 5, 4, 4, 4, 6, 5.7, 8, -3, -3, -3])
 
     def test_the_first_the_second_and_the_last_of_equal_lines_count(self):
         log = with_scores(["error 1", "error 2", "error 3", "error 4", "error 5"], [1.0] * 5)
@@ -213,8 +214,9 @@ PLAIN = [f"line {'abcdefghijklmnopqrstuvwxyz'[i // 26]}{'abcdefghijklmnopqrstuvw
 
 class TestSelect:
     def test_the_most_important_lines_fill_the_budget(self):
-        log = with_scores(PLAIN[:6], [0, 3, 1, 5, 2, 4])
-        assert [number for number, _ in chosen(log, budget=Budget(lines=3))] == [2, 4, 6]
+        """Wherever they are in the log."""
+        log = with_scores(PLAIN[:40], [{1: 3.0, 15: 5.0, 35: 4.0}.get(i, 0.0) for i in range(40)])
+        assert [number for number, _ in chosen(log, budget=Budget(lines=3))] == [2, 16, 36]
 
     def test_of_equal_lines_the_earlier_one_is_chosen(self):
         assert [number for number, _ in chosen(with_scores(PLAIN[:9], [1.0] * 9), budget=Budget(lines=2))] == [1, 2]

@@ -1,8 +1,9 @@
 """A whole run in, the lines worth reading out: those that other stages marked, and those that matter in any log.
 
-`lines` reads what a line says on its own, `context` what it says within its log. `relevance` turns both into a score,
-`blocks` finds what is read as a whole, `budget` says how many lines may be printed, and `select` chooses by importance.
-`reducer` does all of it for the text of a run. `reference` compares with good runs, `explain` gives reasons.
+`words` and `vocabulary` read words, `lines` what a line says on its own, `context` what it says within its log. `relevance`
+turns both into a score, `blocks` finds what is read as a whole, `budget` says how many lines may be printed, and `select`
+chooses by importance. `reducer` does all of it for the text of a run. `reference` compares with good runs, `explain` gives
+reasons.
 """
 
 from stream_triage.stages.reduce.budget import CHARACTERS_PER_TOKEN, NO_LIMIT, Budget, tokens_of

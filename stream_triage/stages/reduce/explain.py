@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 
 from stream_triage.stages.reduce.blocks import find_blocks
-from stream_triage.stages.reduce.lines import COLUMNS, word_groups
+from stream_triage.stages.reduce.lines import COLUMNS
 from stream_triage.stages.reduce.relevance import ScoredLog
 from stream_triage.stages.reduce.select import Chosen
+from stream_triage.stages.reduce.vocabulary import word_groups
 
 __all__ = ["Explainer"]
 

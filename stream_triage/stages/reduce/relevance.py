@@ -129,7 +129,7 @@ class Relevance:
 
 
 class LogReader:
-    """Takes the lines of one log, in order; keeps about 60 bytes for each line with text, and none of the text."""
+    """Takes the lines of one log, in order; keeps about 50 bytes for each line with text, and none of the text."""
 
     def __init__(self, relevance: Relevance) -> None:
         self._relevance = relevance

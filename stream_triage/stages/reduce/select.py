@@ -20,10 +20,9 @@ __all__ = ["Chosen", "Reduction", "importance", "select"]
 
 # All in log-odds, the unit of scores. What the other lines of a block are worth below its best one.
 BLOCK_STEP: Final = 0.5
-# What a line counts less than the important ones on both sides of it, and how far away these may be. The text of a failure
-# is read in one piece, with the dull lines in it.
-BETWEEN_STEP: Final = 1.0
-BETWEEN_LINES: Final = 5
+# The text of a failure is read in one piece, with the dull lines in it: how many of them may stand between important lines,
+# and what they count less than these. A gap of one line would take a line to announce.
+BRIDGES: Final = ((1, 0.3), (5, 1.0))
 # What an equal block counts less from the third one on; the last one counts in full, for it may be what ended the run.
 REPEAT_STEP: Final = 1.0
 SPARED: Final = 2
@@ -65,21 +64,22 @@ def importance(log: LogLines, score: Floats, blocks: Blocks) -> Floats:
     """Scores with blocks and short gaps kept together, and repeated blocks moved down."""
     if not len(score):
         return score
-    score = _bridged(score)
+    for lines, step in BRIDGES:
+        score = _bridged(score, lines, step)
     best = np.maximum.reduceat(score, blocks.starts)
     lifted = np.maximum(score, np.where(blocks.whole, best - BLOCK_STEP, -np.inf)[blocks.of_line])
     return np.asarray(lifted - _repeat_steps(log, blocks)[blocks.of_line], dtype=np.float32)
 
 
-def _bridged(score: Floats) -> Floats:
-    """Scores that rise where important lines are near on both sides."""
-    padded = np.pad(score, BETWEEN_LINES, constant_values=-np.inf)
+def _bridged(score: Floats, lines: int, step: float) -> Floats:
+    """Scores that rise where important lines are near on both sides, at most so many lines away."""
+    padded = np.pad(score, lines, constant_values=-np.inf)
     count = len(score)
     before, after = np.full(count, -np.inf, dtype=np.float32), np.full(count, -np.inf, dtype=np.float32)
-    for by in range(1, BETWEEN_LINES + 1):
-        np.maximum(before, padded[BETWEEN_LINES - by : BETWEEN_LINES - by + count], out=before)
-        np.maximum(after, padded[BETWEEN_LINES + by : BETWEEN_LINES + by + count], out=after)
-    return np.maximum(score, np.minimum(before, after) - BETWEEN_STEP)
+    for by in range(1, lines + 1):
+        np.maximum(before, padded[lines - by : lines - by + count], out=before)
+        np.maximum(after, padded[lines + by : lines + by + count], out=after)
+    return np.maximum(score, np.minimum(before, after) - step)
 
 
 def _repeat_steps(log: LogLines, blocks: Blocks) -> Floats:
