@@ -109,7 +109,7 @@ bench: setup-training ## speed and memory of the whole path beside drain3 alone,
 	$(BIN)/python -m benchmarks.edge
 
 train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
-	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 2 --seeds 4 --jobs 2 \
+	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 3 --seeds 2 --jobs 2 \
 		--checkpoints .cache/training/oai5g --figures training/results/oai5g.json
 	$(BIN)/python -m training.early_stop --bundle models/oai5g --oai $(OAI) --write
 	$(BIN)/python -m training.experiments.order --oai $(OAI) --seed 1 \
@@ -122,8 +122,8 @@ relevance: setup ## train models/generic, which chooses the lines worth reading,
 
 corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
-	$(BIN)/python -m training.train $(TM500) --out models/tm500 \
-		--rules training/tm500_rules.toml --models baseline --seeds 5 --jobs 2 --figures training/results/tm500.json \
+	$(BIN)/python -m training.train $(TM500) --out models/tm500 --version 3 \
+		--rules training/tm500_rules.toml --models baseline --seeds 3 --jobs 2 --figures training/results/tm500.json \
 		--source "invented TM500-style runs, python -m training.corpus --seed 1"
 	$(BIN)/python -m training.early_stop --bundle models/tm500 $(TM500) --split easy --write
 	$(BIN)/python -m training.paper.baselines $(TM500)

@@ -16,7 +16,7 @@ from stream_triage.stages.procedures.breaks import failed_ues, run_breaks
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 from stream_triage.stages.redact import Redactor
 
-__all__ = ["Alike", "DialectReport", "Place", "UeEvents", "faults_of", "summary_of"]
+__all__ = ["Alike", "DialectReport", "Faults", "Place", "UeEvents", "faults_of", "summary_of"]
 
 # Kinds of lines that are counted; what comes after so many is left out.
 MAX_KINDS: Final = 5_000
@@ -60,9 +60,19 @@ def summary_of(table: DialectTable) -> str:
     return ", ".join(f"{number} {name}{'s' if number != 1 else ''}" for name, number in shown.items())
 
 
-def faults_of(dialects: Dialects, table: DialectTable) -> list[str]:
-    """What is wrong with a dialect: examples that give another event, phrases that match nothing, patterns that are slow."""
-    return [*_wrong_examples(dialects, table), *_masked_phrases(table), *slow_patterns(table)]
+class Faults(NamedTuple):
+    """What is wrong with a dialect, and whether lines can be read with it all the same."""
+
+    found: list[str]
+    slow: bool
+    """A pattern may take hours, so no line is read with it, not even an example."""
+
+
+def faults_of(dialects: Dialects, table: DialectTable) -> Faults:
+    """Patterns that are slow; if there are none, examples that give another event and phrases that match nothing."""
+    if slow := slow_patterns(table):
+        return Faults(slow, slow=True)
+    return Faults([*_wrong_examples(dialects, table), *_masked_phrases(table)], slow=False)
 
 
 def _masked_phrases(table: DialectTable) -> Iterator[str]:

@@ -47,6 +47,8 @@ __all__ = [
     "UeEvent",
     "Ues",
     "Verdict",
+    "cut",
+    "line_in_words",
     "source_line",
     "split_file_id",
     "split_origin",
@@ -316,6 +318,16 @@ class _Record(BaseModel):
 def source_line(source: str, number: int | None) -> str:
     """`du:104`, or the part of it that exists: the only source of a run may have no name, and some items have no line."""
     return ":".join(part for part in (source, "" if number is None else str(number)) if part)
+
+
+def line_in_words(source: str, number: int | None) -> str:
+    """`du:104`, or `line 104` where the only source has no name."""
+    return source_line(source, number) if source else f"line {number}"
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its first `most` characters and an ellipsis."""
+    return text if len(text) <= most else text[:most] + "…"
 
 
 class Share(_Record):

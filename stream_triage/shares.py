@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from typing import Final
 
-from stream_triage.records import STARTING_POINT, Explanation, Share, source_line
+from stream_triage.records import STARTING_POINT, Explanation, Share, line_in_words
 
 __all__ = ["Item", "parts_of", "rest_of"]
 
@@ -61,7 +61,7 @@ def _unshown_lines(lines: Sequence[tuple[float, Item]], side: str) -> Iterable[S
     """One share for all of them, which names the strongest."""
     if lines:
         strongest = nsmallest(LINES_NAMED, lines, key=lambda one: -abs(one[0]))
-        where = ", ".join(_place(item) for _, item in strongest)
+        where = ", ".join(line_in_words(*item[:2]) for _, item in strongest)
         what = f"{_count(len(lines), 'other line')} {side}: {where}{', …' if len(lines) > LINES_NAMED else ''}"
         yield Share(what=what, weight=sum(weight for weight, _ in lines))
 
@@ -74,11 +74,6 @@ def _named(parts: Sequence[_Part], most: int) -> list[Share]:
         others[model] = others.get(model, 0.0) + weight
     named = [*ordered[:most], *((model, "other signs", weight) for model, weight in others.items())]
     return [Share(model=model, what=what, weight=weight) for model, what, weight in named]
-
-
-def _place(item: Item) -> str:
-    source, number, _ = item
-    return source_line(source, number) if source else f"line {number}"
 
 
 def _count(number: int, what: str) -> str:

@@ -13,7 +13,7 @@ from stream_triage.model import Model
 from stream_triage.ports import RunText
 from stream_triage.records import SourceSummary, UeCourse, UeEvent
 from stream_triage.stages.normalise import mask
-from stream_triage.stages.procedures.breaks import LAYER_WORDS, breaks_of, failed_ues, looping
+from stream_triage.stages.procedures.breaks import LAYER_WORDS, breaks_of, failed_ues, looping, ue_order
 from stream_triage.stages.procedures.follow import OWN, ProcedureState
 from stream_triage.stages.procedures.recording import RecordedEvent, RecordingFollower
 from stream_triage.stages.wrappers import Unwrapper
@@ -145,7 +145,7 @@ def _listed(states: Mapping[str, ProcedureState]) -> str:
     known = {name or own[source] for source, state in states.items() for name in (*state.ues, *state.set_up)}
     if not known:
         return "its log names none"
-    ordered = sorted(known, key=lambda name: (not name.isdigit(), name.zfill(9)))
+    ordered = sorted(known, key=ue_order)
     more = f" and {len(ordered) - UES_LISTED} more" if len(ordered) > UES_LISTED else ""
     return f"it has {', '.join(ordered[:UES_LISTED])}{more}"
 

@@ -26,6 +26,7 @@ from stream_triage.records import (
     SourceSummary,
     Ues,
     Verdict,
+    cut,
     verdict_version,
 )
 from stream_triage.shares import Item, parts_of, rest_of
@@ -33,7 +34,7 @@ from stream_triage.stages.completeness import completeness_doubts, read_clues
 from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures import ProcedureState
-from stream_triage.stages.procedures.breaks import failed_ues
+from stream_triage.stages.procedures.breaks import failed_ues, ue_order
 from stream_triage.stages.procedures.sentence import Reason
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
@@ -397,7 +398,7 @@ class _Quotes:
             return None
         follower = self._model.procedures.follower if self._model.procedures else None
         failed = [(outcome, name) for name, state in states.items() if follower for outcome in failed_ues(follower, state)]
-        failed.sort(key=lambda one: (not one[0].ue.isdigit(), one[0].ue.zfill(9), one[1]))
+        failed.sort(key=lambda one: (ue_order(one[0].ue), one[1]))
         first = [
             FailedUe(
                 ue=_ue_number(outcome.ue),
@@ -429,4 +430,4 @@ def _ue_number(ue: str) -> int:
 
 
 def _quoted(line: str) -> str:
-    return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + "…"
+    return cut(line, MAX_QUOTED)

@@ -8,7 +8,7 @@ from typing import Final
 
 from stream_triage.dialects import LAYERS
 from stream_triage.model import Model
-from stream_triage.records import NOT_PROVED, Evidence, Share, Ues, source_line
+from stream_triage.records import NOT_PROVED, Evidence, Share, Ues, cut, line_in_words
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import run_breaks
 from stream_triage.stages.procedures.sentence import Reason, reason_of
@@ -42,7 +42,7 @@ def sentence(
     other = "" if shown else _first_break(model, states)
     passed = decision.label == model.passing
     whole = _why_passed(shown, other, ues, decision.doubts) if passed else _why_failed(shown, other, evidence)
-    return _cut(whole, MAX_SENTENCE)
+    return cut(whole, MAX_SENTENCE)
 
 
 def _first_break(model: Model, states: States) -> str:
@@ -60,7 +60,8 @@ def _why_failed(shown: str, other: str, evidence: Sequence[Evidence]) -> str:
         return shown
     rule = next((item for item in evidence if item.kind == "rule" and item.label and item.weight >= 0), None)
     if rule:
-        return f"rule {rule.rule}: {rule.note or _cut(rule.text.strip(), MAX_QUOTED)} ({_place(rule)})"
+        said = rule.note or cut(rule.text.strip(), MAX_QUOTED)
+        return f"rule {rule.rule}: {said} ({line_in_words(rule.source, rule.number)})"
     reason = f"what broke first speaks for {other}" if other else "no procedure shows why"
     return f"{NOT_PROVED}{reason}; {_weighs_most(evidence)}"
 
@@ -84,14 +85,10 @@ def _weighs_most(evidence: Sequence[Evidence]) -> str:
         return "that a usual line never came weighs most"
     part = max(item.parts, key=lambda part: part.weight, default=Share(weight=0.0))
     if part.what:
-        return f"{part.what} ({_place(item)}) weighs most"
+        return f"{part.what} ({line_in_words(item.source, item.number)}) weighs most"
     by = _JUDGED_BY.get(part.model)
-    return f"the {by} of {_place(item)} weigh most" if by else f"{_place(item)} weighs most"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most] + "…"
-
-
-def _place(item: Evidence) -> str:
-    return source_line(item.source, item.number) if item.source else f"line {item.number}"
+    return (
+        f"the {by} of {line_in_words(item.source, item.number)} weigh most"
+        if by
+        else f"{line_in_words(item.source, item.number)} weighs most"
+    )

@@ -110,7 +110,7 @@ def test_repeats_in_a_row_are_one_event(model: Model) -> None:
     lines = [SCRIPT, *access(3), connected(3), *[expired(3)] * 4, registered(3), expired(3)]
     (course,) = events(model, "3", only=lines)
     assert [(event.number, event.repeats, event.last) for event in course.events[3:]] == [(5, 4, 8), (9, 1, 9), (10, 1, 10)]
-    assert course.unfinished[-1].startswith("the same trouble of layer 2 came 5 times")
+    assert course.unfinished[-1].startswith("trouble of layer 2 came 5 times")
 
 
 def test_a_healthy_ue_lacks_nothing(model: Model) -> None:

@@ -149,5 +149,5 @@ def test_proved() -> None:
 
 def test_repeated_trouble_speaks_for_its_layer() -> None:
     assert why("L2", [*attached(3), *(trouble(3, sn) for sn in (1, 500, 4000))]).startswith(
-        "the same trouble of layer 2 came 3 times at UE 3"
+        "trouble of layer 2 came 3 times at UE 3"
     )

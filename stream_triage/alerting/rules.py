@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from math import comb
 from typing import Final, NamedTuple
 
-from stream_triage.records import CANARY, Evidence, Verdict
+from stream_triage.records import CANARY, Evidence, Verdict, cut
 from stream_triage.render.printable import printable, without_colours
 from stream_triage.settings import AlertRule, Route
 
@@ -189,7 +189,5 @@ def message(verdict: Verdict, alert: Alert, runs: int, link: str = "") -> Messag
 
 def _safe(text: str) -> str:
     """Returns one line that no chat or mail client takes for more than text: a word joiner breaks mentions and tags."""
-    text = without_colours(text).replace("\t", " ")
-    if len(text) > CHARACTERS_SHOWN:
-        text = text[:CHARACTERS_SHOWN] + "…"
+    text = cut(without_colours(text).replace("\t", " "), CHARACTERS_SHOWN)
     return text.replace("@", "@\u2060").replace("<", "<\u2060")

@@ -126,7 +126,7 @@ def _checks_of_own_dialects(settings: Settings) -> dict[str, Callable[[Settings]
         table = load_dialect(path)
         own = load_dialects([*usable, path])
         usable.append(path)
-        if faults := faults_of(Dialects(own), table):
+        if faults := faults_of(Dialects(own), table).found:
             raise SettingsError("; ".join(faults))
         return f"{table.name} has {summary_of(table)}"
 

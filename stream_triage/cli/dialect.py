@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,10 +54,12 @@ def dialect(
     table, own = wiring.open_dialect(settings, dialect)
     print(f"{table.name} ({printable(table.title)}): {summary_of(table)}")
     faults = faults_of(Dialects([table]), table)
-    for fault in faults:
+    for fault in faults.found:
         print(f"wrong  {printable(fault)}")
-    status = EXIT_INPUT if faults else 0
-    if paths:
+    status = EXIT_INPUT if faults.found else 0
+    if paths and faults.slow:
+        print("no log was read: mend the slow patterns first", file=sys.stderr)
+    elif paths:
         card = wiring.open_bundle(settings).card
         report = DialectReport(Dialects(own), table, card.numbers)
         triage = wiring.open_triage(settings, dialects=own, on_lines=report.take)
@@ -80,7 +83,7 @@ class _Printer:
         events = [f"{name:<28} {self._places(places)}" for name, places in report.events().items()]
         self._print_list("Events", events, all_of=True)
         failures = [f"{self._place(place)}  {printable(words)}" for place, words in report.node_failures()]
-        self._print_list("Failures that are no UE's", failures)
+        self._print_list("Failures that belong to no UE", failures)
         ues = report.ues()
         failed = sum(1 for ue in ues if ue.failed)
         self._print_list(f"UEs: {len(ues)}, failed: {failed}", [self._ue(ue) for ue in ues])
@@ -129,7 +132,12 @@ class _Printer:
 
     def _ue(self, ue: UeEvents) -> str:
         events = [f"{name} #{number}" for name, number in ue.events]
-        shown = events if len(events) <= FIRST else [*events[: FIRST - 1], "…", events[-1]]
+        bad = [
+            text
+            for text, (name, _) in zip(events, ue.events, strict=True)
+            if name.split()[-1] in ("refused", "failed", "lost")
+        ]
+        shown = events if len(events) <= FIRST else [*events[: FIRST - 1], "…", *bad[:1], events[-1]]
         where = "" if self._report.sources <= 1 else f" of {':'.join(part for part in ue.source[:2] if part)}"
         why = f"; failed: {ue.failed}" if ue.failed else ""
         return printable(f"{ue.ue or 'without an id'}{where}: {', '.join(shown) or 'no event'}{why}")

@@ -79,7 +79,8 @@ def run(
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="Replace stored verdicts of the same runs, for example after a change of rules or bundle."
+            "--again",
+            help="Replace stored verdicts of the same runs, for example after a change of rules, dialects or bundle.",
         ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print neither progress bar nor summary.")] = False,

@@ -144,6 +144,8 @@ class ProcedureTable(_Table):
     def split(self, event: str) -> tuple[str, Step]:
         """Procedure and step of an event such as `random access completed`. Raises `ValueError`."""
         name, _, step = event.rpartition(" ")
+        if event in self.procedures:
+            raise ValueError(f"{event!r} needs a step, such as {event} completed; steps are {', '.join(STEPS)}")
         if name not in self.procedures:
             raise ValueError(f"{event!r}: there is no procedure {name!r}; there are {', '.join(self.procedures)}")
         if step not in STEPS:
@@ -250,6 +252,10 @@ def _reasons(errors: Sequence[Any]) -> Iterable[str]:
             continue  # said of a list because of an element of it
         place = ".".join(str(part) for part in error["loc"] if part != "[key]")
         text = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            text = "there is no such key; keys of the file itself stand above the first [table]"
+        elif error["type"] == "missing":
+            text = "is missing"
         for of_python, of_toml in (("valid tuple", "list"), ("valid dictionary", "table")):
             text = text.replace(of_python, of_toml)
         yield f"{place}: {text}" if place else text

@@ -55,7 +55,8 @@ def _score(score: float, anomalous: bool) -> Text:
 def _top(verdict: Verdict) -> Text:
     """What to look at first: why a review is needed or why the run failed, the first evidence, or the first anomaly."""
     if verdict.needs_review:
-        return plain(verdict.review_reasons[0], "yellow")
+        known = [verdict.why] if verdict.proved and not verdict.passed and verdict.label != UNKNOWN else []
+        return plain("; ".join([*known, verdict.review_reasons[0]]), "yellow")
     if verdict.passed and not verdict.anomalous:
         return Text("")
     if verdict.passed:

@@ -28,7 +28,9 @@ def shown_evidence(verdict: Verdict) -> list[Evidence]:
 def evidence_rows(verdict: Verdict) -> Iterator[tuple[Text, Text, Text]]:
     """Weight, what it comes from, and text. What needs more words, and the note of a rule, has a row below."""
     for item in shown_evidence(verdict):
-        origin = "broke here" if verdict.rival and item.kind == "line" and not item.parts else _origin(item)
+        origin = _origin(item)
+        if verdict.rival and item.kind == "line" and not origin:  # no part of its weight is large enough to be shown
+            origin = "broke here"
         yield _item_weight(item), Text(origin, style="dim"), plain(item.model_copy(update={"note": ""}).words())
         if any(part.what and abs(part.weight) >= _SHOWN_FROM for part in item.parts):
             yield Text(""), Text(""), plain(f"  {_parts_words(item.parts)}", "dim")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stream_triage.clients.json_fields import LABELS, as_text, look_up
-from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record, split_origin
+from stream_triage.records import ORIGIN_HEADER, REPLAYED_HEADER, DeadLetter, Record, cut, split_origin
 
 __all__ = [
     "RUN_ENDED",
@@ -284,7 +284,7 @@ def _source_count(text: str | None, doubt: str) -> tuple[int | None, str]:
 
 
 def _shown(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:40] + "…")
+    return repr(cut(value, 40))
 
 
 def _json_object(text: bytes) -> Mapping[str, Any]:

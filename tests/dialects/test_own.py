@@ -149,8 +149,8 @@ class TestProcedures:
         ('["preamble lost"]', '["preamble *"]', "needs words before and after each `*`"),
         ('["preamble lost"]', '"preamble lost"', "events.random access failed: Input should be a list"),
         ('"l2"', '"l9"', "modules.sched: Input should be 'l1'"),
-        ('title = "My stack"', "", "title: Field required"),
-        ('title = "My stack"', 'titel = "My stack"', "titel: Extra inputs are not permitted"),
+        ('title = "My stack"', "", "title: is missing"),
+        ('title = "My stack"', 'titel = "My stack"', "titel: there is no such key"),
         ('name = "mine"', "name = ", "is not TOML"),
         ("[modules]", "[examples]\n'a' = 'call failed'\n[modules]", "there is no procedure 'call'"),
         ("[modules]", "[readings]\ncqi = { phrase = 'cqi', pattern = 'CQI' }\n[modules]", "needs a group for the number"),
@@ -177,7 +177,7 @@ def test_a_wrong_file_is_refused_with_the_place(own: Path, before: str, after: s
         (b"\xff\xfe", "is not TOML"),
         (b"x = " + b"[" * 100_000, "is not TOML"),
         (b"name = 7", "name: Input should be a valid string"),
-        (b"", "name: Field required"),
+        (b"", "name: is missing"),
     ],
 )
 def test_any_content_gets_an_error(tmp_path: Path, content: bytes, message: str) -> None:

@@ -15,7 +15,8 @@ from stream_triage.settings import InputSettings
 from stream_triage.stages.redact import Redactor
 from training.corpus import GeneratedRun, generate
 from training.corpus.__main__ import main
-from training.corpus.audit import Figure, audit, failures, giveaways, texts, ungrammatical_lines
+from training.corpus.audit import audit, giveaways, texts, ungrammatical_lines
+from training.corpus.figures import Figure, failures
 from training.corpus.messages import MESSAGES
 from training.corpus.plan import PUBLISHED_TEST, plan
 from training.data import LabelledRun, read_predefined

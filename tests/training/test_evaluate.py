@@ -121,9 +121,7 @@ def test_files_of_held_out_runs_give_the_score_of_the_card(data_folder: Path, sh
     ordered = [Verdict.model_validate(rows[name]) for name in kept]
     table = scores_of(list(kept.values()), ordered, "Pass", shipped).table
     stated = dict(shipped.card.scores["template_hash"]["first_seed"])
-    # The card was written before a log that ends early made a verdict need a review, which is not the model's doing.
     cut = sum(any(reason.startswith("the log ") for reason in verdict.review_reasons) for verdict in ordered)
-    assert table.pop("needs_review_share") - stated.pop("needs_review_share") == pytest.approx(cut / len(ordered), abs=1e-4)
     assert table == stated
     assert cut <= 0.02 * len(ordered), "complete runs"
 

@@ -15,16 +15,18 @@ from stream_triage.stages.procedures.trees import Trees
 from training.corpus import GeneratedRun, generate
 from training.data import LabelledRun, MaskedRuns
 from training.fit.bundle import Corpus, alone, fit_bundle
-from training.fit.forest import grow
 from training.fit.procedures import FAILED, usual_kinds
 from training.fit.settings import BundleSettings
 
 LABELS = ("Pass", "L0_L1", "L2", "L3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_exported_trees_compute_what_xgboost_computes(outputs: int) -> None:
     """`grow` compares the two itself, here with unknown values, ties, and a prior."""
+    from training.fit.forest import grow
+
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 5, (300, len(FEATURES))).astype(float)
     rows[rng.random(rows.shape) < 0.1] = np.nan
@@ -37,8 +39,11 @@ def test_exported_trees_compute_what_xgboost_computes(outputs: int) -> None:
     assert np.mean(predicted == targets) > 0.9
 
 
+@pytest.mark.slow
 def test_no_sign_of_trouble_makes_a_failure_less_likely() -> None:
     """Whatever the training runs show: the forest of failures only rises with a feature that must not lower it."""
+    from training.fit.forest import grow
+
     rng = np.random.default_rng(1)
     rows = rng.integers(0, 4, (300, len(FEATURES))).astype(float)
     targets = (rows[:, 0] < 2).astype(int)  # here, less trouble means failure

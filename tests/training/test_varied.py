@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from stream_triage.stages.normalise import mask
+from training.corpus.figures import failures
 from training.data import read_predefined
 from training.varied import GeneratedRun, generate
 from training.varied import plan as planning
 from training.varied.__main__ import main
-from training.varied.audit import audit, crude, difficulty, failures, set_up
+from training.varied.audit import audit, crude, difficulty, set_up
 from training.varied.campaigns import CAMPAIGNS
 from training.varied.faults import CAUSES, evidence_kinds
 from training.varied.habits import combination

@@ -9,7 +9,7 @@ examined, not what the generator knows of them.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ from sklearn.model_selection import cross_val_predict
 
 from stream_triage.stages.normalise import mask
 from training.arguments import command_parser
+from training.corpus.figures import Figure, failures, print_figures
 from training.corpus.generate import GeneratedRun, generate
 from training.corpus.plan import LABELS, PUBLISHED_TEST, RUNS
 
-__all__ = ["ERROR_WORDS", "Figure", "audit", "cleaned", "failures", "giveaways", "main", "texts", "ungrammatical_lines"]
+__all__ = ["ERROR_WORDS", "audit", "cleaned", "giveaways", "main", "texts", "ungrammatical_lines"]
 
 ERROR_WORDS: Final = (
     "error", "fail", "failed", "failure", "reject", "expired", "expiry", "assert", "timeout", "timed", "lost", "loss",
@@ -48,28 +49,9 @@ _CRASH: Final = re.compile(rb"Assert Fail|I: REBOOT|being stopped automatically"
 _MARKS: Final = re.compile(r"<(?:num:-?e\d+|time|date|ipaddr|id|hex)>")
 
 
-class Figure(NamedTuple):
-    """A figure with its lowest and highest accepted value."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the value is within the limits."""
-        return self.low <= self.value <= self.high
-
-
 def audit(runs: Sequence[GeneratedRun]) -> list[Figure]:
     """All figures of a corpus. The limits of shares widen with fewer runs, by three standard errors."""
     return [*proportions(runs), *difficulty(runs), *texts(runs), *giveaways(runs)]
-
-
-def failures(figures: Sequence[Figure]) -> list[str]:
-    """One sentence for each figure outside its limits."""
-    return [f"{f.name}: {f.value:.4f} is not within {f.low:.4f} to {f.high:.4f}" for f in figures if not f.kept]
 
 
 def cleaned(run: GeneratedRun) -> str:
@@ -324,10 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     runs = list(generate(arguments.runs, arguments.seed))
     figures = audit(runs)
-    for figure in figures:
-        print(
-            f"{'ok  ' if figure.kept else 'MISS'} {figure.name}: {figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
-        )
+    print_figures(figures)
     labels = np.array([run.label for run in runs])
     print("most telling words:", ", ".join(f"{word} {score:.3f}" for word, score in _best_word(runs, labels)))
     print("error words rare in passing runs:", _error_words(runs, labels))

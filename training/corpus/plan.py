@@ -12,7 +12,10 @@ from typing import Any, Final, Literal, NamedTuple
 from training.corpus.causes import CAUSES, Cause
 from training.corpus.scripts import CATEGORIES, Script, scripts
 
-__all__ = ["LABELS", "PUBLISHED_TEST", "RUNS", "Catalogue", "Part", "Planned", "can_strike", "catalogue", "plan"]
+__all__ = [
+    "LABELS", "PARTS", "PUBLISHED_TEST", "RUNS", "TEST_SHARE", "Catalogue", "Part", "Planned", "can_strike", "catalogue",
+    "deal", "parts_of", "plan",
+]  # fmt: skip
 
 Part = Literal["train", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
@@ -47,7 +50,7 @@ def plan(runs: int, seed: int) -> list[Planned]:
     planned: list[tuple[str, Part, Part]] = []
     for label, count in _shares(runs, PUBLISHED_TEST).items():
         # Both splits have the same sizes, label by label, and are drawn independently.
-        easy, hard = _parts(count), _parts(count)
+        easy, hard = parts_of(count), parts_of(count)
         rng.shuffle(easy)
         rng.shuffle(hard)
         planned += [(label, *parts) for parts in zip(easy, hard, strict=True)]
@@ -66,7 +69,7 @@ def _shares(total: int, weights: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-def _parts(count: int) -> list[Part]:
+def parts_of(count: int) -> list[Part]:
     """A part for each of `count` runs, causes or scripts, in the sizes of the split."""
     test = round(count * TEST_SHARE)
     validation = round((count - test) * VALIDATION_SHARE)
@@ -84,19 +87,20 @@ def catalogue(seed: int) -> Catalogue:
     while True:
         causes: dict[Part, list[Cause]] = {part: [] for part in PARTS}
         for label in LABELS[1:]:
-            _deal(rng, [cause for cause in CAUSES if cause.label == label], causes)
+            deal(rng, [cause for cause in CAUSES if cause.label == label], causes)
         if all(_covers(some) for some in causes.values()):
             break
     dealt: dict[Part, list[Script]] = {part: [] for part in PARTS}
     # By category, so that each part has scripts of every category.
     for category in CATEGORIES:
-        _deal(rng, [script for script in known if script.category == category], dealt)
+        deal(rng, [script for script in known if script.category == category], dealt)
     return Catalogue({p: tuple(some) for p, some in causes.items()}, {p: tuple(some) for p, some in dealt.items()})
 
 
-def _deal(rng: random.Random, items: Sequence[Any], parts: Mapping[Part, list[Any]]) -> None:
+def deal(rng: random.Random, items: Sequence[Any], parts: Mapping[Part, list[Any]]) -> None:
+    """Adds each item to a part, at random, in the sizes of the split."""
     shuffled = rng.sample(list(items), len(items))
-    for part, item in zip(_parts(len(items)), shuffled, strict=True):
+    for part, item in zip(parts_of(len(items)), shuffled, strict=True):
         parts[part].append(item)
 
 

@@ -23,7 +23,6 @@ from stream_triage.stages.procedures import FEATURES, GROUPS, Follower, features
 from stream_triage.stages.procedures.trees import ARRAYS, Trees
 from training.data import LabelledRun, MaskedRuns, redacted_lines
 from training.fit.calibration import temperature
-from training.fit.forest import grow
 from training.fit.parts import TrainingPart
 from training.fit.terms import NEVER, TUNING_FOLDS
 from training.splits import cross_folds
@@ -133,6 +132,8 @@ def grow_forests(rows: NDArray[np.float64], targets: NDArray[np.intp], passing: 
         passing: Index of the passing label.
         seed: Seed of all choices.
     """
+    from training.fit.forest import grow  # xgboost, which logs of no known dialect do without
+
     rows, targets = _without_habits(rows, targets, seed)
     monotone = [int(name != "expects_refusal") for name in FEATURES]
     failing = targets != passing

@@ -11,7 +11,7 @@ baselines on every split. Exits with 1 if a figure is outside its limits.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from stream_triage.stages.normalise import mask
 from training.arguments import command_parser
+from training.corpus.figures import Figure, failures, print_figures
 from training.keyword_rule import keyword_label
 from training.varied.crude import crude_features
 from training.varied.generate import GeneratedRun, generate
 from training.varied.plan import LABELS, RUNS, SPLITS
 
-__all__ = ["Figure", "audit", "baselines", "crude", "difficulty", "failures", "main", "set_up"]
+__all__ = ["audit", "baselines", "crude", "difficulty", "main", "set_up"]
 
 MARGIN: Final = 0.03
 """Points of accuracy by which a crude feature may be better than always saying the most frequent label."""
@@ -41,28 +42,9 @@ DEPTH: Final = 3
 FOLDS: Final = 5
 
 
-class Figure(NamedTuple):
-    """A figure with its lowest and highest accepted value."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the value is within the limits."""
-        return self.low <= self.value <= self.high
-
-
 def audit(runs: Sequence[GeneratedRun]) -> list[Figure]:
     """All figures of a corpus."""
     return [*crude(runs), *set_up(runs), *difficulty(runs)]
-
-
-def failures(figures: Sequence[Figure]) -> list[str]:
-    """One sentence for each figure outside its limits."""
-    return [f"{f.name}: {f.value:.4f} is not within {f.low:.4f} to {f.high:.4f}" for f in figures if not f.kept]
 
 
 def crude(runs: Sequence[GeneratedRun]) -> Iterator[Figure]:
@@ -184,10 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     runs = list(generate(arguments.runs, arguments.seed))
     figures = audit(runs)
-    for figure in figures:
-        print(
-            f"{'ok  ' if figure.kept else 'MISS'} {figure.name}: {figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
-        )
+    print_figures(figures)
     for split, scores in baselines(runs).items():
         print(f"macro-F1, split {split}: " + ", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
     return 1 if failures(figures) else 0

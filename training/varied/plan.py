@@ -12,25 +12,20 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from training.corpus.causes import Cause
+from training.corpus.plan import PARTS, RUNS, TEST_SHARE, Part, deal, parts_of
 from training.varied.faults import CAUSES, evidence_kinds
 from training.varied.habits import Habits, Script, combination, draw_habits, scripts
 from training.varied.vocabularies import VOCABULARIES
 
 __all__ = ["LABELS", "PARTS", "RUNS", "SHARES", "SPLITS", "Catalogue", "Part", "Planned", "catalogue", "held_out", "plan"]
 
-Part = Literal["train", "validation", "test"]
-PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
-RUNS: Final = 3262
 SPLITS: Final = ("random", "causes", "vocabulary", "habits")
 SHARES: Final[Mapping[str, float]] = {"Pass": 0.66, "L0_L1": 0.155, "L2": 0.11, "L3": 0.075}
 """About the shares of the published test set of Ihalage et al., with somewhat more failures of L2 and L3."""
 LABELS: Final = tuple(SHARES)
-TEST_SHARE: Final = 0.3
-# Share of what is not in the test part.
-VALIDATION_SHARE: Final = 0.15
 
 
 class Planned(NamedTuple):
@@ -52,7 +47,7 @@ class Catalogue(NamedTuple):
 def plan(runs: int, seed: int) -> list[Planned]:
     """Plans all runs, in an order that does not depend on anything; the same seed gives the same plan."""
     rng, known = random.Random(f"varied plan {seed}"), catalogue(seed)
-    of_causes = _shuffled(rng, _parts(runs))
+    of_causes = _shuffled(rng, parts_of(runs))
     habits = [
         draw_habits(random.Random(f"varied habits {seed} {number}"), known.scripts[part])
         for number, part in enumerate(of_causes)
@@ -66,7 +61,7 @@ def plan(runs: int, seed: int) -> list[Planned]:
     of_random: list[Part] = ["train"] * runs
     for label in LABELS:
         members = [number for number in range(runs) if labels[number] == label]
-        for number, part in zip(members, _shuffled(rng, _parts(len(members))), strict=True):
+        for number, part in zip(members, _shuffled(rng, parts_of(len(members))), strict=True):
             of_random[number] = part
     of_vocabulary = held_out(seed)
     of_habits = _combinations(rng, habits)
@@ -104,13 +99,6 @@ def _labels(count: int) -> list[str]:
     return [label for label, some in counts.items() for _ in range(some)]
 
 
-def _parts(count: int) -> list[Part]:
-    test = round(count * TEST_SHARE)
-    validation = round((count - test) * VALIDATION_SHARE)
-    sizes: dict[Part, int] = {"test": test, "validation": validation, "train": count - test - validation}
-    return [part for part, size in sizes.items() for _ in range(size)]
-
-
 def _combinations(rng: random.Random, habits: Sequence[Habits]) -> dict[tuple[str, ...], Part]:
     """Deals the combinations of habits to parts, in an order that is drawn, until the test and validation part are full."""
     runs = Counter(combination(one) for one in habits)
@@ -137,22 +125,17 @@ def catalogue(seed: int) -> Catalogue:
     rng, known = random.Random(f"varied catalogue {seed}"), scripts(seed)
     dealt_scripts: dict[Part, list[Script]] = {part: [] for part in PARTS}
     for rat in ("NR", "LTE"):
-        _deal(rng, [script for script in known if script.rat == rat], dealt_scripts)
+        deal(rng, [script for script in known if script.rat == rat], dealt_scripts)
     poorest = _poorest(random.Random(0), known)
     while True:
         causes: dict[Part, list[Cause]] = {part: [] for part in PARTS}
         for label in LABELS[1:]:
-            _deal(rng, [cause for cause in CAUSES if cause.label == label], causes)
+            deal(rng, [cause for cause in CAUSES if cause.label == label], causes)
         if all(_covers(some, habits) for some in causes.values() for habits in poorest):
             break
     return Catalogue(
         {part: tuple(some) for part, some in causes.items()}, {part: tuple(some) for part, some in dealt_scripts.items()}
     )
-
-
-def _deal(rng: random.Random, items: Sequence[Any], parts: Mapping[Part, list[Any]]) -> None:
-    for part, item in zip(_parts(len(items)), _shuffled(rng, items), strict=True):
-        parts[part].append(item)
 
 
 def _poorest(rng: random.Random, known: Sequence[Script]) -> list[Habits]:

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Break, Course
+from stream_triage.stages.procedures.course import BEGUN, LOOP, Break, Course
 from stream_triage.stages.procedures.follow import OWN, Follower, ProcedureState
 
-__all__ = ["LAYER_WORDS", "Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks"]
+__all__ = ["LAYER_WORDS", "Outcome", "RunBreak", "blamed", "failed_ues", "looping", "run_breaks", "ue_order"]
 
-L1: Final = LAYERS.index("l1")
 RRC: Final = LAYERS.index("rrc")
 NAS: Final = LAYERS.index("nas")
 
@@ -35,8 +34,8 @@ class RunBreak(NamedTuple):
     """Index in `LAYERS`."""
     words: str
     """What happened; `{who}` stands for the UE or the node."""
-    refused: bool = False
-    failed: bool = False
+    how: str = ""
+    """As of `Break`; `repeated` for trouble that kept coming, empty for what is none of these."""
 
 
 class Outcome(NamedTuple):
@@ -67,7 +66,7 @@ def looping(follower: Follower, state: ProcedureState, course: Course) -> tuple[
     if troubles:
         (layer, _), most = max(troubles.items(), key=lambda item: (item[1].count, -item[1].first))
         if most.count >= LOOP:
-            return most.first, layer, f"the same trouble of {LAYER_WORDS[layer]} came {most.count} times at {{who}}"
+            return most.first, layer, f"trouble of {LAYER_WORDS[layer]} came {most.count} times at {{who}}"
     number = follower.procedures.index["re-establishment"]
     if course.count(number, BEGUN) >= LOOP:
         first = course.first(number, BEGUN)
@@ -110,14 +109,18 @@ def failed_ues(follower: Follower, state: ProcedureState) -> list[Outcome]:
     if struck := _strike(follower, state):
         procedures = follower.procedures
         nodes = {number for number, of_node in enumerate(procedures.of_node) if of_node}
-        last = (procedures.index["release"], procedures.index["deregistration"])
         for ue in dict.fromkeys([*state.ues, *state.set_up]):
             known = state.ues.get(ue)
-            over = known and max(known.last(number, COMPLETED) for number in last)
+            over = known and known.released(procedures)
             # Counters sum up the run, so they concern UEs that were released before they were read.
             if ue and ue not in outcomes and not (over and over < struck.line and struck.rank in nodes):
                 outcomes[ue] = Outcome(ue, struck.line, struck.words)
-    return sorted(outcomes.values(), key=lambda one: (not one.ue.isdigit(), one.ue.zfill(9)))
+    return sorted(outcomes.values(), key=lambda one: ue_order(one.ue))
+
+
+def ue_order(ue: str) -> tuple[bool, str]:
+    """Sorts ids of UEs: numbers in their order, before other ids."""
+    return not ue.isdigit(), ue.zfill(9)
 
 
 def _strike(follower: Follower, state: ProcedureState) -> RunBreak | None:
@@ -133,7 +136,7 @@ def run_breaks(follower: Follower, states: Mapping[str, ProcedureState]) -> list
     # Lines of several sources have no common order. There a refusal comes first: the link worked until then, and what the
     # others lost, they lost after it.
     several = len({one.source for one in found}) > 1
-    return sorted(found, key=lambda one: (one.rank, several and not one.refused, one.order, one.source))
+    return sorted(found, key=lambda one: (one.rank, several and one.how != "refused", one.order, one.source))
 
 
 def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterator[RunBreak]:
@@ -143,8 +146,8 @@ def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterat
     rank = follower.procedures.index["cell search"]
     for (layer, _), repeats in state.alone.items():
         if repeats.count >= LOOP:
-            words = f"the same trouble of {LAYER_WORDS[layer]} came {repeats.count} times"
-            yield RunBreak(rank, repeats.first, repeats.first, source, None, layer, words)
+            words = f"trouble of {LAYER_WORDS[layer]} came {repeats.count} times"
+            yield RunBreak(rank, repeats.first, repeats.first, source, None, layer, words, "repeated")
     yield from _of_values(follower, source, state)
 
 
@@ -157,9 +160,9 @@ def _of_ue(follower: Follower, source: str, state: ProcedureState, ue: str, cour
         never = found.how in ("begun", "missing")
         order = max(found.line, loop[0] + 1) if loop and never else found.line
         layer, words = procedures.layers[found.procedure], _words(follower, found)
-        yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how == "refused", found.how == "failed")
+        yield RunBreak(rank, order, found.line, source, ue, layer, words, found.how)
     if loop:
-        yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2])
+        yield RunBreak(rank, loop[0], loop[0], source, ue, loop[1], loop[2], "repeated")
 
 
 def _of_values(follower: Follower, source: str, state: ProcedureState, *, of_node: bool = False) -> Iterator[RunBreak]:

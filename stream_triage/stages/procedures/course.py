@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from stream_triage.dialects import LAYERS, STEPS, Dialects, Event
 
-__all__ = ["LOOP", "MAX_KINDS", "Break", "Course", "Procedures", "Repeats"]
+__all__ = ["LOOP", "MAX_KINDS", "Break", "Course", "Procedures", "Repeats", "count_trouble"]
 
 # Kinds of trouble counted of one UE.
 MAX_KINDS: Final = 24
@@ -64,6 +64,15 @@ class Repeats:
             self.second = line
 
 
+def count_trouble(kinds: dict[tuple[int, int], Repeats], layer: int, kind: int, line: int, most: int) -> None:
+    """Counts trouble of a kind; only the first `most` kinds are counted."""
+    known = kinds.get((layer, kind))
+    if known:
+        known.add(line)
+    elif len(kinds) < most:
+        kinds[layer, kind] = Repeats(1, line, last=line)
+
+
 class Break(NamedTuple):
     """A procedure that did not end well: in which line that shows, its index, and how."""
 
@@ -108,14 +117,9 @@ class Course:
             if not known.count:
                 del self.steps[event]
 
-    def trouble(self, layer: int, kind: int, line: int) -> Repeats | None:
+    def trouble(self, layer: int, kind: int, line: int) -> None:
         """Counts trouble; the first `MAX_KINDS` kinds are kept."""
-        known = self.kinds.get((layer, kind))
-        if known:
-            known.add(line)
-        elif len(self.kinds) < MAX_KINDS:
-            known = self.kinds[layer, kind] = Repeats(1, line, last=line)
-        return known
+        count_trouble(self.kinds, layer, kind, line, MAX_KINDS)
 
     def begin_anew(self, outliving: Collection[int], deregistration: int) -> None:
         """A new attach begins.
@@ -161,6 +165,10 @@ class Course:
             if (known := self._get((other, COMPLETED))) and known.last > line:
                 line = known.last
         return line
+
+    def released(self, procedures: Procedures) -> int:
+        """The last line that says that the UE left; 0 if none does."""
+        return max(self.last(procedures.index[name], COMPLETED) for name in ("release", "deregistration"))
 
     def breaks(self, procedures: Procedures, due: frozenset[int], *, refusal: bool = False) -> list[Break]:
         """What is not finished, in the order of the lines that show it.

@@ -1,7 +1,8 @@
 """Lines of one source with their signals in; the course of every UE and of the network functions out.
 
-A UE that was released and begins a new attach begins again from nothing, unless it had failed before. UE ids, which masking
-removes, are read from the line itself. A line of a UE's procedure that names no UE is about the UE whose log it is.
+A UE that was released and begins a new attach begins again: left are what broke before, until a later attach completes it,
+and the registration, unless it was deregistered. UE ids, which masking removes, are read from the line itself. A line of a
+UE's procedure that names no UE is about the UE whose log it is, unless the dialect is that of a network function.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats, count_trouble
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
@@ -25,6 +26,8 @@ OWN: Final = ""
 MAX_BREAKS: Final = 8
 # What a UE keeps when its connection is released.
 _OUTLIVING: Final = ("registration", "session", "authentication", "security")
+# Kinds of trouble that name no UE.
+MAX_ALONE: Final = 64
 # Characters of an id of a UE.
 MAX_ID: Final = 40
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
@@ -77,7 +80,7 @@ class Follower:
         index = self.procedures.index
         self._new_attach = frozenset(Event(index[name], BEGUN) for name in _NEW_ATTACH)
         self._release, self._refusal = index["release"], Event(index["refusal"], BEGUN)
-        self._deregistration = index["deregistration"]
+        self._deregistration, self._connection = index["deregistration"], index["connection"]
         self._outliving = frozenset(index[name] for name in _OUTLIVING)
         self._process = index["process"]
         self._script = Event(index["script"], BEGUN)
@@ -230,16 +233,12 @@ class Follower:
             due, refusal = self.due(state), self.refusal_expected(state)
             course.failed = tuple(course.breaks(self.procedures, due, refusal=refusal)[:MAX_BREAKS])
             course.begin_anew(self._outliving, self._deregistration)
-        if event.step == LOST and self._was_released(course):
+        if event.step == LOST and course.released(self.procedures) > course.done(self.procedures, self._connection):
             return  # a UE that was released loses nothing
         state.before = course.last(*event)
         course.step(event, number)
         if event == (self._release, COMPLETED) and ue:
             state.aliases = {other: name for other, name in state.aliases.items() if name != ue}
-
-    def _was_released(self, course: Course) -> bool:
-        released = max(course.last(number, COMPLETED) for number in (self._release, self._deregistration))
-        return released > course.done(self.procedures, self.procedures.index["connection"])
 
     def _course(self, state: ProcedureState, event: Event, ue: str | None) -> Course | None:
         """Whose procedure it is; None if too many UEs are followed already."""
@@ -266,11 +265,7 @@ class Follower:
         if not state.started:
             return
         if ue is None:
-            known = state.alone.get((layer, kind))
-            if known:
-                known.add(number)
-            elif len(state.alone) < 64:
-                known = state.alone[layer, kind] = Repeats(1, number, last=number)
+            count_trouble(state.alone, layer, kind, number, MAX_ALONE)
         else:
             course = state.ues.get(ue)
             if course is None and len(state.ues) < MAX_UES:
@@ -282,7 +277,10 @@ class Follower:
         """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
         matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
         kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
-        found = [ue.lstrip("0") or "0" if kind == "ue" else f"{kind} {ue}"[:MAX_ID] for kind, ue in kinds]
+        found = [
+            (ue.lstrip("0") or "0" if ue.isdigit() else ue)[:MAX_ID] if kind == "ue" else f"{kind} {ue}"[:MAX_ID]
+            for kind, ue in kinds
+        ]
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])

@@ -51,6 +51,17 @@ class TestDialect:
             "Other records that no phrase matches": ["1  #1  2024-01-02 03:04:01 [sched] preamble sent ue=7"],
         }
 
+    def test_a_slow_pattern_reads_no_line(self, write):
+        """It might take hours for one; neither an example nor a log is read with it."""
+        slow = GOOD.replace("records = [", "records = ['(?:\\S+ ?)*\\|(?P<module>x)\\|', ", 1)
+        assert slow != GOOD
+        write("slow.toml", slow.encode())
+        write("long.log", b"a" * 200 + b"\n")
+        result = call("dialect", "slow.toml", "long.log")
+        assert result.code == 2
+        assert "is slow" in result.out
+        assert "no log was read" in result.err
+
     def test_several_logs(self, write):
         """Each line is named with its log; lines are counted over all of them."""
         write("b.log", LOG.encode())
