@@ -36,6 +36,7 @@ from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import failed_ues, ue_order
 from stream_triage.stages.procedures.sentence import Reason
+from stream_triage.stages.procedures.telling import telling_lines
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
@@ -50,6 +51,8 @@ MAX_ANOMALIES: Final = 50
 MAX_FAILED_UES: Final = 50
 # Lines that spoke for the label and are preferred in a reduction, so that its reader comes to the same label.
 MAX_SPEAKING: Final = 200
+# Lines of a source that tell its procedures. With few more lines a run of 32 UEs would have no others in its reduction.
+MAX_TELLING: Final = 64
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED: Final = 2000
 # Lines and missing keys with a smaller share of the strongest item's weight are no evidence.
@@ -380,9 +383,18 @@ class _Quotes:
         if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
             marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
             marks += self._speaking
+            marks += self._course()
             for name, state in sorted(self._sources.items()):
                 marks += [Mark(name, at, "rare", n) for key, at, n in self._first_lines(state) if self._model.is_rare(key)]
         return marks
+
+    def _course(self) -> Iterator[Mark]:
+        """The lines that tell what became of the procedures of each UE."""
+        if self._model.procedures:
+            for name, state in sorted(self._sources.items()):
+                if state.procedures:
+                    lines = telling_lines(self._model.procedures.follower, state.procedures)
+                    yield from (Mark(name, line, "procedure") for line in lines[:MAX_TELLING])
 
     def _first_lines(self, state: SourceState) -> Iterable[tuple[str, int, int]]:
         """Key, first line and count of every distinct template of a source, in the order of their first lines."""

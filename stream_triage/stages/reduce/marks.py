@@ -8,7 +8,7 @@ from stream_triage.errors import BundleError
 
 __all__ = ["ALWAYS", "Mark", "ReducerProfile", "Why"]
 
-Why = Literal["evidence", "rule", "anomaly", "rare", "relevant", "context", "new"]
+Why = Literal["evidence", "rule", "procedure", "anomaly", "rare", "relevant", "context", "new"]
 # Kept in any reduction without a budget, and counted where a budget leaves no room for them.
 ALWAYS: Final[tuple[Why, ...]] = ("evidence", "rule")
 

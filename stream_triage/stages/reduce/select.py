@@ -32,7 +32,7 @@ BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5, "relevant": 2.
 # What a line adds that no good run has: more than any score, so that such lines come before all others.
 NEW_BONUS: Final = 20.0
 # Far above any score, so that marks come first, in this order.
-MARKED: Final[Mapping[Why, float]] = {"evidence": 300.0, "rule": 290.0}
+MARKED: Final[Mapping[Why, float]] = {"evidence": 300.0, "rule": 290.0, "procedure": 200.0}
 # Lines beside a mark. Above what `auto` asks for, below the marks.
 CONTEXT_LINES: Final = 2
 CONTEXT_BONUS: Final = 2.0
@@ -170,14 +170,15 @@ def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None
     values = importance(log.table, score, blocks)
     for place, (at, mark) in enumerate(why.items()):
         if mark.why in MARKED:
-            _lift(values, blocks, at, MARKED[mark.why] - place * 0.01)
+            _lift(values, blocks, at, MARKED[mark.why] - place * 0.01, beside=mark.why in ALWAYS)
     return _Source(log, blocks, values, why, np.sort(log.table.identity), new)
 
 
-def _lift(values: Floats, blocks: Blocks, at: int, value: float) -> None:
-    """Raises a marked line, its block, and the lines beside it."""
-    beside = slice(max(0, at - CONTEXT_LINES), at + CONTEXT_LINES + 1)
-    values[beside] = np.maximum(values[beside], AUTO_SCORE + CONTEXT_BONUS)
+def _lift(values: Floats, blocks: Blocks, at: int, value: float, *, beside: bool) -> None:
+    """Raises a marked line, its block, and perhaps the lines beside it."""
+    if beside:
+        near = slice(max(0, at - CONTEXT_LINES), at + CONTEXT_LINES + 1)
+        values[near] = np.maximum(values[near], AUTO_SCORE + CONTEXT_BONUS)
     block = blocks.of_line[at]
     if blocks.whole[block] or blocks.starts[block] == at:
         inside = slice(max(blocks.starts[block], at - NEAR_MARK), min(blocks.ends[block], at + NEAR_MARK))

@@ -1,0 +1,63 @@
+"""The state of one source in; the lines that tell its procedures out, those that decide most first.
+
+A reader of these lines alone sees the same breaks: what broke, trouble that kept coming, what the script expects, and for
+every UE its last success, without which the first steps of a UE would look unfinished.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, zip_longest
+
+from stream_triage.stages.procedures.breaks import breaks_of, looping
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Course, Procedures, Repeats
+from stream_triage.stages.procedures.follow import Follower, ProcedureState
+
+__all__ = ["telling_lines"]
+
+
+def telling_lines(follower: Follower, state: ProcedureState) -> list[int]:
+    """Line numbers without repeats: what broke, then one success of each UE, then what led to the breaks, then the rest."""
+    procedures = follower.procedures
+    breaks = {ue: breaks_of(follower, state, course) for ue, course in state.ues.items()}
+    struck = [course for ue, course in state.ues.items() if breaks[ue] or looping(follower, state, course)]
+    lines = [
+        *sorted(found.line for some in breaks.values() for found in some),
+        *_in_turn(_trouble(course.kinds.values()) for course in struck),
+        *(found.line for found in follower.node_breaks(state)),
+        *_trouble(state.alone.values()),
+        *(values.first_beyond for values in state.statistics.values.values() if values.beyond),
+        *_course(state.node),
+        *_in_turn(_successes(procedures, course) for course in state.ues.values()),
+        *_in_turn(_course(course) for course in struck),
+    ]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def _in_turn(courses: Iterable[Iterable[int]]) -> list[int]:
+    """The first line of each UE, then the second one of each: a limit must not leave the last UEs without any."""
+    return [line for turn in zip_longest(*courses, fillvalue=0) for line in turn]
+
+
+def _trouble(kinds: Iterable[Repeats]) -> list[int]:
+    """Of trouble that kept coming, as many lines as make it a failure."""
+    return sorted(chain(*((one.first, one.second, one.last) for one in kinds if one.count >= LOOP)))
+
+
+def _course(course: Course) -> list[int]:
+    """What a UE or a node did: of what went well the last line."""
+    return sorted(
+        line
+        for event, known in course.steps.items()
+        for line in ((known.last,) if event.step in (BEGUN, COMPLETED) else (known.first, known.second, known.last))
+    )
+
+
+def _successes(procedures: Procedures, course: Course) -> Iterator[int]:
+    """Lines that prove that what a UE began, or what went wrong at first, was completed; those that prove most first."""
+    unproved = {event.procedure for event in course.steps if event.step != COMPLETED}
+    completed = {event.procedure for event in course.steps if event.step == COMPLETED}
+    proofs = {one: sum(one in proved for proved in procedures.proved_by) for one in completed}
+    for place, one in enumerate(sorted(completed, key=lambda one: (-proofs[one], one))):
+        proved = {number for number in unproved if one in procedures.proved_by[number]}
+        if proved or not place:
+            unproved -= proved
+            yield course.last(one, COMPLETED)
