@@ -378,12 +378,12 @@ class _Quotes:
             for item in evidence
             if item.number is not None
         ]
+        marks += self._course()
         lines = sum(state.detect.lines for state in self._sources.values())
         known = sum(state.detect.known_lines for state in self._sources.values())
         if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
             marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
             marks += self._speaking
-            marks += self._course()
             for name, state in sorted(self._sources.items()):
                 marks += [Mark(name, at, "rare", n) for key, at, n in self._first_lines(state) if self._model.is_rare(key)]
         return marks

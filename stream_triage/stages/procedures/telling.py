@@ -7,8 +7,9 @@ every UE its last success, without which the first steps of a UE would look unfi
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 
+from stream_triage.dialects import Event
 from stream_triage.stages.procedures.breaks import breaks_of, looping
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Course, Procedures, Repeats
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, RETRIED, Course, Procedures, Repeats
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 
 __all__ = ["telling_lines"]
@@ -21,10 +22,10 @@ def telling_lines(follower: Follower, state: ProcedureState) -> list[int]:
     struck = [course for ue, course in state.ues.items() if breaks[ue] or looping(follower, state, course)]
     lines = [
         *sorted(found.line for some in breaks.values() for found in some),
-        *_in_turn(_trouble(course.kinds.values()) for course in struck),
+        *_in_turn(_trouble(_repeated(procedures, course)) for course in struck),
         *(found.line for found in follower.node_breaks(state)),
         *_trouble(state.alone.values()),
-        *(values.first_beyond for values in state.statistics.values.values() if values.beyond),
+        *(line for known in state.statistics.values.values() if known.beyond for line in (*known.table, known.first_beyond)),
         *_course(state.node),
         *_in_turn(_successes(procedures, course) for course in state.ues.values()),
         *_in_turn(_course(course) for course in struck),
@@ -40,6 +41,13 @@ def _in_turn(courses: Iterable[Iterable[int]]) -> list[int]:
 def _trouble(kinds: Iterable[Repeats]) -> list[int]:
     """Of trouble that kept coming, as many lines as make it a failure."""
     return sorted(chain(*((one.first, one.second, one.last) for one in kinds if one.count >= LOOP)))
+
+
+def _repeated(procedures: Procedures, course: Course) -> Iterator[Repeats]:
+    """What counts as a failure if it keeps coming."""
+    yield from course.kinds.values()
+    again = Event(procedures.index["re-establishment"], BEGUN)
+    yield from (known for event, known in course.steps.items() if event.step == RETRIED or event == again)
 
 
 def _course(course: Course) -> list[int]:
