@@ -144,6 +144,7 @@ def _marks(verdict: Verdict, known_share: float) -> list[Mark]:
         for item in verdict.evidence
         if item.number is not None
     ]
+    marks += [Mark(line.source, line.number, "procedure") for line in verdict.reduction if line.why == "procedure"]
     if sum(summary.known_lines for summary in verdict.sources) >= known_share * verdict.lines:
         marks += [Mark(a.source, a.number, "anomaly", a.count) for a in verdict.anomalies if a.number is not None]
     return marks

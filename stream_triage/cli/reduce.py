@@ -124,8 +124,7 @@ class _Judging:
         from stream_triage.intake import Intake
         from stream_triage.reducing import Reducing
 
-        # No lines: the sink reduces, the verdict needs no reduction of its own.
-        configured = wiring.open_triage(settings, 0)
+        configured = wiring.open_triage(settings)
         self._triages = [configured] if named else [_general(settings), configured]
         self._intakes = [
             Intake(triage, [Reducing(triage, budget, on_reduced, **how)], on_problem=print_problem)
@@ -168,7 +167,10 @@ class _Judging:
 
 
 def _general(settings: Settings) -> Triage:
-    """The general bundle, without rules, which name labels that it does not have."""
+    """The general bundle, without rules, which name labels that it does not have.
+
+    Its verdicts mark no lines, so they need no reduction beside that of the sink.
+    """
     from stream_triage import wiring
     from stream_triage.model import GENERAL_BUNDLE
 

@@ -16,7 +16,7 @@ __all__ = ["telling_lines"]
 
 
 def telling_lines(follower: Follower, state: ProcedureState) -> list[int]:
-    """Line numbers without repeats: what broke, then one success of each UE, then what led to the breaks, then the rest."""
+    """Line numbers without repeats: what broke, then one success of each UE, then what else the failed UEs did."""
     procedures = follower.procedures
     breaks = {ue: breaks_of(follower, state, course) for ue, course in state.ues.items()}
     struck = [course for ue, course in state.ues.items() if breaks[ue] or looping(follower, state, course)]
@@ -26,15 +26,22 @@ def telling_lines(follower: Follower, state: ProcedureState) -> list[int]:
         *(found.line for found in follower.node_breaks(state)),
         *_trouble(state.alone.values()),
         *(line for known in state.statistics.values.values() if known.beyond for line in (*known.table, known.first_beyond)),
-        *_course(state.node),
+        *_start(state),
+        *_successes(procedures, state.node),
         *_in_turn(_successes(procedures, course) for course in state.ues.values()),
         *_in_turn(_course(course) for course in struck),
     ]
     return list(dict.fromkeys(line for line in lines if line))
 
 
+def _start(state: ProcedureState) -> Iterator[int]:
+    """Where the set-up is over, before which no trouble counts, and where the script says that it waits for a refusal."""
+    yield min((known.first for course in state.ues.values() for known in course.steps.values()), default=0)
+    yield from (known.last for event, known in state.node.steps.items() if event.step == BEGUN)
+
+
 def _in_turn(courses: Iterable[Iterable[int]]) -> list[int]:
-    """The first line of each UE, then the second one of each: a limit must not leave the last UEs without any."""
+    """The first line of each UE, then the second one of each, so that a limit leaves no UE without any line."""
     return [line for turn in zip_longest(*courses, fillvalue=0) for line in turn]
 
 
@@ -60,12 +67,20 @@ def _course(course: Course) -> list[int]:
 
 
 def _successes(procedures: Procedures, course: Course) -> Iterator[int]:
-    """Lines that prove that what a UE began, or what went wrong at first, was completed; those that prove most first."""
-    unproved = {event.procedure for event in course.steps if event.step != COMPLETED}
-    completed = {event.procedure for event in course.steps if event.step == COMPLETED}
+    """Lines that prove that what was begun, or went wrong at first, was then completed; those that prove most first."""
+    unproved: dict[int, int] = {}
+    completed: dict[int, int] = {}
+    for event, known in course.steps.items():
+        lines = completed if event.step == COMPLETED else unproved
+        lines[event.procedure] = max(known.last, lines.get(event.procedure, 0))
     proofs = {one: sum(one in proved for proved in procedures.proved_by) for one in completed}
     for place, one in enumerate(sorted(completed, key=lambda one: (-proofs[one], one))):
-        proved = {number for number in unproved if one in procedures.proved_by[number]}
+        proved = [
+            number
+            for number, line in unproved.items()
+            if (one in procedures.proved_by[number] or one in procedures.undone_by[number]) and completed[one] >= line
+        ]
         if proved or not place:
-            unproved -= proved
-            yield course.last(one, COMPLETED)
+            yield completed[one]
+        for number in proved:
+            del unproved[number]

@@ -23,6 +23,7 @@ _TELLING: Final = ("fail", "assert", "trace", "warn")
 _MARKS: Final = {
     "evidence": "evidence for the label",
     "rule": "a rule matches",
+    "procedure": "shows how a procedure of a UE went",
     "anomaly": "unlike passing runs",
     "rare": "rare in passing runs",
     "new": "not in the good runs",
