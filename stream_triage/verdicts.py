@@ -5,6 +5,7 @@ quoted with the text of their lines.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from heapq import nlargest, nsmallest
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
@@ -171,9 +172,15 @@ def _cuts(model: Model, sources: Mapping[str, SourceState]) -> list[str]:
     known = [name for name, state in sources.items() if state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines]
     odd_ends = {name for name in known if sources[name].detect.last_key.startswith(NEW_PREFIX)}
     absent = map(model.template, model.detector.absent({name: state.detect for name, state in sources.items()}))
-    continued = [template for template in absent if read_clues(template).body]
+    continued = [template for template in absent if _is_body(template)]
     states = {name: state.completeness for name, state in sources.items()}
     return completeness_doubts(states, odd_ends, dict.fromkeys(known, continued))
+
+
+@cache
+def _is_body(template: str) -> bool:
+    """Whether a template of a bundle goes on with the record before it. A run that stopped early lacks hundreds of them."""
+    return read_clues(template).body
 
 
 def _named(summary: SourceSummary, *, of_several: bool) -> Repairs:

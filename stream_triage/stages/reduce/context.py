@@ -18,8 +18,6 @@ __all__ = ["FEATURES", "LogLines", "features"]
 REACH: Final = 50
 # Lines whose features are computed together.
 STRETCH: Final = 8192
-# Slots in which lines are counted by identity; two kinds of line rarely share one.
-COUNT_SLOTS: Final = 1 << 20
 FARTHEST: Final = 500
 # Words score of what is outside the log.
 NO_WORDS: Final = -8.0
@@ -100,12 +98,9 @@ class _Log:
     def __init__(self, log: LogLines) -> None:
         numbers = log.numbers
         self.count = len(log.words)
-        slots = log.identity & np.uint32(COUNT_SLOTS - 1)
-        self.slots = slots
-        self.counts = np.bincount(slots, minlength=COUNT_SLOTS).astype(np.uint32)
-        first = np.full(COUNT_SLOTS, self.count, dtype=np.int64)
-        np.minimum.at(first, slots, np.arange(self.count))
-        self.first = first
+        _, self.first, self.kind, self.counts = np.unique(
+            log.identity, return_index=True, return_inverse=True, return_counts=True
+        )
         self.best = int(log.words.argmax())
         # Quantiles at every 1/256, finer at the top, where the lines that matter are.
         ranks = np.unique(np.geomspace(1, self.count, 64).astype(np.int64))
@@ -137,7 +132,7 @@ class _Stretch:
         self.index = np.arange(start, end)
         self.words: Floats = np.pad(log.words[low:high], pad, constant_values=NO_WORDS)
         self.numbers = np.pad(log.numbers[low:high], (pad, (0, 0)))
-        repeats = np.log1p(whole.counts[whole.slots[low:high]]).astype(np.float32)
+        repeats = np.log1p(whole.counts[whole.kind[low:high]]).astype(np.float32)
         self.repeats: Floats = np.pad(repeats, pad, constant_values=0.0)
 
     def at(self, values: NDArray[Any], by: int) -> NDArray[Any]:
@@ -211,7 +206,7 @@ def _of_place(log: LogLines, whole: _Log, stretch: _Stretch) -> list[NDArray[Any
         stretch.at(stretch.repeats, 0),
         repeats / 11,
         stretch.best(stretch.repeats, range(-3, 4), np.minimum),
-        whole.first[whole.slots[index]] == index,
+        whole.first[whole.kind[index]] == index,
         own - log.words[whole.best],
         np.log1p(whole.ranks[place]),
         np.log1p(whole.failing[index]),
