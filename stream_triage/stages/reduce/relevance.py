@@ -20,8 +20,8 @@ __all__ = ["ARRAYS", "PROFILE", "LogReader", "Relevance", "RelevanceProfile", "S
 
 PROFILE: Final = "relevance.json"
 ARRAYS: Final = "relevance.npz"
-# Rows that descend the trees together.
-ROWS: Final = 8192
+# Rows that descend the trees together: few, so that their conditions stay in the processor's cache.
+ROWS: Final = 256
 _GAP: Final = COLUMNS.index("gap")
 _LARGEST_GAP: Final = 3
 
@@ -52,20 +52,23 @@ class Trees:
             raise BundleError(f"the trees of {ARRAYS} name features that do not exist; rebuild the bundle")
 
     def scores(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The sum of all trees for each row; `table` has the shape (N, len(FEATURES))."""
+        """The sum of all trees for each row; `table` has the shape (N, len(FEATURES)).
+
+        All conditions of all trees are computed first, though a row needs few of them: comparing whole rows of numbers is
+        several times as fast as picking single ones.
+        """
         result = np.zeros(len(table), dtype=np.float32)
-        for start in range(0, len(table), ROWS):
-            # A column after the other: the rows of one step mostly look at the same feature.
+        trees, inner = self._feature.shape
+        for start in range(0, len(table) if trees else 0, ROWS):
             columns = np.ascontiguousarray(table[start : start + ROWS].T)
             count = columns.shape[1]
-            values, rows = columns.ravel(), np.arange(count, dtype=np.int32)
-            for feature, threshold, value in zip(self._feature, self._threshold, self._value, strict=True):
-                offsets = (feature * count).astype(np.int32)
-                node = np.zeros(count, dtype=np.int32)
-                for _ in range(self._depth):
-                    right = values.take(offsets.take(node) + rows) > threshold.take(node)
-                    node = 2 * node + 1 + right
-                result[start : start + ROWS] += value.take(node - len(feature))
+            right = (columns[self._feature] > self._threshold[..., np.newaxis]).ravel()
+            first = np.arange(trees, dtype=np.int32)[:, np.newaxis] * (inner * count) + np.arange(count, dtype=np.int32)
+            node = np.zeros((trees, count), dtype=np.int32)
+            for _ in range(self._depth):
+                node = 2 * node + 1 + right.take(first + node * count)
+            leaf = node - inner + np.arange(trees, dtype=np.int32)[:, np.newaxis] * (inner + 1)
+            result[start : start + ROWS] = self._value.take(leaf).sum(axis=0)
         return result
 
 
