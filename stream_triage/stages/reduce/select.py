@@ -157,14 +157,17 @@ def _best(values: Floats, count: int) -> NDArray[np.intp]:
 def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None) -> _Source:
     blocks = find_blocks(log.table)
     score = log.score.copy() if new is None else log.score + NEW_BONUS * new.astype(np.float32)
-    index = {int(number): i for i, number in enumerate(log.number.tolist())} if marks else {}
     why: dict[int, Mark] = {}
     order = {name: i for i, name in enumerate((*MARKED, *BONUS))}
-    for mark in sorted(marks, key=lambda mark: order[mark.why]):
-        at = index.get(mark.number)
-        if at is not None and at in why:
-            why[at] = why[at]._replace(repeats=max(why[at].repeats, mark.repeats))
-        elif at is not None:
+    marks = sorted(marks, key=lambda mark: order[mark.why])
+    places = np.searchsorted(log.number, np.array([mark.number for mark in marks], dtype=np.uint32)).tolist()
+    for mark, at in zip(marks, places, strict=True):
+        if at == len(log.number) or log.number[at] != mark.number:
+            continue  # a line without text
+        if at in why:
+            if mark.repeats > why[at].repeats:
+                why[at] = why[at]._replace(repeats=mark.repeats)
+        else:
             why[at] = mark
             score[at] += BONUS.get(mark.why, 0.0)
     values = importance(log.table, score, blocks)
