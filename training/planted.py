@@ -6,60 +6,21 @@ for tests, so that finding them shows more than that their wording is known.
 """
 
 import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
+
+from training.planted_long import LONG
+from training.wordings import Write, call, camel, name, number, snake
 
 __all__ = ["HELD_OUT", "KINDS", "TRAINING", "Planted", "plant"]
 
-Write = Callable[[random.Random], list[str]]
-
-_PARTS: Final[list[str]] = re.findall(
-    r"\w+",
-    """
-    account buffer cache catalog channel client cluster codec config cursor date decoder device driver encoder
-    engine entry event export feed field filter frame graph group handler header index input invoice job key
-    layer layout ledger link list loader lock map matrix menu message model node option order packet page parser
-    path payment pixel plan policy pool port price process profile proxy query queue reader record region report
-    request response route rule scene schema scope search sensor session shape signal socket state storage
-    stream style table target task template tenant theme thread ticket token topic tree user vector version view
-    volume widget window worker writer zone
-    """,
-)
-_VERBS: Final[list[str]] = re.findall(
-    r"\w+",
-    """
-    add apply build check close copy create decode encode fetch find flush load merge move open parse read
-    """,
-)
-
-
-def _name(rng: random.Random) -> str:
-    return rng.choice(_PARTS)
-
-
-def _camel(rng: random.Random) -> str:
-    return _name(rng).title() + _name(rng).title()
-
-
-def _call(rng: random.Random) -> str:
-    return rng.choice(_VERBS) + _name(rng).title()
-
-
-def _snake(rng: random.Random) -> str:
-    return f"{rng.choice(_VERBS)}_{_name(rng)}"
-
-
-def _n(rng: random.Random, most: int = 400) -> int:
-    return rng.randint(2, most)
-
 
 def _gcc(rng: random.Random) -> list[str]:
-    a, b, line = _name(rng), _name(rng), _n(rng)
-    text = f"{_snake(rng)}({a}, {b}->{_name(rng)});"
+    a, b, line = name(rng), name(rng), number(rng)
+    text = f"{snake(rng)}({a}, {b}->{name(rng)});"
     return [
-        f"src/{a}/{b}.c: In function '{_snake(rng)}':",
-        f"src/{a}/{b}.c:{line}:{_n(rng, 40)}: error: '{b}' undeclared (first use in this function)",
+        f"src/{a}/{b}.c: In function '{snake(rng)}':",
+        f"src/{a}/{b}.c:{line}:{number(rng, 40)}: error: '{b}' undeclared (first use in this function)",
         f"  {line} |     {text}",
         "      |     " + " " * rng.randint(2, 20) + "^" + "~" * len(b),
         f"make[2]: *** [src/{a}/{b}.o] Error 1",
@@ -71,130 +32,131 @@ def _python(rng: random.Random) -> list[str]:
         text
         for _ in range(rng.randint(2, 6))
         for text in (
-            f'  File "/srv/app/{_name(rng)}/{_name(rng)}.py", line {_n(rng)}, in {_snake(rng)}',
-            f"    {_snake(rng)}({_name(rng)})",
+            f'  File "/srv/app/{name(rng)}/{name(rng)}.py", line {number(rng)}, in {snake(rng)}',
+            f"    {snake(rng)}({name(rng)})",
         )
     ]
     error = rng.choice(
-        [f"KeyError: '{_name(rng)}'", f"ValueError: {_name(rng)} must not be empty", "ZeroDivisionError: division by zero"]
+        [f"KeyError: '{name(rng)}'", f"ValueError: {name(rng)} must not be empty", "ZeroDivisionError: division by zero"]
     )
     return ["Traceback (most recent call last):", *frames, error]
 
 
 def _java(rng: random.Random) -> list[str]:
     def frames(count: int) -> list[str]:
-        return [f"\tat org.{_name(rng)}.{_camel(rng)}.{_call(rng)}({_camel(rng)}.java:{_n(rng)})" for _ in range(count)]
+        return [f"\tat org.{name(rng)}.{camel(rng)}.{call(rng)}({camel(rng)}.java:{number(rng)})" for _ in range(count)]
 
-    lines = [f"java.lang.IllegalStateException: {_name(rng)} is not open", *frames(rng.randint(3, 12))]
+    lines = [f"java.lang.IllegalStateException: {name(rng)} is not open", *frames(rng.randint(3, 12))]
     if rng.random() < 0.5:
         lines += [
-            f"Caused by: java.io.IOException: {_name(rng)} closed",
+            f"Caused by: java.io.IOException: {name(rng)} closed",
             *frames(rng.randint(2, 5)),
-            f"\t... {_n(rng, 40)} more",
+            f"\t... {number(rng, 40)} more",
         ]
     return lines
 
 
 def _maven(rng: random.Random) -> list[str]:
-    test, method = f"{_camel(rng)}Test", _call(rng)
+    test, method = f"{camel(rng)}Test", call(rng)
     return [
-        f"Tests run: {_n(rng)}, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 2.31 sec <<< FAILURE! - in acme.{test}",
-        f"{method}(org.{_name(rng)}.{test})  Time elapsed: 0.012 sec  <<< FAILURE!",
-        f"java.lang.AssertionError: expected:<{_n(rng)}> but was:<{_n(rng)}>",
-        f"\tat org.junit.Assert.fail(Assert.java:{_n(rng)})",
-        f"\tat org.{_name(rng)}.{test}.{method}({test}.java:{_n(rng)})",
+        f"Tests run: {number(rng)}, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 2.31 sec <<< FAILURE! - in a.{test}",
+        f"{method}(org.{name(rng)}.{test})  Time elapsed: 0.012 sec  <<< FAILURE!",
+        f"java.lang.AssertionError: expected:<{number(rng)}> but was:<{number(rng)}>",
+        f"\tat org.junit.Assert.fail(Assert.java:{number(rng)})",
+        f"\tat org.{name(rng)}.{test}.{method}({test}.java:{number(rng)})",
     ]
 
 
 def _tsc(rng: random.Random) -> list[str]:
-    file = f"src/{_name(rng)}/{_name(rng)}.ts"
+    file = f"src/{name(rng)}/{name(rng)}.ts"
     return [
-        f"{file}({_n(rng)},{_n(rng, 60)}): error TS2339: Property '{_call(rng)}' does not exist on type '{_camel(rng)}'."
+        f"{file}({number(rng)},{number(rng, 60)}): error TS2339: "
+        f"Property '{call(rng)}' does not exist on type '{camel(rng)}'."
         for _ in range(rng.randint(1, 4))
     ]
 
 
 def _jest(rng: random.Random) -> list[str]:
-    test = f"src/{_name(rng)}/__tests__/{_name(rng)}.test.js"
+    test = f"src/{name(rng)}/__tests__/{name(rng)}.test.js"
     return [
         f"FAIL {test}",
-        f"  ● {_camel(rng)} › {_name(rng)} is {_name(rng)}",
+        f"  ● {camel(rng)} › {name(rng)} is {name(rng)}",
         "    expect(received).toEqual(expected)",
-        f"    Expected: {_n(rng)}",
-        f"    Received: {_n(rng)}",
-        f"      at Object.<anonymous> ({test}:{_n(rng)}:{_n(rng, 60)})",
-        f"      at {_call(rng)} (node_modules/jest-jasmine2/build/index.js:{_n(rng)}:{_n(rng, 60)})",
+        f"    Expected: {number(rng)}",
+        f"    Received: {number(rng)}",
+        f"      at Object.<anonymous> ({test}:{number(rng)}:{number(rng, 60)})",
+        f"      at {call(rng)} (node_modules/jest-jasmine2/build/index.js:{number(rng)}:{number(rng, 60)})",
     ]
 
 
 def _node(rng: random.Random) -> list[str]:
     frames = [
-        f"    at {_camel(rng)}.{_call(rng)} (/app/lib/{_name(rng)}.js:{_n(rng)}:{_n(rng, 60)})"
+        f"    at {camel(rng)}.{call(rng)} (/app/lib/{name(rng)}.js:{number(rng)}:{number(rng, 60)})"
         for _ in range(rng.randint(3, 8))
     ]
-    return [f"/app/lib/{_name(rng)}.js:{_n(rng)}", f"TypeError: Cannot read property '{_name(rng)}' of undefined", *frames]
+    return [f"/app/lib/{name(rng)}.js:{number(rng)}", f"TypeError: Cannot read property '{name(rng)}' of undefined", *frames]
 
 
 def _phpunit(rng: random.Random) -> list[str]:
     return [
         "There was 1 failure:",
-        f"1) App\\Tests\\{_camel(rng)}Test::test{_camel(rng)}",
-        f"Failed asserting that {_n(rng)} matches expected {_n(rng)}.",
-        f"/app/tests/{_camel(rng)}Test.php:{_n(rng)}",
+        f"1) App\\Tests\\{camel(rng)}Test::test{camel(rng)}",
+        f"Failed asserting that {number(rng)} matches expected {number(rng)}.",
+        f"/app/tests/{camel(rng)}Test.php:{number(rng)}",
         "FAILURES!",
-        f"Tests: {_n(rng)}, Assertions: {_n(rng)}, Failures: 1.",
+        f"Tests: {number(rng)}, Assertions: {number(rng)}, Failures: 1.",
     ]
 
 
 def _cmake(rng: random.Random) -> list[str]:
     return [
-        f"CMake Error at cmake/Find{_camel(rng)}.cmake:{_n(rng)} (message):",
-        f"  Could NOT find {_camel(rng)} (missing: {_name(rng).upper()}_LIBRARY)",
+        f"CMake Error at cmake/Find{camel(rng)}.cmake:{number(rng)} (message):",
+        f"  Could NOT find {camel(rng)} (missing: {name(rng).upper()}_LIBRARY)",
         "Call Stack (most recent call first):",
-        f"  CMakeLists.txt:{_n(rng)} (find_package)",
+        f"  CMakeLists.txt:{number(rng)} (find_package)",
     ]
 
 
 def _npm(rng: random.Random) -> list[str]:
-    package = f"{_name(rng)}-{_name(rng)}"
+    package = f"{name(rng)}-{name(rng)}"
     return [
         "npm ERR! code ETARGET",
-        f"npm ERR! notarget No matching version found for {package}@^{_n(rng, 9)}.{_n(rng, 9)}.0.",
+        f"npm ERR! notarget No matching version found for {package}@^{number(rng, 9)}.{number(rng, 9)}.0.",
         "npm ERR! notarget In most cases you or one of your dependencies are requesting",
         "npm ERR! notarget a package version that doesn't exist.",
     ]
 
 
 def _rustc(rng: random.Random) -> list[str]:
-    file, line, column = f"src/{_name(rng)}/{_name(rng)}.rs", _n(rng), _n(rng, 30)
+    file, line, column = f"src/{name(rng)}/{name(rng)}.rs", number(rng), number(rng, 30)
     return [
         "error[E0308]: mismatched types",
         f"  --> {file}:{line}:{column}",
         "   |",
-        f"{line} |         let {_name(rng)}: u32 = {_snake(rng)}({_name(rng)});",
+        f"{line} |         let {name(rng)}: u32 = {snake(rng)}({name(rng)});",
         "   |" + " " * (column + 8) + "^^^^^^^^^^^ expected `u32`, found `String`",
     ]
 
 
 def _javac(rng: random.Random) -> list[str]:
     return [
-        f"core/src/main/java/{_name(rng)}/{_camel(rng)}.java:{_n(rng)}: error: cannot find symbol",
-        f"        {_name(rng)}.{_call(rng)}({_name(rng)});",
+        f"core/src/main/java/{name(rng)}/{camel(rng)}.java:{number(rng)}: error: cannot find symbol",
+        f"        {name(rng)}.{call(rng)}({name(rng)});",
         " " * rng.randint(10, 30) + "^",
-        f"  symbol:   method {_call(rng)}({_camel(rng)})",
-        f"  location: class {_camel(rng)}",
+        f"  symbol:   method {call(rng)}({camel(rng)})",
+        f"  location: class {camel(rng)}",
     ]
 
 
 def _pytest(rng: random.Random) -> list[str]:
-    test, name = f"tests/test_{_name(rng)}.py", _snake(rng)
+    test, tested = f"tests/test_{name(rng)}.py", snake(rng)
     return [
-        f"____________________ test_{name} ____________________",
-        f"    def test_{name}({_name(rng)}):",
-        f"        {_name(rng)} = {_snake(rng)}({_n(rng)})",
-        f">       assert {_name(rng)}.{_name(rng)} == {_n(rng)}",
-        f"E       assert {_n(rng)} == {_n(rng)}",
-        f"{test}:{_n(rng)}: AssertionError",
+        f"____________________ test_{tested} ____________________",
+        f"    def test_{tested}({name(rng)}):",
+        f"        {name(rng)} = {snake(rng)}({number(rng)})",
+        f">       assert {name(rng)}.{name(rng)} == {number(rng)}",
+        f"E       assert {number(rng)} == {number(rng)}",
+        f"{test}:{number(rng)}: AssertionError",
     ]
 
 
@@ -203,61 +165,61 @@ def _go(rng: random.Random) -> list[str]:
         text
         for _ in range(rng.randint(2, 5))
         for text in (
-            f"github.com/acme/{_name(rng)}.{_call(rng)}(0xc000{_n(rng)}e0)",
-            f"\t/go/src/github.com/acme/{_name(rng)}/{_name(rng)}.go:{_n(rng)} +0x1d",
+            f"github.com/acme/{name(rng)}.{call(rng)}(0xc000{number(rng)}e0)",
+            f"\t/go/src/github.com/acme/{name(rng)}/{name(rng)}.go:{number(rng)} +0x1d",
         )
     ]
     return [
         "panic: runtime error: invalid memory address or nil pointer dereference",
-        f"goroutine {_n(rng)} [running]:",
+        f"goroutine {number(rng)} [running]:",
         *frames,
     ]
 
 
 def _linker(rng: random.Random) -> list[str]:
-    name = _camel(rng)
+    owner = camel(rng)
     return [
-        f"/usr/bin/ld: CMakeFiles/{_name(rng)}.dir/{_name(rng)}.cpp.o: in function `{name}::{_call(rng)}()':",
-        f"{_name(rng)}.cpp:(.text+0x{_n(rng)}): undefined reference to `{name}::{_call(rng)}(int)'",
+        f"/usr/bin/ld: CMakeFiles/{name(rng)}.dir/{name(rng)}.cpp.o: in function `{owner}::{call(rng)}()':",
+        f"{name(rng)}.cpp:(.text+0x{number(rng)}): undefined reference to `{owner}::{call(rng)}(int)'",
         "collect2: error: ld returned 1 exit status",
         "ninja: build stopped: subcommand failed.",
     ]
 
 
 def _rspec(rng: random.Random) -> list[str]:
-    file = f"./spec/{_name(rng)}/{_name(rng)}_spec.rb"
+    file = f"./spec/{name(rng)}/{name(rng)}_spec.rb"
     return [
         "Failures:",
-        f"  1) {_camel(rng)} #{_snake(rng)} returns the {_name(rng)}",
-        f"     Failure/Error: expect(subject.{_snake(rng)}).to eq({_n(rng)})",
-        f"       expected: {_n(rng)}",
-        f"            got: {_n(rng)}",
-        f"     # {file}:{_n(rng)}:in `block (3 levels) in <top (required)>'",
-        f"{_n(rng)} examples, 1 failure",
+        f"  1) {camel(rng)} #{snake(rng)} returns the {name(rng)}",
+        f"     Failure/Error: expect(subject.{snake(rng)}).to eq({number(rng)})",
+        f"       expected: {number(rng)}",
+        f"            got: {number(rng)}",
+        f"     # {file}:{number(rng)}:in `block (3 levels) in <top (required)>'",
+        f"{number(rng)} examples, 1 failure",
     ]
 
 
 def _dotnet(rng: random.Random) -> list[str]:
     frames = [
-        f"   at Acme.{_camel(rng)}.{_call(rng).title()}() in /src/{_camel(rng)}.cs:line {_n(rng)}"
+        f"   at Acme.{camel(rng)}.{call(rng).title()}() in /src/{camel(rng)}.cs:line {number(rng)}"
         for _ in range(rng.randint(2, 7))
     ]
-    return [f"Unhandled exception. System.InvalidOperationException: Sequence contains no {_name(rng)}", *frames]
+    return [f"Unhandled exception. System.InvalidOperationException: Sequence contains no {name(rng)}", *frames]
 
 
 def _sanitizer(rng: random.Random) -> list[str]:
     frames = [
-        f"    #{i} 0x55d{_n(rng)}a3 in {_snake(rng)} /src/{_name(rng)}/{_name(rng)}.cc:{_n(rng)}"
+        f"    #{i} 0x55d{number(rng)}a3 in {snake(rng)} /src/{name(rng)}/{name(rng)}.cc:{number(rng)}"
         for i in range(rng.randint(3, 8))
     ]
-    return [f"=={_n(rng)}==ERROR: AddressSanitizer: heap-use-after-free on address 0x6020000{_n(rng)}", *frames]
+    return [f"=={number(rng)}==ERROR: AddressSanitizer: heap-use-after-free on address 0x6020000{number(rng)}", *frames]
 
 
 def _ctest(rng: random.Random) -> list[str]:
     return [
-        f"{_n(rng, 99)}% tests passed, 1 tests failed out of {_n(rng)}",
+        f"{number(rng, 99)}% tests passed, 1 tests failed out of {number(rng)}",
         "The following tests FAILED:",
-        f"\t {_n(rng)} - {_name(rng)}_{_name(rng)} (Failed)",
+        f"\t {number(rng)} - {name(rng)}_{name(rng)} (Failed)",
         "Errors while running CTest",
     ]
 
@@ -285,7 +247,7 @@ HELD_OUT: Final[dict[str, Write]] = {
     "sanitizer": _sanitizer,
     "ctest": _ctest,
 }
-KINDS: Final = {**TRAINING, **HELD_OUT}
+KINDS: Final = {**TRAINING, **HELD_OUT, **LONG}
 
 
 class Planted(NamedTuple):
