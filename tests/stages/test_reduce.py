@@ -22,8 +22,8 @@ from stream_triage.stages.reduce import (
 )
 from stream_triage.stages.reduce.blocks import find_blocks
 from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_MOST
-from stream_triage.stages.reduce.context import FEATURES, LogLines, features
-from stream_triage.stages.reduce.lines import COLUMNS, read_lines
+from stream_triage.stages.reduce.context import FEATURES, features
+from stream_triage.stages.reduce.lines import COLUMNS, LogLines, read_lines
 from stream_triage.stages.reduce.relevance import Trees
 from stream_triage.stages.reduce.select import importance, select
 from stream_triage.stages.reduce.words import PIECE_BYTES

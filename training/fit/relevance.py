@@ -18,8 +18,8 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_triage.escapes import without_escapes
 from stream_triage.stages.reduce.blocks import find_blocks
-from stream_triage.stages.reduce.context import FEATURES, LogLines, features
-from stream_triage.stages.reduce.lines import BUCKETS, COLUMNS, LineTable, read_lines
+from stream_triage.stages.reduce.context import FEATURES, features
+from stream_triage.stages.reduce.lines import BUCKETS, COLUMNS, LineTable, LogLines, read_lines
 from stream_triage.stages.reduce.relevance import ARRAYS, PROFILE, Relevance, RelevanceProfile, log_lines
 from stream_triage.stages.reduce.select import importance
 from training.ci_logs import CiLog

@@ -5,14 +5,15 @@ failed, near the end, behind the last command. All of it is computed for a stret
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.stages.reduce.lines import COLUMNS
+from stream_triage.stages.reduce.blocks import find_blocks
+from stream_triage.stages.reduce.lines import COLUMNS, LogLines
 
-__all__ = ["FEATURES", "LogLines", "features"]
+__all__ = ["FEATURES", "features"]
 
 # Lines on each side that the features of a line look at.
 REACH: Final = 50
@@ -24,16 +25,6 @@ NO_WORDS: Final = -8.0
 
 Floats = NDArray[np.float32]
 _AT: Final = {name: i for i, name in enumerate(COLUMNS)}
-
-
-class LogLines(NamedTuple):
-    """All N lines of a log that have text; under 50 bytes each."""
-
-    numbers: NDArray[np.uint8]
-    """Shape (N, len(COLUMNS))."""
-    words: Floats
-    """How relevant the words of each line are, as log-odds; shape (N,)."""
-    identity: NDArray[np.uint32]
 
 
 _NEIGHBOURS: Final = (
@@ -89,6 +80,19 @@ FEATURES: Final = (
     "from_prompt",
     "prompts_after",
     "to_best",
+    "kinds_after",
+    "last_of_kind",
+    "block_size",
+    "block_place",
+    "block_whole",
+    "block_best",
+    "block_fails",
+    "block_traces",
+    "step_size",
+    "step_fails",
+    "step_best",
+    "step_failed",
+    "steps_after_with_fails",
 )
 
 
@@ -111,6 +115,31 @@ class _Log:
         exits = (numbers[:, _AT["exit"]] > 0) & (numbers[:, _AT["zeros"]] == 0) & (numbers[:, _AT["figures"]] > 0)
         self.exits = np.flatnonzero(exits)
         self.prompts = np.flatnonzero(numbers[:, _AT["prompt"]])
+        last = np.empty_like(self.first)
+        last[self.kind] = np.arange(self.count)  # of equal indexes, the last one counts
+        self.last = last
+        news = np.zeros(self.count, dtype=bool)
+        news[self.first] = True
+        self.kinds_after = len(self.first) - np.cumsum(news, dtype=np.int32)
+        self.block = find_blocks(log)
+        self.blocks = _Groups(log, self.block.of_line, self.block.starts)
+        begins = numbers[:, _AT["prompt"]] > 0
+        begins[0] = True
+        self.steps = _Groups(log, np.cumsum(begins) - 1, np.flatnonzero(begins))
+        self.step_exits = np.diff(np.concatenate([[0], np.cumsum(exits)])[np.append(self.steps.starts, self.count)])
+        failed = np.cumsum(self.steps.fails > 0)
+        self.steps_after = failed[-1] - failed
+
+
+class _Groups:
+    """Sums over groups of adjacent lines: blocks, or what one command printed."""
+
+    def __init__(self, log: LogLines, of_line: NDArray[np.intp], starts: NDArray[np.intp]) -> None:
+        self.of_line, self.starts = of_line, starts
+        self.size = np.diff(starts, append=len(of_line))
+        self.best = np.maximum.reduceat(log.words, starts)
+        self.fails = np.add.reduceat(log.numbers[:, _AT["fail"]] > 0, starts, dtype=np.int32)
+        self.traces = np.add.reduceat(log.numbers[:, _AT["trace"]] > 0, starts, dtype=np.int32)
 
 
 def features(log: LogLines) -> Iterator[tuple[int, Floats]]:
@@ -159,7 +188,7 @@ def _stretch(log: LogLines, whole: _Log, start: int, end: int) -> Floats:
     stretch = _Stretch(log, whole, start, end)
     table = np.empty((stretch.size, len(FEATURES)), dtype=np.float32)
     table[:, : len(COLUMNS)] = stretch.at(stretch.numbers, 0)
-    columns = [*_of_words(stretch), *_of_counts(stretch), *_of_place(log, whole, stretch)]
+    columns = [*_of_words(stretch), *_of_counts(stretch), *_of_place(log, whole, stretch), *_of_groups(whole, stretch)]
     for i, column in enumerate(columns, len(COLUMNS)):
         table[:, i] = column
     return table
@@ -217,6 +246,27 @@ def _of_place(log: LogLines, whole: _Log, stretch: _Stretch) -> list[NDArray[Any
         _distance_before(whole.prompts, index),
         np.log1p(len(whole.prompts) - np.searchsorted(whole.prompts, index, side="right")),
         np.clip(index - whole.best, -FARTHEST, FARTHEST),
+    ]
+
+
+def _of_groups(whole: _Log, stretch: _Stretch) -> list[NDArray[Any]]:
+    """What the block of a line says, and the step of the build that it is in."""
+    index = stretch.index
+    block, step = whole.blocks.of_line[index], whole.steps.of_line[index]
+    return [
+        np.log1p(whole.kinds_after[index]),
+        whole.last[whole.kind[index]] == index,
+        whole.blocks.size[block],
+        index - whole.blocks.starts[block],
+        whole.block.whole[block],
+        whole.blocks.best[block],
+        whole.blocks.fails[block],
+        whole.blocks.traces[block],
+        np.log1p(whole.steps.size[step]),
+        np.log1p(whole.steps.fails[step]),
+        whole.steps.best[step] - stretch.at(stretch.words, 0),
+        whole.step_exits[step],
+        np.log1p(whole.steps_after[step]),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.stages.reduce.vocabulary import FRAME_HASHES, GROUPS, groups_of
+from stream_triage.stages.reduce.vocabulary import FRAME_HASHES, GROUPS, LINE_HASH, groups_of
 from stream_triage.stages.reduce.words import (
     BRACKET,
     CARET,
@@ -19,6 +19,7 @@ from stream_triage.stages.reduce.words import (
     DIGIT,
     DOT,
     LINE_END,
+    LOWER,
     NUMBER_HASHES,
     OTHER,
     PIECE_BYTES,
@@ -34,12 +35,14 @@ from stream_triage.stages.reduce.words import (
     words_of,
 )
 
-__all__ = ["BUCKETS", "COLUMNS", "LineTable", "read_lines"]
+__all__ = ["BUCKETS", "COLUMNS", "LineTable", "LogLines", "read_lines"]
 
 BUCKETS: Final = 1 << 16
 """Of the hashed words and pairs of words."""
 # `[ERROR] `, or a short path in brackets; what is longer is text.
 LONGEST_TAG: Final = 24
+# A line of at least so many of `-=*#_+` and words is a title, as `==== FAILURES ====` and `--- FAIL: TestClose`.
+TITLE_RULES: Final = 6
 
 COLUMNS: Final = (
     "gap",
@@ -62,12 +65,26 @@ COLUMNS: Final = (
     "zeros",
     "figures",
     "frame",
+    "place",
+    "opens",
+    "marker",
+    "title",
     "fail_first",
     "fail_shouted",
     "fail_colon",
     *GROUPS,
 )
 """Columns of `LineTable.numbers`."""
+
+
+class LogLines(NamedTuple):
+    """All N lines of a log that have text; under 60 bytes each."""
+
+    numbers: NDArray[np.uint8]
+    """Shape (N, len(COLUMNS))."""
+    words: NDArray[np.float32]
+    """How relevant the words of each line are, as log-odds; shape (N,)."""
+    identity: NDArray[np.uint32]
 
 
 class LineTable(NamedTuple):
@@ -148,6 +165,9 @@ def _read_piece(text: bytes) -> LineTable:
     columns["figures"] = np.minimum(np.bincount(found.line, found.varies, minlength=count) - columns["zeros"], 8)
     groups = groups_of(found.hash)
     columns["frame"] = _frames(classes, data, first, ends, found)
+    columns["place"] = _places(classes, data, line_of, found, count)
+    columns |= _shapes(classes, data, first, starts, ends)
+    columns["title"] = (characters[:, RULE] >= TITLE_RULES) & (classes[first] == RULE) & (columns["words"] > 0)
     failing = (groups >> GROUPS.index("fail") & 1).astype(bool)
     columns["fail_first"] = np.bincount(found.line, failing & found.first, minlength=count)
     columns["fail_shouted"] = np.minimum(np.bincount(found.line, failing & found.shouted, minlength=count), 4)
@@ -188,6 +208,37 @@ def _frames(
     marks = np.flatnonzero((classes != SPACE) & (classes != DIGIT))
     bar = data[marks[np.searchsorted(marks, text)]] == ord("|")
     return np.asarray(begins | bar | arrow)
+
+
+def _places(
+    classes: NDArray[np.uint8], data: NDArray[np.uint8], line_of: NDArray[np.intp], found: Words, count: int
+) -> NDArray[np.bool_]:
+    """Whether a line names a place in a source file: `ledger.go:31`, `Ledger.java:31`, `ledger.py", line 31`."""
+    letters = (classes == LOWER) | (classes == UPPER)
+    at = np.flatnonzero((data[1:-1] == ord(":")) & letters[:-2] & (classes[2:] == DIGIT))
+    numbered = np.flatnonzero((found.hash[:-1] == LINE_HASH) & found.varies[1:] & ~found.first[1:])
+    places = np.zeros(count, dtype=bool)
+    places[line_of[at]] = True
+    places[found.line[numbered]] = True
+    return places
+
+
+def _shapes(
+    classes: NDArray[np.uint8],
+    data: NDArray[np.uint8],
+    first: NDArray[np.intp],
+    starts: NDArray[np.intp],
+    ends: NDArray[np.intp],
+) -> dict[str, NDArray[np.bool_]]:
+    """Lines that end with a colon, and lines of text behind one character and blanks, as in `>   assert x` and `E   x`."""
+    dark = np.flatnonzero(classes != SPACE)
+    last = dark[np.maximum(np.searchsorted(dark, ends) - 1, 0)]
+    behind = np.minimum(first + 1, len(data) - 1), np.minimum(first + 2, len(data) - 1)
+    alone = (first == starts) & (first < ends)
+    return {
+        "opens": (data[last] == ord(":")) & (last >= starts),
+        "marker": alone & (classes[behind[0]] == SPACE) & (classes[behind[1]] == SPACE),
+    }
 
 
 def _buckets(found: Words) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_triage.errors import BundleError
 from stream_triage.escapes import without_escapes
-from stream_triage.stages.reduce.context import FEATURES, LogLines, features
-from stream_triage.stages.reduce.lines import BUCKETS, COLUMNS, LineTable, read_lines
+from stream_triage.stages.reduce.context import FEATURES, features
+from stream_triage.stages.reduce.lines import BUCKETS, COLUMNS, LineTable, LogLines, read_lines
 
 __all__ = ["ARRAYS", "PROFILE", "LogReader", "Relevance", "RelevanceProfile", "ScoredLog", "Trees"]
 

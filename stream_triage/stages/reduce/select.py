@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream_triage.stages.reduce.blocks import Blocks, find_blocks
 from stream_triage.stages.reduce.budget import AUTO_LEAST, AUTO_SCORE, Budget, tokens_of
-from stream_triage.stages.reduce.context import LogLines
+from stream_triage.stages.reduce.lines import LogLines
 from stream_triage.stages.reduce.marks import ALWAYS, Mark, Why
 from stream_triage.stages.reduce.relevance import ScoredLog
 

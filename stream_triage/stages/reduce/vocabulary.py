@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream_triage.stages.reduce.words import word_hashes
 
-__all__ = ["FRAME_HASHES", "GROUPS", "groups_of", "word_groups"]
+__all__ = ["FRAME_HASHES", "GROUPS", "LINE_HASH", "groups_of", "word_groups"]
 
 # Words by what they say. A line can have words of several groups.
 _VOCABULARY: Final[dict[str, str]] = {
@@ -46,6 +46,7 @@ def _group_table() -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
 
 
 _GROUP_HASHES, _GROUP_BITS = _group_table()
+LINE_HASH: Final = word_hashes(["line"])[0]
 FRAME_HASHES: Final = word_hashes(["at", "caused", "suppressed", "from", "file"])
 
 
