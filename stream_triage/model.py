@@ -145,6 +145,8 @@ class Model:
 
         No features are computed, since wrappers are sought in many variants of a line.
         """
+        if not self._telling:  # the general bundle
+            return [False] * len(lines)
         masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
         indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
         return [index != NEW and self._telling[index] for index in indexes]

@@ -3,7 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["JAVA_TRACE", "PLAIN_LOG", "PYTHON_TRACE", "RUST_DIAGNOSTIC", "Lines"]
+__all__ = [
+    "CMAKE_ERROR",
+    "GO_PANIC",
+    "JAVA_TRACE",
+    "JEST_FAILURE",
+    "PLAIN_LOG",
+    "PYTEST_FAILURE",
+    "PYTHON_CHAIN",
+    "PYTHON_TRACE",
+    "RUST_DIAGNOSTIC",
+    "RUST_PANIC",
+    "Lines",
+]
 
 PYTHON_TRACE = [
     "Traceback (most recent call last):",
@@ -27,6 +39,69 @@ RUST_DIAGNOSTIC = [
     "   |",
     "31 |     let total: u32 = sum(rows);",
     "   |                      ^^^^^^^^^ expected `u32`, found `String`",
+]
+PYTHON_CHAIN = [
+    *PYTHON_TRACE,
+    "",
+    "During handling of the above exception, another exception occurred:",
+    "",
+    *PYTHON_TRACE,
+]
+GO_PANIC = [
+    "panic: assignment to entry in nil map",
+    "",
+    "goroutine 7 [running]:",
+    "acme.example/ledger.(*Book).Close(0xc000012080)",
+    "\t/src/ledger/book.go:31 +0x45",
+    "main.main()",
+    "\t/src/main.go:12 +0x1d",
+    "",
+    "goroutine 9 [chan receive]:",
+    "acme.example/ledger.wait(...)",
+    "\t/src/ledger/wait.go:7 +0x2f",
+]
+RUST_PANIC = [
+    "thread 'ledger::tests::closes' panicked at src/ledger.rs:31:9:",
+    "assertion `left == right` failed",
+    "  left: 3",
+    " right: 4",
+    "stack backtrace:",
+    "   0: ledger::close",
+    "             at ./src/ledger.rs:31:9",
+    "   1: ledger::tests::closes",
+    "             at ./src/ledger.rs:77:5",
+]
+CMAKE_ERROR = [
+    "CMake Error at cmake/FindLedger.cmake:31 (message):",
+    "  Could NOT find Ledger (missing: LEDGER_LIBRARY",
+    "  LEDGER_INCLUDE_DIR)",
+    "Call Stack (most recent call first):",
+    "  cmake/FindLedger.cmake:12 (fail)",
+    "  CMakeLists.txt:7 (find_package)",
+]
+JEST_FAILURE = [
+    "FAIL src/ledger.spec.js",
+    "  ● Ledger › closes",
+    "",
+    "    expect(received).toBe(expected)",
+    "",
+    "    Expected: 3",
+    "    Received: 4",
+    "",
+    "    > 31 |     expect(ledger.close()).toBe(3);",
+    "         |                            ^",
+    "",
+    "      at Object.<anonymous> (src/ledger.spec.js:31:28)",
+]
+PYTEST_FAILURE = [
+    "_______________________ test_closes _______________________",
+    "",
+    "    def test_closes():",
+    "        ledger = open_ledger(3)",
+    ">       assert ledger.close() == 4",
+    "E       assert 3 == 4",
+    "",
+    "tests/test_ledger.py:31: AssertionError",
 ]
 _ANIMALS = re.findall(
     r"\w+",

@@ -29,6 +29,8 @@ from training.arguments import command_parser
 from training.ci_logs import CiLog, read_bugswarm, read_logchunks, split_projects
 from training.fit.relevance import scores_of
 from training.planted import HELD_OUT, TRAINING
+from training.planted_long import LONG
+from training.reduction_good import good_table
 from training.reduction_runs import runs_table
 from training.relevance import CHUNKS, SWARM, SWARM_LOGS, SWARM_SEED, SWARM_TRAINING, foreign, planted_logs
 from training.report.markdown import table
@@ -80,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elsewhere = [_case(log) for log in foreign(unseen, swarm, rng)]
     known = [_case(log) for log in planted_logs(swarm, list(TRAINING), rng)]
     new = [_case(log) for log in planted_logs(swarm, list(HELD_OUT), rng)]
+    long = [_case(log) for log in planted_logs(swarm, list(LONG), rng)]
     model = _model(relevance)
     parts = [
         f"# Reduction\n\n{date.today().isoformat()}. Written by `python -m training.reduction_benchmark` with version "
@@ -90,10 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _part("The same without the lines of their host, and with the end of another log behind them", elsewhere, model),
         _part("Planted failures of tools that training has not seen", new, model),
         _part("Planted failures of tools that training has seen", known, model),
-        _kinds([*new, *known], model),
+        _part("Planted failures with all that tools print around them, none of them in training", long, model),
+        _kinds([*new, *known, *long], model),
         _ranked(chunks, model),
         _removed(chunks, model),
         _speed(chunks, relevance, options.large),
+        f"## With a good run\n\n{good_table(options.data, relevance, swarm, options.runs)}",
         f"## Runs\n\n{runs_table(options.data, options.runs)}",
     ]
     page = "\n\n".join(parts) + "\n"

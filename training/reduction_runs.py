@@ -19,7 +19,7 @@ from training.corpus import generate
 from training.data import read_oai_rows
 from training.report.markdown import table
 
-__all__ = ["runs_table"]
+__all__ = ["Run", "corpus_runs", "oai_runs", "runs_table"]
 
 SEED: Final = 79
 CORPUS_RUNS: Final = 300
@@ -35,7 +35,7 @@ class Run(NamedTuple):
 def runs_table(data: Path, each: int) -> str:
     """A table with a row for each bundle: its failing runs, then those that passed."""
     rows = []
-    for name, runs in (("oai5g", _oai(data / OAI, each)), ("tm500", _corpus())):
+    for name, runs in (("oai5g", oai_runs(data, each)), ("tm500", corpus_runs())):
         triage = Triage(Bundle.open(find_bundle(name)))
         results: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         for run in runs:
@@ -83,10 +83,10 @@ def _judge(triage: Triage, sources: Mapping[str, bytes]) -> Verdict:
         session.text.close()
 
 
-def _oai(path: Path, each: int) -> Iterator[Run]:
+def oai_runs(data: Path, each: int) -> Iterator[Run]:
     """Runs of each outcome, drawn at random; those that passed are an outcome of their own."""
     by_outcome: dict[str, list[Run]] = defaultdict(list)
-    for run, row in read_oai_rows(path):
+    for run, row in read_oai_rows(data / OAI):
         cause = oai_cause(row["outcome"])
         if cause or run.label == "Pass":
             by_outcome[row["outcome"]].append(Run(run.sources, cause))
@@ -94,7 +94,8 @@ def _oai(path: Path, each: int) -> Iterator[Run]:
         yield from random.Random(SEED).sample(runs, min(each, len(runs)))  # noqa: S311 - repeatable
 
 
-def _corpus() -> Iterable[Run]:
+def corpus_runs() -> Iterable[Run]:
+    """TM500-style runs, made with a seed of their own."""
     for run in generate(CORPUS_RUNS, seed=SEED):
         failed = run.label != "Pass"
         cause = (corpus_symptom() if run.evidence == "tail" else corpus_cause(run.cause)) if failed else None

@@ -27,7 +27,19 @@ from stream_triage.stages.reduce.lines import COLUMNS, LogLines, read_lines
 from stream_triage.stages.reduce.relevance import Trees
 from stream_triage.stages.reduce.select import importance, select
 from stream_triage.stages.reduce.words import PIECE_BYTES
-from tests.reduction import JAVA_TRACE, PLAIN_LOG, PYTHON_TRACE, RUST_DIAGNOSTIC, Lines
+from tests.reduction import (
+    CMAKE_ERROR,
+    GO_PANIC,
+    JAVA_TRACE,
+    JEST_FAILURE,
+    PLAIN_LOG,
+    PYTEST_FAILURE,
+    PYTHON_CHAIN,
+    PYTHON_TRACE,
+    RUST_DIAGNOSTIC,
+    RUST_PANIC,
+    Lines,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +62,14 @@ def with_scores(lines: list[str], scores: list[float]) -> ScoredLog:
     number = np.arange(1, len(lines) + 1, dtype=np.uint32)
     size = np.array([len(line) for line in lines], dtype=np.uint16)
     return ScoredLog(number, np.array(scores, dtype=np.float32), size, log, len(lines))
+
+
+def with_gaps(lines: list[str]) -> LogLines:
+    """A log whose lines without text are counted, as `LogReader` does."""
+    kept = [i for i, line in enumerate(lines) if line]
+    table = read_lines([lines[i] for i in kept])
+    table.numbers[:, COLUMNS.index("gap")] = np.diff(kept, prepend=-1) - 1
+    return LogLines(table.numbers, np.zeros(len(kept), dtype=np.float32), table.identity)
 
 
 def column(lines: list[str], name: str) -> list[int]:
@@ -80,6 +100,20 @@ class TestLines:
     )
     def test_lines_that_go_on(self, line):
         assert column([line], "frame") == [1]
+
+    @pytest.mark.parametrize(
+        ("name", "yes", "no"),
+        [
+            ("place", "main.go:31", "at 12:31:07"),
+            ("place", 'File "a.py", line 31', "one line of 31"),
+            ("opens", "goroutine 7 [running]:", "running: 7"),
+            ("marker", "E       assert x", "Every x"),
+            ("title", "==== FAILURES ====", "========"),
+            ("title", "--- FAIL: TestClose ---", "well-known: a-b-c-d-e-f-g"),
+        ],
+    )
+    def test_forms_of_lines(self, name, yes, no):
+        assert column([yes, no], name) == [1, 0]
 
     def test_reading_in_pieces_changes_nothing(self):
         lines = [f"line {i} says {'error' if i % 7 else 'nothing'} of {'x' * (i % 90)}" for i in range(PIECE_BYTES // 100)]
@@ -171,6 +205,21 @@ class TestBlocks:
         assert len(set(numbers.tolist())) == 1
         assert blocks.whole[numbers[0]]
         assert blocks.of_line[0] != numbers[0] != blocks.of_line[-1]
+
+    @pytest.mark.parametrize("block", [GO_PANIC, PYTHON_CHAIN, RUST_PANIC, CMAKE_ERROR, JEST_FAILURE, PYTEST_FAILURE])
+    def test_blocks_go_on_by_their_form(self, block):
+        """Over a blank line, from an announcement to what it announces, and along frames of two lines each."""
+        lines = ["compiling", *block, "compiling more"]
+        log = with_gaps(lines)
+        of_line = find_blocks(log).of_line[1:-1]
+        assert len(set(of_line.tolist())) == 1
+        assert find_blocks(log).whole[of_line[0]]
+        assert find_blocks(log).of_line[0] != of_line[0] != find_blocks(log).of_line[-1]
+
+    def test_equal_lines_in_a_row_are_no_block(self):
+        """Each of a thousand equal errors stands alone, so that the others can be left out."""
+        blocks = find_blocks(with_gaps([f"ERROR: pump {i} does not answer" for i in range(9)]))
+        assert len(blocks.starts) == 9
 
     def test_a_line_of_source_belongs_to_the_caret_below_it(self):
         lines = ["building", "Foo.java:3: error: cannot find symbol", "bar(x);", "    ^", "next"]

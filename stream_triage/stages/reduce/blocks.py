@@ -83,7 +83,7 @@ class _Lines:
         self.title = has("title")
         self.fail = has("fail")
         self.trace = has("trace")
-        self.traceback = has("trace", 3)
+        self.traceback = has("trace", 3) & _after(has("frame"))
         self.place = has("place")
         self.location = self.indented & self.place
         """A place in a source file below the name of a function, as Go and Rust write frames."""
@@ -118,8 +118,9 @@ class _Lines:
         starts = np.flatnonzero(~within | (np.arange(len(within)) == 0))
         failed = np.logical_or.reduceat(self.fail | self.frame | self.location, starts)
         found |= self.close & begins_trace & _before(np.repeat(failed, np.diff(starts, append=len(within))))
-        # Several lines in a row that say what failed.
-        found |= self.near & self.fail & _before(self.fail)
+        # Two lines that say what failed, the second one before its trace; and one more above them.
+        for _ in range(2):
+            found |= self.near & self.fail & _before(self.fail) & _after((goes_on | found) & self.near)
         return found
 
     def ends_traceback(self, goes_on: Flags) -> Flags:

@@ -19,7 +19,9 @@ NEAR: Final = 30
 RARE: Final = 3
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _AT: Final = {name: i for i, name in enumerate(COLUMNS)}
-_TELLING: Final = ("fail", "assert", "trace", "warn")
+_TELLING: Final = frozenset({"fail", "assert", "trace", "warn"})
+# Every line of some logs has one of these.
+_LEVELS: Final = frozenset({"info", "debug", "at", "note", "notice", "hint"})
 _MARKS: Final = {
     "evidence": "evidence for the label",
     "rule": "a rule matches",
@@ -45,7 +47,7 @@ class Explainer:
         """What speaks for a line, the strongest first; `text` is the line without colours."""
         i = int(np.searchsorted(self._log.number, line.number))
         found = [_MARKS[line.why]] if line.why in _MARKS else []
-        words = [word for word in _WORD.findall(text) if set(word_groups(word)) & set(_TELLING)]
+        words = [word for word in _WORD.findall(text) if set(word_groups(word)) & _TELLING and word.lower() not in _LEVELS]
         if words:
             found.append("says " + ", ".join(dict.fromkeys(words[:WORDS_SHOWN])))
         found += self._place(i)
@@ -62,12 +64,17 @@ class Explainer:
             found.append(f"in one block with line {numbers[start]}")
         following = self._exits[np.searchsorted(self._exits, i) :]
         if len(following) and following[0] - i <= NEAR:
-            found.append("a failed exit" if following[0] == i else f"{following[0] - i} lines before a failed exit")
-        elif len(numbers) - i <= NEAR:
-            found.append(f"{len(numbers) - i} lines from the end")
+            found.append("a failed exit" if following[0] == i else f"{_lines(int(following[0]) - i)} before a failed exit")
+        elif len(numbers) - 1 - i <= NEAR:
+            behind = len(numbers) - 1 - i
+            found.append(f"{_lines(behind)} before the end" if behind else "the last line")
         return found
 
     def _count(self, i: int) -> int:
         identity = self._log.table.identity[i]
         left, right = (np.searchsorted(self._identities, identity, side=side) for side in ("left", "right"))
         return int(right - left)
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"
