@@ -23,7 +23,7 @@ Flags = NDArray[np.bool_]
 class Blocks(NamedTuple):
     """Of N lines: the number of the block of each, ascending from 0, and which blocks are to stay whole."""
 
-    of_line: NDArray[np.intp]
+    of_line: NDArray[np.int32]
     starts: NDArray[np.intp]
     whole: Flags
     """Whether each block has a stack frame or points at source code, or begins with a failure."""
@@ -38,17 +38,18 @@ def find_blocks(log: LogLines) -> Blocks:
     """The blocks of a log."""
     count = len(log.numbers)
     if not count:
-        return Blocks(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp), np.empty(0, dtype=bool))
+        return Blocks(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.intp), np.empty(0, dtype=bool))
     lines = _Lines(log.numbers)
     goes_on = lines.in_one_piece()
     goes_on |= lines.introduced(goes_on)
     goes_on[0] = False
     goes_on |= lines.ends_traceback(goes_on)
     starts = np.flatnonzero(~goes_on)
-    inside = np.arange(count) - starts[np.cumsum(~goes_on) - 1]
+    places = np.arange(count, dtype=np.int32)
+    inside = places - starts.astype(np.int32)[np.cumsum(~goes_on, dtype=np.int32) - 1]
     begins = ~goes_on | (inside % LONGEST == 0)
     starts = np.flatnonzero(begins)
-    of_line = np.cumsum(begins) - 1
+    of_line = np.cumsum(begins, dtype=np.int32) - 1
     lengths = np.diff(starts, append=count)
     whole = np.logical_or.reduceat(lines.telling & goes_on | lines.points, starts)
     whole |= lines.fail[starts] & (lengths <= LONGEST // 3)
@@ -127,7 +128,7 @@ class _Lines:
         """The error that ends a Python traceback: the first line that is not indented below its frames."""
         heads = np.flatnonzero(~goes_on)
         found = np.zeros_like(goes_on)
-        traced = np.maximum.accumulate(np.where(self.traceback, np.arange(len(goes_on)), -1))
+        traced = np.maximum.accumulate(np.where(self.traceback, np.arange(len(goes_on), dtype=np.int32), np.int32(-1)))
         ends = heads[1:][(traced[heads[1:] - 1] >= heads[:-1]) & (np.diff(heads) > 1) & self.near[heads[1:]]]
         found[ends] = True
         # Another exception may be announced below.

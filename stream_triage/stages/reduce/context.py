@@ -102,9 +102,10 @@ class _Log:
     def __init__(self, log: LogLines) -> None:
         numbers = log.numbers
         self.count = len(log.words)
-        _, self.first, self.kind, self.counts = np.unique(
+        _, self.first, kind, self.counts = np.unique(
             log.identity, return_index=True, return_inverse=True, return_counts=True
         )
+        self.kind = kind.astype(np.int32)
         self.best = int(log.words.argmax())
         # Quantiles at every 1/256, finer at the top, where the lines that matter are.
         ranks = np.unique(np.geomspace(1, self.count, 64).astype(np.int64))
@@ -116,7 +117,7 @@ class _Log:
         self.exits = np.flatnonzero(exits)
         self.prompts = np.flatnonzero(numbers[:, _AT["prompt"]])
         last = np.empty_like(self.first)
-        last[self.kind] = np.arange(self.count)  # of equal indexes, the last one counts
+        last[self.kind] = np.arange(self.count, dtype=np.int32)  # of equal indexes, the last one counts
         self.last = last
         news = np.zeros(self.count, dtype=bool)
         news[self.first] = True
@@ -125,8 +126,8 @@ class _Log:
         self.blocks = _Groups(log, self.block.of_line, self.block.starts)
         begins = numbers[:, _AT["prompt"]] > 0
         begins[0] = True
-        self.steps = _Groups(log, np.cumsum(begins) - 1, np.flatnonzero(begins))
-        self.step_exits = np.diff(np.concatenate([[0], np.cumsum(exits)])[np.append(self.steps.starts, self.count)])
+        self.steps = _Groups(log, np.cumsum(begins, dtype=np.int32) - 1, np.flatnonzero(begins))
+        self.step_exits = np.diff(np.concatenate([[0], np.cumsum(exits, dtype=np.int32)])[np.append(self.steps.starts, self.count)])
         failed = np.cumsum(self.steps.fails > 0)
         self.steps_after = failed[-1] - failed
 
@@ -134,7 +135,7 @@ class _Log:
 class _Groups:
     """Sums over groups of adjacent lines: blocks, or what one command printed."""
 
-    def __init__(self, log: LogLines, of_line: NDArray[np.intp], starts: NDArray[np.intp]) -> None:
+    def __init__(self, log: LogLines, of_line: NDArray[np.int32], starts: NDArray[np.intp]) -> None:
         self.of_line, self.starts = of_line, starts
         self.size = np.diff(starts, append=len(of_line))
         self.best = np.maximum.reduceat(log.words, starts)

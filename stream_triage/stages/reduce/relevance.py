@@ -140,7 +140,8 @@ class LogReader:
         self._gap = 0
         self._numbers: list[NDArray[np.uint32]] = []
         self._sizes: list[NDArray[np.uint16]] = []
-        self._parts: list[LogLines] = []
+        self._columns: tuple[list[NDArray[Any]], ...] = ([], [], [])
+        """Of `LogLines`."""
 
     def add(self, lines: Sequence[str]) -> None:
         """Takes the next lines."""
@@ -151,7 +152,9 @@ class LogReader:
             at = np.array(kept)
             gaps = np.diff(at, prepend=-1 - self._gap) - 1
             table.numbers[:, _GAP] = np.minimum(gaps, _LARGEST_GAP)
-            self._parts.append(log_lines(table, self._relevance.words, self._relevance.profile.bias))
+            part = log_lines(table, self._relevance.words, self._relevance.profile.bias)
+            for column, values in zip(self._columns, part, strict=True):
+                column.append(values)
             self._sizes.append(np.array([min(len(shown[i]), 65_535) for i in kept], dtype=np.uint16))
             self._numbers.append((at + self._lines + 1).astype(np.uint32))
             self._gap = len(lines) - 1 - kept[-1]
@@ -160,12 +163,25 @@ class LogReader:
         self._lines += len(lines)
 
     def finish(self) -> ScoredLog:
-        """Judges all lines."""
-        parts = self._parts or [log_lines(read_lines([]), self._relevance.words, 0.0)]
-        log = LogLines(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        number = np.concatenate(self._numbers or [np.empty(0, dtype=np.uint32)])
-        size = np.concatenate(self._sizes or [np.empty(0, dtype=np.uint16)])
-        return ScoredLog(number, self._relevance.scores(log), size, log, self._lines)
+        """Judges all lines. The reader is empty then."""
+        if not self._numbers:
+            self._add_nothing()
+        log = LogLines(*map(_taken, self._columns))
+        return ScoredLog(_taken(self._numbers), self._relevance.scores(log), _taken(self._sizes), log, self._lines)
+
+    def _add_nothing(self) -> None:
+        """Makes the columns of a log without lines."""
+        for column, values in zip(self._columns, log_lines(read_lines([]), self._relevance.words, 0.0), strict=True):
+            column.append(values)
+        self._numbers.append(np.empty(0, dtype=np.uint32))
+        self._sizes.append(np.empty(0, dtype=np.uint16))
+
+
+def _taken(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """The parts as one array; the list is emptied, so that a long log is not in memory twice."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def log_lines(table: LineTable, words: NDArray[np.float32], bias: float) -> LogLines:

@@ -19,13 +19,15 @@ from stream_triage.stages.reduce.relevance import ScoredLog
 __all__ = ["Chosen", "Reduction", "importance", "select"]
 
 # All in log-odds, the unit of scores. What the other lines of a block are worth below its best one.
-BLOCK_STEP: Final = 0.5
+BLOCK_STEP: Final = 1.0
 # The text of a failure is read in one piece, with the dull lines in it: how many of them may stand between important lines,
 # and what they count less than these. A gap of one line would take a line to announce.
-BRIDGES: Final = ((1, 0.3), (5, 1.0))
+BRIDGES: Final = ((1, 0.3), (3, 0.6), (8, 1.5))
 # What an equal block counts less from the third one on; the last one counts in full, for it may be what ended the run.
-REPEAT_STEP: Final = 1.0
+REPEAT_STEP: Final = 2.0
 SPARED: Final = 2
+# What a line without words counts less, such as a progress bar, unless a block needs it.
+WORDLESS_STEP: Final = 2.0
 # What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
 # which must not push out the few that look like a failure.
 BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5, "relevant": 2.5}
@@ -64,6 +66,7 @@ def importance(log: LogLines, score: Floats, blocks: Blocks) -> Floats:
     """Scores with blocks and short gaps kept together, and repeated blocks moved down."""
     if not len(score):
         return score
+    score = score - np.where((log.identity == 0) & ~blocks.whole[blocks.of_line], np.float32(WORDLESS_STEP), np.float32(0))
     for lines, step in BRIDGES:
         score = _bridged(score, lines, step)
     best = np.maximum.reduceat(score, blocks.starts)
