@@ -237,13 +237,19 @@ class TestImportance:
         lines = ["a b", *JAVA_TRACE, "c d"]
         log = with_scores(lines, [0.0, 5.0, *[-3.0] * (len(JAVA_TRACE) - 1), 0.0])
         values = importance(log.table, log.score, find_blocks(log.table))
-        assert values[1 : 1 + len(JAVA_TRACE)].min() >= 4.5
+        assert values[1 : 1 + len(JAVA_TRACE)].min() >= 4
         assert values[0] == values[-1] == 0
 
     def test_a_short_gap_between_important_lines_is_closed(self):
         log = with_scores(PLAIN[:11], [0, 5, -3, -3, -3, 6, -3, 8, -3, -3, -3])
         values = importance(log.table, log.score, find_blocks(log.table))
-        assert values.tolist() == pytest.approx([0, 5, 4, 4, 4, 6, 5.7, 8, -3, -3, -3])
+        assert values.tolist() == pytest.approx([0, 5, 4.4, 4.4, 4.4, 6, 5.7, 8, -3, -3, -3])
+
+    def test_a_progress_bar_counts_less_than_a_line_with_words(self):
+        log = with_scores(["[=====>   ]", "linking", "  | ", "   ^^^"], [1.0, 0.0, 1.0, 1.0])
+        values = importance(log.table, log.score, find_blocks(log.table))
+        assert values[0] < values[1]
+        assert values[3] == 1.0
 
     def test_the_first_the_second_and_the_last_of_equal_lines_count(self):
         log = with_scores(["error 1", "error 2", "error 3", "error 4", "error 5"], [1.0] * 5)

@@ -152,9 +152,7 @@ class LogReader:
             at = np.array(kept)
             gaps = np.diff(at, prepend=-1 - self._gap) - 1
             table.numbers[:, _GAP] = np.minimum(gaps, _LARGEST_GAP)
-            part = log_lines(table, self._relevance.words, self._relevance.profile.bias)
-            for column, values in zip(self._columns, part, strict=True):
-                column.append(values)
+            self._append(log_lines(table, self._relevance.words, self._relevance.profile.bias))
             self._sizes.append(np.array([min(len(shown[i]), 65_535) for i in kept], dtype=np.uint16))
             self._numbers.append((at + self._lines + 1).astype(np.uint32))
             self._gap = len(lines) - 1 - kept[-1]
@@ -165,16 +163,17 @@ class LogReader:
     def finish(self) -> ScoredLog:
         """Judges all lines. The reader is empty then."""
         if not self._numbers:
-            self._add_nothing()
+            self._append(log_lines(read_lines([]), self._relevance.words, 0.0))
+            self._numbers.append(np.empty(0, dtype=np.uint32))
+            self._sizes.append(np.empty(0, dtype=np.uint16))
         log = LogLines(*map(_taken, self._columns))
         return ScoredLog(_taken(self._numbers), self._relevance.scores(log), _taken(self._sizes), log, self._lines)
 
-    def _add_nothing(self) -> None:
-        """Makes the columns of a log without lines."""
-        for column, values in zip(self._columns, log_lines(read_lines([]), self._relevance.words, 0.0), strict=True):
-            column.append(values)
-        self._numbers.append(np.empty(0, dtype=np.uint32))
-        self._sizes.append(np.empty(0, dtype=np.uint16))
+    def _append(self, part: LogLines) -> None:
+        numbers, words, identity = self._columns
+        numbers.append(part.numbers)
+        words.append(part.words)
+        identity.append(part.identity)
 
 
 def _taken(parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -103,8 +103,8 @@ class _Source(NamedTuple):
     importance: Floats
     why: dict[int, Mark]
     """By index of a line, its strongest mark."""
-    kinds: NDArray[np.uint32]
-    """The identities of all lines, sorted."""
+    repeats: NDArray[np.int32]
+    """How many lines are like each line."""
     new: NDArray[np.bool_] | None
 
 
@@ -177,7 +177,8 @@ def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None
     for place, (at, mark) in enumerate(why.items()):
         if mark.why in MARKED:
             _lift(values, blocks, at, MARKED[mark.why] - place * 0.01, beside=mark.why in ALWAYS)
-    return _Source(log, blocks, values, why, np.sort(log.table.identity), new)
+    _, kind, counts = np.unique(log.table.identity, return_inverse=True, return_counts=True)
+    return _Source(log, blocks, values, why, counts.astype(np.int32)[kind], new)
 
 
 def _lift(values: Floats, blocks: Blocks, at: int, value: float, *, beside: bool) -> None:
@@ -200,9 +201,7 @@ def _chosen(name: str, source: _Source, i: int) -> Chosen:
         why = "new"
     if mark and (mark.why in MARKED or why != "new"):
         why = mark.why
-    identity = source.log.table.identity[i]
-    left, right = (int(np.searchsorted(source.kinds, identity, side=side)) for side in ("left", "right"))
-    return Chosen(name, int(source.log.number[i]), why, mark.repeats if mark else right - left, value)
+    return Chosen(name, int(source.log.number[i]), why, mark.repeats if mark else int(source.repeats[i]), value)
 
 
 def _within_tokens(chosen: Sequence[Chosen], sources: Mapping[str, _Source], tokens: int) -> list[Chosen]:
