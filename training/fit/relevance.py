@@ -40,8 +40,8 @@ RELEVANT_ROWS, HARD_ROWS, OTHER_ROWS = 80, 250, 250
 # Weight of a log's other lines against its relevant ones, whose weight grows with the square root of their number.
 OTHER_WEIGHT: Final = 3.0
 SETTINGS: Final[dict[str, Any]] = {
-    "max_iter": 80,
-    "learning_rate": 0.12,
+    "max_iter": 120,
+    "learning_rate": 0.09,
     "max_depth": 5,
     "max_leaf_nodes": None,
     "min_samples_leaf": 30,
