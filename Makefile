@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train relevance corpus audit networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -115,6 +115,10 @@ train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the d
 	$(BIN)/python -m training.experiments.order --oai $(OAI) --seed 1 \
 		--checkpoints .cache/training/oai5g/template_hash-1/next_key > training/results/order.md
 	$(BIN)/python -m training.report
+
+relevance: setup ## train models/generic, which chooses the lines worth reading, and measure it in training/REDUCTION.md
+	$(BIN)/python -m training.relevance --data $(STREAM_TRIAGE_DATA) --out models/generic
+	$(BIN)/python -m training.reduction_benchmark --data $(STREAM_TRIAGE_DATA)
 
 corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500

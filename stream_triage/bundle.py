@@ -48,15 +48,15 @@ class Card(BaseModel):
     name: str
     version: str
     description: str = ""
-    labels: tuple[str, ...] = Field(min_length=2)
-    passing_label: str
+    labels: tuple[str, ...] = Field(default=(), description="none if the bundle only reduces logs")
+    passing_label: str = ""
     masking_version: int
     numbers: Literal["magnitude", "removed", "valued"] = Field(
         default="magnitude", description="what masking keeps of a number; see stages/normalise.py"
     )
     classifiers: dict[Literal["terms", "procedures", "charcnn"], float] = Field(
-        min_length=1,
-        description="the classifiers that decide, each with its share in the label scores; the shares add up to 1",
+        description="the classifiers that decide, each with its share in the label scores; the shares add up to 1. None for "
+        "a bundle without labels, which only reduces logs",
     )
     temperature: float = Field(
         default=1.0, gt=0, description="the combined scores are divided by it, so that probabilities are calibrated"
@@ -76,6 +76,12 @@ class Card(BaseModel):
 
     @model_validator(mode="after")
     def _holds_together(self) -> "Card":
+        if not self.classifiers:
+            if self.labels or self.passing_label or self.detectors:
+                raise ValueError("a bundle without classifiers has no labels and no detectors")
+            return self
+        if len(self.labels) < 2:
+            raise ValueError("a bundle with classifiers needs at least two labels")
         if self.passing_label not in self.labels:
             raise ValueError(f"passing_label {self.passing_label!r} is not one of the labels")
         if UNKNOWN in self.labels:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.bundle import Bundle
+from stream_triage.bundle import Bundle, find_bundle
 from stream_triage.dialects import Dialects, DialectTable, Signal
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
@@ -17,7 +17,7 @@ from stream_triage.stages.charcnn import CharCNN
 from stream_triage.stages.classify import Classifier, Pool
 from stream_triage.stages.completeness import Clues, CompletenessState, read_clues
 from stream_triage.stages.decode import Decoder
-from stream_triage.stages.detect import BLANK, NEW, Detector
+from stream_triage.stages.detect import BLANK, NEW, Detector, DetectorProfile
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, EarlyStop
 from stream_triage.stages.fold import FoldState, fold_hash
 from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
@@ -25,17 +25,19 @@ from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, word
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.classifier import Procedures
 from stream_triage.stages.redact import RedactionState
-from stream_triage.stages.reduce import MAX_LINES, Reducer
+from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Budget, Reducer, ReducerProfile, Relevance
 from stream_triage.stages.rules import RULES_NAME, Rules
-from stream_triage.stages.template import Templates
+from stream_triage.stages.template import NEW_PREFIX, DrainSettings, Templates
 from stream_triage.stages.terms import TermClassifier
 from stream_triage.stages.wrappers import Judge, Unwrapper
 
-__all__ = ["MaskedLine", "Model", "SourceState", "bundle_rules"]
+__all__ = ["GENERAL_BUNDLE", "MaskedLine", "Model", "SourceState", "bundle_rules"]
 
 # Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
 MEMO_LINES: Final = 65_536
 MEMO_CHARACTERS: Final = 1 << 24
+GENERAL_BUNDLE: Final = "generic"
+"""The bundle whose relevance model all others use, unless they have one of their own."""
 
 
 _MARKER: Final = re.compile("<[a-z*]+>")
@@ -64,11 +66,13 @@ class Model:
     def __init__(
         self,
         bundle: Bundle,
-        reduction_lines: int = MAX_LINES,
+        budget: Budget = NO_LIMIT,
         rules: Rules | None = None,
         dialects: Sequence[DialectTable] = (),
     ) -> None:
         """Hand-written `rules` take precedence over those of the bundle, and `dialects` over those of the package.
+
+        Without labels, no rule can decide or apply.
 
         Raises:
             BundleError: The bundle is incomplete or was trained on another masking version.
@@ -81,16 +85,18 @@ class Model:
                 f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
             )
         self.card = card
-        self.templates = Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
+        self.templates = _open_templates(bundle)
         self.procedures = _open_procedures(bundle, dialects) if "procedures" in card.classifiers else None
         self.classifier = _open_pool(bundle, self.procedures)
-        self.detector = Detector.from_file(self.templates.keys, bundle.json("detector.json"))
+        self.detector = _open_detector(bundle, self.templates.keys)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
-        self.reducer = Reducer.from_file(bundle.json("reducer.json"), reduction_lines)
+        self.reducer = Reducer(_open_relevance(bundle))
+        self.budget = budget
+        self._rare = _open_rare(bundle)
         self.early_stop = _open_early_stop(bundle)
-        self.rules = (rules or Rules()).before(bundle_rules(bundle))
+        self.rules = (rules or Rules()).before(bundle_rules(bundle)) if card.labels else Rules()
         self.rules.check_labels(card.labels)
-        self.passing = card.labels.index(card.passing_label)
+        self.passing = card.labels.index(card.passing_label) if card.labels else -1
         self._telling = [_telling(template) for template in self.templates.templates]
         self.judge = Judge(self._known, _stamped(self.templates), self.procedures is not None, _vocabulary(self.templates))
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
@@ -119,16 +125,28 @@ class Model:
         """Template text of a key; empty for keys that the bundle does not know."""
         return self._template_of.get(key, "")
 
+    def is_rare(self, key: str) -> bool:
+        """Whether passing runs rarely show a template, or never."""
+        return key in self._rare or key.startswith(NEW_PREFIX)
+
     def line_keys(self, lines: Sequence[str]) -> list[str]:
         """Template key of each redacted line: `new:…` for one that matches no template, empty for a blank one."""
         keys = self.templates.keys
         return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
+
+    def known_share(self, lines: Sequence[str], input_format: str) -> float:
+        """Which share of the lines, without the wrappers around them, match a template that says something."""
+        batches = Unwrapper(self.judge, input_format).take(list(lines), final=True)
+        bodies = [body for batch in batches for body in batch.bodies if body.strip()]
+        return sum(self._known(bodies)) / len(bodies) if bodies else 0.0
 
     def _known(self, lines: Sequence[str]) -> list[bool]:
         """Whether each line matches a template that says something: the end of a foreign line may be a number or a bracket.
 
         No features are computed, since wrappers are sought in many variants of a line.
         """
+        if not self._telling:  # the general bundle
+            return [False] * len(lines)
         masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
         indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
         return [index != NEW and self._telling[index] for index in indexes]
@@ -289,6 +307,50 @@ def bundle_rules(bundle: Bundle) -> Rules:
     if RULES_NAME not in bundle.card.files:
         return Rules()
     return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.location}")
+
+
+def _open_templates(bundle: Bundle) -> Templates:
+    """None at all for a bundle that only reduces logs, as for its detector."""
+    if not bundle.card.classifiers:
+        return Templates([], [], DrainSettings(), MASKING_VERSION)
+    return Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
+
+
+def _open_detector(bundle: Bundle, keys: Sequence[str]) -> Detector:
+    if not bundle.card.classifiers:
+        return Detector(keys, _KNOWS_NOTHING)
+    return Detector.from_file(keys, bundle.json("detector.json"))
+
+
+_KNOWS_NOTHING: Final = DetectorProfile(
+    passing_runs=0,
+    known=(),
+    expected=(),
+    expected_share=1.0,
+    ends=(),
+    lines_low=0,
+    lines_high=0,
+    threshold=1.0,
+    target_false_alarm_rate=0.0,
+)
+
+
+def _open_rare(bundle: Bundle) -> frozenset[str]:
+    """Keys that passing runs rarely show."""
+    return frozenset(ReducerProfile.from_file(bundle.json("reducer.json")).rare) if bundle.card.classifiers else frozenset()
+
+
+def _open_relevance(bundle: Bundle) -> Relevance:
+    """The relevance model of the bundle, or the general one, which knows no system in particular."""
+    if PROFILE not in bundle.card.files:
+        return _general_relevance()
+    return Relevance.from_files(bundle.json(PROFILE), bundle.arrays(ARRAYS))
+
+
+@cache
+def _general_relevance() -> Relevance:
+    bundle = Bundle.open(find_bundle(GENERAL_BUNDLE))
+    return Relevance.from_files(bundle.json(PROFILE), bundle.arrays(ARRAYS))
 
 
 def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:

@@ -28,7 +28,7 @@ from stream_triage.stages.decode import AUTO, Decoder
 from stream_triage.stages.detect import NEW
 from stream_triage.stages.fold import fold
 from stream_triage.stages.redact import Redactor
-from stream_triage.stages.reduce import MAX_LINES
+from stream_triage.stages.reduce import NO_LIMIT, Budget
 from stream_triage.stages.rules import Rules
 from stream_triage.stages.wrappers import Batch, Unwrapper
 from stream_triage.verdicts import verdict_of
@@ -173,6 +173,9 @@ class Session:
         lines = batch.read(lines)
         if self._triage.on_lines:
             self._triage.on_lines(self.run_id, name, lines, first)
+        if not model.card.classifiers:  # a bundle that only reduces logs reads the text at the end of the run
+            state.detect.lines += sum(bool(line.strip()) for line in lines)
+            return
         model.rules.update(state.rules, lines, first)
 
         # What follows from a line alone (masked text, key, features) is looked up; equal lines are computed once.
@@ -327,7 +330,7 @@ class Triage:
         encoding: str = AUTO,
         line_bytes: int = 65_536,
         input_format: str = "auto",
-        reduction_lines: int = MAX_LINES,
+        reduction_lines: int | Budget = NO_LIMIT,
         open_spool: Callable[[str], Spool] = SpillSpool,
         on_lines: Callable[[str, str, Sequence[str], int], None] | None = None,
     ) -> None:
@@ -341,7 +344,8 @@ class Triage:
             encoding: Encoding of the bytes of all runs; `auto` finds it out for each source.
             line_bytes: Longer lines are cut.
             input_format: Which wrapper is taken off the lines; as the setting `input.format`.
-            reduction_lines: At most this many lines are in `Verdict.reduction`.
+            reduction_lines: How many lines are in `Verdict.reduction`; by default a tenth of the run, at most 200, but all
+                evidence.
             open_spool: Called with the shown run id; returns where the text of an open run goes.
             on_lines: Receives lines as models and rules read them: id of the run, source, lines, number of the first line.
 
@@ -350,7 +354,8 @@ class Triage:
             SettingsError: A rule names a label that a bundle does not have, or two dialects contradict each other.
         """
         bundles = [bundles] if isinstance(bundles, Bundle) else bundles
-        self.models = {bundle.card.name: Model(bundle, reduction_lines, rules, dialects) for bundle in bundles}
+        budget = reduction_lines if isinstance(reduction_lines, Budget) else Budget(lines=reduction_lines)
+        self.models = {bundle.card.name: Model(bundle, budget, rules, dialects) for bundle in bundles}
         if not self.models:
             raise BundleError("no bundle was given")
         self.redactor = redactor or Redactor()

@@ -408,8 +408,9 @@ class ReducedLine(_Record):
     source: str
     number: int
     text: str
-    why: Literal["evidence", "anomaly", "rule", "rare", "context", "template"]
-    repeats: int = Field(default=1, description="lines with the same template in this source")
+    why: Literal["evidence", "anomaly", "rule", "procedure", "rare", "relevant", "new", "context", "template"]
+    repeats: int = Field(default=1, description="lines like it in this source")
+    rank: int | None = Field(default=None, description="place by importance among the lines of the reduction, from 1")
 
 
 class Repairs(_Record):

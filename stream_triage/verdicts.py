@@ -5,7 +5,8 @@ quoted with the text of their lines.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from heapq import nsmallest
+from functools import cache
+from heapq import nlargest, nsmallest
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
@@ -36,10 +37,11 @@ from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import failed_ues, ue_order
 from stream_triage.stages.procedures.sentence import Reason
+from stream_triage.stages.procedures.telling import telling_lines
 from stream_triage.stages.reduce import Mark
 from stream_triage.stages.rules import HandRule, RuleHit
 from stream_triage.stages.template import NEW_PREFIX
-from stream_triage.stages.verdict import Decision, RuleVote, decide, input_doubts, silence
+from stream_triage.stages.verdict import UNDECIDED, Decision, RuleVote, decide, input_doubts, silence
 from stream_triage.why import reason_for, sentence
 
 __all__ = ["EVIDENCE_FLOOR", "MAX_EVIDENCE", "strongest", "verdict_of"]
@@ -48,6 +50,10 @@ MAX_EVIDENCE: Final = 20
 # A run that stopped early lacks hundreds of keys; the first ones show where.
 MAX_ANOMALIES: Final = 50
 MAX_FAILED_UES: Final = 50
+# Lines that spoke for the label and are preferred in a reduction, so that its reader comes to the same label.
+MAX_SPEAKING: Final = 200
+# Lines of a source that tell its procedures. With few more lines a run of 32 UEs would have no others in its reduction.
+MAX_TELLING: Final = 64
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED: Final = 2000
 # Lines and missing keys with a smaller share of the strongest item's weight are no evidence.
@@ -77,7 +83,9 @@ def verdict_of(
     sources = {name: state for name, state in sources.items() if not state.says_nothing}
     hits = model.rules.finish({name: state.rules for name, state in sources.items()})
     scores = model.classifier.scores({name: state.classify for name, state in sources.items()})
-    decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
+    decision = UNDECIDED
+    if card.labels:
+        decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     silent = "" if hits else _silence(model, sources, scores)
     # A log of which the bundle knows nothing is not unlike its passing runs either.
     foreign = bool(silent) and not any(state.detect.known_lines for state in sources.values())
@@ -113,7 +121,7 @@ def verdict_of(
         anomalies=anomalies,
         anomaly_count=len(detection.findings),
         evidence=weighed.evidence,
-        reduction=quotes.reduction(weighed.evidence, anomalies),
+        reduction=quotes.reduction(weighed.evidence, anomalies) if final else (),
         ues=ues,
         sources=summaries,
         headers=dict(headers),
@@ -136,6 +144,8 @@ def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) ->
 
 def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[np.float64]) -> str:
     """Why nothing speaks for any label, if no rule does either."""
+    if not model.card.labels:
+        return f"the bundle {model.card.name} only reduces logs; it knows no labels"
     return silence(
         sum(state.detect.lines for state in sources.values()),
         sum(state.fold.folded_lines for state in sources.values()),
@@ -162,9 +172,15 @@ def _cuts(model: Model, sources: Mapping[str, SourceState]) -> list[str]:
     known = [name for name, state in sources.items() if state.detect.known_lines >= MOSTLY_KNOWN * state.detect.lines]
     odd_ends = {name for name in known if sources[name].detect.last_key.startswith(NEW_PREFIX)}
     absent = map(model.template, model.detector.absent({name: state.detect for name, state in sources.items()}))
-    continued = [template for template in absent if read_clues(template).body]
+    continued = [template for template in absent if _is_body(template)]
     states = {name: state.completeness for name, state in sources.items()}
     return completeness_doubts(states, odd_ends, dict.fromkeys(known, continued))
+
+
+@cache
+def _is_body(template: str) -> bool:
+    """Whether a template of a bundle goes on with the record before it. A run that stopped early lacks hundreds of them."""
+    return read_clues(template).body
 
 
 def _named(summary: SourceSummary, *, of_several: bool) -> Repairs:
@@ -230,6 +246,8 @@ class _Quotes:
         self._model = model
         self._sources = sources
         self._text = text
+        self._speaking: list[Mark] = []
+        """Lines that speak for the label, more of them than are evidence."""
 
     def record(self, lines: Sequence[tuple[str, int]]) -> list[str]:
         """The record of the first of these lines, as far as its cause may be in it."""
@@ -259,6 +277,11 @@ class _Quotes:
         missing = [finding.key for finding in detection.findings if finding.kind == "missing"]
         states = {name: state.classify for name, state in self._sources.items()}
         shares = self._model.classifier.explain(states, decision.label, decision.rival, missing)
+        self._speaking = [
+            Mark(share.source, share.number, "relevant")
+            for share in nlargest(MAX_SPEAKING, shares.lines, key=lambda share: share.weight)
+            if share.weight > 0
+        ]
         rules = (self._rule_evidence(hit, decision) for hit in hits if self._is_evidence(hit.rule, decision))
         weights = {(share.source, share.number): share.weight for share in shares.lines}
         first: list[_Item] = [(-weights.get(line, 0.0), *line, "") for line in leading]
@@ -338,27 +361,47 @@ class _Quotes:
         return {"count": finding.lines}
 
     def reduction(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> tuple[ReducedLine, ...]:
-        """The lines worth reading, in the order of source and number."""
+        """The lines worth reading, in the order of source and number. Reads the text of the run once more."""
+        if self._model.budget.lines == 0:
+            return ()
+        logs = self._model.reducer.score(self._text, self._sources)
+        chosen = self._model.reducer.reduce(logs, self._marks(evidence, anomalies), self._model.budget).lines
+        return tuple(
+            ReducedLine(
+                source=line.source,
+                number=line.number,
+                text=_quoted(self._line(line.source, line.number)),
+                why=line.why,
+                repeats=line.repeats,
+                rank=rank,
+            )
+            for rank, line in sorted(enumerate(chosen, 1), key=lambda ranked: ranked[1][:2])
+        )
+
+    def _marks(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> list[Mark]:
+        """What the stages know about single lines. To a bundle that does not know the run every line is an anomaly."""
         marks = [
             Mark(item.source, item.number, "rule" if item.kind == "rule" else "evidence")
             for item in evidence
             if item.number is not None
         ]
-        marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
-        for name, state in sorted(self._sources.items()):
-            for key, number, count in self._first_lines(state):
-                marks.append(Mark(name, number, self._model.reducer.why(key), count))
-        lines = {name: state.lines for name, state in self._sources.items()}
-        return tuple(
-            ReducedLine(
-                source=mark.source,
-                number=mark.number,
-                text=_quoted(self._line(mark.source, mark.number)),
-                why=mark.why,
-                repeats=mark.repeats,
-            )
-            for mark in self._model.reducer.reduce(marks, lines)
-        )
+        marks += self._course()
+        lines = sum(state.detect.lines for state in self._sources.values())
+        known = sum(state.detect.known_lines for state in self._sources.values())
+        if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
+            marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
+            marks += self._speaking
+            for name, state in sorted(self._sources.items()):
+                marks += [Mark(name, at, "rare", n) for key, at, n in self._first_lines(state) if self._model.is_rare(key)]
+        return marks
+
+    def _course(self) -> Iterator[Mark]:
+        """The lines that tell what became of the procedures of each UE."""
+        if self._model.procedures:
+            for name, state in sorted(self._sources.items()):
+                if state.procedures:
+                    lines = telling_lines(self._model.procedures.follower, state.procedures)
+                    yield from (Mark(name, line, "procedure") for line in lines[:MAX_TELLING])
 
     def _first_lines(self, state: SourceState) -> Iterable[tuple[str, int, int]]:
         """Key, first line and count of every distinct template of a source, in the order of their first lines."""

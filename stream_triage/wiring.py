@@ -44,7 +44,7 @@ from stream_triage.sources.opensearch import MAX_KEY_BYTES, OpenSearchSource
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
-from stream_triage.stages.reduce import MAX_LINES
+from stream_triage.stages.reduce import NO_LIMIT, Budget
 from stream_triage.stages.rules import Rules
 from stream_triage.stages.template import Templates
 from stream_triage.worker.engine import Engine
@@ -130,7 +130,7 @@ def open_dialect(settings: Settings, name: str) -> tuple[DialectTable, Sequence[
 
 def open_triage(
     settings: Settings,
-    reduction_lines: int = MAX_LINES,
+    reduction_lines: int | Budget = NO_LIMIT,
     open_spool: Callable[[str], Spool] = SpillSpool,
     encoding: str | None = None,
     *,
@@ -141,7 +141,7 @@ def open_triage(
 
     Args:
         settings: Bundle, rules, dialects, redaction and the length limit of lines.
-        reduction_lines: At most this many lines of a run are kept as worth reading.
+        reduction_lines: How many lines of a run are kept as worth reading.
         open_spool: Returns the spool for the text of the run with this id.
         encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
         dialects: The user's own dialects, if not those of the settings.

@@ -198,7 +198,8 @@ def test_json_that_is_no_card_is_rejected(folder, content):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["Pass"]}, "labels: "),
+        ({"labels": ["Pass"]}, "at least two labels"),
+        ({"classifiers": {}}, "without classifiers has no labels"),
         ({"passing_label": "Good"}, "passing_label 'Good' is not one of the labels"),
         ({"review_below_confidence": 2}, "review_below_confidence: "),
         ({"files": ["a.json"]}, "files: "),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import typer
 
-from stream_triage.cli import app, reduce
-from stream_triage.stages.reduce import MAX_LINES
+from stream_triage.cli import app
+from stream_triage.stages.reduce.budget import AUTO_MOST, AUTO_SHARE, CHARACTERS_PER_TOKEN
 from tests.commands import call
 
 GROUPS = ("", "alerts", "setup")
@@ -57,7 +57,9 @@ def test_list_of_commands_shows_whole_sentences(group: str) -> None:
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
-def test_help_shows_the_default_of_the_reduction() -> None:
-    """The command repeats the number, so as not to load the stage."""
-    assert reduce.MAX_LINES == MAX_LINES
-    assert f"[default: {MAX_LINES};" in call("reduce", "--help").out
+def test_help_states_the_limits_of_the_reduction() -> None:
+    """The command repeats the numbers, so as not to load the stage."""
+    shown = " ".join(call("reduce", "--help").out.split())
+    assert f"at most a tenth of the lines and {AUTO_MOST} are printed" in shown
+    assert AUTO_SHARE == 0.1
+    assert f"at {['', 'one', 'two', 'three'][int(CHARACTERS_PER_TOKEN)]} characters a token" in shown

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stream_triage import __version__
-from stream_triage.cli import alerts, check, dialect, exits, reduce, run, setup, stored, worker
+from stream_triage.cli import alerts, check, dialect, exits, reduce, run, setup, stored, templates, worker
 
 __all__ = ["app", "main"]
 
@@ -44,7 +44,7 @@ app.command("junit")(stored.junit)
 app.command("forget")(stored.forget)
 app.command("prune")(stored.prune)
 app.command("reduce")(reduce.reduce)
-app.command("templates")(reduce.templates)
+app.command("templates")(templates.templates)
 app.command("dialect")(dialect.dialect)
 app.command("check")(check.check)
 app.add_typer(alerts.app, name="alerts")

@@ -17,7 +17,7 @@
 | `charcnn` | characters of folded lines | label scores, evidence per line | maximum and line of each feature, last lines |
 | `classify` | scores of classifiers and procedures | their sum, by the shares of the bundle | none of its own |
 | `early_stop` | known terms that came | whether the run is certain to fail | none of its own |
-| `reduce` | evidence, anomalies, first lines | the lines people read | none |
+| `reduce` | the redacted text at the end of the run, evidence, anomalies | the lines people read | none |
 | `verdict` | scores, rules, what is known of the input | label, confidence, doubts | none |
 
 A stage never imports another stage. State is bounded, whatever the length of the run.

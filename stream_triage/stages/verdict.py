@@ -50,6 +50,10 @@ class Decision(NamedTuple):
     """Log-odds of the label against its rival, with the weights of the rules."""
 
 
+UNDECIDED: Final = Decision(-1, -1, 0.0, np.zeros(0), [], None, None, 0.0)
+"""Of a bundle without labels."""
+
+
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities, shape (L,), from log-odds; exact for scores of any size."""
     exponentials = np.exp(scores - scores.max())

@@ -10,6 +10,7 @@ wording of its failure before. Which lines are which events, the dialects say (`
 | `statistics` | rows of statistics tables | largest, mean and latest values |
 | `follow` | lines with their signals | the course of every UE, and of the nodes |
 | `breaks` | courses of all sources | what broke first, failed UEs |
+| `telling` | the state of one source | the lines that a reduction keeps of its procedures |
 | `features` | courses of all sources | one vector of numbers, and the line behind each |
 | `trees` | a vector | scores of boosted trees, and the share of each feature |
 | `classifier` | all of these | the classifier that a bundle opens |

@@ -188,7 +188,7 @@ class Follower:
             continued = signal.continued[0]
         if continued and continued.heading and continued.dialect == state.dialect:
             wanted = bool(self.dialects.dialects[continued.dialect].columns.get(continued.heading))
-            state.statistics.begin(continued.heading, wanted=wanted)
+            state.statistics.begin(continued.heading, number, wanted=wanted)
         if signal.cells and state.statistics.reading:
             self._take_cells(state, signal, line, number)
         if continued and continued.plain:

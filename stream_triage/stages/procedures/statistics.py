@@ -30,7 +30,7 @@ _LAST_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)\D*$")
 class Values:
     """Values of one kind: the largest and its line, their sum and number, and the latest ones."""
 
-    __slots__ = ("beyond", "count", "first_beyond", "largest", "latest", "line", "total", "worst")
+    __slots__ = ("beyond", "count", "first_beyond", "largest", "latest", "line", "table", "total", "worst")
 
     def __init__(self) -> None:
         self.largest, self.line, self.total, self.count = -1e9, 0, 0.0, 0
@@ -40,6 +40,8 @@ class Values:
         """How many that sum up more than a moment were beyond the limit."""
         self.first_beyond = 0
         """The line of the first of them."""
+        self.table: tuple[int, ...] = ()
+        """The lines above it that say what its columns are."""
         self.latest: list[float] = []
 
     def add(self, stated: float, line: int, about: Value, *, lasting: bool) -> None:
@@ -67,7 +69,7 @@ class Layout(NamedTuple):
 class Statistics:
     """Values of one source by name, and the table that its next lines belong to."""
 
-    __slots__ = ("_heading", "layouts", "reading", "values")
+    __slots__ = ("_above", "_heading", "layouts", "reading", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Values] = {}
@@ -76,14 +78,17 @@ class Statistics:
         self.reading = False
         """Whether the next lines may be rows of a table with values that are wanted."""
         self._heading = ""
+        self._above: tuple[int, ...] = ()
+        """The heading and the line of columns of the table that is read."""
 
     def leave(self) -> None:
         """A record begins: lines that follow belong to no earlier table."""
         self.reading = False
+        self._above = ()
 
-    def begin(self, heading: str, *, wanted: bool) -> None:
-        """A table begins."""
-        self._heading, self.reading = heading, wanted
+    def begin(self, heading: str, number: int, *, wanted: bool) -> None:
+        """A table begins with this line."""
+        self._heading, self.reading, self._above = heading, wanted, (number,)
 
     def counter(self, name: str, line: str, number: int, about: Value) -> None:
         """A counter at the end of a line of its own."""
@@ -102,6 +107,7 @@ class Statistics:
         """
         wanted = tables[self._heading]
         if signal.cells == "columns":
+            self._above = (self._above[0], number) if self._above else (number,)
             known = self.layouts.get(self._heading)
             if known is None or known.line != crc32(line.encode()):
                 self.layouts[self._heading] = _layout(line, wanted)
@@ -130,6 +136,8 @@ class Statistics:
         if values is None:
             values = self.values[name] = Values()
         values.add(stated, number, about, lasting=lasting)
+        if values.first_beyond == number:
+            values.table = self._above
         return about.beyond(stated)
 
 
