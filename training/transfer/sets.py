@@ -1,0 +1,207 @@
+"""Labelled runs in, sets of held-out runs with what the models say of them out.
+
+A set is judged by a bundle that has not seen its runs: one that is fitted here to the training part of a split, or a given
+one. Each set also has the answers of the baselines, which learn from the same runs as the fitted bundle.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_triage.bundle import Bundle
+from training.corpus.__main__ import main as write_version_1
+from training.data import LabelledRun, MaskedRuns, read_folder, read_oai_rows, read_predefined
+from training.evaluate import judge
+from training.fit.bundle import Corpus, fit_bundle
+from training.fit.settings import BundleSettings
+from training.paper.baselines import simplest_labels, tfidf_probabilities
+from training.transfer.measures import Answers
+from training.varied.__main__ import main as write_version_2
+from training.varied.plan import SPLITS
+
+__all__ = [
+    "SERVED", "TFIDF", "VERSION_1_SPLITS", "JudgedSet", "corpus_of", "fitted_sets", "given_sets", "invented_runs",
+    "oai_sets", "read_extra",
+]  # fmt: skip
+
+SERVED: Final = "served"
+TFIDF: Final = "TF-IDF + logistic regression"
+VERSION_1_SPLITS: Final = ("easy", "hard")
+RULES: Final = Path(__file__).parents[1] / "tm500_rules.toml"
+SEED: Final = 0
+GROUPED_BY: Final = {
+    "causes": "cause or script", "hard": "cause or script", "vocabulary": "vocabulary", "habits": "combination of habits",
+    "cause": "cause", "injected_key": "injected fault",
+}  # fmt: skip
+"""What the runs of a group have in common, by kind of group; for the others, each run is a group of its own."""
+
+Indexes = NDArray[np.intp]
+
+
+class JudgedSet(NamedTuple):
+    """Held-out runs, and what each model says of them.
+
+    Attributes:
+        name: Name of the set.
+        judged_by: The bundle that judges them.
+        grouped_by: What the runs of a group have in common.
+        true: The label of each run.
+        groups: The group of each run.
+        answers: By model: the served bundle as `SERVED`, then the baselines from the simplest to `TFIDF`.
+        notes: Sentences that a reader of the figures must know.
+    """
+
+    name: str
+    judged_by: str
+    grouped_by: str
+    true: NDArray[np.str_]
+    groups: list[str]
+    answers: dict[str, Answers]
+    notes: tuple[str, ...] = ()
+
+
+def invented_runs(version: int) -> list[LabelledRun]:
+    """All runs of version 1 or 2 of the TM500-style corpus, as their command writes them."""
+    write, splits = (write_version_1, VERSION_1_SPLITS) if version == 1 else (write_version_2, SPLITS)
+    with tempfile.TemporaryDirectory() as folder:
+        write(["--out", folder])
+        return read_predefined(Path(folder, "runs"), Path(folder, "labels.csv"), splits)
+
+
+def read_extra(folder: Path) -> list[LabelledRun]:
+    """The runs of a folder that contains logs and their labels.csv, with the columns `run` or `file`, and `label`.
+
+    Raises:
+        CorpusError: The folder cannot be read, for the reasons of `training.data.read_folder`.
+    """
+    return read_folder(folder, folder / "labels.csv")
+
+
+def corpus_of(runs: Sequence[LabelledRun], labels_of: Sequence[LabelledRun], passing_label: str = "Pass") -> Corpus:
+    """All runs masked once, with the labels that the runs `labels_of` have."""
+    others = sorted({run.label for run in labels_of} - {passing_label})
+    return Corpus(runs, MaskedRuns(runs), (passing_label, *others), passing_label, ())
+
+
+def fitted_sets(
+    corpus: Corpus, runs: int, splits: Sequence[str], name: str, rules: Path | None = RULES
+) -> Iterator[JudgedSet]:
+    """The test part of each split, judged by a bundle that is fitted to the other parts.
+
+    Args:
+        corpus: The runs that have these splits, perhaps followed by others.
+        runs: How many runs have these splits; the others are left alone.
+        splits: Names of the splits.
+        name: Name of the corpus.
+        rules: Rules file of the bundles.
+    """
+    for split in splits:
+        test = np.array([run.parts[split] == "test" for run in corpus.runs[:runs]])
+        parts = np.flatnonzero(~test), np.flatnonzero(test)
+        yield _fitted(corpus, parts, split, f"{name}, `{split}`", rules)
+
+
+def oai_sets(path: Path, every: int = 1) -> Iterator[JudgedSet]:
+    """OpenAirInterface runs: those with a fifth of the injected faults, and those of the smaller campaign.
+
+    Each is judged by a bundle without networks that is fitted to the other runs.
+
+    Raises:
+        CorpusError: The file is missing or damaged.
+    """
+    rows = read_oai_rows(path)[::every]
+    runs = [run for run, _ in rows]
+    corpus, kind = corpus_of(runs, runs), "injected_key"
+    yield _fitted(corpus, corpus.split(kind, SEED), kind, "OpenAirInterface, a fifth of the faults")
+    campaigns = np.array([row["source"] for _, row in rows])
+    smaller = Counter(campaigns.tolist()).most_common()[-1][0]
+    parts = np.flatnonzero(campaigns != smaller), np.flatnonzero(campaigns == smaller)
+    yield _fitted(corpus, parts, kind, "OpenAirInterface, the smaller campaign")
+
+
+def _fitted(corpus: Corpus, parts: tuple[Indexes, Indexes], kind: str, name: str, rules: Path | None = None) -> JudgedSet:
+    """The runs of the second part, judged by a bundle that is fitted to those of the first."""
+    training, test = parts
+    bundle = fit_bundle(corpus, training, kind, SEED, BundleSettings(SERVED, models="baseline", rules=rules)).bundle
+    answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, kind, training, test)}
+    return JudgedSet(
+        name,
+        f"fitted here to the other {len(training):,} runs",
+        GROUPED_BY.get(kind, "run"),
+        corpus.masked.labels[test],
+        corpus.groups(kind, test),
+        answers,
+    )
+
+
+def given_sets(
+    bundle: Bundle, corpus: Corpus, training: Indexes, sets: Sequence[tuple[str, str, Indexes]], notes: Sequence[str] = ()
+) -> Iterator[JudgedSet]:
+    """Sets judged by a given bundle. The baselines learn from the runs `training` of `corpus`.
+
+    Args:
+        bundle: The bundle.
+        corpus: Runs of the sets and of `training`.
+        training: Indexes of the runs for the baselines.
+        sets: Name, kind of group and indexes of the runs of each set.
+        notes: What a reader of all these sets must know.
+    """
+    if not sets:
+        return
+    test = np.unique(np.concatenate([indexes for _, _, indexes in sets]))
+    # A run may be in several sets; it is judged once.
+    answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, "run", training, test)}
+    for name, kind, indexes in sets:
+        places = np.searchsorted(test, indexes)
+        labels = corpus.masked.labels[indexes]
+        foreign = Counter(label for label in labels.tolist() if label not in bundle.card.labels)
+        unknown = [f"{count} runs are {label}, which the bundle does not know." for label, count in sorted(foreign.items())]
+        yield JudgedSet(
+            name,
+            f"the bundle `{bundle.card.name}`",
+            GROUPED_BY.get(kind, "run"),
+            labels,
+            corpus.groups(kind, indexes),
+            {model: _at(one, places) for model, one in answers.items()},
+            (*notes, *unknown),
+        )
+
+
+def _served(bundle: Bundle, corpus: Corpus, test: Indexes) -> Answers:
+    """Verdicts of the serving pipeline."""
+    masked = corpus.masked
+    verdicts = judge(bundle, [corpus.runs[i] for i in test.tolist()], masked.redactor, masked.line_bytes)
+    return Answers(
+        np.array([verdict.label for verdict in verdicts]),
+        probability=np.array([verdict.probabilities.get(verdict.label, 0.0) for verdict in verdicts]),
+        confidence=np.array([verdict.confidence for verdict in verdicts]),
+        decided=np.array([not verdict.needs_review for verdict in verdicts]),
+    )
+
+
+def _baselines(corpus: Corpus, kind: str, training: Indexes, test: Indexes) -> dict[str, Answers]:
+    """Answers of the baselines, from the simplest to the one with the most parameters."""
+    simplest = {name: Answers(np.array(labels)) for name, labels in simplest_labels(corpus, training, test)}
+    labels, probabilities = tfidf_probabilities(corpus, kind, training, test)
+    highest = probabilities.max(axis=1)
+    predicted = np.array(labels)[probabilities.argmax(axis=1)]
+    return {**simplest, TFIDF: Answers(predicted, probability=highest, confidence=highest)}
+
+
+def _at(answers: Answers, places: Indexes) -> Answers:
+    """The answers for some of the runs."""
+
+    def chosen(values: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+        return None if values is None else values[places]
+
+    return Answers(
+        answers.predicted[places],
+        probability=chosen(answers.probability),
+        confidence=chosen(answers.confidence),
+        decided=chosen(answers.decided),
+    )
