@@ -130,6 +130,9 @@ corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and
 audit: setup ## hold the TM500-style corpus against its guard rails
 	$(BIN)/python -m training.corpus.audit
 
+transfer: setup-training ## measure bundles on runs that differ from their training runs, beside the simplest models
+	$(BIN)/python -m training.transfer_benchmark --bundle models/tm500
+
 networks: setup-training ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
 	$(BIN)/python -m training.experiments.compare_networks --oai $(OAI)
 	$(BIN)/python -m training.report

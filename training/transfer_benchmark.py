@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from stream_triage.bundle import Bundle
 from stream_triage.errors import StreamTriageError
 from training.arguments import command_parser
@@ -34,6 +32,7 @@ from training.transfer.sets import (
     SERVED,
     TFIDF,
     VERSION_1_SPLITS,
+    GivenSet,
     JudgedSet,
     corpus_of,
     fitted_sets,
@@ -50,7 +49,7 @@ ROOT: Final = Path(__file__).parents[1]
 TRIAL: Final = Path(".cache", "transfer")
 OAI: Final = Path("ran", "oai_rfsim_runs.jsonl.xz")
 OAI_CARD: Final = ROOT / "models" / "oai5g" / "card.json"
-SAME_CORPUS = "The given bundle was trained on version 1 itself, so this is no transfer."
+SEEN: Final = "the given bundle was trained on runs of this set, so its figures show no transfer."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,9 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require("xgboost")
         bundle = Bundle.open(arguments.bundle)
-        extra = {name: read_extra(folder)[:: arguments.quick] for name, folder in arguments.extra}
         sets = []
-        for judged in _all_sets(arguments, bundle, extra):
+        for judged in _all_sets(arguments, bundle):
             sets.append(set_figures(judged, MIN_TEST_RUNS if arguments.quick == 1 else 1))
             minutes = (time.monotonic() - started) / 60
             print(f"{judged.name}: {_summary(sets[-1])}, after {minutes:.1f} minutes", file=sys.stderr, flush=True)
@@ -90,7 +88,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--extra", type=_named_folder, action="append", default=[], metavar="NAME=FOLDER",
-        help="labelled runs to report on: logs and their labels.csv with the columns run (or file) and label; may be repeated",
+        help="folder of logs with a labels.csv (columns run or file, and label), only to report on; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--oai", type=Path, default=Path(data, OAI) if data else None, metavar="FILE",
@@ -117,30 +115,27 @@ def _named_folder(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _all_sets(arguments: argparse.Namespace, bundle: Bundle, extra: dict[str, list[LabelledRun]]) -> Iterator[JudgedSet]:
+def _all_sets(arguments: argparse.Namespace, bundle: Bundle) -> Iterator[JudgedSet]:
     """Every set, one after the other: each takes minutes."""
-    fitted = invented_runs(2)[:: arguments.quick]
-    version_1 = invented_runs(1)
-    notes = [SAME_CORPUS] if bundle.card.training.get("fingerprint") == fingerprint(version_1) else []
-    version_1 = [run for run in version_1[:: arguments.quick] if "test" in run.parts.values()]
+    every, foreign = arguments.quick, []
+    for name, folder in arguments.extra:  # before the long work, so that a wrong folder is noticed at once
+        some = read_extra(folder)
+        foreign.append(GivenSet(name, some[::every], "cause", _notes(bundle, some)))
+    varied, version_1 = invented_runs(2)[::every], invented_runs(1)
+    for split in reversed(VERSION_1_SPLITS):
+        tested = [run for run in version_1[::every] if run.parts[split] == "test"]
+        foreign.insert(0, GivenSet(f"version 1, `{split}`", tested, split, _notes(bundle, version_1)))
     # One corpus, so that every line is masked once. Only the training parts of version 2 are ever learned from.
-    runs = [*fitted, *version_1, *(run for some in extra.values() for run in some)]
-    corpus = corpus_of(runs, labels_of=fitted)
-    yield from fitted_sets(corpus, len(fitted), SPLITS, "version 2")
-    training, first = np.arange(len(fitted)), len(fitted)
-    tests = []
-    for split in VERSION_1_SPLITS:
-        places = [first + i for i, run in enumerate(version_1) if run.parts[split] == "test"]
-        tests.append((f"version 1, `{split}`", split, np.array(places)))
-    yield from given_sets(bundle, corpus, training, tests, notes)
-    first += len(version_1)
-    tests = []
-    for name, some in extra.items():
-        tests.append((name, "cause", np.arange(first, first + len(some))))
-        first += len(some)
-    yield from given_sets(bundle, corpus, training, tests)
+    corpus = corpus_of([*varied, *(run for one in foreign for run in one.runs)], labels_of=varied)
+    yield from fitted_sets(corpus, len(varied), SPLITS, "version 2")
+    yield from given_sets(bundle, corpus, len(varied), foreign)
     if arguments.oai:
-        yield from oai_sets(arguments.oai, arguments.quick)
+        yield from oai_sets(arguments.oai, every)
+
+
+def _notes(bundle: Bundle, runs: Sequence[LabelledRun]) -> list[str]:
+    """Says that the bundle was trained on runs of this set, if it was."""
+    return [SEEN] if bundle.card.training.get("fingerprint") == fingerprint(runs) else []
 
 
 def set_figures(judged: JudgedSet, min_runs: int = MIN_TEST_RUNS) -> dict[str, Any]:

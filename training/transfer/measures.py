@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from training.resampling import draw_groups, rate_interval
 
 __all__ = [
-    "BINS", "COVERAGES", "LEVEL", "RATES", "Answers", "counted_labels", "error_at_coverage", "figures", "macro_f1_difference",
+    "BINS", "COVERAGES", "LEVEL", "Answers", "counted_labels", "error_at_coverage", "figures", "macro_f1_difference",
 ]  # fmt: skip
 
 LEVEL: Final = 0.90
 BINS: Final = 10
 COVERAGES: Final = (20, 40, 60, 80, 100)
 """Shares of the runs, in percent, that are kept when the least confident ones are put aside."""
-RATES: Final = ("accuracy", "decided", "decided_and_wrong")
-"""Figures that are a share of all runs."""
 
 Figure = dict[str, float | None]
 """`value`, and the limits `low` and `high` of its interval. None stands for a figure that cannot be computed."""
@@ -44,6 +42,15 @@ class Answers:
     probability: Vector | None = field(default=None, kw_only=True)
     confidence: Vector | None = field(default=None, kw_only=True)
     decided: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+
+    def at(self, places: NDArray[np.intp]) -> "Answers":
+        """The answers for some of the runs."""
+        return Answers(
+            self.predicted[places],
+            probability=None if self.probability is None else self.probability[places],
+            confidence=None if self.confidence is None else self.confidence[places],
+            decided=None if self.decided is None else self.decided[places],
+        )
 
 
 def counted_labels(true: NDArray[np.str_], min_runs: int) -> list[str]:
@@ -105,7 +112,7 @@ def _figures(weights: Vector, true: NDArray[np.str_], answers: Answers, labels: 
 
 
 def _events(true: NDArray[np.str_], answers: Answers) -> dict[str, NDArray[np.bool_]]:
-    """What is counted for each of `RATES`, shape (N,)."""
+    """What is counted for each figure that is a share of all runs, shape (N,)."""
     right = np.asarray(answers.predicted == true)
     if answers.decided is None:
         return {"accuracy": right}

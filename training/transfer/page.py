@@ -15,14 +15,15 @@ Row = Mapping[str, Any]
 HEAD = """# Transfer
 
 Written by `python -m training.transfer_benchmark`. How well models judge runs that differ from those they were trained on:
-other causes, other words, other habits, another generator. No test run is in the training data of the model that judges
-it. All verdicts went through the serving pipeline.
+other causes, other words, other habits, another generator. No model has seen the runs that it is tested on, except where a
+note below the table of test sets says so. All verdicts went through the serving pipeline.
 
 **The TM500-style runs are invented**, both versions of the corpus ([README.md](README.md)). No line of them was written by a
 TM500. The figures show how far models generalise from one part of the corpus to another; they do not say how well a model
 does on a farm's own logs."""
-INTERVALS = """In brackets: the 90 % interval, from 2,000 resamples of whole groups. Runs of one group are alike, so the number of groups
-says more about the uncertainty than the number of runs."""
+INTERVALS = """In brackets: the 90 % interval, from 2,000 resamples of whole groups. Runs of one group are alike, so the
+number of groups says more about the uncertainty than the number of runs. Where a share of the runs is 0 or 1, the interval
+is that of as many independent observations as there are groups."""
 SETS = """## Test sets
 
 *Served* is what each set is judged by: a bundle without networks that was fitted to the training part of the split, or the
@@ -30,9 +31,9 @@ bundle that was given. The baselines of a split learn from the same runs. Those 
 version 2."""
 BASELINES = """## Macro-F1
 
-The commonest label is that of the training runs. The keyword rule (`training/keyword_rule.py`) names the layer in the last
-line with an error word. TF-IDF + logistic regression reads the masked words. The last column is macro-F1 of the served
-bundle less that of TF-IDF, on the same resamples."""
+The *commonest label* is that of the training runs, given to every run. The *keyword rule* (`training/keyword_rule.py`) names
+the layer in the last line with an error word. *TF-IDF + logistic regression* counts masked words and pairs of words. The
+last column is macro-F1 of the served bundle less that of TF-IDF, on the same resamples."""
 ACCURACY = "## Accuracy"
 DOUBT = """## Doubt
 
@@ -41,8 +42,8 @@ looks for. Macro-F1 among the decided is over the labels that decided runs have.
 the probability of the label, in 10 bins."""
 COVERAGE = """## Error by coverage
 
-Share of wrong labels if only the most confident runs are kept: a fifth of all runs, two fifths, and so on. The last column is
-the error on all runs. The doubt of a model is worth something if its errors are rare on the left."""
+Share of wrong labels if only the most confident runs are kept: a fifth of all runs, two fifths, and so on. The last
+column is the error on all runs. The confidence of a model is worth something if its errors are rare on the left."""
 
 
 def page(results: Row) -> str:
@@ -84,7 +85,7 @@ def _about(results: Row) -> Iterator[str]:
 
 
 def _winners(sets: Sequence[Row]) -> str:
-    """A sentence for each set and figure in which a baseline is at least as good as what is served; or that there is none."""
+    """A sentence for each set and figure in which a baseline is as good as what is served, or one that there is none."""
     lost = [line for one in sets for figure in ("macro_f1", "accuracy") if (line := _lost(one, figure))]
     if not lost:
         return "No baseline reaches the macro-F1 or the accuracy of the served models on any of these sets."
@@ -119,7 +120,7 @@ def _sets(sets: Sequence[Row]) -> str:
         )
         for one in sets
     ]
-    return table(("set", "served", "test runs", "labels", "groups", "one group is a"), rows)
+    return table(("set", "served", "test runs", "labels", "groups", "grouped by"), rows)
 
 
 def _notes(sets: Sequence[Row]) -> Iterator[str]:
@@ -128,7 +129,9 @@ def _notes(sets: Sequence[Row]) -> Iterator[str]:
     for one in sets:
         if omitted := [label for label in one["labels"] if label not in one["counted"]]:
             lines.append(f"- {one['name']}: macro-F1 leaves out {', '.join(omitted)}, which too few runs have.")
-        if one["groups"] < FEW_GROUPS:
+        if one["groups"] == 1:
+            lines.append(f"- {one['name']}: all runs are of one group, so nothing can be said about others.")
+        elif one["groups"] < FEW_GROUPS:
             lines.append(
                 f"- {one['name']}: with {one['groups']} groups, the intervals show little more than how these groups differ."
             )

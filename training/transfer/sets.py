@@ -25,8 +25,8 @@ from training.varied.__main__ import main as write_version_2
 from training.varied.plan import SPLITS
 
 __all__ = [
-    "SERVED", "TFIDF", "VERSION_1_SPLITS", "JudgedSet", "corpus_of", "fitted_sets", "given_sets", "invented_runs",
-    "oai_sets", "read_extra",
+    "SERVED", "TFIDF", "VERSION_1_SPLITS", "GivenSet", "JudgedSet", "corpus_of", "fitted_sets", "given_sets",
+    "invented_runs", "oai_sets", "read_extra",
 ]  # fmt: skip
 
 SERVED: Final = "served"
@@ -36,7 +36,7 @@ RULES: Final = Path(__file__).parents[1] / "tm500_rules.toml"
 SEED: Final = 0
 GROUPED_BY: Final = {
     "causes": "cause or script", "hard": "cause or script", "vocabulary": "vocabulary", "habits": "combination of habits",
-    "cause": "cause", "injected_key": "injected fault",
+    "cause": "cause", "injected_key": "injected fault", "template_hash": "near-duplicates",
 }  # fmt: skip
 """What the runs of a group have in common, by kind of group; for the others, each run is a group of its own."""
 
@@ -103,7 +103,7 @@ def fitted_sets(
     for split in splits:
         test = np.array([run.parts[split] == "test" for run in corpus.runs[:runs]])
         parts = np.flatnonzero(~test), np.flatnonzero(test)
-        yield _fitted(corpus, parts, split, f"{name}, `{split}`", rules)
+        yield _fitted(corpus, parts, split, f"{name}, `{split}`", rules=rules)
 
 
 def oai_sets(path: Path, every: int = 1) -> Iterator[JudgedSet]:
@@ -121,54 +121,68 @@ def oai_sets(path: Path, every: int = 1) -> Iterator[JudgedSet]:
     campaigns = np.array([row["source"] for _, row in rows])
     smaller = Counter(campaigns.tolist()).most_common()[-1][0]
     parts = np.flatnonzero(campaigns != smaller), np.flatnonzero(campaigns == smaller)
-    yield _fitted(corpus, parts, kind, "OpenAirInterface, the smaller campaign")
+    # All faults of the smaller campaign have one (empty) name, so its groups are of near-duplicates.
+    yield _fitted(corpus, parts, kind, "OpenAirInterface, the smaller campaign", grouped_by="template_hash")
 
 
-def _fitted(corpus: Corpus, parts: tuple[Indexes, Indexes], kind: str, name: str, rules: Path | None = None) -> JudgedSet:
-    """The runs of the second part, judged by a bundle that is fitted to those of the first."""
+def _fitted(
+    corpus: Corpus, parts: tuple[Indexes, Indexes], kind: str, name: str, *, rules: Path | None = None, grouped_by: str = ""
+) -> JudgedSet:
+    """The runs of the second part, judged by a bundle that is fitted to those of the first.
+
+    `kind` is the grouping for the folds of the first part, and for the figures too if `grouped_by` names no other.
+    """
     training, test = parts
+    grouped_by = grouped_by or kind
     bundle = fit_bundle(corpus, training, kind, SEED, BundleSettings(SERVED, models="baseline", rules=rules)).bundle
     answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, kind, training, test)}
     return JudgedSet(
         name,
         f"fitted here to the other {len(training):,} runs",
-        GROUPED_BY.get(kind, "run"),
+        GROUPED_BY.get(grouped_by, "run"),
         corpus.masked.labels[test],
-        corpus.groups(kind, test),
+        corpus.groups(grouped_by, test),
         answers,
     )
 
 
-def given_sets(
-    bundle: Bundle, corpus: Corpus, training: Indexes, sets: Sequence[tuple[str, str, Indexes]], notes: Sequence[str] = ()
-) -> Iterator[JudgedSet]:
-    """Sets judged by a given bundle. The baselines learn from the runs `training` of `corpus`.
+class GivenSet(NamedTuple):
+    """Runs for a given bundle: name of the set, its runs, by which of their groups, and what a reader must know."""
+
+    name: str
+    runs: Sequence[LabelledRun]
+    kind: str
+    notes: Sequence[str] = ()
+
+
+def given_sets(bundle: Bundle, corpus: Corpus, training: int, sets: Sequence[GivenSet]) -> Iterator[JudgedSet]:
+    """Sets that a given bundle judges.
 
     Args:
         bundle: The bundle.
-        corpus: Runs of the sets and of `training`.
-        training: Indexes of the runs for the baselines.
-        sets: Name, kind of group and indexes of the runs of each set.
-        notes: What a reader of all these sets must know.
+        corpus: The runs that the baselines learn from, followed by those of all sets, one set after the other.
+        training: How many runs the baselines learn from.
+        sets: The sets.
     """
-    if not sets:
-        return
-    test = np.unique(np.concatenate([indexes for _, _, indexes in sets]))
-    # A run may be in several sets; it is judged once.
-    answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, "run", training, test)}
-    for name, kind, indexes in sets:
-        places = np.searchsorted(test, indexes)
-        labels = corpus.masked.labels[indexes]
+    test = np.arange(training, len(corpus.runs))
+    answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, "run", np.arange(training), test)}
+    first = 0
+    for one in sets:
+        places = np.arange(first, first + len(one.runs))
+        first += len(one.runs)
+        labels = corpus.masked.labels[test[places]]
         foreign = Counter(label for label in labels.tolist() if label not in bundle.card.labels)
-        unknown = [f"{count} runs are {label}, which the bundle does not know." for label, count in sorted(foreign.items())]
+        unknown = [
+            f"the bundle does not know the label {label} of {count} runs." for label, count in sorted(foreign.items())
+        ]
         yield JudgedSet(
-            name,
+            one.name,
             f"the bundle `{bundle.card.name}`",
-            GROUPED_BY.get(kind, "run"),
+            GROUPED_BY.get(one.kind, "run"),
             labels,
-            corpus.groups(kind, indexes),
-            {model: _at(one, places) for model, one in answers.items()},
-            (*notes, *unknown),
+            [run.groups[one.kind] for run in one.runs],
+            {model: of_all.at(places) for model, of_all in answers.items()},
+            (*one.notes, *unknown),
         )
 
 
@@ -191,17 +205,3 @@ def _baselines(corpus: Corpus, kind: str, training: Indexes, test: Indexes) -> d
     highest = probabilities.max(axis=1)
     predicted = np.array(labels)[probabilities.argmax(axis=1)]
     return {**simplest, TFIDF: Answers(predicted, probability=highest, confidence=highest)}
-
-
-def _at(answers: Answers, places: Indexes) -> Answers:
-    """The answers for some of the runs."""
-
-    def chosen(values: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
-        return None if values is None else values[places]
-
-    return Answers(
-        answers.predicted[places],
-        probability=chosen(answers.probability),
-        confidence=chosen(answers.confidence),
-        decided=chosen(answers.decided),
-    )
