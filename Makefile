@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train corpus audit transfer networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets

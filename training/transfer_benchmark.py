@@ -5,9 +5,9 @@
     python -m training.transfer_benchmark --quick 10
 
 Version 2 of the TM500-style corpus is generated. For each of its splits a bundle without networks is fitted to the training
-part and judges the test part. The given bundle judges the test parts of version 1, and the folders named by --extra, from
-which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to other faults and to another campaign.
-Writes TRANSFER.md and results/transfer.json.
+part and judges the test part; then every vocabulary is held out once. The given bundle judges the test parts of version 1, and
+the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to other
+faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
 """
 
 import argparse
@@ -40,12 +40,15 @@ from training.transfer.sets import (
     invented_runs,
     oai_sets,
     read_extra,
+    set_in_turn,
 )
 from training.varied.plan import SPLITS
 
 __all__ = ["main", "set_figures"]
 
 ROOT: Final = Path(__file__).parents[1]
+VOCABULARY_FOLDS: Final = 4
+"""Two of the eight vocabularies are held out at a time, as in the split `vocabulary`."""
 TRIAL: Final = Path(".cache", "transfer")
 OAI: Final = Path("ran", "oai_rfsim_runs.jsonl.xz")
 OAI_CARD: Final = ROOT / "models" / "oai5g" / "card.json"
@@ -58,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         require("xgboost")
+        if arguments.oai and not arguments.oai.is_file():
+            raise CorpusError(f"{arguments.oai} does not exist; name the OpenAirInterface runs with --oai FILE")
         bundle = Bundle.open(arguments.bundle)
         sets = []
         for judged in _all_sets(arguments, bundle):
@@ -128,6 +133,7 @@ def _all_sets(arguments: argparse.Namespace, bundle: Bundle) -> Iterator[JudgedS
     # One corpus, so that every line is masked once. Only the training parts of version 2 are ever learned from.
     corpus = corpus_of([*varied, *(run for one in foreign for run in one.runs)], labels_of=varied)
     yield from fitted_sets(corpus, len(varied), SPLITS, "version 2")
+    yield set_in_turn(corpus, len(varied), "vocabulary", "version 2, every vocabulary", folds=VOCABULARY_FOLDS)
     yield from given_sets(bundle, corpus, len(varied), foreign)
     if arguments.oai:
         yield from oai_sets(arguments.oai, every)

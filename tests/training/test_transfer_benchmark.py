@@ -6,13 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.corpus import LABELS, runs, tiny_bundle, write_logs
 from training.data import LabelledRun, read_folder
 from training.evaluate import expected_calibration_error, label_figures
+from training.fit.bundle import Corpus, Fitted
 from training.transfer.measures import Answers, error_at_coverage, figures, macro_f1_difference
 from training.transfer.page import page
-from training.transfer.sets import SERVED, TFIDF, GivenSet, JudgedSet, corpus_of, fitted_sets, given_sets, read_extra
+from training.transfer.sets import (
+    SERVED,
+    TFIDF,
+    GivenSet,
+    JudgedSet,
+    corpus_of,
+    fitted_sets,
+    given_sets,
+    read_extra,
+    set_in_turn,
+)
 from training.transfer_benchmark import main, set_figures
 
 TRUE = np.array(["Pass", "L2", "L3", "Pass"] * 50)
@@ -134,6 +146,27 @@ def test_sets_go_from_training_to_the_page() -> None:
     assert "invented" in text
 
 
+def test_every_group_is_held_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run is judged once, by a bundle that was fitted without any run of its group."""
+    made = forty_runs()
+    fitted: list[set[str]] = []
+
+    def watched(corpus: Corpus, training: NDArray[np.intp], *more: object) -> Fitted:
+        fitted.append(set(corpus.groups("new", training)))
+        return Fitted(tiny_bundle(), {})
+
+    monkeypatch.setattr("training.transfer.sets.fit_bundle", watched)
+    judged = set_in_turn(corpus_of(made, labels_of=made), len(made), "new", "small", folds=2, rules=None)
+    groups = {run.groups["new"] for run in made}
+    assert fitted[0] | fitted[1] == groups
+    assert not fitted[0] & fitted[1]
+    assert sorted(zip(judged.groups, judged.true.tolist(), strict=True)) == sorted(
+        (run.groups["new"], run.label) for run in made
+    )
+    assert (judged.answers[SERVED].predicted == judged.true).all()
+    assert (judged.answers[TFIDF].predicted == judged.true).mean() > 0.9
+
+
 def test_the_test_part_is_not_learned_from() -> None:
     """Labels of the test part may be anything: no model that is fitted here changes its answers."""
     made = forty_runs()
@@ -192,6 +225,16 @@ def test_wrong_arguments_are_rejected(arguments: list[str], capsys: pytest.Captu
     assert arguments[0] in capsys.readouterr().err
 
 
+def test_a_missing_file_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is generated or fitted, the command names what is not there."""
+    monkeypatch.setattr("training.transfer_benchmark.require", lambda *names: None)
+    assert main(["--oai", "nowhere.xz"]) == 2
+    assert "nowhere.xz does not exist; name the OpenAirInterface runs with --oai" in capsys.readouterr().err
+    monkeypatch.delenv("STREAM_TRIAGE_DATA", raising=False)
+    assert main(["--extra", "mine=nowhere"]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+
+
 @pytest.mark.slow  # XGBoost; generates both versions of the corpus
 def test_the_command_writes_page_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One in forty runs of both versions and an extra folder, from the command to the page."""
@@ -203,7 +246,8 @@ def test_the_command_writes_page_and_figures(tmp_path: Path, monkeypatch: pytest
     results = json.loads((tmp_path / "out" / "results" / "transfer.json").read_text())
     names = [one["name"] for one in results["sets"]]
     splits = ("random", "causes", "vocabulary", "habits")
-    assert names == [*(f"version 2, `{name}`" for name in splits), "version 1, `easy`", "version 1, `hard`", "mine"]
+    varied = [*(f"version 2, `{name}`" for name in splits), "version 2, every vocabulary"]
+    assert names == [*varied, "version 1, `easy`", "version 1, `hard`", "mine"]
     text = (tmp_path / "out" / "TRANSFER.md").read_text()
     assert "A quick trial with one in 40 runs" in text
     assert "OpenAirInterface runs were not measured" in text

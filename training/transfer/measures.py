@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from training.resampling import draw_groups, rate_interval
 
 __all__ = [
-    "BINS", "COVERAGES", "LEVEL", "Answers", "counted_labels", "error_at_coverage", "figures", "macro_f1_difference",
+    "BINS", "COVERAGES", "LEVEL", "Answers", "counted_labels", "error_at_coverage", "figures", "joined",
+    "macro_f1_difference",
 ]  # fmt: skip
 
 LEVEL: Final = 0.90
@@ -51,6 +52,17 @@ class Answers:
             confidence=None if self.confidence is None else self.confidence[places],
             decided=None if self.decided is None else self.decided[places],
         )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of all parts, one part after the other; all parts have the same fields."""
+
+    def column(name: str) -> NDArray[Any] | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    predicted = np.concatenate([part.predicted for part in parts])
+    return Answers(predicted, probability=column("probability"), confidence=column("confidence"), decided=column("decided"))
 
 
 def counted_labels(true: NDArray[np.str_], min_runs: int) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from training.report.markdown import table
-from training.transfer.measures import COVERAGES
+from training.resampling import RESAMPLES
+from training.transfer.measures import BINS, COVERAGES, LEVEL
 from training.transfer.sets import SERVED, TFIDF
 
 __all__ = ["page"]
@@ -21,25 +22,25 @@ note below the table of test sets says so. All verdicts went through the serving
 **The TM500-style runs are invented**, both versions of the corpus ([README.md](README.md)). No line of them was written by a
 TM500. The figures show how far models generalise from one part of the corpus to another; they do not say how well a model
 does on a farm's own logs."""
-INTERVALS = """In brackets: the 90 % interval, from 2,000 resamples of whole groups. Runs of one group are alike, so the
-number of groups says more about the uncertainty than the number of runs. Where a share of the runs is 0 or 1, the interval
+INTERVALS = f"""In brackets: the {100 * LEVEL:.0f} % interval, from {RESAMPLES:,} resamples of whole groups.
+Runs of one group are alike, so the number of groups says more about the uncertainty than the number of runs. Where a share of the runs is 0 or 1, the interval
 is that of as many independent observations as there are groups."""
 SETS = """## Test sets
 
-*Served* is what each set is judged by: a bundle without networks that was fitted to the training part of the split, or the
-bundle that was given. The baselines of a split learn from the same runs. Those of a given bundle learn from all runs of
-version 2."""
+*Served* is what each set is judged by: bundles without networks that were fitted to other runs, or the bundle that was
+given. Where several bundles are named, each was fitted without a share of the groups and judged the runs of that share. The
+baselines learn from the same runs as a fitted bundle; beside the given bundle, from all runs of version 2."""
 BASELINES = """## Macro-F1
 
 The *commonest label* is that of the training runs, given to every run. The *keyword rule* (`training/keyword_rule.py`) names
 the layer in the last line with an error word. *TF-IDF + logistic regression* counts masked words and pairs of words. The
 last column is macro-F1 of the served bundle less that of TF-IDF, on the same resamples."""
 ACCURACY = "## Accuracy"
-DOUBT = """## Doubt
+DOUBT = f"""## Doubt
 
 A run is decided if its verdict needs no review. *Decided and wrong* is a share of all runs: these are the errors that nobody
 looks for. Macro-F1 among the decided is over the labels that decided runs have. ECE is the expected calibration error of
-the probability of the label, in 10 bins."""
+the probability of the label, in {BINS} bins."""
 COVERAGE = """## Error by coverage
 
 Share of wrong labels if only the most confident runs are kept: a fifth of all runs, two fifths, and so on. The last

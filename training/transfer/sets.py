@@ -1,7 +1,7 @@
 """Labelled runs in, sets of held-out runs with what the models say of them out.
 
-A set is judged by a bundle that has not seen its runs: one that is fitted here to the training part of a split, or a given
-one. Each set also has the answers of the baselines, which learn from the same runs as the fitted bundle.
+A set is judged by a bundle that has not seen its runs: one that is fitted here to other runs, or a given one. Each set also
+has the answers of the baselines, which learn from the same runs as the fitted bundle.
 """
 
 import tempfile
@@ -20,13 +20,14 @@ from training.evaluate import judge
 from training.fit.bundle import Corpus, fit_bundle
 from training.fit.settings import BundleSettings
 from training.paper.baselines import simplest_labels, tfidf_probabilities
-from training.transfer.measures import Answers
+from training.splits import cross_folds, group_folds
+from training.transfer.measures import Answers, joined
 from training.varied.__main__ import main as write_version_2
 from training.varied.plan import SPLITS
 
 __all__ = [
     "SERVED", "TFIDF", "VERSION_1_SPLITS", "GivenSet", "JudgedSet", "corpus_of", "fitted_sets", "given_sets",
-    "invented_runs", "oai_sets", "read_extra",
+    "invented_runs", "oai_sets", "read_extra", "set_in_turn",
 ]  # fmt: skip
 
 SERVED: Final = "served"
@@ -102,14 +103,33 @@ def fitted_sets(
     """
     for split in splits:
         test = np.array([run.parts[split] == "test" for run in corpus.runs[:runs]])
-        parts = np.flatnonzero(~test), np.flatnonzero(test)
-        yield _fitted(corpus, parts, split, f"{name}, `{split}`", rules=rules)
+        yield _fitted(corpus, [(np.flatnonzero(~test), np.flatnonzero(test))], split, f"{name}, `{split}`", rules=rules)
+
+
+def set_in_turn(corpus: Corpus, runs: int, kind: str, name: str, *, folds: int, rules: Path | None = RULES) -> JudgedSet:
+    """Every run once, judged by a bundle that has seen no run of its group.
+
+    A predefined split holds out a few groups. Here all are held out, a share of them at a time, so that the figures do not
+    depend on which ones were chosen.
+
+    Args:
+        corpus: The runs of the set, perhaps followed by others.
+        runs: How many runs the set has; the others are left alone.
+        kind: The kind of group.
+        name: Name of the set.
+        folds: How many bundles are fitted.
+        rules: Rules file of the bundles.
+    """
+    held_out = group_folds(corpus.groups(kind, np.arange(runs)), SEED, folds)
+    parts = [(np.flatnonzero(~test), np.flatnonzero(test)) for test in held_out if test.any()]
+    return _fitted(corpus, parts, kind, name, rules=rules)
 
 
 def oai_sets(path: Path, every: int = 1) -> Iterator[JudgedSet]:
-    """OpenAirInterface runs: those with a fifth of the injected faults, and those of the smaller campaign.
+    """OpenAirInterface runs: all with a named fault, then those of the smaller campaign.
 
-    Each is judged by a bundle without networks that is fitted to the other runs.
+    Bundles without networks judge them: five for the faults, each fitted without a fifth of them, and one that is fitted to
+    the larger campaign.
 
     Raises:
         CorpusError: The file is missing or damaged.
@@ -117,32 +137,48 @@ def oai_sets(path: Path, every: int = 1) -> Iterator[JudgedSet]:
     rows = read_oai_rows(path)[::every]
     runs = [run for run, _ in rows]
     corpus, kind = corpus_of(runs, runs), "injected_key"
-    yield _fitted(corpus, corpus.split(kind, SEED), kind, "OpenAirInterface, a fifth of the faults")
+    keys = np.array(corpus.groups(kind, np.arange(len(runs))))
+    # The smaller campaign does not name its faults. It stays in the training part here, and has a set of its own.
+    named = np.flatnonzero(keys != "")
+    folds = cross_folds(corpus.masked.labels[named].tolist(), keys[named].tolist(), SEED)
+    parts = [(np.setdiff1d(np.arange(len(runs)), named[test]), named[test]) for _, test in folds]
+    yield _fitted(corpus, parts, kind, "OpenAirInterface, every fault")
     campaigns = np.array([row["source"] for _, row in rows])
-    smaller = Counter(campaigns.tolist()).most_common()[-1][0]
-    parts = np.flatnonzero(campaigns != smaller), np.flatnonzero(campaigns == smaller)
-    # All faults of the smaller campaign have one (empty) name, so its groups are of near-duplicates.
-    yield _fitted(corpus, parts, kind, "OpenAirInterface, the smaller campaign", grouped_by="template_hash")
+    smaller = campaigns == Counter(campaigns.tolist()).most_common()[-1][0]
+    parts = [(np.flatnonzero(~smaller), np.flatnonzero(smaller))]
+    yield _fitted(corpus, parts, kind, "OpenAirInterface, smaller campaign", grouped_by="template_hash")
 
 
 def _fitted(
-    corpus: Corpus, parts: tuple[Indexes, Indexes], kind: str, name: str, *, rules: Path | None = None, grouped_by: str = ""
+    corpus: Corpus,
+    folds: Sequence[tuple[Indexes, Indexes]],
+    kind: str,
+    name: str,
+    *,
+    rules: Path | None = None,
+    grouped_by: str = "",
 ) -> JudgedSet:
-    """The runs of the second part, judged by a bundle that is fitted to those of the first.
+    """The test runs of all folds, pairs of training and test runs, each judged by a bundle that is fitted to its fold.
 
-    `kind` is the grouping for the folds of the first part, and for the figures too if `grouped_by` names no other.
+    `kind` is the grouping for choices inside the training runs, and for the figures too if `grouped_by` names no other.
     """
-    training, test = parts
+    settings = BundleSettings(SERVED, models="baseline", rules=rules)
+    answers: dict[str, list[Answers]] = {}
+    for training, test in folds:
+        bundle = fit_bundle(corpus, training, kind, SEED, settings).bundle
+        served = _served(bundle, corpus, test)
+        for model, one in {SERVED: served, **_baselines(corpus, kind, training, test)}.items():
+            answers.setdefault(model, []).append(one)
+    tested = np.concatenate([test for _, test in folds])
+    runs = round(np.mean([len(training) for training, _ in folds]))
     grouped_by = grouped_by or kind
-    bundle = fit_bundle(corpus, training, kind, SEED, BundleSettings(SERVED, models="baseline", rules=rules)).bundle
-    answers = {SERVED: _served(bundle, corpus, test), **_baselines(corpus, kind, training, test)}
     return JudgedSet(
         name,
-        f"fitted here to the other {len(training):,} runs",
+        f"a bundle fitted to {runs:,} runs" if len(folds) == 1 else f"{len(folds)} bundles fitted to about {runs:,} runs",
         GROUPED_BY.get(grouped_by, "run"),
-        corpus.masked.labels[test],
-        corpus.groups(grouped_by, test),
-        answers,
+        corpus.masked.labels[tested],
+        corpus.groups(grouped_by, tested),
+        {model: joined(parts) for model, parts in answers.items()},
     )
 
 
