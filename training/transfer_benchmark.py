@@ -5,9 +5,9 @@
     python -m training.transfer_benchmark --quick 10
 
 Version 2 of the TM500-style corpus is generated. For each of its splits a bundle without networks is fitted to the training
-part and judges the test part; then every vocabulary is held out once. The given bundle judges the test parts of version 1, and
-the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to other
-faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
+part and judges the test part; then every vocabulary is held out once. The given bundle judges the test parts of version 1,
+and the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to
+other faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
 """
 
 import argparse
@@ -149,7 +149,7 @@ def set_figures(judged: JudgedSet, min_runs: int = MIN_TEST_RUNS) -> dict[str, A
     labels = counted_labels(judged.true, min_runs)
     models = {
         model: {
-            **figures(judged.true, judged.groups, answers, labels),
+            **figures(judged.true, judged.groups, answers, min_runs),
             "error_at_coverage": error_at_coverage(judged.true, answers),
         }
         for model, answers in judged.answers.items()
@@ -163,6 +163,7 @@ def set_figures(judged: JudgedSet, min_runs: int = MIN_TEST_RUNS) -> dict[str, A
         "groups": len(set(judged.groups)),
         "labels": dict(sorted(Counter(judged.true.tolist()).items())),
         "counted": labels,
+        "min_runs": min_runs,
         "notes": list(judged.notes),
         "models": models,
         "less_tfidf": macro_f1_difference(judged.true, judged.groups, served, tfidf, labels),

@@ -58,7 +58,7 @@ def results_of(sets: list[JudgedSet]) -> dict[str, object]:
 def test_figures_are_those_of_the_card() -> None:
     """Macro-F1, accuracy and calibration error are computed as for the card, where all runs count once."""
     answers = some_answers()
-    found = figures(TRUE, GROUPS, answers, LABELS)
+    found = figures(TRUE, GROUPS, answers, 1)
     expected = label_figures(TRUE.tolist(), answers.predicted.tolist(), LABELS)
     assert answers.probability is not None
     error = expected_calibration_error(answers.predicted == TRUE, answers.probability, bins=10)
@@ -70,7 +70,7 @@ def test_figures_are_those_of_the_card() -> None:
 def test_decided_runs_are_shares_of_all_runs() -> None:
     """Decided and wrong is a share of all runs, and macro-F1 among the decided looks at no other run."""
     predicted = np.where(np.arange(200) < 20, "L1", TRUE)
-    found = figures(TRUE, GROUPS, Answers(predicted, decided=np.arange(200) >= 10), LABELS)
+    found = figures(TRUE, GROUPS, Answers(predicted, decided=np.arange(200) >= 10), 1)
     assert found["decided"]["value"] == 0.95
     assert found["decided_and_wrong"]["value"] == 0.05
     kept = label_figures(TRUE[10:].tolist(), predicted[10:].tolist(), LABELS)
@@ -79,7 +79,7 @@ def test_decided_runs_are_shares_of_all_runs() -> None:
 
 def test_every_interval_contains_its_figure() -> None:
     """The limits lie around the value, and are apart."""
-    for name, figure in figures(TRUE, GROUPS, some_answers(), LABELS).items():
+    for name, figure in figures(TRUE, GROUPS, some_answers(), 1).items():
         assert figure["value"] is not None, name
         assert figure["low"] < figure["value"] < figure["high"], name  # type: ignore[operator]
 
@@ -89,7 +89,7 @@ def test_intervals_are_wider_with_few_groups() -> None:
     answers = Answers(np.where(np.arange(200) < 40, "L1", TRUE))
 
     def width(groups: list[str]) -> float:
-        figure = figures(TRUE, groups, answers, LABELS)["macro_f1"]
+        figure = figures(TRUE, groups, answers, 1)["macro_f1"]
         assert figure["low"] is not None
         assert figure["high"] is not None
         return figure["high"] - figure["low"]
@@ -99,13 +99,20 @@ def test_intervals_are_wider_with_few_groups() -> None:
 
 def test_one_group_says_nothing_about_others() -> None:
     """All values are possible in other groups."""
-    found = figures(TRUE, ["one"] * 200, some_answers(), LABELS)
+    found = figures(TRUE, ["one"] * 200, some_answers(), 1)
     assert {(figure["low"], figure["high"]) for figure in found.values()} == {(0.0, 1.0)}
+
+
+def test_macro_f1_among_few_decided_runs_is_not_given() -> None:
+    """A label needs enough decided runs; those that are not decided do not help."""
+    decided = np.arange(200) < 79
+    assert figures(TRUE, GROUPS, Answers(TRUE, decided=decided), 20)["macro_f1_of_decided"]["value"] == 1
+    assert figures(TRUE, GROUPS, Answers(TRUE, decided=decided), 40)["macro_f1_of_decided"]["value"] is None
 
 
 def test_nothing_decided_has_no_macro_f1() -> None:
     """Macro-F1 among no runs is unknown, not zero."""
-    found = figures(TRUE, GROUPS, Answers(TRUE, decided=np.zeros(200, dtype=bool)), LABELS)
+    found = figures(TRUE, GROUPS, Answers(TRUE, decided=np.zeros(200, dtype=bool)), 1)
     assert found["macro_f1_of_decided"] == {"value": None, "low": None, "high": None}
     assert found["decided"]["value"] == 0
 
@@ -205,7 +212,7 @@ def test_too_few_runs_of_a_label_are_named() -> None:
     shown = set_figures(JudgedSet("a set", "a bundle", "run", true, GROUPS, answers))
     assert shown["counted"] == ["L2", "L3", "Pass"]
     text = page({**results_of([]), "sets": [shown]})
-    assert "- a set: macro-F1 leaves out L1, which too few runs have." in text
+    assert "- a set: macro-F1 leaves out L1, which fewer than 20 runs have." in text
 
 
 def test_an_extra_folder_may_name_files_and_causes(tmp_path: Path) -> None:

@@ -71,15 +71,18 @@ def counted_labels(true: NDArray[np.str_], min_runs: int) -> list[str]:
     return [str(name) for name, count in zip(names, counts, strict=True) if count >= min_runs]
 
 
-def figures(true: NDArray[np.str_], groups: Sequence[str], answers: Answers, labels: Sequence[str]) -> dict[str, Figure]:
+def figures(true: NDArray[np.str_], groups: Sequence[str], answers: Answers, min_runs: int) -> dict[str, Figure]:
     """All figures of a model, by name, each with its interval.
 
     Args:
         true: The label of each run.
         groups: The group of each run; whole groups are drawn.
         answers: What the model says.
-        labels: The labels that macro-F1 is over.
+        min_runs: Macro-F1 is over the labels that so many runs have; among the decided, that so many decided runs have.
     """
+    labels = {"macro_f1": counted_labels(true, min_runs)}
+    if answers.decided is not None:
+        labels["macro_f1_of_decided"] = counted_labels(true[answers.decided], min_runs)
     observed = _figures(np.ones((1, len(true))), true, answers, labels)
     resampled = _figures(_weights(groups), true, answers, labels)
     intervals = {name: _interval(values, groups) for name, values in resampled.items()}
@@ -111,13 +114,16 @@ def error_at_coverage(true: NDArray[np.str_], answers: Answers) -> dict[str, flo
     return {str(share): round(float(wrong[:runs].mean()), 4) for share, runs in kept.items()}
 
 
-def _figures(weights: Vector, true: NDArray[np.str_], answers: Answers, labels: Sequence[str]) -> Mapping[str, Vector]:
-    """All figures for each row of `weights`, shape (resamples, N)."""
+def _figures(
+    weights: Vector, true: NDArray[np.str_], answers: Answers, labels: Mapping[str, Sequence[str]]
+) -> Mapping[str, Vector]:
+    """All figures for each row of `weights`, shape (resamples, N); `labels` are those of each macro-F1."""
     runs = weights.sum(axis=1)
-    found = {"macro_f1": _macro_f1(weights, true, answers.predicted, labels)}
+    found = {"macro_f1": _macro_f1(weights, true, answers.predicted, labels["macro_f1"])}
     found |= {name: weights @ events / runs for name, events in _events(true, answers).items()}
     if answers.decided is not None:
-        found["macro_f1_of_decided"] = _macro_f1(weights * answers.decided, true, answers.predicted, labels)
+        kept = weights * answers.decided
+        found["macro_f1_of_decided"] = _macro_f1(kept, true, answers.predicted, labels["macro_f1_of_decided"])
     if answers.probability is not None:
         found["ece"] = _calibration_error(weights, answers.predicted == true, answers.probability)
     return found

@@ -10,7 +10,7 @@ from training.transfer.sets import SERVED, TFIDF
 
 __all__ = ["page"]
 
-FEW_GROUPS: Final = 10
+FEW_GROUPS: Final = 5
 Row = Mapping[str, Any]
 
 HEAD = """# Transfer
@@ -22,9 +22,9 @@ note below the table of test sets says so. All verdicts went through the serving
 **The TM500-style runs are invented**, both versions of the corpus ([README.md](README.md)). No line of them was written by a
 TM500. The figures show how far models generalise from one part of the corpus to another; they do not say how well a model
 does on a farm's own logs."""
-INTERVALS = f"""In brackets: the {100 * LEVEL:.0f} % interval, from {RESAMPLES:,} resamples of whole groups.
-Runs of one group are alike, so the number of groups says more about the uncertainty than the number of runs. Where a share of the runs is 0 or 1, the interval
-is that of as many independent observations as there are groups."""
+INTERVALS = f"""In brackets: the {100 * LEVEL:.0f} % interval, from {RESAMPLES:,} resamples of whole groups. Runs of one
+group are alike, so the number of groups says more about the uncertainty than the number of runs. Where a share of the runs
+is 0 or 1, the interval is that of as many independent observations as there are groups."""
 SETS = """## Test sets
 
 *Served* is what each set is judged by: bundles without networks that were fitted to other runs, or the bundle that was
@@ -39,8 +39,9 @@ ACCURACY = "## Accuracy"
 DOUBT = f"""## Doubt
 
 A run is decided if its verdict needs no review. *Decided and wrong* is a share of all runs: these are the errors that nobody
-looks for. Macro-F1 among the decided is over the labels that decided runs have. ECE is the expected calibration error of
-the probability of the label, in {BINS} bins."""
+looks for. Macro-F1 among the decided is over the labels that enough decided runs have; a dash stands where there are none.
+ECE is the expected calibration error of the probability of the label, in {BINS} bins. It tends to be larger in resamples
+than on the runs themselves, so its interval is a cautious one and may lie above the figure."""
 COVERAGE = """## Error by coverage
 
 Share of wrong labels if only the most confident runs are kept: a fifth of all runs, two fifths, and so on. The last
@@ -129,7 +130,9 @@ def _notes(sets: Sequence[Row]) -> Iterator[str]:
     lines = [f"- {one['name']}: {note}" for one in sets for note in one["notes"]]
     for one in sets:
         if omitted := [label for label in one["labels"] if label not in one["counted"]]:
-            lines.append(f"- {one['name']}: macro-F1 leaves out {', '.join(omitted)}, which too few runs have.")
+            lines.append(
+                f"- {one['name']}: macro-F1 leaves out {', '.join(omitted)}, which fewer than {one['min_runs']} runs have."
+            )
         if one["groups"] == 1:
             lines.append(f"- {one['name']}: all runs are of one group, so nothing can be said about others.")
         elif one["groups"] < FEW_GROUPS:
