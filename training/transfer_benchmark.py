@@ -188,7 +188,7 @@ def _oai_note(oai: Path | None) -> str:
     card = json.loads(OAI_CARD.read_text())
     score = card["scores"]["injected_key"]["macro_f1"]
     return (
-        "The bundles for OpenAirInterface have no networks here, which would take hours. With them, "
+        "The bundles that are fitted to OpenAirInterface runs here have no networks, to save time. With networks, "
         f"`{card['name']}` {card['version']} reaches macro-F1 {score['mean']:.3f} by injected fault according to its card, "
         f"as the mean of {len(score['values'])} folds."
     )
