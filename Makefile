@@ -9,7 +9,7 @@ TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train relevance corpus audit networks results clean
+.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train relevance corpus audit transfer networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -133,6 +133,9 @@ corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and
 
 audit: setup ## hold the TM500-style corpus against its guard rails
 	$(BIN)/python -m training.corpus.audit
+
+transfer: setup-training ## measure bundles on runs that differ from their training runs, beside the simplest models
+	$(BIN)/python -m training.transfer_benchmark --bundle models/tm500
 
 networks: setup-training ## train shapes and settings of the char-CNN side by side; may be interrupted and called again
 	$(BIN)/python -m training.experiments.compare_networks --oai $(OAI)

@@ -111,10 +111,10 @@ def read_folder(logs: Path, labels: Path, settings: InputSettings | None = None)
     Args:
         logs: Folder of logs. A file is a run with one source; a folder is a run with one source for each log in it, the
             rotated parts of a log joined.
-        labels: CSV file with the columns `run` (a path inside `logs`) and `label`. Optional columns: `group` names the group
-            of near-duplicates of a run, `split_NAME` its part of a predefined split (train, validation or test),
-            `group_NAME` its group for that split, `category` its test category, `ues` the ids of the UEs that failed,
-            separated by blanks.
+        labels: CSV file with the columns `run` or `file` (a path inside `logs`) and `label`. Optional columns: `group` names
+            the group of near-duplicates of a run, `split_NAME` its part of a predefined split (train, validation or test),
+            `group_NAME` its group for that split, `cause` why it failed, `category` its test category,
+            `ues` the ids of the UEs that failed, separated by blanks.
         settings: Limits for reading; the defaults of serving if None.
 
     Raises:
@@ -193,7 +193,8 @@ def _label_rows(labels: Path) -> dict[str, _Row]:
 def _parsed_labels(labels: Path) -> dict[str, _Row]:
     with labels.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        if not {"run", "label"} <= set(reader.fieldnames or ()):
+        columns = set(reader.fieldnames or ())
+        if "label" not in columns or not columns & {"run", "file"}:
             raise CorpusError(
                 f"{labels} needs a first line with the columns run,label (and group, if some runs are near-duplicates)"
             )
@@ -201,7 +202,7 @@ def _parsed_labels(labels: Path) -> dict[str, _Row]:
         for row in reader:
             # A row with more cells than columns has them in a list under the key None.
             cells = {column: (cell or "").strip() for column, cell in row.items() if isinstance(column, str)}
-            name, label = cells["run"], cells["label"]
+            name, label = cells.get("run") or cells.get("file", ""), cells["label"]
             position = f"{labels}, line {reader.line_num}"
             if not name or not label:
                 raise CorpusError(f"{position}: run or label is empty")
@@ -221,7 +222,8 @@ def _row(name: str, label: str, cells: Mapping[str, str], position: str) -> _Row
         if part not in PARTS:
             raise CorpusError(f"{position}: split_{split} is {part!r}; write train, validation or test")
     group = cells.get("group") or name
-    groups = {"run": name, "group": group} | {split: cells.get(f"group_{split}") or group for split in parts}
+    groups = {"run": name, "group": group, "cause": cells.get("cause") or group}
+    groups |= {split: cells.get(f"group_{split}") or group for split in parts}
     ues = frozenset(cells["ues"].split()) if "ues" in cells else None
     return _Row(label, groups, parts, cells.get("category", ""), ues)
 

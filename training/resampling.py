@@ -23,13 +23,16 @@ def draw_groups(groups: int, rng: np.random.Generator, resamples: int = RESAMPLE
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
 
-def rate_interval(events: NDArray[np.bool_], groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the share of runs with an event, from the 2.5 % and 97.5 % percentiles of resampled groups.
+def rate_interval(
+    events: NDArray[np.bool_], groups: Sequence[str], seed: int = 0, level: float = LEVEL
+) -> tuple[float, float]:
+    """Interval of the share of runs with an event, between two percentiles of resampled groups.
 
     Args:
         events: Whether the event was seen, one value a run.
         groups: The group of near-duplicates of each run.
         seed: Seed of the resamples; the same seed gives the same interval.
+        level: How often the interval contains the true share: .95 lies between the percentiles 2.5 and 97.5.
 
     Returns:
         Lower and upper limit, from 0 to 1. (0, 1) for a single group, which says nothing about other groups.
@@ -37,7 +40,7 @@ def rate_interval(events: NDArray[np.bool_], groups: Sequence[str], seed: int = 
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         return 0.0, 1.0
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     # Resamples repeat what was observed: with no event at all the interval would be [0, 0], however few the runs. The exact
     # binomial limits (Clopper and Pearson) do not have this flaw; a group counts as one observation there.
     if not events.any():

@@ -13,6 +13,7 @@ ABSENT = ("torch", "onnx", "onnxscript", "transformers", "mlflow", "matplotlib",
 COMMANDS = (
     "training.train",
     "training.early_stop",
+    "training.transfer_benchmark",
     "training.corpus.__main__",
     "training.corpus.audit",
     "training.report.page",

@@ -34,7 +34,7 @@ from training.keyword_rule import keyword_label
 from training.packages import MissingPackageError, require
 from training.splits import cross_folds
 
-__all__ = ["boosted", "boosted_labels", "main", "tfidf_labels"]
+__all__ = ["boosted", "boosted_labels", "main", "simplest_labels", "tfidf_labels", "tfidf_probabilities"]
 
 RESULTS = Path(__file__).parents[1] / "results" / "baselines.json"
 PENALTIES = (1.0, 10.0, 100.0)
@@ -80,15 +80,15 @@ def _rows(corpus: Corpus, split: str, numbers: Numbers) -> Iterator[dict[str, An
         return {"model": model, "split": split, "numbers": masking, **figures}
 
     if numbers == ORDER[0]:
-        for model, predicted in _simplest(corpus, training, test):
+        for model, predicted in simplest_labels(corpus, training, test):
             yield row(model, "", predicted)
     yield row("TF-IDF + logistic regression", numbers, tfidf_labels(corpus, split, training, test))
     if numbers == ORDER[0]:
         yield row("TF-IDF + XGBoost", numbers, boosted_labels(corpus, split, training, test))
 
 
-def _simplest(corpus: Corpus, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[tuple[str, list[str]]]:
-    """Labels of the test runs by the models that need no words."""
+def simplest_labels(corpus: Corpus, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[tuple[str, list[str]]]:
+    """Names of the models that learn no words, and the labels that each predicts for the test runs."""
     commonest = Counter(corpus.masked.labels[training].tolist()).most_common(1)[0][0]
     runs: list[LabelledRun] = [corpus.runs[i] for i in test.tolist()]
     keywords = [keyword_label(run.sources, corpus.passing_label) for run in runs]
@@ -97,13 +97,28 @@ def _simplest(corpus: Corpus, training: NDArray[np.intp], test: NDArray[np.intp]
 
 def tfidf_labels(corpus: Corpus, split: str, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[str]:
     """Predicts the labels of the test runs by logistic regression on TF-IDF."""
+    labels, probabilities = tfidf_probabilities(corpus, split, training, test)
+    return [labels[i] for i in probabilities.argmax(axis=1).tolist()]
+
+
+def tfidf_probabilities(
+    corpus: Corpus, split: str, training: NDArray[np.intp], test: NDArray[np.intp]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """The labels of the training runs, sorted, and the probability of each for each test run, shape (test runs, L).
+
+    Args:
+        corpus: All runs; of the test runs only the words are looked at.
+        split: The grouping whose groups stay in one fold when the penalty is chosen.
+        training: Indexes of the training runs.
+        test: Indexes of the test runs.
+    """
     counts = _counts(corpus.masked, training, np.concatenate([training, test]))
     of_training, of_test = counts[: len(training)], counts[len(training) :]
     targets = corpus.masked.labels[training]
     folds = list(cross_folds(targets.tolist(), corpus.groups(split, training), 0, FOLDS))
     scores = {c: np.mean([_fold_score(of_training, targets, fold, c) for fold in folds]) for c in PENALTIES}
     model, weights = _fit(of_training, targets, max(scores, key=lambda c: scores[c]))
-    return [str(label) for label in model.predict(weights.transform(of_test))]
+    return [str(label) for label in model.classes_], np.asarray(model.predict_proba(weights.transform(of_test)))
 
 
 def boosted_labels(corpus: Corpus, split: str, training: NDArray[np.intp], test: NDArray[np.intp]) -> list[str]:
