@@ -81,3 +81,17 @@ def test_redacted_identities_name_ues() -> None:
         text = line.format(shown)
         follower.follow(state, [text], [follower.dialects.read(mask(text))], 1)
         assert list(state.ues) == ues
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "I: TMAE 0x0 Information - WAIT ELAPSED PDU SESSION ESTABLISHMENT IND",
+        'I: TMAE 0x1 Warning: WAIT FOR "NR REGISTRATION IND" is over',
+        "I: TMAE 0x0 Information - gave up waiting (EMM REGISTER IND)",
+    ],
+)
+def test_what_the_tester_quotes_did_not_happen(quoted: str) -> None:
+    """A record of the tester itself may name what the script waits for; no UE has it for that."""
+    signal = DIALECTS.read(mask(f"13/02/26 10:00:00:000\t{quoted}"))
+    assert signal is None or signal.event is None

@@ -70,3 +70,9 @@ def test_trees_that_contradict_each_other_are_rejected(name: str, values: list[f
 def test_missing_arrays_are_named() -> None:
     with pytest.raises(BundleError, match="'base'"):
         Trees({name: array for name, array in arrays().items() if name != "base"})
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5) | st.just(float("nan")), st.floats(-5, 5)), min_size=1, max_size=9))
+def test_many_vectors_at_once_score_as_one_by_one(vectors: list[tuple[float, float]]) -> None:
+    trees, rows = Trees(arrays()), np.array(vectors)
+    assert np.allclose(trees.scores_of(rows), [trees.scores(row) for row in rows])

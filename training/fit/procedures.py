@@ -148,7 +148,7 @@ def procedure_features(
         states[source] = follower.start()
         of_lines = (signals[line] for line in corpus.runs[index][source].tolist())
         follower.follow(states[source], lines, of_lines, 1)
-    return RunFeatures(vector(features(follower, states)), ue_rows(follower, states), alone_values(states))
+    return RunFeatures(vector(features(follower, states)), ue_rows(follower, states), alone_values(follower, states))
 
 
 def grow_forests(

@@ -166,7 +166,7 @@ class Procedures:
         """The numbers that the UEs add to those of the run, and the line of the worst UE that they rest on."""
         summary = forest.summary(ue_rows(self.follower, states))
         worst = summary.worst
-        return np.concatenate([summary.values, alone_values(states)]), (
+        return np.concatenate([summary.values, alone_values(self.follower, states)]), (
             worst.source,
             worst.line,
         ) if worst and worst.line else None

@@ -12,7 +12,10 @@ from typing import Final, NamedTuple
 from stream_triage.dialects import LAYERS, STEPS, Dialects, Event
 from stream_triage.stages.procedures.history import BEGUN, COMPLETED, FAILED, LOST, REFUSED, RETRIED, History
 
-__all__ = ["LOOP", "MAX_KINDS", "Break", "Course", "Procedures", "Repeats", "count_trouble"]
+__all__ = [
+    "BEGUN", "COMPLETED", "FAILED", "LOOP", "LOST", "MAX_KINDS", "REFUSED", "RETRIED", "Break", "Course", "Procedures",
+    "Repeats", "count_trouble",
+]  # fmt: skip
 
 # Kinds of trouble counted of one UE.
 MAX_KINDS: Final = 24

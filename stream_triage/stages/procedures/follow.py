@@ -12,7 +12,7 @@ from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats, count_trouble
-from stream_triage.stages.procedures.history import History, LogTime
+from stream_triage.stages.procedures.history import HEAD, History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
 
 __all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
@@ -38,8 +38,8 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "alone_in_time", "before", "dialect", "fault_layer", "fault_line", "node", "record", "seen",
-        "set_up", "started", "statistics", "time", "ues", "unfollowed",
+        "aliases", "alone", "alone_in_time", "before", "dialect", "fault_layer", "fault_line", "last", "node", "record",
+        "seen", "set_up", "started", "statistics", "time", "ues", "unfollowed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,7 +50,9 @@ class ProcedureState:
         self.set_up: dict[str, None] = {}
         """Ids of the UEs that a script set up, in their order."""
         self.time = LogTime()
-        """When the last line was."""
+        """When the last record that says something was."""
+        self.last = ("", 0)
+        """The beginning of the last line, whatever it says, and its number."""
         self.unfollowed = 0
         """Records of UEs beyond `MAX_UES`."""
         self.node = Course()
@@ -118,6 +120,11 @@ class Follower:
         found = state.node.breaks(procedures, frozenset())
         return [one for one in found if not works(one.line, one.procedure)]
 
+    @staticmethod
+    def end(state: ProcedureState) -> float:
+        """When the last line was, in the log's own time."""
+        return state.time.of(*state.last)
+
     def follow(
         self, state: ProcedureState, lines: Sequence[str], signals: Iterable[Signal | None], first_number: int
     ) -> None:
@@ -136,7 +143,7 @@ class Follower:
             elif state.statistics.reading:
                 self._take_cells(state, signal, line, number)
         if lines:
-            state.time.read(lines[-1], first_number + len(lines) - 1)
+            state.last = lines[-1][:HEAD], first_number + len(lines) - 1
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""

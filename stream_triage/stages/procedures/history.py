@@ -11,8 +11,8 @@ from typing import Final
 from stream_triage.dialects import LAYERS, STEPS, Event
 
 __all__ = [
-    "AREAS", "AREA_OF", "BEGUN", "COMPLETED", "FAILED", "LOST", "MAX_KINDS", "REFUSED", "RETRIED", "History", "LogTime",
-    "Outcomes",
+    "AREAS", "AREA_OF", "BEGUN", "COMPLETED", "FAILED", "HEAD", "LOST", "MAX_KINDS", "REFUSED", "RETRIED", "History",
+    "LogTime", "Outcomes",
 ]  # fmt: skip
 
 BEGUN, COMPLETED, REFUSED, FAILED, RETRIED, LOST = range(len(STEPS))
@@ -26,8 +26,8 @@ AREA_OF: Final = tuple(AREAS.index(_JOINED.get(layer, layer)) for layer in LAYER
 MAX_KINDS: Final = 12
 # Latest times of trouble of an area that are kept.
 MAX_RECENT: Final = 8
-# Characters at the beginning of a line where its time is.
-_HEAD: Final = 80
+HEAD: Final = 80
+"""Characters at the beginning of a line where its time is."""
 _DAY_S: Final = 86_400.0
 _TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?(?!\d)")
 
@@ -47,21 +47,34 @@ class LogTime:
         self._day = 0.0
 
     def read(self, line: str, number: int) -> float:
-        """The time of a line, or of the one before it if it states none."""
-        match = _TIME.search(line, 0, _HEAD)
-        if match is None:
-            if self._last < 0:
-                self.now = float(number)
-            return self.now
-        hours, minutes, seconds, part = match.groups()
-        of_day = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + (float(f"0.{part}") if part else 0.0)
-        if self._last < 0:
-            self._day = self.now - of_day  # lines before the first time were counted
-        elif of_day < self._last - _DAY_S / 2:
-            self._day += _DAY_S
-        self._last = of_day
-        self.now = max(self.now, self._day + of_day)
+        """Goes on to the time of a line, or stays at the one before it if it states none."""
+        self.now = self.of(line, number)
+        of_day = _of_day(line)
+        if of_day >= 0:
+            self._day, self._last = self._day_of(of_day), of_day
         return self.now
+
+    def of(self, line: str, number: int) -> float:
+        """The time that `read` would go on to."""
+        of_day = _of_day(line)
+        if of_day < 0:
+            return float(number) if self._last < 0 else self.now
+        return max(self.now, self._day_of(of_day) + of_day)
+
+    def _day_of(self, of_day: float) -> float:
+        """When the day of a time began."""
+        if self._last < 0:
+            return self.now - of_day  # lines before the first time were counted
+        return self._day + _DAY_S if of_day < self._last - _DAY_S / 2 else self._day
+
+
+def _of_day(line: str) -> float:
+    """The time of day that a line begins with, in seconds; -1 if it has none."""
+    match = _TIME.search(line, 0, HEAD)
+    if match is None:
+        return -1.0
+    hours, minutes, seconds, part = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + (float(f"0.{part}") if part else 0.0)
 
 
 @dataclass(slots=True)

@@ -63,10 +63,15 @@ def meaning(feature: str) -> str:
 
     >>> meaning("bad_registration"), meaning("alone_l2"), meaning("largest_dl_bler")
     ('failed attempts of registration', 'repeated trouble of layer 2 that names no UE', 'largest downlink block error rate')
+    >>> meaning("ues_most L2"), meaning("alone_persists_l1")
+    ('UEs that look failed in L2', 'repeated trouble of layer 1 that names no UE')
     """
     if feature in _OTHERS:
         return _OTHERS[feature]
+    if feature.startswith("ues_"):
+        return _of_ues(feature.partition(" ")[2])
     kind, _, layer = feature.rpartition("_")
+    kind = "alone" if kind.startswith("alone_") else kind
     if kind in _OF_LAYER and layer in LAYERS:
         return _OF_LAYER[kind].format(_LAYERS[layer])
     for kind, words in _OF_PROCEDURE.items():
@@ -78,12 +83,18 @@ def meaning(feature: str) -> str:
     return feature.replace("_", " ")
 
 
+def _of_ues(label: str) -> str:
+    return "UEs that look failed" if label == "failed" else f"UEs that look failed in {label}"
+
+
 def absence(feature: str, value: float) -> str:
     """What a feature that rests on no line says: nothing of the kind came, or no table or record states the value.
 
     >>> absence("bad_registration", 0.0), absence("largest_dl_bler", float("nan")), absence("expects_refusal", 1.0)
     ('no sign of registration problems', 'no statistics: downlink block error rate', 'the script waits for a refusal')
     """
+    if feature.startswith(("ues_", "alone_")):
+        return meaning(feature) if value else f"no sign of {meaning(feature)}"
     if math.isnan(value):
         _, _, name = feature.partition("_")
         return f"no statistics: {_VALUE_WORDS.get(name, name.replace('_', ' '))}"

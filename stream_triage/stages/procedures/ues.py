@@ -52,6 +52,7 @@ UE_FEATURES: Final = (
     *(f"{name}_{procedure}" for procedure in UE_PROCEDURES for name in _OF_PROCEDURE),
 )
 """Names of the features of a UE, in the order of the vector. Shares of time count from 0, never is NaN."""
+_COUNTS: Final = [UE_FEATURES.index(f"count_{area}") for area in AREAS]
 
 
 _OF_ALONE: Final = ("count", "kinds", "last", "persists", "at_the_end")
@@ -59,17 +60,16 @@ ALONE_FEATURES: Final = tuple(f"alone_{name}_{area}" for area in AREAS for name 
 """Names of the numbers of trouble that names no UE."""
 
 
-def alone_values(states: Mapping[str, ProcedureState]) -> NDArray[np.float64]:
+def alone_values(follower: Follower, states: Mapping[str, ProcedureState]) -> NDArray[np.float64]:
     """Numbers of the trouble of all sources that names no UE: the largest one of each, in the order of `ALONE_FEATURES`."""
-    rows = [_alone(state) for _, state in sorted(states.items())]
+    rows = [_alone(state, follower.end(state)) for _, state in sorted(states.items())]
     return np.max(rows, axis=0) if rows else np.zeros(len(ALONE_FEATURES))
 
 
-def _alone(state: ProcedureState) -> list[float]:
+def _alone(state: ProcedureState, end: float) -> list[float]:
     history = state.alone_in_time
     heard = [course.history.since for course in state.ues.values() if course.history.since >= 0]
     begin = min([*heard, history.since] if history.since >= 0 else heard, default=0.0)
-    end = state.time.now
     span = max(end - begin, 1e-3)
     values: list[float] = []
     for number in range(len(AREAS)):
@@ -88,7 +88,7 @@ def ue_rows(follower: Follower, states: Mapping[str, ProcedureState]) -> list[Ju
     """The UEs that may have failed; at most `MAX_JUDGED`, sources in the order of their names."""
     rows = [row for source, state in sorted(states.items()) for row in _of_source(follower, source, state)]
     if len(rows) > MAX_JUDGED:
-        rows = sorted(rows, key=lambda row: row.line == 0)[:MAX_JUDGED]
+        rows = sorted(rows, key=lambda row: not row.values[_COUNTS].any())[:MAX_JUDGED]
     return rows
 
 
@@ -110,7 +110,8 @@ def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterat
     if not known:
         return
     heard = [max(history.until, history.left) for history in known]
-    times = _Times(min(history.since for history in known), max(heard), max(state.time.now, *heard), median(heard))
+    end = max(follower.end(state), *heard)
+    times = _Times(min(history.since for history in known), max(heard), end, median(heard))
     session = follower.procedures.index["session"]
     shown = any(session in history.outcomes for history in known)
     for ue, course in state.ues.items():
