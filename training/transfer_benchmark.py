@@ -6,8 +6,9 @@
 
 Version 2 of the TM500-style corpus is generated. For each of its splits a bundle without networks is fitted to the training
 part and judges the test part; then every vocabulary is held out once. The given bundle judges the test part of the split
-`vocabulary` of version 2 and those of version 1, which must not be among its training runs, and the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to
-other faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
+`vocabulary` of version 2, the test parts of version 1, and the folders named by --extra, from which nothing is ever
+learned. OpenAirInterface runs are judged by bundles fitted to other faults and to another campaign. Writes TRANSFER.md and
+results/transfer.json.
 """
 
 import argparse

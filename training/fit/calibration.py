@@ -18,7 +18,7 @@ __all__ = ["ACCEPTED_ERROR", "Pooling", "fit_pool", "log_loss", "review_limit", 
 # Share of wrong verdicts that is accepted among the verdicts that need no review.
 ACCEPTED_ERROR = 0.01
 # Confidence limits that are tried. The highest is also the answer if none of them keeps to the accepted error.
-LIMITS = np.arange(0.5, 1.0, 0.05)
+LIMITS = (*np.arange(0.5, 0.95, 0.05), 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999)
 # Shares are tried in tenths: some thousand runs do not distinguish finer ones.
 STEPS = 10
 
@@ -110,5 +110,5 @@ def review_limit(scores: Scores, targets: NDArray[np.intp]) -> float:
     for limit in LIMITS:
         decided = confidence >= limit
         if not decided.any() or wrong[decided].mean() <= ACCEPTED_ERROR:
-            return round(float(limit), 2)
-    return round(float(LIMITS[-1]), 2)
+            return round(float(limit), 3)
+    return float(LIMITS[-1])
