@@ -95,4 +95,4 @@ def test_the_limit_keeps_to_the_accepted_error(seed: int) -> None:
 
 def test_no_limit_is_low_enough_for_a_model_that_is_surely_wrong() -> None:
     """If even the most confident verdicts are often wrong, the highest limit is used."""
-    assert review_limit(*verdicts((0.99, 100, 30))) == 0.999
+    assert review_limit(*verdicts((0.9999, 100, 30))) == 0.999
