@@ -7,6 +7,7 @@ is a habit of its generator. Splits:
 
 - `vocabulary`: the test part has two vocabularies of version 2, and the test parts of both splits of version 1.
 - `causes`: the test part has causes and scripts of both versions that no other run has.
+- `easy`, `hard`: the splits of version 1; all of version 2 is in the training part.
 """
 
 import csv
@@ -14,7 +15,7 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,23 +26,39 @@ __all__ = ["RUNS", "JoinedRun", "joined", "main"]
 
 RUNS: Final = 3262
 """Runs of each version."""
-SPLITS: Final = ("vocabulary", "causes")
+SPLITS: Final = ("vocabulary", "causes", "easy", "hard")
+COLUMNS: Final = (
+    "run", "label", "ues", "version", "cause", *(f"split_{split}" for split in SPLITS), *(f"group_{split}" for split in SPLITS),
+)  # fmt: skip
 
 
 class JoinedRun(NamedTuple):
-    """One run of either version; the fields other than the text are the columns of labels.csv."""
+    """One run of either version.
+
+    Attributes:
+        run: Name of its log.
+        label: Its label.
+        ues: Ids of the UEs that failed, separated by blanks.
+        version: `1` or `2`.
+        cause: Its root cause, if it fails.
+        parts: Its part of each of `SPLITS`.
+        groups: Its group for each of them.
+        text: The log.
+    """
 
     run: str
     label: str
     ues: str
-    """Ids of the UEs that failed, separated by blanks."""
     version: str
     cause: str
-    split_vocabulary: str
-    split_causes: str
-    group_vocabulary: str
-    group_causes: str
+    parts: Mapping[str, str]
+    groups: Mapping[str, str]
     text: bytes
+
+    def row(self) -> tuple[str, ...]:
+        """Its row of labels.csv, with the columns `COLUMNS`."""
+        of_splits = (*(self.parts[split] for split in SPLITS), *(self.groups[split] for split in SPLITS))
+        return (self.run, self.label, self.ues, self.version, self.cause, *of_splits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,10 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     labels: Counter[str] = Counter()
     with (out / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(JoinedRun._fields[:-1])
+        writer.writerow(COLUMNS)
         for run in joined(arguments.runs, arguments.seed):
             (logs / run.run).write_bytes(run.text)
-            writer.writerow(run[:-1])
+            writer.writerow(run.row())
             labels[f"version {run.version}, {run.label}"] += 1
     card = {"seed": arguments.seed, "runs": labels.total(), "labels": dict(sorted(labels.items()))}
     (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
@@ -78,31 +95,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 def joined(runs: int, seed: int) -> Iterator[JoinedRun]:
     """Generates `runs` runs of each version; the same seed gives the same bytes."""
     for one in corpus.generate(runs, seed):
-        held_out = "test" if "test" in (one.easy_part, one.hard_part) else "train"
-        group = f"1 {one.cause or one.script}"
+        seen_by_none = "test" if "test" in (one.easy_part, one.hard_part) else "train"
+        of_cause = f"1 {one.cause or one.script}"
         yield JoinedRun(
             run=f"v1-{one.run_id}.log",
             label=one.label,
             ues=" ".join(map(str, one.failed_ues)),
             version="1",
             cause=one.cause,
-            split_vocabulary=held_out,
-            split_causes=one.hard_part,
-            group_vocabulary=group,
-            group_causes=group,
+            parts={
+                "vocabulary": seen_by_none, "causes": one.hard_part, "easy": one.easy_part, "hard": one.hard_part,
+            },
+            groups=dict.fromkeys(SPLITS, of_cause) | {"easy": f"1 {one.run_id}"},
             text=one.text,
-        )
+        )  # fmt: skip
     for run in varied.generate(runs, seed):
+        of_vocabulary, of_cause = f"2 {run.habits.vocabulary}", f"2 {run.cause or run.habits.script.name}"
         yield JoinedRun(
             run=f"v2-{run.run_id}.log",
             label=run.label,
             ues=" ".join(map(str, run.failed_ues)),
             version="2",
             cause=run.cause,
-            split_vocabulary=run.parts["vocabulary"],
-            split_causes=run.parts["causes"],
-            group_vocabulary=f"2 {run.habits.vocabulary}",
-            group_causes=f"2 {run.cause or run.habits.script.name}",
+            parts={"vocabulary": run.parts["vocabulary"], "causes": run.parts["causes"], "easy": "train", "hard": "train"},
+            groups=dict.fromkeys(SPLITS, of_vocabulary) | {"causes": of_cause},
             text=run.text,
         )
 
