@@ -28,7 +28,8 @@ RUNS: Final = 3262
 """Runs of each version."""
 SPLITS: Final = ("vocabulary", "causes", "easy", "hard")
 COLUMNS: Final = (
-    "run", "label", "ues", "version", "cause", *(f"split_{split}" for split in SPLITS), *(f"group_{split}" for split in SPLITS),
+    "run", "label", "ues", "version", "cause",
+    *(f"split_{split}" for split in SPLITS), *(f"group_{split}" for split in SPLITS),
 )  # fmt: skip
 
 
