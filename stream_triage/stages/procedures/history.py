@@ -29,7 +29,7 @@ MAX_RECENT: Final = 8
 HEAD: Final = 80
 """Characters at the beginning of a line where its time is."""
 _DAY_S: Final = 86_400.0
-_TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?(?!\d)")
+_TIME: Final = re.compile(r"(\d\d?):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?(?!\d)")
 
 
 class LogTime:
@@ -48,10 +48,13 @@ class LogTime:
 
     def read(self, line: str, number: int) -> float:
         """Goes on to the time of a line, or stays at the one before it if it states none."""
-        self.now = self.of(line, number)
         of_day = _of_day(line)
-        if of_day >= 0:
-            self._day, self._last = self._day_of(of_day), of_day
+        if of_day >= 0.0:
+            day = self._day_of(of_day)
+            self._day, self._last = day, of_day
+            self.now = max(self.now, day + of_day)
+        elif self._last < 0.0:
+            self.now = float(number)
         return self.now
 
     def of(self, line: str, number: int) -> float:
@@ -74,7 +77,8 @@ def _of_day(line: str) -> float:
     if match is None:
         return -1.0
     hours, minutes, seconds, part = match.groups()
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + (float(f"0.{part}") if part else 0.0)
+    whole = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    return whole + int(part) / 10 ** len(part) if part else float(whole)
 
 
 @dataclass(slots=True)
