@@ -27,7 +27,7 @@ BRIDGES: Final = ((1, 0.3), (3, 0.6), (8, 1.5))
 REPEAT_STEP: Final = 2.0
 SPARED: Final = 2
 # What a line without words counts less, such as a progress bar, unless a block needs it.
-WORDLESS_STEP: Final = 2.0
+WORDLESS_STEP: Final = 8.0
 # What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
 # which must not push out the few that look like a failure.
 BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5, "relevant": 2.5}
