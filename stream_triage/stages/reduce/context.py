@@ -127,9 +127,7 @@ class _Log:
         begins = numbers[:, _AT["prompt"]] > 0
         begins[0] = True
         self.steps = _Groups(log, np.cumsum(begins, dtype=np.int32) - 1, np.flatnonzero(begins))
-        self.step_exits = np.diff(
-            np.concatenate([[0], np.cumsum(exits, dtype=np.int32)])[np.append(self.steps.starts, self.count)]
-        )
+        self.step_exits = np.add.reduceat(exits, self.steps.starts, dtype=np.int32)
         failed = np.cumsum(self.steps.fails > 0)
         self.steps_after = failed[-1] - failed
 

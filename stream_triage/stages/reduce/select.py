@@ -63,7 +63,7 @@ class Reduction(NamedTuple):
 
 
 def importance(log: LogLines, score: Floats, blocks: Blocks) -> Floats:
-    """Scores with blocks and short gaps kept together, and repeated blocks moved down."""
+    """Scores with blocks and short gaps kept together, and lines without words and repeated blocks moved down."""
     if not len(score):
         return score
     score = score - np.where((log.identity == 0) & ~blocks.whole[blocks.of_line], np.float32(WORDLESS_STEP), np.float32(0))
