@@ -99,7 +99,7 @@ class Reducing:
         if text is None:
             return
         logs = self._model.reducer.score(text, [summary.source for summary in verdict.sources])
-        difference = self._good.compare(logs) if self._good else None
+        difference = self._good.compare(logs, text) if self._good else None
         marks = [] if verdict.label == UNKNOWN else _marks(verdict, self._model.card.review_below_known_share)
         reduction = self._model.reducer.reduce(logs, marks, self._budget, difference.new if difference else None)
         chosen = reduction.lines if self._rank else sorted(reduction.lines, key=lambda line: (line.source, line.number))

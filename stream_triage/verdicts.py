@@ -52,7 +52,7 @@ MAX_ANOMALIES: Final = 50
 MAX_FAILED_UES: Final = 50
 # Lines that spoke for the label and are preferred in a reduction, so that its reader comes to the same label.
 MAX_SPEAKING: Final = 200
-# Lines of a source that tell its procedures. With few more lines a run of 32 UEs would have no others in its reduction.
+# Lines of a source that tell its procedures: the reduction of a run with hundreds of UEs needs room for other lines, too.
 MAX_TELLING: Final = 64
 # Characters of a line that a verdict quotes; the archive has the whole line.
 MAX_QUOTED: Final = 2000

@@ -101,7 +101,7 @@ def _kept(reducer: Reducer, pair: _Pair) -> dict[str, set[tuple[str, int]]]:
     good.add(reducer.score(text, text.sources()), text)
     failing = _Text(pair.failing)
     logs = reducer.score(failing, failing.sources())
-    new = good.compare(logs).new
+    new = good.compare(logs, failing).new
     kept = {"masked diff": diff}
     for share in SHARES:
         chosen = reducer.reduce(logs, [], Budget(lines=max(1, round(share * len(diff)))), new)

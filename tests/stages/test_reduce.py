@@ -394,12 +394,26 @@ class TestGoodRuns:
             good.add({"": scored(relevance, lines)}, Lines({"": lines}))
         lines = ["start up", "step went well", "it broke down", "step went well"]
         log = scored(relevance, lines)
-        difference = good.compare({"": log})
+        difference = good.compare({"": log}, Lines({"": lines}))
         assert difference.new[""].tolist() == [False, False, True, False]
         assert difference.gone == ["all of it ended"]
-        assert difference.rates == [] if 9 - 2 < 8 else difference.rates
-        more = good.compare({"": scored(relevance, ["step went well"] * 90)})
+        assert difference.rates == []
+        often = ["step went well"] * 90
+        more = good.compare({"": scored(relevance, often)}, Lines({"": often}))
         assert more.rates == [(90, 9, "step went well")]
+
+    def test_a_line_is_new_if_more_than_its_numbers_differ(self, relevance):
+        """An id with letters is no number: what it stands for may have broken."""
+        good, lines = GoodRuns(), ["\x1b[1mpump\x1b[0m 12 at 17:03 uses driver x2a"]
+        good.add({"": scored(relevance, lines)}, Lines({"": lines}))
+        lines = ["pump 7 at 18:20 uses driver x3a", "pump 7 at 18:20 uses driver x3b"]
+        assert good.compare({"": scored(relevance, lines)}, Lines({"": lines})).new[""].tolist() == [False, True]
+
+    def test_new_lines_come_first_and_of_these_the_first_of_each_kind(self):
+        log = with_scores([*PLAIN[:4], "pump 1 broke", "pump 2 broke", "belt broke"], [9.0, 0, 0, 0, 2.0, 5.0, 1.0])
+        new = np.array([False] * 4 + [True] * 3)
+        reduction = select({"": log}, [], Budget(lines=4), {"": new})
+        assert [line.number for line in reduction.lines] == [5, 7, 6, 1]
 
     def test_memory_is_bounded(self, relevance, monkeypatch):
         monkeypatch.setattr("stream_triage.stages.reduce.reference.MOST_KINDS", 3)

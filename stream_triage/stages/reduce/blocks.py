@@ -77,7 +77,9 @@ class _Lines:
         """No blank line before it."""
         self.close = ~has("gap", 2)
         """At most one."""
-        self.indented = has("indent") | has("marker")
+        # One blank only aligns numbers, unless the line before it is hardly indented either.
+        slightly = has("indent") & _before(has("indent") & ~has("indent", 4))
+        self.indented = has("indent", 2) | slightly | has("marker")
         self.frame = has("frame")
         self.points = has("only_caret")
         self.opens = has("opens")
@@ -113,6 +115,8 @@ class _Lines:
         found = self.near & _before(self.opens)
         found |= self.close & _before(self.opens & tells)
         found |= self.close & _before(self.title)
+        # What was expected, between the place of a failure and the values.
+        found |= self.near & _before(self.place & self.fail) & _after(self.indented & self.near)
         # `goroutine 7 [running]:` and `Call Stack (most recent call first):` belong to what failed above them.
         within = goes_on | found
         begins_trace = self.opens & _after(within & self.near) & (_after(self.frame | self.place) | _after(self.place, 2))

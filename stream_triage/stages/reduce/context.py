@@ -127,9 +127,7 @@ class _Log:
         begins = numbers[:, _AT["prompt"]] > 0
         begins[0] = True
         self.steps = _Groups(log, np.cumsum(begins, dtype=np.int32) - 1, np.flatnonzero(begins))
-        self.step_exits = np.diff(
-            np.concatenate([[0], np.cumsum(exits, dtype=np.int32)])[np.append(self.steps.starts, self.count)]
-        )
+        self.step_exits = np.add.reduceat(exits, self.steps.starts, dtype=np.int32)
         failed = np.cumsum(self.steps.fails > 0)
         self.steps_after = failed[-1] - failed
 
@@ -256,18 +254,21 @@ def _of_groups(whole: _Log, stretch: _Stretch) -> list[NDArray[Any]]:
     """What the block of a line says, and the step of the build that it is in."""
     index = stretch.index
     block, step = whole.blocks.of_line[index], whole.steps.of_line[index]
+    together = whole.block.whole[block]
+    own = stretch.at(stretch.words, 0)
     return [
         np.log1p(whole.kinds_after[index]),
         whole.last[whole.kind[index]] == index,
-        whole.blocks.size[block],
-        index - whole.blocks.starts[block],
-        whole.block.whole[block],
-        whole.blocks.best[block],
-        whole.blocks.fails[block],
-        whole.blocks.traces[block],
+        # An indented dump is no block that is read together.
+        np.where(together, whole.blocks.size[block], 1),
+        np.where(together, index - whole.blocks.starts[block], 0),
+        together,
+        np.where(together, whole.blocks.best[block], own),
+        np.where(together, whole.blocks.fails[block], 0),
+        np.where(together, whole.blocks.traces[block], 0),
         np.log1p(whole.steps.size[step]),
         np.log1p(whole.steps.fails[step]),
-        whole.steps.best[step] - stretch.at(stretch.words, 0),
+        whole.steps.best[step] - own,
         whole.step_exits[step],
         np.log1p(whole.steps_after[step]),
     ]

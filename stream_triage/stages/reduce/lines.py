@@ -41,6 +41,8 @@ BUCKETS: Final = 1 << 16
 """Of the hashed words and pairs of words."""
 # `[ERROR] `, or a short path in brackets; what is longer is text.
 LONGEST_TAG: Final = 24
+# Columns of a tab at the beginning of a line.
+TAB: Final = 8
 # A line of at least so many of `-=*#_+` and words is a title, as `==== FAILURES ====` and `--- FAIL: TestClose`.
 TITLE_RULES: Final = 6
 
@@ -192,7 +194,9 @@ def _text_starts(
     after = closing[np.searchsorted(closing, starts)] + 1
     tagged = (data[first] == ord("[")) & (after - first <= LONGEST_TAG) & (after < ends)
     behind = dark[np.searchsorted(dark, np.minimum(after, len(data) - 1))]
-    return np.where(tagged, behind, first), np.where(tagged, np.maximum(behind - after - 1, 0), first - starts)
+    indent = np.where(tagged, np.maximum(behind - after - 1, 0), first - starts)
+    at_tab = data[np.where(tagged, np.minimum(after, len(data) - 1), starts)] == ord("\t")
+    return np.where(tagged, behind, first), indent + np.where(at_tab, TAB - 1, 0)
 
 
 def _frames(

@@ -1,15 +1,18 @@
 """Logs of good runs in; what a log has that they do not, what it lacks, and what it says more or less often out.
 
-Lines are compared by their words without numbers, ids and times, so two runs of one job have most of their lines in common.
+A line is new if no good run has it, apart from digits. What is gone, and how often lines come, is compared by kinds of line:
+by their words without numbers, ids and times.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_triage.escapes import without_escapes
 from stream_triage.ports import RunText
 from stream_triage.stages.reduce.relevance import ScoredLog
 
@@ -22,6 +25,7 @@ RATE: Final = 4.0
 RATE_LINES: Final = 8
 LONGEST_SAMPLE: Final = 200
 READ_LINES: Final = 4096
+_DIGITS: Final = re.compile(r"\d+")
 
 
 class _Kind(NamedTuple):
@@ -48,7 +52,7 @@ class Difference(NamedTuple):
     """How a run differs from the good runs."""
 
     new: dict[str, NDArray[np.bool_]]
-    """By source, whether no good run has a line like each of its lines with text."""
+    """By source, whether no good run has each of its lines with text."""
     gone: list[str]
     """Lines that all good runs have and this one has not, in their order."""
     rates: list[Rate]
@@ -61,7 +65,9 @@ class GoodRuns:
     def __init__(self) -> None:
         self.runs = 0
         self.full = False
-        """Whether there were more kinds of line than are remembered; later ones then count as new."""
+        """Whether there were more lines than are remembered; others then count as new."""
+        self._lines: set[int] = set()
+        """Hashes of lines."""
         self._kinds: dict[int, _Kind] = {}
 
     def add(self, logs: Mapping[str, ScoredLog], text: RunText) -> None:
@@ -76,6 +82,12 @@ class GoodRuns:
             lines = _texts(text, name, log.number[np.sort(np.array(unknown, dtype=np.intp))])
             for i in sorted(unknown):
                 first.setdefault(int(log.table.identity[i]), (lines[int(log.number[i])], i))
+        for name in logs:
+            for line in _hashes(text, name):
+                if len(self._lines) < MOST_KINDS:
+                    self._lines.add(line)
+                elif line not in self._lines:
+                    self.full = True
         for identity, count in counts.items():
             known = self._kinds.get(identity)
             if known:
@@ -86,10 +98,12 @@ class GoodRuns:
             else:
                 self.full = True
 
-    def compare(self, logs: Mapping[str, ScoredLog]) -> Difference:
-        """Compares a run, given as the scored log of each source."""
-        known = np.fromiter(self._kinds, dtype=np.int64, count=len(self._kinds))
-        new = {name: ~np.isin(log.table.identity.astype(np.int64), known) for name, log in logs.items()}
+    def compare(self, logs: Mapping[str, ScoredLog], text: RunText) -> Difference:
+        """Compares a run, given as the scored log of each source and its text."""
+        new = {}
+        for name, log in logs.items():
+            unknown = np.fromiter((line not in self._lines for line in _hashes(text, name)), dtype=bool, count=log.lines)
+            new[name] = unknown[log.number.astype(np.intp) - 1]
         here: Counter[int] = Counter()
         for log in logs.values():
             values, counts = np.unique(log.table.identity, return_counts=True)
@@ -100,6 +114,13 @@ class GoodRuns:
         gone = [self._kinds[identity].text for _, identity in always if not here[identity]]
         rates = [rate for _, identity in always if (rate := _rate(here[identity], self._kinds[identity]))]
         return Difference(new, gone, rates)
+
+
+def _hashes(text: RunText, source: str) -> Iterator[int]:
+    """A hash of each line, by its text without colours, with each number taken for one."""
+    for first in range(1, text.line_count(source) + 1, READ_LINES):
+        for line in text.read(source, first, first + READ_LINES - 1):
+            yield hash(_DIGITS.sub("0", without_escapes(line)).strip())
 
 
 def _texts(text: RunText, source: str, numbers: NDArray[np.uint32]) -> dict[int, str]:

@@ -21,7 +21,7 @@ __all__ = ["ARRAYS", "PROFILE", "LogReader", "Relevance", "RelevanceProfile", "S
 PROFILE: Final = "relevance.json"
 ARRAYS: Final = "relevance.npz"
 # Rows that descend the trees together: few, so that their conditions stay in the processor's cache.
-ROWS: Final = 256
+ROWS: Final = 128
 _GAP: Final = COLUMNS.index("gap")
 _LARGEST_GAP: Final = 3
 
@@ -43,13 +43,17 @@ class Trees:
     """
 
     def __init__(self, feature: NDArray[np.int16], threshold: NDArray[np.float32], value: NDArray[np.float32]) -> None:
-        self._feature, self._threshold, self._value = feature.astype(np.intp), threshold, value
+        self._value = value
         self._depth = int(value.shape[1]).bit_length() - 1 if value.ndim == 2 else 0
         shape = (len(value), (1 << self._depth) - 1)
         if value.shape != (len(value), 1 << self._depth) or feature.shape != shape or threshold.shape != shape:
             raise BundleError(f"the trees of {ARRAYS} contradict each other; rebuild the bundle")
         if feature.size and not 0 <= int(feature.min()) <= int(feature.max()) < len(FEATURES):
             raise BundleError(f"the trees of {ARRAYS} name features that do not exist; rebuild the bundle")
+        # A node of all trees after the other, so that the nodes of a level are in one piece.
+        self._feature = np.ascontiguousarray(feature.T.astype(np.intp))
+        self._threshold = np.ascontiguousarray(threshold.T)[..., np.newaxis]
+        self._first_leaf = np.arange(len(value), dtype=np.int32)[:, np.newaxis] << self._depth
 
     def scores(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
         """The sum of all trees for each row; `table` has the shape (N, len(FEATURES)).
@@ -58,16 +62,18 @@ class Trees:
         several times as fast as picking single ones.
         """
         result = np.zeros(len(table), dtype=np.float32)
-        trees, inner = self._feature.shape
-        for start in range(0, len(table) if trees else 0, ROWS):
+        for start in range(0, len(table) if len(self._value) else 0, ROWS):
             columns = np.ascontiguousarray(table[start : start + ROWS].T)
-            count = columns.shape[1]
-            right = (columns[self._feature] > self._threshold[..., np.newaxis]).ravel()
-            first = np.arange(trees, dtype=np.int32)[:, np.newaxis] * (inner * count) + np.arange(count, dtype=np.int32)
-            node = np.zeros((trees, count), dtype=np.int32)
-            for _ in range(self._depth):
-                node = 2 * node + 1 + right.take(first + node * count)
-            leaf = node - inner + np.arange(trees, dtype=np.int32)[:, np.newaxis] * (inner + 1)
+            right = columns[self._feature] > self._threshold
+            leaf = self._first_leaf
+            turns: list[NDArray[np.bool_]] = []
+            for depth in range(self._depth):
+                level = right[(1 << depth) - 1 : (2 << depth) - 1]
+                for turn in turns:  # of the nodes of the level, the half that is below the turn
+                    left_half, right_half = np.split(level, 2)
+                    level = left_half ^ ((left_half ^ right_half) & turn)
+                turns.append(level[0])
+                leaf = leaf + (level[0].astype(np.int32) << (self._depth - 1 - depth))
             result[start : start + ROWS] = self._value.take(leaf).sum(axis=0)
         return result
 

@@ -27,12 +27,14 @@ BRIDGES: Final = ((1, 0.3), (3, 0.6), (8, 1.5))
 REPEAT_STEP: Final = 2.0
 SPARED: Final = 2
 # What a line without words counts less, such as a progress bar, unless a block needs it.
-WORDLESS_STEP: Final = 2.0
+WORDLESS_STEP: Final = 8.0
 # What a mark adds that says how a run differs from passing ones. A run that stopped early differs in hundreds of lines,
 # which must not push out the few that look like a failure.
 BONUS: Final[Mapping[Why, float]] = {"anomaly": 3.5, "rare": 2.5, "relevant": 2.5}
-# What a line adds that no good run has: more than any score, so that such lines come before all others.
+# What a line adds that no good run has: more than any score, so that such lines come before all others, and of those the
+# first one of each kind.
 NEW_BONUS: Final = 20.0
+NEW_KIND_BONUS: Final = 20.0
 # Far above any score, so that marks come first, in this order.
 MARKED: Final[Mapping[Why, float]] = {"evidence": 300.0, "rule": 290.0, "procedure": 200.0}
 # Lines beside a mark. Above what `auto` asks for, below the marks.
@@ -63,7 +65,7 @@ class Reduction(NamedTuple):
 
 
 def importance(log: LogLines, score: Floats, blocks: Blocks) -> Floats:
-    """Scores with blocks and short gaps kept together, and repeated blocks moved down."""
+    """Scores with blocks and short gaps kept together, and lines without words and repeated blocks moved down."""
     if not len(score):
         return score
     score = score - np.where((log.identity == 0) & ~blocks.whole[blocks.of_line], np.float32(WORDLESS_STEP), np.float32(0))
@@ -159,7 +161,7 @@ def _best(values: Floats, count: int) -> NDArray[np.intp]:
 
 def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None) -> _Source:
     blocks = find_blocks(log.table)
-    score = log.score.copy() if new is None else log.score + NEW_BONUS * new.astype(np.float32)
+    score = log.score.copy()
     why: dict[int, Mark] = {}
     order = {name: i for i, name in enumerate((*MARKED, *BONUS))}
     marks = sorted(marks, key=lambda mark: order[mark.why])
@@ -174,11 +176,21 @@ def _marked(log: ScoredLog, marks: Sequence[Mark], new: NDArray[np.bool_] | None
             why[at] = mark
             score[at] += BONUS.get(mark.why, 0.0)
     values = importance(log.table, score, blocks)
+    if new is not None:
+        values += _new_bonus(log.table, new)
     for place, (at, mark) in enumerate(why.items()):
         if mark.why in MARKED:
             _lift(values, blocks, at, MARKED[mark.why] - place * 0.01, beside=mark.why in ALWAYS)
     _, kind, counts = np.unique(log.table.identity, return_inverse=True, return_counts=True)
     return _Source(log, blocks, values, why, counts.astype(np.int32)[kind], new)
+
+
+def _new_bonus(log: LogLines, new: NDArray[np.bool_]) -> Floats:
+    places = np.flatnonzero(new)
+    _, first = np.unique(log.identity[places], return_index=True)
+    bonus = np.where(new, np.float32(NEW_BONUS), np.float32(0))
+    bonus[places[first]] += NEW_KIND_BONUS
+    return bonus
 
 
 def _lift(values: Floats, blocks: Blocks, at: int, value: float, *, beside: bool) -> None:
