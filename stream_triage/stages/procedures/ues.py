@@ -26,14 +26,20 @@ MAX_JUDGED: Final = 256
 _EARLY: Final = 0.03
 # The last part of the time, in which trouble counts as trouble at the end.
 _TAIL: Final = 0.15
+# Whether the UE left, and for how long before the last UE was heard of and before the log ends; for how long it has been
+# silent, also compared with half of the UEs; how long it was heard of; what the source shows: sessions, UEs, a refusal that
+# is expected, trouble without a UE; areas of its first and last trouble; and what the procedures say of it.
 _GENERAL: Final = (
     "left", "left_before_last", "left_before_end", "silent", "behind", "life", "sessions_shown", "ues", "refusal",
     "alone_l1", "alone_l2", "first_area", "last_area", "reestablishments", "breaks", "looping", "broken_layer", "blamed",
 )  # fmt: skip
+# Of its trouble in an area: how much, of how many kinds, of the commonest one; when the last came, in its own time (`late`)
+# and in that of all UEs (`last`); for how much of the time that was left a kind came again (`persists`); how much came
+# since the last step that succeeded; when the first came; how long before it left; and how much at the end.
 _OF_AREA: Final = (
-    "count", "kinds", "most", "late", "last", "persists", "unresolved", "since_first", "before_leaving",
-    "at_the_end",
+    "count", "kinds", "most", "late", "last", "persists", "unresolved", "since_first", "before_leaving", "at_the_end",
 )  # fmt: skip
+# How often a procedure was completed and went wrong, whether it last went wrong or was begun without an end, and when.
 _OF_PROCEDURE: Final = ("completed", "bad", "bad_last", "open", "bad_at")
 
 
@@ -51,10 +57,9 @@ UE_FEATURES: Final = (
     *(f"{name}_{area}" for area in AREAS for name in _OF_AREA),
     *(f"{name}_{procedure}" for procedure in UE_PROCEDURES for name in _OF_PROCEDURE),
 )
-"""Names of the features of a UE, in the order of the vector. Shares of time count from 0, never is NaN."""
+"""Names of the features of a UE, in the order of the vector. Times are shares of the time in which UEs were heard of; NaN
+stands for never."""
 _COUNTS: Final = [UE_FEATURES.index(f"count_{area}") for area in AREAS]
-
-
 _OF_ALONE: Final = ("count", "kinds", "last", "persists", "at_the_end")
 ALONE_FEATURES: Final = tuple(f"alone_{name}_{area}" for area in AREAS for name in _OF_ALONE)
 """Names of the numbers of trouble that names no UE."""
