@@ -120,13 +120,11 @@ relevance: setup ## train models/generic, which chooses the lines worth reading,
 	$(BIN)/python -m training.relevance --data $(STREAM_TRIAGE_DATA) --out models/generic
 	$(BIN)/python -m training.reduction_benchmark --data $(STREAM_TRIAGE_DATA)
 
-corpus: setup-training ## make both versions of the TM500-style corpus in .cache/corpus and train models/tm500 on them
+corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
-	$(BIN)/python -m training.tm500_corpus --out .cache/corpus/tm500-joined
-	$(BIN)/python -m training.train --logs .cache/corpus/tm500-joined/runs --labels .cache/corpus/tm500-joined/labels.csv \
-		--out models/tm500 --version 4 --rules training/tm500_rules.toml --models baseline --seeds 1 --jobs 2 \
-		--figures training/results/tm500.json \
-		--source "invented TM500-style runs of both versions, python -m training.tm500_corpus --seed 1"
+	$(BIN)/python -m training.train $(TM500) --out models/tm500 --version 4 \
+		--rules training/tm500_rules.toml --models baseline --seeds 3 --jobs 2 --figures training/results/tm500.json \
+		--source "invented TM500-style runs, python -m training.corpus --seed 1"
 	$(BIN)/python -m training.early_stop --bundle models/tm500 $(TM500) --split easy --write
 	$(BIN)/python -m training.paper.baselines $(TM500)
 	$(BIN)/python -m training.experiments.reliability --bundle models/tm500 $(TM500) --split easy

@@ -9,7 +9,7 @@ import pytest
 from stream_triage.stages.procedures.ues import UE_FEATURES, JudgedUe
 from training.data import read_folder
 from training.fit.ues import MIN_UES, fit_ues
-from training.tm500_corpus import joined, main
+from training.both_versions import joined, main
 
 LABELS = ("Pass", "L0_L1", "L2", "L3")
 
@@ -50,7 +50,7 @@ def test_too_few_failed_ues_teach_nothing() -> None:
     assert fit_ues(runs, [None, None], np.array([0, 1]), labels=2, folds=folds, seed=0) is None
 
 
-def test_the_corpus_of_the_served_bundle_has_both_versions(tmp_path: Path) -> None:
+def test_one_folder_has_both_versions(tmp_path: Path) -> None:
     """Runs, labels, failed UEs and splits of both, and nothing of a held-out part of version 1 in training."""
     assert main(["--out", str(tmp_path / "made"), "--runs", "60"]) == 0
     with (tmp_path / "made/labels.csv").open(newline="") as file:

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 # With fewer runs some part of a split has no run of the rarest label.
 MIN_RUNS = 30
-COLUMNS = ("run", "label", "category", "cause", "script", "split_easy", "split_hard", "group_easy", "group_hard")
+COLUMNS = ("run", "label", "category", "ues", "cause", "script", "split_easy", "split_hard", "group_easy", "group_hard")
 ABOUT = (
     "Invented. No line of it was written by a TM500: a generator made it, in the grammar that public excerpts show, with "
     "wordings that are mostly made up around exact 3GPP words. Scores on it say how models compare, not how they do on a "
@@ -67,9 +67,9 @@ def _write(out: Path, runs: Iterable[GeneratedRun], seed: int) -> dict[str, Any]
         writer.writerow(COLUMNS)
         for run in rows:
             name = f"{run.run_id}.log"
-            group = run.cause or run.script
+            group, ues = run.cause or run.script, " ".join(map(str, run.failed_ues))
             writer.writerow(
-                (name, run.label, run.category, run.cause, run.script, run.easy_part, run.hard_part, name, group)
+                (name, run.label, run.category, ues, run.cause, run.script, run.easy_part, run.hard_part, name, group)
             )
     card = {
         "about": ABOUT,

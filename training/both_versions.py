@@ -1,9 +1,8 @@
-"""Writes the corpus that models/tm500 is trained on: both versions of the TM500-style corpus in one folder.
+"""Writes both versions of the TM500-style corpus into one folder, to train on both.
 
-    python -m training.tm500_corpus --out .cache/corpus/tm500
+    python -m training.both_versions --out .cache/corpus/both
 
-Two generators by different hands are harder to fit by heart than one: what holds in version 1 alone, or in version 2 alone,
-is a habit of its generator. Splits:
+What holds in one version alone is a habit of its generator. Splits:
 
 - `vocabulary`: the test part has two vocabularies of version 2, and the test parts of both splits of version 1.
 - `causes`: the test part has causes and scripts of both versions that no other run has.
@@ -64,7 +63,7 @@ class JoinedRun(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 if the folder contains other files."""
-    parser = command_parser("training.tm500_corpus", __doc__)
+    parser = command_parser("training.both_versions", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
     )
