@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from stream_triage.stages.procedures.ues import UE_FEATURES, JudgedUe
+from training.both_versions import joined, main
 from training.data import read_folder
 from training.fit.ues import MIN_UES, fit_ues
-from training.both_versions import joined, main
 
 LABELS = ("Pass", "L0_L1", "L2", "L3")
 
