@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
 from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureTable, packaged_dialects, procedures
-from stream_triage.dialects.trouble import Trouble
+from stream_triage.dialects.trouble import Trouble, without_flags
 from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 from stream_triage.errors import SettingsError
 
@@ -275,8 +275,9 @@ class Dialects:
     def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
         dialect, (message, layer, alarming, _) = self.dialects[number], record
         # Names of commands are not taken apart: a script may set a failure. Nor are those of the tester itself.
-        spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(message)
-        said, kind = dialect.says(message, spellings, layer), _kind(spellings[0])
+        kind = _kind(words_of(message))
+        spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(without_flags(message))
+        said = dialect.says(message, spellings, layer)
         if said.event and layer == _TESTER and not self._of_node[said.event.procedure]:
             # The tester quotes what its script waits for: `WAIT FOR "PDU SESSION ESTABLISHMENT IND" timed out`.
             said = said._replace(event=None)

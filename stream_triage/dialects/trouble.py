@@ -7,7 +7,7 @@ from typing import Final
 from stream_triage.dialects.table import ProcedureTable
 from stream_triage.dialects.words import words_of
 
-__all__ = ["Trouble"]
+__all__ = ["Trouble", "without_flags"]
 
 # What makes a word of trouble a part of a denial, a counter or a setting: `no nack`, `3 nack`, `stop on error`, `err rate`,
 # `late packets 0`, `discardTimer ms100`, `cellBarred notBarred`, `outOfOrderDelivery true`. Of settings, names in TS 38.331.
@@ -17,10 +17,19 @@ _NUMBERED: Final = (
     "ue ueid id index idx no hwi pci ssb cell drb srb bearer rnti lcid qfi harq process mobile terminal subscriber"
 )
 _BEHIND: Final = (
-    r"(?:# |[a-z]+s # |instance max |recovery (?:config|timer)|(?:avg|based|bsr|causes?|cfg|cnt|codes?|config|configuration"
-    r"|counts?|counters?|delivery|detection|disabled|duplex|enabled|false|free|handler|handling|info|level|limit|max|min|no|none"
-    r"|not|null|off|ok|percent|percentage|probability|rate|ratio|reference|resolution|resources?|statistics|stats|success|thr"
-    r"|threshold|timers?|total|wait|zero) )"
+    r"(?:# |[a-z]+s # |instance max |recovery (?:config|module|timer)|(?:absent|avg|based|bsr|buffer|callbacks?|causes?|cfg"
+    r"|cnt|codes?|config|configuration|counts?|counters?|delivery|detection|disabled|duplex|enabled|false|free|handlers?"
+    r"|handling|info|level|limit|max|min|module|monitor|monitoring|no|none|not|null|off|ok|percent|percentage|probability|rate"
+    r"|ratio|reference|resolution|resources?|statistics|stats|success|thr|threshold|timers?|total|wait|zero) )"
+)
+# Flags, code and settings that have a word for what went wrong in their names: `radioLinkFailure=false`, `onT310Expiry
+# callback registered`, `RadioLinkFailureTimers`. A cause, a count or one timer often follows a real failure, so they do not
+# count here.
+_NO_FAILURE: Final = re.compile(
+    r"(?i)(?:fail(?:ed|ures?)|expir(?:ed|y)|timeout|reject(?:ed)?|lost|loss|errors?)"
+    r"(?:\s?=\s?(?:false|no|none|absent|disabled)(?!\w)|\s?:\s?(?:false|no|none|absent|disabled)(?=\s*(?:$|[,;|)\]}]))"
+    r"|[ _]?(?:timers|statistics|stats)(?!\w)"
+    r"|[ _]?(?:handler|callback)s?\s(?:registered|installed|set|added|removed|ready)(?!\w))"
 )
 
 
@@ -62,3 +71,12 @@ def _said(phrase: str) -> re.Pattern[str]:
     # Bounded: a line may repeat the first part for 64 KiB.
     spellings = "|".join(r" (?:\S+ ){0,12}?".join(map(re.escape, spelling)) for spelling in (parts, joined))
     return re.compile(rf"{before} (?:{spellings}) (?!{_BEHIND})")
+
+
+def without_flags(masked: str) -> str:
+    """A masked message without the words for a failure that only name a flag that is not set, code, or settings.
+
+    >>> without_flags("UE 3: radioLinkFailure=false, state idle")
+    'UE 3: radioLink , state idle'
+    """
+    return _NO_FAILURE.sub(" ", masked)
