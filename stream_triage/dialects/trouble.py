@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream_triage.dialects.table import ProcedureTable
-from stream_triage.dialects.words import words_of
+from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 
 __all__ = ["Trouble", "without_flags"]
 
@@ -31,6 +31,9 @@ _NO_FAILURE: Final = re.compile(
     r"|[ _]?(?:timers|statistics|stats)(?!\w)"
     r"|[ _]?(?:handler|callback)s?\s(?:registered|installed|set|added|removed|ready)(?!\w))"
 )
+# A counter, and one at zero: `lost: 0`, `nack=0`, `retx | 0`. Not `failed (0)`, which may be a cause or a UE.
+_COUNTER: Final = re.compile(r"[A-Za-z_]{1,60}+[ :=|]{1,3}<num[^>]*>")
+_ZERO: Final = re.compile(r"[A-Za-z_]{1,60}+[ :=|]{1,3}0(?:\.0{1,9})?(?![\w.])")
 
 
 class Trouble:
@@ -45,6 +48,8 @@ class Trouble:
         self._phrases = (*table.trouble, *table.trouble_unless_named)
         self._anywhere = len(table.trouble)
         self._said = [_said(phrase) for phrase in self._phrases]
+        # `late` alone is no trouble, but in `u-plane late (count 4, dropped 0)` the zero does not make it harmless.
+        self._index = PhraseIndex((phrase, None) for phrase in (*self._phrases, "late", "early"))
 
     def phrases(self, *, of_records: bool) -> Iterator[tuple[str, tuple[str, int]]]:
         """The phrases for records, or those for other lines, each with what an index gives for it."""
@@ -60,6 +65,18 @@ class Trouble:
         if number < self._anywhere and not second:
             return True
         return not of_tester and self._said[number].search(words) is not None
+
+    def is_counted(self, masked: str) -> bool:
+        """Whether all that sounds like trouble in a masked message are counters, whatever they are at."""
+        return self._is_clean_without(_COUNTER, masked)
+
+    def is_zero(self, line: str) -> bool:
+        """Whether all that sounds like trouble in a raw line are counters at zero."""
+        return self._is_clean_without(_ZERO, line)
+
+    def _is_clean_without(self, counter: re.Pattern[str], text: str) -> bool:
+        rest = counter.sub(" ", text)
+        return rest != text and not any(True for words in spellings_of(rest) for _ in self._index.matches(words))
 
 
 def _said(phrase: str) -> re.Pattern[str]:

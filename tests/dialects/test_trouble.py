@@ -168,6 +168,30 @@ def test_a_failure_with_details_behind_it_is_a_step(message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "zero"),
+    [
+        ("L2 UE Id: 3, lost: 0", True),
+        ("L2 UE 3: failures=0 timeouts=0 dropped=0", True),
+        ("L2 UE 3: ACK 400 NACK 0 DTX 0", True),
+        ("DTE 0 packet loss 0.0 %", True),
+        ("L2 UE Id: 3, lost: 7", False),
+        ("L2 UE 3: ACK 400 NACK 0 DTX 4", False),
+        ("DTE 0 packet loss 0.5 %", False),
+        ("L2 UE 3: lost: 0, but sync failed", False),
+        ("L2 rach failed (0)", False),
+        ("L2 UE 0 failed", False),
+        ("L2 UE 3: crc error hwi 0", False),
+        ("ORAN_RU RU1: u-plane late (count 4, dropped 0)", False),
+    ],
+)
+def test_counters_at_zero_are_no_trouble(message: str, zero: bool) -> None:
+    """Masking removes the value, so the raw line decides: only if nothing else in it sounds like trouble."""
+    signal = read(message)
+    assert signal.trouble
+    assert (signal.counted and DIALECTS.is_zero(message)) is zero
+
+
+@pytest.mark.parametrize(
     ("line", "trouble"),
     [
         ("cell search failed", True),

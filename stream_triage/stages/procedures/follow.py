@@ -163,7 +163,7 @@ class Follower:
             state.statistics.counter(signal.counter, line, number, self._values[signal.counter])
         elif signal.event:
             self._step(state, signal.event, ue, number)
-        elif signal.trouble:
+        elif signal.trouble and not (signal.counted and self.dialects.is_zero(line)):
             self._trouble(state, signal.layer, signal.kind, ue, number)
         if signal.readings:
             self._read(state, signal, line, ue, number)
