@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
 from stream_triage.dialects.table import LAYERS, STEPS, DialectTable, ProcedureTable, packaged_dialects, procedures
-from stream_triage.dialects.trouble import Trouble
+from stream_triage.dialects.trouble import Trouble, without_flags
 from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 from stream_triage.errors import SettingsError
 
@@ -76,6 +76,8 @@ class Signal(NamedTuple):
     event: Event | None = None
     trouble: bool = False
     """Its words, or its log level, say that something is wrong."""
+    counted: bool = False
+    """All that sounds like trouble are counters: it is none if they are at zero (`Dialects.is_zero`)."""
     kind: int = 0
     """Hash of its words; equal for lines that differ in numbers and punctuation alone."""
     counter: str = ""
@@ -268,6 +270,10 @@ class Dialects:
                 return self._record(number, record, usual)
         return self._continued(masked, usual)
 
+    def is_zero(self, line: str) -> bool:
+        """Whether all that sounds like trouble in a raw line are counters at zero; masking has removed their values."""
+        return self._trouble.is_zero(line)
+
     def name(self, event: Event) -> str:
         """Procedure and step of an event, as in the tables."""
         return f"{self.procedure_names[event.procedure]} {STEPS[event.step]}"
@@ -275,8 +281,9 @@ class Dialects:
     def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
         dialect, (message, layer, alarming, _) = self.dialects[number], record
         # Names of commands are not taken apart: a script may set a failure. Nor are those of the tester itself.
-        spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(message)
-        said, kind = dialect.says(message, spellings, layer), _kind(spellings[0])
+        kind = _kind(words_of(message))
+        spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(without_flags(message))
+        said = dialect.says(message, spellings, layer)
         if said.event and layer == _TESTER and not self._of_node[said.event.procedure]:
             # The tester quotes what its script waits for: `WAIT FOR "PDU SESSION ESTABLISHMENT IND" timed out`.
             said = said._replace(event=None)
@@ -284,7 +291,8 @@ class Dialects:
         trouble = trouble and (alarming or (layer >= 0 and said.troubling))
         sets_up = layer < 0 and dialect.sets_up_ues(message)
         quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
-        return Signal(number, layer, said.event, trouble, kind, said.counter, said.readings, sets_up, quiet)
+        counted = trouble and not alarming and self._trouble.is_counted(message)
+        return Signal(number, layer, said.event, trouble, counted, kind, said.counter, said.readings, sets_up, quiet)
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
         # Joined names in such lines are mostly those of columns and fields, so they are not taken apart.

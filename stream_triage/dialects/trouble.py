@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream_triage.dialects.table import ProcedureTable
-from stream_triage.dialects.words import words_of
+from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 
-__all__ = ["Trouble"]
+__all__ = ["Trouble", "without_flags"]
 
 # What makes a word of trouble a part of a denial, a counter or a setting: `no nack`, `3 nack`, `stop on error`, `err rate`,
 # `late packets 0`, `discardTimer ms100`, `cellBarred notBarred`, `outOfOrderDelivery true`. Of settings, names in TS 38.331.
@@ -17,11 +17,23 @@ _NUMBERED: Final = (
     "ue ueid id index idx no hwi pci ssb cell drb srb bearer rnti lcid qfi harq process mobile terminal subscriber"
 )
 _BEHIND: Final = (
-    r"(?:# |[a-z]+s # |instance max |recovery (?:config|timer)|(?:avg|based|bsr|causes?|cfg|cnt|codes?|config|configuration"
-    r"|counts?|counters?|delivery|detection|disabled|duplex|enabled|false|free|handler|handling|info|level|limit|max|min|no|none"
-    r"|not|null|off|ok|percent|percentage|probability|rate|ratio|reference|resolution|resources?|statistics|stats|success|thr"
-    r"|threshold|timers?|total|wait|zero) )"
+    r"(?:# |[a-z]+s # |instance max |recovery (?:config|module|timer)|(?:absent|avg|based|bsr|buffer|callbacks?|causes?|cfg"
+    r"|cnt|codes?|config|configuration|counts?|counters?|delivery|detection|disabled|duplex|enabled|false|free|handlers?"
+    r"|handling|info|level|limit|max|min|module|monitor|monitoring|no|none|not|null|off|ok|percent|percentage|probability|rate"
+    r"|ratio|reference|resolution|resources?|statistics|stats|success|thr|threshold|timers?|total|wait|zero) )"
 )
+# Flags, code and settings that have a word for what went wrong in their names: `radioLinkFailure=false`, `onT310Expiry
+# callback registered`, `RadioLinkFailureTimers`. A cause, a count or one timer often follows a real failure, so they do not
+# count here.
+_NO_FAILURE: Final = re.compile(
+    r"(?i)(?:fail(?:ed|ures?)|expir(?:ed|y)|timeout|reject(?:ed)?|lost|loss|errors?)"
+    r"(?:\s?=\s?(?:false|no|none|absent|disabled)(?!\w)|\s?:\s?(?:false|no|none|absent|disabled)(?=\s*(?:$|[,;|)\]}]))"
+    r"|[ _]?(?:timers|statistics|stats)(?!\w)"
+    r"|[ _]?(?:handler|callback)s?\s(?:registered|installed|set|added|removed|ready)(?!\w))"
+)
+# A counter, and one at zero: `lost: 0`, `nack=0`, `retx | 0`. Not `failed (0)`, which may be a cause or a UE.
+_COUNTER: Final = re.compile(r"[A-Za-z_]{1,60}+[ :=|]{1,3}<num[^>]*>")
+_ZERO: Final = re.compile(r"[A-Za-z_]{1,60}+[ :=|]{1,3}0(?:\.0{1,9})?(?![\w.])")
 
 
 class Trouble:
@@ -36,6 +48,8 @@ class Trouble:
         self._phrases = (*table.trouble, *table.trouble_unless_named)
         self._anywhere = len(table.trouble)
         self._said = [_said(phrase) for phrase in self._phrases]
+        # `late` alone is no trouble, but in `u-plane late (count 4, dropped 0)` the zero does not make it harmless.
+        self._index = PhraseIndex((phrase, None) for phrase in (*self._phrases, "late", "early"))
 
     def phrases(self, *, of_records: bool) -> Iterator[tuple[str, tuple[str, int]]]:
         """The phrases for records, or those for other lines, each with what an index gives for it."""
@@ -52,6 +66,18 @@ class Trouble:
             return True
         return not of_tester and self._said[number].search(words) is not None
 
+    def is_counted(self, masked: str) -> bool:
+        """Whether all that sounds like trouble in a masked message are counters, whatever they are at."""
+        return self._is_clean_without(_COUNTER, masked)
+
+    def is_zero(self, line: str) -> bool:
+        """Whether all that sounds like trouble in a raw line are counters at zero."""
+        return self._is_clean_without(_ZERO, line)
+
+    def _is_clean_without(self, counter: re.Pattern[str], text: str) -> bool:
+        rest = counter.sub(" ", text)
+        return rest != text and not any(True for words in spellings_of(rest) for _ in self._index.matches(words))
+
 
 def _said(phrase: str) -> re.Pattern[str]:
     """The phrase where it is no part of anything else, in the words of a line."""
@@ -62,3 +88,12 @@ def _said(phrase: str) -> re.Pattern[str]:
     # Bounded: a line may repeat the first part for 64 KiB.
     spellings = "|".join(r" (?:\S+ ){0,12}?".join(map(re.escape, spelling)) for spelling in (parts, joined))
     return re.compile(rf"{before} (?:{spellings}) (?!{_BEHIND})")
+
+
+def without_flags(masked: str) -> str:
+    """A masked message without the words for a failure that only name a flag that is not set, code, or settings.
+
+    >>> without_flags("UE 3: radioLinkFailure=false, state idle")
+    'UE 3: radioLink , state idle'
+    """
+    return _NO_FAILURE.sub(" ", masked)

@@ -112,6 +112,12 @@ HARMLESS = [
     "ORAN_RU RU1: late messages 0, early messages 0",
     "ORAN_RU RU1: late packets: 0, clipping_level=low sequence_gap=0",
     "L2 UE 3: stale sdus 0",
+    # parts of the software, and flags
+    "L2 UE 3: RetxBuffer empty",
+    "L2 BeamFailureRecoveryModule loaded",
+    "RRC LinkErrorMonitor started",
+    "RRC UE 3: linkFailed=false, result=success, error=none",
+    "RRC onTimeout handler registered",
     # nothing of that kind
     "L1 UE 3: no drop, not stale",
     "L1 UE 3 fading profile EPA5",
@@ -127,6 +133,62 @@ HARMLESS = [
 def test_names_of_settings_and_counters_are_no_trouble(message: str) -> None:
     """A name that has a word of trouble in it says nothing; neither does a counter, or a denial."""
     assert not read(message).trouble
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RRC UE 3: radioLinkFailure=false",
+        "RRC UE 3: T310 expired: no",
+        "RRC UE 3: T310 expired=false, N310 4",
+        "RRC onT310Expiry callback registered",
+        "RRC RadioLinkFailureTimers configured: UE 3",
+        "RRC UE 3: handover failure statistics",
+    ],
+)
+def test_a_flag_that_is_not_set_is_no_step(message: str) -> None:
+    """A name with a failure in it, of a flag that is not set, of code or of settings, does not say that it happened."""
+    signal = read(message)
+    assert (signal.event, signal.trouble) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RRC UE 3: radioLinkFailure=true",
+        "RRC UE 3: T310 expired: no sync came back",
+        "RRC UE 3: T310 expired=1",
+        "RRC UE 3: handover failure, timer T304",
+        "MTE 0 NAS Registration failed, cause=none: UE 3",
+    ],
+)
+def test_a_failure_with_details_behind_it_is_a_step(message: str) -> None:
+    """What looks like a flag or a setting but tells more about a failure does not take it back."""
+    assert read(message).event is not None
+
+
+@pytest.mark.parametrize(
+    ("message", "zero"),
+    [
+        ("L2 UE Id: 3, lost: 0", True),
+        ("L2 UE 3: failures=0 timeouts=0 dropped=0", True),
+        ("L2 UE 3: ACK 400 NACK 0 DTX 0", True),
+        ("DTE 0 packet loss 0.0 %", True),
+        ("L2 UE Id: 3, lost: 7", False),
+        ("L2 UE 3: ACK 400 NACK 0 DTX 4", False),
+        ("DTE 0 packet loss 0.5 %", False),
+        ("L2 UE 3: lost: 0, but sync failed", False),
+        ("L2 rach failed (0)", False),
+        ("L2 UE 0 failed", False),
+        ("L2 UE 3: crc error hwi 0", False),
+        ("ORAN_RU RU1: u-plane late (count 4, dropped 0)", False),
+    ],
+)
+def test_counters_at_zero_are_no_trouble(message: str, zero: bool) -> None:
+    """Masking removes the value, so the raw line decides: only if nothing else in it sounds like trouble."""
+    signal = read(message)
+    assert signal.trouble
+    assert (signal.counted and DIALECTS.is_zero(message)) is zero
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,16 @@ def trouble(ue: int, sn: int = 7) -> str:
     return f"{STAMP}I: CMPI L2 RLC: t-PollRetransmit expired: UE Id: {ue}, POLL_SN {sn}"
 
 
+def test_counters_at_zero_are_no_trouble_of_a_ue() -> None:
+    """However often they come; the same counters at other numbers are."""
+
+    def kinds(lost: int) -> int:
+        report = f"{STAMP}I: CMPI L2 PDCP report: UE Id: 3, lost: {lost}"
+        return len(follow([ACTIVATE, *attached(3), *[report] * LOOP]).ues["3"].kinds)
+
+    assert (kinds(0), kinds(5)) == (0, 1)
+
+
 def reestablishment(ue: int, done: bool) -> list[str]:
     lines = [
         f"{STAMP}I: CMPI RRC RRC Connection Re-establishment Started: UE Id: {ue}",

@@ -77,6 +77,10 @@ def judged(lines: Sequence[str]) -> dict[str, dict[str, float]]:
         (["one", "two", "three"], 2.0),  # lines are counted
         (["one", "two", "10:00:00 a", "10:00:05 b"], 6.0),  # counted until the first time
         (["10:00:00 a", f"{' ' * HEAD}10:00:09 quoted far inside"], 0.0),
+        (["23:59:58 a", "00:00:01 b", "23:59:59 buffered", "00:00:02 c", "23:59:59 buffered", "00:00:03 d"], 5.0),
+        (["10:00:00 a", "99:99:99 b", "24:61:99 c", "10:00:05 d"], 5.0),
+        (["10:00:00 a", "mac 9c:11:22:33:44:55", "ratio 123:45:67", "10:00:05 b"], 5.0),
+        (["02/Mar/2026:10:15:00 a", "02/Mar/2026:10:15:01 b"], 1.0),
     ],
 )
 def test_the_time_of_a_log_goes_on(lines: list[str], seconds: float) -> None:
@@ -137,14 +141,27 @@ def test_a_step_that_succeeds_resolves_the_trouble_before_it() -> None:
 
 
 def test_a_registration_that_its_body_refuses_was_not_completed() -> None:
+    """So it resolves no trouble before it either."""
     lines = [
         *attach(1, 0, session=False)[:-1],
+        poll(1, 0.5),
         at(1, "I: CMPI MTE 0 NR REGISTRATION IND:UE Id:1"),
         "   NAS: Congestion",
         END,
     ]
     ue = judged(lines)["1"]
-    assert (ue["completed_registration"], ue["bad_registration"]) == (0, 1)
+    assert (ue["completed_registration"], ue["bad_registration"], ue["unresolved_l2"]) == (0, 1, 1)
+
+
+def test_a_ue_that_never_registered_is_judged_though_the_log_shows_no_sessions() -> None:
+    assert list(judged([*attach(1, 0, session=False), *attach(2, 1, session=False)[:-1], END])) == ["2"]
+
+
+@pytest.mark.parametrize("tail", [[], [""], ["  Result: 0"]])
+def test_a_log_ends_with_its_last_record_whatever_follows_it(tail: list[str]) -> None:
+    """A line without a time, such as a blank one, does not move the end back to the last record that said something."""
+    lines = [*attach(1, 0), *attach(2, 0), gone(1, 10), poll(2, 50), END, *tail]
+    assert judged(lines)["1"]["left_before_end"] == pytest.approx(0.9)
 
 
 def test_trouble_without_a_ue_is_told_by_area() -> None:

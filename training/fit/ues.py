@@ -54,7 +54,7 @@ def fit_ues(
 
     Args:
         ues: The judged UEs of each run.
-        failed: The ids of the UEs of each run that failed; None where nobody knows.
+        failed: The ids of the UEs of each run that failed; None, or none in a failing run, where nobody knows.
         targets: Index of the label of each run.
         labels: Number of labels; the passing one is the first.
         folds: Indexes of training and held-out runs; each run is held out once.
@@ -85,7 +85,7 @@ def _target(ue: JudgedUe, failed: Collection[str] | None, label: int) -> int:
     """Index of the label of a UE, or `_UNKNOWN`."""
     if label == 0:
         return 0
-    if failed is not None:
+    if failed:
         return label if ue.ue in failed else 0
     return label if any(ue.values[number] for number in _BREAKS) else _UNKNOWN
 

@@ -39,7 +39,7 @@ class ProcedureState:
 
     __slots__ = (
         "aliases", "alone", "alone_in_time", "before", "dialect", "fault_layer", "fault_line", "last", "node", "record",
-        "seen", "set_up", "started", "statistics", "time", "ues", "unfollowed",
+        "seen", "set_up", "stamped", "started", "statistics", "time", "ues", "unfollowed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -53,6 +53,8 @@ class ProcedureState:
         """When the last record that says something was."""
         self.last = ("", 0)
         """The beginning of the last line, whatever it says, and its number."""
+        self.stamped = ""
+        """The beginning of the last record; lines behind it may have no time."""
         self.unfollowed = 0
         """Records of UEs beyond `MAX_UES`."""
         self.node = Course()
@@ -123,27 +125,31 @@ class Follower:
     @staticmethod
     def end(state: ProcedureState) -> float:
         """When the last line was, in the log's own time."""
-        return state.time.of(*state.last)
+        line, number = state.last
+        return max(state.time.of(line, number), state.time.of(state.stamped, number))
 
     def follow(
         self, state: ProcedureState, lines: Sequence[str], signals: Iterable[Signal | None], first_number: int
     ) -> None:
         """Takes the next lines of a source in order, each with the signal of its masked form."""
+        stamped = state.stamped
         for number, (line, signal) in enumerate(zip(lines, signals, strict=True), first_number):
             if state.fault_line and state.fault_layer < 0 and number <= state.fault_line + FAULT_LINES:
                 state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
             if signal.quiet:
+                stamped = line
                 state.dialect, state.record, state.statistics.reading = signal.dialect, (signal, None, number), False
             elif signal.dialect >= 0:
+                stamped = line
                 self._begin(state, signal, line, number)
             elif signal.continued or signal.trouble:
                 self._continue(state, signal, line, number)
             elif state.statistics.reading:
                 self._take_cells(state, signal, line, number)
         if lines:
-            state.last = lines[-1][:HEAD], first_number + len(lines) - 1
+            state.last, state.stamped = (lines[-1][:HEAD], first_number + len(lines) - 1), stamped[:HEAD]
 
     def _begin(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A record begins; continued lines that follow belong to it."""
@@ -157,7 +163,7 @@ class Follower:
             state.statistics.counter(signal.counter, line, number, self._values[signal.counter])
         elif signal.event:
             self._step(state, signal.event, ue, number)
-        elif signal.trouble:
+        elif signal.trouble and not (signal.counted and self.dialects.is_zero(line)):
             self._trouble(state, signal.layer, signal.kind, ue, number)
         if signal.readings:
             self._read(state, signal, line, ue, number)

@@ -29,46 +29,50 @@ MAX_RECENT: Final = 8
 HEAD: Final = 80
 """Characters at the beginning of a line where its time is."""
 _DAY_S: Final = 86_400.0
-_TIME: Final = re.compile(r"(\d\d?):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?(?!\d)")
+# What was buffered is at most that much older than the newest record.
+_BUFFERED_S: Final = 3600.0
+# No part of a longer row of pairs, such as a MAC address.
+_TIME: Final = re.compile(
+    r"(?<!\d)(?<!\b[\dA-Fa-f]{2}:)([01]?\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:[.,:](\d{1,9}))?(?!\d|:[\dA-Fa-f])"
+)
 
 
 class LogTime:
     """Seconds in the log's own time. A log without times counts its lines instead.
 
     Dates are not read: a time of day that goes back by more than half a day is that of the next day. Other steps back are
-    those of records that were buffered, and count as the time before them.
+    those of records that were buffered, also over midnight, and count as the time before them.
     """
 
-    __slots__ = ("_day", "_last", "now")
+    __slots__ = ("_of_day", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._last = -1.0
-        self._day = 0.0
+        self._of_day = -1.0
+        """The time of day that `now` is; -1 before the first one."""
 
     def read(self, line: str, number: int) -> float:
         """Goes on to the time of a line, or stays at the one before it if it states none."""
         of_day = _of_day(line)
-        if of_day >= 0.0:
-            day = self._day_of(of_day)
-            self._day, self._last = day, of_day
-            self.now = max(self.now, day + of_day)
-        elif self._last < 0.0:
-            self.now = float(number)
-        return self.now
+        now = self._then(of_day, number)
+        if of_day >= 0.0 and (now > self.now or self._of_day < 0.0):
+            self._of_day = of_day
+        self.now = now
+        return now
 
     def of(self, line: str, number: int) -> float:
         """The time that `read` would go on to."""
-        of_day = _of_day(line)
-        if of_day < 0:
-            return float(number) if self._last < 0 else self.now
-        return max(self.now, self._day_of(of_day) + of_day)
+        return self._then(_of_day(line), number)
 
-    def _day_of(self, of_day: float) -> float:
-        """When the day of a time began."""
-        if self._last < 0:
-            return self.now - of_day  # lines before the first time were counted
-        return self._day + _DAY_S if of_day < self._last - _DAY_S / 2 else self._day
+    def _then(self, of_day: float, number: int) -> float:
+        if self._of_day < 0.0:  # lines before the first time are counted
+            return float(number) if of_day < 0.0 else self.now
+        ahead = of_day - self._of_day if of_day >= 0.0 else 0.0
+        if ahead < -_DAY_S / 2:
+            ahead += _DAY_S
+        elif ahead > _DAY_S - _BUFFERED_S:
+            ahead = 0.0
+        return self.now + max(ahead, 0.0)
 
 
 def _of_day(line: str) -> float:
@@ -103,6 +107,8 @@ class Area:
     recent: list[float]
     """The latest times of trouble, at most `MAX_RECENT`."""
     unresolved: int = 0
+    before: int = 0
+    """`unresolved` before the last completion."""
     kinds: dict[object, Span] = field(default_factory=dict)
 
 
@@ -153,7 +159,7 @@ class History:
             outcomes.completed += 1
             outcomes.before, outcomes.completed_at = outcomes.completed_at, now
             for area in self.areas.values():
-                area.unresolved = 0
+                area.before, area.unresolved = area.unresolved, 0
         elif event.step == BEGUN:
             outcomes.begun_at = now
         else:
@@ -168,6 +174,8 @@ class History:
         if outcomes and event.step == COMPLETED and outcomes.completed:
             outcomes.completed -= 1
             outcomes.completed_at = outcomes.before
+            for area in self.areas.values():
+                area.unresolved += area.before
 
     def trouble(self, layer: int, kind: int, now: float, line: int) -> None:
         """Takes trouble of a layer."""

@@ -120,14 +120,16 @@ def _of_source(follower: Follower, source: str, state: ProcedureState) -> Iterat
     session = follower.procedures.index["session"]
     shown = any(session in history.outcomes for history in known)
     for ue, course in state.ues.items():
-        if course.history.since >= 0 and _may_have_failed(course, times, session if shown else -1):
-            breaks = breaks_of(follower, state, course)
+        if course.history.since < 0:
+            continue
+        breaks = breaks_of(follower, state, course)
+        if breaks or _stands_out(course, times, session if shown else -1):
             line = course.history.line or (breaks[0].line if breaks else 0)
             yield JudgedUe(source, ue, line, _values(follower, state, course, times, shown=shown))
 
 
-def _may_have_failed(course: Course, times: _Times, session: int) -> bool:
-    """Whether anything about a UE stands out; a session is missed only where others have one (`session` is not -1)."""
+def _stands_out(course: Course, times: _Times, session: int) -> bool:
+    """Whether a UE without breaks may have failed; a session is missed only where others have one (`session` is not -1)."""
     history = course.history
     if history.areas or course.failed:
         return True
