@@ -1,8 +1,8 @@
 """Troubles of UEs: their direct records, how often they come, and how UEs leave and come back.
 
-The same trouble may be overcome or last; both have the same records, as often as each other, up to the end. If it is
-overcome, the UE is served again. If it lasts, it comes again until the log ends, or the UE is lost. A passing run contains
-troubles of every kind, all of them overcome; in a failing run one of them lasts.
+The same trouble may be overcome or last; both have the same records. If it is overcome, it comes once or twice, and the UE
+is served again. If it lasts, it comes again until the log ends, or the UE is lost. A passing run contains troubles of every
+kind, all of them overcome; in a failing run one of them lasts.
 """
 
 from typing import Final, NamedTuple
@@ -48,7 +48,7 @@ def unfold(run: Run, ue: Ue, at_ms: float, trouble: Trouble) -> float:
     before, run.failing = run.failing, "root" if trouble.lasting else ""
     for step in cause.steps:
         count = rng.randint(step.low, step.high)
-        count = max(1, round(count * (0.3 if trouble.thin else 0.6)))
+        count = max(1, round(count * (0.6 if trouble.lasting and not trouble.thin else 0.3)))
         for number in range(count):
             values = dict(cause.values)
             if step.name not in _OWN_NUMBERS:
