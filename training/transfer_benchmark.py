@@ -5,10 +5,9 @@
     python -m training.transfer_benchmark --quick 10
 
 Version 2 of the TM500-style corpus is generated. For each of its splits a bundle without networks is fitted to the training
-part and judges the test part; then every vocabulary is held out once. The given bundle judges the test part of the split
-`vocabulary` of version 2, the test parts of version 1, and the folders named by --extra, from which nothing is ever
-learned. OpenAirInterface runs are judged by bundles fitted to other faults and to another campaign. Writes TRANSFER.md and
-results/transfer.json.
+part and judges the test part; then every vocabulary is held out once. The given bundle judges the test parts of version 1,
+and the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to
+other faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
 """
 
 import argparse
@@ -90,7 +89,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     data = os.environ.get("STREAM_TRIAGE_DATA")
     parser.add_argument(
         "--bundle", type=Path, default=ROOT / "models" / "tm500", metavar="FOLDER",
-        help="bundle that judges given sets and the extra folders (default: models/tm500)",
+        help="bundle that judges version 1 and the extra folders (default: models/tm500)",
     )  # fmt: skip
     parser.add_argument(
         "--extra", type=_named_folder, action="append", default=[], metavar="NAME=FOLDER",
@@ -131,8 +130,6 @@ def _all_sets(arguments: argparse.Namespace, bundle: Bundle) -> Iterator[JudgedS
     for split in reversed(VERSION_1_SPLITS):
         tested = [run for run in version_1[::every] if run.parts[split] == "test"]
         foreign.insert(0, GivenSet(f"version 1, `{split}`", tested, split, _notes(bundle, version_1)))
-    tested = [run for run in varied if run.parts["vocabulary"] == "test"]
-    foreign.insert(0, GivenSet("version 2, `vocabulary`, given bundle", tested, "vocabulary", _notes(bundle, varied)))
     # One corpus, so that every line is masked once. Only the training parts of version 2 are ever learned from.
     corpus = corpus_of([*varied, *(run for one in foreign for run in one.runs)], labels_of=varied)
     yield from fitted_sets(corpus, len(varied), SPLITS, "version 2")
