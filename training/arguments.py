@@ -1,10 +1,14 @@
 """Command-line options that several commands of `training` share, with one wording for each."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["add_corpus", "add_logs", "add_out", "add_passing_label", "add_tracking", "command_parser", "finish"]
+__all__ = [
+    "add_corpus", "add_generator", "add_logs", "add_out", "add_passing_label", "add_tracking", "command_parser", "finish",
+    "of_others",
+]  # fmt: skip
 
 
 def command_parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -22,6 +26,23 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--oai", type=Path, metavar="FILE", help="the OpenAirInterface runs, oai_rfsim_runs.jsonl.xz")
     source.add_argument("--logs", type=Path, metavar="FOLDER", help="folder of logs; needs --labels")
     _add_labels(parser, required=False)
+
+
+def add_generator(parser: argparse.ArgumentParser, runs: int, what: str) -> None:
+    """`--out`, `--runs` and `--seed` of a command that writes a corpus; `what` says what `--runs` counts."""
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
+    )
+    parser.add_argument("--runs", type=int, default=runs, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
+
+
+def of_others(folder: Path) -> bool:
+    """Whether a folder for a corpus contains files that no such command wrote; then the user is told on standard error."""
+    others = folder.exists() and not (folder / "card.json").is_file() and any(folder.iterdir())
+    if others:
+        print(f"error: {folder} contains other files; name a new folder", file=sys.stderr)
+    return others
 
 
 def add_logs(parser: argparse.ArgumentParser) -> None:

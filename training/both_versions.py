@@ -12,14 +12,13 @@ What holds in one version alone is a habit of its generator. Splits:
 import csv
 import json
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from training import corpus, varied
-from training.arguments import command_parser
+from training.arguments import add_generator, command_parser, of_others
 
 __all__ = ["RUNS", "JoinedRun", "joined", "main"]
 
@@ -64,15 +63,10 @@ class JoinedRun(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 if the folder contains other files."""
     parser = command_parser("training.both_versions", __doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
-    )
-    parser.add_argument("--runs", type=int, default=RUNS, help="number of runs of each version (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
+    add_generator(parser, RUNS, "number of runs of each version")
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
-    if out.exists() and not (out / "card.json").is_file() and any(out.iterdir()):
-        print(f"error: {out} contains other files; name a new folder", file=sys.stderr)
+    if of_others(out):
         return 2
     logs = out / "runs"
     shutil.rmtree(logs, ignore_errors=True)

@@ -8,14 +8,13 @@ The same seed gives the same files, byte for byte.
 import csv
 import json
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.arguments import command_parser
+from training.arguments import add_generator, command_parser, of_others
 from training.corpus import GeneratedRun, generate
 from training.corpus.plan import RUNS
 from training.data import LabelledRun, fingerprint
@@ -35,16 +34,11 @@ ABOUT = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 if the folder contains other files."""
     parser = command_parser("training.corpus", __doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
-    )
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"number of runs, at least {MIN_RUNS} (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
+    add_generator(parser, RUNS, f"number of runs, at least {MIN_RUNS}")
     arguments = parser.parse_args(argv)
     if arguments.runs < MIN_RUNS:
         parser.error(f"--runs must be at least {MIN_RUNS}, or some part of a split has no run of some label")
-    if arguments.out.exists() and not (arguments.out / "card.json").is_file() and any(arguments.out.iterdir()):
-        print(f"error: {arguments.out} contains other files; name a new folder", file=sys.stderr)
+    if of_others(arguments.out):
         return 2
     started = time.perf_counter()
     card = _write(arguments.out, generate(arguments.runs, arguments.seed), arguments.seed)

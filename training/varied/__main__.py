@@ -8,7 +8,6 @@ The same seed gives the same files, byte for byte.
 import csv
 import json
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from training.arguments import command_parser
+from training.arguments import add_generator, command_parser, of_others
 from training.varied import GeneratedRun, generate
 from training.varied.plan import LABELS, PARTS, RUNS, SPLITS, held_out, plan
 
@@ -37,14 +36,9 @@ ABOUT = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 if the folder contains other files or there are too few runs."""
     parser = command_parser("training.varied", __doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one that this command wrote before"
-    )
-    parser.add_argument("--runs", type=int, default=RUNS, help="number of runs (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random draws (default: %(default)s)")
+    add_generator(parser, RUNS, "number of runs")
     arguments = parser.parse_args(argv)
-    if arguments.out.exists() and not (arguments.out / "card.json").is_file() and any(arguments.out.iterdir()):
-        print(f"error: {arguments.out} contains other files; name a new folder", file=sys.stderr)
+    if of_others(arguments.out):
         return 2
     if lacking := _lacking(arguments.runs, arguments.seed):
         parser.error(f"with {arguments.runs} runs, {lacking}; name more --runs")

@@ -166,10 +166,8 @@ class Procedures:
         """The numbers that the UEs add to those of the run, and the line of the worst UE that they rest on."""
         summary = forest.summary(ue_rows(self.follower, states))
         worst = summary.worst
-        return np.concatenate([summary.values, alone_values(self.follower, states)]), (
-            worst.source,
-            worst.line,
-        ) if worst and worst.line else None
+        line = (worst.source, worst.line) if worst and worst.line else None
+        return np.concatenate([summary.values, alone_values(self.follower, states)]), line
 
     def _shares(self, label: int, failed: Attribution, layer: Attribution) -> tuple[float, NDArray[np.float64]]:
         """The score of a label, and the shares of the features in it.

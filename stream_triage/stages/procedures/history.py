@@ -111,6 +111,15 @@ class Area:
     """`unresolved` before the last completion."""
     kinds: dict[object, Span] = field(default_factory=dict)
 
+    def persists(self, end: float, never: float) -> float:
+        """For how much of the time that was left until `end` a kind came again, at most; `never` if none did."""
+        again = (kind for kind in self.kinds.values() if kind.count > 1)
+        return max(((kind.last - kind.first) / max(end - kind.first, 1e-3) for kind in again), default=never)
+
+    def since(self, time: float) -> int:
+        """How much of the latest trouble came after a time."""
+        return sum(one > time for one in self.recent)
+
 
 @dataclass(slots=True)
 class Outcomes:

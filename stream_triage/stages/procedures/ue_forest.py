@@ -1,7 +1,7 @@
 """Judged UEs of a run in; what they say about the run, a few numbers for each label, out.
 
-A forest gives each UE the probabilities of the labels. The run is as bad as its worst UE, so the numbers are maxima and
-shares, and do not depend on how many UEs there are.
+A forest gives each UE the probabilities of the labels. The run is as bad as its worst UE: `most` and `worst` do not depend
+on how many UEs there are. `top`, `share` and `mean` do: UEs that recover lower them.
 """
 
 from collections.abc import Sequence

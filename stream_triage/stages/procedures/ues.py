@@ -82,10 +82,13 @@ def _alone(state: ProcedureState, end: float) -> list[float]:
         if area is None:
             values += [0.0] * len(_OF_ALONE)
             continue
-        again = [kind for kind in area.kinds.values() if kind.count > 1]
-        persists = max(((kind.last - kind.first) / max(end - kind.first, 1e-3) for kind in again), default=0.0)
-        late = float(sum(time > end - _TAIL * span for time in area.recent))
-        values += [float(area.span.count), float(len(area.kinds)), (area.span.last - begin) / span, persists, late]
+        values += [
+            float(area.span.count),
+            float(len(area.kinds)),
+            (area.span.last - begin) / span,
+            area.persists(end, never=0.0),
+            float(area.since(end - _TAIL * span)),
+        ]
     return values
 
 
@@ -189,18 +192,17 @@ def _of_area(history: History, number: int, times: _Times, span: float) -> list[
     if area is None:
         return [0.0, 0.0, 0.0, math.nan, math.nan, math.nan, 0.0, math.nan, math.nan, 0.0]
     of_all, ended = area.span, max(history.until, history.left)
-    again = [kind for kind in area.kinds.values() if kind.count > 1]
     return [
         float(of_all.count),
         float(len(area.kinds)),
         float(max(kind.count for kind in area.kinds.values())),
         (of_all.last - history.since) / max(ended - history.since, 1e-3),
         (of_all.last - times.begin) / span,
-        max(((kind.last - kind.first) / max(times.last - kind.first, 1e-3) for kind in again), default=math.nan),
+        area.persists(times.last, never=math.nan),
         float(area.unresolved),
         (times.last - of_all.first) / span,
         (history.left - of_all.last) / span if history.left >= 0 else math.nan,
-        float(sum(time > times.last - _TAIL * span for time in area.recent)),
+        float(area.since(times.last - _TAIL * span)),
     ]
 
 
