@@ -23,7 +23,7 @@ from training.arguments import add_generator, command_parser, of_others
 __all__ = ["RUNS", "JoinedRun", "joined", "main"]
 
 RUNS: Final = 3262
-"""Runs of each version."""
+"""Runs of version 1; of version 2 there are twice as many, since it has more to show."""
 SPLITS: Final = ("vocabulary", "causes", "easy", "hard")
 COLUMNS: Final = (
     "run", "label", "ues", "version", "cause",
@@ -63,7 +63,10 @@ class JoinedRun(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 if the folder contains other files."""
     parser = command_parser("training.both_versions", __doc__)
-    add_generator(parser, RUNS, "number of runs of each version")
+    add_generator(parser, RUNS, "number of runs of version 1")
+    parser.add_argument(
+        "--varied", type=int, default=2 * RUNS, metavar="RUNS", help="number of runs of version 2 (default: %(default)s)"
+    )
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     if of_others(out):
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with (out / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for run in joined(arguments.runs, arguments.seed):
+        for run in joined(arguments.runs, arguments.varied, arguments.seed):
             (logs / run.run).write_bytes(run.text)
             writer.writerow(run.row())
             labels[f"version {run.version}, {run.label}"] += 1
@@ -86,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def joined(runs: int, seed: int) -> Iterator[JoinedRun]:
-    """Generates `runs` runs of each version; the same seed gives the same bytes."""
+def joined(runs: int, varied_runs: int, seed: int) -> Iterator[JoinedRun]:
+    """Generates `runs` runs of version 1 and `varied_runs` of version 2; the same seed gives the same bytes."""
     for one in corpus.generate(runs, seed):
         seen_by_none = "test" if "test" in (one.easy_part, one.hard_part) else "train"
         of_cause = f"1 {one.cause or one.script}"
@@ -103,7 +106,7 @@ def joined(runs: int, seed: int) -> Iterator[JoinedRun]:
             groups=dict.fromkeys(SPLITS, of_cause) | {"easy": f"1 {one.run_id}"},
             text=one.text,
         )  # fmt: skip
-    for run in varied.generate(runs, seed):
+    for run in varied.generate(varied_runs, seed):
         of_vocabulary, of_cause = f"2 {run.habits.vocabulary}", f"2 {run.cause or run.habits.script.name}"
         yield JoinedRun(
             run=f"v2-{run.run_id}.log",

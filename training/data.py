@@ -22,10 +22,9 @@ from stream_triage.files.plaintext import NotText, text_chunks
 from stream_triage.files.unpack import Damage, open_file, reason_of
 from stream_triage.records import UNKNOWN
 from stream_triage.settings import InputSettings
-from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.decode import Decoder, missing_line_end
+from stream_triage.stages.decode import missing_line_end
 from stream_triage.stages.normalise import Numbers, key_text, mask, words
-from stream_triage.stages.redact import Redactor
+from training.lines import LineReader
 
 __all__ = [
     "CorpusError",
@@ -36,7 +35,6 @@ __all__ = [
     "read_oai",
     "read_oai_rows",
     "read_predefined",
-    "redacted_lines",
 ]
 
 # The central unit, the distributed unit and the UE of an OpenAirInterface run each write a log of their own.
@@ -277,13 +275,6 @@ def fingerprint(runs: Iterable[LabelledRun]) -> str:
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
-def redacted_lines(data: bytes, redactor: Redactor, line_bytes: int = InputSettings().line_bytes) -> list[str]:
-    """Lines of one whole source, cut and redacted by the serving stages; `line_bytes` limits the length of a line."""
-    decoder, cutter = Decoder(), LineCutter(line_bytes)
-    lines = cutter.feed(decoder.feed(data) + decoder.finish()) + cutter.finish()
-    return redactor.lines("\n".join(lines), redactor.start()).split("\n") if lines else []
-
-
 class MaskedRuns:
     """Runs whose lines are masked and replaced by numbers.
 
@@ -301,24 +292,22 @@ class MaskedRuns:
     def __init__(
         self,
         runs: Sequence[LabelledRun],
-        redactor: Redactor | None = None,
-        line_bytes: int = InputSettings().line_bytes,
+        reader: LineReader | None = None,
         numbers: Numbers = "magnitude",
     ) -> None:
         """Masks all lines of all runs.
 
         Args:
             runs: The runs, in the order of all arrays.
-            redactor: Must be the one that serves, or the bundle learns words that serving never sees.
-            line_bytes: Limit for a line in bytes, as in serving.
+            reader: Reads the sources of a run.
             numbers: How numbers are masked.
         """
         self._index: dict[str, int] = {}
-        self.redactor = redactor or Redactor()
-        self.line_bytes = line_bytes
+        self.reader = reader or LineReader()
         self.numbers: Numbers = numbers
         self.runs: list[dict[str, NDArray[np.int32]]] = [
-            {source: self._encode(self._masked_lines(data)) for source, data in run.sources.items()} for run in runs
+            {source: self._encode(self._masked(lines)) for source, lines in self.reader.lines(run.sources).items()}
+            for run in runs
         ]
         self.lines = list(self._index)
         self.labels = np.array([run.label for run in runs])
@@ -329,8 +318,7 @@ class MaskedRuns:
         index = self._index
         return np.fromiter((index.setdefault(line, len(index)) for line in lines), dtype=np.int32)
 
-    def _masked_lines(self, data: bytes) -> list[str]:
-        lines = redacted_lines(data, self.redactor, self.line_bytes)
+    def _masked(self, lines: list[str]) -> list[str]:
         return mask("\n".join(lines), self.numbers).split("\n") if lines else []
 
     def distinct(self, run: int) -> NDArray[np.int32]:

@@ -28,9 +28,9 @@ from scipy.sparse import csr_matrix
 from stream_triage import Triage
 from stream_triage.bundle import Bundle, Card, write_bundle
 from stream_triage.stages.early_stop import EARLY_STOP, WEIGHTS, Limit
-from stream_triage.stages.redact import Redactor
 from training.arguments import add_corpus, command_parser, finish
-from training.data import CorpusError, LabelledRun, read_oai, read_predefined, redacted_lines
+from training.data import CorpusError, LabelledRun, read_oai, read_predefined
+from training.lines import LineReader
 from training.splits import hold_out
 
 __all__ = ["Course", "certain_at", "courses_of", "fit_weights", "main", "measure", "scores_of"]
@@ -64,13 +64,12 @@ class Course(NamedTuple):
 def courses_of(bundle: Bundle, runs: Sequence[LabelledRun], kind: str) -> list[Course]:
     """Reads the runs as serving reads them and notes when each term appears first; no model is run."""
     model = next(iter(Triage(bundle).models.values()))
-    classifier, redactor = list(model.classifier.classifiers).index("terms"), Redactor()
+    classifier, reader = list(model.classifier.classifiers).index("terms"), LineReader()
     courses = []
     for run in runs:
         first: dict[int, float] = {}
         total = 0
-        for text in run.sources.values():
-            lines = redacted_lines(text, redactor)
+        for lines in reader.lines(run.sources).values():
             total += len(lines)
             for number, line in enumerate(model.look_up(lines), 1):
                 for term in line.features[classifier] if line.features else ():

@@ -25,7 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stream_triage.bundle import Bundle, replaceable_files, write_bundle
-from stream_triage.dialects import DialectTable, dialect_files, load_dialects
+from stream_triage.dialects import Dialects, DialectTable, dialect_files, load_dialects
 from stream_triage.errors import StreamTriageError
 from stream_triage.settings import Settings, load_settings
 from stream_triage.stages.normalise import Numbers
@@ -36,6 +36,7 @@ from training.data import CorpusError, LabelledRun, MaskedRuns, read_folder, rea
 from training.evaluate import MIN_TEST_RUNS, HeldOut, Scores, judge, mean_and_spread, paired_bootstrap, scores_of
 from training.fit.bundle import Corpus, alone, classifiers_in, fit_bundle
 from training.fit.settings import BundleSettings
+from training.lines import LineReader
 from training.networks.curve import Curve
 from training.packages import MissingPackageError, require
 from training.splits import FOLDS
@@ -150,7 +151,7 @@ def train(arguments: argparse.Namespace, settings: Settings, redactor: Redactor,
         StreamTriageError: The rules file or the output folder is not usable.
     """
     dialects = load_dialects(dialect_files(settings.dialects, arguments.out))
-    corpus = _read(arguments, settings, redactor)
+    corpus = _read(arguments, settings, LineReader(redactor, settings.input.line_bytes, Dialects(dialects)))
     tracker.parameters({"runs": len(corpus.runs), "seed": arguments.seed, "labels": ",".join(corpus.labels)})
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     splits = [Split(kind, seed) for kind in corpus.group_kinds for seed in seeds]
@@ -227,14 +228,14 @@ def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Out
         bundles |= {name: alone(bundle, name) for name in fitted}
     scores, predicted = {}, {}
     for name, one in bundles.items():
-        verdicts = judge(one, held_out, corpus.masked.redactor, corpus.masked.line_bytes, settings.dialects)
+        verdicts = judge(one, held_out, corpus.masked.reader.redactor, settings.input.line_bytes, settings.dialects)
         scores[name] = scores_of(held_out, verdicts, corpus.passing_label, one)
         predicted[name] = [verdict.label for verdict in verdicts]
     true = [run.label for run in held_out]
     return Outcome(bundle, scores, HeldOut(true, corpus.groups(split.kind, test), predicted), curves)
 
 
-def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor) -> Corpus:
+def _read(arguments: argparse.Namespace, settings: Settings, reader: LineReader) -> Corpus:
     """Reads and masks the corpus. Everything that can make it unusable is checked here, before training time is spent."""
     runs = read_oai(arguments.oai) if arguments.oai else read_folder(arguments.logs, arguments.labels, settings.input)
     kinds = ("template_hash", "injected_key") if arguments.oai else tuple(runs[0].parts) or ("group",)
@@ -246,7 +247,7 @@ def _read(arguments: argparse.Namespace, settings: Settings, redactor: Redactor)
     _check_rare_labels(runs, kinds[0])
     _report(f"{len(runs)} runs: " + ", ".join(f"{label} {count}" for label, count in sorted(counts.items())))
     started = time.perf_counter()
-    masked = MaskedRuns(runs, redactor, settings.input.line_bytes, arguments.numbers)
+    masked = MaskedRuns(runs, reader, arguments.numbers)
     _report(f"{len(masked.lines)} distinct masked lines in {time.perf_counter() - started:.0f} s")
     others = sorted(set(counts) - {arguments.passing_label})
     if arguments.rules:

@@ -88,7 +88,7 @@ def _module(name: str) -> str:
 
 
 def _columns(columns: str) -> str:
-    return " / ".join(_module(column) for column in columns.split(" / "))
+    return " / ".join(", ".join(_module(name) for name in column.split(", ")) for column in columns.split(" / "))
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -108,4 +108,4 @@ Words = Annotated[str, AfterValidator(_words)]
 Module = Annotated[str, AfterValidator(_module)]
 """A name as words in lower case, as the reader compares it."""
 Columns = Annotated[str, AfterValidator(_columns)]
-"""One column, or two with ` / ` between them."""
+"""One column, or two with ` / ` between them. A column may have several names, with `, ` between them."""

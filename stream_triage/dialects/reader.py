@@ -33,11 +33,11 @@ class Event(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A value of a table, the column that states it, and the one that it is divided by (empty: none)."""
+    """A value of a table, names of the column that states it, and of the one that it is divided by (empty: none)."""
 
     value: str
-    name: str
-    divisor: str
+    names: tuple[str, ...]
+    divisors: tuple[str, ...]
     pair: re.Pattern[str]
     """Where a row of pairs states it."""
     divisor_pair: re.Pattern[str]
@@ -241,7 +241,7 @@ class Dialects:
         self._trouble = Trouble(self.procedures)
         self.dialects = [Dialect(table, self.procedures, self._trouble) for table in (*own, *packaged)]
         named = (column for dialect in self.dialects for columns in dialect.columns.values() for column in columns)
-        self._columns = sorted({name for column in named for name in (column.name, column.divisor) if name})
+        self._columns = sorted({name for column in named for name in (*column.names, *column.divisors)})
         # What lines say that begin no record: with the number of the dialect that it is of, -1 for any.
         self._continued_index = PhraseIndex(
             [
@@ -295,11 +295,15 @@ class Dialects:
         return Signal(number, layer, said.event, trouble, counted, kind, said.counter, said.readings, sets_up, quiet)
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
-        # Joined names in such lines are mostly those of columns and fields, so they are not taken apart.
+        # Joined names in such lines are mostly those of columns and fields, so they are not taken apart for other phrases.
         words = words_of(masked)
         found: dict[int, dict[str, list[int]]] = {}
         for dialect, kind, number in self._continued_index.matches(words):
             found.setdefault(dialect, {}).setdefault(kind, []).append(number)
+        for apart in spellings_of(masked)[1:]:  # headings are: `RlcStats| TxPdu| RetxPdu`
+            for dialect, kind, number in self._continued_index.matches(apart):
+                if kind == "heading":
+                    found.setdefault(dialect, {}).setdefault(kind, []).append(number)
         of_any = found.pop(-1, {})
         columns = of_any.get("column", ())
         read = (self.dialects[number].read_continued(number, masked, of) for number, of in sorted(found.items()))
@@ -327,17 +331,19 @@ def _phrases(kind: str, groups: Iterable[Iterable[str]]) -> Iterator[tuple[str, 
 
 
 def _columns(values: Mapping[str, str]) -> tuple[Column, ...]:
-    """Values of a table by the columns that they are made from, such as `retx / tbs`."""
-    parts = ((value, *columns.partition(" / ")[::2]) for value, columns in values.items())
-    return tuple(
-        Column(value, name, divisor, re.compile(_pair(name)), re.compile(_pair(divisor))) for value, name, divisor in parts
-    )
+    """Values of a table by the columns that they are made from, such as `retx, resent / tbs`."""
+    found = []
+    for value, columns in values.items():
+        names, _, divisors = columns.partition(" / ")
+        of_value, of_divisor = tuple(names.split(", ")), tuple(divisors.split(", ")) if divisors else ()
+        found.append(Column(value, of_value, of_divisor, re.compile(_pair(of_value)), re.compile(_pair(of_divisor))))
+    return tuple(found)
 
 
-def _pair(name: str) -> str:
+def _pair(names: Sequence[str]) -> str:
     """A name and its value, as in `CQI: 7`; the name's words may have anything but letters and digits between them."""
-    words = r"[\W_]+".join(map(re.escape, name.split()))
-    return rf"(?i)(?<![^\W_]){words}[)\]]?\s*[:=]\s*(-?\d+(?:\.\d+)?)"
+    words = "|".join(r"[\W_]+".join(map(re.escape, name.split())) for name in names)
+    return rf"(?i)(?<![^\W_])(?:{words})[)\]]?\s*[:=]\s*(-?\d+(?:\.\d+)?)"
 
 
 def _kind(words: str) -> int:

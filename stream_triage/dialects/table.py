@@ -196,7 +196,8 @@ class DialectTable(_Table):
     )
     harmless: Phrases = Field(default=(), description="phrases of records that are no trouble although their words say so")
     tables: dict[Phrase, dict[str, Columns]] = Field(
-        default_factory=dict, description="heading of a table to values, each made from its columns: `bler`, or `retx / tbs`"
+        default_factory=dict,
+        description="heading of a table to values, each made from its columns: `bler`, or `retx, resent / tbs`",
     )
     counters: dict[str, Phrases] = Field(default_factory=dict, description="value to records that end in it")
     readings: dict[str, Reading] = Field(default_factory=dict, description="value to where a record states it")

@@ -195,6 +195,25 @@ def test_values_of_the_tables_are_read() -> None:
     assert found.values["largest_ru_late"] == 3
 
 
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "PDCP (DRB 1) [Tx SDUs] [Discarded SDUs] [Rx SDUs]",
+        "PDCP|DRB=1|TX|DISCARDED|RX",
+        "pdcpStats drb-1 { txSdus, discardedSdus, rxSdus }",
+        "PdcpStats(Drb1); TxSdu; DroppedSdu; RxSdu",
+        "PDCP DRB:1 TxSdu Discarded RxSdu",
+        "[pdcp drb1] tx_sdus dropped rx_sdus",
+        "PDCP of bearer 1: sent, dropped, received",
+    ],
+)
+def test_columns_may_be_named_in_the_heading(heading: str) -> None:
+    """Whatever separates them: the last names of the heading are those of the columns."""
+    rows = [f"      {heading}", "         0000001000 0000000250 0000000900"]
+    found = features(FOLLOWER, {"": follow([ACTIVATE, *STATISTICS[:2], *rows])})
+    assert found.values["largest_pdcp_discards"] == 0.25
+
+
 def test_numbers_alone_are_no_statistics() -> None:
     """A log of numbers says nothing."""
     numbers = [f"   {i:010d} {i * 7:010d} 0.{i:06d} {i:014d} {i:012d} 0.001000" for i in range(300)]

@@ -108,6 +108,49 @@ def test_a_ue_that_stands_out_in_nothing_is_not_judged() -> None:
     assert judged([*attach(1, 0), *attach(2, 1), gone(1, 99), gone(2, 99), END]) == {}
 
 
+def table(ue: int, seconds: float, *, bler: float, rate: int) -> list[str]:
+    """A query of the statistics of one UE."""
+    return [
+        at(seconds, "C: FORW 0x00 Ok MTE GETSTATS: RETURN CODE:0 SUCCEEDED"),
+        f"      UE ID: {ue}   (Radio Context: 0   Cell ID: 3   DL Freq: 3600.000 MHz)",
+        "      DL-SCH (PCC)",
+        f"         Throughput: {rate:010d} Average: {rate:010d} Min: 0000000000 Max: {rate:010d}",
+        "         [NumTBs] [BLER]",
+        f"         0000001000 {bler:.6f}",
+    ]
+
+
+def test_what_comes_after_a_ue_left_does_not_bring_it_back() -> None:
+    """The lower layers report for a while that they do not hear it any more."""
+    out_of_sync = at(60, "I: CMPI L1 Out of sync: UE Id: 1, N310 3")
+    ues = judged([*attach(1, 0), *attach(2, 1), gone(1, 50), out_of_sync, gone(2, 99), END])
+    assert ues["1"]["left"] == 1.0
+    assert ues["1"]["left_before_last"] == pytest.approx(49 / 99, abs=0.01)
+    back = judged([*attach(1, 0), *attach(2, 1), gone(1, 50), *attach(1, 60), poll(1, 70), gone(2, 99), END])
+    assert back["1"]["left"] == 0.0
+
+
+def test_the_only_ue_may_leave_early_too() -> None:
+    """There is no other one to compare it with, but the log goes on."""
+    assert judged([*attach(1, 0), gone(1, 99), END]) == {}
+    assert judged([*attach(1, 0), gone(1, 40), END])["1"]["left_before_end"] == pytest.approx(0.6, abs=0.01)
+
+
+def test_the_last_values_of_a_ue_count() -> None:
+    """An error rate that is high at the end and a rate that falls to zero are trouble; what was overcome is none."""
+    good, bad = {"bler": 0.05, "rate": 9_000_000}, {"bler": 0.6, "rate": 9_000_000}
+    begin = [*attach(1, 0), *attach(2, 1)]
+    lasts = judged([*begin, *table(1, 20, **good), *table(1, 60, **bad), *table(1, 90, **bad), *table(2, 91, **good), END])
+    assert set(lasts) == {"1"}
+    assert lasts["1"]["beyond_dl_bler"] == 2.0
+    assert lasts["1"]["worse_than_best_dl_bler"] == pytest.approx(0.55)
+    stops = judged([*begin, *table(1, 20, **good), *table(1, 90, bler=0, rate=0), *table(2, 91, **good), END])
+    assert set(stops) == {"1"}
+    assert stops["1"]["worse_than_best_dl_rate"] == 7.0
+    assert stops["1"]["last_value_dl_bler"] == 0.05  # nothing was sent, so nothing is known of errors
+    assert judged([*begin, *table(1, 20, **bad), *table(1, 90, **good), END]) == {}
+
+
 @pytest.mark.parametrize(
     ("lines", "why"),
     [

@@ -17,7 +17,6 @@ from stream_triage import escapes
 from stream_triage.settings import InputSettings
 from stream_triage.stages.wrappers import FORMAT_NAMES, OTHER_SERVICES, Judge, Unwrapper
 from stream_triage.stages.wrappers.formats import FORMATS
-from stream_triage.stages.wrappers.layout import OWN_STAMP
 
 LOG = [
     "[APP]   radio unit starting, revision 7",
@@ -95,15 +94,24 @@ def test_an_indented_table_is_no_indentation() -> None:
 
 
 @pytest.mark.parametrize(
-    "stamp", ["10:00:00.5 ", "[29.11.26 10:00:00]  ", "1764410400.123: ", "<26333.100000> ", "+00012s | "]
+    ("stamp", "clock"),
+    [
+        ("10:00:00.5 ", "10:00:00.500"),
+        ("[29.11.26 10:00:00]  ", "10:00:00.000"),
+        ("1764410400.123: ", "10:00:00.123"),
+        ("<26333.100000> ", "07:18:53.100"),
+        ("+00012s | ", "00:00:12.000"),
+        ("20261129T100001.25Z ", "10:00:01.000"),
+    ],
 )
-def test_own_stamps_of_another_format_are_read_as_the_bundle_has_them(stamp: str) -> None:
-    """The time stamp of the program itself in another format changes nothing; lines without one stay."""
+def test_own_stamps_of_another_format_are_read_as_the_bundle_has_them(stamp: str, clock: str) -> None:
+    """A stamp of another format is read in the form that the bundle knows, with the same time of day, which UEs are judged by."""
     judge = Judge(lambda lines: [STAMPED.fullmatch(line) is not None for line in lines], stamped=True)
     bodies = ["CMD reset", "OK reset 0", "CMD start", "    row 1 of table", "OK start 17", "    row 2 of table"] * 4
     lines = [body if body.startswith(" ") else stamp + body for body in bodies]
     services, unwrapper = taken(lines, judge)
-    assert services == {"": [body if body.startswith(" ") else OWN_STAMP + body for body in bodies]}
+    own = f"2000-01-01 {clock}\t"
+    assert services == {"": [body if body.startswith(" ") else own + body for body in bodies]}
     assert unwrapper.stripped == "own time stamps"
 
 

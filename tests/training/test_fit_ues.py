@@ -52,12 +52,12 @@ def test_too_few_failed_ues_teach_nothing() -> None:
 
 def test_one_folder_has_both_versions(tmp_path: Path) -> None:
     """Runs, labels, failed UEs and splits of both, and nothing of a held-out part of version 1 in training."""
-    assert main(["--out", str(tmp_path / "made"), "--runs", "60"]) == 0
+    assert main(["--out", str(tmp_path / "made"), "--runs", "60", "--varied", "70"]) == 0
     with (tmp_path / "made/labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    runs = {run.run: run for run in joined(60, 1)}
+    runs = {run.run: run for run in joined(60, 70, 1)}
     assert {row["version"] for row in rows} == {"1", "2"}
-    assert len(rows) == len(runs) == 120
+    assert len(rows) == len(runs) == 130
     for row in rows:
         run = runs[row["run"]]
         assert (tmp_path / "made/runs" / row["run"]).read_bytes() == run.text

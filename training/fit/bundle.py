@@ -130,7 +130,7 @@ def fit_bundle(corpus: Corpus, training: NDArray[np.intp], kind: str, seed: int,
         classifiers=shares,
         temperature=round(pool.temperature, 4),
         detectors=("profile", "next_key") if orders else ("profile",),
-        review_below_confidence=review_limit(pool.scores, part.targets),
+        review_below_confidence=review_limit(pool.scores, part.targets, part.groups),
         review_below_known_share=REVIEW_BELOW_KNOWN_SHARE,
         files=dict.fromkeys(files, ""),  # write_bundle fills in the digests
         training=_provenance(corpus, part, about)

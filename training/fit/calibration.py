@@ -4,7 +4,7 @@ A network that has seen a run is nearly certain of it. Temperature, shares and t
 out-of-fold scores: for each run, those of a model that was trained without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from training.resampling import draw_groups
+
 __all__ = ["ACCEPTED_ERROR", "Pooling", "fit_pool", "log_loss", "review_limit", "temperature"]
 
 # Share of wrong verdicts that is accepted among the verdicts that need no review.
 ACCEPTED_ERROR = 0.01
+# Share of the samples of groups in which it must not be exceeded.
+ACCEPTED_IN = 0.9
 # Confidence limits that are tried. The highest is also the answer if none of them keeps to the accepted error.
 LIMITS = (*np.arange(0.5, 0.95, 0.05), 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999)
 # Shares are tried in tenths: some thousand runs do not distinguish finer ones.
@@ -92,12 +96,16 @@ def fit_pool(scores: Mapping[str, Scores], targets: NDArray[np.intp]) -> Pooling
     return Pooling({n: s for n, s in shares.items() if s > 0}, divisor, pooled, alone | {"pool": round(loss, 5)})
 
 
-def review_limit(scores: Scores, targets: NDArray[np.intp]) -> float:
+def review_limit(scores: Scores, targets: NDArray[np.intp], groups: Sequence[str]) -> float:
     """Confidence below which a verdict needs a review.
+
+    What is sure within one group may be wrong in another one. So the error must keep to the limit not on the training runs
+    as they are, but in nine of ten samples of as many groups, drawn with replacement.
 
     Args:
         scores: Calibrated out-of-fold scores, shape (runs, L).
         targets: Index of the true label of each run.
+        groups: The group of near-duplicates of each run; no group was in two folds.
 
     Returns:
         The lowest limit of `LIMITS` above which at most the share `ACCEPTED_ERROR` of the verdicts is wrong; the highest
@@ -105,10 +113,13 @@ def review_limit(scores: Scores, targets: NDArray[np.intp]) -> float:
     """
     probabilities = softmax(scores, axis=1)
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != targets
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    drawn = draw_groups(len(names), np.random.default_rng(0))
     # From the lowest limit up: a review costs an engineer minutes, so no more verdicts are held back than the accepted
     # error asks for.
     for limit in LIMITS:
         decided = confidence >= limit
-        if not decided.any() or wrong[decided].mean() <= ACCEPTED_ERROR:
+        of_groups = [drawn @ np.bincount(member, weights=some, minlength=len(names)) for some in (decided & wrong, decided)]
+        if np.quantile(of_groups[0] / np.maximum(of_groups[1], 1), ACCEPTED_IN) <= ACCEPTED_ERROR:
             return round(float(limit), 3)
     return float(LIMITS[-1])

@@ -24,7 +24,7 @@ from stream_triage.stages.procedures.classifier import feature_names
 from stream_triage.stages.procedures.trees import ARRAYS, Trees
 from stream_triage.stages.procedures.ue_forest import RISING
 from stream_triage.stages.procedures.ues import ALONE_FEATURES, UE_FEATURES, JudgedUe, alone_values, ue_rows
-from training.data import LabelledRun, MaskedRuns, redacted_lines
+from training.data import LabelledRun, MaskedRuns
 from training.fit.calibration import temperature
 from training.fit.parts import TrainingPart
 from training.fit.terms import NEVER, TUNING_FOLDS
@@ -143,8 +143,7 @@ def procedure_features(
 ) -> RunFeatures:
     """Features of one run through the serving stage; `signals` are those of the corpus's distinct lines."""
     states = {}
-    for source, data in run.sources.items():
-        lines = redacted_lines(data, corpus.redactor, corpus.line_bytes)
+    for source, lines in corpus.reader.lines(run.sources).items():
         states[source] = follower.start()
         of_lines = (signals[line] for line in corpus.runs[index][source].tolist())
         follower.follow(states[source], lines, of_lines, 1)

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.stages.normalise import mask
-from stream_triage.stages.redact import Redactor
 from training.arguments import add_logs, command_parser
-from training.data import CorpusError, LabelledRun, read_folder, redacted_lines
+from training.data import CorpusError, LabelledRun, read_folder
+from training.lines import LineReader
 from training.packages import MissingPackageError, require
 
 __all__ = ["CATEGORIES", "Fences", "PreprocessSettings", "Selection", "block_lengths", "clean", "main", "select"]
@@ -94,13 +94,14 @@ class Selection:
     clean_sizes: NDArray[np.int64]
 
 
-def clean(data: bytes, redactor: Redactor | None = None) -> str:
+def clean(data: bytes, reader: LineReader | None = None) -> str:
     r"""A log as the published networks read it: masked as in serving, without numbers, very long words and lines.
 
     >>> clean(b"13/02/25 00:43:36:616\tI: CMPI L2 RLC maximum retransmissions reached (UE Id: 0, UL DRB Id: 1)\r\n")
     'I: CMPI L2 RLC maximum retransmissions reached (UE Id: , UL DRB Id: )'
     """
-    masked = mask("\n".join(redacted_lines(data, redactor or Redactor())))
+    lines = [line for of_service in (reader or LineReader()).lines({"": data}).values() for line in of_service]
+    masked = mask("\n".join(lines))
     return "\n".join(_cleaned_lines(masked.split("\n")))
 
 
@@ -138,9 +139,9 @@ def select(runs: Sequence[LabelledRun], settings: PreprocessSettings | None = No
     """
     settings = settings or PreprocessSettings()
     _check_known(runs, settings)
-    redactor = Redactor()
+    reader = LineReader()
     raw = np.array([sum(map(len, run.sources.values())) for run in runs])
-    cleaned = np.array([sum(len(clean(data, redactor)) for data in run.sources.values()) for run in runs])
+    cleaned = np.array([sum(len(clean(data, reader)) for data in run.sources.values()) for run in runs])
     chosen = {i for i, run in enumerate(runs) if not run.category or run.category in settings.categories}
     test = {i for i in chosen if settings.split and runs[i].parts.get(settings.split) == "test"}
     fences = Fences.of(cleaned[sorted(chosen - test)], settings.tukey)

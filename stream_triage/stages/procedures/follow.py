@@ -14,6 +14,7 @@ from stream_triage.dialects.table import LAYERS
 from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats, count_trouble
 from stream_triage.stages.procedures.history import HEAD, History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
+from stream_triage.stages.procedures.trends import Trends
 
 __all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
 
@@ -188,10 +189,21 @@ class Follower:
             if value is None or about.layer is None:
                 continue
             kind = LAYERS.index(about.layer), self._value_kinds[name]
-            if not state.statistics.add(name, value, number, about, lasting=False):
+            trends = self._trends(state, ue)
+            if not state.statistics.add(name, value, number, about, lasting=False, trends=trends):
                 (state.alone if ue is None else state.ues[ue].kinds if ue in state.ues else {}).pop(kind, None)
             elif not signal.trouble:
                 self._trouble(state, *kind, ue, number)
+
+    @staticmethod
+    def _trends(state: ProcedureState, ue: str | None) -> Trends | None:
+        """Where values of a UE go; None if it is not followed."""
+        if ue is None or ue not in state.ues:
+            return None
+        history = state.ues[ue].history
+        if history.trends is None:
+            history.trends = Trends()
+        return history.trends
 
     def _continue(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line that begins no record: a row of a table, an event of its own, or what it makes of its record."""
@@ -201,7 +213,9 @@ class Follower:
             continued = signal.continued[0]
         if continued and continued.heading and continued.dialect == state.dialect:
             wanted = bool(self.dialects.dialects[continued.dialect].columns.get(continued.heading))
-            state.statistics.begin(continued.heading, number, wanted=wanted)
+            state.statistics.begin(continued.heading, line, number, wanted=wanted)
+            if ue := self._ue(state, continued.dialect, line):
+                state.statistics.trends = self._trends(state, ue)
         if signal.cells and state.statistics.reading:
             self._take_cells(state, signal, line, number)
         if continued and continued.plain:

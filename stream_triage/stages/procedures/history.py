@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stream_triage.dialects import LAYERS, STEPS, Event
+from stream_triage.stages.procedures.trends import Trends
 
 __all__ = [
     "AREAS", "AREA_OF", "BEGUN", "COMPLETED", "FAILED", "HEAD", "LOST", "MAX_KINDS", "REFUSED", "RETRIED", "History",
@@ -137,13 +138,13 @@ class Outcomes:
 class History:
     """All that happened to a UE, in time. It outlives attaches."""
 
-    __slots__ = ("areas", "first_area", "last_area", "left", "line", "outcomes", "since", "until")
+    __slots__ = ("areas", "first_area", "last_area", "left", "line", "outcomes", "since", "trends", "until")
 
     def __init__(self) -> None:
         self.since = -1.0
         """When it was first heard of; -1 if it never was."""
         self.until = -1.0
-        """When it was last heard of, other than by leaving."""
+        """When it was last heard of, other than by leaving and after it."""
         self.left = -1.0
         """When it left, if it has not come back; else -1."""
         self.areas: dict[int, Area] = {}
@@ -153,6 +154,8 @@ class History:
         """The line of the first trouble."""
         self.outcomes: dict[int, Outcomes] = {}
         """By procedure."""
+        self.trends: Trends | None = None
+        """Values that were stated about it; None if none were."""
 
     def step(self, event: Event, now: float, line: int, *, layer: int, leaves: bool) -> None:
         """Takes a step of a procedure of that layer; `leaves` if the UE is gone with it."""
@@ -187,8 +190,9 @@ class History:
                 area.unresolved += area.before
 
     def trouble(self, layer: int, kind: int, now: float, line: int) -> None:
-        """Takes trouble of a layer."""
-        self._seen(now)
+        """Takes trouble of a layer. What the lower layers report of a UE that left does not bring it back."""
+        if self.left < 0:
+            self._seen(now)
         self._trouble(AREA_OF[layer], kind, now, line)
 
     def _seen(self, now: float) -> None:

@@ -17,6 +17,7 @@ from stream_triage.stages.procedures.course import BEGUN, Course
 from stream_triage.stages.procedures.features import MOST, UE_PROCEDURES
 from stream_triage.stages.procedures.follow import Follower, ProcedureState
 from stream_triage.stages.procedures.history import AREAS, History, Outcomes
+from stream_triage.stages.procedures.trends import MEASURED, Trend
 
 __all__ = ["ALONE_FEATURES", "MAX_JUDGED", "UE_FEATURES", "JudgedUe", "alone_values", "ue_rows"]
 
@@ -24,6 +25,9 @@ __all__ = ["ALONE_FEATURES", "MAX_JUDGED", "UE_FEATURES", "JudgedUe", "alone_val
 MAX_JUDGED: Final = 256
 # A UE that leaves in the last part of the time leaves with the others.
 _EARLY: Final = 0.03
+# How much worse than its best a value must be to stand out: rates in digits, retransmissions as a share. Other values stand
+# out by their limits.
+_WORSE: Final = {"dl_rate": 1.0, "ul_rate": 1.0, "retransmissions": 0.1}
 # The last part of the time, in which trouble counts as trouble at the end.
 _TAIL: Final = 0.15
 # Whether the UE left, and for how long before the last UE was heard of and before the log ends; for how long it has been
@@ -41,6 +45,9 @@ _OF_AREA: Final = (
 )  # fmt: skip
 # How often a procedure was completed and went wrong, whether it last went wrong or was begun without an end, and when.
 _OF_PROCEDURE: Final = ("completed", "bad", "bad_last", "open", "bad_at")
+# Of a value that is stated of it: the last one, turned so that a larger one is worse; how much worse than the best one it
+# is; and how many of the last ones in a row are beyond the limit.
+_OF_VALUE: Final = ("last_value", "worse_than_best", "beyond")
 
 
 class JudgedUe(NamedTuple):
@@ -56,6 +63,7 @@ UE_FEATURES: Final = (
     *_GENERAL,
     *(f"{name}_{area}" for area in AREAS for name in _OF_AREA),
     *(f"{name}_{procedure}" for procedure in UE_PROCEDURES for name in _OF_PROCEDURE),
+    *(f"{name}_{value}" for value in MEASURED for name in _OF_VALUE),
 )
 """Names of the features of a UE, in the order of the vector. Times are shares of the time in which UEs were heard of; NaN
 stands for never."""
@@ -136,7 +144,10 @@ def _stands_out(course: Course, times: _Times, session: int) -> bool:
     history = course.history
     if history.areas or course.failed:
         return True
-    if history.left >= 0 and history.left < times.last - _EARLY * (times.last - times.begin):
+    trends = history.trends or {}
+    if any(trend.beyond or trend.last - trend.best >= _WORSE.get(name, math.inf) for name, trend in trends.items()):
+        return True
+    if history.left >= 0 and history.left < times.end - _EARLY * (times.end - times.begin):
         return True
     outcomes = history.outcomes
     if any(one.begun_at > one.completed_at for one in outcomes.values()):
@@ -155,6 +166,7 @@ def _values(follower: Follower, state: ProcedureState, course: Course, times: _T
             for name in UE_PROCEDURES
             for value in _of_procedure(history.outcomes.get(follower.procedures.index[name]), times, span)
         ),
+        *(value for name in MEASURED for value in _of_value(history.trends.get(name) if history.trends else None)),
     ]
     return np.clip(np.array(values, dtype=np.float64), -MOST, MOST)
 
@@ -204,6 +216,12 @@ def _of_area(history: History, number: int, times: _Times, span: float) -> list[
         (history.left - of_all.last) / span if history.left >= 0 else math.nan,
         float(area.since(times.last - _TAIL * span)),
     ]
+
+
+def _of_value(trend: Trend | None) -> list[float]:
+    if trend is None:
+        return [math.nan, math.nan, 0.0]
+    return [trend.last, trend.last - trend.best, float(trend.beyond)]
 
 
 _NEVER: Final = Outcomes()

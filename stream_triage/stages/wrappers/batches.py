@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from stream_triage.stages.wrappers.layout import OWN_STAMP, Unwrapped
+from stream_triage.stages.wrappers.layout import Unwrapped, own_stamp
 
 __all__ = ["Batch", "Output"]
 
@@ -17,7 +17,7 @@ class Batch(NamedTuple):
         service: Its name; empty for lines of the source itself.
         bodies: The text of each line.
         prefixes: What stood before it; None if nothing did.
-        stamps: Whether models read a time stamp of the bundle's format in front of it (`choose.OWN_STAMP`).
+        stamps: Whether models read a time stamp of the bundle's format in front of it (`own_stamp`).
         marks: Whether models read nothing of it, since the collector wrote it.
     """
 
@@ -53,8 +53,9 @@ class Batch(NamedTuple):
 
     def read(self, bodies: list[str]) -> list[str]:
         """The lines as rules and models read them."""
-        if self.stamps:
-            bodies = [OWN_STAMP + body if stamp else body for stamp, body in zip(self.stamps, bodies, strict=True)]
+        if self.stamps and self.prefixes:
+            lines = zip(self.stamps, self.prefixes, bodies, strict=True)
+            bodies = [own_stamp(prefix) + body if stamp else body for stamp, prefix, body in lines]
         if self.marks:
             bodies = ["" if mark else body for mark, body in zip(self.marks, bodies, strict=True)]
         return bodies
