@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from training import corpus, varied
 from training.arguments import add_generator, command_parser, of_others
+from training.varied.habits import combination
 
 __all__ = ["RUNS", "JoinedRun", "joined", "main"]
 
@@ -40,7 +41,7 @@ class JoinedRun(NamedTuple):
         ues: Ids of the UEs that failed, separated by blanks.
         version: `1` or `2`.
         cause: Its root cause, if it fails.
-        parts: Its part of each of `SPLITS`.
+        parts: Its part of each of `SPLITS`, and of the split `habits` of version 2.
         groups: Its group for each of them.
         text: The log.
     """
@@ -102,8 +103,9 @@ def joined(runs: int, varied_runs: int, seed: int) -> Iterator[JoinedRun]:
             cause=one.cause,
             parts={
                 "vocabulary": seen_by_none, "causes": one.hard_part, "easy": one.easy_part, "hard": one.hard_part,
+                "habits": "train",
             },
-            groups=dict.fromkeys(SPLITS, of_cause) | {"easy": f"1 {one.run_id}"},
+            groups=dict.fromkeys((*SPLITS, "habits"), of_cause) | {"easy": f"1 {one.run_id}"},
             text=one.text,
         )  # fmt: skip
     for run in varied.generate(varied_runs, seed):
@@ -114,8 +116,8 @@ def joined(runs: int, varied_runs: int, seed: int) -> Iterator[JoinedRun]:
             ues=" ".join(map(str, run.failed_ues)),
             version="2",
             cause=run.cause,
-            parts={"vocabulary": run.parts["vocabulary"], "causes": run.parts["causes"], "easy": "train", "hard": "train"},
-            groups=dict.fromkeys(SPLITS, of_vocabulary) | {"causes": of_cause},
+            parts={**run.parts, "easy": "train", "hard": "train"},
+            groups=dict.fromkeys(SPLITS, of_vocabulary) | {"causes": of_cause, "habits": f"2 {combination(run.habits)}"},
             text=run.text,
         )
 

@@ -4,10 +4,11 @@
     python -m training.transfer_benchmark --bundle models/tm500 --extra mine=my/logs
     python -m training.transfer_benchmark --quick 10
 
-Version 2 of the TM500-style corpus is generated. For each of its splits a bundle without networks is fitted to the training
-part and judges the test part; then every vocabulary is held out once. The given bundle judges the test parts of version 1,
-and the folders named by --extra, from which nothing is ever learned. OpenAirInterface runs are judged by bundles fitted to
-other faults and to another campaign. Writes TRANSFER.md and results/transfer.json.
+Both versions of the TM500-style corpus are generated. Bundles without networks are fitted to parts of them, as the shipped
+one is fitted to all, and judge what is left: every vocabulary of version 2 once, causes and habits that no other run has,
+and the test parts of version 1. The given bundle judges the folders named by --extra, from which nothing is ever learned.
+OpenAirInterface runs are judged by bundles fitted to other faults and to another campaign. Writes TRANSFER.md and
+results/transfer.json.
 """
 
 import argparse
@@ -31,7 +32,6 @@ from training.transfer.page import page
 from training.transfer.sets import (
     SERVED,
     TFIDF,
-    VERSION_1_SPLITS,
     GivenSet,
     JudgedSet,
     corpus_of,
@@ -42,13 +42,12 @@ from training.transfer.sets import (
     read_extra,
     set_in_turn,
 )
-from training.varied.plan import SPLITS
 
 __all__ = ["main", "set_figures"]
 
 ROOT: Final = Path(__file__).parents[1]
 VOCABULARY_FOLDS: Final = 4
-"""Two of the eight vocabularies are held out at a time, as in the split `vocabulary`."""
+"""Two of the eight vocabularies are held out at a time."""
 TRIAL: Final = Path(".cache", "transfer")
 OAI: Final = Path("ran", "oai_rfsim_runs.jsonl.xz")
 OAI_CARD: Final = ROOT / "models" / "oai5g" / "card.json"
@@ -89,7 +88,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     data = os.environ.get("STREAM_TRIAGE_DATA")
     parser.add_argument(
         "--bundle", type=Path, default=ROOT / "models" / "tm500", metavar="FOLDER",
-        help="bundle that judges version 1 and the extra folders (default: models/tm500)",
+        help="bundle that judges the extra folders (default: models/tm500)",
     )  # fmt: skip
     parser.add_argument(
         "--extra", type=_named_folder, action="append", default=[], metavar="NAME=FOLDER",
@@ -126,15 +125,14 @@ def _all_sets(arguments: argparse.Namespace, bundle: Bundle) -> Iterator[JudgedS
     for name, folder in arguments.extra:  # before the long work, so that a wrong folder is noticed at once
         some = read_extra(folder)
         foreign.append(GivenSet(name, some[::every], "cause", _notes(bundle, some)))
-    varied, version_1 = invented_runs(2)[::every], invented_runs(1)
-    for split in reversed(VERSION_1_SPLITS):
-        tested = [run for run in version_1[::every] if run.parts[split] == "test"]
-        foreign.insert(0, GivenSet(f"version 1, `{split}`", tested, split, _notes(bundle, version_1)))
-    # One corpus, so that every line is masked once. Only the training parts of version 2 are ever learned from.
-    corpus = corpus_of([*varied, *(run for one in foreign for run in one.runs)], labels_of=varied)
-    yield from fitted_sets(corpus, len(varied), SPLITS, "version 2")
-    yield set_in_turn(corpus, len(varied), "vocabulary", "version 2, every vocabulary", folds=VOCABULARY_FOLDS)
-    yield from given_sets(bundle, corpus, len(varied), foreign)
+    invented = invented_runs(every=every)
+    # One corpus, so that every line is masked once. Only the invented runs are ever learned from.
+    corpus, runs = corpus_of([*invented, *(run for one in foreign for run in one.runs)], labels_of=invented), len(invented)
+    yield set_in_turn(corpus, runs, "vocabulary", "version 2, vocabulary", folds=VOCABULARY_FOLDS, version="2")
+    yield from fitted_sets(corpus, runs, ("causes", "habits"), "version 2", version="2")
+    yield from fitted_sets(corpus, runs, ("easy", "hard"), "version 1", version="1")
+    if foreign:
+        yield from given_sets(bundle, corpus, runs, foreign)
     if arguments.oai:
         yield from oai_sets(arguments.oai, every)
 

@@ -105,7 +105,7 @@ def test_an_indented_table_is_no_indentation() -> None:
     ],
 )
 def test_own_stamps_of_another_format_are_read_as_the_bundle_has_them(stamp: str, clock: str) -> None:
-    """A stamp of another format is read in the form that the bundle knows, with the same time of day, which UEs are judged by."""
+    """A stamp of another format is read in the bundle's own format, with the same time of day: UEs are judged by it."""
     judge = Judge(lambda lines: [STAMPED.fullmatch(line) is not None for line in lines], stamped=True)
     bodies = ["CMD reset", "OK reset 0", "CMD start", "    row 1 of table", "OK start 17", "    row 2 of table"] * 4
     lines = [body if body.startswith(" ") else stamp + body for body in bodies]

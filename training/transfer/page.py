@@ -29,7 +29,7 @@ SETS = """## Test sets
 
 *Served* is what each set is judged by: bundles without networks that were fitted to other runs, or the bundle that was
 given. Where several bundles are named, each was fitted without a share of the groups and judged the runs of that share. The
-baselines learn from the same runs as a fitted bundle; beside the given bundle, from all runs of version 2."""
+baselines learn from the same runs as a fitted bundle; beside the given bundle, from all invented runs."""
 BASELINES = """## Macro-F1
 
 The *commonest label* is that of the training runs, given to every run. The *keyword rule* (`training/keyword_rule.py`) names

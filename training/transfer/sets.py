@@ -4,7 +4,6 @@ A set is judged by a bundle that has not seen its runs: one that is fitted here 
 has the answers of the baselines, which learn from the same runs as the fitted bundle.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,25 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
-from training.corpus.__main__ import main as write_version_1
-from training.data import LabelledRun, MaskedRuns, read_folder, read_oai_rows, read_predefined
+from stream_triage.settings import InputSettings
+from training.both_versions import RUNS
+from training.both_versions import joined as both_versions
+from training.data import LabelledRun, MaskedRuns, read_folder, read_oai_rows
 from training.evaluate import judge
 from training.fit.bundle import Corpus, fit_bundle
 from training.fit.settings import BundleSettings
 from training.paper.baselines import simplest_labels, tfidf_probabilities
 from training.splits import cross_folds, group_folds
 from training.transfer.measures import Answers, joined
-from training.varied.__main__ import main as write_version_2
-from training.varied.plan import SPLITS
 
 __all__ = [
-    "SERVED", "TFIDF", "VERSION_1_SPLITS", "GivenSet", "JudgedSet", "corpus_of", "fitted_sets", "given_sets",
+    "SERVED", "TFIDF", "GivenSet", "JudgedSet", "corpus_of", "fitted_sets", "given_sets",
     "invented_runs", "oai_sets", "read_extra", "set_in_turn",
 ]  # fmt: skip
 
 SERVED: Final = "served"
 TFIDF: Final = "TF-IDF + logistic regression"
-VERSION_1_SPLITS: Final = ("easy", "hard")
 RULES: Final = Path(__file__).parents[1] / "tm500_rules.toml"
 SEED: Final = 0
 GROUPED_BY: Final = {
@@ -66,12 +64,20 @@ class JudgedSet(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def invented_runs(version: int) -> list[LabelledRun]:
-    """All runs of version 1 or 2 of the TM500-style corpus, as their command writes them."""
-    write, splits = (write_version_1, VERSION_1_SPLITS) if version == 1 else (write_version_2, SPLITS)
-    with tempfile.TemporaryDirectory() as folder:
-        write(["--out", folder])
-        return read_predefined(Path(folder, "runs"), Path(folder, "labels.csv"), splits)
+def invented_runs(seed: int = 1, every: int = 1) -> list[LabelledRun]:
+    """One in `every` runs of both versions of the TM500-style corpus, as many of each, with the group `version`."""
+    some = (run for number, run in enumerate(both_versions(RUNS, RUNS, seed)) if number % every == 0)
+    return [
+        LabelledRun(
+            run.run,
+            run.label,
+            {"": run.text},
+            groups={**run.groups, "run": run.run, "version": run.version},
+            parts=run.parts,
+            failed_ues=frozenset(run.ues.split()),
+        )
+        for run in some
+    ]
 
 
 def read_extra(folder: Path) -> list[LabelledRun]:
@@ -90,7 +96,7 @@ def corpus_of(runs: Sequence[LabelledRun], labels_of: Sequence[LabelledRun], pas
 
 
 def fitted_sets(
-    corpus: Corpus, runs: int, splits: Sequence[str], name: str, rules: Path | None = RULES
+    corpus: Corpus, runs: int, splits: Sequence[str], name: str, *, version: str = "", rules: Path | None = RULES
 ) -> Iterator[JudgedSet]:
     """The test part of each split, judged by a bundle that is fitted to the other parts.
 
@@ -98,15 +104,24 @@ def fitted_sets(
         corpus: The runs that have these splits, perhaps followed by others.
         runs: How many runs have these splits; the others are left alone.
         splits: Names of the splits.
-        name: Name of the corpus.
+        name: Name of the set.
+        version: Only runs of this version are judged; all of them if it is empty.
         rules: Rules file of the bundles.
     """
+    chosen = _of_version(corpus, runs, version)
     for split in splits:
         test = np.array([run.parts[split] == "test" for run in corpus.runs[:runs]])
-        yield _fitted(corpus, [(np.flatnonzero(~test), np.flatnonzero(test))], split, f"{name}, `{split}`", rules=rules)
+        folds = [(np.flatnonzero(~test), np.flatnonzero(test & chosen))]
+        yield _fitted(corpus, folds, split, f"{name}, `{split}`", rules=rules)
 
 
-def set_in_turn(corpus: Corpus, runs: int, kind: str, name: str, *, folds: int, rules: Path | None = RULES) -> JudgedSet:
+def _of_version(corpus: Corpus, runs: int, version: str) -> NDArray[np.bool_]:
+    return np.array([not version or run.groups["version"] == version for run in corpus.runs[:runs]])
+
+
+def set_in_turn(
+    corpus: Corpus, runs: int, kind: str, name: str, *, folds: int, version: str = "", rules: Path | None = RULES
+) -> JudgedSet:
     """Every run once, judged by a bundle that has seen no run of its group.
 
     A predefined split holds out a few groups. Here all are held out, a share of them at a time, so that the figures do not
@@ -118,10 +133,12 @@ def set_in_turn(corpus: Corpus, runs: int, kind: str, name: str, *, folds: int, 
         kind: The kind of group.
         name: Name of the set.
         folds: How many bundles are fitted.
+        version: Only runs of this version are held out, and all others are learned from; all if it is empty.
         rules: Rules file of the bundles.
     """
-    held_out = group_folds(corpus.groups(kind, np.arange(runs)), SEED, folds)
-    parts = [(np.flatnonzero(~test), np.flatnonzero(test)) for test in held_out if test.any()]
+    chosen = np.flatnonzero(_of_version(corpus, runs, version))
+    held_out = [chosen[test] for test in group_folds(corpus.groups(kind, chosen), SEED, folds) if test.any()]
+    parts = [(np.setdiff1d(np.arange(runs), test), test) for test in held_out]
     return _fitted(corpus, parts, kind, name, rules=rules)
 
 
@@ -225,7 +242,7 @@ def given_sets(bundle: Bundle, corpus: Corpus, training: int, sets: Sequence[Giv
 def _served(bundle: Bundle, corpus: Corpus, test: Indexes) -> Answers:
     """Verdicts of the serving pipeline."""
     masked = corpus.masked
-    verdicts = judge(bundle, [corpus.runs[i] for i in test.tolist()], masked.redactor, masked.line_bytes)
+    verdicts = judge(bundle, [corpus.runs[i] for i in test.tolist()], masked.reader.redactor, InputSettings().line_bytes)
     return Answers(
         np.array([verdict.label for verdict in verdicts]),
         probability=np.array([verdict.probabilities.get(verdict.label, 0.0) for verdict in verdicts]),
