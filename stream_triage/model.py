@@ -197,6 +197,7 @@ class SourceState:
         "problems",
         "procedures",
         "queue",
+        "read_lines",
         "redact",
         "redact_prefix",
         "repeated_bytes",
@@ -239,12 +240,19 @@ class SourceState:
         self.next_key = model.next_key.start() if model.next_key else None
         self.rules = model.rules.start(source, headers)
         self.lines = 0
+        self.read_lines = 0
+        """Lines that match no template, and are records of a dialect that the bundle was trained on."""
         self.problems: list[str] = []
         """Damage that was reported from outside, such as an archive that ends early."""
         self.notes: list[str] = []
         """What else was reported from outside."""
         self.repeated_messages = self.repeated_bytes = 0
         """What came twice and was dropped before."""
+
+    @property
+    def known_lines(self) -> int:
+        """Lines of a kind that the bundle knows: by their template, or as records of a dialect that it was trained on."""
+        return self.detect.known_lines + self.read_lines
 
     @property
     def bytes(self) -> int:

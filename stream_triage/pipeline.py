@@ -190,6 +190,7 @@ class Session:
         # What became of each UE. Counts matter here, so repeated lines are included.
         if model.procedures and state.procedures:
             model.procedures.follow(state.procedures, lines, [line.signal for line in masked], first)
+            state.read_lines += sum(model.procedures.knows(line.signal) for line in masked if line.key_index == NEW)
 
         # What the log began and did not end, and what ends in it without a beginning.
         completeness.follow(state.completeness, lines, [line.clues for line in masked], first)

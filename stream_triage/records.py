@@ -447,7 +447,9 @@ class SourceSummary(_Record):
             "`gb18030 (detected)`; empty for UTF-8"
         ),
     )
-    known_lines: int = Field(description="lines whose template the bundle knows")
+    known_lines: int = Field(
+        description="lines whose template the bundle knows, and records of a dialect that it was trained on"
+    )
     folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)
     repairs: Repairs = Repairs()

@@ -139,7 +139,13 @@ def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) ->
     order = None
     if model.next_key:
         order = model.next_key.finish({name: s.next_key for name, s in sources.items() if s.next_key}, final)
-    return model.detector.finish({name: state.detect for name, state in sources.items()}, order)
+    detection = model.detector.finish({name: state.detect for name, state in sources.items()}, order)
+    # A run in foreign words is unlike all passing runs, whatever happens in it.
+    lines = sum(state.detect.lines for state in sources.values())
+    known = sum(state.detect.known_lines for state in sources.values())
+    if known < model.card.review_below_known_share * lines:
+        return detection._replace(anomalous=False)
+    return detection
 
 
 def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[np.float64]) -> str:
@@ -198,7 +204,7 @@ def _summary(name: str, state: SourceState) -> SourceSummary:
         lines=state.lines,
         bytes=state.bytes,
         encoding=state.decoder.encoding,
-        known_lines=state.detect.known_lines,
+        known_lines=state.known_lines,
         folded_lines=state.fold.folded_lines,
         redactions=dict(sorted(state.redact.counts.items())),
         repairs=Repairs(

@@ -34,14 +34,14 @@ class LineReader:
         dialects: Dialects | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
-        self._line_bytes = line_bytes
+        self.line_bytes = line_bytes
         self._judge = _judge(dialects or _shipped())
 
     def lines(self, sources: Mapping[str, bytes]) -> dict[str, list[str]]:
         """Lines of each source. Those of services that a source contains are a source `SOURCE/SERVICE`, as in serving."""
         found: dict[str, list[str]] = {}
         for source, data in sources.items():
-            decoder, cutter, unwrapper = Decoder(), LineCutter(self._line_bytes), Unwrapper(self._judge)
+            decoder, cutter, unwrapper = Decoder(), LineCutter(self.line_bytes), Unwrapper(self._judge)
             cut = cutter.feed(decoder.feed(data) + decoder.finish()) + cutter.finish()
             states = {"": self.redactor.start()}
             found[source] = []

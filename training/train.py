@@ -228,7 +228,7 @@ def fit_and_score(corpus: Corpus, split: Split, settings: BundleSettings) -> Out
         bundles |= {name: alone(bundle, name) for name in fitted}
     scores, predicted = {}, {}
     for name, one in bundles.items():
-        verdicts = judge(one, held_out, corpus.masked.reader.redactor, settings.input.line_bytes, settings.dialects)
+        verdicts = judge(one, held_out, corpus.masked.reader.redactor, corpus.masked.reader.line_bytes, settings.dialects)
         scores[name] = scores_of(held_out, verdicts, corpus.passing_label, one)
         predicted[name] = [verdict.label for verdict in verdicts]
     true = [run.label for run in held_out]

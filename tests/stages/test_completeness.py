@@ -316,6 +316,14 @@ def test_what_is_missing_at_the_beginning(first: str, reason: str) -> None:
     assert reason in beginning(text)
 
 
+def test_a_log_without_commands_does_not_start_late() -> None:
+    """Where a tester does not record what it is sent, a confirmation without its command says nothing."""
+    commands = ("#$$", "RSET", "SETP", "forw", "WAIT")
+    text = "".join(line for line in WHOLE.splitlines(True) if not line.partition("\t")[2].startswith(commands))
+    assert text.startswith("07/03/24 10:00:00:020\tC: CONNECT")
+    assert doubts(text) == []
+
+
 def test_first_line_without_its_beginning() -> None:
     assert "line 1, the first one, is incomplete" in beginning(WHOLE[len("07/03/24 10:00") :])
 

@@ -36,6 +36,8 @@ __all__ = ["ProceduresFit", "fit_procedures", "grow_forests", "procedure_feature
 # A kind of record is usual if this share of the passing runs shows it. Troubles that a run gets over, and that must stay
 # abnormal, are seen in one or two of a hundred passing runs each.
 USUAL_SHARE = 0.03
+# A dialect is known if this share of the training runs has records of it.
+DIALECT_SHARE: Final = 0.1
 COPIES: Final = 3
 # A cause that few runs have is weighed as if this many more had it, with the labels of all runs.
 PRIOR_RUNS: Final = 2.0
@@ -118,6 +120,7 @@ def fit_procedures(
     arrays |= {f"ues_{name}": ues.forest[name] for name in ARRAYS} if ues else {}
     np.savez_compressed(buffer, **arrays)
     profile = {
+        "dialects": written_in(corpus, part, signals, follower.dialects),
         "features": names,
         "ue_features": UE_FEATURES if ues else (),
         "usual_kinds": sorted(usual),
@@ -127,6 +130,16 @@ def fit_procedures(
     }
     files = {"procedures.json": (json.dumps(profile) + "\n").encode(), "procedures.npz": buffer.getvalue()}
     return ProceduresFit(files, divisor, scores / divisor)
+
+
+def written_in(corpus: MaskedRuns, part: TrainingPart, signals: Sequence[Signal | None], dialects: Dialects) -> list[str]:
+    """Names of the dialects in which enough of the training runs have records."""
+    of_lines = np.array([signal.dialect if signal else -1 for signal in signals], dtype=np.intp)
+    counts: Counter[int] = Counter()
+    for run in part.runs.tolist():
+        counts.update(set(of_lines[corpus.distinct(run)].tolist()))
+    enough = (number for number, count in counts.items() if number >= 0 and count >= DIALECT_SHARE * len(part.runs))
+    return sorted(dialects.dialects[number].table.name for number in enough)
 
 
 def usual_kinds(dialects: Dialects, corpus: MaskedRuns, passing: Sequence[int]) -> frozenset[int]:

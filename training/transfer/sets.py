@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle
-from stream_triage.settings import InputSettings
 from training.both_versions import RUNS
 from training.both_versions import joined as both_versions
 from training.data import LabelledRun, MaskedRuns, read_folder, read_oai_rows
@@ -242,7 +241,7 @@ def given_sets(bundle: Bundle, corpus: Corpus, training: int, sets: Sequence[Giv
 def _served(bundle: Bundle, corpus: Corpus, test: Indexes) -> Answers:
     """Verdicts of the serving pipeline."""
     masked = corpus.masked
-    verdicts = judge(bundle, [corpus.runs[i] for i in test.tolist()], masked.reader.redactor, InputSettings().line_bytes)
+    verdicts = judge(bundle, [corpus.runs[i] for i in test.tolist()], masked.reader.redactor, masked.reader.line_bytes)
     return Answers(
         np.array([verdict.label for verdict in verdicts]),
         probability=np.array([verdict.probabilities.get(verdict.label, 0.0) for verdict in verdicts]),

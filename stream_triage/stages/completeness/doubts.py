@@ -178,7 +178,7 @@ def _missing_start(state: CompletenessState) -> Iterator[str]:
         yield f"line {first.number}{{of}}, the first one, is incomplete"
     elif first.clues.body and _continues(state):
         yield f"line {first.number}{{of}}, the first one, continues a record whose beginning is missing"
-    if state.tester.orphan and state.tester.orphan <= first.number + 2:
+    if state.tester.orphan and state.tester.shows_commands and state.tester.orphan <= first.number + 2:
         yield f"the confirmation at line {state.tester.orphan}{{of}} has no command before it"
     for i, (at, count) in state.not_started.items():
         if count >= NOT_STARTED:

@@ -147,6 +147,11 @@ class Tester:
         return bool(self.due_ues) and not self.command and regular
 
     @property
+    def shows_commands(self) -> bool:
+        """Whether the log shows commands that are confirmed. A log of confirmations alone does not record what is sent."""
+        return bool(self._confirmed)
+
+    @property
     def confirms_its_command(self) -> bool:
         """Whether commands like the last one are confirmed in this log."""
         seen, missing = self._confirmed.get(self._verb, 0), self._unconfirmed.get(self._verb, 0)

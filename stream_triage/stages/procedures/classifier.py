@@ -48,6 +48,7 @@ class Procedures:
         layers: Indexes of the failing labels that training runs had.
         temperature: Divisor of the scores.
         dialects: What lines are read by.
+        trained: Names of the dialects that the training runs are written in.
         ues: The forest that judges UEs, if the bundle has one.
 
     Raises:
@@ -65,6 +66,7 @@ class Procedures:
         layers: Sequence[int],
         temperature: float = 1.0,
         dialects: Dialects | None = None,
+        trained: Container[str] = (),
         ues: UeForest | None = None,
     ) -> None:
         self._ues = ues
@@ -78,6 +80,9 @@ class Procedures:
         self._failed, self._layer, self._layers = failed, layer, np.asarray(layers, dtype=np.intp)
         self._temperature = temperature
         self.dialects = dialects or Dialects()
+        self._trained = frozenset(
+            number for number, dialect in enumerate(self.dialects.dialects) if dialect.table.name in trained
+        )
         self.follower = Follower(self.dialects)
 
     @classmethod
@@ -104,6 +109,7 @@ class Procedures:
                 layers=[labels.index(label) for label in profile["layers"]],
                 temperature=float(profile["temperature"]),
                 dialects=dialects,
+                trained=frozenset(profile.get("dialects", ())),
                 ues=ues,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -112,6 +118,10 @@ class Procedures:
     def signal(self, masked: str) -> Signal | None:
         """The signal of a masked line; depends on the line alone, so it can be remembered for lines like it."""
         return self.dialects.read(masked, self._usual)
+
+    def knows(self, signal: Signal | None) -> bool:
+        """Whether a line is a record of a dialect that the training runs are written in."""
+        return signal is not None and signal.dialect in self._trained
 
     def start(self) -> ProcedureState:
         """The state of a source before its first line."""

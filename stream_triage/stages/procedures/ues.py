@@ -144,8 +144,9 @@ def _stands_out(course: Course, times: _Times, session: int) -> bool:
     history = course.history
     if history.areas or course.failed:
         return True
-    trends = history.trends or {}
-    if any(trend.beyond or trend.last - trend.best >= _WORSE.get(name, math.inf) for name, trend in trends.items()):
+    if history.trends and any(
+        trend.beyond or trend.last - trend.best >= _WORSE.get(name, math.inf) for name, trend in history.trends.items()
+    ):
         return True
     if history.left >= 0 and history.left < times.end - _EARLY * (times.end - times.begin):
         return True
