@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STREAM_TRIAGE_DATA ?= $(abspath $(patsubst %/ran/oai_rfsim_runs.jsonl.xz,%,$(firstword $(wildcard ../*/data/ran/oai_rfsim_runs.jsonl.xz))))
 export STREAM_TRIAGE_DATA
 TM500 = --logs .cache/corpus/tm500/runs --labels .cache/corpus/tm500/labels.csv
+BOTH = --logs .cache/corpus/both/runs --labels .cache/corpus/both/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
@@ -120,11 +121,13 @@ relevance: setup ## train models/generic, which chooses the lines worth reading,
 	$(BIN)/python -m training.relevance --data $(STREAM_TRIAGE_DATA) --out models/generic
 	$(BIN)/python -m training.reduction_benchmark --data $(STREAM_TRIAGE_DATA)
 
-corpus: setup-training ## make the TM500-style corpus in .cache/corpus/tm500 and train models/tm500 on it
+corpus: setup-training ## make both versions of the TM500-style corpus, train models/tm500 on them, and measure it
 	$(BIN)/python -m training.corpus --out .cache/corpus/tm500
-	$(BIN)/python -m training.train $(TM500) --out models/tm500 --version 4 \
-		--rules training/tm500_rules.toml --models baseline --seeds 3 --jobs 2 --figures training/results/tm500.json \
-		--source "invented TM500-style runs, python -m training.corpus --seed 1"
+	$(BIN)/python -m training.both_versions --out .cache/corpus/both --seed 1
+	$(BIN)/python -m training.varied.audit
+	$(BIN)/python -m training.train $(BOTH) --out models/tm500 --version 4 \
+		--rules training/tm500_rules.toml --models baseline --seeds 1 --jobs 2 --figures training/results/tm500.json \
+		--source "invented TM500-style runs of both versions, python -m training.both_versions --seed 1"
 	$(BIN)/python -m training.early_stop --bundle models/tm500 $(TM500) --split easy --write
 	$(BIN)/python -m training.paper.baselines $(TM500)
 	$(BIN)/python -m training.experiments.reliability --bundle models/tm500 $(TM500) --split easy
