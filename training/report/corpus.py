@@ -120,7 +120,8 @@ def _reliability(figures: Row) -> str:
         f"{figures['expected_calibration_error']:.4f}. Verdicts with a confidence below "
         f"{figures['review_below_confidence']:g}, and those on doubtful input, are marked for review: "
         f"{figures['needs_review_share']:.1%} of the runs. Of the other verdicts "
-        f"{'none' if wrong is None else f'{wrong:.2%}'} are wrong (the limit was set for 1 % on training runs)."
+        f"{'none' if wrong is None else f'{wrong:.2%}'} are wrong. The limit was set so that at most 1 % of all training runs are "
+        "decided wrongly."
     )
 
 

@@ -8,6 +8,7 @@ wording of its failure before. Which lines are which events, the dialects say (`
 |---|---|---|
 | `course` | steps and trouble of one UE or node | what is not finished |
 | `history` | the same, with the time of each | spans of trouble, last times, what was left unresolved |
+| `trends` | values that are stated about one UE | the last ones beside the best ones |
 | `statistics` | rows of statistics tables | largest, mean and latest values |
 | `follow` | lines with their signals | the course of every UE, and of the nodes |
 | `breaks` | courses of all sources | what broke first, failed UEs |
