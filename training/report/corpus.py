@@ -24,10 +24,10 @@ HEAD = """## TM500-style corpus
 
 **The runs are invented**: no line was written by a TM500 ([training/README.md](README.md#the-tm500-style-corpus)). The
 generators and the stage that follows procedures were written together, so the scores are optimistic for real logs; they show
-how models compare. Training has both versions of the corpus. The split `vocabulary` holds out two vocabularies of version 2 and
-all test runs of version 1; its bundle is the one that ships. `causes` holds out causes and scripts of both. `easy` and `hard`
-are those of version 1, 978 test runs each, with all of version 2 in the training part; the baselines of these two splits
-learn from version 1 alone. Figures are the mean ± standard deviation over the seeds of the training."""
+how models compare. Training has both versions of the corpus. The split `vocabulary` holds out two vocabularies of version 2,
+and all test runs of version 1; its bundle is the one that ships. `causes` holds out causes and scripts of both. `easy` and
+`hard` are those of version 1, 978 test runs each, with all of version 2 in the training part; the baselines of these two
+splits learn from version 1 alone. Figures are the mean ± standard deviation over the seeds of the training."""
 LABELS = """### By label
 
 Served pool, first seed."""
