@@ -2,7 +2,7 @@
 
 from stream_triage.sinks.sqlite.buckets import Bucket
 from stream_triage.sinks.sqlite.filters import Place, RunFilter
-from stream_triage.sinks.sqlite.lists import Choices, Counts, Group, ListedRun, Outcome, RunLists, SeenTemplate
+from stream_triage.sinks.sqlite.lists import Choices, Counts, Group, GroupTotals, ListedRun, Outcome, RunLists, SeenTemplate
 from stream_triage.sinks.sqlite.schema import MIGRATIONS
 from stream_triage.sinks.sqlite.store import SqliteStore
 
@@ -12,6 +12,7 @@ __all__ = [
     "Choices",
     "Counts",
     "Group",
+    "GroupTotals",
     "ListedRun",
     "Outcome",
     "Place",

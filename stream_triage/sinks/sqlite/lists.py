@@ -6,7 +6,6 @@ Everything here reads. Lists are newest first, as everywhere.
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from stream_triage.clients.sqlite import Database
@@ -15,7 +14,7 @@ from stream_triage.sinks.sqlite.buckets import Bucket, Unit, bucketed, buckets, 
 from stream_triage.sinks.sqlite.filters import Place, RunFilter
 from stream_triage.sinks.sqlite.schema import COLUMNS, storable, stored_run, utc
 
-__all__ = ["Choices", "Counts", "Group", "ListedRun", "Outcome", "RunLists", "SeenTemplate"]
+__all__ = ["Choices", "Counts", "Group", "GroupTotals", "ListedRun", "Outcome", "RunLists", "SeenTemplate"]
 
 # Values of a filter that are offered to choose from.
 MOST_CHOICES: Final = 300
@@ -86,12 +85,12 @@ class Outcome(NamedTuple):
     time: datetime
     label: str
     passed: bool
+    needs_review: bool
     build: str
-    final: bool
 
 
-class Group(NamedTuple):
-    """The runs of a test case, or those on a test bed."""
+class GroupTotals(NamedTuple):
+    """How many runs a test case has, or a test bed."""
 
     name: str
     runs: int
@@ -99,10 +98,6 @@ class Group(NamedTuple):
     unknown: int
     first: datetime
     last: datetime
-    recent: list[Outcome]
-    """The newest runs, up to `GROUP_RUNS`, newest first."""
-    days: list[Bucket]
-    """The same runs as in the other fields, by day, without the days that have none."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -110,11 +105,15 @@ class Group(NamedTuple):
         judged = self.runs - self.unknown
         return self.passed / judged if judged else None
 
-    @property
-    def flips(self) -> int:
-        """How often the result changed between pass and fail in the recent runs."""
-        results = [run.passed for run in self.recent if run.label != UNKNOWN]
-        return sum(one != other for one, other in pairwise(results))
+
+class Group(NamedTuple):
+    """The runs of a test case, or those on a test bed."""
+
+    totals: GroupTotals
+    recent: list[Outcome]
+    """The newest final ones, up to `GROUP_RUNS`, newest first."""
+    days: list[Bucket]
+    """All runs by day, without the days that have none."""
 
 
 class SeenTemplate(NamedTuple):
@@ -128,7 +127,8 @@ class SeenTemplate(NamedTuple):
     """Runs in which it was an anomaly."""
     text: str
     """As the newest of these runs has it: a line, or the template itself if it never came."""
-    labels: dict[str, int]
+    days: list[Bucket]
+    """These runs by day and label, without the days that have none."""
 
 
 class RunLists:
@@ -173,8 +173,8 @@ class RunLists:
 
     def groups(
         self, by: Grouping, *, words: str = "", order: Literal["attention", "name", "newest"] = "attention"
-    ) -> list[tuple[str, int, int, int, str, str]]:
-        """Test cases or test beds, each with its runs: how many, how many passed, how many are unknown, first and last time.
+    ) -> list[GroupTotals]:
+        """Test cases or test beds with their numbers of runs.
 
         Runs of the canary and those without the header are left out.
 
@@ -183,46 +183,40 @@ class RunLists:
             words: Only groups whose name contains this.
             order: By name, by the time of the newest run, or those first whose newest run did not pass.
         """
-        orders = {
-            "name": f"{by} COLLATE NOCASE, {by}",
-            "newest": "last DESC",
-            # With max(), SQLite takes the other columns from the row that has the maximum.
-            "attention": "newest_passed, last DESC",
-        }
+        orders = {"name": f"{by} COLLATE NOCASE, {by}", "newest": "newest DESC", "attention": "passing, newest DESC"}
+        # All times have the same length, so the greatest of these texts is that of the newest run.
+        newest = "max(time || passed)"
+        rows = self._database.ask(
+            f"SELECT {by}, count(*), sum(passed), sum(label = ?), min(time), {newest} AS newest, "
+            f"substr({newest}, -1) AS passing FROM listing "
+            f"WHERE {by} != '' AND test_case != ? AND instr(lower({by}), lower(?)) "
+            f"GROUP BY {by} ORDER BY {orders[order]}",
+            UNKNOWN,
+            CANARY,
+            storable(words),
+        )
         return [
-            row[:6]
-            for row in self._database.ask(
-                f"SELECT {by}, count(*), sum(passed), sum(label = ?), min(time), last, newest_passed FROM ("
-                f"  SELECT *, max(time) OVER (PARTITION BY {by}) AS last,"
-                f"    first_value(passed) OVER (PARTITION BY {by} ORDER BY time DESC) AS newest_passed FROM listing"
-                f"  WHERE {by} != '' AND test_case != ? AND instr(lower({by}), lower(?)) > 0"
-                f") GROUP BY {by} ORDER BY {orders[order]}",
-                UNKNOWN,
-                CANARY,
-                storable(words),
-            )
+            GroupTotals(name, runs, passed, unknown, datetime.fromisoformat(first), datetime.fromisoformat(last[:-1]))
+            for name, runs, passed, unknown, first, last, _ in rows
         ]
 
-    def group(self, by: Grouping, row: tuple[str, int, int, int, str, str]) -> Group:
-        """A group of `groups`, with its newest runs and its days."""
-        name, runs, passed, unknown, first, last = row
+    def group(self, by: Grouping, totals: GroupTotals) -> Group:
+        """The same group with its newest runs and its days."""
+        condition, values = f"l.{by} = ? AND l.test_case != ?", (storable(totals.name), CANARY)
         recent = self._database.ask(
-            "SELECT runs.run_id, l.time, l.label, l.passed, l.build, l.final FROM listing AS l JOIN runs ON runs.id = l.run "
-            f"WHERE l.{by} = ? AND l.test_case != ? ORDER BY l.time DESC, l.run DESC LIMIT {GROUP_RUNS}",
-            name,
-            CANARY,
+            "SELECT runs.run_id, l.time, l.label, l.passed, l.needs_review, l.build FROM listing AS l "
+            f"JOIN runs ON runs.id = l.run WHERE {condition} AND l.final "
+            f"ORDER BY l.time DESC, l.run DESC LIMIT {GROUP_RUNS}",
+            *values,
         )
         days = self._database.ask(
-            f"SELECT substr(time, 1, 10), label, count(*) FROM listing WHERE {by} = ? AND test_case != ? GROUP BY 1, 2",
-            name,
-            CANARY,
+            f"SELECT substr(time, 1, 10), label, count(*) FROM listing AS l WHERE {condition} GROUP BY 1, 2", *values
         )
         outcomes = [
-            Outcome(run_id, datetime.fromisoformat(time), label, bool(good), build, bool(final))
-            for run_id, time, label, good, build, final in recent
+            Outcome(run_id, datetime.fromisoformat(time), label, bool(passed), bool(review), build)
+            for run_id, time, label, passed, review, build in recent
         ]
-        times = datetime.fromisoformat(first), datetime.fromisoformat(last)
-        return Group(name, runs, passed, unknown, *times, outcomes, bucketed(days, "day"))
+        return Group(totals, outcomes, bucketed(days, "day"))
 
     def history(self, case: str, *, limit: int = 30) -> list[ListedRun]:
         """The newest runs of a test case."""
@@ -265,8 +259,7 @@ class RunLists:
         """
         having = "HAVING max(anomaly)" if anomalies else ""
         rows = self._database.ask(
-            "SELECT key, min(time), max(time), count(DISTINCT run), count(DISTINCT CASE anomaly WHEN 1 THEN run END), "
-            f"count(*) OVER () FROM seen GROUP BY key {having} "
+            f"SELECT key, min(time), max(time), count(*), sum(anomaly), count(*) OVER () FROM seen GROUP BY key {having} "
             f"ORDER BY {'max' if order == 'newest' else 'min'}(time) DESC, key LIMIT ? OFFSET ?",
             limit,
             after,
@@ -279,22 +272,20 @@ class RunLists:
                 runs,
                 anomalous,
                 self._text_of(key),
-                self._labels_of(key),
+                self._days_of(key),
             )
             for key, first, last, runs, anomalous, _ in rows
         ]
         return templates, rows[0][5] if rows else 0
 
     def _values_of(self, column: str) -> dict[str, int]:
-        query = (
-            f"SELECT {column}, count(*) FROM listing WHERE {column} != '' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_CHOICES}"
-        )
+        most = f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_CHOICES}"
+        query = f"SELECT {column}, count(*) FROM listing WHERE {column} != '' {most}"
         return dict(self._database.ask(query))
 
-    def _labels_of(self, key: str) -> dict[str, int]:
-        shown = "run IN (SELECT run FROM seen WHERE key = ?)"
-        query = f"SELECT label, count(*) FROM listing WHERE {shown} GROUP BY 1 ORDER BY 2 DESC"
-        return dict(self._database.ask(query, key))
+    def _days_of(self, key: str) -> list[Bucket]:
+        rows = self._database.ask("SELECT substr(time, 1, 10), label, count(*) FROM seen WHERE key = ? GROUP BY 1, 2", key)
+        return bucketed(rows, "day")
 
     def _text_of(self, key: str) -> str:
         """What the newest run that shows the key says there."""

@@ -24,8 +24,8 @@ __all__ = [
 LINE_BITS: Final = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
 COLUMNS: Final = ", ".join(StoredRun._fields)
 
-# What lists of runs are filtered and counted by, taken from the stored verdict. Needs a condition on `runs` behind it.
-# `failure` is the same for runs whose strongest evidence is the same; it is empty for a run that passed.
+# What lists of runs are filtered and counted by, taken from the stored verdict. `failure` is the same for runs whose
+# strongest evidence is the same; it is empty for a run that passed. These three may get a further condition on `runs`.
 LIST_RUNS: Final = """
     INSERT OR REPLACE INTO listing
     SELECT time, id, label, passed, needs_review, anomalous, final,
@@ -38,15 +38,15 @@ LIST_RUNS: Final = """
             nullif(json_extract(verdict, '$.evidence[0].key'), ''),
             'rule ' || nullif(json_extract(verdict, '$.evidence[0].rule'), ''),
             '') END
-    FROM runs"""
-# The template keys of anomalies, and of the evidence of runs that did not pass cleanly. These need a condition, too.
+    FROM runs WHERE 1"""
+# The template keys of anomalies, then of the evidence of runs that did not pass cleanly. What is both counts as an anomaly.
 LIST_ANOMALIES: Final = """
     INSERT OR IGNORE INTO seen
-    SELECT json_extract(item.value, '$.key'), time, runs.id, 1 FROM runs, json_each(verdict, '$.anomalies') AS item
+    SELECT json_extract(item.value, '$.key'), time, runs.id, label, 1 FROM runs, json_each(verdict, '$.anomalies') AS item
     WHERE json_extract(item.value, '$.key') != ''"""
 LIST_EVIDENCE: Final = """
     INSERT OR IGNORE INTO seen
-    SELECT json_extract(item.value, '$.key'), time, runs.id, 0 FROM runs, json_each(verdict, '$.evidence') AS item
+    SELECT json_extract(item.value, '$.key'), time, runs.id, label, 0 FROM runs, json_each(verdict, '$.evidence') AS item
     WHERE json_extract(item.value, '$.key') != '' AND NOT (passed AND NOT anomalous AND NOT needs_review)"""
 
 # Each entry raises `user_version` by one, in one transaction. Never change an entry that was released, nor a statement that
@@ -107,16 +107,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             key TEXT NOT NULL,           -- template key
             time TEXT NOT NULL,
             run INTEGER NOT NULL,        -- runs.id
-            anomaly INTEGER NOT NULL,    -- 1 for an anomaly, 0 for evidence
-            PRIMARY KEY (key, time, run, anomaly)
+            label TEXT NOT NULL,
+            anomaly INTEGER NOT NULL,    -- 1 if it is an anomaly there, 0 if it is evidence only
+            PRIMARY KEY (key, time, run)
         ) WITHOUT ROWID
         """,
-        f"{LIST_RUNS} WHERE 1",
+        LIST_RUNS,
         LIST_ANOMALIES,
         LIST_EVIDENCE,
         "CREATE UNIQUE INDEX listing_by_run ON listing (run)",
-        "CREATE INDEX listing_by_case ON listing (test_case, time)",
-        "CREATE INDEX listing_by_bed ON listing (testbed, time)",
+        "CREATE INDEX listing_by_case ON listing (test_case, time, passed, label)",
+        "CREATE INDEX listing_by_bed ON listing (testbed, time, passed, label)",
         "CREATE INDEX listing_by_failure ON listing (failure, time)",
         "CREATE INDEX seen_by_run ON seen (run)",
     ),

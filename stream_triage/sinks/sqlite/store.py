@@ -204,8 +204,7 @@ def _put(connection: sqlite3.Connection, row: _Row) -> None:
         "INSERT INTO lines (rowid, text, source, number) VALUES (?, ?, ?, ?)",
         ((rowid, line.text, line.source, line.number) for rowid, line in numbered),
     )
-    connection.execute(f"{LIST_RUNS} WHERE id = ?", (written.lastrowid,))
-    for statement in (LIST_ANOMALIES, LIST_EVIDENCE):
+    for statement in (LIST_RUNS, LIST_ANOMALIES, LIST_EVIDENCE):
         connection.execute(f"{statement} AND runs.id = ?", (written.lastrowid,))
 
 
