@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stream_triage.errors import SettingsError
 from stream_triage.records import UNKNOWN
 from stream_triage.render.printable import printable
+from stream_triage.web.run_view.markdown import markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -56,6 +57,8 @@ def environment() -> Environment:
         "count": _count,
         "label_class": label_class,
         "lines_kept": _lines_kept,
+        "markdown": markdown,
+        "own_code": _own_code,
         "percent": _percent,
         "thousands": _thousands,
         "when": _when,
@@ -99,6 +102,14 @@ def _lines_kept(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     return Markup("\n").join(escape(printable(line)) for line in text.split("\n"))
+
+
+def _own_code(text: str) -> Markup:
+    """Our own style or script, inside its element."""
+    from markupsafe import Markup
+
+    assert "</" not in text, "would end the element"
+    return Markup(text)  # noqa: S704 - a file of this package
 
 
 def _thousands(number: float) -> str:

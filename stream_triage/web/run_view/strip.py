@@ -1,0 +1,92 @@
+"""A verdict in; a drawing of the whole run, with what matters marked where it happened, out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from stream_triage.records import ReducedLine, Verdict
+from stream_triage.web.run_view.evidence import is_strong
+from stream_triage.web.run_view.shown import position, shown
+
+__all__ = ["Lane", "Tick", "lanes"]
+
+# Characters of a line in the tip of its mark.
+_TIP: Final = 160
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark in the drawing."""
+
+    x: str
+    anchor: str
+    """Of the line on the page; empty if it is not there."""
+    tip: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One source, from its first line to its last."""
+
+    source: str
+    lines: int
+    kept: tuple[str, ...]
+    """Where the lines worth reading are."""
+    weak: tuple[Tick, ...]
+    strong: tuple[Tick, ...]
+    anomalies: tuple[Tick, ...]
+    ues: tuple[Tick, ...]
+    """Where the procedures of failed UEs broke."""
+
+    @property
+    def words(self) -> str:
+        """What the drawing shows, for those who do not see it."""
+        counted = (
+            (len(self.strong), "evidence"),
+            (len(self.weak), "weak evidence"),
+            (len(self.anomalies), "anomalies"),
+            (len(self.ues), "failed UEs"),
+        )
+        marks = ", ".join(f"{name}: {number}" for number, name in counted if number)
+        return f"{self.source or 'the log'}, {self.lines} lines; {marks or 'no marks'}"
+
+
+def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple[str, int], str]) -> tuple[Lane, ...]:
+    """A lane for each source with lines, in the order of the verdict."""
+    kept: dict[str, set[str]] = {}
+    totals = {summary.source: summary.lines for summary in verdict.sources}
+    for line in lines:
+        kept.setdefault(line.source, set()).add(position(line.number, totals.get(line.source, 0)))
+    marks = _Marks(totals, anchors)
+    evidence = [(item, is_strong(verdict, item)) for item in verdict.evidence if item.number is not None]
+    failed = verdict.ues.first if verdict.ues else ()
+    return tuple(
+        Lane(
+            source=source,
+            lines=total,
+            kept=tuple(sorted(kept.get(source, ()), key=lambda x: float(x[:-1]))),
+            strong=marks.of(source, ((item.number, item.text) for item, strong in evidence if strong and item.source == source)),
+            weak=marks.of(source, ((item.number, item.text) for item, strong in evidence if not strong and item.source == source)),
+            anomalies=marks.of(source, ((item.number, item.words()) for item in verdict.anomalies if item.source == source)),
+            ues=marks.of(source, ((ue.number, f"{ue.words()}: {ue.reason}") for ue in failed if ue.source == source)),
+        )
+        for source, total in totals.items()
+        if total
+    )
+
+
+class _Marks:
+    def __init__(self, totals: Mapping[str, int], anchors: Mapping[tuple[str, int], str]) -> None:
+        self._totals, self._anchors = totals, anchors
+
+    def of(self, source: str, items: Iterable[tuple[int | None, str]]) -> tuple[Tick, ...]:
+        """A tick for each line, in the order of the lines; a line with several items has one."""
+        texts = {number: text for number, text in reversed(list(items)) if number is not None}
+        return tuple(
+            Tick(
+                x=position(number, self._totals[source]),
+                anchor=self._anchors.get((source, number), ""),
+                tip=f"line {number}: {shown(texts[number], _TIP).text.strip()}",
+            )
+            for number in sorted(texts)
+        )

@@ -1,0 +1,82 @@
+"""What happened to UEs in; a drawing with a row for each UE, over the lines of its source, out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stream_triage.records import UeCourse, UeEvent
+from stream_triage.web.run_view.shown import position
+
+__all__ = ["Step", "UeRow", "ue_rows"]
+
+UES_SHOWN: Final = 24
+# Steps of one UE that are drawn. Further ones would lie on each other, and a page must stay small.
+_STEPS_SHOWN: Final = 120
+
+
+@dataclass(frozen=True)
+class Step:
+    """A mark in the row of a UE."""
+
+    x: str
+    bad: bool
+    anchor: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class UeRow:
+    """One UE as one source shows it."""
+
+    ue: str
+    source: str
+    steps: tuple[Step, ...]
+    start: str
+    width: str
+    """Of the bar from its first step to its last."""
+    events: tuple[tuple[str, str, bool], ...]
+    """Line, what, and whether it did not go well: the same as a list."""
+    unfinished: tuple[str, ...]
+    left_out: int
+
+
+def ue_rows(
+    courses: Sequence[UeCourse], totals: Mapping[str, int], anchors: Mapping[tuple[str, int], str]
+) -> tuple[UeRow, ...]:
+    """A row for each UE with events; those that lack something come first.
+
+    Args:
+        courses: Of the UEs to show, as `show --ue` has them.
+        totals: By source, its lines.
+        anchors: By source and number, the ids of the lines on the page.
+    """
+    ordered = sorted((course for course in courses if course.events), key=lambda course: not course.unfinished)
+    return tuple(_row(course, max(totals.get(course.source, 0), 1), anchors) for course in ordered[:UES_SHOWN])
+
+
+def _row(course: UeCourse, total: int, anchors: Mapping[tuple[str, int], str]) -> UeRow:
+    # What did not go well is drawn first of all, and last, on top.
+    kept = sorted(course.events, key=lambda event: not event.bad)[:_STEPS_SHOWN]
+    start, end = (position(number, total) for number in (course.events[0].number, course.events[-1].last))
+    return UeRow(
+        ue=course.ue or "own",
+        source=course.source,
+        steps=tuple(
+            Step(position(event.number, total), event.bad, anchors.get((course.source, event.number), ""), _words(event))
+            for event in sorted(kept, key=lambda event: (event.bad, event.number))
+        ),
+        start=start,
+        width=f"{float(end[:-1]) - float(start[:-1]):.2f}%",
+        events=tuple((_lines(event), event.what, event.bad) for event in course.events[:_STEPS_SHOWN]),
+        unfinished=course.unfinished,
+        left_out=course.dropped + max(0, len(course.events) - _STEPS_SHOWN),
+    )
+
+
+def _lines(event: UeEvent) -> str:
+    return f"{event.number}-{event.last}" if event.repeats > 1 else str(event.number)
+
+
+def _words(event: UeEvent) -> str:
+    times = f" ({event.repeats} times)" if event.repeats > 1 else ""
+    return f"line {event.number}: {event.what}{times}"
