@@ -26,7 +26,9 @@ _TEXTS: Final = {
 }
 _FLAGS: Final = ("anomalous", "review", "open")
 _AGO: Final = re.compile(r"(\d{1,4})(h|d)")
-_TIME_WORDS: Final = "give a day such as 2026-11-30, a day and a time (UTC) such as 2026-11-30T18:00, or an age such as 24h or 7d"
+_TIME_WORDS: Final = (
+    "give a day such as 2026-11-30, a day and a time (UTC) such as 2026-11-30T18:00, or an age such as 24h or 7d"
+)
 LONGEST: Final = 1000
 
 
@@ -57,16 +59,20 @@ class RunQuery(NamedTuple):
         flags = {name: name in values for name in _FLAGS}
         return cls(replace(wanted, **texts, **flags), pairs, _place(params.get("after")))  # type: ignore[arg-type]
 
-    def with_(self, **changes: str | None) -> str:
-        """The address of the same list with other values of some parameters; None leaves one out."""
-        kept = [(name, value) for name, value in self.pairs if name not in changes]
-        return address("/runs", [*kept, *((name, value) for name, value in changes.items() if value is not None)])
+    def within(self, since: str, until: str) -> str:
+        """The address of those of the list that are of this time."""
+        kept = [pair for pair in self.pairs if pair[0] not in {"since", "until"}]
+        return address("/runs", [*kept, ("since", since), ("until", until)])
 
     def toggled(self, label: str) -> str:
         """The address of the same list with this label as well, or without it if it is among the wanted ones."""
         pair = ("label", label)
         pairs = [one for one in self.pairs if one != pair] if pair in self.pairs else [*self.pairs, pair]
         return address("/runs", pairs)
+
+    def without(self, name: str, value: str) -> str:
+        """The address of the same list without this filter."""
+        return address("/runs", [pair for pair in self.pairs if pair != (name, value)])
 
     def older(self, place: Place) -> str:
         """The address of the runs behind a place."""
@@ -76,6 +82,10 @@ class RunQuery(NamedTuple):
     def newest(self) -> str:
         """The address of the beginning of the list."""
         return address("/runs", self.pairs)
+
+    def values(self, name: str) -> list[str]:
+        """All values of a parameter."""
+        return [value for known, value in self.pairs if known == name]
 
     def get(self, name: str) -> str:
         """The value of a parameter; empty if there is none."""
@@ -107,9 +117,9 @@ def _time(value: str | None, now: datetime, name: str) -> datetime | None:
         return now - timedelta(hours=int(ago[1]) * (24 if ago[2] == "d" else 1))
     try:
         time = datetime.fromisoformat(value.strip())
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InputError(f"{name} is no time; {_TIME_WORDS}") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _place(value: str | None) -> Place | None:
@@ -117,6 +127,9 @@ def _place(value: str | None) -> Place | None:
         return None
     time, _, run = value.rpartition(",")
     try:
-        return Place(datetime.fromisoformat(time).astimezone(UTC), int(run))
+        place = Place(datetime.fromisoformat(time).astimezone(UTC), int(run))
     except (ValueError, OverflowError):
-        raise InputError("after is no place in the list; begin with the newest runs") from None
+        place = None
+    if place is None or not 0 <= place.run < 1 << 62:
+        raise InputError("after is no place in the list; begin with the newest runs")
+    return place

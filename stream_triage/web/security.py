@@ -1,10 +1,12 @@
-"""Requests in; those that this server must not answer get an error, and every response gets the headers that keep it harmless.
+"""Requests in; those that must not be answered get an error, and every response gets the headers that keep it harmless.
 
 Log text is hostile, and a browser may be lured: other sites must neither read these pages (a name that they point at this
 address), nor send forms to them, nor frame them. No script or style in a page is run, only those that this server serves.
 """
 
 import ipaddress
+import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -15,6 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stream_triage.errors import internal_error_text
 
 __all__ = ["HEADERS", "Guard", "allowed_hosts"]
 
@@ -30,6 +34,7 @@ HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+_LOG = logging.getLogger(__name__)
 _READING: Final = {"GET", "HEAD"}
 
 ErrorPage = Callable[[Request, int, str], Response]
@@ -43,7 +48,7 @@ def allowed_hosts(listen: str, further: Iterable[str]) -> frozenset[str]:
 
 
 class Guard:
-    """Stands before the application."""
+    """Stands before the application. Nothing that it raises gets through."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], error_page: ErrorPage, sign_in: SignIn) -> None:
         """What it needs.
@@ -60,6 +65,7 @@ class Guard:
         self._sign_in = sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -72,9 +78,16 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")  # logs are confidential
             await send(message)
 
+        scope["app"] = self._app
         request = Request(scope, receive)
-        answer = self._refusal(request) or await self._sign_in(request) or self._app
-        await answer(scope, receive, send_with_headers)
+        try:
+            answer = self._refusal(request) or await self._sign_in(request) or self._app
+            await answer(scope, receive, send_with_headers)
+        except Exception as error:
+            # The user has got the page of an error, or the beginning of a download. The message may hold log text.
+            _LOG.error("%s", internal_error_text(error))
+            if os.environ.get("STREAM_TRIAGE_DEBUG"):
+                raise
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")

@@ -218,17 +218,24 @@ class RunLists:
         ]
         return Group(totals, outcomes, bucketed(days, "day"))
 
-    def history(self, case: str, *, limit: int = 30) -> list[ListedRun]:
-        """The newest runs of a test case."""
-        return self.page(RunFilter(case=case), limit=limit) if case else []
+    def history(self, run: ListedRun, *, limit: int = 30) -> list[ListedRun]:
+        """The newest runs of the same test case before this one, with a final verdict."""
+        return self._earlier(run, "final", limit)
 
-    def last_pass(self, case: str, before: Place) -> ListedRun | None:
-        """The newest final run of the test case before a place that passed."""
-        if not case:
-            return None
-        condition = "WHERE test_case = ? AND passed AND final AND (time, run) < (?, ?) ORDER BY time DESC, run DESC LIMIT 1"
-        found = self._listed(condition, storable(case), utc(before.time), before.run)
-        return found[0] if found else None
+    def last_pass(self, run: ListedRun) -> ListedRun | None:
+        """The newest run of the same test case before this one that passed, with a final verdict."""
+        return next(iter(self._earlier(run, "final AND passed", 1)), None)
+
+    def newest(self, case: str) -> ListedRun | None:
+        """The newest run of a test case."""
+        return next(iter(self.page(RunFilter(case=case), limit=1)), None) if case else None
+
+    def _earlier(self, run: ListedRun, condition: str, limit: int) -> list[ListedRun]:
+        if not run.case:
+            return []
+        order = "ORDER BY time DESC, run DESC LIMIT ?"
+        values = (storable(run.case), utc(run.time), run.row, limit)
+        return self._listed(f"WHERE test_case = ? AND {condition} AND (time, run) < (?, ?) {order}", *values)
 
     def similar(self, run: ListedRun, *, limit: int = 10) -> tuple[list[ListedRun], int]:
         """Earlier runs with the same label and the same strongest evidence, and how many there are in all."""
