@@ -10,6 +10,7 @@ from stream_triage.render.weights import MODEL_WORDS
 from stream_triage.web.run_view.shown import shown
 
 __all__ = [
+    "ANOMALIES_SHOWN",
     "AnomalyView",
     "EvidenceView",
     "ModelView",
