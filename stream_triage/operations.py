@@ -24,6 +24,7 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import BundleError, RunNotFound, SettingsError, StoreError
 from stream_triage.model import Model
+from stream_triage.ports import RunText
 from stream_triage.records import CANARY, Problem, UeCourse, Verdict
 from stream_triage.settings import AlertRule, Settings
 from stream_triage.setup.changes import Changes
@@ -34,7 +35,7 @@ from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.opensearch import check_templates
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.stages.redact import Redactor
-from stream_triage.ue_events import events_of_ue
+from stream_triage.ue_events import events_of_failed_ues, events_of_ue
 from stream_triage.worker.canary import TEXT, Look, Sighting, same, send, wait_for_verdicts
 from stream_triage.worker.process import StopRequested, WatchedProcess, stopping_on_signals
 
@@ -45,6 +46,7 @@ __all__ = [
     "canary",
     "explain_alerts",
     "export_dashboards",
+    "failed_ue_courses",
     "full_id",
     "prune",
     "run_worker",
@@ -243,6 +245,13 @@ def ue_courses(
             if read_by != judged_by:
                 on_trouble(f"the run was judged by bundle {' '.join(judged_by)}, and is read by {' '.join(read_by)}")
             return events_of_ue(model, text, verdict.sources, ue, settings.input.format)
+
+
+def failed_ue_courses(settings: Settings, verdict: Verdict, text: RunText, most: int) -> list[UeCourse]:
+    """What happened to the first failed UEs of a stored run, up to `most` of them, from its archived text."""
+    if not verdict.ues or not verdict.ues.failed:
+        return []
+    return events_of_failed_ues(_model_of(settings, verdict), text, verdict, most, settings.input.format)
 
 
 def _model_of(settings: Settings, verdict: Verdict) -> Model:

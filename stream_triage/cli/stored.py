@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, note
-from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, RunArgument, as_settings
+from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, ReportOption, RunArgument, as_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ def show(
         ),
     ] = None,
     dialect: DialectOption = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the verdict of a stored run and its evidence.
@@ -80,12 +81,16 @@ def show(
 
     if full and (ue is not None or as_json):
         raise typer.BadParameter("--full goes with neither --ue nor --json")
+    if report and full:
+        raise typer.BadParameter("--report has the lines worth reading and those around them; it does not go with --full")
     if dialect and ue is None:
         raise typer.BadParameter("--dialect says how the text is read for --ue; a stored verdict does not change by it")
     settings = load_settings(config, **as_settings(dialects=dialect))
     with wiring.open_store(settings) as store:
         run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
+    if report is not None and verdict is not None:
+        _write_report(report, settings, verdict)
     if verdict is None:
         _print_text(settings, run_id)
     elif ue is not None:
@@ -96,6 +101,26 @@ def show(
         from stream_triage.render.terminal import console, verdict_page
 
         console().print(verdict_page(verdict))
+
+
+def _write_report(path: Path, settings: Settings, verdict: Verdict) -> None:
+    """With the archived text, if there is one: then the report has the UEs, and lines between those worth reading."""
+    from stream_triage.errors import RunNotFound
+    from stream_triage.operations import failed_ue_courses
+    from stream_triage.sinks.archive import TextArchive
+    from stream_triage.web.report import Report
+    from stream_triage.web.run_view import UES_SHOWN
+
+    with (
+        ExitStack() as stack,
+        Report(path, courses_of=lambda verdict, text: failed_ue_courses(settings, verdict, text, UES_SHOWN)) as report,
+    ):
+        archive = stack.enter_context(TextArchive(settings.archive))
+        text = None
+        with suppress(RunNotFound):
+            text = stack.enter_context(archive.open(verdict.run_id))
+        report.write(verdict, text)
+    note(f"report: {path}")
 
 
 def _print_ue(courses: Sequence[UeCourse], as_json: bool) -> None:

@@ -14,20 +14,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from stream_triage.errors import StoreError
 from stream_triage.ports import RunText
-from stream_triage.records import UeCourse, Verdict
+from stream_triage.records import UeCourse, Verdict, cut
+from stream_triage.render.printable import without_colours
 from stream_triage.web.pages import environment, render, static_text
-from stream_triage.web.run_view import PastRun, run_view
+from stream_triage.web.run_view import GapView, PastRun, RunView, run_view, title_of
 
 __all__ = ["RUNS_IN_DETAIL", "Report"]
 
 # Runs that are shown in full; one takes about 60 kB. The others have a row in the table.
 RUNS_IN_DETAIL: Final = 100
+# Lines between those worth reading that come with each of these runs, and with all of them together.
+EMBEDDED_LINES: Final = 2000
+EMBEDDED_IN_ALL: Final = 20_000
 # Rows of the table. Whoever has more runs than that wants the page of `stream-triage ui`.
 ROWS: Final = 5000
+WHY_CHARACTERS: Final = 500
 
 CoursesOf = Callable[[Verdict, RunText], Sequence[UeCourse]]
 HistoryOf = Callable[[Verdict], Sequence[PastRun]]
@@ -38,18 +43,21 @@ class _Row:
     """A run in the table of a report."""
 
     run_id: str
+    folder: str
+    name: str
     label: str
     needs_review: bool
     anomalous: bool
     clean: bool
     why: str
-    href: str
 
 
-@dataclass
-class _Entry:
-    verdict: Verdict
-    courses: Sequence[UeCourse] = ()
+class _Entry(NamedTuple):
+    """A run of a report."""
+
+    row: _Row
+    view: RunView | None
+    time: datetime | None
 
 
 class Report:
@@ -69,7 +77,8 @@ class Report:
         environment()
         self._path, self._courses_of, self._history_of = path, courses_of, history_of
         self._entries: dict[str, _Entry] = {}
-        self._in_detail = 0
+        self._in_detail = {True: 0, False: 0}
+        self._numbered = self._embedded = 0
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         except OSError as error:
@@ -84,14 +93,14 @@ class Report:
         if not verdict.final:
             return
         known = self._entries.pop(verdict.run_id, None)
-        self._in_detail -= known is not None and not known.verdict.clean
-        # Of the many runs that passed only what the table shows is kept: a night has thousands of them.
-        full = not verdict.clean or len(self._entries) < RUNS_IN_DETAIL
-        if not verdict.clean:
-            full = self._in_detail < RUNS_IN_DETAIL
-            self._in_detail += 1
-        courses = self._courses_of(verdict, text) if full and text is not None and self._courses_of else ()
-        self._entries[verdict.run_id] = _Entry(verdict if full else _row_alone(verdict), courses)
+        if known is not None and known.view is not None:
+            self._in_detail[known.row.clean] -= 1
+        view = None
+        # Those that passed may yet be pushed out by others, so both kinds are counted for themselves.
+        if self._in_detail[verdict.clean] < RUNS_IN_DETAIL:
+            self._in_detail[verdict.clean] += 1
+            view = self._view(verdict, text)
+        self._entries[verdict.run_id] = _Entry(_row(verdict), view, verdict.time)
 
     def flush(self) -> None:
         """Does nothing: the report is written when it is closed."""
@@ -131,42 +140,54 @@ class Report:
 
     def _html(self) -> str:
         # What needs somebody comes first; within that, the runs keep their order.
-        entries = sorted(self._entries.values(), key=lambda entry: entry.verdict.clean)
-        detailed = entries[:RUNS_IN_DETAIL]
-        views = [self._view(entry, f"r{number}-") for number, entry in enumerate(detailed, 1)]
-        hrefs = [f"#{view.prefix}run" for view in views] + [""] * (len(entries) - len(views))
-        rows = [_row(entry.verdict, href) for entry, href in zip(entries, hrefs, strict=True)]
+        entries = sorted(self._entries.values(), key=lambda entry: entry.row.clean)
+        views = [entry.view for entry in entries if entry.view is not None][:RUNS_IN_DETAIL]
+        in_full = {view.run_id: f"#{view.prefix}run" for view in views}
         style, script = static_text("tokens.css") + static_text("run.css"), static_text("run.js")
         return render(
             "report.html",
             runs=views,
-            rows=rows[:ROWS],
-            rows_left_out=max(0, len(rows) - ROWS),
-            total=len(rows),
-            to_look_at=sum(not row.clean for row in rows),
-            labels=Counter(row.label for row in rows).most_common(),
-            made=max((entry.verdict.time for entry in entries if entry.verdict.time), default=None),
+            rows=[(entry.row, in_full.get(entry.row.run_id, "")) for entry in entries[:ROWS]],
+            total=len(entries),
+            to_look_at=sum(not entry.row.clean for entry in entries),
+            labels=Counter(entry.row.label for entry in entries).most_common(),
+            made=max((entry.time for entry in entries if entry.time), default=None),
             style=style,
             script=script,
             policy=_policy(style, script),
         )
 
-    def _view(self, entry: _Entry, prefix: str) -> object:
-        history = self._history_of(entry.verdict) if self._history_of else ()
-        return run_view(entry.verdict, courses=entry.courses, history=history, prefix=prefix)
+    def _view(self, verdict: Verdict, text: RunText | None) -> RunView:
+        self._numbered += 1
+        view = run_view(
+            verdict,
+            text=text,
+            embed=min(EMBEDDED_LINES, EMBEDDED_IN_ALL - self._embedded),
+            courses=self._courses_of(verdict, text) if self._courses_of and text is not None else (),
+            history=self._history_of(verdict) if self._history_of else (),
+            prefix=f"r{self._numbered}-",
+        )
+        self._embedded += sum(
+            len(row.rows) for source in view.source_lines for row in source.rows if isinstance(row, GapView)
+        )
+        return view
 
 
-def _row_alone(verdict: Verdict) -> Verdict:
-    """What the table shows of a verdict."""
-    return verdict.model_copy(update={"reduction": (), "evidence": (), "rest": (), "sources": (), "headers": {}})
-
-
-def _row(verdict: Verdict, href: str) -> _Row:
-    first = verdict.review_reasons[0] if verdict.review_reasons else ""
-    anomaly = verdict.anomalies[0].words() if verdict.anomalous and verdict.passed and verdict.anomalies else ""
+def _row(verdict: Verdict) -> _Row:
+    """Says of a run that passed only why somebody should look at it."""
     why = verdict.why if verdict.failed else ""
+    review = verdict.review_reasons[0] if verdict.review_reasons else ""
+    anomaly = verdict.anomalies[0].words() if verdict.anomalous and verdict.anomalies else ""
+    folder, name = title_of(verdict.run_id)
     return _Row(
-        verdict.run_id, verdict.label, verdict.needs_review, verdict.anomalous, verdict.clean, why or first or anomaly, href
+        run_id=verdict.run_id,
+        folder=folder,
+        name=name,
+        label=verdict.label,
+        needs_review=verdict.needs_review,
+        anomalous=verdict.anomalous,
+        clean=verdict.clean,
+        why=without_colours(cut(why or review or anomaly, WHY_CHARACTERS)),
     )
 
 

@@ -4,15 +4,17 @@
 for the timeline of UEs; `history_view` and `state_of` say what the runs of a test case say together.
 """
 
+from stream_triage.web.run_view.facts import title_of
 from stream_triage.web.run_view.history import HistoryView, PastRun, history_view, state_of
 from stream_triage.web.run_view.lines import GAP_LINES, GapView, LineView, gap_rows
 from stream_triage.web.run_view.links import RunLinks
 from stream_triage.web.run_view.markdown import markdown
-from stream_triage.web.run_view.timeline import UeRow, ue_rows
+from stream_triage.web.run_view.timeline import UES_SHOWN, UeRow, ue_rows
 from stream_triage.web.run_view.view import RunView, run_view
 
 __all__ = [
     "GAP_LINES",
+    "UES_SHOWN",
     "GapView",
     "HistoryView",
     "LineView",
@@ -25,5 +27,6 @@ __all__ = [
     "markdown",
     "run_view",
     "state_of",
+    "title_of",
     "ue_rows",
 ]

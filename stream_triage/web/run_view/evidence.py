@@ -10,6 +10,7 @@ from stream_triage.render.weights import MODEL_WORDS
 from stream_triage.web.run_view.shown import shown
 
 __all__ = [
+    "ANOMALIES_SHOWN",
     "AnomalyView",
     "EvidenceView",
     "ModelView",
@@ -21,8 +22,8 @@ __all__ = [
     "probabilities",
 ]
 
-# An item with this share of all evidence for the label is worth a reader's first look.
-_STRONG_SHARE: Final = 0.1
+# A line with this share of the weight of the strongest one is worth a reader's first look.
+_STRONG_SHARE: Final = 0.25
 # Smaller weights would be shown as +0.00 or -0.00.
 _SHOWN_FROM: Final = 0.005
 ANOMALIES_SHOWN: Final = 20
@@ -87,13 +88,13 @@ class AnomalyView:
 
 
 def is_strong(verdict: Verdict, item: Evidence) -> bool:
-    """Whether an item is worth a reader's first look: what broke, a rule for the label, or a large part of the evidence."""
+    """Whether an item is worth a reader's first look: what broke, a rule for the label, or a line with much of the weight."""
     if item.kind == "missing":
         return False
     if item.kind == "rule":
         return item.weight >= 0
-    total = sum(one.weight for one in verdict.evidence if one.weight > 0)
-    return _broke_here(verdict, item) or item.weight >= _STRONG_SHARE * total
+    most = max(one.weight for one in verdict.evidence if one.kind == "line")
+    return _broke_here(verdict, item) or item.weight >= _STRONG_SHARE * most > 0
 
 
 def evidence_views(verdict: Verdict, anchors: Mapping[tuple[str, int], str]) -> tuple[EvidenceView, ...]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
+from stream_triage.ports import RunText
 from stream_triage.records import ReducedLine, Verdict
 from stream_triage.web.run_view.evidence import is_strong
 from stream_triage.web.run_view.links import RunLinks
@@ -13,6 +15,8 @@ __all__ = ["GAP_LINES", "GapView", "LineView", "SourceLines", "anchor_of", "gap_
 
 # Lines of a gap that are opened at once; of a longer one, that many from either end.
 GAP_LINES: Final = 100
+# A gap of so few lines takes no less room than the lines.
+_NO_GAP: Final = 2
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class GapView:
     """Lines that are not shown."""
 
     count: int
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[tuple[str, str], ...] = ()
     """What can be opened: words and address."""
+    rows: tuple[LineView, ...] = ()
+    """The lines themselves, where the page has them with it."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +73,30 @@ def anchor_of(verdict: Verdict, source: str, number: int, prefix: str = "") -> s
 
 
 def source_lines(
-    verdict: Verdict, lines: Iterable[ReducedLine], *, links: RunLinks | None = None, prefix: str = ""
+    verdict: Verdict,
+    lines: Iterable[ReducedLine],
+    *,
+    text: RunText | None = None,
+    embed: int = 0,
+    links: RunLinks | None = None,
+    prefix: str = "",
 ) -> tuple[SourceLines, ...]:
-    """The chosen lines of each source that has any, in the order of their numbers, with a gap wherever lines are left out."""
-    rows = _Rows(verdict, links, prefix)
+    """The chosen lines of each source that has any, in the order of their numbers, with a gap wherever lines are left out.
+
+    Args:
+        verdict: Of the run.
+        lines: The chosen lines, in any order.
+        text: The text of the run: with it, gaps of one or two lines are filled.
+        embed: So many lines of longer gaps, read from the text, come with the page; the shortest gaps first.
+        links: Of the server.
+        prefix: As in `anchor_of`.
+    """
+    rows = _Rows(verdict, links, prefix, text)
     by_source: dict[str, dict[int, ReducedLine]] = {}
     for line in lines:
         by_source.setdefault(line.source, {}).setdefault(line.number, line)
     totals = {summary.source: summary.lines for summary in verdict.sources}
+    rows.embed(_gap_lengths(by_source, totals), embed)
     return tuple(
         SourceLines(
             source=source,
@@ -113,11 +135,21 @@ def gap_rows(
     return (*before, *opened, *rows.gap(source, first + len(texts), gap[1]))
 
 
+def _gap_lengths(chosen: Mapping[str, Mapping[int, ReducedLine]], totals: Mapping[str, int]) -> list[int]:
+    lengths = []
+    for source, lines in chosen.items():
+        ends = [0, *sorted(lines), totals.get(source, 0) + 1]
+        lengths += [after - before - 1 for before, after in pairwise(ends)]
+    return sorted(length for length in lengths if length > _NO_GAP)
+
+
 class _Rows:
     """Makes rows of one run."""
 
-    def __init__(self, verdict: Verdict, links: RunLinks | None, prefix: str) -> None:
+    def __init__(self, verdict: Verdict, links: RunLinks | None, prefix: str, text: RunText | None = None) -> None:
         self._links = links
+        self._text = text
+        self._longest_embedded = 0
         self._anchors: Mapping[str, str] = {
             summary.source: f"{prefix}L{index}-" for index, summary in enumerate(verdict.sources)
         }
@@ -136,16 +168,32 @@ class _Rows:
         """A line that was not chosen."""
         return self._line(source, number, text, "", 1)
 
-    def gap(self, source: str, first: int, last: int) -> Iterator[GapView]:
+    def embed(self, gap_lengths: Sequence[int], lines: int) -> None:
+        """Sets up to which length gaps bring their lines with them, `lines` in all; the lengths are in order."""
+        for length in gap_lengths:
+            lines -= length
+            if lines < 0:
+                return
+            self._longest_embedded = length
+
+    def gap(self, source: str, first: int, last: int) -> Iterator[LineView | GapView]:
         """The gap from line to line, both included; nothing if there is no line between."""
-        if last < first:
+        count = last - first + 1
+        if count < 1:
             return
+        if self._text is not None and count <= max(_NO_GAP, self._longest_embedded):
+            lines = tuple(
+                self.plain(source, number, line) for number, line in enumerate(self._text.read(source, first, last), first)
+            )
+            if len(lines) == count:  # else the archive has another text than that of the verdict
+                yield from lines if count <= _NO_GAP else (GapView(count, rows=lines),)
+                return
         steps = []
         for words, show in _steps(first, last):
             address = self._links.lines(source, show, (first, last)) if self._links else None
             if address is not None:
                 steps.append((words, address))
-        yield GapView(last - first + 1, tuple(steps))
+        yield GapView(count, tuple(steps))
 
     def _line(self, source: str, number: int, text: str, why: str, repeats: int) -> LineView:
         kept, hidden = shown(text)

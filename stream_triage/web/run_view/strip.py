@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream_triage.records import ReducedLine, Verdict
-from stream_triage.web.run_view.evidence import is_strong
+from stream_triage.web.run_view.evidence import ANOMALIES_SHOWN, is_strong
 from stream_triage.web.run_view.shown import position, shown
 
 __all__ = ["Lane", "Tick", "lanes"]
@@ -67,7 +67,7 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
             kept=tuple(sorted(kept.get(source, ()), key=lambda x: float(x[:-1]))),
             strong=marks.of(source, ((item.number, item.text) for item, strong in evidence if strong and item.source == source)),
             weak=marks.of(source, ((item.number, item.text) for item, strong in evidence if not strong and item.source == source)),
-            anomalies=marks.of(source, ((item.number, item.words()) for item in verdict.anomalies if item.source == source)),
+            anomalies=marks.of(source, ((item.number, item.words()) for item in verdict.anomalies[:ANOMALIES_SHOWN] if item.source == source)),
             ues=marks.of(source, ((ue.number, f"{ue.words()}: {ue.reason}") for ue in failed if ue.source == source)),
         )
         for source, total in totals.items()

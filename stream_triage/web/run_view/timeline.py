@@ -7,7 +7,7 @@ from typing import Final
 from stream_triage.records import UeCourse, UeEvent
 from stream_triage.web.run_view.shown import position
 
-__all__ = ["Step", "UeRow", "ue_rows"]
+__all__ = ["UES_SHOWN", "Step", "UeRow", "ue_rows"]
 
 UES_SHOWN: Final = 24
 # Steps of one UE that are drawn. Further ones would lie on each other, and a page must stay small.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from stream_triage.ports import RunText
 from stream_triage.records import NOT_PROVED, UNKNOWN, ReducedLine, UeCourse, Ues, Verdict
 from stream_triage.web.run_view.evidence import (
     AnomalyView,
@@ -119,6 +120,8 @@ def run_view(
     verdict: Verdict,
     *,
     lines: Sequence[ReducedLine] | None = None,
+    text: RunText | None = None,
+    embed: int = 0,
     history: Sequence[PastRun] = (),
     courses: Sequence[UeCourse] = (),
     links: RunLinks | None = None,
@@ -129,6 +132,8 @@ def run_view(
     Args:
         verdict: Of the run.
         lines: The lines to show; those of the reduction if none are given. Evidence is always among them.
+        text: The text of the run, if it is at hand: gaps of one or two lines are filled from it.
+        embed: So many lines of longer gaps come with the page, for those who have no archive.
         history: Earlier runs of the same test case with a final verdict, in any order.
         courses: What happened to its UEs, for the timeline.
         links: Where the page may lead; none in a report.
@@ -136,7 +141,7 @@ def run_view(
     """
     chosen = _with_evidence(verdict, verdict.reduction if lines is None else lines)
     anchors = {(line.source, line.number): anchor_of(verdict, line.source, line.number, prefix) for line in chosen}
-    by_source = source_lines(verdict, chosen, links=links, prefix=prefix)
+    by_source = source_lines(verdict, chosen, text=text, embed=embed, links=links, prefix=prefix)
     folder, name = title_of(verdict.run_id)
     totals = {summary.source: summary.lines for summary in verdict.sources}
     rows = ue_rows(courses, totals, anchors)
