@@ -13,7 +13,7 @@ from stream_triage.settings import Settings
 from stream_triage.web import list_routes, run_routes
 from stream_triage.web.errors import error_page, expected_error, http_error, unexpected_error
 from stream_triage.web.events import events
-from stream_triage.web.pages import STATIC
+from stream_triage.web.pages import STATIC, environment
 from stream_triage.web.security import Guard, allowed_hosts
 from stream_triage.web.sessions import Sessions
 from stream_triage.web.sign_in import asked_to_sign_in, sign_in, sign_in_form, sign_out
@@ -51,7 +51,7 @@ class _KeptFiles(StaticFiles):
         return response
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, courses_of: CoursesOf | None = None) -> Guard:
+def create_app(settings: Settings, *, clock: Clock | None = None, courses_of: CoursesOf | None = None) -> Guard[Starlette]:
     """The application.
 
     Args:
@@ -69,6 +69,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, courses_of: Co
             Exception: unexpected_error,
         },
     )
+    for name in environment().list_templates(extensions=["html"]):
+        environment().get_template(name)  # compiled now, or the first page would take longer than others
     app.state.site = Site(
         store=StoreAccess(settings, clock.monotonic),
         sessions=Sessions(password, clock.monotonic),

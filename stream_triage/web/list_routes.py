@@ -36,16 +36,15 @@ def runs(request: Request) -> Response:
         return RedirectResponse(query.newest, 303)  # a form without script sends empty fields, too
     lists = site.store.open().lists
     counts = lists.counts(query.filter)
+    by_label = lists.labels(query.filter) if query.filter.labels else counts.labels
     choices = site.store.choices()
-    labels = list(dict.fromkeys([*choices.labels, *counts.labels, *query.filter.labels]))
+    labels = list(dict.fromkeys([*choices.labels, *by_label, *query.filter.labels]))
     found = lists.page(query.filter, after=query.place, limit=PAGE_RUNS + 1)
     values: dict[str, Any] = {
         "query": query,
         "total": counts.total,
         "chart": chart(counts, sorted(labels, key=lambda label: (label != "Pass", label))),
-        "labels": [
-            (label, counts.labels.get(label, 0), label in query.filter.labels, query.toggled(label)) for label in labels
-        ],
+        "labels": [(label, by_label.get(label, 0), label in query.filter.labels, query.toggled(label)) for label in labels],
         "rows": [run_row(run) for run in found[:PAGE_RUNS]],
         "older": query.older(found[PAGE_RUNS - 1].place) if len(found) > PAGE_RUNS else "",
         "filters": [

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,6 +37,7 @@ HEADERS: Final = {
 _LOG = logging.getLogger(__name__)
 _READING: Final = {"GET", "HEAD"}
 
+App = TypeVar("App", bound=ASGIApp)
 ErrorPage = Callable[[Request, int, str], Response]
 SignIn = Callable[[Request], Awaitable[Response | None]]
 
@@ -47,10 +48,14 @@ def allowed_hosts(listen: str, further: Iterable[str]) -> frozenset[str]:
     return frozenset(name.strip("[]").lower() for name in {*own, *further} if name)
 
 
-class Guard:
-    """Stands before the application. Nothing that it raises gets through."""
+class Guard(Generic[App]):
+    """Stands before the application. Nothing that it raises gets through.
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], error_page: ErrorPage, sign_in: SignIn) -> None:
+    Attributes:
+        app: The application.
+    """
+
+    def __init__(self, app: App, hosts: frozenset[str], error_page: ErrorPage, sign_in: SignIn) -> None:
         """What it needs.
 
         Args:
@@ -59,7 +64,7 @@ class Guard:
             error_page: Makes the page of an error from its status and what to do about it.
             sign_in: Returns a response to a request of somebody who must give the password first, else None.
         """
-        self._app = app
+        self.app = app
         self._hosts = hosts
         self._error_page = error_page
         self._sign_in = sign_in
@@ -67,7 +72,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -78,10 +83,10 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")  # logs are confidential
             await send(message)
 
-        scope["app"] = self._app
+        scope["app"] = self.app
         request = Request(scope, receive)
         try:
-            answer = self._refusal(request) or await self._sign_in(request) or self._app
+            answer = self._refusal(request) or await self._sign_in(request) or self.app
             await answer(scope, receive, send_with_headers)
         except Exception as error:
             # The user has got the page of an error, or the beginning of a download. The message may hold log text.

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from stream_triage.errors import SettingsError
+from stream_triage.errors import SettingsError, StoreError
 from stream_triage.settings import Settings, UiSettings
 from stream_triage.web.app import create_app
 from stream_triage.web.site import CoursesOf
@@ -31,6 +31,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None], courses_of: Co
         SettingsError: It cannot listen there.
     """
     app = create_app(settings, courses_of=courses_of)
+    with suppress(StoreError):  # the page says so
+        app.app.state.site.store.choices()  # or the first page would wait for them
     with _listening(settings.ui) as listener:
         config = uvicorn.Config(
             app,

@@ -5,6 +5,7 @@ Everything here reads. Lists are newest first, as everywhere.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
@@ -165,6 +166,11 @@ class RunLists:
         for _, label, number in rows:
             labels[label] = labels.get(label, 0) + number
         return Counts(sum(labels.values()), labels, unit, buckets(rows, unit))
+
+    def labels(self, wanted: RunFilter) -> dict[str, int]:
+        """How many runs of each label the filter finds, whatever labels it names."""
+        condition, values = replace(wanted, labels=()).condition()
+        return dict(self._database.ask(f"SELECT label, count(*) FROM listing WHERE {condition} GROUP BY 1", *values))
 
     def choices(self) -> Choices:
         """What the values of filters may be."""
