@@ -76,7 +76,9 @@ def _read_all(
 ) -> dict[str, tuple[RecordingFollower, ProcedureState]]:
     """Follows every source; by its name."""
     stripped = {summary.source: summary.stripped for summary in summaries}
-    return {source: _read(model, text, source, input_format if stripped.get(source) else "none") for source in text.sources()}
+    return {
+        source: _read(model, text, source, input_format if stripped.get(source) else "none") for source in text.sources()
+    }
 
 
 def _read(model: Model, text: RunText, source: str, input_format: str) -> tuple[RecordingFollower, ProcedureState]:

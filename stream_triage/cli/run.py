@@ -5,12 +5,21 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNCLEAN, note, storage_is_input
-from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, ReportOption, RulesOption, RunByOption, as_settings
+from stream_triage.cli.options import (
+    BundleOption,
+    ConfigOption,
+    DialectOption,
+    ReportOption,
+    RulesOption,
+    RunByOption,
+    as_settings,
+)
 from stream_triage.cli.reading import open_source, print_problem, read_source
 from stream_triage.render.printable import printable
 
@@ -140,10 +149,10 @@ def _judge(
     from stream_triage.intake import Intake
 
     triage = wiring.open_triage(settings)
-    reports = [_open_report(report, triage, settings)] if report else []
     # Wrong addresses are reported before anything is judged.
     targets = wiring.open_targets(settings.alerts) if "alerts" in sinks else {}
     store, store_errors = _open_store(settings, wanted="store" in sinks)
+    reports = [_open_report(report, triage, settings, store)] if report else []
     # The store is the index of the archive: without it, nobody finds an archived run.
     names = [name for name in sinks if name not in ("store", "archive")] if store_errors else sinks
     with (
@@ -173,7 +182,8 @@ def _judge(
     return intake.tally, interrupted
 
 
-def _open_report(path: Path, triage: Triage, settings: Settings) -> Report:
+def _open_report(path: Path, triage: Triage, settings: Settings, store: SqliteStore | None) -> Report:
+    from stream_triage.operations import earlier_runs
     from stream_triage.ue_events import events_of_failed_ues
     from stream_triage.web.report import Report
     from stream_triage.web.run_view import UES_SHOWN
@@ -181,7 +191,7 @@ def _open_report(path: Path, triage: Triage, settings: Settings) -> Report:
     def courses_of(verdict: Verdict, text: RunText) -> list[UeCourse]:
         return events_of_failed_ues(triage.models[verdict.bundle], text, verdict, UES_SHOWN, settings.input.format)
 
-    return Report(path, courses_of=courses_of)
+    return Report(path, courses_of=courses_of, history_of=partial(earlier_runs, store) if store else None)
 
 
 def _open_store(settings: Settings, *, wanted: bool) -> tuple[SqliteStore | None, list[str]]:
@@ -247,9 +257,7 @@ def _without_lines(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"reduction": (), "anomalies": verdict.anomalies[:1], "headers": {}})
 
 
-def _print_summary(
-    tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str], report: Path | None
-) -> None:
+def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str], report: Path | None) -> None:
     unread = f"; {tally.unread} not read, or not completely; see the errors above" if tally.unread else ""
     note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
     if stripped:

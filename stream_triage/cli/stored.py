@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, R
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stream_triage.ports import RunText
     from stream_triage.records import UeCourse, Verdict
     from stream_triage.settings import Settings
     from stream_triage.sinks.sqlite import SqliteStore
@@ -89,8 +91,8 @@ def show(
     with wiring.open_store(settings) as store:
         run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
-    if report is not None and verdict is not None:
-        _write_report(report, settings, verdict)
+        if report is not None and verdict is not None:
+            _write_report(report, settings, store, verdict)
     if verdict is None:
         _print_text(settings, run_id)
     elif ue is not None:
@@ -103,22 +105,22 @@ def show(
         console().print(verdict_page(verdict))
 
 
-def _write_report(path: Path, settings: Settings, verdict: Verdict) -> None:
+def _write_report(path: Path, settings: Settings, store: SqliteStore, verdict: Verdict) -> None:
     """With the archived text, if there is one: then the report has the UEs, and lines between those worth reading."""
     from stream_triage.errors import RunNotFound
-    from stream_triage.operations import failed_ue_courses
+    from stream_triage.operations import earlier_runs, failed_ue_courses
     from stream_triage.sinks.archive import TextArchive
     from stream_triage.web.report import Report
     from stream_triage.web.run_view import UES_SHOWN
 
-    with (
-        ExitStack() as stack,
-        Report(path, courses_of=lambda verdict, text: failed_ue_courses(settings, verdict, text, UES_SHOWN)) as report,
-    ):
-        archive = stack.enter_context(TextArchive(settings.archive))
+    def courses_of(verdict: Verdict, text: RunText) -> list[UeCourse]:
+        return failed_ue_courses(settings, verdict, text, UES_SHOWN)
+
+    with ExitStack() as stack:
+        report = stack.enter_context(Report(path, courses_of=courses_of, history_of=partial(earlier_runs, store)))
         text = None
         with suppress(RunNotFound):
-            text = stack.enter_context(archive.open(verdict.run_id))
+            text = stack.enter_context(stack.enter_context(TextArchive(settings.archive)).open(verdict.run_id))
         report.write(verdict, text)
     note(f"report: {path}")
 

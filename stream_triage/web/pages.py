@@ -73,7 +73,7 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def static_text(name: str) -> str:
-    """A file of the folder `static`, such as a style sheet, with `\\n` as line ends."""
+    """A file of the folder `static`, such as a style sheet."""
     return (STATIC / name).read_text(encoding="utf-8")
 
 

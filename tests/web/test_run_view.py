@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream_triage.records import (
-    Anomaly, Evidence, FailedUe, ReducedLine, Share, SourceSummary, UeCourse, UeEvent, Ues,
+    Anomaly,
+    Evidence,
+    FailedUe,
+    ReducedLine,
+    Share,
+    SourceSummary,
+    UeCourse,
+    UeEvent,
+    Ues,
 )  # fmt: skip
 from stream_triage.spool import SpillSpool
 from stream_triage.web.run_view import GAP_LINES, GapView, LineView, gap_rows, run_view, state_of, ue_rows
@@ -99,7 +107,7 @@ class TestLines:
         assert (view.stops, view.key_lines[0].where, view.key_lines[0].anchor) == (1, "ue:7", "L1-7")
 
     def test_only_strong_evidence_is_a_stop(self):
-        """What broke, rules for the label, and lines with a large part of the weight; not the small change of word weights."""
+        """What broke, rules for the label, and lines with a much weight; not the small change of words."""
         weights = {1: 5.0, 2: 0.1, 3: 0.0, 4: 1.2}
         evidence = [Evidence(kind="line", weight=w, source="du", number=n, text="t") for n, w in weights.items()]
         evidence += [Evidence(kind="rule", weight=w, source="du", number=n, rule="r") for n, w in {5: 0.0, 6: -1.0}.items()]
@@ -230,7 +238,13 @@ def runs(text: str, builds: str = "") -> list[Past]:
     """A letter a run, oldest first: `p` passed, `u` unknown, a digit the label of that layer. A letter a build."""
     labels = {"p": "Pass", "u": "unknown"}
     return [
-        Past(str(day), datetime(2026, 11, day, tzinfo=UTC), labels.get(sign, f"L{sign}"), sign == "p", build=builds[day - 1 : day])
+        Past(
+            str(day),
+            datetime(2026, 11, day, tzinfo=UTC),
+            labels.get(sign, f"L{sign}"),
+            sign == "p",
+            build=builds[day - 1 : day],
+        )
         for day, sign in enumerate(text, 1)
     ]
 

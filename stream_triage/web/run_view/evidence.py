@@ -88,7 +88,7 @@ class AnomalyView:
 
 
 def is_strong(verdict: Verdict, item: Evidence) -> bool:
-    """Whether an item is worth a reader's first look: what broke, a rule for the label, or a line with much of the weight."""
+    """Whether an item is worth a reader's first look: what broke, a rule for the label, or a line of much weight."""
     if item.kind == "missing":
         return False
     if item.kind == "rule":
@@ -172,8 +172,8 @@ def model_views(verdict: Verdict) -> tuple[ModelView, ...]:
             sums[_model(part.model)] = sums.get(_model(part.model), 0.0) + part.weight
     for share in verdict.rest:
         sums[_model(share.model)] = sums.get(_model(share.model), 0.0) + share.weight
-    shown_sums = sorted(((name, value) for name, value in sums.items() if abs(value) >= _SHOWN_FROM), key=lambda one: -abs(one[1]))
-    most = max((abs(value) for _, value in shown_sums), default=1.0)
+    told = sorted((one for one in sums.items() if abs(one[1]) >= _SHOWN_FROM), key=lambda one: -abs(one[1]))
+    most = max((abs(value) for _, value in told), default=1.0)
     return tuple(
         ModelView(
             name=name or "other lines",
@@ -182,7 +182,7 @@ def model_views(verdict: Verdict) -> tuple[ModelView, ...]:
             width=f"{50 * abs(value) / most:.2f}%",
             left=f"{50 + min(0.0, 50 * value / most):.2f}%",
         )
-        for name, value in shown_sums
+        for name, value in told
     )
 
 

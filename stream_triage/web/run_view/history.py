@@ -82,7 +82,7 @@ def history_view(case: str, this: PastRun, earlier: Sequence[PastRun], links: Ru
     """
     # The oldest time stands for an unknown one.
     past = sorted(
-        (run for run in earlier if run.run_id != this.run_id), key=lambda run: (run.time.timestamp() if run.time else 0.0)
+        (run for run in earlier if run.run_id != this.run_id), key=lambda run: run.time.timestamp() if run.time else 0.0
     )
     state, words = state_of([*past, this])
     return HistoryView(
@@ -101,9 +101,10 @@ def state_of(runs: Sequence[PastRun]) -> tuple[str, str]:
     last = told[-1]
     if len(told) == 1:
         return "new", "no earlier run of this test case is stored"
-    changes = sum(one.passed != other.passed for one, other in pairwise(told[-_UNSTABLE_RUNS:]))
+    recent = told[-_UNSTABLE_RUNS:]
+    changes = sum(one.passed != other.passed for one, other in pairwise(recent))
     if changes >= _UNSTABLE_CHANGES:
-        return "unstable", f"unstable: changed {changes} times between passing and failing in the last {len(told[-_UNSTABLE_RUNS:])} runs"
+        return "unstable", f"unstable: changed {changes} times between passing and failing in the last {len(recent)} runs"
     alike = list(takewhile(lambda run: run.passed == last.passed, reversed(told)))
     before = told[-len(alike) - 1] if len(alike) < len(told) else None
     if last.passed:

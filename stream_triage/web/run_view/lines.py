@@ -100,7 +100,7 @@ def source_lines(
     return tuple(
         SourceLines(
             source=source,
-            lines=max(totals.get(source, 0), max(chosen)),
+            lines=max(totals.get(source, 0), *chosen),
             shown=len(chosen),
             rows=tuple(rows.of_source(source, sorted(chosen.values(), key=lambda line: line.number), totals.get(source, 0))),
         )

@@ -13,7 +13,7 @@ class RunLinks(Protocol):
         """The page of another run."""
 
     def filtered(self, name: str, value: str) -> str | None:
-        """The list of runs with this value of `label`, `cause`, `team`, `bundle` or a header; none if it has no such filter."""
+        """The runs with this value of `label`, `cause`, `team`, `bundle` or a header; none if there is no such list."""
 
     def lines(self, source: str, show: tuple[int, int], gap: tuple[int, int]) -> str | None:
         """What replaces a gap when some of its lines are opened (`gap_rows`); none if the text of the run is not archived.

@@ -27,7 +27,8 @@ def _lines(run: RunView) -> Iterator[str]:
         yield f"{'' if run.proved else 'Not proved: '}{_code(why)}"
         yield ""
     if run.outcome != "unknown":
-        yield f"- confidence {run.confidence:.2f}; anomaly score {run.anomaly_score:.2f}" + (" (anomalous)" if run.anomalous else "")
+        anomalous = " (anomalous)" if run.anomalous else ""
+        yield f"- confidence {run.confidence:.2f}; anomaly score {run.anomaly_score:.2f}{anomalous}"
     yield from (f"- needs review: {_code(reason)}" for reason in run.review_reasons[:_REASONS])
     if run.harness:
         yield f"- the test harness says {_code(run.harness)}"

@@ -1,6 +1,6 @@
 """A verdict in; a drawing of the whole run, with what matters marked where it happened, out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,17 +58,21 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
     for line in lines:
         kept.setdefault(line.source, set()).add(position(line.number, totals.get(line.source, 0)))
     marks = _Marks(totals, anchors)
-    evidence = [(item, is_strong(verdict, item)) for item in verdict.evidence if item.number is not None]
+    evidence = [item for item in verdict.evidence if item.number is not None]
+    strong = [(item.source, item.number, item.text) for item in evidence if is_strong(verdict, item)]
+    weak = [(item.source, item.number, item.text) for item in evidence if not is_strong(verdict, item)]
+    anomalies = [(item.source, item.number, item.words()) for item in verdict.anomalies[:ANOMALIES_SHOWN]]
     failed = verdict.ues.first if verdict.ues else ()
+    ues = [(ue.source, ue.number, f"{ue.words()}: {ue.reason}") for ue in failed]
     return tuple(
         Lane(
             source=source,
             lines=total,
             kept=tuple(sorted(kept.get(source, ()), key=lambda x: float(x[:-1]))),
-            strong=marks.of(source, ((item.number, item.text) for item, strong in evidence if strong and item.source == source)),
-            weak=marks.of(source, ((item.number, item.text) for item, strong in evidence if not strong and item.source == source)),
-            anomalies=marks.of(source, ((item.number, item.words()) for item in verdict.anomalies[:ANOMALIES_SHOWN] if item.source == source)),
-            ues=marks.of(source, ((ue.number, f"{ue.words()}: {ue.reason}") for ue in failed if ue.source == source)),
+            weak=marks.of(source, weak),
+            strong=marks.of(source, strong),
+            anomalies=marks.of(source, anomalies),
+            ues=marks.of(source, ues),
         )
         for source, total in totals.items()
         if total
@@ -79,9 +83,9 @@ class _Marks:
     def __init__(self, totals: Mapping[str, int], anchors: Mapping[tuple[str, int], str]) -> None:
         self._totals, self._anchors = totals, anchors
 
-    def of(self, source: str, items: Iterable[tuple[int | None, str]]) -> tuple[Tick, ...]:
-        """A tick for each line, in the order of the lines; a line with several items has one."""
-        texts = {number: text for number, text in reversed(list(items)) if number is not None}
+    def of(self, source: str, items: Sequence[tuple[str, int | None, str]]) -> tuple[Tick, ...]:
+        """A tick for each line of the source, in the order of the lines; a line with several items has one."""
+        texts = {number: text for where, number, text in reversed(items) if where == source and number is not None}
         return tuple(
             Tick(
                 x=position(number, self._totals[source]),

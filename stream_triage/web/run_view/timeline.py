@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stream_triage.records import UeCourse, UeEvent
+from stream_triage.records import FailedUe, UeCourse, UeEvent
 from stream_triage.web.run_view.shown import position
 
 __all__ = ["UES_SHOWN", "Step", "UeRow", "ue_rows"]
@@ -41,7 +41,10 @@ class UeRow:
 
 
 def ue_rows(
-    courses: Sequence[UeCourse], totals: Mapping[str, int], anchors: Mapping[tuple[str, int], str]
+    courses: Sequence[UeCourse],
+    totals: Mapping[str, int],
+    anchors: Mapping[tuple[str, int], str],
+    failed: Sequence[FailedUe] = (),
 ) -> tuple[UeRow, ...]:
     """A row for each UE with events; those that lack something come first.
 
@@ -49,9 +52,22 @@ def ue_rows(
         courses: Of the UEs to show, as `show --ue` has them.
         totals: By source, its lines.
         anchors: By source and number, the ids of the lines on the page.
+        failed: The failed UEs of the verdict. What struck a UE from outside, such as a crash, is none of its own steps.
     """
     ordered = sorted((course for course in courses if course.events), key=lambda course: not course.unfinished)
-    return tuple(_row(course, max(totals.get(course.source, 0), 1), anchors) for course in ordered[:UES_SHOWN])
+    struck = {(ue.source, ue.name or str(ue.ue) if ue.name or ue.ue >= 0 else ""): ue for ue in failed}
+    return tuple(
+        _row(_with(course, struck.get((course.source, course.ue))), max(totals.get(course.source, 0), 1), anchors)
+        for course in ordered[:UES_SHOWN]
+    )
+
+
+def _with(course: UeCourse, failed: FailedUe | None) -> UeCourse:
+    """The course with what the verdict says of the UE, if no step of its own shows it."""
+    if failed is None or any(event.number <= failed.number <= event.last for event in course.events):
+        return course
+    end = UeEvent(number=failed.number, what=failed.reason, bad=True, text=failed.text, last=failed.number)
+    return course.model_copy(update={"events": tuple(sorted((*course.events, end), key=lambda event: event.number))})
 
 
 def _row(course: UeCourse, total: int, anchors: Mapping[tuple[str, int], str]) -> UeRow:

@@ -144,7 +144,7 @@ def run_view(
     by_source = source_lines(verdict, chosen, text=text, embed=embed, links=links, prefix=prefix)
     folder, name = title_of(verdict.run_id)
     totals = {summary.source: summary.lines for summary in verdict.sources}
-    rows = ue_rows(courses, totals, anchors)
+    rows = ue_rows(courses, totals, anchors, verdict.ues.first if verdict.ues else ())
     case = verdict.headers.get("test.case.name", "")
     return RunView(
         prefix=prefix,
@@ -157,7 +157,7 @@ def run_view(
         outcome="unknown" if verdict.label == UNKNOWN else "passed" if verdict.passed else "failed",
         confidence=verdict.confidence,
         needs_review=verdict.needs_review,
-        review_reasons=verdict.review_reasons,
+        review_reasons=tuple(reason for reason in verdict.review_reasons if reason != verdict.why),
         why=tuple(_linked(verdict.why.removeprefix(NOT_PROVED), anchors)),
         proved=verdict.proved,
         harness=verdict.headers.get("test.case.result.status", "") if verdict.disagreement else "",
@@ -213,10 +213,13 @@ def _linked(sentence: str, anchors: Mapping[tuple[str, int], str]) -> Iterator[W
         yield Words(sentence[done:], "")
 
 
-def _key_lines(
-    verdict: Verdict, chosen: Sequence[ReducedLine], anchors: Mapping[tuple[str, int], str]
-) -> Iterator[KeyLine]:
-    """The first strong evidence, with the indented lines below, which often say why."""
+def _key_lines(verdict: Verdict, chosen: Sequence[ReducedLine], anchors: Mapping[tuple[str, int], str]) -> Iterator[KeyLine]:
+    """The first strong evidence, with the indented lines below, which often say why.
+
+    What speaks for a run that passed are numbers like any others; nobody needs to read them first.
+    """
+    if verdict.passed:
+        return
     texts = {(line.source, line.number): line.text for line in chosen}
     several = len(verdict.sources) > 1
     quoted: set[tuple[str, int]] = set()

@@ -1,7 +1,7 @@
 """A real browser for tests of pages, and what no page may do in it.
 
 Needs Playwright (in the group `dev`) and Debian's chromium. axe-core, which looks for what people with disabilities cannot
-use, comes from npm into `.cache/axe` at the first use; its licence (MPL 2.0) and size are why it is no part of this repository.
+use, comes from npm into `.cache/axe` at the first use; it is too large for this repository.
 """
 
 import hashlib

@@ -8,7 +8,6 @@ import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.records import Evidence, ReducedLine, SourceSummary, Verdict
-from stream_triage.spool import SpillSpool
 from stream_triage.ue_events import events_of_failed_ues
 from stream_triage.web.report import Report
 from tests.verdicts import make_verdict
@@ -62,8 +61,9 @@ def hostile_verdict() -> Verdict:
         Evidence(kind="line", weight=2.0, source=HOSTILE[0], number=i, text=text) for i, text in enumerate(HOSTILE, 1)
     )
     return make_verdict(
-        f"a/{HOSTILE[0]}{HOSTILE[1]}\n", label="L3", passed=False, needs_review=True, rival="Pass", review_reasons=(HOSTILE[0],),
-        why=f"refused: {HOSTILE[0]} {HOSTILE[1]}", headers={HOSTILE[0]: HOSTILE[1], "test.case.name": HOSTILE[0]},
+        f"a/{HOSTILE[0]}{HOSTILE[1]}\n", label="L3", passed=False, rival="Pass",
+        needs_review=True, review_reasons=(HOSTILE[0],), why=f"refused: {HOSTILE[0]} {HOSTILE[1]}",
+        headers={HOSTILE[0]: HOSTILE[1], "test.case.name": HOSTILE[0]},
         reduction=lines, evidence=evidence, team=HOSTILE[0],
         sources=(SourceSummary(source=HOSTILE[0], lines=900, bytes=9, known_lines=9, folded_lines=8),),
     )  # fmt: skip
@@ -80,7 +80,7 @@ def hostile(tmp_path: Path) -> str:
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 class TestLooks:
     def test_one_run(self, visit: Any, accessible: Any, one: str, width: int, scheme: str) -> None:
-        """What failed, why and the deciding line are on the first screen; nothing is wider than the window; all can use it."""
+        """What failed, why and the deciding line are on the first screen; nothing is wider than the window."""
         page = visit(one, width=width, scheme=scheme)
         for words in ("failed", "the registration was refused", "REGISTRATION REJECT:UE Id:2"):
             assert page.get_by_text(words).first.bounding_box()["y"] < 800
