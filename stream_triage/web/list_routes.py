@@ -89,7 +89,7 @@ def _groups(request: Request, by: Grouping, parameter: str, title: str) -> Respo
         orders=_ORDERS,
         total=len(found),
         first=after + 1,
-        rows=[group_row(lists.group(by, totals), parameter, days) for totals in shown],
+        rows=[group_row(lists.group(by, totals, days[0]), parameter, days) for totals in shown],
         newer=address(path, about | {"after": str(max(0, after - PAGE_GROUPS))}) if after else "",
         older=address(path, about | {"after": str(after + PAGE_GROUPS)}) if after + PAGE_GROUPS < len(found) else "",
     )
@@ -102,13 +102,14 @@ def templates(request: Request) -> Response:
     if order not in _TEMPLATE_ORDERS:
         raise InputError(f"order must be one of {', '.join(_TEMPLATE_ORDERS)}")
     after = number_of(params, "after", 0)
+    days = last_days(site.clock.now())
     found, total = site.store.open().lists.templates(
+        days[0],
         anomalies=anomalies,
         after=after,
         limit=PAGE_GROUPS,
         order=order,  # type: ignore[arg-type]
     )
-    days = last_days(site.clock.now())
     about = {name: value for name, value in (("order", order), ("anomalies", "1" if anomalies else "")) if value}
     return page(
         request,

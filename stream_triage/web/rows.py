@@ -65,7 +65,6 @@ class TemplateRow:
     template: SeenTemplate
     href: str
     text: str
-    labels: tuple[tuple[str, int], ...]
     bars: tuple[Bar, ...]
 
 
@@ -118,14 +117,9 @@ def _result(run: Outcome) -> Result:
 
 def template_row(template: SeenTemplate, days: Sequence[datetime]) -> TemplateRow:
     """The row of a template, with bars for these days."""
-    labels: dict[str, int] = {}
-    for bucket in template.days:
-        for label, number in bucket.labels.items():
-            labels[label] = labels.get(label, 0) + number
     return TemplateRow(
         template=template,
         href=address("/runs", {"key": template.key}),
         text=cut(template.text, LONGEST_SUMMARY),
-        labels=tuple(sorted(labels.items(), key=lambda item: -item[1])),
         bars=day_bars(template.days, days),
     )

@@ -117,7 +117,7 @@ class Group(NamedTuple):
     recent: list[Outcome]
     """The newest final ones, up to `GROUP_RUNS`, newest first."""
     days: list[Bucket]
-    """All runs by day, without the days that have none."""
+    """Runs by day, without the days that have none."""
 
 
 class SeenTemplate(NamedTuple):
@@ -131,8 +131,10 @@ class SeenTemplate(NamedTuple):
     """Runs in which it was an anomaly."""
     text: str
     """As the newest of these runs has it: a line, or the template itself if it never came."""
+    labels: dict[str, int]
+    """Labels of these runs, the most frequent one first."""
     days: list[Bucket]
-    """These runs by day and label, without the days that have none."""
+    """The newer ones of these runs by day and label, without the days that have none."""
 
 
 class RunLists:
@@ -209,8 +211,8 @@ class RunLists:
             for name, runs, passed, unknown, first, last, _ in rows
         ]
 
-    def group(self, by: Grouping, totals: GroupTotals) -> Group:
-        """The same group with its newest runs and its days."""
+    def group(self, by: Grouping, totals: GroupTotals, since: datetime) -> Group:
+        """The same group with its newest runs, and its days from one on."""
         condition, values = f"l.{by} = ? AND l.test_case != ?", (storable(totals.name), CANARY)
         recent = self._database.ask(
             "SELECT runs.run_id, l.time, l.label, l.passed, l.needs_review, l.build FROM listing AS l "
@@ -219,7 +221,9 @@ class RunLists:
             *values,
         )
         days = self._database.ask(
-            f"SELECT substr(time, 1, 10), label, count(*) FROM listing AS l WHERE {condition} GROUP BY 1, 2", *values
+            f"SELECT substr(time, 1, 10), label, count(*) FROM listing AS l WHERE {condition} AND time >= ? GROUP BY 1, 2",
+            *values,
+            utc(since),
         )
         outcomes = [
             Outcome(run_id, datetime.fromisoformat(time), label, bool(passed), bool(review), build)
@@ -263,11 +267,18 @@ class RunLists:
         return found[0] if found else None
 
     def templates(
-        self, *, anomalies: bool = False, after: int = 0, limit: int = 50, order: Literal["newest", "first"] = "newest"
+        self,
+        since: datetime,
+        *,
+        anomalies: bool = False,
+        after: int = 0,
+        limit: int = 50,
+        order: Literal["newest", "first"] = "newest",
     ) -> tuple[list[SeenTemplate], int]:
         """Templates that runs showed, and how many there are.
 
         Args:
+            since: From when on they are counted by day.
             anomalies: Only those that were an anomaly in some run.
             after: How many to leave out.
             limit: How many to return.
@@ -288,7 +299,8 @@ class RunLists:
                 runs,
                 anomalous,
                 self._text_of(key),
-                self._days_of(key),
+                self._labels_of(key),
+                self._days_of(key, since),
             )
             for key, first, last, runs, anomalous, _ in rows
         ]
@@ -299,9 +311,13 @@ class RunLists:
         query = f"SELECT {column}, count(*) FROM listing WHERE {column} != '' {most}"
         return dict(self._database.ask(query))
 
-    def _days_of(self, key: str) -> list[Bucket]:
-        rows = self._database.ask("SELECT substr(time, 1, 10), label, count(*) FROM seen WHERE key = ? GROUP BY 1, 2", key)
-        return bucketed(rows, "day")
+    def _labels_of(self, key: str) -> dict[str, int]:
+        query = "SELECT label, count(*) FROM seen WHERE key = ? GROUP BY 1 ORDER BY 2 DESC, 1"
+        return dict(self._database.ask(query, key))
+
+    def _days_of(self, key: str, since: datetime) -> list[Bucket]:
+        query = "SELECT substr(time, 1, 10), label, count(*) FROM seen WHERE key = ? AND time >= ? GROUP BY 1, 2"
+        return bucketed(self._database.ask(query, key, utc(since)), "day")
 
     def _text_of(self, key: str) -> str:
         """What the newest run that shows the key says there."""
