@@ -88,8 +88,8 @@ class TestFile:
 class TestRuns:
     def test_one_run(self, path):
         """It is the page, without a table."""
-        page = written(path, bad("night/a.log"))
-        assert "<title>L3: a.log - stream-triage</title>" in page
+        page = written(path, bad("night/attach.log"))
+        assert "<title>L3: attach.log - stream-triage</title>" in page
         assert "<table" not in page
 
     def test_what_needs_somebody_comes_first(self, path):

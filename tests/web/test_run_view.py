@@ -203,7 +203,7 @@ class TestStrip:
         assert [(tick.x, tick.anchor) for tick in du.strong] == [("0.50%", "L0-1"), ("99.50%", "L0-1000")]
         assert [(tick.tip, tick.anchor) for tick in du.anomalies] == [("line 500: du:500  odd", "")]
         assert [tick.tip for tick in other.ues] == ["line 20: UE 3: refused"]
-        assert du.words == "du, 1000 lines; evidence: 2, anomalies: 1"
+        assert du.words == "du, 1000 lines; evidence 2, anomalies 1"
 
     def test_a_source_of_one_line(self):
         source = SourceSummary(source="", lines=1, bytes=1, known_lines=1, folded_lines=1)

@@ -39,16 +39,20 @@ class Lane:
     """Where the procedures of failed UEs broke."""
 
     @property
-    def words(self) -> str:
-        """What the drawing shows, for those who do not see it."""
+    def marks(self) -> str:
+        """What is marked, in words."""
         counted = (
             (len(self.strong), "evidence"),
             (len(self.weak), "weak evidence"),
             (len(self.anomalies), "anomalies"),
-            (len(self.ues), "failed UEs"),
+            (len(self.ues), "broken UEs"),
         )
-        marks = ", ".join(f"{name}: {number}" for number, name in counted if number)
-        return f"{self.source or 'the log'}, {self.lines} lines; {marks or 'no marks'}"
+        return ", ".join(f"{name} {number}" for number, name in counted if number)
+
+    @property
+    def words(self) -> str:
+        """What the drawing shows, for those who do not see it."""
+        return f"{self.source or 'the log'}, {self.lines} lines; {self.marks or 'nothing stands out'}"
 
 
 def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple[str, int], str]) -> tuple[Lane, ...]:
