@@ -79,6 +79,8 @@ class Report:
         self._entries: dict[str, _Entry] = {}
         self._in_detail = {True: 0, False: 0}
         self._numbered = self._embedded = 0
+        if path.is_dir():
+            raise StoreError(f"report {path} cannot be written: it is a folder; name a file")
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         except OSError as error:

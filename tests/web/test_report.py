@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from base64 import b64encode
 from html import unescape
 
@@ -11,6 +12,7 @@ from stream_triage.errors import StoreError
 from stream_triage.records import Evidence, ReducedLine
 from stream_triage.spool import SpillSpool
 from stream_triage.web import report as module
+from stream_triage.web.pages import environment
 from stream_triage.web.report import Report
 from tests.commands import call
 from tests.corpus import whole_run
@@ -75,6 +77,8 @@ class TestFile:
         """It is said before anything is judged."""
         with pytest.raises(StoreError, match=r"cannot be written: No such file or directory; name another file"):
             Report(tmp_path / "missing" / "report.html")
+        with pytest.raises(StoreError, match="it is a folder; name a file"):
+            Report(tmp_path)
 
     def test_closed(self, path):
         report = Report(path)
@@ -160,6 +164,45 @@ class TestCommands:
         result = call("run", "good.log", "--report", "missing/out.html")
         assert (result.code, result.out) == (2, "")
         assert "report missing/out.html cannot be written" in result.err
+
+    def test_run_that_ends_with_an_error(self, workplace, monkeypatch):
+        """No half of a report is left."""
+
+        def fail(*_, **__):
+            raise StoreError("the disk is gone")
+
+        monkeypatch.setattr("stream_triage.cli.run.read_source", fail)
+        assert call("run", "good.log", "--report", "out.html").code == 2
+        assert not list(workplace.glob("*out.html*"))
+
+    def test_report_that_cannot_be_finished(self, monkeypatch):
+        """The verdicts are printed and stored all the same, and the exit status says that something is missing."""
+        monkeypatch.setattr(module, "_policy", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        result = call("run", "good.log", "--report", "out.html")
+        assert result.code == 2
+        assert "report out.html cannot be written: No space left on device" in result.err
+        assert "report: out.html" not in result.notes
+        assert call("runs").out.count("good.log") == 1
+
+    def test_history_comes_from_the_store(self, workplace):
+        """A report knows the earlier runs of the test case, but not those after it."""
+        for day, log in enumerate(("good.log", "good.log", "bad.log", "good.log"), 1):
+            call("run", log, "--run-id", f"night-{day}", "-H", "test.case.name=attach", "-H", f"service.version={day}")
+        call("show", "night-3", "--report", "out.html")
+        page = (workplace / "out.html").read_text()
+        assert "failing since build 3: the run before passed" in page
+        assert "night-4" not in page
+        call("run", "bad.log", "--report", "new.html", "-H", "test.case.name=attach", "-H", "service.version=5")
+        assert "unstable: changed 3 times" in (workplace / "new.html").read_text()
+
+    def test_without_the_extra(self, monkeypatch):
+        """The error names it."""
+        environment.cache_clear()
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+        result = call("run", "good.log", "--report", "out.html")
+        environment.cache_clear()
+        assert (result.code, result.out) == (2, "")
+        assert "pip install 'stream-triage[ui]'" in result.err
 
     def test_show(self, workplace):
         """Of a stored run, with its archived text if there is one."""

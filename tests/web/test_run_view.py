@@ -221,8 +221,22 @@ def test_ues_that_lack_something_come_first():
     rows = ue_rows([fine, lost, silent], {"ue": 20}, {("ue", 5): "L1-5"})
     assert [row.ue for row in rows] == ["3", "1"]
     assert [(step.bad, step.anchor) for step in rows[0].steps] == [(False, ""), (True, "L1-5")]
-    assert rows[0].events == (("5-20", "registration refused", True), ("10", "random access begun", False))
+    assert rows[0].events == (("5-20", "registration refused", True, "L1-5"), ("10", "random access begun", False, ""))
     assert rows[0].left_out == 2
+
+
+def test_what_strikes_a_ue_from_outside():
+    """A crash of the tester is no step of a UE, but ends its row; what is a step of its own is not there twice."""
+    step = UeEvent(number=3, what="random access begun", bad=False, text="", last=3)
+    course = UeCourse(source="", ue="7", events=(step,), dropped=0, unfinished=("the tester stopped (line 19)",))
+    crash = FailedUe(ue=7, reason="the tester stopped", source="", number=19, text="ERNO")
+    (row,) = ue_rows([course], {"": 20}, {}, [crash])
+    assert [(event.where, event.what) for event in row.events] == [
+        ("3", "random access begun"),
+        ("19", "the tester stopped"),
+    ]
+    (row,) = ue_rows([course], {"": 20}, {}, [crash.model_copy(update={"number": 3})])
+    assert len(row.events) == 1
 
 
 class Past(NamedTuple):

@@ -181,7 +181,7 @@ def run_view(
         shown_lines=sum(one.shown for one in by_source),
         stops=sum(isinstance(row, LineView) and row.strong for one in by_source for row in one.rows),
         ue_rows=rows,
-        ues_href=(links.ues() or "") if links and verdict.ues and not rows else "",
+        ues_href=(links.ues() or "") if links and verdict.ues and verdict.ues.failed and not rows else "",
         history=history_view(case, _This(verdict), history, links) if case else None,
         facts=facts(verdict, links),
         downloads=tuple(links.downloads()) if links else (),
@@ -241,7 +241,7 @@ def _key_lines(verdict: Verdict, chosen: Sequence[ReducedLine], anchors: Mapping
 
 def _below(texts: Mapping[tuple[str, int], str], place: tuple[str, int]) -> list[str]:
     source, number = place
-    found = []
+    found = list[str]()
     while len(found) < _BODY_LINES:
         text = texts.get((source, number + 1 + len(found)), "")
         if not text[:1].isspace() or not text.strip() or texts[place][:1].isspace():
