@@ -198,7 +198,8 @@ class _Rows:
     def _line(self, source: str, number: int, text: str, why: str, repeats: int) -> LineView:
         kept, hidden = shown(text)
         anchor = self._anchors.get(source, f"{self._prefix}L0-") + str(number)
-        return LineView(anchor, number, kept, hidden, why, (source, number) in self._strong, repeats)
+        strong = (source, number) in self._strong
+        return LineView(anchor, number, kept, hidden, "evidence" if strong and why != "rule" else why, strong, repeats)
 
 
 def _steps(first: int, last: int) -> list[tuple[str, tuple[int, int]]]:

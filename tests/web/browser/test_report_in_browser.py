@@ -145,6 +145,13 @@ def test_copy_without_a_clipboard(visit: Any, one: str) -> None:
     assert page.get_by_label("this run as Markdown").is_visible()
 
 
+@pytest.mark.parametrize("part", ["%", "%00", "nowhere", "r1-L0-278"])
+def test_addresses_with_any_fragment(visit: Any, one: str, part: str) -> None:
+    """One that names a line goes there; any other is no error."""
+    page = visit(f"{one}#{part}")
+    assert page.evaluate("document.querySelector(':target .no')?.textContent") == ("278" if "L0" in part else None)
+
+
 def test_table_leads_to_closed_runs(visit: Any, several: str) -> None:
     """A click on a run in the table opens it below and goes there."""
     page = visit(several)
