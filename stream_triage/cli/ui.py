@@ -25,17 +25,18 @@ def ui(
     Shows the runs of the store of these settings, new ones as they come. Only this machine reaches the pages, unless the
     setting ui.listen says otherwise, which needs the setting ui.password. Nothing is loaded from other servers.
     """
+    from importlib.util import find_spec
+
     from stream_triage.errors import SettingsError, StoreError
     from stream_triage.settings import load_settings
 
     settings = load_settings(config, **as_settings(ui__listen=listen))
-    try:
-        from stream_triage.web.serve import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"jinja2", "markupsafe", "starlette", "uvicorn"}:
-            raise
-        raise SettingsError("the pages need the extra: pip install 'stream-triage[ui]'") from None
+    if not all(map(find_spec, ("jinja2", "starlette", "uvicorn"))):
+        raise SettingsError("the pages need the extra: pip install 'stream-triage[ui]'")
     from stream_triage import wiring
+    from stream_triage.operations import failed_ue_courses
+    from stream_triage.web.run_view import UES_SHOWN
+    from stream_triage.web.serve import serve
 
     try:
         wiring.open_store(
@@ -45,4 +46,8 @@ def ui(
         if settings.store.path.exists() and not error.temporary:
             raise
         note(f"{error}")
-    serve(settings, on_ready=lambda address: note(f"the pages are at {address} (stop with Ctrl-C)"))
+    serve(
+        settings,
+        on_ready=lambda address: note(f"the pages are at {address} (stop with Ctrl-C)"),
+        courses_of=lambda verdict, text: failed_ue_courses(settings, verdict, text, UES_SHOWN),
+    )

@@ -11,6 +11,7 @@ from stream_triage.settings.section import Section
 __all__ = ["UiSettings"]
 
 SHORTEST_PASSWORD = 8
+HIGHEST_PORT = 65_535
 
 
 class UiSettings(Section):
@@ -38,7 +39,8 @@ class UiSettings(Section):
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
-        if not re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[^\[\]:]*):\d{1,5}", value):
+        matches = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[^\[\]:]*):(\d{1,5})", value)
+        if not matches or int(matches[1]) > HIGHEST_PORT:
             raise ValueError("is not of the form HOST:PORT, for example 127.0.0.1:8777")
         return value
 

@@ -92,7 +92,9 @@ def _summary(run: ListedRun) -> str:
 
 def group_row(group: Group, parameter: str, days: Sequence[datetime]) -> GroupRow:
     """The row of a test case (`case`) or of a bed (`bed`), with bars for these days."""
-    state, words = state_of(group.recent[::-1]) if group.recent else ("", "")
+    state, words = state_of(group.recent[::-1]) if group.recent else ("", "no final verdict")
+    if parameter == "bed":  # its runs are of many test cases: that their results differ says nothing
+        state, words = "", f"{sum(run.passed for run in group.recent)} of the last {len(group.recent)} passed"
     return GroupRow(
         group=group,
         href=address("/runs", {parameter: group.totals.name}),

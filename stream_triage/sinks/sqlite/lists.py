@@ -7,7 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from pydantic import ValidationError
 
 from stream_triage.clients.sqlite import Database
 from stream_triage.records import CANARY, UNKNOWN, Anomaly, Evidence
@@ -23,6 +25,7 @@ MOST_CHOICES: Final = 300
 GROUP_RUNS: Final = 20
 
 Grouping = Literal["test_case", "testbed"]
+_Record = TypeVar("_Record", Evidence, Anomaly)
 
 
 class ListedRun(NamedTuple):
@@ -304,11 +307,11 @@ class RunLists:
         """What the newest run that shows the key says there."""
         rows = self._database.ask(
             "SELECT json_extract(verdict, '$.anomalies'), json_extract(verdict, '$.evidence') FROM runs "
-            "WHERE id = (SELECT run FROM seen WHERE key = ? ORDER BY time DESC LIMIT 1)",
+            "WHERE json_valid(verdict) AND id = (SELECT run FROM seen WHERE key = ? ORDER BY time DESC LIMIT 1)",
             key,
         )
         for part in rows[0] if rows else ():
-            for item in json.loads(part):
+            for item in json.loads(part or "[]"):
                 if item["key"] == key and (text := item.get("text") or item.get("expected")):
                     return str(text)
         return ""
@@ -318,8 +321,9 @@ class RunLists:
         columns = ", ".join(f"runs.{name}" for name in COLUMNS.split(", "))
         about = "l.run, l.test_case, l.testbed, l.build, l.team, l.cause"
         parts = "'$.why', '$.review_reasons[0]', '$.evidence[0]', '$.anomalies[0]'"
+        told = f"CASE WHEN json_valid(verdict) THEN json_extract(verdict, {parts}) ELSE '[null, null, null, null]' END"
         rows = self._database.ask(
-            f"SELECT {columns}, {about}, json_extract(runs.verdict, {parts}) "
+            f"SELECT {columns}, {about}, {told} "
             f"FROM (SELECT * FROM listing {condition}) AS l JOIN runs ON runs.id = l.run ORDER BY l.time DESC, l.run DESC",
             *values,
         )
@@ -340,6 +344,14 @@ def _listed_run(row: Sequence[Any]) -> ListedRun:
         cause,
         why or "",
         reason or "",
-        Evidence.model_validate(evidence) if evidence else None,
-        Anomaly.model_validate(anomaly) if anomaly else None,
+        _record(Evidence, evidence),
+        _record(Anomaly, anomaly),
     )
+
+
+def _record(kind: type[_Record], stored: Any) -> _Record | None:
+    """None too for one that a later release wrote with more fields: a list is shown without it."""
+    try:
+        return kind.model_validate(stored) if stored else None
+    except ValidationError:
+        return None

@@ -24,29 +24,33 @@ __all__ = [
 LINE_BITS: Final = 24  # kept lines of one run; sixteen million, and leaves room for 2**39 runs
 COLUMNS: Final = ", ".join(StoredRun._fields)
 
+# Runs with their verdicts. One that is no JSON, which only damage can make, keeps no other run from being listed.
+_TOLD: Final = "(SELECT *, CASE WHEN json_valid(verdict) THEN verdict ELSE '{}' END AS told FROM runs)"
 # What lists of runs are filtered and counted by, taken from the stored verdict. `failure` is the same for runs whose
-# strongest evidence is the same; it is empty for a run that passed. These three may get a further condition on `runs`.
-LIST_RUNS: Final = """
+# strongest evidence is the same; it is empty for a run that passed. These three may get a further condition on the run.
+LIST_RUNS: Final = f"""
     INSERT OR REPLACE INTO listing
     SELECT time, id, label, passed, needs_review, anomalous, final,
-        coalesce(json_extract(verdict, '$.cause'), ''),
-        coalesce(json_extract(verdict, '$.team'), ''),
-        coalesce(json_extract(verdict, '$.headers."test.case.name"'), ''),
-        coalesce(json_extract(verdict, '$.headers."testbed"'), ''),
-        coalesce(json_extract(verdict, '$.headers."service.version"'), ''),
+        coalesce(json_extract(told, '$.cause'), ''),
+        coalesce(json_extract(told, '$.team'), ''),
+        coalesce(json_extract(told, '$.headers."test.case.name"'), ''),
+        coalesce(json_extract(told, '$.headers."testbed"'), ''),
+        coalesce(json_extract(told, '$.headers."service.version"'), ''),
         CASE WHEN passed THEN '' ELSE coalesce(
-            nullif(json_extract(verdict, '$.evidence[0].key'), ''),
-            'rule ' || nullif(json_extract(verdict, '$.evidence[0].rule'), ''),
+            nullif(json_extract(told, '$.evidence[0].key'), ''),
+            'rule ' || nullif(json_extract(told, '$.evidence[0].rule'), ''),
             '') END
-    FROM runs WHERE 1"""
+    FROM {_TOLD} AS run WHERE 1"""
 # The template keys of anomalies, then of the evidence of runs that did not pass cleanly. What is both counts as an anomaly.
-LIST_ANOMALIES: Final = """
+LIST_ANOMALIES: Final = f"""
     INSERT OR IGNORE INTO seen
-    SELECT json_extract(item.value, '$.key'), time, runs.id, label, 1 FROM runs, json_each(verdict, '$.anomalies') AS item
+    SELECT json_extract(item.value, '$.key'), time, run.id, label, 1
+    FROM {_TOLD} AS run, json_each(told, '$.anomalies') AS item
     WHERE json_extract(item.value, '$.key') != ''"""
-LIST_EVIDENCE: Final = """
+LIST_EVIDENCE: Final = f"""
     INSERT OR IGNORE INTO seen
-    SELECT json_extract(item.value, '$.key'), time, runs.id, label, 0 FROM runs, json_each(verdict, '$.evidence') AS item
+    SELECT json_extract(item.value, '$.key'), time, run.id, label, 0
+    FROM {_TOLD} AS run, json_each(told, '$.evidence') AS item
     WHERE json_extract(item.value, '$.key') != '' AND NOT (passed AND NOT anomalous AND NOT needs_review)"""
 
 # Each entry raises `user_version` by one, in one transaction. Never change an entry that was released, nor a statement that

@@ -205,7 +205,7 @@ def _put(connection: sqlite3.Connection, row: _Row) -> None:
         ((rowid, line.text, line.source, line.number) for rowid, line in numbered),
     )
     for statement in (LIST_RUNS, LIST_ANOMALIES, LIST_EVIDENCE):
-        connection.execute(f"{statement} AND runs.id = ?", (written.lastrowid,))
+        connection.execute(f"{statement} AND run.id = ?", (written.lastrowid,))
 
 
 def _add_content(connection: sqlite3.Connection, key: int, verdict: Verdict) -> None:
