@@ -8,22 +8,15 @@ from typing import Any
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
-from stream_triage.records import Evidence, ReducedLine, SourceSummary, Verdict
 from stream_triage.web.report import Report
-from tests.verdicts import make_verdict
 from tests.web.browser.chromium import PHONE, overflow
 from tests.web.browser.screenshots import IMAGES, SAMPLES, SHOTS, report, take
+from tests.web.browser.served import hostile_verdict
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 LOOKS = [(1280, "light"), (1280, "dark"), (PHONE, "light"), (PHONE, "dark")]
-HOSTILE = [
-    "<script>window.pwned = 1</script></pre></code></style></script><img src=x onerror='window.pwned=1'>",
-    "\x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\ \u202eright to left\u202c \x00 \x07",
-    "x" * 1_000_000,
-    "{{ 7 * 7 }} {% raw %} ${7*7} &lt; &amp; \u2028 ```",
-]
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +34,6 @@ def one(triage: Triage, tmp_path_factory: pytest.TempPathFactory) -> str:
 def several(triage: Triage, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a report on four runs."""
     return report(tmp_path_factory.mktemp("several") / "report.html", triage, SAMPLES)
-
-
-def hostile_verdict() -> Verdict:
-    """All that a log, a header or a file name can put into a verdict is hostile."""
-    texts = [text for text in HOSTILE for _ in range(2)]
-    lines = tuple(ReducedLine(source=HOSTILE[0], number=i, text=text, why="rare") for i, text in enumerate(texts, 1))
-    evidence = tuple(
-        Evidence(kind="line", weight=2.0, source=HOSTILE[0], number=i, text=text) for i, text in enumerate(HOSTILE, 1)
-    )
-    return make_verdict(
-        f"a/{HOSTILE[0]}{HOSTILE[1]}\n", label="L3", passed=False, rival="Pass",
-        needs_review=True, review_reasons=(HOSTILE[0],), why=f"refused: {HOSTILE[0]} {HOSTILE[1]}",
-        headers={HOSTILE[0]: HOSTILE[1], "test.case.name": HOSTILE[0]},
-        reduction=lines, evidence=evidence, team=HOSTILE[0],
-        sources=(SourceSummary(source=HOSTILE[0], lines=900, bytes=9, known_lines=9, folded_lines=8),),
-    )  # fmt: skip
 
 
 @pytest.fixture
