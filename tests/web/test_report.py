@@ -204,6 +204,13 @@ class TestCommands:
         assert (result.code, result.out) == (2, "")
         assert "pip install 'stream-triage[ui]'" in result.err
 
+    def test_without_a_server(self, workplace, monkeypatch):
+        """Of the extra, a report needs Jinja2 alone."""
+        for name in ("starlette", "uvicorn"):
+            monkeypatch.setitem(sys.modules, name, None)
+        assert call("run", "good.log", "--report", "out.html").code == 0
+        assert (workplace / "out.html").exists()
+
     def test_show(self, workplace):
         """Of a stored run, with its archived text if there is one."""
         call("run", "bad.log")
