@@ -27,7 +27,7 @@ __all__ = ["RUNS_IN_DETAIL", "Report"]
 
 # Runs that are shown in full; one takes about 60 kB. The others have a row in the table.
 RUNS_IN_DETAIL: Final = 100
-# Lines between those worth reading that come with each of these runs, and with all of them together.
+# Lines between those worth reading that come with each of these runs, and with all of those that are clean or are not.
 EMBEDDED_LINES: Final = 2000
 EMBEDDED_IN_ALL: Final = 20_000
 # Rows of the table. Whoever has more runs than that wants the page of `stream-triage ui`.
@@ -77,8 +77,9 @@ class Report:
         environment()
         self._path, self._courses_of, self._history_of = path, courses_of, history_of
         self._entries: dict[str, _Entry] = {}
-        self._in_detail = {True: 0, False: 0}
-        self._numbered = self._embedded = 0
+        # Of clean runs and of others. Those that passed may yet be pushed out, so each kind is counted for itself.
+        self._in_detail, self._embedded = {True: 0, False: 0}, {True: 0, False: 0}
+        self._numbered = 0
         if path.is_dir():
             raise StoreError(f"report {path} cannot be written: it is a folder; name a file")
         try:
@@ -97,11 +98,12 @@ class Report:
         known = self._entries.pop(verdict.run_id, None)
         if known is not None and known.view is not None:
             self._in_detail[known.row.clean] -= 1
+            self._embedded[known.row.clean] -= _embedded(known.view)
         view = None
-        # Those that passed may yet be pushed out by others, so both kinds are counted for themselves.
         if self._in_detail[verdict.clean] < RUNS_IN_DETAIL:
             self._in_detail[verdict.clean] += 1
             view = self._view(verdict, text)
+            self._embedded[verdict.clean] += _embedded(view)
         self._entries[verdict.run_id] = _Entry(_row(verdict), view, verdict.time)
 
     def flush(self) -> None:
@@ -161,18 +163,19 @@ class Report:
 
     def _view(self, verdict: Verdict, text: RunText | None) -> RunView:
         self._numbered += 1
-        view = run_view(
+        return run_view(
             verdict,
             text=text,
-            embed=min(EMBEDDED_LINES, EMBEDDED_IN_ALL - self._embedded),
+            embed=min(EMBEDDED_LINES, EMBEDDED_IN_ALL - self._embedded[verdict.clean]),
             courses=self._courses_of(verdict, text) if self._courses_of and text is not None else (),
             history=self._history_of(verdict) if self._history_of else (),
             prefix=f"r{self._numbered}-",
         )
-        self._embedded += sum(
-            len(row.rows) for source in view.source_lines for row in source.rows if isinstance(row, GapView)
-        )
-        return view
+
+
+def _embedded(view: RunView) -> int:
+    """Lines in its gaps."""
+    return sum(len(row.rows) for source in view.source_lines for row in source.rows if isinstance(row, GapView))
 
 
 def _row(verdict: Verdict) -> _Row:

@@ -93,6 +93,15 @@ class TestLines:
         assert [len(gap.rows) for gap in gaps] == [4, 21, 0]
         assert gaps[0].rows[0].text == "du 4"
 
+    def test_gaps_of_one_length(self):
+        """Either all of them come with the page or none, and never more lines than are allowed."""
+        chosen = tuple(line(number) for number in range(10, 1001, 10))
+        with SpillSpool("run") as text:
+            text.append("du", ["text"] * 1000)
+            for embed, expected in ((899, 0), (900, 900)):
+                view = run_view(failing(reduction=chosen), text=text, embed=embed)
+                assert sum(len(row.rows) for row in view.source_lines[0].rows if isinstance(row, GapView)) == expected
+
     def test_shorter_text_than_the_verdict_says(self):
         """If the archive has another text, gaps stay gaps."""
         with SpillSpool("run") as text:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from stream_triage.ports import RunText
@@ -170,8 +170,8 @@ class _Rows:
 
     def embed(self, gap_lengths: Sequence[int], lines: int) -> None:
         """Sets up to which length gaps bring their lines with them, `lines` in all; the lengths are in order."""
-        for length in gap_lengths:
-            lines -= length
+        for length, alike in groupby(gap_lengths):
+            lines -= length * len(list(alike))
             if lines < 0:
                 return
             self._longest_embedded = length
