@@ -97,9 +97,10 @@ class TestRuns:
         assert "<table" not in page
 
     def test_what_needs_somebody_comes_first(self, path):
-        page = written(path, make_verdict("fine"), bad("broken"))
-        assert "<title>2 runs, 1 to look at - stream-triage</title>" in page
-        assert page.index(">broken</a>") < page.index(">fine</a>")
+        unknown = make_verdict("untold", label="unknown", passed=False)
+        page = written(path, make_verdict("fine"), make_verdict("odd", anomalous=True), unknown, bad("broken"))
+        assert "<title>4 runs, 3 to look at - stream-triage</title>" in page
+        assert re.findall(r'<a href="#r\d-run">(\w+)</a>', page) == ["broken", "untold", "odd", "fine"]
 
     def test_a_run_that_comes_again_is_replaced(self, path):
         """As with --follow, when a file has grown; provisional verdicts are left out."""
