@@ -214,6 +214,13 @@ class TestStrip:
         assert [tick.tip for tick in other.ues] == ["line 20: UE 3: refused"]
         assert du.words == "du, 1000 lines; evidence 2, anomalies 1"
 
+    def test_sources_without_marks(self):
+        """They are counted, so that a run with a source for each of 50 containers stays readable; one is always drawn."""
+        view = run_view(failing(reduction=(line(3, source="ue"),)))
+        assert ([lane.source for lane in view.lanes], view.silent_sources) == (["ue"], 1)
+        view = run_view(failing())
+        assert ([lane.source for lane in view.lanes], view.silent_sources) == (["du"], 1)
+
     def test_a_source_of_one_line(self):
         source = SourceSummary(source="", lines=1, bytes=1, known_lines=1, folded_lines=1)
         (lane,) = run_view(make_verdict(sources=(source,), reduction=(line(1, source=""),))).lanes

@@ -56,7 +56,7 @@ class Lane:
 
 
 def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple[str, int], str]) -> tuple[Lane, ...]:
-    """A lane for each source with lines, in the order of the verdict."""
+    """A lane for each source with a mark or a line worth reading, in the order of the verdict; at least one lane."""
     kept: dict[str, set[str]] = {}
     totals = {summary.source: summary.lines for summary in verdict.sources}
     for line in lines:
@@ -68,7 +68,7 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
     anomalies = [(item.source, item.number, item.words()) for item in verdict.anomalies[:ANOMALIES_SHOWN]]
     failed = verdict.ues.first if verdict.ues else ()
     ues = [(ue.source, ue.number, f"{ue.words()}: {ue.reason}") for ue in failed]
-    return tuple(
+    found = [
         Lane(
             source=source,
             lines=total,
@@ -80,7 +80,8 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
         )
         for source, total in totals.items()
         if total
-    )
+    ]
+    return tuple(lane for lane in found if lane.kept or lane.marks) or tuple(found[:1])
 
 
 class _Marks:

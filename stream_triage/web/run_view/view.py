@@ -102,6 +102,8 @@ class RunView:
     evidence: tuple[EvidenceView, ...]
     anomalies: tuple[AnomalyView, ...]
     lanes: tuple[Lane, ...]
+    silent_sources: int
+    """Sources with lines of which none is marked or worth reading."""
     sources: tuple[SourceView, ...]
     source_lines: tuple[SourceLines, ...]
     lines: int
@@ -145,6 +147,7 @@ def run_view(
     folder, name = title_of(verdict.run_id)
     totals = {summary.source: summary.lines for summary in verdict.sources}
     rows = ue_rows(courses, totals, anchors, verdict.ues.first if verdict.ues else ())
+    told = lanes(verdict, chosen, anchors)
     case = verdict.headers.get("test.case.name", "")
     return RunView(
         prefix=prefix,
@@ -174,7 +177,8 @@ def run_view(
         models=model_views(verdict),
         evidence=evidence_views(verdict, anchors),
         anomalies=anomaly_views(verdict, anchors),
-        lanes=lanes(verdict, chosen, anchors),
+        lanes=told,
+        silent_sources=sum(summary.lines > 0 for summary in verdict.sources) - len(told),
         sources=source_views(verdict),
         source_lines=by_source,
         lines=verdict.lines,
