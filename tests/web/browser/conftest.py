@@ -33,18 +33,15 @@ def browser() -> Iterator[Any]:
 def visit(browser: Any) -> Iterator[Visit]:
     """Opens an address in a new page: `visit(address, width=1280, scheme="light")`.
 
-    When the test ends, no page may have reported an error or asked another host. `expected_errors` allows it for a page.
+    When the test ends, no page may have reported an error or asked another host.
     """
     pages: list[Watched] = []
 
-    def visit(
-        address: str, *, width: int = 1280, scheme: str = "light", expected_errors: bool = False, **options: Any
-    ) -> Any:
+    def visit(address: str, *, width: int = 1280, scheme: str = "light", **options: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
         watched = Watched(context.new_page())
         context.set_default_timeout(10_000)
-        if not expected_errors:
-            pages.append(watched)
+        pages.append(watched)
         watched.page.goto(address)
         return watched.page
 
