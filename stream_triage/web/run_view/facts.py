@@ -9,7 +9,7 @@ from stream_triage.web.run_view.links import RunLinks
 
 __all__ = ["Fact", "SourceView", "facts", "source_views", "title_of"]
 
-_SHORTEST_NAME: Final = 8
+_SHORTEST_NAME: Final = 4
 # Headers that have a word of their own on pages; the others go by their names.
 _WORDS: Final = {
     "test.case.name": "test case",
@@ -42,13 +42,14 @@ class SourceView:
 
 
 def title_of(run_id: str) -> tuple[str, str]:
-    """Folder and name of a run: the name is what people look for. A short one says nothing without its folder.
+    """Folder and name of a run: the name is what people look for. A number or
+    a very short one says nothing without its folder.
 
     >>> title_of("night/7/attach.log#0a1b2c3d"), title_of("night/17")
     (('night/7/', 'attach.log#0a1b2c3d'), ('', 'night/17'))
     """
     head, slash, name = run_id.rpartition("/")
-    return (head + slash, name) if len(name) >= _SHORTEST_NAME else ("", run_id)
+    return (head + slash, name) if len(name) >= _SHORTEST_NAME and not name.isdigit() else ("", run_id)
 
 
 def facts(verdict: Verdict, links: RunLinks | None = None) -> tuple[Fact, ...]:
