@@ -42,8 +42,7 @@ class SourceView:
 
 
 def title_of(run_id: str) -> tuple[str, str]:
-    """Folder and name of a run: the name is what people look for. A number or
-    a very short one says nothing without its folder.
+    """Folder and name of a run. The name is what people look for, unless it says nothing without its folder.
 
     >>> title_of("night/7/attach.log#0a1b2c3d"), title_of("night/17")
     (('night/7/', 'attach.log#0a1b2c3d'), ('', 'night/17'))
