@@ -33,8 +33,8 @@ class Shot(NamedTuple):
 
 
 SHOTS = {
-    "report-run.png": Shot(SAMPLES[:1], 1200, 920),
-    "report-run-dark.png": Shot(SAMPLES[:1], 1200, 920, "dark"),
+    "report-run.png": Shot(SAMPLES[:1], 1200, 905),
+    "report-run-dark.png": Shot(SAMPLES[:1], 1200, 905, "dark"),
     "report-run-phone.png": Shot(SAMPLES[:1], PHONE, 844),
     "report-runs.png": Shot(SAMPLES, 1200, 640),
 }
