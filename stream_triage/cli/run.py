@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,16 +153,16 @@ def _judge(
     # Wrong addresses are reported before anything is judged.
     targets = wiring.open_targets(settings.alerts) if "alerts" in sinks else {}
     store, store_errors = _open_store(settings, wanted="store" in sinks)
-    reports = [_open_report(report, triage, settings, store)] if report else []
     # The store is the index of the archive: without it, nobody finds an archived run.
     names = [name for name in sinks if name not in ("store", "archive")] if store_errors else sinks
     with (
+        _open_report(report, triage, settings, store) if report else nullcontext() as page,
         wiring.open_sinks(settings, names, store=store, jsonl=printer.jsonl, on_trouble=note) as opened,
         wiring.provisional_verdicts(settings, None, opened, note) as live,
     ):
         intake = Intake(
             triage,
-            [*opened, *reports],
+            [*opened, page] if page else opened,
             store=store,
             again=again,
             headers=headers,
@@ -266,7 +267,7 @@ def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: 
         note(f"taken off the lines: {', '.join(named)}{more}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
-    if report and tally.runs:
+    if report and tally.runs and not tally.store_errors:
         note(f"report: {report}")
     if tally.runs and stored and not tally.store_errors:
         note(f"stored in {settings.store.path}; show a run with: stream-triage show RUN")

@@ -27,7 +27,7 @@ __all__ = ["RUNS_IN_DETAIL", "Report"]
 
 # Runs that are shown in full; one takes about 60 kB. The others have a row in the table.
 RUNS_IN_DETAIL: Final = 100
-# Lines between those worth reading that come with each of these runs, and with all of them together.
+# Lines between those worth reading that come with each of these runs, and with all of those that are equally urgent.
 EMBEDDED_LINES: Final = 2000
 EMBEDDED_IN_ALL: Final = 20_000
 # Rows of the table. Whoever has more runs than that wants the page of `stream-triage ui`.
@@ -49,6 +49,8 @@ class _Row:
     needs_review: bool
     anomalous: bool
     clean: bool
+    urgency: int
+    """0 for a failure, 1 for a run that is unknown, 2 for one that passed and must be looked at, 3 for a clean pass."""
     why: str
 
 
@@ -77,8 +79,11 @@ class Report:
         environment()
         self._path, self._courses_of, self._history_of = path, courses_of, history_of
         self._entries: dict[str, _Entry] = {}
-        self._in_detail = {True: 0, False: 0}
-        self._numbered = self._embedded = 0
+        # By urgency: runs that come later may push out those that are less urgent, so each kind is counted for itself.
+        self._in_detail, self._embedded = Counter[int](), Counter[int]()
+        self._numbered = 0
+        if path.is_dir():
+            raise StoreError(f"report {path} cannot be written: it is a folder; name a file")
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         except OSError as error:
@@ -94,13 +99,14 @@ class Report:
             return
         known = self._entries.pop(verdict.run_id, None)
         if known is not None and known.view is not None:
-            self._in_detail[known.row.clean] -= 1
-        view = None
-        # Those that passed may yet be pushed out by others, so both kinds are counted for themselves.
-        if self._in_detail[verdict.clean] < RUNS_IN_DETAIL:
-            self._in_detail[verdict.clean] += 1
-            view = self._view(verdict, text)
-        self._entries[verdict.run_id] = _Entry(_row(verdict), view, verdict.time)
+            self._in_detail[known.row.urgency] -= 1
+            self._embedded[known.row.urgency] -= _embedded(known.view)
+        row, view = _row(verdict), None
+        if self._in_detail[row.urgency] < RUNS_IN_DETAIL:
+            view = self._view(verdict, text, EMBEDDED_IN_ALL - self._embedded[row.urgency])
+            self._in_detail[row.urgency] += 1
+            self._embedded[row.urgency] += _embedded(view)
+        self._entries[verdict.run_id] = _Entry(row, view, verdict.time)
 
     def flush(self) -> None:
         """Does nothing: the report is written when it is closed."""
@@ -140,7 +146,7 @@ class Report:
 
     def _html(self) -> str:
         # What needs somebody comes first; within that, the runs keep their order.
-        entries = sorted(self._entries.values(), key=lambda entry: entry.row.clean)
+        entries = sorted(self._entries.values(), key=lambda entry: entry.row.urgency)
         views = [entry.view for entry in entries if entry.view is not None][:RUNS_IN_DETAIL]
         in_full = {view.run_id: f"#{view.prefix}run" for view in views}
         style, script = static_text("tokens.css") + static_text("run.css"), static_text("run.js")
@@ -157,20 +163,21 @@ class Report:
             policy=_policy(style, script),
         )
 
-    def _view(self, verdict: Verdict, text: RunText | None) -> RunView:
+    def _view(self, verdict: Verdict, text: RunText | None, embed: int) -> RunView:
         self._numbered += 1
-        view = run_view(
+        return run_view(
             verdict,
             text=text,
-            embed=min(EMBEDDED_LINES, EMBEDDED_IN_ALL - self._embedded),
+            embed=min(EMBEDDED_LINES, embed),
             courses=self._courses_of(verdict, text) if self._courses_of and text is not None else (),
             history=self._history_of(verdict) if self._history_of else (),
             prefix=f"r{self._numbered}-",
         )
-        self._embedded += sum(
-            len(row.rows) for source in view.source_lines for row in source.rows if isinstance(row, GapView)
-        )
-        return view
+
+
+def _embedded(view: RunView) -> int:
+    """Lines in its gaps."""
+    return sum(len(row.rows) for source in view.source_lines for row in source.rows if isinstance(row, GapView))
 
 
 def _row(verdict: Verdict) -> _Row:
@@ -187,6 +194,7 @@ def _row(verdict: Verdict) -> _Row:
         needs_review=verdict.needs_review,
         anomalous=verdict.anomalous,
         clean=verdict.clean,
+        urgency=3 if verdict.clean else 2 if verdict.passed else 0 if verdict.failed else 1,
         why=without_colours(cut(why or review or anomaly, WHY_CHARACTERS)),
     )
 

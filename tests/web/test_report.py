@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from base64 import b64encode
 from html import unescape
 
@@ -11,6 +12,7 @@ from stream_triage.errors import StoreError
 from stream_triage.records import Evidence, ReducedLine
 from stream_triage.spool import SpillSpool
 from stream_triage.web import report as module
+from stream_triage.web.pages import environment
 from stream_triage.web.report import Report
 from tests.commands import call
 from tests.corpus import whole_run
@@ -75,6 +77,8 @@ class TestFile:
         """It is said before anything is judged."""
         with pytest.raises(StoreError, match=r"cannot be written: No such file or directory; name another file"):
             Report(tmp_path / "missing" / "report.html")
+        with pytest.raises(StoreError, match="it is a folder; name a file"):
+            Report(tmp_path)
 
     def test_closed(self, path):
         report = Report(path)
@@ -88,14 +92,15 @@ class TestFile:
 class TestRuns:
     def test_one_run(self, path):
         """It is the page, without a table."""
-        page = written(path, bad("night/a.log"))
-        assert "<title>L3: a.log - stream-triage</title>" in page
+        page = written(path, bad("night/attach.log"))
+        assert "<title>L3: attach.log - stream-triage</title>" in page
         assert "<table" not in page
 
     def test_what_needs_somebody_comes_first(self, path):
-        page = written(path, make_verdict("fine"), bad("broken"))
-        assert "<title>2 runs, 1 to look at - stream-triage</title>" in page
-        assert page.index(">broken</a>") < page.index(">fine</a>")
+        unknown = make_verdict("untold", label="unknown", passed=False)
+        page = written(path, make_verdict("fine"), make_verdict("odd", anomalous=True), unknown, bad("broken"))
+        assert "<title>4 runs, 3 to look at - stream-triage</title>" in page
+        assert re.findall(r'<a href="#r\d-run">(\w+)</a>', page) == ["broken", "untold", "odd", "fine"]
 
     def test_a_run_that_comes_again_is_replaced(self, path):
         """As with --follow, when a file has grown; provisional verdicts are left out."""
@@ -115,21 +120,17 @@ class TestRuns:
         assert "1 more run not listed" in page
         assert "3 runs shown in full below" in page
 
-    def test_embedded_lines_are_limited(self, path, monkeypatch):
-        """A night of runs must not make a file that no browser opens."""
-        monkeypatch.setattr(module, "EMBEDDED_IN_ALL", 8)
+    @pytest.mark.parametrize(("most", "embedded"), [(8, 0), (17, 9 + 9), (18, 9 + 18)])
+    def test_embedded_lines_are_limited(self, path, monkeypatch, most, embedded):
+        """A night of runs must not make a file that no browser opens; passes do not use up what failures need."""
+        monkeypatch.setattr(module, "EMBEDDED_IN_ALL", most)
         reduction = (ReducedLine(source="", number=10, text="end", why="rare"),)
         with SpillSpool("run") as text, Report(path) as report:
             text.append("", [f"embedded {number}" for number in range(1, 11)])
-            for name in "ab":
+            report.write(make_verdict("clean", reduction=reduction), text)
+            for name in "abab":
                 report.write(make_verdict(name, anomalous=True, reduction=reduction), text)
-        assert path.read_text().count(">embedded ") == 0
-        monkeypatch.setattr(module, "EMBEDDED_IN_ALL", 17)
-        with SpillSpool("run") as text, Report(path) as report:
-            text.append("", [f"embedded {number}" for number in range(1, 11)])
-            for name in "ab":
-                report.write(make_verdict(name, anomalous=True, reduction=reduction), text)
-        assert path.read_text().count(">embedded ") == 9
+        assert path.read_text().count(">embedded ") == embedded
 
     def test_markdown_fence_cannot_be_closed(self, path):
         """Neither by a log line with backticks, nor the text area by its end tag."""
@@ -160,6 +161,52 @@ class TestCommands:
         result = call("run", "good.log", "--report", "missing/out.html")
         assert (result.code, result.out) == (2, "")
         assert "report missing/out.html cannot be written" in result.err
+
+    def test_run_that_ends_with_an_error(self, workplace, monkeypatch):
+        """No half of a report is left."""
+
+        def fail(*_, **__):
+            raise StoreError("the disk is gone")
+
+        monkeypatch.setattr("stream_triage.cli.run.read_source", fail)
+        assert call("run", "good.log", "--report", "out.html").code == 2
+        assert not list(workplace.glob("*out.html*"))
+
+    def test_report_that_cannot_be_finished(self, monkeypatch):
+        """The verdicts are printed and stored all the same, and the exit status says that something is missing."""
+        monkeypatch.setattr(module, "_policy", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        result = call("run", "good.log", "--report", "out.html")
+        assert result.code == 2
+        assert "report out.html cannot be written: No space left on device" in result.err
+        assert "report: out.html" not in result.notes
+        assert call("runs").out.count("good.log") == 1
+
+    def test_history_comes_from_the_store(self, workplace):
+        """A report knows the earlier runs of the test case, but not those after it."""
+        for day, log in enumerate(("good.log", "good.log", "bad.log", "good.log"), 1):
+            call("run", log, "--run-id", f"night-{day}", "-H", "test.case.name=attach", "-H", f"service.version={day}")
+        call("show", "night-3", "--report", "out.html")
+        page = (workplace / "out.html").read_text()
+        assert "failing since build 3: the run before passed" in page
+        assert "night-4" not in page
+        call("run", "bad.log", "--report", "new.html", "-H", "test.case.name=attach", "-H", "service.version=5")
+        assert "unstable: changed 3 times" in (workplace / "new.html").read_text()
+
+    def test_without_the_extra(self, monkeypatch):
+        """The error names it."""
+        environment.cache_clear()
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+        result = call("run", "good.log", "--report", "out.html")
+        environment.cache_clear()
+        assert (result.code, result.out) == (2, "")
+        assert "pip install 'stream-triage[ui]'" in result.err
+
+    def test_without_a_server(self, workplace, monkeypatch):
+        """Of the extra, a report needs Jinja2 alone."""
+        for name in ("starlette", "uvicorn"):
+            monkeypatch.setitem(sys.modules, name, None)
+        assert call("run", "good.log", "--report", "out.html").code == 0
+        assert (workplace / "out.html").exists()
 
     def test_show(self, workplace):
         """Of a stored run, with its archived text if there is one."""

@@ -93,6 +93,15 @@ class TestLines:
         assert [len(gap.rows) for gap in gaps] == [4, 21, 0]
         assert gaps[0].rows[0].text == "du 4"
 
+    def test_gaps_of_one_length(self):
+        """Either all of them come with the page or none, and never more lines than are allowed."""
+        chosen = tuple(line(number) for number in range(10, 1001, 10))
+        with SpillSpool("run") as text:
+            text.append("du", ["text"] * 1000)
+            for embed, expected in ((899, 0), (900, 900)):
+                view = run_view(failing(reduction=chosen), text=text, embed=embed)
+                assert sum(len(row.rows) for row in view.source_lines[0].rows if isinstance(row, GapView)) == expected
+
     def test_shorter_text_than_the_verdict_says(self):
         """If the archive has another text, gaps stay gaps."""
         with SpillSpool("run") as text:
@@ -203,7 +212,14 @@ class TestStrip:
         assert [(tick.x, tick.anchor) for tick in du.strong] == [("0.50%", "L0-1"), ("99.50%", "L0-1000")]
         assert [(tick.tip, tick.anchor) for tick in du.anomalies] == [("line 500: du:500  odd", "")]
         assert [tick.tip for tick in other.ues] == ["line 20: UE 3: refused"]
-        assert du.words == "du, 1000 lines; evidence: 2, anomalies: 1"
+        assert du.words == "du, 1000 lines; evidence 2, anomalies 1"
+
+    def test_sources_without_marks(self):
+        """They are counted, so that a run with a source for each of 50 containers stays readable; one is always drawn."""
+        view = run_view(failing(reduction=(line(3, source="ue"),)))
+        assert ([lane.source for lane in view.lanes], view.silent_sources) == (["ue"], 1)
+        view = run_view(failing())
+        assert ([lane.source for lane in view.lanes], view.silent_sources) == (["du"], 1)
 
     def test_a_source_of_one_line(self):
         source = SourceSummary(source="", lines=1, bytes=1, known_lines=1, folded_lines=1)
@@ -221,8 +237,22 @@ def test_ues_that_lack_something_come_first():
     rows = ue_rows([fine, lost, silent], {"ue": 20}, {("ue", 5): "L1-5"})
     assert [row.ue for row in rows] == ["3", "1"]
     assert [(step.bad, step.anchor) for step in rows[0].steps] == [(False, ""), (True, "L1-5")]
-    assert rows[0].events == (("5-20", "registration refused", True), ("10", "random access begun", False))
+    assert rows[0].events == (("5-20", "registration refused", True, "L1-5"), ("10", "random access begun", False, ""))
     assert rows[0].left_out == 2
+
+
+def test_what_strikes_a_ue_from_outside():
+    """A crash of the tester is no step of a UE, but ends its row; what is a step of its own is not there twice."""
+    step = UeEvent(number=3, what="random access begun", bad=False, text="", last=3)
+    course = UeCourse(source="", ue="7", events=(step,), dropped=0, unfinished=("the tester stopped (line 19)",))
+    crash = FailedUe(ue=7, reason="the tester stopped", source="", number=19, text="ERNO")
+    (row,) = ue_rows([course], {"": 20}, {}, [crash])
+    assert [(event.where, event.what) for event in row.events] == [
+        ("3", "random access begun"),
+        ("19", "the tester stopped"),
+    ]
+    (row,) = ue_rows([course], {"": 20}, {}, [crash.model_copy(update={"number": 3})])
+    assert len(row.events) == 1
 
 
 class Past(NamedTuple):

@@ -9,6 +9,7 @@ from stream_triage.web.run_view.links import RunLinks
 
 __all__ = ["Fact", "SourceView", "facts", "source_views", "title_of"]
 
+_SHORTEST_NAME: Final = 4
 # Headers that have a word of their own on pages; the others go by their names.
 _WORDS: Final = {
     "test.case.name": "test case",
@@ -41,13 +42,13 @@ class SourceView:
 
 
 def title_of(run_id: str) -> tuple[str, str]:
-    """Folder and name of a run: the name is what people look for.
+    """Folder and name of a run. The name is what people look for, unless it says nothing without its folder.
 
-    >>> title_of("night/7/attach.log#0a1b2c3d"), title_of("17")
-    (('night/7/', 'attach.log#0a1b2c3d'), ('', '17'))
+    >>> title_of("night/7/attach.log#0a1b2c3d"), title_of("night/17")
+    (('night/7/', 'attach.log#0a1b2c3d'), ('', 'night/17'))
     """
-    head, slash, name = run_id.rstrip("/").rpartition("/")
-    return head + slash, name or run_id
+    head, slash, name = run_id.rpartition("/")
+    return (head + slash, name) if len(name) >= _SHORTEST_NAME and not name.isdigit() else ("", run_id)
 
 
 def facts(verdict: Verdict, links: RunLinks | None = None) -> tuple[Fact, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from stream_triage.ports import RunText
@@ -170,8 +170,8 @@ class _Rows:
 
     def embed(self, gap_lengths: Sequence[int], lines: int) -> None:
         """Sets up to which length gaps bring their lines with them, `lines` in all; the lengths are in order."""
-        for length in gap_lengths:
-            lines -= length
+        for length, alike in groupby(gap_lengths):
+            lines -= length * len(list(alike))
             if lines < 0:
                 return
             self._longest_embedded = length
@@ -198,7 +198,8 @@ class _Rows:
     def _line(self, source: str, number: int, text: str, why: str, repeats: int) -> LineView:
         kept, hidden = shown(text)
         anchor = self._anchors.get(source, f"{self._prefix}L0-") + str(number)
-        return LineView(anchor, number, kept, hidden, why, (source, number) in self._strong, repeats)
+        strong = (source, number) in self._strong
+        return LineView(anchor, number, kept, hidden, "evidence" if strong and why != "rule" else why, strong, repeats)
 
 
 def _steps(first: int, last: int) -> list[tuple[str, tuple[int, int]]]:

@@ -39,20 +39,24 @@ class Lane:
     """Where the procedures of failed UEs broke."""
 
     @property
-    def words(self) -> str:
-        """What the drawing shows, for those who do not see it."""
+    def marks(self) -> str:
+        """What is marked, in words."""
         counted = (
             (len(self.strong), "evidence"),
             (len(self.weak), "weak evidence"),
             (len(self.anomalies), "anomalies"),
-            (len(self.ues), "failed UEs"),
+            (len(self.ues), "broken UEs"),
         )
-        marks = ", ".join(f"{name}: {number}" for number, name in counted if number)
-        return f"{self.source or 'the log'}, {self.lines} lines; {marks or 'no marks'}"
+        return ", ".join(f"{name} {number}" for number, name in counted if number)
+
+    @property
+    def words(self) -> str:
+        """What the drawing shows, for those who do not see it."""
+        return f"{self.source or 'the log'}, {self.lines} lines; {self.marks or 'nothing stands out'}"
 
 
 def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple[str, int], str]) -> tuple[Lane, ...]:
-    """A lane for each source with lines, in the order of the verdict."""
+    """A lane for each source with a mark or a line worth reading, in the order of the verdict; at least one lane."""
     kept: dict[str, set[str]] = {}
     totals = {summary.source: summary.lines for summary in verdict.sources}
     for line in lines:
@@ -64,7 +68,7 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
     anomalies = [(item.source, item.number, item.words()) for item in verdict.anomalies[:ANOMALIES_SHOWN]]
     failed = verdict.ues.first if verdict.ues else ()
     ues = [(ue.source, ue.number, f"{ue.words()}: {ue.reason}") for ue in failed]
-    return tuple(
+    found = [
         Lane(
             source=source,
             lines=total,
@@ -76,7 +80,8 @@ def lanes(verdict: Verdict, lines: Iterable[ReducedLine], anchors: Mapping[tuple
         )
         for source, total in totals.items()
         if total
-    )
+    ]
+    return tuple(lane for lane in found if lane.kept or lane.marks) or tuple(found[:1])
 
 
 class _Marks:

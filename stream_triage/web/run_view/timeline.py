@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from stream_triage.records import FailedUe, UeCourse, UeEvent
 from stream_triage.web.run_view.shown import position
 
-__all__ = ["UES_SHOWN", "Step", "UeRow", "ue_rows"]
+__all__ = ["UES_SHOWN", "ListedStep", "Step", "UeRow", "ue_rows"]
 
 UES_SHOWN: Final = 24
 # Steps of one UE that are drawn. Further ones would lie on each other, and a page must stay small.
@@ -24,6 +24,16 @@ class Step:
     tip: str
 
 
+class ListedStep(NamedTuple):
+    """A step, or the same one several times in a row, in the list below a drawing."""
+
+    where: str
+    """Its line, or its lines."""
+    what: str
+    bad: bool
+    anchor: str
+
+
 @dataclass(frozen=True)
 class UeRow:
     """One UE as one source shows it."""
@@ -34,8 +44,8 @@ class UeRow:
     start: str
     width: str
     """Of the bar from its first step to its last."""
-    events: tuple[tuple[str, str, bool], ...]
-    """Line, what, and whether it did not go well: the same as a list."""
+    events: tuple[ListedStep, ...]
+    """The same as a list."""
     unfinished: tuple[str, ...]
     left_out: int
 
@@ -83,7 +93,10 @@ def _row(course: UeCourse, total: int, anchors: Mapping[tuple[str, int], str]) -
         ),
         start=start,
         width=f"{float(end[:-1]) - float(start[:-1]):.2f}%",
-        events=tuple((_lines(event), event.what, event.bad) for event in course.events[:_STEPS_SHOWN]),
+        events=tuple(
+            ListedStep(_lines(event), event.what, event.bad, anchors.get((course.source, event.number), ""))
+            for event in course.events[:_STEPS_SHOWN]
+        ),
         unfinished=course.unfinished,
         left_out=course.dropped + max(0, len(course.events) - _STEPS_SHOWN),
     )

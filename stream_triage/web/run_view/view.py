@@ -102,6 +102,8 @@ class RunView:
     evidence: tuple[EvidenceView, ...]
     anomalies: tuple[AnomalyView, ...]
     lanes: tuple[Lane, ...]
+    silent_sources: int
+    """Sources with lines of which none is marked or worth reading."""
     sources: tuple[SourceView, ...]
     source_lines: tuple[SourceLines, ...]
     lines: int
@@ -145,6 +147,7 @@ def run_view(
     folder, name = title_of(verdict.run_id)
     totals = {summary.source: summary.lines for summary in verdict.sources}
     rows = ue_rows(courses, totals, anchors, verdict.ues.first if verdict.ues else ())
+    told = lanes(verdict, chosen, anchors)
     case = verdict.headers.get("test.case.name", "")
     return RunView(
         prefix=prefix,
@@ -174,14 +177,15 @@ def run_view(
         models=model_views(verdict),
         evidence=evidence_views(verdict, anchors),
         anomalies=anomaly_views(verdict, anchors),
-        lanes=lanes(verdict, chosen, anchors),
+        lanes=told,
+        silent_sources=sum(summary.lines > 0 for summary in verdict.sources) - len(told),
         sources=source_views(verdict),
         source_lines=by_source,
         lines=verdict.lines,
         shown_lines=sum(one.shown for one in by_source),
         stops=sum(isinstance(row, LineView) and row.strong for one in by_source for row in one.rows),
         ue_rows=rows,
-        ues_href=(links.ues() or "") if links and verdict.ues and not rows else "",
+        ues_href=(links.ues() or "") if links and verdict.ues and verdict.ues.failed and not rows else "",
         history=history_view(case, _This(verdict), history, links) if case else None,
         facts=facts(verdict, links),
         downloads=tuple(links.downloads()) if links else (),
@@ -241,7 +245,7 @@ def _key_lines(verdict: Verdict, chosen: Sequence[ReducedLine], anchors: Mapping
 
 def _below(texts: Mapping[tuple[str, int], str], place: tuple[str, int]) -> list[str]:
     source, number = place
-    found = []
+    found = list[str]()
     while len(found) < _BODY_LINES:
         text = texts.get((source, number + 1 + len(found)), "")
         if not text[:1].isspace() or not text.strip() or texts[place][:1].isspace():

@@ -1,7 +1,8 @@
 // Keys n and p go to the next and the previous evidence; a button copies a run as Markdown. Pages and reports work without it.
 (() => {
   "use strict";
-  const visible = (element) => element.getClientRects().length > 0;
+  // Asking the browser what it shows would make it lay out all runs of a report.
+  const visible = (element) => element.closest("details:not([open])") === null;
 
   function stepTo(direction) {
     const stops = [...document.querySelectorAll(".line.is-strong")].filter(visible);
@@ -60,7 +61,7 @@
   });
 
   function openTarget() {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
     if (target) target.scrollIntoView();
   }

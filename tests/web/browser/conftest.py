@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import pytest
@@ -48,9 +47,8 @@ def visit(browser: Any) -> Iterator[Visit]:
 
     yield visit
     faults = [fault for watched in pages for fault in watched.faults]
-    for watched in pages:
-        with suppress(Exception):
-            watched.page.context.close()
+    for context in browser.contexts:
+        context.close()
     assert not faults
 
 

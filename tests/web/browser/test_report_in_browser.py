@@ -1,5 +1,6 @@
 """A report in a real browser: it works from a file, alone, in light and dark, on a phone, by keyboard, with hostile logs."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,23 +8,15 @@ from typing import Any
 import pytest
 
 from stream_triage import Bundle, Triage, find_bundle
-from stream_triage.records import Evidence, ReducedLine, SourceSummary, Verdict
-from stream_triage.ue_events import events_of_failed_ues
 from stream_triage.web.report import Report
-from tests.verdicts import make_verdict
 from tests.web.browser.chromium import PHONE, overflow
+from tests.web.browser.screenshots import IMAGES, SAMPLES, SHOTS, report, take
+from tests.web.browser.served import hostile_verdict
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = ("rejected.log", "retransmissions.log", "tester-crash.log", "expected-reject.log")
 LOOKS = [(1280, "light"), (1280, "dark"), (PHONE, "light"), (PHONE, "dark")]
-HOSTILE = [
-    "<script>window.pwned = 1</script></pre></code></style></script><img src=x onerror='window.pwned=1'>",
-    "\x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\ \u202eright to left\u202c \x00 \x07",
-    "x" * 1_000_000,
-    "{{ 7 * 7 }} {% raw %} ${7*7} &lt; &amp; \u2028 ```",
-]
 
 
 @pytest.fixture(scope="module")
@@ -34,39 +27,13 @@ def triage() -> Triage:
 @pytest.fixture(scope="module")
 def one(triage: Triage, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a report on one run."""
-    return written(tmp_path_factory.mktemp("one") / "report.html", triage, SAMPLES[:1])
+    return report(tmp_path_factory.mktemp("one") / "report.html", triage, SAMPLES[:1])
 
 
 @pytest.fixture(scope="module")
 def several(triage: Triage, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a report on four runs."""
-    return written(tmp_path_factory.mktemp("several") / "report.html", triage, SAMPLES)
-
-
-def written(path: Path, triage: Triage, names: tuple[str, ...]) -> str:
-    model = next(iter(triage.models.values()))
-    with Report(path, courses_of=lambda verdict, text: events_of_failed_ues(model, text, verdict, 10)) as report:
-        for name in names:
-            session = triage.session(f"night/{name}", {"test.case.name": name, "service.version": "24.3"})
-            session.feed((ROOT / "samples/tm500" / name).read_bytes())
-            report.write(session.close(), session.text)
-    return path.as_uri()
-
-
-def hostile_verdict() -> Verdict:
-    """All that a log, a header or a file name can put into a verdict is hostile."""
-    texts = [text for text in HOSTILE for _ in range(2)]
-    lines = tuple(ReducedLine(source=HOSTILE[0], number=i, text=text, why="rare") for i, text in enumerate(texts, 1))
-    evidence = tuple(
-        Evidence(kind="line", weight=2.0, source=HOSTILE[0], number=i, text=text) for i, text in enumerate(HOSTILE, 1)
-    )
-    return make_verdict(
-        f"a/{HOSTILE[0]}{HOSTILE[1]}\n", label="L3", passed=False, rival="Pass",
-        needs_review=True, review_reasons=(HOSTILE[0],), why=f"refused: {HOSTILE[0]} {HOSTILE[1]}",
-        headers={HOSTILE[0]: HOSTILE[1], "test.case.name": HOSTILE[0]},
-        reduction=lines, evidence=evidence, team=HOSTILE[0],
-        sources=(SourceSummary(source=HOSTILE[0], lines=900, bytes=9, known_lines=9, folded_lines=8),),
-    )  # fmt: skip
+    return report(tmp_path_factory.mktemp("several") / "report.html", triage, SAMPLES)
 
 
 @pytest.fixture
@@ -142,7 +109,7 @@ def test_copy_as_markdown(visit: Any, one: str) -> None:
     page.get_by_role("button", name="Copy as Markdown").click()
     page.get_by_text("copied", exact=True).wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("### `night/rejected.log`: `L3` (needs review)\n")
+    assert copied.startswith("### `nightly/2026-11-30/rejected.log`: `L3` (needs review)\n")
     assert "REGISTRATION REJECT:UE Id:2\n" in copied
 
 
@@ -153,6 +120,13 @@ def test_copy_without_a_clipboard(visit: Any, one: str) -> None:
     page.get_by_role("button", name="Copy as Markdown").click()
     assert page.get_by_label("this run as Markdown").input_value().startswith("### ")
     assert page.get_by_label("this run as Markdown").is_visible()
+
+
+@pytest.mark.parametrize("part", ["%", "%00", "nowhere", "r1-L0-278"])
+def test_addresses_with_any_fragment(visit: Any, one: str, part: str) -> None:
+    """One that names a line goes there; any other is no error."""
+    page = visit(f"{one}#{part}")
+    assert page.evaluate("document.querySelector(':target .no')?.textContent") == ("278" if "L0" in part else None)
 
 
 def test_table_leads_to_closed_runs(visit: Any, several: str) -> None:
@@ -167,3 +141,13 @@ def test_scripts_off(visit: Any, one: str) -> None:
     page = visit(one, java_script_enabled=False)
     assert page.get_by_text("the registration was refused").first.is_visible()
     assert not page.get_by_role("button", name="Copy as Markdown").is_visible()
+
+
+def test_pictures(visit: Any, tmp_path: Path) -> None:
+    """Each picture can be taken, and README and docs show only pictures that are there."""
+    take(tmp_path, visit)
+    assert {path.name for path in tmp_path.iterdir()} == set(SHOTS)
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
+    assert {name for name in named if name.startswith("report-")} <= set(SHOTS)
+    assert named <= {path.name for path in IMAGES.iterdir()}
