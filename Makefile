@@ -40,7 +40,7 @@ $(VENV)/training: $(VENV)/developer requirements/train.txt requirements/track.tx
 	@$(PINNED) -r requirements/train.txt -r requirements/track.txt
 	@touch $@
 
-demo: $(VENV)/product ## judge the sample runs and say how to open one; installs the product alone
+demo: $(VENV)/product ## judge the sample runs and say how to open them; installs the product alone
 	@BIN=$(BIN) sh demo/run.sh
 
 wheel: $(VENV)/product ## build the wheel into dist/
@@ -67,6 +67,7 @@ java: # what a Kafka and an OpenSearch need
 
 servers: java # what the tests need beside them
 	$(call install,promtool kcat rsyslogd,prometheus kcat rsyslog rsyslog-kafka)
+	$(call install,chromium npm,chromium npm)
 
 browser: # what the tests of pages need beside Playwright
 	$(call install,chromium npm,chromium npm)
@@ -110,6 +111,7 @@ bench: setup-training ## speed and memory of the whole path beside drain3 alone,
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.edge
+	$(BIN)/python -m benchmarks.page
 
 train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
 	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 3 --seeds 2 --jobs 2 \

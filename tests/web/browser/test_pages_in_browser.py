@@ -57,9 +57,11 @@ def server(settings: Settings, **variables: str) -> Iterator[str]:
     command = [sys.executable, "-m", "stream_triage", "ui", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            said = process.stderr.readline()
-            found = re.search(r"http://\S+", said)
-            assert found, said + process.stderr.read()
+            said = ""
+            while not (found := re.search(r"http://\S+", said)):
+                line = process.stderr.readline()
+                assert line, said
+                said += line
             yield found[0]
         finally:
             process.terminate()
@@ -117,14 +119,14 @@ class TestRuns:
         page.go_back()
         page.get_by_text("6 runs").wait_for()
         assert page.get_by_label("Bed", exact=True).input_value() == "bed-1"
-        page.get_by_role("link", name="bed-1 ✕").click()
+        page.get_by_role("link", name="bed bed-1 remove this filter").click()
         page.get_by_text("12 runs").wait_for()
 
     def test_words_are_found_with_enter(self, visit: Any, site: str) -> None:
         page = visit(f"{site}/runs")
         page.get_by_label("Text of the run").fill("registration reject")
         page.keyboard.press("Enter")
-        page.wait_for_url(f"{site}/runs?q=registration+reject")
+        page.wait_for_url(re.compile(r"/runs\?q=registration(\+|%20)reject$"))
         page.get_by_text("match").wait_for()
 
     def test_labels_and_bars_are_filters(self, visit: Any, site: str) -> None:
@@ -164,6 +166,7 @@ class TestRuns:
         page = visit(f"{site}/runs?case=attach")
         page.get_by_role("link", name="night-2/attach").click()
         assert page.get_by_role("heading", level=1).inner_text() == "attach"
+        page.locator(".ue-row").first.wait_for()
         page.locator(".history a").first.click()
         assert "night-0" in page.url
         page.get_by_text("There is a newer run of this test case").wait_for()
