@@ -9,7 +9,6 @@ time until chromium shows something, with an empty cache each time. Takes some m
 """
 
 import http.client
-import json
 import os
 import platform
 import random
@@ -20,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -42,15 +41,15 @@ KEPT_LINES = 40
 REPEATS = 9
 CASES, BEDS, BUILDS = 400, 30, 40
 BATCH = 2_000
+PAINT = "(performance.getEntriesByName('first-contentful-paint')[0] || {startTime: 0}).startTime"
 
 
 class Timed(NamedTuple):
-    """One page: milliseconds of the first request, median of the others, bytes, milliseconds to the first paint."""
+    """One page: milliseconds of the first request, median of the others, bytes."""
 
     first: float
     median: float
     bytes: int
-    paint: float | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             samples = [store.get(run.run_id) for run in store.runs() if run.run_id != long_run.run_id]
             _fill(store, samples, options.runs - len(samples) - 1)
             stored = sum(store.lists.choices().labels.values())
-        with _serving(environment) as port:
+        with _serving(environment) as port, _browser(options.browser) as paint:
             rows = [
-                (what, path.partition("?id=")[0], *_cells(_time(port, path, browser=options.browser)))
+                (what, path.partition("?id=")[0], *_cells(_time(port, path), paint(f"http://127.0.0.1:{port}{path}")))
                 for what, path in _paths(stored, long_run).items()
             ]
     head = ("page", "address", "first request ms", "median ms", "kB", "first paint ms")
@@ -150,7 +149,7 @@ def _serving(environment: Mapping[str, str]) -> Iterator[int]:
             process.terminate()
 
 
-def _time(port: int, path: str, *, browser: bool) -> Timed:
+def _time(port: int, path: str) -> Timed:
     times, size = [], 0
     for _ in range(REPEATS + 1):
         connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -162,33 +161,34 @@ def _time(port: int, path: str, *, browser: bool) -> Timed:
         connection.close()
         if answer.status != 200:
             raise SystemExit(f"{path} was answered with {answer.status}")
-    paint = statistics.median(_paints(f"http://127.0.0.1:{port}{path}")) if browser else None
-    return Timed(times[0], statistics.median(times[1:]), size, paint)
+    return Timed(times[0], statistics.median(times[1:]), size)
 
 
-def _paints(page: str) -> list[float]:
-    """Milliseconds until chromium shows something of the page, several times."""
-    from playwright.sync_api import sync_playwright
+@contextmanager
+def _browser(wanted: bool) -> Iterator[Callable[[str], str]]:
+    """Starts chromium; yields what measures the milliseconds until it shows something of a page, as text."""
+    if not wanted:
+        yield lambda page: ""
+        return
+    from playwright.sync_api import Browser, sync_playwright
 
-    entries = "JSON.stringify(performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime))"
+    def paint(chromium: Browser, page: str) -> float:
+        with closing(chromium.new_context()) as context:  # each has an empty cache
+            tab = context.new_page()
+            tab.goto(page)
+            while not (found := tab.evaluate(PAINT)):
+                tab.wait_for_timeout(20)
+            return float(found)
+
     with sync_playwright() as playwright:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
-        paints = []
-        for _ in range(REPEATS):
-            context = chromium.new_context()
-            tab = context.new_page()
-            tab.goto(page)
-            while not (found := json.loads(tab.evaluate(entries))):
-                tab.wait_for_timeout(20)
-            paints += found
-            context.close()
+        paint(chromium, "data:text/html,ready")
+        yield lambda page: f"{statistics.median(paint(chromium, page) for _ in range(REPEATS)):.0f}"
         chromium.close()
-    return paints
 
 
-def _cells(timed: Timed) -> tuple[str, ...]:
-    paint = "" if timed.paint is None else f"{timed.paint:.0f}"
+def _cells(timed: Timed, paint: str) -> tuple[str, ...]:
     return f"{timed.first:.0f}", f"{timed.median:.0f}", f"{timed.bytes / 1000:.0f}", paint
 
 

@@ -25,7 +25,7 @@ class UiSettings(Section):
         default=None,
         min_length=SHORTEST_PASSWORD,
         description=(
-            "Password that users type into the browser, of at least 8 characters. If it is not set, no password is asked for."
+            "Password that users type into the browser, of at least 8 characters. If it is not set, none is asked for."
         ),
     )
     hosts: tuple[str, ...] = Field(

@@ -19,7 +19,7 @@ __all__ = ["DifferenceRow", "SourceDifference", "differences", "kinds_of"]
 
 # Chosen lines of one source that are compared, and lines of a whole text that are looked through.
 MOST_CHOSEN: Final = 2_000
-MOST_LINES: Final = 200_000
+MOST_LINES: Final = 50_000
 READ_LINES: Final = 5_000
 LONGEST_COMPARED: Final = 2_000
 

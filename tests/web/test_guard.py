@@ -268,8 +268,8 @@ class TestStore:
             connection.executescript(";".join(MIGRATIONS[0]))
             run = run_of("a", "L3")
             connection.execute(
-                "INSERT INTO runs VALUES (1, 'a', '2026-01-01T00:00:00.000000+00:00', 'L3', 0, 0.9, 0, 0, 0.1, 10, 'tiny', 201, "
-                "1, ?)",
+                "INSERT INTO runs VALUES (1, 'a', '2026-01-01T00:00:00.000000+00:00', 'L3', 0, 0.9, 0, 0, 0.1, 10, 'tiny', "
+                "201, 1, ?)",
                 (run.model_dump_json(),),
             )
             connection.executescript("PRAGMA application_id = 0x54524941; PRAGMA user_version = 1;")

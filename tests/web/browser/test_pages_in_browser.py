@@ -169,7 +169,7 @@ class TestRuns:
         page.locator(".ue-row").first.wait_for()
         page.locator(".history a").first.click()
         assert "night-0" in page.url
-        page.get_by_text("There is a newer run of this test case").wait_for()
+        page.get_by_role("link", name="newer run of this test case").wait_for()
         page.get_by_role("link", name="bed-0").click()
         assert page.url == f"{site}/runs?bed=bed-0"
 
@@ -208,8 +208,10 @@ class TestOneRun:
 
     def test_runs_that_fail_alike(self, visit: Any, site: str) -> None:
         page = visit(f"{site}/run?id=night-2/throughput")
+        page.get_by_role("link", name="2 earlier runs that fail alike").click()
+        assert page.url.endswith("#alike")
         page.get_by_text("Earlier runs that fail alike: 2").wait_for()
-        page.locator(".beside").get_by_role("link", name="night-1/throughput").click()
+        page.locator(".alike").get_by_role("link", name="night-1/throughput").click()
         assert "night-1" in page.url
 
 
