@@ -33,7 +33,7 @@ def expected_error(request: Request, error: Exception) -> Response:
     """Errors that the product raises on purpose; their messages name the remedy."""
     assert isinstance(error, StreamTriageError)
     if isinstance(error, StoreMissing):
-        return page(request, "pages/no_store.html", status=404, words=str(error))
+        return page(request, "pages/no_store.html", words=str(error))
     if isinstance(error, InputError):
         return error_page(request, 400, str(error))
     if isinstance(error, RunNotFound):

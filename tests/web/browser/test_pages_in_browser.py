@@ -258,15 +258,14 @@ def test_password(visit: Any, accessible: Any, settings: Settings) -> None:
         assert "/sign-in" in page.url
 
 
-def test_begins_without_a_store(visit: Any, browser: Any, tmp_path: Path) -> None:
+def test_begins_without_a_store(visit: Any, accessible: Any, tmp_path: Path) -> None:
     """The page waits for the first verdict and then shows it by itself."""
     settings = Settings(store={"path": tmp_path / "v.sqlite"}, archive={"folder": tmp_path / "archive"})
     for address in server(settings):
-        page = browser.new_context().new_page()  # not `visit`: the status 404 is an error to the console of a browser
-        page.goto(f"{address}/runs")
+        page = visit(f"{address}/runs")
         page.get_by_role("heading", name="No runs yet").wait_for()
+        accessible(page)
         page.wait_for_timeout(500)
         with SqliteStore(settings.store.path) as store:
             store.write(run_of("first/1"))
         page.get_by_role("link", name="first/1").wait_for(timeout=5000)
-        page.context.close()
