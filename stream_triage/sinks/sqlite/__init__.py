@@ -2,7 +2,8 @@
 
 from stream_triage.sinks.sqlite.buckets import Bucket
 from stream_triage.sinks.sqlite.filters import Place, RunFilter
-from stream_triage.sinks.sqlite.lists import Choices, Counts, Group, GroupTotals, ListedRun, Outcome, RunLists, SeenTemplate
+from stream_triage.sinks.sqlite.listed import Choices, Counts, Group, GroupTotals, ListedRun, Outcome, SeenTemplate
+from stream_triage.sinks.sqlite.lists import RunLists
 from stream_triage.sinks.sqlite.schema import MIGRATIONS
 from stream_triage.sinks.sqlite.store import SqliteStore
 
