@@ -14,7 +14,7 @@ from stream_triage.sinks.sqlite import MIGRATIONS
 from stream_triage.web import list_routes
 from stream_triage.web.app import create_app
 from stream_triage.web.sessions import SESSION_SECONDS, TRIES, TRIES_SECONDS
-from tests.web.served import ADDRESS, NOW, browsing, put, run_of, settings_of, shown_runs
+from tests.web.browsing import ADDRESS, NOW, browsing, put, run_of, settings_of, shown_runs
 
 PASSWORD = "correct horse"
 PATHS = [

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from stream_triage.records import CANARY, UNKNOWN
 from stream_triage.settings import Settings
-from tests.web.served import HOSTILE, browsing, headers, put, run_of, settings_of, shown_runs, total
+from tests.web.browsing import HOSTILE, browsing, headers, put, run_of, settings_of, shown_runs, total
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from stream_triage.records import SourceSummary, UeCourse, UeEvent, Ues, Verdict
 from stream_triage.settings import Settings
 from stream_triage.sinks.archive import TextArchive
 from tests.verdicts import kept
-from tests.web.served import HOSTILE, browsing, headers, put, run_of, settings_of, shown_runs
+from tests.web.browsing import HOSTILE, browsing, headers, put, run_of, settings_of, shown_runs
 
 LINES = [f"line {number}" for number in range(1, 1001)]
 SOURCES = (SourceSummary(source="", lines=1000, bytes=9000, known_lines=900, folded_lines=800),)

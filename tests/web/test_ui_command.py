@@ -15,7 +15,7 @@ from stream_triage.sinks.sqlite import SqliteStore
 from tests.commands import call, kept_folder, spawn
 from tests.corpus import whole_run
 from tests.verdicts import make_verdict
-from tests.web.served import shown_runs
+from tests.web.browsing import shown_runs
 
 PATIENCE_SECONDS = 20.0
 

@@ -15,7 +15,7 @@ from stream_triage import Bundle, Settings, Triage, find_bundle
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.sqlite import SqliteStore
 from tests.web.browser.chromium import PHONE, overflow
-from tests.web.served import HOSTILE, run_of
+from tests.web.browsing import HOSTILE, run_of
 
 pytestmark = pytest.mark.slow
 
