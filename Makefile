@@ -10,7 +10,7 @@ BOTH = --logs .cache/corpus/both/runs --labels .cache/corpus/both/labels.csv
 OAI = $(STREAM_TRIAGE_DATA)/ran/oai_rfsim_runs.jsonl.xz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-training wheel test java servers check fmt bench chaos explore mutants up down train relevance corpus audit transfer networks results clean
+.PHONY: help demo setup setup-training wheel test java servers browser check fmt bench chaos explore mutants up down train relevance corpus audit transfer networks results clean
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes; without bytecode files each would compile every module
 
 help: ## list the targets
@@ -41,7 +41,7 @@ $(VENV)/training: $(VENV)/developer requirements/train.txt requirements/track.tx
 	@$(PINNED) -r requirements/train.txt -r requirements/track.txt
 	@touch $@
 
-demo: $(VENV)/product ## judge the sample runs and say how to open one; installs the product alone
+demo: $(VENV)/product ## judge the sample runs and say how to open them; installs the product alone
 	@BIN=$(BIN) sh demo/run.sh
 
 wheel: $(VENV)/product ## build the wheel into dist/
@@ -52,9 +52,9 @@ setup: $(VENV)/developer ## set up .venv for development: tests and linters, wit
 setup-training: $(VENV)/training ## add training to .venv: torch, MLflow and what slow tests need
 
 # Fast tests run first. In a fresh checkout training is not installed yet, which shows that they do not need it.
-test: check ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow
+test: check ## run every test: fast, service (on a real Kafka, OpenSearch and Prometheus) and slow (training, a browser)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --durations=10
-	@$(MAKE) --no-print-directory servers $(VENV)/training
+	@$(MAKE) --no-print-directory servers browser $(VENV)/training
 	REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "slow or service" -n 2 --no-loadscope-reorder --durations=10
 
 # $(call install,PROGRAMS,PACKAGES): system packages, where one of the programs is missing and they may be installed; else the
@@ -68,6 +68,10 @@ java: # what a Kafka and an OpenSearch need
 
 servers: java # what the tests need beside them
 	$(call install,promtool kcat rsyslogd,prometheus kcat rsyslog rsyslog-kafka)
+	$(call install,chromium npm,chromium npm)
+
+browser: # what the tests of pages need beside Playwright
+	$(call install,chromium npm,chromium npm)
 
 up: setup java ## start a Kafka and an OpenSearch on this machine, without Docker
 	@$(BIN)/python -m tests.services.servers up
@@ -108,6 +112,7 @@ bench: setup-training ## speed and memory of the whole path beside drain3 alone,
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.edge
+	$(BIN)/python -m benchmarks.page
 
 train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the data folder; may be interrupted and called again
 	$(BIN)/python -m training.train --oai $(OAI) --out models/oai5g --version 3 --seeds 2 --jobs 2 \

@@ -16,7 +16,7 @@ pin() {
 
 # run, dev, train and track end up in one environment, so each keeps to the versions of those before it; the users' come
 # first. The one exception: drain3 asks for an old cachetools, which MLflow cannot use, and works with a newer one.
-pin run.txt "$@" --extra alerts --extra kafka --extra opensearch pyproject.toml
+pin run.txt "$@" --extra alerts --extra kafka --extra opensearch --extra ui pyproject.toml
 pin dev.txt "$@" --group dev --constraint requirements/run.txt
 pin train.txt "$@" --group train --constraint requirements/run.txt --constraint requirements/dev.txt
 sed '/^cachetools==/,/[^\\]$/d' requirements/run.txt >"$work/run.txt"

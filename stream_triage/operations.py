@@ -24,6 +24,7 @@ from stream_triage.clients.search import SearchServer
 from stream_triage.clock import Clock, SystemClock
 from stream_triage.errors import BundleError, RunNotFound, SettingsError, StoreError
 from stream_triage.model import Model
+from stream_triage.ports import RunText
 from stream_triage.records import CANARY, Problem, UeCourse, Verdict
 from stream_triage.settings import AlertRule, Settings
 from stream_triage.setup.changes import Changes
@@ -32,9 +33,9 @@ from stream_triage.setup.opensearch import set_up
 from stream_triage.setup.saved_objects import ndjson, saved_objects
 from stream_triage.sinks.archive import TextArchive
 from stream_triage.sinks.opensearch import check_templates
-from stream_triage.sinks.sqlite import SqliteStore
+from stream_triage.sinks.sqlite import ListedRun, RunFilter, SqliteStore
 from stream_triage.stages.redact import Redactor
-from stream_triage.ue_events import events_of_ue
+from stream_triage.ue_events import events_of_failed_ues, events_of_ue
 from stream_triage.worker.canary import TEXT, Look, Sighting, same, send, wait_for_verdicts
 from stream_triage.worker.process import StopRequested, WatchedProcess, stopping_on_signals
 
@@ -43,8 +44,10 @@ __all__ = [
     "ask_kafka",
     "ask_opensearch",
     "canary",
+    "earlier_runs",
     "explain_alerts",
     "export_dashboards",
+    "failed_ue_courses",
     "full_id",
     "prune",
     "run_worker",
@@ -57,6 +60,8 @@ log = logging.getLogger(__name__)
 
 # Files that a worker may have open: each open run that is too large for memory has one.
 OPEN_FILES = 65_536
+# Runs of a test case that a report looks back on.
+EARLIER_RUNS = 30
 
 
 def run_worker(
@@ -243,6 +248,22 @@ def ue_courses(
             if read_by != judged_by:
                 on_trouble(f"the run was judged by bundle {' '.join(judged_by)}, and is read by {' '.join(read_by)}")
             return events_of_ue(model, text, verdict.sources, ue, settings.input.format)
+
+
+def failed_ue_courses(settings: Settings, verdict: Verdict, text: RunText, most: int) -> list[UeCourse]:
+    """What happened to the first failed UEs of a stored run, up to `most` of them, from its archived text."""
+    if not verdict.ues or not verdict.ues.failed:
+        return []
+    return events_of_failed_ues(_model_of(settings, verdict), text, verdict, most, settings.input.format)
+
+
+def earlier_runs(store: SqliteStore, verdict: Verdict) -> list[ListedRun]:
+    """The newest stored runs of the same test case that were judged before this one, with a final verdict."""
+    case = verdict.headers.get("test.case.name", "")
+    if not case:
+        return []
+    found = store.lists.page(RunFilter(case=case, until=verdict.time), limit=EARLIER_RUNS)
+    return [run for run in found if run.final and run.run_id != verdict.run_id]
 
 
 def _model_of(settings: Settings, verdict: Verdict) -> Model:

@@ -5,20 +5,21 @@ The text is read again by the stages that a run goes through, as far as procedur
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from stream_triage.dialects import Dialects, Signal
 from stream_triage.errors import InputError
 from stream_triage.model import Model
 from stream_triage.ports import RunText
-from stream_triage.records import SourceSummary, UeCourse, UeEvent
+from stream_triage.records import SourceSummary, UeCourse, UeEvent, Verdict
 from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures.breaks import LAYER_WORDS, breaks_of, failed_ues, looping, ue_order
 from stream_triage.stages.procedures.follow import OWN, ProcedureState
 from stream_triage.stages.procedures.recording import RecordedEvent, RecordingFollower
 from stream_triage.stages.wrappers import Unwrapper
 
-__all__ = ["events_of_ue"]
+__all__ = ["events_of_failed_ues", "events_of_ue"]
 
 # Lines that are read and masked together, and distinct masked lines whose signal is remembered.
 BATCH_LINES: Final = 4096
@@ -45,12 +46,39 @@ def events_of_ue(
     Raises:
         InputError: The run has no such UE; the message lists those that it has.
     """
-    stripped = {summary.source: summary.stripped for summary in summaries}
-    read = {
-        source: _read(model, text, source, input_format if stripped.get(source) else "none") for source in text.sources()
-    }
+    read = _read_all(model, text, summaries, input_format)
     wanted = _find({source: state for source, (_, state) in read.items()}, ue)
     return [_course(*read[source], text, source, name) for source, name in sorted(wanted)]
+
+
+def events_of_failed_ues(
+    model: Model, text: RunText, verdict: Verdict, most: int, input_format: str = "auto"
+) -> list[UeCourse]:
+    """The events of the failed UEs that the verdict names, up to `most` of them; the text is read once.
+
+    Arguments are those of `events_of_ue`.
+    """
+    failed = verdict.ues.first[:most] if verdict.ues else ()
+    if not failed:
+        return []
+    read = _read_all(model, text, verdict.sources, input_format)
+    states = {source: state for source, (_, state) in read.items()}
+    wanted: dict[tuple[str, str], None] = {}
+    for ue in failed:
+        named = ue.name or (str(ue.ue) if ue.ue >= 0 else ue.source or OWN_UE)
+        with suppress(InputError):  # of a bundle of an earlier version, which gave it another name
+            wanted |= dict.fromkeys(sorted(_find(states, named)))
+    return [_course(*read[source], text, source, name) for source, name in wanted]
+
+
+def _read_all(
+    model: Model, text: RunText, summaries: Sequence[SourceSummary], input_format: str
+) -> dict[str, tuple[RecordingFollower, ProcedureState]]:
+    """Follows every source; by its name."""
+    stripped = {summary.source: summary.stripped for summary in summaries}
+    return {
+        source: _read(model, text, source, input_format if stripped.get(source) else "none") for source in text.sources()
+    }
 
 
 def _read(model: Model, text: RunText, source: str, input_format: str) -> tuple[RecordingFollower, ProcedureState]:

@@ -64,7 +64,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sinks/memory": ("tests/edges/test_memory_sink.py",),
     "sinks/opensearch": ("tests/edges/test_opensearch_sink.py",),
     "sinks/run_log": ("tests/edges/test_memory_broker.py",),
-    "sinks/sqlite": ("tests/edges/test_sqlite.py",),
+    "sinks/sqlite": ("tests/edges/test_sqlite.py", "tests/edges/test_sqlite_lists.py"),
     "stages/verdict": ("tests/stages/test_verdict.py",),
     "verdicts": ("tests/test_verdicts.py", "tests/test_pipeline.py"),
     "stages/redact": ("tests/stages/test_redact.py", "tests/stages/test_redactor.py"),

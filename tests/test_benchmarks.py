@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from benchmarks import edge
+from benchmarks import edge, page
 from benchmarks.cases import CASES, STAGES, run_case
 from benchmarks.corpora import lines_of, read_corpus, write_corpora
 from benchmarks.cut_oracle import tm500_outstanding
@@ -120,7 +120,7 @@ def test_missing_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         assert "--data DIR or STREAM_TRIAGE_DATA" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["cuts", "edge", "live", "models", "shipper", "stream", "throughput"])
+@pytest.mark.parametrize("name", ["cuts", "edge", "live", "models", "page", "shipper", "stream", "throughput"])
 def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each benchmark describes itself and its options instead of starting to measure."""
     with pytest.raises(SystemExit) as ended:
@@ -174,6 +174,16 @@ def test_runs_are_judged_within_limits(tmp_path: Path) -> None:
     log.write_bytes(b"one line\n")
     with pytest.raises(SystemExit, match="ended with status"):
         edge.judge_limited(log, tmp_path, 60 << 20)
+
+
+@pytest.mark.slow
+def test_pages_are_timed(tmp_path: Path) -> None:
+    """Every page is asked for, of a small store and a short run."""
+    assert page.main(["--runs", "50", "--lines", "3000", f"--out={tmp_path / 'page.md'}"]) == 0
+    rows = [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == 11
+    assert "| runs: 50 | /runs | " in rows[2]
+    assert "| one run: 2,372 lines | /run | " in "".join(rows)
 
 
 STAMP = "07/03/24 10:00:0"

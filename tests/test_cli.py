@@ -691,6 +691,9 @@ class TestServers:
     @pytest.mark.parametrize(
         ("command", "package", "extra"),
         [
+            (["ui"], "jinja2", "ui"),
+            (["ui"], "starlette", "ui"),
+            (["ui"], "uvicorn", "ui"),
             (["worker"], "aiokafka", "kafka"),
             (["setup", "kafka"], "aiokafka", "kafka"),
             (["replay-dead"], "aiokafka", "kafka"),

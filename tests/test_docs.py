@@ -119,7 +119,7 @@ def _defined(tree: ast.Module) -> set[str]:
     names = set()
     nested = [below for node in tree.body if isinstance(node, ast.If) for below in node.body]
     for node in [*tree.body, *nested]:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

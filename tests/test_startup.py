@@ -16,8 +16,8 @@ from tests.corpus import whole_run
 
 # What version and help must not load: it takes most of the time of a command.
 HEAVY = {
-    "aiokafka", "apprise", "charset_normalizer", "drain3", "faust", "numpy", "onnxruntime", "opensearchpy",
-    "pydantic_settings", "rich", "wcmatch", "zstandard",
+    "aiokafka", "apprise", "charset_normalizer", "drain3", "faust", "jinja2", "numpy", "onnxruntime", "opensearchpy",
+    "pydantic_settings", "rich", "starlette", "uvicorn", "wcmatch", "zstandard",
 }  # fmt: skip
 OWN = {f"stream_triage.{name}" for name in ("bundle", "pipeline", "records", "settings", "wiring")}
 INIT = Path(stream_triage.__file__)

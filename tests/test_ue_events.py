@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.corpora import lines_of
 from benchmarks.wrapped import WRAPPERS
-from stream_triage import Bundle, Triage
+from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.errors import InputError
 from stream_triage.model import Model
 from stream_triage.records import UeCourse
 from stream_triage.spool import SpillSpool
 from stream_triage.stages.procedures.recording import MAX_EVENTS
-from stream_triage.ue_events import UES_LISTED, events_of_ue
+from stream_triage.ue_events import UES_LISTED, events_of_failed_ues, events_of_ue
 
 STAMP = "13/02/25 00:43:36:616\t"
 SCRIPT = f"{STAMP}forw mte Activate -1"
@@ -175,3 +175,21 @@ def test_lines_behind_a_collector(shipped: Bundle, wrapper: str) -> None:
         shown.append([(event.what, event.repeats) for course in found for event in course.events])
     assert len(shown[0]) > 10
     assert shown[1] == shown[0]
+
+
+def test_failed_ues_of_a_verdict() -> None:
+    """Those that the verdict names, under whichever name it has for them, and no more than are asked for."""
+    triage = Triage(Bundle.open(find_bundle("tm500")))
+    sources = {"cu": CU, "du": [*DU, "[NR_MAC]   UE c4f2: Detected UL Failure on PUSCH after 11 PUSCH DTX"], "ue": UE}
+    session = triage.session("run")
+    for source, lines in sources.items():
+        session.feed("".join(f"{line}\n" for line in lines).encode(), source)
+    verdict = session.close()
+    model = next(iter(triage.models.values()))
+    assert verdict.ues is not None
+    assert {ue.words() for ue in verdict.ues.first} >= {"the UE of ue"}
+    courses = events_of_failed_ues(model, session.text, verdict, 10)
+    assert len({(course.source, course.ue) for course in courses}) == len(courses)
+    assert any(event.what == "registration refused" for course in courses for event in course.events)
+    assert events_of_failed_ues(model, session.text, verdict.model_copy(update={"ues": None}), 10) == []
+    assert events_of_failed_ues(model, session.text, verdict, 0) == []

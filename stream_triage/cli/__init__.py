@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stream_triage import __version__
-from stream_triage.cli import alerts, check, dialect, exits, reduce, run, setup, stored, templates, worker
+from stream_triage.cli import alerts, check, dialect, exits, reduce, run, setup, stored, templates, ui, worker
 
 __all__ = ["app", "main"]
 
@@ -40,6 +40,7 @@ app.command("canary")(worker.canary)
 app.command("replay-dead")(worker.replay_dead)
 app.command("runs")(stored.runs)
 app.command("show")(stored.show)
+app.command("ui")(ui.ui)
 app.command("junit")(stored.junit)
 app.command("forget")(stored.forget)
 app.command("prune")(stored.prune)

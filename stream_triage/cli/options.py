@@ -13,6 +13,7 @@ __all__ = [
     "DialectOption",
     "DryRunOption",
     "JsonOption",
+    "ReportOption",
     "RulesOption",
     "RunArgument",
     "RunByOption",
@@ -32,6 +33,12 @@ DialectOption = Annotated[
 RunByOption = Annotated[
     str | None,
     typer.Option("--run-by", help="Whether each file or each folder is one run.", metavar="file|folder"),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", help="Also write an HTML page to look at or to send, with all it needs in one file."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table or text.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]

@@ -5,21 +5,35 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNCLEAN, note, storage_is_input
-from stream_triage.cli.options import BundleOption, ConfigOption, DialectOption, RulesOption, RunByOption, as_settings
+from stream_triage.cli.options import (
+    BundleOption,
+    ConfigOption,
+    DialectOption,
+    ReportOption,
+    RulesOption,
+    RunByOption,
+    as_settings,
+)
 from stream_triage.cli.reading import open_source, print_problem, read_source
 from stream_triage.render.printable import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stream_triage.intake import Tally
-    from stream_triage.ports import Source
-    from stream_triage.records import Verdict
+    from stream_triage.pipeline import Triage
+    from stream_triage.ports import RunText, Source
+    from stream_triage.records import UeCourse, Verdict
     from stream_triage.settings import Settings
     from stream_triage.sinks.sqlite import SqliteStore
+    from stream_triage.web.report import Report
 
 __all__ = ["run"]
 
@@ -76,6 +90,7 @@ def run(
         bool, typer.Option("--jsonl", help="Print each verdict as one line of JSON as soon as it is ready.")
     ] = False,
     no_store: Annotated[bool, typer.Option("--no-store", help="Only print the verdicts; store nothing.")] = False,
+    report: ReportOption = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -109,11 +124,13 @@ def run(
     sinks = () if no_store else settings.sinks
     with storage_is_input():
         source = open_source(paths, settings, follow=follow, run_field=run_field, time=time, run_id=run_id)
-        tally, interrupted = _judge(source, settings, sinks, printer, headers=headers, again=again, quiet=quiet or follow)
+        tally, interrupted = _judge(
+            source, settings, sinks, printer, headers=headers, report=report, again=again, quiet=quiet or follow
+        )
     for message in tally.store_errors:
         note(f"error: not everything was stored: {message}")
     if not quiet:
-        _print_summary(tally, settings, stored="store" in sinks, stripped=printer.stripped)
+        _print_summary(tally, settings, stored="store" in sinks, stripped=printer.stripped, report=report)
     raise typer.Exit(_exit_code(tally, interrupted=interrupted and not follow))
 
 
@@ -124,6 +141,7 @@ def _judge(
     printer: _Printer,
     *,
     headers: dict[str, str],
+    report: Path | None,
     again: bool,
     quiet: bool,
 ) -> tuple[Tally, bool]:
@@ -138,12 +156,13 @@ def _judge(
     # The store is the index of the archive: without it, nobody finds an archived run.
     names = [name for name in sinks if name not in ("store", "archive")] if store_errors else sinks
     with (
+        _open_report(report, triage, settings, store) if report else nullcontext() as page,
         wiring.open_sinks(settings, names, store=store, jsonl=printer.jsonl, on_trouble=note) as opened,
         wiring.provisional_verdicts(settings, None, opened, note) as live,
     ):
         intake = Intake(
             triage,
-            opened,
+            [*opened, page] if page else opened,
             store=store,
             again=again,
             headers=headers,
@@ -162,6 +181,18 @@ def _judge(
         with wiring.open_notifier(settings, targets, note) as notifier:
             notifier.finish()
     return intake.tally, interrupted
+
+
+def _open_report(path: Path, triage: Triage, settings: Settings, store: SqliteStore | None) -> Report:
+    from stream_triage.operations import earlier_runs
+    from stream_triage.ue_events import events_of_failed_ues
+    from stream_triage.web.report import Report
+    from stream_triage.web.run_view import UES_SHOWN
+
+    def courses_of(verdict: Verdict, text: RunText) -> list[UeCourse]:
+        return events_of_failed_ues(triage.models[verdict.bundle], text, verdict, UES_SHOWN, settings.input.format)
+
+    return Report(path, courses_of=courses_of, history_of=partial(earlier_runs, store) if store else None)
 
 
 def _open_store(settings: Settings, *, wanted: bool) -> tuple[SqliteStore | None, list[str]]:
@@ -227,7 +258,7 @@ def _without_lines(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"reduction": (), "anomalies": verdict.anomalies[:1], "headers": {}})
 
 
-def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str]) -> None:
+def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: Counter[str], report: Path | None) -> None:
     unread = f"; {tally.unread} not read, or not completely; see the errors above" if tally.unread else ""
     note(f"{tally.runs} run{'' if tally.runs == 1 else 's'}, {tally.unclean} to look at, {tally.lines} lines{unread}")
     if stripped:
@@ -236,6 +267,8 @@ def _print_summary(tally: Tally, settings: Settings, *, stored: bool, stripped: 
         note(f"taken off the lines: {', '.join(named)}{more}")
     if tally.kept_earlier:
         note(f"the store has a different, earlier verdict of {tally.kept_earlier} of them and keeps it; --again replaces it")
+    if report and tally.runs and not tally.store_errors:
+        note(f"report: {report}")
     if tally.runs and stored and not tally.store_errors:
         note(f"stored in {settings.store.path}; show a run with: stream-triage show RUN")
 

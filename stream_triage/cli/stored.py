@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_triage.cli.exits import EXIT_INPUT, note
-from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, RunArgument, as_settings
+from stream_triage.cli.options import ConfigOption, DialectOption, JsonOption, ReportOption, RunArgument, as_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stream_triage.ports import RunText
     from stream_triage.records import UeCourse, Verdict
     from stream_triage.settings import Settings
     from stream_triage.sinks.sqlite import SqliteStore
@@ -67,6 +69,7 @@ def show(
         ),
     ] = None,
     dialect: DialectOption = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the verdict of a stored run and its evidence.
@@ -80,12 +83,16 @@ def show(
 
     if full and (ue is not None or as_json):
         raise typer.BadParameter("--full goes with neither --ue nor --json")
+    if report and full:
+        raise typer.BadParameter("--report has the lines worth reading and those around them; it does not go with --full")
     if dialect and ue is None:
         raise typer.BadParameter("--dialect says how the text is read for --ue; a stored verdict does not change by it")
     settings = load_settings(config, **as_settings(dialects=dialect))
     with wiring.open_store(settings) as store:
         run_id = full_id(settings, store, run_id)
         verdict = None if full else store.get(run_id)
+        if report is not None and verdict is not None:
+            _write_report(report, settings, store, verdict)
     if verdict is None:
         _print_text(settings, run_id)
     elif ue is not None:
@@ -96,6 +103,26 @@ def show(
         from stream_triage.render.terminal import console, verdict_page
 
         console().print(verdict_page(verdict))
+
+
+def _write_report(path: Path, settings: Settings, store: SqliteStore, verdict: Verdict) -> None:
+    """With the archived text, if there is one: then the report has the UEs, and lines between those worth reading."""
+    from stream_triage.errors import RunNotFound
+    from stream_triage.operations import earlier_runs, failed_ue_courses
+    from stream_triage.sinks.archive import TextArchive
+    from stream_triage.web.report import Report
+    from stream_triage.web.run_view import UES_SHOWN
+
+    def courses_of(verdict: Verdict, text: RunText) -> list[UeCourse]:
+        return failed_ue_courses(settings, verdict, text, UES_SHOWN)
+
+    with ExitStack() as stack:
+        report = stack.enter_context(Report(path, courses_of=courses_of, history_of=partial(earlier_runs, store)))
+        text = None
+        with suppress(RunNotFound):
+            text = stack.enter_context(stack.enter_context(TextArchive(settings.archive)).open(verdict.run_id))
+        report.write(verdict, text)
+    note(f"report: {path}")
 
 
 def _print_ue(courses: Sequence[UeCourse], as_json: bool) -> None:

@@ -14,6 +14,7 @@ from stream_triage.settings.local import (
     RedactionSettings,
     StoreSettings,
 )
+from stream_triage.settings.page import UiSettings
 from stream_triage.settings.section import default_data_folder
 from stream_triage.settings.servers import KafkaSettings, LogSettings, MetricsSettings, OpenSearchSettings
 from stream_triage.settings.tree import Settings, load_settings
@@ -35,6 +36,7 @@ __all__ = [
     "Route",
     "Settings",
     "StoreSettings",
+    "UiSettings",
     "default_data_folder",
     "load_settings",
 ]

@@ -53,7 +53,7 @@ class AlertSettings(Section):
         default=None,
         description=(
             "Address of the page of a run, which messages link to. `{run_id}` is replaced, for example in "
-            "https://triage.example/{run_id}. If it is not set, messages have no link."
+            "https://triage.example/run?id={run_id} (docs/page.md). If it is not set, messages have no link."
         ),
     )
     gather_seconds: float = Field(

@@ -26,6 +26,7 @@ from stream_triage.settings.local import (
     RedactionSettings,
     StoreSettings,
 )
+from stream_triage.settings.page import UiSettings
 from stream_triage.settings.section import HomePath
 from stream_triage.settings.servers import KafkaSettings, LogSettings, MetricsSettings, OpenSearchSettings
 
@@ -105,6 +106,7 @@ class Settings(BaseSettings):
     )
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     provisional: ProvisionalSettings = ProvisionalSettings()
+    ui: UiSettings = UiSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

@@ -58,6 +58,10 @@ class TextArchive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def has(self, run_id: str) -> bool:
+        """Whether there is a text of the run."""
+        return self._path(run_id).is_file()
+
     def open(self, run_id: str) -> RunFile:
         """The text of a run by its full id. Raises `RunNotFound`, or `StoreError` if the file is damaged."""
         path = self._path(run_id)
