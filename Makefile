@@ -68,7 +68,6 @@ java: # what a Kafka and an OpenSearch need
 
 servers: java # what the tests need beside them
 	$(call install,promtool kcat rsyslogd,prometheus kcat rsyslog rsyslog-kafka)
-	$(call install,chromium npm,chromium npm)
 
 browser: # what the tests of pages need beside Playwright
 	$(call install,chromium npm,chromium npm)
