@@ -56,6 +56,9 @@ class RunQuery(NamedTuple):
             until=_time(values.get("until"), now, "until"),
         )
         texts = {field: values[name] for name, field in _TEXTS.items() if name in values}
+        for name in _FLAGS:
+            if values.get(name, "1") != "1":
+                raise InputError(f"{name} must be 1, or be left out")
         flags = {name: name in values for name in _FLAGS}
         return cls(replace(wanted, **texts, **flags), pairs, _place(params.get("after")))  # type: ignore[arg-type]
 

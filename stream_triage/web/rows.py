@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from stream_triage.records import UNKNOWN, cut
+from stream_triage.render.printable import printable
 from stream_triage.sinks.sqlite import Group, ListedRun, Outcome, SeenTemplate
 from stream_triage.web.charts import Bar, day_bars
 from stream_triage.web.query import address
@@ -74,7 +75,7 @@ def run_row(run: ListedRun) -> RunRow:
     return RunRow(
         run=run,
         href=address("/run", {"id": run.run_id}),
-        summary=cut(_LEADING_TIME.sub("", _summary(run)), LONGEST_SUMMARY),
+        summary=_short(_LEADING_TIME.sub("", _summary(run))),
         filters=tuple((heading, value, address("/runs", {name: value})) for heading, name, value in headers),
     )
 
@@ -87,6 +88,11 @@ def _summary(run: ListedRun) -> str:
     if not run.passed:
         return why or (run.first_evidence.words() if run.first_evidence else "")
     return run.first_anomaly.words() if run.anomalous and run.first_anomaly else ""
+
+
+def _short(text: str) -> str:
+    """The beginning of a text. Codes of control characters, which are up to ten characters long, count as they are shown."""
+    return cut(printable(text[: LONGEST_SUMMARY + 1]), LONGEST_SUMMARY)
 
 
 def group_row(group: Group, parameter: str, days: Sequence[datetime]) -> GroupRow:
@@ -120,6 +126,6 @@ def template_row(template: SeenTemplate, days: Sequence[datetime]) -> TemplateRo
     return TemplateRow(
         template=template,
         href=address("/runs", {"key": template.key}),
-        text=cut(template.text, LONGEST_SUMMARY),
+        text=_short(template.text),
         bars=day_bars(template.days, days),
     )

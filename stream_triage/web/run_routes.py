@@ -50,11 +50,13 @@ def run(request: Request) -> Response:
     similar, similar_total = lists.similar(row, limit=SIMILAR_RUNS)
     history = lists.history(row)
     newest = lists.newest(row.case)
-    view = run_view(verdict, lines=[*verdict.reduction, *_wanted_lines(request, found)], history=history, links=links)
+    wanted, missing = _wanted_lines(request, found)
+    view = run_view(verdict, lines=[*verdict.reduction, *wanted], history=history, links=links)
     return page(
         request,
         "pages/run.html",
         run=view,
+        missing=missing,
         newest=newest if newest and newest.run_id != row.run_id and newest.time > row.time else None,
         last_pass=next((one for one in history if one.passed), None) or lists.last_pass(row),
         previous=history[0] if history else None,
@@ -107,9 +109,10 @@ def difference(request: Request) -> Response:
     elif to == "previous":
         other = next(iter(lists.history(row, limit=1)), None)
     else:
-        other = lists.find(to)
+        other = lists.find(site.store.open().full_id(to))
     if other is None:
-        raise RunNotFound("there is no such run to compare with: none is stored")
+        earlier = "earlier run of this test case that passed" if to == "pass" else "earlier run of this test case"
+        raise RunNotFound(f"there is no run to compare with: no {earlier} is stored; to=RUN names any other run")
     there = site.store.open().get(other.run_id)
     with _text_if_any(site, verdict.run_id) as text, _text_if_any(site, other.run_id) as other_text:
         kinds_here, kinds_there = kinds_of(text), kinds_of(other_text)
@@ -180,14 +183,23 @@ def _found(request: Request) -> Found:
     return Found(site, verdict, row, ServerLinks(run_id, archived, told))
 
 
-def _wanted_lines(request: Request, found: Found) -> list[ReducedLine]:
-    """Lines that the address names: `lines=104-120`, with `source=du` if the run has several."""
+def _wanted_lines(request: Request, found: Found) -> tuple[list[ReducedLine], str]:
+    """Lines that the address names (`lines=104-120`, with `source=du` if the run has several), and why there are none.
+
+    Links to lines stand in tickets, and are opened when the text has long been pruned: the verdict is shown all the same.
+    """
     if not request.query_params.get("lines"):
-        return []
+        return [], ""
     source, (first, last) = request.query_params.get("source", ""), _span(request, "lines")
-    with _text(found) as text:
+    with _text_if_any(found.site, found.verdict.run_id) as text:
+        if text is None:
+            return [], f"Lines {first}-{last} cannot be shown: the text of this run was pruned or never archived."
         texts = text.read(source, first, last)
-    return [ReducedLine(source=source, number=number, text=line, why="context") for number, line in enumerate(texts, first)]
+    if not texts:
+        return [], f"Lines {first}-{last} cannot be shown: " + (
+            f"source {source!r} of this run has no line {first}." if source else f"this run has no line {first} without a source."
+        )
+    return [ReducedLine(source=source, number=number, text=line, why="context") for number, line in enumerate(texts, first)], ""
 
 
 def _span(request: Request, name: str) -> tuple[int, int]:

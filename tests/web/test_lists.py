@@ -98,6 +98,7 @@ class TestRuns:
             ("after=x", "after is no place in the list"),
             ("after=2026-11-30,99999999999999999999", "after is no place in the list"),
             ("q=" + "x" * 1001, "shorten it"),
+            ("review=0", "review must be 1, or be left out"),
         ],
     )
     def test_useless_values_are_explained(self, client, query, words):
@@ -165,6 +166,13 @@ class TestRuns:
             assert [len(runs) for runs in seen] == [50, 50, 20]
             assert len({run for runs in seen for run in runs}) == 120
             assert "after=" not in page
+
+    def test_a_place_behind_the_last_run(self, client):
+        """The page does not say that the store is empty."""
+        page = client.get("/runs?after=2020-01-01T00:00:00%2B00:00,5").text
+        assert total(page) == "5 runs"
+        assert "No run that matches is older than this" in page
+        assert "no run yet" not in page
 
     def test_the_filters_offer_what_there_is(self, client):
         page = client.get("/runs").text
@@ -234,6 +242,16 @@ class TestTemplates:
             ("keyL3", "attach reject L3", "2", "0"),
             ("newkey", "never seen", "3", "3"),
         ]
+
+    def test_control_characters_do_not_fill_the_page(self, settings):
+        """A text is cut at 300 characters as it is shown: control characters are codes of several characters."""
+        text = "\u202e" * 300
+        evidence = run_of("x", "L3").evidence[0].model_copy(update={"text": text})
+        put(settings, run_of("a", "L3", evidence=(evidence,), why=text))
+        with browsing(settings) as client:
+            for address, pattern in (("/templates", r"<code>(\\u202e.*?)</code>"), ("/runs", r'class="c-why">([^<]*)<')):
+                (found,) = re.findall(pattern, client.get(address).text)
+                assert found == "\\u202e" * 50 + "…"
 
     def test_anomalies_alone(self, client):
         assert total(client.get("/templates?anomalies=1").text) == "1 template"

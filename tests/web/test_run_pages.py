@@ -52,7 +52,6 @@ class TestPage:
             ("?id=night", 404, "several runs match"),
             ("?id=night/3&lines=x", 400, "lines must name lines, as in lines=104-120"),
             ("?id=night/3&lines=20-10", 400, "lines must name lines"),
-            ("?id=alone/4&lines=1-2", 404, "never archived"),
         ],
     )
     def test_useless_addresses_are_explained(self, client, query, status, words):
@@ -64,6 +63,21 @@ class TestPage:
         page = client.get("/run?id=night/3&lines=100-102").text
         assert re.findall(r'id="(L0-\d+)"', page) == ["L0-1", "L0-2", "L0-3", "L0-100", "L0-101", "L0-102"]
         assert client.get("/run?id=night/3&lines=1-1000").text.count('id="L0-') == 500
+
+    @pytest.mark.parametrize(
+        ("query", "words"),
+        [
+            ("id=alone/4&lines=1-2", "Lines 1-2 cannot be shown: the text of this run was pruned or never archived."),
+            ("id=night/3&lines=2000-2001", "Lines 2000-2001 cannot be shown: this run has no line 2000"),
+            ("id=night/3&source=du&lines=1-2", "source &#39;du&#39; of this run has no line 1."),
+        ],
+    )
+    def test_lines_that_are_not_there(self, client, query, words):
+        """A link to lines shows the verdict even if the text is gone, and says that the lines are missing."""
+        page = client.get(f"/run?{query}")
+        assert page.status_code == 200
+        assert words in page.text
+        assert "could not attach" in page.text
 
     def test_leads_to_runs_with_the_same_headers(self, client):
         page = client.get("/run?id=night/3").text
@@ -176,7 +190,9 @@ class TestDifference:
         assert 'class="d-here">+ 0 lines' in page
 
     def test_to_any_run(self, client):
-        assert "alone/4" in client.get("/run/difference?id=night/3&to=alone/4").text
+        """Named by its id, or by a part of it that only one run has."""
+        for to in ("alone/4", "lone"):
+            assert "alone/4" in client.get(f"/run/difference?id=night/3&to={to}").text
 
     def test_a_line_that_was_only_not_chosen_is_no_difference(self, settings):
         """The whole texts are looked through, where they are archived."""
@@ -193,9 +209,14 @@ class TestDifference:
             assert "may still be in the other run" in client.get("/run/difference?id=b").text
 
     def test_without_a_run_to_compare_with(self, client):
-        for to in ("pass", "previous", "zz"):
+        for to, words in [
+            ("pass", "no earlier run of this test case that passed is stored"),
+            ("previous", "no earlier run of this test case is stored"),
+            ("zz", "no run matches"),
+            ("night", "several runs match"),
+        ]:
             page = client.get(f"/run/difference?id=alone/4&to={to}")
-            assert (page.status_code, "no such run to compare with" in page.text) == (404, True)
+            assert (page.status_code, words in page.text) == (404, True)
 
 
 class TestDownloads:

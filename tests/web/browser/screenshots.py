@@ -1,42 +1,46 @@
-"""The pictures of reports in README and docs, taken from the sample runs.
+"""The pictures of reports and pages in README and docs, taken from the sample runs.
 
 python -m tests.web.browser.screenshots     takes them anew, into docs/images
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
-from stream_triage.pipeline import Session
 from stream_triage.ue_events import events_of_failed_ues
 from stream_triage.web.report import Report
 from tests.web.browser.chromium import PHONE, chromium
+from tests.web.browser.samples import SAMPLES, judged
+from tests.web.browser.served import served
 
-__all__ = ["IMAGES", "SAMPLES", "SHOTS", "judged", "report", "take"]
+__all__ = ["IMAGES", "PAGES", "REPORTS", "report", "take"]
 
 ROOT = Path(__file__).parents[3]
 IMAGES = ROOT / "docs" / "images"
-SAMPLES = ("rejected.log", "retransmissions.log", "tester-crash.log", "expected-reject.log")
-JUDGED = datetime(2026, 11, 30, 5, 12, tzinfo=UTC)
 
 
 class Shot(NamedTuple):
-    """A picture: of which runs, in a window of which size, in which colours."""
+    """A picture: of a report on which runs, or of which page; in a window of which size, in which colours."""
 
-    names: Sequence[str]
+    of: Sequence[str]
     width: int
     height: int
     scheme: str = "light"
 
 
-SHOTS = {
+REPORTS = {
     "report-run.png": Shot(SAMPLES[:1], 1200, 905),
     "report-run-dark.png": Shot(SAMPLES[:1], 1200, 905, "dark"),
     "report-run-phone.png": Shot(SAMPLES[:1], PHONE, 844),
     "report-runs.png": Shot(SAMPLES, 1200, 640),
+}
+PAGES = {
+    "page-runs.png": Shot("/runs", 1200, 860),
+    "page-run.png": Shot(f"/run?id={quote('nightly/2026-11-30/rejected.log')}", 1200, 900),
 }
 
 
@@ -49,14 +53,6 @@ class Earlier(NamedTuple):
     passed: bool
     needs_review: bool
     build: str
-
-
-def judged(triage: Triage, name: str, days_ago: int = 0) -> tuple[Verdict, Session]:
-    """The verdict on a sample as if it came from a test farm, and its session, which has the text."""
-    headers = {"test.case.name": "attach_8ue", "testbed": "bed-07", "service.version": f"24.3.{17 - days_ago}"}
-    session = triage.session(f"nightly/2026-11-{30 - days_ago}/{name}", headers)
-    session.feed((ROOT / "samples" / "tm500" / name).read_bytes())
-    return session.close().model_copy(update={"time": JUDGED - timedelta(days=days_ago)}), session
 
 
 def report(path: Path, triage: Triage, names: Sequence[str]) -> str:
@@ -89,11 +85,19 @@ def take(folder: Path, visit: Callable[..., Any]) -> None:
     """Takes all pictures into the folder. `visit` opens an address, as the fixture of this name does."""
     triage = Triage(Bundle.open(find_bundle("tm500")))
     with TemporaryDirectory() as work:
-        for name, shot in SHOTS.items():
-            address = report(Path(work) / f"{name}.html", triage, shot.names)
-            page = visit(address, width=shot.width, scheme=shot.scheme)
-            page.set_viewport_size({"width": shot.width, "height": shot.height})
-            page.screenshot(path=folder / name)
+        for name, shot in REPORTS.items():
+            _take(folder / name, shot, report(Path(work) / f"{name}.html", triage, shot.of), visit)
+        with served(Path(work), hostile=False) as address:
+            for name, shot in PAGES.items():
+                _take(folder / name, shot, f"{address}{shot.of}", visit)
+
+
+def _take(path: Path, shot: Shot, address: str, visit: Callable[..., Any]) -> None:
+    page = visit(address, width=shot.width, scheme=shot.scheme)
+    page.set_viewport_size({"width": shot.width, "height": shot.height})
+    if page.locator(".ues-later").count():
+        page.locator(".ue-row").first.wait_for()  # comes from the server when it comes into view
+    page.screenshot(path=path)
 
 
 def main() -> None:

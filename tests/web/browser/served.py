@@ -18,7 +18,7 @@ from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.ue_events import events_of_failed_ues
 from stream_triage.web.app import create_app
 from tests.verdicts import make_verdict
-from tests.web.browser.screenshots import JUDGED, SAMPLES, judged
+from tests.web.browser.samples import JUDGED, SAMPLES, judged
 
 __all__ = ["HOSTILE", "HOSTILE_RUN", "fill", "hostile_verdict", "served"]
 
@@ -48,24 +48,25 @@ def hostile_verdict() -> Verdict:
     )  # fmt: skip
 
 
-def fill(settings: Settings, triage: Triage) -> None:
-    """Stores nine nights: the test case passes, then it fails three times. And two other failures, and the attack."""
+def fill(settings: Settings, triage: Triage, *, hostile: bool) -> None:
+    """Stores nine nights: the test case passes, then it fails three times. And two other failures; if `hostile`, the attack."""
     nights = [("expected-reject.log", day) for day in range(DAYS - 1, 2, -1)] + [(SAMPLES[0], day) for day in (2, 1, 0)]
     with SqliteStore(settings.store.path) as store, TextArchive(settings.archive) as archive:
         for name, days_ago in [*nights, *((name, 0) for name in SAMPLES[1:3])]:
             verdict, session = judged(triage, name, days_ago)
             archive.write(verdict, session.text)
             store.write(verdict)
-        store.write(hostile_verdict())
+        if hostile:
+            store.write(hostile_verdict())
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serves such a store from the folder; the address has no slash at its end."""
+def served(folder: Path, *, hostile: bool = True) -> Iterator[str]:
+    """Serves such a store from the folder, `hostile` runs included; the address has no slash at its end."""
     triage = Triage(Bundle.open(find_bundle("tm500")))
     model = next(iter(triage.models.values()))
     settings = Settings(store={"path": folder / "v.sqlite"}, archive={"folder": folder / "archive"})
-    fill(settings, triage)
+    fill(settings, triage, hostile=hostile)
     courses_of = partial(events_of_failed_ues, model, most=10)
     app = create_app(settings, courses_of=lambda verdict, text: courses_of(text, verdict))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))

@@ -10,7 +10,8 @@ import pytest
 from stream_triage import Bundle, Triage, find_bundle
 from stream_triage.web.report import Report
 from tests.web.browser.chromium import PHONE, overflow
-from tests.web.browser.screenshots import IMAGES, SAMPLES, SHOTS, report, take
+from tests.web.browser.samples import SAMPLES
+from tests.web.browser.screenshots import IMAGES, PAGES, REPORTS, report, take
 from tests.web.browser.served import hostile_verdict
 
 pytestmark = pytest.mark.slow
@@ -146,8 +147,8 @@ def test_scripts_off(visit: Any, one: str) -> None:
 def test_pictures(visit: Any, tmp_path: Path) -> None:
     """Each picture can be taken, and README and docs show only pictures that are there."""
     take(tmp_path, visit)
-    assert {path.name for path in tmp_path.iterdir()} == set(SHOTS)
+    assert {path.name for path in tmp_path.iterdir()} == {*REPORTS, *PAGES}
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
-    assert {name for name in named if name.startswith("report-")} <= set(SHOTS)
+    assert {name for name in named if name.startswith(("report-", "page-"))} <= {*REPORTS, *PAGES}
     assert named <= {path.name for path in IMAGES.iterdir()}
