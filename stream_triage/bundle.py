@@ -62,7 +62,9 @@ class Card(BaseModel):
         default=1.0, gt=0, description="the combined scores are divided by it, so that probabilities are calibrated"
     )
     detectors: tuple[Literal["profile", "next_key"], ...] = Field(
-        default=("profile",), description="the detectors that the anomaly score is made from; `profile` is required"
+        default=("profile",),
+        description="the detectors that the anomaly score is made from, `profile` among them. None for a bundle that was made "
+        "from no passing runs: its score is always 0, and it has no templates",
     )
     review_below_confidence: float = Field(
         ge=0, le=1, description="a verdict less confident than this is marked `needs_review`"
@@ -88,8 +90,8 @@ class Card(BaseModel):
             raise ValueError(f"label {UNKNOWN!r} is given to runs in which nothing speaks; no bundle may be trained on it")
         if min(self.classifiers.values()) < 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
             raise ValueError("shares of the classifiers must not be below 0, and must add up to 1")
-        if "profile" not in self.detectors:
-            raise ValueError("detectors must name `profile`")
+        if "profile" not in self.detectors and (self.detectors or set(self.classifiers) != {"procedures"}):
+            raise ValueError("detectors must name `profile`; only a bundle with no other classifier than procedures needs none")
         return self
 
 

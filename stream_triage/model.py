@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, find_bundle
-from stream_triage.dialects import Dialects, DialectTable, Signal
+from stream_triage.dialects import Dialects, DialectTable, Signal, WithLexicon
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
@@ -24,6 +24,7 @@ from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.classifier import Procedures
+from stream_triage.stages.procedures.general import GENERAL, General
 from stream_triage.stages.redact import RedactionState
 from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Budget, Reducer, ReducerProfile, Relevance
 from stream_triage.stages.rules import RULES_NAME, Rules
@@ -87,6 +88,8 @@ class Model:
         self.card = card
         self.templates = _open_templates(bundle)
         self.procedures = _open_procedures(bundle, dialects) if "procedures" in card.classifiers else None
+        self.general = self.procedures if isinstance(self.procedures, General) else None
+        """The same if it judges runs of any stack."""
         self.classifier = _open_pool(bundle, self.procedures)
         self.detector = _open_detector(bundle, self.templates.keys)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
@@ -145,7 +148,9 @@ class Model:
 
         No features are computed, since wrappers are sought in many variants of a line.
         """
-        if not self._telling:  # the general bundle
+        if self.general:
+            return [self.general.reads(line) for line in mask("\n".join(lines)).split("\n")] if lines else []
+        if not self._telling:  # a bundle that only reduces logs
             return [False] * len(lines)
         masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
         indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
@@ -318,14 +323,14 @@ def bundle_rules(bundle: Bundle) -> Rules:
 
 
 def _open_templates(bundle: Bundle) -> Templates:
-    """None at all for a bundle that only reduces logs, as for its detector."""
-    if not bundle.card.classifiers:
+    """None at all for a bundle without a detector."""
+    if not bundle.card.detectors:
         return Templates([], [], DrainSettings(), MASKING_VERSION)
     return Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
 
 
 def _open_detector(bundle: Bundle, keys: Sequence[str]) -> Detector:
-    if not bundle.card.classifiers:
+    if not bundle.card.detectors:
         return Detector(keys, _KNOWS_NOTHING)
     return Detector.from_file(keys, bundle.json("detector.json"))
 
@@ -345,7 +350,7 @@ _KNOWS_NOTHING: Final = DetectorProfile(
 
 def _open_rare(bundle: Bundle) -> frozenset[str]:
     """Keys that passing runs rarely show."""
-    return frozenset(ReducerProfile.from_file(bundle.json("reducer.json")).rare) if bundle.card.classifiers else frozenset()
+    return frozenset(ReducerProfile.from_file(bundle.json("reducer.json")).rare) if bundle.card.detectors else frozenset()
 
 
 def _open_relevance(bundle: Bundle) -> Relevance:
@@ -361,7 +366,7 @@ def _general_relevance() -> Relevance:
     return Relevance.from_files(bundle.json(PROFILE), bundle.arrays(ARRAYS))
 
 
-def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:
+def _open_pool(bundle: Bundle, procedures: Procedures | General | None) -> Pool:
     """The classifiers that the card names. Procedures decide too, but have to see every line: they stand beside the pool."""
     card = bundle.card
     classifiers = {str(name): _CLASSIFIERS[name](bundle) for name in card.classifiers if name in _CLASSIFIERS}
@@ -386,8 +391,13 @@ def _open_charcnn(bundle: Bundle) -> CharCNN:
 _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _open_terms, "charcnn": _open_charcnn}
 
 
-def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures:
-    card, dialects = bundle.card, Dialects(own)
+def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures | General:
+    card = bundle.card
+    if GENERAL in card.files:
+        return General.from_file(
+            card.labels, card.labels.index(card.passing_label), bundle.json(GENERAL), WithLexicon(own)
+        )
+    dialects = Dialects(own)
     missing = set(card.training.get("dialects", ())) - {dialect.table.name for dialect in dialects.dialects}
     if missing:
         raise BundleError(
