@@ -1,7 +1,6 @@
 """A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.choosing import GENERAL_BUNDLE, Counts, Sample, judge_of, open_templates, says_something
 from stream_triage.dialects import Dialects, DialectTable, Signal, WithLexicon
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
@@ -28,21 +28,15 @@ from stream_triage.stages.procedures.general import GENERAL, General
 from stream_triage.stages.redact import RedactionState
 from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Budget, Reducer, ReducerProfile, Relevance
 from stream_triage.stages.rules import RULES_NAME, Rules
-from stream_triage.stages.template import NEW_PREFIX, DrainSettings, Templates
+from stream_triage.stages.template import NEW_PREFIX
 from stream_triage.stages.terms import TermClassifier
-from stream_triage.stages.wrappers import Judge, Unwrapper
+from stream_triage.stages.wrappers import Unwrapper
 
-__all__ = ["GENERAL_BUNDLE", "MaskedLine", "Model", "SourceState", "bundle_rules"]
+__all__ = ["MaskedLine", "Model", "Models", "SourceState", "bundle_rules"]
 
 # Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
 MEMO_LINES: Final = 65_536
 MEMO_CHARACTERS: Final = 1 << 24
-GENERAL_BUNDLE: Final = "generic"
-"""The bundle whose relevance model all others use, unless they have one of their own."""
-
-
-_MARKER: Final = re.compile("<[a-z*]+>")
-_LETTERS: Final = re.compile("[A-Za-z]{3,}")
 
 
 class MaskedLine(NamedTuple):
@@ -86,7 +80,7 @@ class Model:
                 f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
             )
         self.card = card
-        self.templates = _open_templates(bundle)
+        self.templates = open_templates(bundle)
         self.procedures = _open_procedures(bundle, dialects) if "procedures" in card.classifiers else None
         self.general = self.procedures if isinstance(self.procedures, General) else None
         """The same if it judges runs of any stack."""
@@ -100,8 +94,8 @@ class Model:
         self.rules = (rules or Rules()).before(bundle_rules(bundle)) if card.labels else Rules()
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label) if card.labels else -1
-        self._telling = [_telling(template) for template in self.templates.templates]
-        self.judge = Judge(self._known, _stamped(self.templates), self.procedures is not None, _vocabulary(self.templates))
+        self._telling = [says_something(template) for template in self.templates.templates]
+        self.judge = judge_of(self._known, self.templates, followed=self.procedures is not None)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
 
@@ -136,12 +130,6 @@ class Model:
         """Template key of each redacted line: `new:…` for one that matches no template, empty for a blank one."""
         keys = self.templates.keys
         return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
-
-    def known_share(self, lines: Sequence[str], input_format: str) -> float:
-        """Which share of the lines, without the wrappers around them, match a template that says something."""
-        batches = Unwrapper(self.judge, input_format).take(list(lines), final=True)
-        bodies = [body for batch in batches for body in batch.bodies if body.strip()]
-        return sum(self._known(bodies)) / len(bodies) if bodies else 0.0
 
     def _known(self, lines: Sequence[str]) -> list[bool]:
         """Whether each line matches a template that says something: the end of a foreign line may be a number or a bracket.
@@ -185,16 +173,40 @@ class Model:
         return index, self.templates.new_key(text) if index == NEW else ""
 
 
+class Models(Mapping[str, Model]):
+    """Models by the name of their bundle, each opened when it is first asked for."""
+
+    def __init__(self, bundles: Iterable[Bundle], open_model: Callable[[Bundle], Model]) -> None:
+        self._bundles = {bundle.card.name: bundle for bundle in bundles}
+        self._open = open_model
+        self.opened: dict[str, Model] = {}
+        """Those that are open, in the order in which they were opened."""
+
+    def __getitem__(self, name: str) -> Model:
+        if name not in self.opened:
+            self.opened[name] = self._open(self._bundles[name])
+        return self.opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bundles)
+
+    def __len__(self) -> int:
+        return len(self._bundles)
+
+
 class SourceState:
     """All that is kept of one source while its run is open. Bounded, except for `queue`."""
 
     __slots__ = (
         "classify",
         "completeness",
+        "counts",
         "cutter",
         "decoder",
         "detect",
         "fold",
+        "headers",
+        "held",
         "lines",
         "moved_bytes",
         "next_key",
@@ -208,13 +220,14 @@ class SourceState:
         "repeated_bytes",
         "repeated_messages",
         "rules",
+        "sample",
         "service",
+        "source",
         "unwrapper",
     )
 
     def __init__(
         self,
-        model: Model,
         decoder: Decoder,
         cutter: LineCutter,
         redact: RedactionState,
@@ -223,10 +236,19 @@ class SourceState:
         headers: Mapping[str, str],
         unwrapper: Unwrapper,
     ) -> None:
+        self.source = source
+        self.headers = headers
+        """Those that the run had when the source began."""
         self.decoder = decoder
         self.cutter = cutter
         self.unwrapper = unwrapper
         """Shared by a source and the services whose lines it contains."""
+        self.sample: Sample | None = None
+        """The first lines, while they are collected to choose a bundle by them."""
+        self.held: list[str] = []
+        """The lines that wait for that, as many as the sample has, or a few more."""
+        self.counts: Counts | None = None
+        """What the bundles know of the sample."""
         self.service = False
         """Whether its lines are part of another source."""
         self.moved_bytes = 0
@@ -237,22 +259,25 @@ class SourceState:
         self.redact_prefix = RedactionState()
         """Of what stands before the lines; it counts with the rest."""
         self.redact_prefix.counts = redact.counts
-        self.fold = FoldState()
-        self.completeness = CompletenessState()
-        self.classify = model.classifier.start()
-        self.procedures: ProcedureState | None = self.classify.get("procedures")
-        self.detect = model.detector.start()
-        self.next_key = model.next_key.start() if model.next_key else None
-        self.rules = model.rules.start(source, headers)
         self.lines = 0
-        self.read_lines = 0
-        """Lines that match no template, and are records of a dialect that the bundle was trained on."""
         self.problems: list[str] = []
         """Damage that was reported from outside, such as an archive that ends early."""
         self.notes: list[str] = []
         """What else was reported from outside."""
         self.repeated_messages = self.repeated_bytes = 0
         """What came twice and was dropped before."""
+
+    def begin(self, model: Model) -> None:
+        """Starts all stages of a model, before its first line."""
+        self.fold = FoldState()
+        self.completeness = CompletenessState()
+        self.classify = model.classifier.start()
+        self.procedures: ProcedureState | None = self.classify.get("procedures")
+        self.detect = model.detector.start()
+        self.next_key = model.next_key.start() if model.next_key else None
+        self.rules = model.rules.start(self.source, self.headers)
+        self.read_lines = 0
+        """Lines that match no template, and are records of a dialect that the bundle was trained on."""
 
     @property
     def known_lines(self) -> int:
@@ -276,23 +301,6 @@ class SourceState:
         damaged = self.problems or self.unwrapper.problems or damage != type(damage)() or cuts != type(cuts)()
         noted = self.notes or self.repeated_bytes or self.repeated_messages
         return self.says_nothing and not self.lines and not damaged and not noted
-
-
-def _telling(template: str) -> bool:
-    """Whether a template has some letters outside its markers; fewer are enough behind a time stamp."""
-    letters = sum(map(str.isalpha, _MARKER.sub("", template)))
-    return letters >= (2 if template.startswith("<time> ") else 5)
-
-
-def _vocabulary(templates: Templates) -> frozenset[str]:
-    """Words of three letters and more in the constant parts of all templates."""
-    return frozenset(word for text in templates.templates for word in _LETTERS.findall(_MARKER.sub(" ", text)))
-
-
-def _stamped(templates: Templates) -> bool:
-    """Whether lines of the bundle begin with a time stamp: at least a third of its templates do."""
-    stamped = sum(1 for template in templates.templates if template.startswith("<time> "))
-    return 3 * stamped >= len(templates.templates) > 0
 
 
 class _Memo:
@@ -320,13 +328,6 @@ def bundle_rules(bundle: Bundle) -> Rules:
     if RULES_NAME not in bundle.card.files:
         return Rules()
     return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.location}")
-
-
-def _open_templates(bundle: Bundle) -> Templates:
-    """None at all for a bundle without a detector."""
-    if not bundle.card.detectors:
-        return Templates([], [], DrainSettings(), MASKING_VERSION)
-    return Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
 
 
 def _open_detector(bundle: Bundle, keys: Sequence[str]) -> Detector:

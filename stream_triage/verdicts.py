@@ -75,8 +75,12 @@ def verdict_of(
     run_id: str,
     headers: Mapping[str, str],
     final: bool,
+    chosen: bool = False,
 ) -> Verdict:
-    """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time."""
+    """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time.
+
+    `chosen`: the bundle was chosen by the lines of the run.
+    """
     card = model.card
     bytes_consumed = sum(state.decoder.bytes_consumed for state in sources.values())
     sources = {name: state for name, state in sources.items() if not state.only_services}
@@ -128,7 +132,14 @@ def verdict_of(
         headers=dict(headers),
         bundle=card.name,
         bundle_version=card.version,
+        bundle_chosen=chosen,
+        known_share=_known_share(sources),
     )
+
+
+def _known_share(sources: Mapping[str, SourceState]) -> float:
+    lines = sum(state.detect.lines for state in sources.values())
+    return round(sum(state.known_lines for state in sources.values()) / lines, 4) if lines else 0.0
 
 
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:

@@ -33,6 +33,9 @@ PRIOR_LOGS: Final = 2.0
 KNOWN_SHARE: Final = 0.3
 # Evidence of a label is a sentence. A line tells it if it has this share of the sentence's rare words.
 TOLD: Final = 0.5
+# Words of a clause that is looked for.
+LEAST_WORDS: Final = 2
+_CLAUSES: Final = re.compile(r"[,;:()]|->")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{2,}|\b\d{3,}\b")
 
 
@@ -158,16 +161,21 @@ def _found(verdict: Verdict, told: set[int]) -> bool:
 def telling_lines(log: StackLog) -> set[int]:
     """Numbers of the lines that say what the label rests on, as far as they share the words of its sentence.
 
-    Words count the more, the fewer lines have them. The best line and those as good as it are taken; none if even that has
-    less than `TOLD` of the sentence.
+    Each clause of the sentence has lines of its own: those with most of its words, which count the more, the fewer lines have
+    them. A clause of which no line has the share `TOLD` has none. What was injected is not in the log.
     """
     lines = log.data.decode(errors="replace").splitlines()
     words = [set(_words(line)) for line in lines]
-    wanted = {word for word in _words(log.evidence) if any(word in of_line for of_line in words)}
-    weight = {word: np.log(1 + len(lines) / sum(word in of_line for of_line in words)) for word in wanted}
-    shares = [sum(weight[word] for word in wanted & of_line) for of_line in words]
-    total, best = sum(weight.values()), max(shares, default=0.0)
-    if not total or best < TOLD * total:
+    clauses = _CLAUSES.split(log.evidence.partition("injected:")[0])
+    return {number for clause in clauses for number in _best_lines(set(_words(clause)), words)}
+
+
+def _best_lines(clause: set[str], words: Sequence[set[str]]) -> set[int]:
+    wanted = {word: sum(word in of_line for of_line in words) for word in clause}
+    weight = {word: np.log(1 + len(words) / max(lines, 1)) for word, lines in wanted.items()}
+    shares = [sum(weight[word] for word in clause & of_line) for of_line in words]
+    best = max(shares, default=0.0)
+    if len(clause) < LEAST_WORDS or best < TOLD * sum(weight.values()):
         return set()
     return {number for number, share in enumerate(shares, 1) if share >= 0.99 * best}
 

@@ -17,7 +17,7 @@ from stream_triage.stages.procedures.history import HEAD, History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
 from stream_triage.stages.procedures.trends import Trends
 
-__all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
+__all__ = ["FAULT_LINES", "MAX_UES", "OWN", "Follower", "ProcedureState"]
 
 # UEs of one source that are followed.
 MAX_UES: Final = 1024

@@ -16,7 +16,7 @@ from stream_triage.errors import BundleError
 from stream_triage.records import Explanation, LineShare
 from stream_triage.stages.procedures.breaks import RunBreak, failed_ues, run_breaks
 from stream_triage.stages.procedures.course import COMPLETED, LOOP, Repeats
-from stream_triage.stages.procedures.follow import Follower, ProcedureState
+from stream_triage.stages.procedures.follow import FAULT_LINES, Follower, ProcedureState
 
 __all__ = ["GENERAL", "GROUNDS", "General", "Ground"]
 
@@ -214,8 +214,23 @@ class General:
         failed = {one.ue for state in states.values() for one in failed_ues(self.follower, state)}
         if not of_node and seen and 0 < len(failed) < FEW * len(seen) and self._completed(states, "registration"):
             name = "few"
-        lines = dict.fromkeys((found.source, found.line) for found in breaks)
+        trouble = sorted((*_early(states), *_trouble(states)), key=lambda one: -one[0].count)
+        lines = dict.fromkeys(
+            [
+                (first.source, first.line),
+                *self._of_process(first, states),
+                *((found.source, found.line) for found in breaks),
+                *((source, repeats.first) for repeats, _, source in trouble),
+            ]
+        )
         return Ground(name, self.dialects.procedures.labels[LAYERS[self._layer(first, states)]], tuple(lines)[:SHOWN])
+
+    def _of_process(self, found: RunBreak, states: Mapping[str, ProcedureState]) -> list[tuple[str, int]]:
+        """Where a process stops, the lines behind say why."""
+        if found.rank != self.follower.procedures.index["process"]:
+            return []
+        last = min(found.line + FAULT_LINES - 1, states[found.source].last[1])
+        return [(found.source, line) for line in range(found.line + 1, last + 1)]
 
     def _of_trouble(self, name: str, trouble: Sequence[tuple[Repeats, int, str]]) -> Ground:
         labels = self.dialects.procedures.labels
