@@ -31,6 +31,7 @@ _MEMO_LINES: Final = 1 << 14
 _MARKER: Final = re.compile("<[a-z*]+>")
 _LETTERS: Final = re.compile("[A-Za-z]{3,}")
 
+
 class Counts(NamedTuple):
     """What is known of the sample of one source."""
 
@@ -61,8 +62,8 @@ def says_something(template: str) -> bool:
 def judge_of(known: Callable[[Sequence[str]], list[bool]], templates: Templates, *, followed: bool) -> Judge:
     """What a bundle says about lines, for those that take wrappers off.
 
-    Lines begin with a time stamp if at least a third of its templates do. Its vocabulary are the words of three letters and more
-    in the constant parts of all templates.
+    Lines begin with a time stamp if at least a third of its templates do. Its vocabulary are the words of three letters and
+    more in the constant parts of all templates.
     """
     stamped = sum(1 for template in templates.templates if template.startswith("<time> "))
     vocabulary = (word for text in templates.templates for word in _LETTERS.findall(_MARKER.sub(" ", text)))
@@ -115,7 +116,9 @@ class _Recogniser:
             masked = mask("\n".join(new), self._numbers).split("\n")
             by_template = self._by_template(new)
             of_dialect = [self._is_of_dialect(line) for line in masked]
-            self._memo.update(zip(new, (one or other for one, other in zip(by_template, of_dialect, strict=True)), strict=True))
+            self._memo.update(
+                zip(new, (one or other for one, other in zip(by_template, of_dialect, strict=True)), strict=True)
+            )
         return sum(self._memo[line] for line in lines)
 
     def count_unwrapped(self, lines: Sequence[str], input_format: str) -> int:

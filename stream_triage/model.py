@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.bundle import Bundle, Card, find_bundle
 from stream_triage.choosing import GENERAL_BUNDLE, Counts, Sample, judge_of, open_templates, says_something
 from stream_triage.dialects import Dialects, DialectTable, Signal, WithLexicon
 from stream_triage.errors import BundleError
@@ -186,6 +186,11 @@ class Models(Mapping[str, Model]):
         if name not in self.opened:
             self.opened[name] = self._open(self._bundles[name])
         return self.opened[name]
+
+    @property
+    def cards(self) -> list[Card]:
+        """The cards of all, open or not."""
+        return [bundle.card for bundle in self._bundles.values()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._bundles)
@@ -395,9 +400,7 @@ _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _o
 def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures | General:
     card = bundle.card
     if GENERAL in card.files:
-        return General.from_file(
-            card.labels, card.labels.index(card.passing_label), bundle.json(GENERAL), WithLexicon(own)
-        )
+        return General.from_file(card.labels, card.labels.index(card.passing_label), bundle.json(GENERAL), WithLexicon(own))
     dialects = Dialects(own)
     missing = set(card.training.get("dialects", ())) - {dialect.table.name for dialect in dialects.dialects}
     if missing:

@@ -55,7 +55,9 @@ class Session:
         sources: State of each source, by its shown name.
     """
 
-    def __init__(self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str], *, chosen: bool = False) -> None:
+    def __init__(
+        self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str], *, chosen: bool = False
+    ) -> None:
         self._triage = triage
         self.model = model
         self.chosen = chosen
@@ -120,7 +122,9 @@ class Session:
             return False
         with self._trial() as trial:
             early_stop = trial.model.early_stop
-            return early_stop is not None and early_stop.certain_to_fail(state.classify["terms"].seen for state in trial.sources.values())
+            return early_stop is not None and early_stop.certain_to_fail(
+                state.classify["terms"].seen for state in trial.sources.values()
+            )
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""
@@ -144,13 +148,13 @@ class Session:
         if self._broken:
             raise self._broken
         try:
-            for name, state in list(self.sources.items()):
+            for name in list(self.sources):
+                state = self.sources[name]
                 queue, state.queue = state.queue, []
                 if state.sample is not None:
                     queue = self._choose(state, queue)
-                state = self.sources[name]
                 if self._ending or queue:
-                    self._unwrap(name, state, queue)
+                    self._unwrap(name, self.sources[name], queue)
         except Exception as error:
             self._broken = error
             raise
@@ -162,7 +166,7 @@ class Session:
         Returns the lines that can be read now: none until then. A source whose first lines another bundle knows does not
         change what takes its wrappers off: that is chosen by the source alone, so that the order of sources does not matter.
         """
-        assert state.sample is not None  # noqa: S101 - the caller has looked
+        assert state.sample is not None
         chooser = self._triage.chooser
         held = [*state.held, *lines]
         state.sample.add(lines)
@@ -262,9 +266,9 @@ class Session:
         trial.text = _Overlay(self.text, self._triage.open_spool(self.run_id))
         try:
             for name, lines in waiting.items():
-                if trial.sources[name].sample is not None:
-                    lines = trial._choose(trial.sources[name], lines)
-                trial._unwrap(name, trial.sources[name], lines)
+                state = trial.sources[name]
+                read = lines if state.sample is None else trial._choose(state, lines)
+                trial._unwrap(name, trial.sources[name], read)
             trial.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
             yield trial
         finally:
@@ -275,7 +279,7 @@ class Session:
         decoder, text = real.decoder.decided()
         cutter = deepcopy(real.cutter) if text else real.cutter
         if real.sample is not None:
-            state = self.sources[name] = copy(real)
+            state = self._start_again(name, real, real.unwrapper)
             state.sample, state.held = deepcopy(real.sample), list(real.held)
             state.decoder, state.cutter = decoder, cutter
             return cutter.feed(text) if text else []
@@ -283,9 +287,7 @@ class Session:
         if not lines:
             return []
         if real.unwrapper.held:
-            state = self._start(name, real.unwrapper.again())
-            state.problems, state.notes = real.problems, real.notes
-            state.repeated_messages, state.repeated_bytes = real.repeated_messages, real.repeated_bytes
+            state = self._start_again(name, real, real.unwrapper.again())
         else:
             # The services whose lines the source contains go with it. The lines themselves have been through the stages.
             opened = self._triage.models.opened.values()
@@ -296,8 +298,16 @@ class Session:
         state.decoder, state.cutter = decoder, cutter
         return lines
 
+    def _start_again(self, name: str, real: SourceState, unwrapper: Unwrapper) -> SourceState:
+        """A fresh state for a source none of whose lines has been through the stages."""
+        state = self._start(name, unwrapper)
+        state.headers, state.counts = real.headers, real.counts
+        state.problems, state.notes = real.problems, real.notes
+        state.repeated_messages, state.repeated_bytes = real.repeated_messages, real.repeated_bytes
+        state.begin(self.model)
+        return state
+
     def _verdict(self, final: bool) -> Verdict:
-        chosen = None if not self.chosen else self._triage.chooser
         return verdict_of(
             self.model,
             self.sources,
@@ -305,7 +315,7 @@ class Session:
             run_id=self.run_id,
             headers=self.headers,
             final=final,
-            chosen=chosen is not None,
+            chosen=self.chosen,
         )
 
     def _source(self, name: str) -> SourceState:
@@ -423,12 +433,12 @@ class Triage:
         budget = reduction_lines if isinstance(reduction_lines, Budget) else Budget(lines=reduction_lines)
         if not bundles:
             raise BundleError("no bundle was given")
-        labels = {label for bundle in bundles for label in bundle.card.labels}
-        (rules := rules or Rules()).check_labels(sorted(labels) if auto else rules.labels)
+        own_rules = rules or Rules()
+        if auto:
+            own_rules.check_labels(list(dict.fromkeys(label for bundle in bundles for label in bundle.card.labels)))
 
         def open_model(bundle: Bundle) -> Model:
-            fitting = rules.of_labels(bundle.card.labels) if auto else rules
-            return Model(bundle, budget, fitting, dialects)
+            return Model(bundle, budget, own_rules.of_labels(bundle.card.labels) if auto else own_rules, dialects)
 
         self.models = Models(bundles, open_model)
         self.chooser: Chooser | None = None

@@ -93,7 +93,7 @@ def verdict_of(
         decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     silent = "" if hits else _silence(model, sources, scores)
     # A log of which the bundle knows nothing is not unlike its passing runs either.
-    foreign = bool(silent) and not any(state.detect.known_lines for state in sources.values()) or not card.detectors
+    foreign = (bool(silent) and not any(state.detect.known_lines for state in sources.values())) or not card.detectors
     detection = Detection(0.0, 0.0, False, []) if foreign else _detection(model, sources, final)
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]

@@ -28,8 +28,10 @@ PASSING: Final = "Pass"
 WEIGHTS: Final[Mapping[str, float]] = {"high": 1.0, "medium": 0.6, "low": 0.3}
 """What a log counts, by how sure its label is."""
 # Logs that a ground is credited with before it has any, as right as all grounds together are.
-PRIOR_LOGS: Final = 2.0
-# Records of a dialect and lines with words of 3GPP are a third of a log and more; below that, the rest may say something else.
+PRIOR_LOGS: Final = 4.0
+# Logs of one stack that count for a ground.
+MOST_OF_STACK: Final = 2.0
+# A log of which less is records of a dialect or lines with words of 3GPP may say something else in the rest.
 KNOWN_SHARE: Final = 0.3
 # Evidence of a label is a sentence. A line tells it if it has this share of the sentence's rare words.
 TOLD: Final = 0.5
@@ -138,7 +140,7 @@ def judge_stacks(logs: Sequence[StackLog], others: Bundle) -> Iterator[Judged]:
     card, files = general_bundle(dict.fromkeys(GROUNDS, 0.7), 0.0, others)
     triage = Triage(Bundle(card, files))
     general = next(iter(triage.models.values())).general
-    assert general  # noqa: S101 - for mypy; `general_bundle` makes one
+    assert general
     for log in logs:
         session = triage.session(log.run_id)
         session.feed(log.data)
@@ -161,8 +163,8 @@ def _found(verdict: Verdict, told: set[int]) -> bool:
 def telling_lines(log: StackLog) -> set[int]:
     """Numbers of the lines that say what the label rests on, as far as they share the words of its sentence.
 
-    Each clause of the sentence has lines of its own: those with most of its words, which count the more, the fewer lines have
-    them. A clause of which no line has the share `TOLD` has none. What was injected is not in the log.
+    Each clause of the sentence has lines of its own: those with most of its words, which count the more, the fewer lines
+    have them. A clause of which no line has the share `TOLD` has none. What was injected is not in the log.
     """
     lines = log.data.decode(errors="replace").splitlines()
     words = [set(_words(line)) for line in lines]
@@ -185,11 +187,19 @@ def _words(text: str) -> list[str]:
 
 
 def reliability(judged: Sequence[Judged], chosen: NDArray[np.bool_]) -> dict[str, float]:
-    """How often each ground was right on the chosen logs, by their weights, drawn towards the share of all grounds."""
+    """How often each ground was right on the chosen logs, by their weights, drawn towards the share of all grounds.
+
+    A stack counts no more than `MOST_OF_STACK` for a ground: many alike logs of one say little about the next.
+    """
     right, total = dict.fromkeys(GROUNDS, 0.0), dict.fromkeys(GROUNDS, 0.0)
+    of_stack: dict[tuple[str, str], tuple[float, float]] = {}
     for one in (one for one, taken in zip(judged, chosen, strict=True) if taken and one.ground):
-        total[one.ground] += one.log.weight
-        right[one.ground] += one.log.weight * (one.label == one.log.label)
-    whole = sum(right.values()) / max(sum(total.values()), 1e-9)
-    prior = min(max(whole, 0.05), 0.95)
+        key, weight = (one.ground, one.log.stack), one.log.weight
+        so_far = of_stack.get(key, (0.0, 0.0))
+        of_stack[key] = so_far[0] + weight * (one.label == one.log.label), so_far[1] + weight
+    for (ground, _), (of_right, of_total) in of_stack.items():
+        share = min(1.0, MOST_OF_STACK / of_total)
+        right[ground] += share * of_right
+        total[ground] += share * of_total
+    prior = min(max(sum(right.values()) / max(sum(total.values()), 1e-9), 0.05), 0.95)
     return {name: (right[name] + PRIOR_LOGS * prior) / (total[name] + PRIOR_LOGS) for name in GROUNDS}

@@ -32,9 +32,10 @@ from training.transfer.sets import corpus_of
 __all__ = ["main", "review_limit"]
 
 ROOT: Final = Path(__file__).parents[1]
-LIMITS: Final = tuple(np.round(np.arange(0.5, 1.0, 0.01), 2).tolist())
-# Share of the logs that may be decided and wrong.
-MOST_WRONG: Final = 0.01
+LIMITS: Final = tuple(np.round(np.arange(0.9, 1.0, 0.01), 2).tolist())
+"""Limits of confidence that are tried; what is right less often than nine times in ten always needs a review."""
+# Share of the logs that may be decided and wrong. They are few, so none.
+MOST_WRONG: Final = 0.0
 SURE_SHARE: Final = 0.5
 
 Vector = NDArray[np.float64]
@@ -118,7 +119,8 @@ def _report(judged: Sequence[Judged], *, baselines: bool) -> list[str]:
             answers.setdefault(name, np.full(len(judged), "", dtype="<U16"))[held] = labels
     groups = [one.log.group for one in judged]
     drawn = _draws(groups) * weight
-    lines = [f"{len(judged)} logs of {len(set(stacks))} stacks, {len(set(groups))} groups; macro-F1 with {LEVEL:.0%} interval"]
+    size = f"{len(judged)} logs of {len(set(stacks))} stacks, {len(set(groups))} groups"
+    lines = [f"{size}; macro-F1 with {LEVEL:.0%} interval"]
     for name, labels in answers.items():
         lines.append(f"{name:32} {_interval(drawn, lambda w, labels=labels: macro_f1(w, true, labels, LABELS), weight)}")
         if name != "generic":
@@ -129,7 +131,8 @@ def _report(judged: Sequence[Judged], *, baselines: bool) -> list[str]:
             )
             lines.append(f"  generic less this               {difference}")
     sure = _surest(confidence, weight)
-    lines.append(f"generic, the half it is surest of {_interval(drawn * sure, lambda w: macro_f1(w, true, said, LABELS), weight * sure)}")
+    of_sure = _interval(drawn * sure, lambda w: macro_f1(w, true, said, LABELS), weight * sure)
+    lines.append(f"{'generic, the half it is surest of':32} {of_sure}")
     wrong = said != true
     for name, shown in (("decided", decided), ("decided and wrong", decided & wrong), ("unknown", said == "unknown")):
         lines.append(f"{name:32} {float(weight @ shown / weight.sum()):.3f} ({int(shown.sum())} logs)")
@@ -180,9 +183,10 @@ def _evidence(judged: Sequence[Judged]) -> list[str]:
     told = sum(one.found for one in failing)
     dropped = np.array([one.dropped for one in judged])
     weight = np.array([len(one.log.data.splitlines()) for one in judged])
+    of_all = float(dropped @ weight / weight.sum())
     return [
         f"telling line among the first five evidence lines: {told} of {len(failing)} failing logs that have one",
-        f"lines that the reduction drops: {float(dropped @ weight / weight.sum()):.3f} of all, median log {np.median(dropped):.3f}",
+        f"lines that the reduction drops: {of_all:.3f} of all, median log {np.median(dropped):.3f}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A masked line of no known dialect in, what it says in the words of 3GPP out: a step of a procedure, or trouble of a layer."""
+"""A masked line of no dialect in, what it says in the words of 3GPP out: a step of a procedure, or trouble of a layer."""
 
 import re
 import tomllib

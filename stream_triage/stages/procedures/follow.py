@@ -12,7 +12,17 @@ from typing import Final
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, FAILED, LOST, Break, Course, Procedures, Repeats, count_trouble
+from stream_triage.stages.procedures.course import (
+    BEGUN,
+    COMPLETED,
+    FAILED,
+    LOST,
+    Break,
+    Course,
+    Procedures,
+    Repeats,
+    count_trouble,
+)
 from stream_triage.stages.procedures.history import HEAD, History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
 from stream_triage.stages.procedures.trends import Trends
@@ -33,8 +43,6 @@ _OUTLIVING: Final = ("registration", "session", "authentication", "security")
 MAX_ALONE: Final = 64
 # Characters of an id of a UE.
 MAX_ID: Final = 40
-_L2: Final = LAYERS.index("l2")
-_NAS: Final = LAYERS.index("nas")
 # What a random access fails with whose first message was not answered: its signal was not heard, or the answer was not.
 _NO_ANSWER: Final = re.compile(r"(?i)\b(?:rar|ra[ -]response|random[ -]access[ -]response|msg\s?2|prach)\b")
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
@@ -44,9 +52,9 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "access_failures", "aliases", "alone", "alone_in_time", "before", "dialect", "early", "fault_layer", "fault_line", "last", "node", "record",
-        "seen", "set_up", "stamped", "started", "statistics", "telling", "time", "ues", "unanswered",
-        "unfollowed",
+        "access_failures", "aliases", "alone", "alone_in_time", "before", "dialect", "early", "fault_layer", "fault_line",
+        "last", "node", "record", "seen", "set_up", "stamped", "started", "statistics", "telling", "time", "ues",
+        "unanswered", "unfollowed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,7 +81,7 @@ class ProcedureState:
         self.early: dict[tuple[int, int], Repeats] = {}
         """Trouble before the run is past its set-up, if the follower keeps that."""
         self.telling = 0
-        """Lines that only the log of a 3GPP system has, if the follower counts them."""
+        """Lines that only the log of a 3GPP system has; counted for bundles that judge runs of any stack."""
         self.access_failures = self.unanswered = 0
         """Failures of the random access, and those of which the network did not answer the first message."""
         self.statistics = Statistics()
@@ -96,8 +104,7 @@ class ProcedureState:
 class Follower:
     """Follows the procedures of sources, in all dialects.
 
-    `of_any`: it follows runs of any stack, or of none. So it counts what tells them apart, and keeps trouble of the set-up,
-    since some logs have nothing else.
+    `of_any`: it follows runs of any stack. So it keeps trouble of the set-up, since some logs have nothing else.
     """
 
     def __init__(self, dialects: Dialects, *, of_any: bool = False) -> None:
@@ -157,9 +164,6 @@ class Follower:
                 state.fault_layer = self._place(state, line)
             if signal is None:
                 continue
-            if self._of_any:
-                state.telling += signal.telling or signal.layer >= 0 and not signal.heard
-                signal = self._weighed(signal)
             if signal.quiet:
                 stamped = line
                 state.dialect, state.record, state.statistics.reading = signal.dialect, (signal, None, number), False
@@ -195,18 +199,6 @@ class Follower:
             self._read(state, signal, line, ue, number)
         if signal.sets_up:
             self._set_up(state, signal.dialect, line)
-
-    def _weighed(self, signal: Signal) -> Signal:
-        """The signal as it counts for runs of any stack.
-
-        Trouble in a record whose level says that nothing is wrong is usual there. And the lower layers know nothing of the
-        procedures of NAS: a MAC that does not match is for PDCP an integrity check, and no authentication.
-        """
-        if signal.calm and signal.trouble:
-            return signal._replace(trouble=False)
-        if signal.event and 0 <= signal.layer <= _L2 and self.procedures.layers[signal.event.procedure] == _NAS:
-            return signal._replace(event=None, trouble=signal.event.step not in (BEGUN, COMPLETED))
-        return signal
 
     def _hear(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
         """A line of no dialect tells a step or trouble. It begins no record: lines of a dialect may go on behind it."""
@@ -378,9 +370,7 @@ class Follower:
         return self._named(state, of.entities, line, of_one_ue=of.table.of_one_ue)
 
     @staticmethod
-    def _named(
-        state: ProcedureState, entities: Sequence[re.Pattern[str]], line: str, *, of_one_ue: bool
-    ) -> str | None:
+    def _named(state: ProcedureState, entities: Sequence[re.Pattern[str]], line: str, *, of_one_ue: bool) -> str | None:
         """The id of the UE that a line names by these patterns. Ids that one line names are the same UE's."""
         matches = (pattern.search(line) for pattern in entities)
         kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))

@@ -15,7 +15,7 @@ from stream_triage.dialects import LAYERS, Signal, WithLexicon
 from stream_triage.errors import BundleError
 from stream_triage.records import Explanation, LineShare
 from stream_triage.stages.procedures.breaks import RunBreak, failed_ues, run_breaks
-from stream_triage.stages.procedures.course import COMPLETED, LOOP, Repeats
+from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOOP, Repeats
 from stream_triage.stages.procedures.follow import FAULT_LINES, Follower, ProcedureState
 
 __all__ = ["GENERAL", "GROUNDS", "General", "Ground"]
@@ -56,6 +56,7 @@ _HOW: Final[Mapping[str, str]] = {
 }
 _L1: Final = LAYERS.index("l1")
 _L2: Final = LAYERS.index("l2")
+_NAS: Final = LAYERS.index("nas")
 # A log of a 3GPP system has at least so many lines that say so, and so large a share of its lines does. Of an excerpt, one
 # line is enough.
 TELLING_LINES: Final = 2
@@ -92,7 +93,9 @@ class General:
         BundleError: A ground or label is missing.
     """
 
-    def __init__(self, labels: Sequence[str], passing: int, *, reliability: Mapping[str, float], dialects: WithLexicon) -> None:
+    def __init__(
+        self, labels: Sequence[str], passing: int, *, reliability: Mapping[str, float], dialects: WithLexicon
+    ) -> None:
         missing = [ground for ground in GROUNDS if not 0 < reliability.get(ground, 0.0) < 1]
         absent = sorted(set(dialects.procedures.labels.values()) - set(labels))
         if missing or absent:
@@ -111,8 +114,19 @@ class General:
             raise BundleError(f"{GENERAL} of this bundle is incomplete ({error}); rebuild the bundle") from None
 
     def signal(self, masked: str) -> Signal | None:
-        """The signal of a masked line; depends on the line alone, so it can be remembered for lines like it."""
-        return self.dialects.read(masked)
+        """The signal of a masked line; depends on the line alone, so it can be remembered for lines like it.
+
+        Trouble in a record whose level says that nothing is wrong is usual. And the lower layers know nothing of the
+        procedures of NAS: a MAC that does not match is for PDCP an integrity check, and no authentication.
+        """
+        signal = self.dialects.read(masked)
+        if signal is None:
+            return None
+        if signal.calm and signal.trouble:
+            return signal._replace(trouble=False)
+        if signal.event and 0 <= signal.layer <= _L2 and self.follower.procedures.layers[signal.event.procedure] == _NAS:
+            return signal._replace(event=None, trouble=signal.event.step not in (BEGUN, COMPLETED))
+        return signal
 
     def knows(self, signal: Signal | None) -> bool:
         """Whether a line is a record of any dialect, goes on with one, or has words of 3GPP."""
@@ -131,6 +145,8 @@ class General:
         self, state: ProcedureState, lines: Sequence[str], signals: Iterable[Signal | None], first_number: int
     ) -> None:
         """Takes the next lines of a source in order, each with the signal of its masked form."""
+        signals = list(signals)
+        state.telling += sum(one.telling or (one.layer >= 0 and not one.heard) for one in signals if one)
         self.follower.follow(state, lines, signals, first_number)
 
     def scores(self, states: Mapping[str, ProcedureState]) -> NDArray[np.float64]:
@@ -263,4 +279,3 @@ def _trouble(states: Mapping[str, ProcedureState]) -> Iterator[tuple[Repeats, in
             for (layer, _), repeats in kinds.items():
                 if layer >= 0:
                     yield repeats, layer, source
-
