@@ -61,10 +61,13 @@ class WithLexicon(Dialects):
     def read(self, masked: str, usual: Container[int] = frozenset()) -> Signal | None:
         """The signal of a masked line; `heard` if it is written in no dialect and has words of 3GPP."""
         signal = super().read(masked, usual)
-        if signal and (signal.layer >= 0 or signal.event or signal.continued or signal.cells or signal.sets_up):
+        if signal and (signal.layer >= 0 or signal.event or signal.sets_up or _is_part(signal, masked)):
             return signal
         heard = self._hear(masked, usual)
-        return heard._replace(calm=signal is not None and signal.calm) if heard else signal
+        of_table = signal is not None and bool(signal.cells or signal.continued)
+        if heard is None or (of_table and not (heard.event or heard.trouble)):
+            return signal
+        return heard._replace(calm=signal is not None and signal.calm)
 
     def _hear(self, masked: str, usual: Container[int]) -> Signal | None:
         spellings = spellings_of(without_flags(masked))
@@ -104,6 +107,12 @@ class WithLexicon(Dialects):
             if telling:
                 break
         return found, telling
+
+
+def _is_part(signal: Signal, masked: str) -> bool:
+    """Whether a line that begins no record goes on with one, or is an event of its own in some dialect."""
+    indented = masked[:1].isspace() and bool(signal.continued or signal.cells)
+    return indented or any(one.plain for one in signal.continued)
 
 
 def _words(table: Mapping[Layer, Phrases]) -> Iterator[tuple[str, int]]:
