@@ -84,7 +84,7 @@ def test_the_order_of_the_sources_changes_nothing(triage: Triage, parts: list[Pa
 
 def test_two_stacks_in_one_run(triage: Triage) -> None:
     """A run of two systems, of which no bundle knows enough, is judged by the rules of 3GPP in both."""
-    verdict = judge(triage, [("tester", TM500[: TM500.index(b"\n", 3000) + 1]), ("ue", OAI), ("gnb", GNB * 5)])
+    verdict = judge(triage, [("ue", OAI), ("gnb", GNB * 40)])
     assert (verdict.bundle, verdict.label, verdict.needs_review) == ("generic", "L3", True)
     assert len({item.source for item in verdict.evidence}) > 1
 
@@ -107,13 +107,14 @@ def test_bundles_are_opened_when_a_run_needs_them() -> None:
 def test_a_session_that_was_packed_keeps_its_bundle(triage: Triage) -> None:
     """An open run may be packed before its bundle is chosen, and after that, also if the model was opened later."""
     fresh = open_auto()
-    sessions = OpenSessions(fresh)
+    sessions = OpenSessions(fresh, live_bytes=0)
     session = fresh.session("run")
     for start in range(0, len(TM500), 20_000):
         session.feed(TM500[start : start + 20_000], "")
         fresh.advance([session])
         sessions.put("run", session)
-        sessions._pack("run")
+        sessions.pack_surplus()
+        assert sessions.is_packed("run")
         session = sessions.unpack("run")
     assert session.close() == triage.run(TM500).model_copy(update={"run_id": "run"})
 
