@@ -11,7 +11,7 @@ intervals are from resampling groups of near copies. `--write` writes the bundle
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, write_bundle
 from stream_triage.errors import StreamTriageError
+from stream_triage.records import UNKNOWN
 from training.arguments import command_parser
 from training.data import CorpusError, LabelledRun
 from training.packages import MissingPackageError, require
@@ -110,34 +111,26 @@ def _report(judged: Sequence[Judged], *, baselines: bool) -> list[str]:
     weight = np.array([one.log.weight for one in judged])
     said = np.array([one.label for one in judged])
     confidence, decided = np.zeros(len(judged)), np.zeros(len(judged), dtype=bool)
-    answers: dict[str, Labels] = {"generic": said}
+    others: dict[str, Labels] = {}
     for stack in sorted(set(stacks)):
         held = stacks == stack
         confidence[held] = _confidences(judged, reliability(judged, ~held))[held]
         decided[held] = confidence[held] >= review_limit(judged, ~held)
         for name, labels in (_baselines(judged, ~held) if baselines else {}).items():
-            answers.setdefault(name, np.full(len(judged), "", dtype="<U16"))[held] = labels
+            others.setdefault(name, np.full(len(judged), "", dtype="<U16"))[held] = labels
     groups = [one.log.group for one in judged]
-    drawn = _draws(groups) * weight
+    drawn, sure = _draws(groups) * weight, _surest(confidence, weight)
     size = f"{len(judged)} logs of {len(set(stacks))} stacks, {len(set(groups))} groups"
     lines = [f"{size}; macro-F1 with {LEVEL:.0%} interval"]
-    for name, labels in answers.items():
-        lines.append(f"{name:32} {_interval(drawn, lambda w, labels=labels: macro_f1(w, true, labels, LABELS), weight)}")
-        if name != "generic":
-            difference = _interval(
-                drawn,
-                lambda w, labels=labels: macro_f1(w, true, said, LABELS) - macro_f1(w, true, labels, LABELS),
-                weight,
-            )
-            lines.append(f"  generic less this               {difference}")
-    sure = _surest(confidence, weight)
-    of_sure = _interval(drawn * sure, lambda w: macro_f1(w, true, said, LABELS), weight * sure)
-    lines.append(f"{'generic, the half it is surest of':32} {of_sure}")
+    lines.append(f"{'generic':34} {_interval(true, said, weight, drawn)}")
+    for name, labels in others.items():
+        lines.append(f"{name:34} {_interval(true, labels, weight, drawn)}")
+        lines.append(f"{'  generic less this':34} {_interval(true, said, weight, drawn, less=labels)}")
+    lines.append(f"{'generic, the half it is surest of':34} {_interval(true, said, weight * sure, drawn * sure)}")
     wrong = said != true
-    for name, shown in (("decided", decided), ("decided and wrong", decided & wrong), ("unknown", said == "unknown")):
-        lines.append(f"{name:32} {float(weight @ shown / weight.sum()):.3f} ({int(shown.sum())} logs)")
-    lines += _by_stack(judged, stacks, true, said, weight)
-    return lines + _evidence(judged)
+    for name, shown in (("decided", decided), ("decided and wrong", decided & wrong), ("unknown", said == UNKNOWN)):
+        lines.append(f"{name:34} {float(weight @ shown / weight.sum()):.3f} ({int(shown.sum())} logs)")
+    return [*lines, *_by_stack(stacks, true, said, weight), *_evidence(judged)]
 
 
 def _baselines(judged: Sequence[Judged], training: NDArray[np.bool_]) -> dict[str, Labels]:
@@ -155,10 +148,15 @@ def _draws(groups: Sequence[str]) -> Vector:
     return np.asarray(draw_groups(len(names), np.random.default_rng(0)).astype(np.float64)[:, member])
 
 
-def _interval(drawn: Vector, figure: Callable[[Vector], Vector], weight: Vector) -> str:
-    value, resampled = figure(weight[None, :])[0], figure(drawn)
-    low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+def _interval(true: Labels, said: Labels, weight: Vector, drawn: Vector, *, less: Labels | None = None) -> str:
+    """Macro-F1 by the weights of the logs, with its interval from resampled weights; `less` is a model to compare with."""
+
+    def figure(weights: Vector) -> Vector:
+        own = macro_f1(weights, true, said, LABELS)
+        return own if less is None else own - macro_f1(weights, true, less, LABELS)
+
+    low, high = np.nanquantile(figure(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return f"{figure(weight[None, :])[0]:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _surest(confidence: Vector, weight: Vector) -> NDArray[np.bool_]:
@@ -168,7 +166,7 @@ def _surest(confidence: Vector, weight: Vector) -> NDArray[np.bool_]:
     return np.asarray(confidence >= confidence[last])
 
 
-def _by_stack(judged: Sequence[Judged], stacks: Labels, true: Labels, said: Labels, weight: Vector) -> list[str]:
+def _by_stack(stacks: Labels, true: Labels, said: Labels, weight: Vector) -> list[str]:
     lines = []
     for stack in sorted(set(stacks)):
         held = stacks == stack

@@ -22,7 +22,10 @@ def templates(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the templates of the bundle, or of all bundles that can be chosen from, with their keys."""
+    """List the templates of the bundle with their keys.
+
+    Without --bundle, these are the templates of all bundles that can be chosen for a run.
+    """
     from stream_triage import wiring
     from stream_triage.settings import load_settings
 

@@ -143,7 +143,7 @@ def macro_f1(weights: Vector, true: NDArray[np.str_], predicted: NDArray[np.str_
     for label in labels:
         have, said = true == label, predicted == label
         with_label = weights @ have
-        total += 2 * (weights @ (have & said)) / np.maximum(with_label + weights @ said, 1) * (with_label > 0)
+        total += 2 * (weights @ (have & said)) / np.maximum(with_label + weights @ said, 1e-9) * (with_label > 0)
         present += with_label > 0
     return np.where(present > 0, total / np.maximum(present, 1), np.nan)
 
