@@ -24,17 +24,21 @@ from stream_triage.errors import BundleError
 from stream_triage.records import UNKNOWN
 
 __all__ = [
+    "AUTO",
     "CARD_NAME",
     "CARD_SCHEMA_VERSION",
     "Bundle",
     "Card",
     "find_bundle",
+    "find_bundles",
     "replaceable_files",
     "searched_folders",
     "write_bundle",
 ]
 
 CARD_NAME = "card.json"
+AUTO = "auto"
+"""Stands for the bundle that knows the lines of a run."""
 CARD_SCHEMA_VERSION: Literal[2] = 2
 _PACKAGE_FOLDER = Path(__file__).parent
 
@@ -62,7 +66,9 @@ class Card(BaseModel):
         default=1.0, gt=0, description="the combined scores are divided by it, so that probabilities are calibrated"
     )
     detectors: tuple[Literal["profile", "next_key"], ...] = Field(
-        default=("profile",), description="the detectors that the anomaly score is made from; `profile` is required"
+        default=("profile",),
+        description="the detectors that the anomaly score is made from, `profile` among them. None for a bundle that was "
+        "made from no passing runs: its score is always 0, and it has no templates",
     )
     review_below_confidence: float = Field(
         ge=0, le=1, description="a verdict less confident than this is marked `needs_review`"
@@ -88,8 +94,8 @@ class Card(BaseModel):
             raise ValueError(f"label {UNKNOWN!r} is given to runs in which nothing speaks; no bundle may be trained on it")
         if min(self.classifiers.values()) < 0 or abs(sum(self.classifiers.values()) - 1) > 1e-6:
             raise ValueError("shares of the classifiers must not be below 0, and must add up to 1")
-        if "profile" not in self.detectors:
-            raise ValueError("detectors must name `profile`")
+        if "profile" not in self.detectors and (self.detectors or set(self.classifiers) != {"procedures"}):
+            raise ValueError("detectors must name `profile`, unless procedures are the only classifier")
         return self
 
 
@@ -177,6 +183,15 @@ def find_bundle(name: str, folders: Sequence[Path] = ()) -> Path:
     known = sorted({card.parent.name for folder in searched for card in folder.glob(f"*/{CARD_NAME}")})
     remedy = f"set `bundle` to {', '.join(known)} or a folder with a card.json" if known else "no bundle is installed"
     raise BundleError(f"there is no bundle called {name!r}; {remedy}")
+
+
+def find_bundles(folders: Sequence[Path] = ()) -> list[Path]:
+    """The folders of all bundles that can be looked up by name, in the order in which they are looked up."""
+    found: dict[str, Path] = {}
+    for folder in searched_folders(folders):
+        for card in sorted(folder.glob(f"*/{CARD_NAME}")):
+            found.setdefault(card.parent.name, card.parent)
+    return list(found.values())
 
 
 def write_bundle(folder: Path, card: Card, files: Mapping[str, bytes]) -> Bundle:

@@ -1,15 +1,15 @@
 """A bundle in, its stages ready to use out: templates, classifiers, detectors, rules, and a memory of lines seen before."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_triage.bundle import Bundle, find_bundle
-from stream_triage.dialects import Dialects, DialectTable, Signal
+from stream_triage.bundle import Bundle, Card, find_bundle
+from stream_triage.choosing import GENERAL_BUNDLE, Counts, Sample, judge_of, open_templates, says_something
+from stream_triage.dialects import Dialects, DialectTable, Signal, WithLexicon
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
 from stream_triage.stages.assemble import LineCutter
@@ -24,24 +24,19 @@ from stream_triage.stages.next_key import INPUTS, OUTPUTS, NextKey
 from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask, words
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.classifier import Procedures
+from stream_triage.stages.procedures.general import GENERAL, General
 from stream_triage.stages.redact import RedactionState
 from stream_triage.stages.reduce import ARRAYS, NO_LIMIT, PROFILE, Budget, Reducer, ReducerProfile, Relevance
 from stream_triage.stages.rules import RULES_NAME, Rules
-from stream_triage.stages.template import NEW_PREFIX, DrainSettings, Templates
+from stream_triage.stages.template import NEW_PREFIX
 from stream_triage.stages.terms import TermClassifier
-from stream_triage.stages.wrappers import Judge, Unwrapper
+from stream_triage.stages.wrappers import Unwrapper
 
-__all__ = ["GENERAL_BUNDLE", "MaskedLine", "Model", "SourceState", "bundle_rules"]
+__all__ = ["MaskedLine", "Model", "Models", "SourceState", "bundle_rules"]
 
 # Distinct lines (raw and masked ones each) that are remembered over all runs, and their characters in total.
 MEMO_LINES: Final = 65_536
 MEMO_CHARACTERS: Final = 1 << 24
-GENERAL_BUNDLE: Final = "generic"
-"""The bundle whose relevance model all others use, unless they have one of their own."""
-
-
-_MARKER: Final = re.compile("<[a-z*]+>")
-_LETTERS: Final = re.compile("[A-Za-z]{3,}")
 
 
 class MaskedLine(NamedTuple):
@@ -85,8 +80,10 @@ class Model:
                 f"version {MASKING_VERSION}; retrain the bundle or install the version it was made with"
             )
         self.card = card
-        self.templates = _open_templates(bundle)
+        self.templates = open_templates(bundle)
         self.procedures = _open_procedures(bundle, dialects) if "procedures" in card.classifiers else None
+        self.general = self.procedures if isinstance(self.procedures, General) else None
+        """The same if it judges runs of any stack."""
         self.classifier = _open_pool(bundle, self.procedures)
         self.detector = _open_detector(bundle, self.templates.keys)
         self.next_key = _open_next_key(bundle, self.templates.keys) if "next_key" in card.detectors else None
@@ -97,8 +94,8 @@ class Model:
         self.rules = (rules or Rules()).before(bundle_rules(bundle)) if card.labels else Rules()
         self.rules.check_labels(card.labels)
         self.passing = card.labels.index(card.passing_label) if card.labels else -1
-        self._telling = [_telling(template) for template in self.templates.templates]
-        self.judge = Judge(self._known, _stamped(self.templates), self.procedures is not None, _vocabulary(self.templates))
+        self._telling = [says_something(template) for template in self.templates.templates]
+        self.judge = judge_of(self._known, self.templates, followed=self.procedures is not None)
         self._template_of = dict(zip(self.templates.keys, self.templates.templates, strict=True))
         self._raw, self._masked = _Memo(), _Memo()
 
@@ -134,18 +131,14 @@ class Model:
         keys = self.templates.keys
         return [line.new_key or (keys[line.key_index] if line.key_index >= 0 else "") for line in self.look_up(lines)]
 
-    def known_share(self, lines: Sequence[str], input_format: str) -> float:
-        """Which share of the lines, without the wrappers around them, match a template that says something."""
-        batches = Unwrapper(self.judge, input_format).take(list(lines), final=True)
-        bodies = [body for batch in batches for body in batch.bodies if body.strip()]
-        return sum(self._known(bodies)) / len(bodies) if bodies else 0.0
-
     def _known(self, lines: Sequence[str]) -> list[bool]:
         """Whether each line matches a template that says something: the end of a foreign line may be a number or a bracket.
 
         No features are computed, since wrappers are sought in many variants of a line.
         """
-        if not self._telling:  # the general bundle
+        if self.general:
+            return [self.general.reads(line) for line in mask("\n".join(lines)).split("\n")] if lines else []
+        if not self._telling:  # a bundle that only reduces logs
             return [False] * len(lines)
         masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
         indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
@@ -180,16 +173,45 @@ class Model:
         return index, self.templates.new_key(text) if index == NEW else ""
 
 
+class Models(Mapping[str, Model]):
+    """Models by the name of their bundle, each opened when it is first asked for."""
+
+    def __init__(self, bundles: Iterable[Bundle], open_model: Callable[[Bundle], Model]) -> None:
+        self._bundles = {bundle.card.name: bundle for bundle in bundles}
+        self._open = open_model
+        self.opened: dict[str, Model] = {}
+        """Those that are open, in the order in which they were opened."""
+
+    def __getitem__(self, name: str) -> Model:
+        if name not in self.opened:
+            self.opened[name] = self._open(self._bundles[name])
+        return self.opened[name]
+
+    @property
+    def cards(self) -> list[Card]:
+        """The cards of all, open or not."""
+        return [bundle.card for bundle in self._bundles.values()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bundles)
+
+    def __len__(self) -> int:
+        return len(self._bundles)
+
+
 class SourceState:
     """All that is kept of one source while its run is open. Bounded, except for `queue`."""
 
     __slots__ = (
         "classify",
         "completeness",
+        "counts",
         "cutter",
         "decoder",
         "detect",
         "fold",
+        "headers",
+        "held",
         "lines",
         "moved_bytes",
         "next_key",
@@ -203,13 +225,14 @@ class SourceState:
         "repeated_bytes",
         "repeated_messages",
         "rules",
+        "sample",
         "service",
+        "source",
         "unwrapper",
     )
 
     def __init__(
         self,
-        model: Model,
         decoder: Decoder,
         cutter: LineCutter,
         redact: RedactionState,
@@ -218,10 +241,19 @@ class SourceState:
         headers: Mapping[str, str],
         unwrapper: Unwrapper,
     ) -> None:
+        self.source = source
+        self.headers = headers
+        """Those that the run had when the source began."""
         self.decoder = decoder
         self.cutter = cutter
         self.unwrapper = unwrapper
         """Shared by a source and the services whose lines it contains."""
+        self.sample: Sample | None = None
+        """The first lines, while they are collected to choose a bundle by them."""
+        self.held: list[str] = []
+        """The lines that wait for that, as many as the sample has, or a few more."""
+        self.counts: Counts | None = None
+        """What the bundles know of the sample."""
         self.service = False
         """Whether its lines are part of another source."""
         self.moved_bytes = 0
@@ -232,22 +264,25 @@ class SourceState:
         self.redact_prefix = RedactionState()
         """Of what stands before the lines; it counts with the rest."""
         self.redact_prefix.counts = redact.counts
-        self.fold = FoldState()
-        self.completeness = CompletenessState()
-        self.classify = model.classifier.start()
-        self.procedures: ProcedureState | None = self.classify.get("procedures")
-        self.detect = model.detector.start()
-        self.next_key = model.next_key.start() if model.next_key else None
-        self.rules = model.rules.start(source, headers)
         self.lines = 0
-        self.read_lines = 0
-        """Lines that match no template, and are records of a dialect that the bundle was trained on."""
         self.problems: list[str] = []
         """Damage that was reported from outside, such as an archive that ends early."""
         self.notes: list[str] = []
         """What else was reported from outside."""
         self.repeated_messages = self.repeated_bytes = 0
         """What came twice and was dropped before."""
+
+    def begin(self, model: Model) -> None:
+        """Starts all stages of a model, before its first line."""
+        self.fold = FoldState()
+        self.completeness = CompletenessState()
+        self.classify = model.classifier.start()
+        self.procedures: ProcedureState | None = self.classify.get("procedures")
+        self.detect = model.detector.start()
+        self.next_key = model.next_key.start() if model.next_key else None
+        self.rules = model.rules.start(self.source, self.headers)
+        self.read_lines = 0
+        """Lines that match no template, and are records of a dialect that the bundle was trained on."""
 
     @property
     def known_lines(self) -> int:
@@ -271,23 +306,6 @@ class SourceState:
         damaged = self.problems or self.unwrapper.problems or damage != type(damage)() or cuts != type(cuts)()
         noted = self.notes or self.repeated_bytes or self.repeated_messages
         return self.says_nothing and not self.lines and not damaged and not noted
-
-
-def _telling(template: str) -> bool:
-    """Whether a template has some letters outside its markers; fewer are enough behind a time stamp."""
-    letters = sum(map(str.isalpha, _MARKER.sub("", template)))
-    return letters >= (2 if template.startswith("<time> ") else 5)
-
-
-def _vocabulary(templates: Templates) -> frozenset[str]:
-    """Words of three letters and more in the constant parts of all templates."""
-    return frozenset(word for text in templates.templates for word in _LETTERS.findall(_MARKER.sub(" ", text)))
-
-
-def _stamped(templates: Templates) -> bool:
-    """Whether lines of the bundle begin with a time stamp: at least a third of its templates do."""
-    stamped = sum(1 for template in templates.templates if template.startswith("<time> "))
-    return 3 * stamped >= len(templates.templates) > 0
 
 
 class _Memo:
@@ -317,15 +335,8 @@ def bundle_rules(bundle: Bundle) -> Rules:
     return Rules.parse(bundle.data(RULES_NAME), f"{RULES_NAME} of bundle {bundle.location}")
 
 
-def _open_templates(bundle: Bundle) -> Templates:
-    """None at all for a bundle that only reduces logs, as for its detector."""
-    if not bundle.card.classifiers:
-        return Templates([], [], DrainSettings(), MASKING_VERSION)
-    return Templates.from_json(bundle.text("templates.json"), MASKING_VERSION)
-
-
 def _open_detector(bundle: Bundle, keys: Sequence[str]) -> Detector:
-    if not bundle.card.classifiers:
+    if not bundle.card.detectors:
         return Detector(keys, _KNOWS_NOTHING)
     return Detector.from_file(keys, bundle.json("detector.json"))
 
@@ -345,7 +356,7 @@ _KNOWS_NOTHING: Final = DetectorProfile(
 
 def _open_rare(bundle: Bundle) -> frozenset[str]:
     """Keys that passing runs rarely show."""
-    return frozenset(ReducerProfile.from_file(bundle.json("reducer.json")).rare) if bundle.card.classifiers else frozenset()
+    return frozenset(ReducerProfile.from_file(bundle.json("reducer.json")).rare) if bundle.card.detectors else frozenset()
 
 
 def _open_relevance(bundle: Bundle) -> Relevance:
@@ -361,7 +372,7 @@ def _general_relevance() -> Relevance:
     return Relevance.from_files(bundle.json(PROFILE), bundle.arrays(ARRAYS))
 
 
-def _open_pool(bundle: Bundle, procedures: Procedures | None) -> Pool:
+def _open_pool(bundle: Bundle, procedures: Procedures | General | None) -> Pool:
     """The classifiers that the card names. Procedures decide too, but have to see every line: they stand beside the pool."""
     card = bundle.card
     classifiers = {str(name): _CLASSIFIERS[name](bundle) for name in card.classifiers if name in _CLASSIFIERS}
@@ -386,8 +397,11 @@ def _open_charcnn(bundle: Bundle) -> CharCNN:
 _CLASSIFIERS: Final[Mapping[str, Callable[[Bundle], Classifier]]] = {"terms": _open_terms, "charcnn": _open_charcnn}
 
 
-def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures:
-    card, dialects = bundle.card, Dialects(own)
+def _open_procedures(bundle: Bundle, own: Sequence[DialectTable]) -> Procedures | General:
+    card = bundle.card
+    if GENERAL in card.files:
+        return General.from_file(card.labels, card.labels.index(card.passing_label), bundle.json(GENERAL), WithLexicon(own))
+    dialects = Dialects(own)
     missing = set(card.training.get("dialects", ())) - {dialect.table.name for dialect in dialects.dialects}
     if missing:
         raise BundleError(

@@ -217,15 +217,26 @@ class _Packing:
     """What all packed sessions of an intake have in common."""
 
     def __init__(self, triage: Triage) -> None:
-        parts = [part for model in triage.models.values() for part in vars(model).values()]
-        plain = (str, int, float, bool, type(None))
-        self.shared: list[object] = [triage, triage.redactor, *triage.models.values()]
+        self._triage = triage
+        self.shared: list[object] = [triage, triage.redactor]
         """Objects that all sessions use and that do not change: models, rules, redaction."""
-        self.shared += [part for part in parts if not isinstance(part, plain)]
-        self.numbers = {id(one): number for number, one in enumerate(self.shared)}
+        self._models = 0
+        self._numbers = {id(one): number for number, one in enumerate(self.shared)}
         self.compression = _Compression.after([])
         self._recent: deque[bytes] = deque(maxlen=DICTIONARY_SESSIONS)
         self._count = 0
+
+    @property
+    def numbers(self) -> Mapping[int, int]:
+        """Places of the shared objects by their ids. Models are opened when a run needs them, and then come behind."""
+        opened = list(self._triage.models.opened.values())
+        plain = (str, int, float, bool, type(None))
+        for model in opened[self._models :]:
+            for one in (model, *(part for part in vars(model).values() if not isinstance(part, plain))):
+                self._numbers.setdefault(id(one), len(self.shared))
+                self.shared.append(one)
+        self._models = len(opened)
+        return self._numbers
 
     def compress(self, session: bytes) -> bytes:
         """Compresses with `compression`, which changes for later sessions after the first ones, and now and then."""

@@ -130,9 +130,11 @@ def setup_opensearch(settings: Settings, *, dry_run: bool = False, reset: Iterab
     What people changed stays, except in the objects that `reset` names. Raises `StoreError` if OpenSearch does not respond,
     or was set up by a later version.
     """
-    card = wiring.open_bundle(settings).card
-    templates = wiring.open_templates(settings).items
-    return set_up(settings.opensearch, (card.name, card.version), templates, dry_run=dry_run, reset=reset)
+    bundles = [
+        ((bundle.card.name, bundle.card.version), templates.items) for bundle, templates in wiring.open_templates(settings)
+    ]
+    (first, templates), *others = bundles
+    return set_up(settings.opensearch, first, templates, others=others, dry_run=dry_run, reset=reset)
 
 
 def export_dashboards(settings: Settings, path: Path) -> int:
@@ -268,12 +270,13 @@ def earlier_runs(store: SqliteStore, verdict: Verdict) -> list[ListedRun]:
 
 def _model_of(settings: Settings, verdict: Verdict) -> Model:
     """The bundle that judged a run, or that of the settings if there is none of its name."""
-    if wiring.open_bundle(settings).card.name != verdict.bundle:
+    triage = wiring.open_triage(settings)
+    if verdict.bundle not in triage.models:
         named = settings.model_copy(update={"bundle": verdict.bundle})
         with suppress(BundleError):
-            wiring.open_bundle(named)
-            settings = named
-    return next(iter(wiring.open_triage(settings).models.values()))
+            triage = wiring.open_triage(named)
+    name = verdict.bundle if verdict.bundle in triage.models else list(triage.models)[-1]
+    return triage.models[name]
 
 
 @dataclass(frozen=True)

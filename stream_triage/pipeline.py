@@ -16,9 +16,10 @@ from copy import copy, deepcopy
 from typing import Final
 
 from stream_triage.bundle import Bundle
-from stream_triage.dialects import DialectTable
+from stream_triage.choosing import Chooser, Sample
+from stream_triage.dialects import Dialects, DialectTable
 from stream_triage.errors import BundleError
-from stream_triage.model import Model, SourceState
+from stream_triage.model import Model, Models, SourceState
 from stream_triage.ports import Spool
 from stream_triage.records import Verdict
 from stream_triage.spool import SpillSpool
@@ -49,13 +50,17 @@ class Session:
         headers: What the sender stated about the run, without secrets.
         text: The redacted lines so far; stays open after `close`, so whoever takes the verdict closes it.
         queued_bytes: Size of what was fed since the last advance.
-        model: The bundle that judges the run.
+        model: The bundle that judges the run. One that is chosen may change when another source begins.
+        chosen: Whether the bundle is chosen by the lines of the run.
         sources: State of each source, by its shown name.
     """
 
-    def __init__(self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, triage: "Triage", model: Model, run_id: str, headers: Mapping[str, str], *, chosen: bool = False
+    ) -> None:
         self._triage = triage
         self.model = model
+        self.chosen = chosen
         self.run_id = triage.redactor.run_id(run_id)
         self.headers = dict(triage.redactor.header(name, value) for name, value in headers.items())
         self.text: Spool = triage.open_spool(self.run_id)
@@ -113,11 +118,13 @@ class Session:
 
     def certain_to_fail(self) -> bool:
         """Whether the lines so far make it certain that the run fails; always false if the bundle has no early stop."""
-        early_stop = self.model.early_stop
-        if early_stop is None:
+        if self.model.early_stop is None:
             return False
         with self._trial() as trial:
-            return early_stop.certain_to_fail(state.classify["terms"].seen for state in trial.sources.values())
+            early_stop = trial.model.early_stop
+            return early_stop is not None and early_stop.certain_to_fail(
+                state.classify["terms"].seen for state in trial.sources.values()
+            )
 
     def close(self) -> Verdict:
         """The final verdict. `text` stays readable until it is closed itself."""
@@ -141,14 +148,49 @@ class Session:
         if self._broken:
             raise self._broken
         try:
-            for name, state in list(self.sources.items()):
+            for name in list(self.sources):
+                state = self.sources[name]
                 queue, state.queue = state.queue, []
+                if state.sample is not None:
+                    queue = self._choose(state, queue)
                 if self._ending or queue:
-                    self._unwrap(name, state, queue)
+                    self._unwrap(name, self.sources[name], queue)
         except Exception as error:
             self._broken = error
             raise
         self.queued_bytes = 0
+
+    def _choose(self, state: SourceState, lines: list[str]) -> list[str]:
+        """Collects the first lines of a source, and chooses the bundle again once there are enough of them.
+
+        Returns the lines that can be read now: none until then. A source whose first lines another bundle knows does not
+        change what takes its wrappers off: that is chosen by the source alone, so that the order of sources does not matter.
+        """
+        assert state.sample is not None
+        chooser = self._triage.chooser
+        held = [*state.held, *lines]
+        state.sample.add(lines)
+        if chooser is None or not (state.sample.full or self._ending):
+            state.held = held
+            return []
+        state.counts, state.sample, state.held = chooser.count(state.sample), None, []
+        own = self._triage.models[chooser.choose([state.counts])]
+        state.unwrapper = Unwrapper(own.judge, self._triage.input_format)
+        self._use(self._triage.models[chooser.choose([one.counts for one in self.sources.values() if one.counts])])
+        return held
+
+    def _use(self, model: Model) -> None:
+        """Goes on with another bundle, which reads again what the one before has read."""
+        if model is self.model:
+            return
+        self.model = model
+        for name, old in self.sources.items():
+            state = self.sources[name] = copy(old)
+            state.begin(model)
+            if state.sample is None:
+                for first in range(1, state.lines + 1, BATCH_LINES):
+                    shown = self.text.read(name, first, min(first + BATCH_LINES - 1, state.lines))
+                    self._read(state, [state.unwrapper.shown_body(line) for line in shown], first)
 
     def _unwrap(self, name: str, state: SourceState, lines: list[str]) -> None:
         """Takes the wrappers off the next lines of a source; the lines of each service go on as a source of their own."""
@@ -163,7 +205,7 @@ class Session:
 
     def _take(self, name: str, state: SourceState, batch: Batch) -> None:
         """The chain: one batch of lines of one source, through every stage that keeps state."""
-        model, first = self.model, state.lines + 1
+        first = state.lines + 1
         state.lines += len(batch.bodies)
 
         # Secrets and identities go first: no later stage, file or message may see them. People see the whole line, models
@@ -173,6 +215,11 @@ class Session:
         lines = batch.read(lines)
         if self._triage.on_lines:
             self._triage.on_lines(self.run_id, name, lines, first)
+        self._read(state, lines, first)
+
+    def _read(self, state: SourceState, lines: list[str], first: int) -> None:
+        """The part of the chain that depends on the bundle; `first` is the number of the first line."""
+        model = self.model
         if not model.card.classifiers:  # a bundle that only reduces logs reads the text at the end of the run
             state.detect.lines += sum(bool(line.strip()) for line in lines)
             return
@@ -211,15 +258,18 @@ class Session:
         """
         trial = copy(self)
         trial.sources, trial._shown_names, trial._ending = dict(self.sources), dict(self._shown_names), True
-        waiting = {name: lines for name, state in self.sources.items() if (lines := trial._wait(name, state))}
+        waits = {name: trial._wait(name, state) for name, state in self.sources.items()}
+        waiting = {name: lines for name, lines in waits.items() if lines or self.sources[name].sample is not None}
         if not waiting:
             yield self
             return
         trial.text = _Overlay(self.text, self._triage.open_spool(self.run_id))
         try:
             for name, lines in waiting.items():
-                trial._unwrap(name, trial.sources[name], lines)
-            self.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
+                state = trial.sources[name]
+                read = lines if state.sample is None else trial._choose(state, lines)
+                trial._unwrap(name, trial.sources[name], read)
+            trial.model.advance([state for name, state in trial.sources.items() if state is not self.sources.get(name)])
             yield trial
         finally:
             trial.text.close()
@@ -228,24 +278,45 @@ class Session:
         """Lines of a source that wait for a decision. If there are any, this run gets a state of its own for them."""
         decoder, text = real.decoder.decided()
         cutter = deepcopy(real.cutter) if text else real.cutter
+        if real.sample is not None:
+            state = self._start_again(name, real, real.unwrapper)
+            state.sample, state.held = deepcopy(real.sample), list(real.held)
+            state.decoder, state.cutter = decoder, cutter
+            return cutter.feed(text) if text else []
         lines = [*real.unwrapper.held, *cutter.feed(text)] if text else list(real.unwrapper.held)
         if not lines:
             return []
         if real.unwrapper.held:
-            state = self._start(name, real.unwrapper.again())
-            state.problems, state.notes = real.problems, real.notes
-            state.repeated_messages, state.repeated_bytes = real.repeated_messages, real.repeated_bytes
+            state = self._start_again(name, real, real.unwrapper.again())
         else:
             # The services whose lines the source contains go with it. The lines themselves have been through the stages.
-            shared = (self.model, self.model.judge, real.decoder)
+            opened = self._triage.models.opened.values()
+            shared = (*opened, *(model.judge for model in opened), real.decoder)
             parts = {other: state for other, state in self.sources.items() if state.unwrapper is real.unwrapper}
             self.sources |= deepcopy(parts, {id(one): one for one in shared})
             state = self.sources[name]
         state.decoder, state.cutter = decoder, cutter
         return lines
 
+    def _start_again(self, name: str, real: SourceState, unwrapper: Unwrapper) -> SourceState:
+        """A fresh state for a source none of whose lines has been through the stages."""
+        state = self._start(name, unwrapper)
+        state.headers, state.counts = real.headers, real.counts
+        state.problems, state.notes = real.problems, real.notes
+        state.repeated_messages, state.repeated_bytes = real.repeated_messages, real.repeated_bytes
+        state.begin(self.model)
+        return state
+
     def _verdict(self, final: bool) -> Verdict:
-        return verdict_of(self.model, self.sources, self.text, run_id=self.run_id, headers=self.headers, final=final)
+        return verdict_of(
+            self.model,
+            self.sources,
+            self.text,
+            run_id=self.run_id,
+            headers=self.headers,
+            final=final,
+            chosen=self.chosen,
+        )
 
     def _source(self, name: str) -> SourceState:
         if self._closed:
@@ -253,7 +324,8 @@ class Session:
         shown = self._shown_names.get((name, ""))
         if shown is None:
             shown = self._shown_names[name, ""] = self._shown_name(name)
-            self._start(shown, Unwrapper(self.model.judge, self._triage.input_format))
+            state = self._start(shown, Unwrapper(self.model.judge, self._triage.input_format))
+            state.sample = Sample() if self.chosen else None
         return self.sources[shown]
 
     def _service(self, source: str, service: str, state: SourceState) -> str:
@@ -268,14 +340,14 @@ class Session:
     def _start(self, shown: str, unwrapper: Unwrapper) -> SourceState:
         triage = self._triage
         state = self.sources[shown] = SourceState(
-            self.model,
             Decoder(triage.encoding),
             LineCutter(triage.line_bytes),
             triage.redactor.start(),
             source=shown,
-            headers=self.headers,
+            headers=dict(self.headers),
             unwrapper=unwrapper,
         )
+        state.begin(self.model)
         return state
 
     def _shown_name(self, name: str) -> str:
@@ -325,6 +397,7 @@ class Triage:
         self,
         bundles: Bundle | Sequence[Bundle],
         *,
+        auto: bool = False,
         redactor: Redactor | None = None,
         rules: Rules | None = None,
         dialects: Sequence[DialectTable] = (),
@@ -339,6 +412,8 @@ class Triage:
 
         Args:
             bundles: At least one bundle.
+            auto: The bundle of a run is chosen by its first lines. The last bundle judges runs that no other knows. Each is
+                opened when it is needed first.
             redactor: Own patterns and pseudonyms; the default replaces secrets and identities by their kind.
             rules: Hand-written rules, used before those of the bundles.
             dialects: A user's own dialects, used before those of the package.
@@ -356,9 +431,24 @@ class Triage:
         """
         bundles = [bundles] if isinstance(bundles, Bundle) else bundles
         budget = reduction_lines if isinstance(reduction_lines, Budget) else Budget(lines=reduction_lines)
-        self.models = {bundle.card.name: Model(bundle, budget, rules, dialects) for bundle in bundles}
-        if not self.models:
+        if not bundles:
             raise BundleError("no bundle was given")
+        own_rules = rules or Rules()
+        if auto:
+            own_rules.check_labels(list(dict.fromkeys(label for bundle in bundles for label in bundle.card.labels)))
+
+        def open_model(bundle: Bundle) -> Model:
+            return Model(bundle, budget, own_rules.of_labels(bundle.card.labels) if auto else own_rules, dialects)
+
+        self.models = Models(bundles, open_model)
+        self.chooser: Chooser | None = None
+        """Chooses the bundles of runs; None if that is not wanted."""
+        if auto:
+            *others, last = bundles
+            self.chooser = Chooser(others, last.card.name, Dialects(dialects), input_format)
+        else:
+            for name in self.models:
+                self.models[name]
         self.redactor = redactor or Redactor()
         self.encoding = encoding
         self.line_bytes = line_bytes
@@ -367,9 +457,10 @@ class Triage:
         self.on_lines = on_lines
 
     def session(self, run_id: str, headers: Mapping[str, str] | None = None, bundle: str | None = None) -> Session:
-        """Opens a run. It is judged by the bundle of that name, by default the first one."""
-        model = self.models[bundle] if bundle else next(iter(self.models.values()))
-        return Session(self, model, run_id, headers or {})
+        """Opens a run. It is judged by the bundle of that name, by default the first one, or by one that is chosen."""
+        chosen = self.chooser is not None and bundle is None
+        name = bundle or (list(self.models)[-1] if chosen else next(iter(self.models)))
+        return Session(self, self.models[name], run_id, headers or {}, chosen=chosen)
 
     def advance(self, sessions: Iterable[Session]) -> None:
         """Takes the queued lines of these sessions through all stages; full windows of all sessions run in joint batches."""

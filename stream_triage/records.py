@@ -448,7 +448,8 @@ class SourceSummary(_Record):
         ),
     )
     known_lines: int = Field(
-        description="lines whose template the bundle knows, and records of a dialect that it was trained on"
+        description="lines whose template the bundle knows, and records of a dialect that it was trained on; for `generic`, "
+        "records of any dialect, and lines with words of 3GPP"
     )
     folded_lines: int = Field(description="lines that the classifier read")
     redactions: dict[str, int] = Field(default_factory=dict)
@@ -536,6 +537,10 @@ class Verdict(_Record):
     headers: dict[str, str] = Field(default_factory=dict)
     bundle: str
     bundle_version: str
+    bundle_chosen: bool = Field(default=False, description="whether the bundle was chosen by the first lines of the run")
+    known_share: float | None = Field(
+        default=None, description="share of the lines with text that the bundle knows; none in verdicts of earlier versions"
+    )
     time: datetime | None = Field(
         default=None, description="when the verdict was given; not set by the pipeline, which knows no time"
     )

@@ -1,39 +1,25 @@
 """Verdicts with the text of their runs in, reduced runs ready to print out: what `stream-triage reduce` does beyond judging.
 
-`Reducing` takes verdicts as a sink does. Which bundle judges a run is decided by its first bytes: the configured one if it
-knows such lines, else the general one, which gives no label.
+`Reducing` takes verdicts as a sink does.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stream_triage.model import Model
 from stream_triage.pipeline import Triage
 from stream_triage.ports import RunText
 from stream_triage.records import UNKNOWN, Verdict
 from stream_triage.render.reduced import ReducedText, ShownLine
 from stream_triage.sinks.sqlite import SqliteStore
-from stream_triage.stages.assemble import LineCutter
-from stream_triage.stages.decode import Decoder
 from stream_triage.stages.reduce import Budget, Chosen, Difference, Explainer, GoodRuns, Mark, ScoredLog
 
-__all__ = ["Collecting", "Reducing", "knows", "last_passing_run"]
+__all__ = ["Collecting", "Reducing", "last_passing_run"]
 
-# Bytes of a run that show whether a bundle knows it.
-SAMPLE_BYTES = 1 << 16
 # Stored runs among which the last one that passed is sought.
 SEARCHED_RUNS = 10_000
 NOTES_SHOWN = 20
 NOTE_CHARACTERS = 160
-
-
-def knows(triage: Triage, data: bytes) -> bool:
-    """Whether the first bundle knows enough of the lines that a run begins with."""
-    model = next(iter(triage.models.values()))
-    decoder, cutter = Decoder(triage.encoding), LineCutter(triage.line_bytes)
-    lines = cutter.feed(decoder.feed(data[:SAMPLE_BYTES]) + decoder.finish()) + cutter.finish()
-    return model.known_share(lines, triage.input_format) >= model.card.review_below_known_share
 
 
 def last_passing_run(store: SqliteStore, case: str) -> Verdict | None:
@@ -51,12 +37,12 @@ class Collecting:
 
     def __init__(self, triage: Triage) -> None:
         self.good = GoodRuns()
-        self._reducer = _model(triage).reducer
+        self._triage = triage
 
     def write(self, verdict: Verdict, text: RunText | None = None) -> None:
         """Takes a good run; its verdict does not matter."""
         if text:
-            self.good.add(self._reducer.score(text, text.sources()), text)
+            self.good.add(self._triage.models[verdict.bundle].reducer.score(text, text.sources()), text)
 
     def flush(self) -> None:
         """Does nothing: nothing is stored."""
@@ -69,7 +55,7 @@ class Reducing:
     """A sink that reduces each run and passes it on.
 
     Args:
-        triage: Judged the runs; its reducer is used.
+        triage: Judged the runs; the reducers of its bundles are used.
         budget: How many lines of a run are printed.
         on_reduced: Gets each reduced run.
         good: Good runs to compare with.
@@ -87,7 +73,7 @@ class Reducing:
         rank: bool = False,
         explain: bool = False,
     ) -> None:
-        self._model = _model(triage)
+        self._models = triage.models
         self._budget = budget
         self._on_reduced = on_reduced
         self._good = good
@@ -98,10 +84,11 @@ class Reducing:
         """Reduces the run of a verdict."""
         if text is None:
             return
-        logs = self._model.reducer.score(text, [summary.source for summary in verdict.sources])
+        model = self._models[verdict.bundle]
+        logs = model.reducer.score(text, [summary.source for summary in verdict.sources])
         difference = self._good.compare(logs, text) if self._good else None
-        marks = [] if verdict.label == UNKNOWN else _marks(verdict, self._model.card.review_below_known_share)
-        reduction = self._model.reducer.reduce(logs, marks, self._budget, difference.new if difference else None)
+        marks = [] if verdict.label == UNKNOWN else _marks(verdict, model.card.review_below_known_share)
+        reduction = model.reducer.reduce(logs, marks, self._budget, difference.new if difference else None)
         chosen = reduction.lines if self._rank else sorted(reduction.lines, key=lambda line: (line.source, line.number))
         self._on_reduced(
             ReducedText(
@@ -131,10 +118,6 @@ class Reducing:
             reasons = explainers[line.source].reasons(line, content) if explainers else ()
             shown.append(ShownLine(line.source, line.number, line.why, content, line.repeats, reasons))
         return shown
-
-
-def _model(triage: Triage) -> Model:
-    return next(iter(triage.models.values()))
 
 
 def _marks(verdict: Verdict, known_share: float) -> list[Mark]:

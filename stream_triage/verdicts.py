@@ -36,6 +36,7 @@ from stream_triage.stages.detect import Detection, Finding
 from stream_triage.stages.normalise import mask
 from stream_triage.stages.procedures import ProcedureState
 from stream_triage.stages.procedures.breaks import failed_ues, ue_order
+from stream_triage.stages.procedures.general import General
 from stream_triage.stages.procedures.sentence import Reason
 from stream_triage.stages.procedures.telling import telling_lines
 from stream_triage.stages.reduce import Mark
@@ -74,8 +75,12 @@ def verdict_of(
     run_id: str,
     headers: Mapping[str, str],
     final: bool,
+    chosen: bool = False,
 ) -> Verdict:
-    """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time."""
+    """The verdict on all lines that the stages have seen so far. Changes no state, so it can be asked for at any time.
+
+    `chosen`: the bundle was chosen by the lines of the run.
+    """
     card = model.card
     bytes_consumed = sum(state.decoder.bytes_consumed for state in sources.values())
     sources = {name: state for name, state in sources.items() if not state.only_services}
@@ -88,7 +93,7 @@ def verdict_of(
         decision = decide(scores, [_vote(hit, card.labels) for hit in hits], model.passing, card.review_below_confidence)
     silent = "" if hits else _silence(model, sources, scores)
     # A log of which the bundle knows nothing is not unlike its passing runs either.
-    foreign = bool(silent) and not any(state.detect.known_lines for state in sources.values())
+    foreign = (bool(silent) and not any(state.detect.known_lines for state in sources.values())) or not card.detectors
     detection = Detection(0.0, 0.0, False, []) if foreign else _detection(model, sources, final)
     cuts = _cuts(model, sources) if final else ()
     doubts = [*_doubts(model, sources, summaries, silent), *cuts, *(() if silent else decision.doubts)]
@@ -127,7 +132,14 @@ def verdict_of(
         headers=dict(headers),
         bundle=card.name,
         bundle_version=card.version,
+        bundle_chosen=chosen,
+        known_share=_known_share(sources),
     )
+
+
+def _known_share(sources: Mapping[str, SourceState]) -> float:
+    lines = sum(state.detect.lines for state in sources.values())
+    return round(sum(state.known_lines for state in sources.values()) / lines, 4) if lines else 0.0
 
 
 def _vote(hit: RuleHit, labels: Sequence[str]) -> RuleVote:
@@ -152,6 +164,8 @@ def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[n
     """Why nothing speaks for any label, if no rule does either."""
     if not model.card.labels:
         return f"the bundle {model.card.name} only reduces logs; it knows no labels"
+    if model.general:
+        return _general_silence(model.general, sources)
     return silence(
         sum(state.detect.lines for state in sources.values()),
         sum(state.fold.folded_lines for state in sources.values()),
@@ -161,6 +175,13 @@ def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[n
             course.steps for state in sources.values() if state.procedures for course in state.procedures.ues.values()
         ),
     )
+
+
+def _general_silence(general: General, sources: Mapping[str, SourceState]) -> str:
+    lines = sum(state.detect.lines for state in sources.values())
+    words = sum(state.fold.folded_lines for state in sources.values())
+    states = {name: state.procedures for name, state in sources.items() if state.procedures}
+    return silence(lines, words, lines, np.inf) or general.silence(states, lines)
 
 
 def _doubts(model: Model, sources: Mapping[str, SourceState], summaries: Sequence[SourceSummary], silent: str) -> list[str]:
@@ -265,7 +286,7 @@ class _Quotes:
 
         def continues(line: str) -> bool:
             found = signal(mask(line))
-            return found is None or found.dialect < 0
+            return found is None or (found.dialect < 0 and not found.heard)
 
         return [first, *takewhile(continues, others)]
 
@@ -394,7 +415,7 @@ class _Quotes:
         marks += self._course()
         lines = sum(state.detect.lines for state in self._sources.values())
         known = sum(state.detect.known_lines for state in self._sources.values())
-        if known >= self._model.card.review_below_known_share * lines and self._model.card.labels:
+        if known >= self._model.card.review_below_known_share * lines and self._model.card.detectors:
             marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
             marks += self._speaking
             for name, state in sorted(self._sources.items()):

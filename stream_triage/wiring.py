@@ -18,7 +18,9 @@ from stream_triage import __version__
 from stream_triage.alerting.notify import Notifier, Target, open_targets
 from stream_triage.alerting.outbox import Outbox
 from stream_triage.alerting.rules import team_of
-from stream_triage.bundle import Bundle, find_bundle
+from stream_triage.bundle import AUTO, Bundle, find_bundle, find_bundles
+from stream_triage.choosing import GENERAL_BUNDLE
+from stream_triage.choosing import open_templates as templates_of
 from stream_triage.clients.broker import Broker
 from stream_triage.clients.kafka import KafkaBroker
 from stream_triage.clients.opensearch import OpenSearchClient
@@ -42,7 +44,6 @@ from stream_triage.sinks.run_log import RunLogTopic
 from stream_triage.sinks.sqlite import SqliteStore
 from stream_triage.sources.opensearch import MAX_KEY_BYTES, OpenSearchSource
 from stream_triage.spool import SpillSpool
-from stream_triage.stages.normalise import MASKING_VERSION
 from stream_triage.stages.redact import Redactor
 from stream_triage.stages.reduce import NO_LIMIT, Budget
 from stream_triage.stages.rules import Rules
@@ -54,9 +55,10 @@ from stream_triage.worker.reports import WorkerReports
 from stream_triage.worker.runs import RunRules
 
 __all__ = [
+    "about_bundles",
     "find_dialects",
     "notifying",
-    "open_bundle",
+    "open_bundles",
     "open_dialect",
     "open_dialects",
     "open_index_source",
@@ -83,14 +85,33 @@ SIDE_REQUEST_SECONDS = 5.0
 THREAD_END_SECONDS = 2.0
 
 
-def open_bundle(settings: Settings) -> Bundle:
-    """Opens the bundle that the settings name. Raises `BundleError` if it is missing or damaged."""
-    return Bundle.open(find_bundle(settings.bundle, settings.bundle_folders))
+def open_bundles(settings: Settings) -> list[Bundle]:
+    """Opens the bundle that the settings name, or all that can be chosen from, the one for other runs last.
+
+    Raises:
+        BundleError: A bundle is missing or damaged.
+    """
+    return [Bundle.open(folder) for folder in _bundle_folders(settings)]
 
 
-def open_templates(settings: Settings) -> Templates:
-    """Opens the templates of the bundle without loading its networks."""
-    return Templates.from_json(open_bundle(settings).text("templates.json"), MASKING_VERSION)
+def _bundle_folders(settings: Settings) -> list[Path]:
+    if settings.bundle != AUTO:
+        return [find_bundle(settings.bundle, settings.bundle_folders)]
+    general = find_bundle(GENERAL_BUNDLE, settings.bundle_folders)
+    return [*(path for path in find_bundles(settings.bundle_folders) if path != general), general]
+
+
+def open_templates(settings: Settings) -> list[tuple[Bundle, Templates]]:
+    """Opens the templates of the bundles without loading their networks."""
+    return [(bundle, templates_of(bundle)) for bundle in open_bundles(settings)]
+
+
+def about_bundles(triage: Triage) -> tuple[str, str]:
+    """Name and version of the bundle that judges runs; `auto` and the versions of all if it is chosen for each run."""
+    cards = triage.models.cards
+    if triage.chooser is None:
+        return cards[0].name, cards[0].version
+    return AUTO, ", ".join(f"{card.name} {card.version}" for card in cards)
 
 
 def open_rules(settings: Settings) -> Rules:
@@ -100,7 +121,8 @@ def open_rules(settings: Settings) -> Rules:
 
 def find_dialects(settings: Settings) -> list[Path]:
     """Files of the user's own dialects. Raises `BundleError` if there is no bundle, in whose folder some may be."""
-    return dialect_files(settings.dialects, find_bundle(settings.bundle, settings.bundle_folders))
+    found = (dialect_files(settings.dialects, folder) for folder in _bundle_folders(settings))
+    return list({path.resolve(): path for files in found for path in files}.values())
 
 
 def open_dialects(settings: Settings) -> tuple[DialectTable, ...]:
@@ -136,6 +158,7 @@ def open_triage(
     *,
     dialects: Sequence[DialectTable] | None = None,
     on_lines: Callable[[str, str, Sequence[str], int], None] | None = None,
+    else_general: bool = False,
 ) -> Triage:
     """Opens everything that is needed to judge runs.
 
@@ -146,13 +169,18 @@ def open_triage(
         encoding: Encoding of the text, if the settings do not decide: text in JSON is UTF-8.
         dialects: The user's own dialects, if not those of the settings.
         on_lines: Receives the lines as models read them; see `Triage`.
+        else_general: Runs that the bundle of the settings does not know are judged by the general one.
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another version.
         SettingsError: A rule, a dialect or a redaction pattern cannot work.
     """
+    bundles, auto = open_bundles(settings), settings.bundle == AUTO
+    if else_general and not auto and bundles[0].card.name != GENERAL_BUNDLE:
+        bundles, auto = [*bundles, Bundle.open(find_bundle(GENERAL_BUNDLE, settings.bundle_folders))], True
     return Triage(
-        open_bundle(settings),
+        bundles,
+        auto=auto,
         reduction_lines=reduction_lines,
         redactor=Redactor.from_settings(settings.redaction),
         rules=open_rules(settings),
@@ -328,8 +356,8 @@ def open_worker(
         encoding="utf-8" if kafka.format == "json" else None,
     )
     with ExitStack() as stack:
-        card = next(iter(triage.models.values())).card
-        metrics = Metrics({"version": __version__, "bundle": card.name, "bundle_version": card.version})
+        name, version = about_bundles(triage)
+        metrics = Metrics({"version": __version__, "bundle": name, "bundle_version": version})
         process.report = metrics.report
         if settings.metrics.listen:
             stack.enter_context(serving(metrics, settings.metrics.listen))

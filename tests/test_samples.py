@@ -9,6 +9,7 @@ import pytest
 
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.settings import load_settings
+from stream_triage.wiring import open_triage
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 EXPECTED: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "samples.toml").read_text())
@@ -45,9 +46,10 @@ def test_every_sample_has_an_expectation() -> None:
     assert {f"{folder.name}/{run.name}" for folder in SAMPLES.iterdir() for run in folder.iterdir()} == set(EXPECTED)
 
 
-def test_the_default_bundle_has_samples() -> None:
-    """Those that the README begins with."""
-    assert (SAMPLES / load_settings().bundle).is_dir()
+def test_the_default_chooses_the_bundle_of_the_samples() -> None:
+    """Every log of the folder that the README begins with is judged by the bundle of that name."""
+    triage = open_triage(load_settings())
+    assert {triage.run(file.read_bytes()).bundle for file in (SAMPLES / "tm500").glob("*.log")} == {"tm500"}
 
 
 def test_a_whole_sample_says_the_same_in_one_file(shipped: Bundle) -> None:

@@ -50,7 +50,7 @@ def test_file_can_be_named_in_the_environment(file, tmp_path, monkeypatch):
 
 def test_one_call_does_not_change_the_next(file):
     load_settings(file('bundle = "a"\n'))
-    assert load_settings().bundle == "tm500"
+    assert load_settings().bundle == "auto"
 
 
 @pytest.mark.parametrize("where", ["file", "environment", "flag"])
@@ -270,7 +270,7 @@ def test_example_gives_the_defaults(file, monkeypatch, home, data):
     given = tomllib.loads(text)
     assert load_settings(file(text)).model_dump() == load_settings().model_dump()
     assert given["input"] == Settings().input.model_dump(mode="json")
-    assert given["bundle"] == "tm500"
+    assert given["bundle"] == "auto"
 
 
 def test_example_as_it_is_changes_nothing(file):

@@ -80,8 +80,12 @@ def _check_bundle(settings: Settings) -> str:
     from stream_triage import wiring
     from stream_triage.pipeline import Triage
 
-    bundle = wiring.open_bundle(settings)
-    Triage(bundle, dialects=_usable_dialects(settings))
+    bundles = wiring.open_bundles(settings)
+    for bundle in bundles:
+        Triage(bundle, dialects=_usable_dialects(settings))
+    if len(bundles) > 1:
+        cards = (one.card for one in bundles)
+        return f"{settings.bundle}, one of {', '.join(f'{card.name} {card.version}' for card in cards)}"
     card = bundle.card
     classifiers = ", ".join(f"{name} {share:g}" for name, share in card.classifiers.items())
     return f"{card.name} {card.version} from {bundle.location}, labels {', '.join(card.labels)}, classifiers {classifiers}"
@@ -91,9 +95,11 @@ def _check_rules(settings: Settings) -> str:
     from stream_triage import wiring
     from stream_triage.model import bundle_rules
 
-    bundle, rules = wiring.open_bundle(settings), wiring.open_rules(settings)
-    together = rules.before(bundle_rules(bundle))
-    together.check_labels(bundle.card.labels)
+    bundles, rules = wiring.open_bundles(settings), wiring.open_rules(settings)
+    together = rules
+    for bundle in bundles:
+        together = together.before(bundle_rules(bundle))
+    together.check_labels(list(dict.fromkeys(label for bundle in bundles for label in bundle.card.labels)))
     of_file, of_bundle = len(rules.rules), len(together.rules) - len(rules.rules)
     text = f"{of_file} rules from {settings.rules}" if settings.rules else "no rules file"
     return f"{text}, {of_bundle} rules from the bundle" if of_bundle else text
@@ -110,8 +116,9 @@ def _check_dialects(settings: Settings) -> str:
     own = len(_own_dialects(settings))
     text = f"{names}; {own or 'no'} file{'s' if own != 1 else ''} of your own"
     with suppress(BundleError):
-        card = wiring.open_bundle(settings).card
-        if "procedures" not in card.classifiers:
+        cards = [bundle.card for bundle in wiring.open_bundles(settings)]
+        card = cards[0]
+        if not any("procedures" in one.classifiers for one in cards):
             text += f"; bundle {card.name} follows no procedures and uses none of them"
     return text
 

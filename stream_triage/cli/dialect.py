@@ -60,7 +60,7 @@ def dialect(
     if paths and faults.slow:
         print("no log was read: mend the slow patterns first", file=sys.stderr)
     elif paths:
-        card = wiring.open_bundle(settings).card
+        card = wiring.open_bundles(settings)[-1].card
         report = DialectReport(Dialects(own), table, card.numbers)
         triage = wiring.open_triage(settings, dialects=own, on_lines=report.take)
         intake = Intake(triage, on_problem=print_problem)

@@ -21,7 +21,14 @@ __all__ = [
 ]
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file to read (TOML).")]
-BundleOption = Annotated[str | None, typer.Option("--bundle", "-b", help="Name of the model bundle, or path of its folder.")]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle",
+        "-b",
+        help="Name of the model bundle, or path of its folder. auto (the default) takes the bundle that knows the run.",
+    ),
+]
 RulesOption = Annotated[Path | None, typer.Option("--rules", help="File of hand-written rules to apply (TOML).")]
 DialectOption = Annotated[
     list[Path] | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,7 @@ from stream_triage.cli.options import (
 from stream_triage.cli.reading import open_source, print_problem, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stream_triage.intake import Intake
     from stream_triage.pipeline import Triage
-    from stream_triage.records import Event
     from stream_triage.render.reduced import ReducedText
     from stream_triage.settings import Settings
     from stream_triage.stages.reduce import Budget, GoodRuns
@@ -75,6 +71,8 @@ def reduce(
     Lines are printed in the order of the log, each with its number and why it is there; a line that begins with … counts
     those left out. Without a limit, at most a tenth of the lines and 200 are printed, but all evidence. Nothing is stored.
     """
+    from stream_triage.intake import Intake
+    from stream_triage.reducing import Reducing
     from stream_triage.render.reduced import markdown, plain
     from stream_triage.settings import load_settings
 
@@ -86,9 +84,11 @@ def reduce(
         print("\n".join(form(text)))
 
     reference = _good_runs(settings, good or [], good_case)
-    judging = _Judging(settings, bundle is not None, budget, print_reduced, good=reference, rank=rank, explain=explain)
-    interrupted = read_source(open_source(paths or ["-"], settings), judging, quiet=False)  # type: ignore[arg-type]
-    raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_INPUT if judging.errors else 0)
+    triage = _triage(settings, named=bundle is not None)
+    sink = Reducing(triage, budget, print_reduced, good=reference, rank=rank, explain=explain)
+    intake = Intake(triage, [sink], on_problem=print_problem)
+    interrupted = read_source(open_source(paths or ["-"], settings), intake, quiet=False)
+    raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_INPUT if intake.tally.errors else 0)
 
 
 def _budget(keep: str | None, lines: int | None, tokens: int | None) -> Budget:
@@ -110,71 +110,11 @@ def _share(keep: str | None) -> float | None:
     return share
 
 
-class _Judging:
-    """An intake for runs that the configured bundle knows, and one for all others.
-
-    A run is judged by the configured bundle if that was named on the command line, or knows the lines that the run begins
-    with.
-    """
-
-    def __init__(
-        self, settings: Settings, named: bool, budget: Budget, on_reduced: Callable[[ReducedText], None], **how: Any
-    ) -> None:
-        from stream_triage import wiring
-        from stream_triage.intake import Intake
-        from stream_triage.reducing import Reducing
-
-        configured = wiring.open_triage(settings)
-        self._triages = [configured] if named else [_general(settings), configured]
-        self._intakes = [
-            Intake(triage, [Reducing(triage, budget, on_reduced, **how)], on_problem=print_problem)
-            for triage in self._triages
-        ]
-        self._intake_of: dict[str, Intake] = {}
-
-    @property
-    def errors(self) -> int:
-        """Problems with the input that were errors."""
-        return sum(intake.tally.errors for intake in self._intakes)
-
-    @property
-    def tally(self) -> Any:
-        """Of the intake with the most runs, for the progress bar."""
-        return max((intake.tally for intake in self._intakes), key=lambda tally: tally.runs)
-
-    def handle(self, event: Event) -> None:
-        """Passes an event to the intake of its run."""
-        from stream_triage.records import Chunk
-
-        run_id = getattr(event, "run_id", None)
-        if isinstance(event, Chunk) and run_id not in self._intake_of:
-            self._intake_of[event.run_id] = self._choose(event.data)
-        self._intake_of.get(run_id or "", self._intakes[0]).handle(event)
-
-    def _choose(self, data: bytes) -> Intake:
-        from stream_triage.reducing import knows
-
-        return self._intakes[-1] if len(self._intakes) == 1 or knows(self._triages[-1], data) else self._intakes[0]
-
-    def discard_open(self) -> list[str]:
-        """Discards the open runs of both intakes."""
-        return [run_id for intake in self._intakes for run_id in intake.discard_open()]
-
-    def flush(self) -> bool:
-        """Flushes both intakes."""
-        flushed = [intake.flush() for intake in self._intakes]
-        return all(flushed)
-
-
-def _general(settings: Settings) -> Triage:
-    """The general bundle, without rules, which name labels that it does not have.
-
-    Its verdicts mark no lines, so they need no reduction beside that of the sink.
-    """
+def _triage(settings: Settings, *, named: bool) -> Triage:
+    """Judges runs by the bundle that was named on the command line, else by the configured one where that knows the run."""
     from stream_triage import wiring
-    from stream_triage.model import GENERAL_BUNDLE
 
-    return wiring.open_triage(settings.model_copy(update={"bundle": GENERAL_BUNDLE, "rules": None}), 0)
+    return wiring.open_triage(settings, else_general=not named)
 
 
 def _good_runs(settings: Settings, paths: list[str], case: str | None) -> GoodRuns | None:
@@ -184,7 +124,7 @@ def _good_runs(settings: Settings, paths: list[str], case: str | None) -> GoodRu
 
     if not paths and case is None:
         return None
-    triage = _general(settings)
+    triage = _triage(settings, named=False)
     sink = Collecting(triage)
     if paths:
         intake = Intake(triage, [sink], on_problem=print_problem)

@@ -22,13 +22,20 @@ def templates(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the templates of the bundle with their keys."""
+    """List the templates of the bundle with their keys.
+
+    Without --bundle, these are the templates of all bundles that can be chosen for a run.
+    """
     from stream_triage import wiring
     from stream_triage.settings import load_settings
 
     matching = [
         (key, template)
-        for key, template in wiring.open_templates(load_settings(config, **as_settings(bundle=bundle))).items
+        for key, template in dict(
+            item
+            for _, templates in wiring.open_templates(load_settings(config, **as_settings(bundle=bundle)))
+            for item in templates.items
+        ).items()
         if search is None or search.lower() in template.lower()
     ]
     if as_json:

@@ -15,12 +15,14 @@ from stream_triage.dialects.trouble import Trouble, without_flags
 from stream_triage.dialects.words import PhraseIndex, spellings_of, words_of
 from stream_triage.errors import SettingsError
 
-__all__ = ["Column", "Continued", "Dialect", "Dialects", "Event", "Signal"]
+__all__ = ["Column", "Continued", "Dialect", "Dialects", "Event", "Signal", "kind_of"]
 
 _COLUMNS: Final = re.compile(r"\s*(?:\[[A-Za-z][^\]]*\]\s*){2,}")
 _ROW: Final = re.compile(r"\s*(?:(?:<num[^>]*>|\d+(?:\.\d+)?)(?:\s+|$)){2,}")
 _TESTER: Final = LAYERS.index("tester")
 _NUMBER: Final = re.compile(r"<num[^>]*>")
+# Log levels of records that report what is usual.
+_CALM: Final = frozenset(("d", "dbg", "debug", "i", "inf", "info", "n", "notice", "t", "trace", "v", "verbose"))
 # Bounded, as names of columns are: a line may be one word of 64 KiB.
 _PAIR: Final = re.compile(r"[A-Za-z][\w ()/-]{0,80}[:=]\s*(?:<num|\d)")
 
@@ -95,6 +97,12 @@ class Signal(NamedTuple):
     """How it is part of a table."""
     columns: frozenset[str] = frozenset()
     """Columns that it names, if it has names and numbers in pairs."""
+    heard: bool = False
+    """It is written in no dialect, and was read by the words of 3GPP (`lexicon.py`)."""
+    telling: bool = False
+    """Heard, and it has a word that only logs of 3GPP systems have."""
+    calm: bool = False
+    """By its log level, nothing is wrong."""
 
 
 class Record(NamedTuple):
@@ -106,6 +114,8 @@ class Record(NamedTuple):
     alarming: bool
     """Whether its log level means trouble."""
     module: str
+    calm: bool = False
+    """Whether its log level says that nothing is wrong."""
 
 
 class Dialect:
@@ -161,10 +171,11 @@ class Dialect:
                 module = " ".join(words_of(groups.get("module") or "").split())
                 layer = self.table.modules.get(module)
                 level = (groups.get("level") or groups.get("level2") or "").strip().lower()
+                calm = level in _CALM
                 if layer is None:  # a command is worded from its first word on
                     start = match.start("module") if groups.get("module") else 0
-                    return Record(masked[start:], -1, level in self.table.levels, module)
-                return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module)
+                    return Record(masked[start:], -1, level in self.table.levels, module, calm)
+                return Record(masked[match.end() :], LAYERS.index(layer), level in self.table.levels, module, calm)
         return None
 
     def says(self, message: str, spellings: Sequence[str], layer: int) -> Said:
@@ -228,6 +239,8 @@ class Dialects:
     """
 
     def __init__(self, own: Sequence[DialectTable] = ()) -> None:
+        self.heard_entities: Sequence[re.Pattern[str]] = ()
+        """What names a UE in lines that are heard."""
         self.procedures = procedures()
         for table in own:
             try:
@@ -270,6 +283,11 @@ class Dialects:
                 return self._record(number, record, usual)
         return self._continued(masked, usual)
 
+    def layer_of(self, line: str) -> int:
+        """The layer that the words of a line name; -1 for none. Dialects alone do not know words."""
+        del line
+        return -1
+
     def is_zero(self, line: str) -> bool:
         """Whether all that sounds like trouble in a raw line are counters at zero; masking has removed their values."""
         return self._trouble.is_zero(line)
@@ -279,9 +297,9 @@ class Dialects:
         return f"{self.procedure_names[event.procedure]} {STEPS[event.step]}"
 
     def _record(self, number: int, record: Record, usual: Container[int]) -> Signal:
-        dialect, (message, layer, alarming, _) = self.dialects[number], record
+        dialect, (message, layer, alarming, _, calm) = self.dialects[number], record
         # Names of commands are not taken apart: a script may set a failure. Nor are those of the tester itself.
-        kind = _kind(words_of(message))
+        kind = kind_of(words_of(message))
         spellings = (words_of(message),) if layer in (-1, _TESTER) else spellings_of(without_flags(message))
         said = dialect.says(message, spellings, layer)
         if said.event and layer == _TESTER and not self._of_node[said.event.procedure]:
@@ -292,7 +310,9 @@ class Dialects:
         sets_up = layer < 0 and dialect.sets_up_ues(message)
         quiet = not (said.event or trouble or said.counter or said.readings or sets_up)
         counted = trouble and not alarming and self._trouble.is_counted(message)
-        return Signal(number, layer, said.event, trouble, counted, kind, said.counter, said.readings, sets_up, quiet)
+        return Signal(
+            number, layer, said.event, trouble, counted, kind, said.counter, said.readings, sets_up, quiet, calm=calm
+        )
 
     def _continued(self, masked: str, usual: Container[int]) -> Signal | None:
         # Joined names in such lines are mostly those of columns and fields, so they are not taken apart for other phrases.
@@ -309,7 +329,7 @@ class Dialects:
         read = (self.dialects[number].read_continued(number, masked, of) for number, of in sorted(found.items()))
         continued = tuple(one for one in read if one)
         cells = _cells(masked, pairs=bool(columns))
-        of_kind = _kind(words)
+        of_kind = kind_of(words)
         troubling = any(self._trouble.is_said(number, words) for number in of_any.get("trouble", ()))
         trouble = not cells and troubling and of_kind not in usual
         if not (continued or cells or trouble):
@@ -346,7 +366,8 @@ def _pair(names: Sequence[str]) -> str:
     return rf"(?i)(?<![^\W_])(?:{words})[)\]]?\s*[:=]\s*(-?\d+(?:\.\d+)?)"
 
 
-def _kind(words: str) -> int:
+def kind_of(words: str) -> int:
+    """Hash of the words of a line; equal for lines that differ in numbers alone."""
     return crc32(" ".join(word for word in words.split() if not word[0].isdigit() and word != "#").encode())
 
 

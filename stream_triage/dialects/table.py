@@ -234,7 +234,8 @@ def procedures() -> ProcedureTable:
 @cache
 def packaged_dialects() -> tuple[DialectTable, ...]:
     """The dialects of the package, by name."""
-    names = sorted(file.name for file in FILES.iterdir() if file.name.endswith(".toml") and file.name != "procedures.toml")
+    others = ("procedures.toml", "lexicon.toml")
+    names = sorted(file.name for file in FILES.iterdir() if file.name.endswith(".toml") and file.name not in others)
     return tuple(checked_dialect(tomllib.loads((FILES / name).read_text(encoding="utf-8")), name) for name in names)
 
 

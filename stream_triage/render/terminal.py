@@ -129,8 +129,16 @@ def _head(verdict: Verdict) -> Table:
     for name, value in sorted(verdict.headers.items()):
         head.add_row(Text(printable(name)), Text(printable(value)))
     head.add_row("text", _sources_words(verdict))
-    head.add_row("bundle", f"{verdict.bundle} {verdict.bundle_version}")
+    head.add_row("bundle", _bundle_words(verdict))
     return head
+
+
+def _bundle_words(verdict: Verdict) -> str:
+    """The bundle; if it was chosen for the run, also how much of it the bundle knows."""
+    name = f"{verdict.bundle} {verdict.bundle_version}"
+    if not verdict.bundle_chosen or verdict.known_share is None:
+        return name
+    return f"{name}, chosen for this run; knows {100 * verdict.known_share:.0f} % of the lines"
 
 
 def _ue_rows(ues: Sequence[FailedUe]) -> list[tuple[Text, Text, Text]]:

@@ -70,7 +70,13 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    bundle: str = Field(default="tm500", description="Name of the model bundle, or path of its folder.")
+    bundle: str = Field(
+        default="auto",
+        description=(
+            "Name of the model bundle, or path of its folder. `auto` takes the bundle that knows the first lines of a run, "
+            "and `generic` for runs that none knows."
+        ),
+    )
     bundle_folders: tuple[HomePath, ...] = Field(
         default=(), description="Folders in which bundles are looked up by name, before those that come with stream-triage."
     )

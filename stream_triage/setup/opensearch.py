@@ -21,6 +21,7 @@ def set_up(
     bundle: tuple[str, str],
     templates: Sequence[tuple[str, str]],
     *,
+    others: Sequence[tuple[tuple[str, str], Sequence[tuple[str, str]]]] = (),
     dry_run: bool = False,
     reset: Iterable[str] = (),
 ) -> Changes:
@@ -32,6 +33,7 @@ def set_up(
         settings: The cluster, and the address of Dashboards.
         bundle: Name and version of the bundle.
         templates: Key and text of each of its templates.
+        others: The same of other bundles.
         dry_run: Only list the changes.
         reset: Names of policies, monitors and saved objects in which manual changes are replaced, or `all`.
 
@@ -41,7 +43,8 @@ def set_up(
     changes = Changes(dry_run, frozenset(reset))
     with OpenSearchClient(settings) as server:
         create_index_templates(server, settings.index_prefix, changes)
-        _list_templates(server, settings.index_prefix, bundle, templates, changes)
+        for name_and_version, of_bundle in [(bundle, templates), *others]:
+            _list_templates(server, settings.index_prefix, name_and_version, of_bundle, changes)
         installed = Installed(server, settings.index_prefix)
         create_retention(server, settings, changes, installed)
         create_monitors(server, settings, changes, installed)

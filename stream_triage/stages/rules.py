@@ -138,6 +138,10 @@ class Rules:
         names = {rule.name for rule in self.rules}
         return Rules([*self.rules, *(rule for rule in others.rules if rule.name not in names)])
 
+    def of_labels(self, labels: Collection[str]) -> "Rules":
+        """Those whose label a bundle has."""
+        return Rules([rule for rule in self.rules if rule.label in labels])
+
     def check_labels(self, labels: Collection[str]) -> None:
         """Raises `SettingsError` for a rule whose label the bundle does not have."""
         for rule in self.rules:

@@ -15,7 +15,7 @@ from training.resampling import draw_groups, rate_interval
 
 __all__ = [
     "BINS", "COVERAGES", "LEVEL", "Answers", "counted_labels", "error_at_coverage", "figures", "joined",
-    "macro_f1_difference",
+    "macro_f1", "macro_f1_difference",
 ]  # fmt: skip
 
 LEVEL: Final = 0.90
@@ -98,7 +98,7 @@ def macro_f1_difference(
     """Macro-F1 of `one` less that of `other`. Both see the same resamples, so what is hard for both cancels out."""
 
     def difference(weights: Vector) -> Vector:
-        scores = [_macro_f1(weights, true, answers.predicted, labels) for answers in (one, other)]
+        scores = [macro_f1(weights, true, answers.predicted, labels) for answers in (one, other)]
         return scores[0] - scores[1]
 
     return _figure(difference(np.ones((1, len(true))))[0], _interval(difference(_weights(groups)), groups, lowest=-1.0))
@@ -119,11 +119,11 @@ def _figures(
 ) -> Mapping[str, Vector]:
     """All figures for each row of `weights`, shape (resamples, N); `labels` are those of each macro-F1."""
     runs = weights.sum(axis=1)
-    found = {"macro_f1": _macro_f1(weights, true, answers.predicted, labels["macro_f1"])}
+    found = {"macro_f1": macro_f1(weights, true, answers.predicted, labels["macro_f1"])}
     found |= {name: weights @ events / runs for name, events in _events(true, answers).items()}
     if answers.decided is not None:
         kept = weights * answers.decided
-        found["macro_f1_of_decided"] = _macro_f1(kept, true, answers.predicted, labels["macro_f1_of_decided"])
+        found["macro_f1_of_decided"] = macro_f1(kept, true, answers.predicted, labels["macro_f1_of_decided"])
     if answers.probability is not None:
         found["ece"] = _calibration_error(weights, answers.predicted == true, answers.probability)
     return found
@@ -137,13 +137,13 @@ def _events(true: NDArray[np.str_], answers: Answers) -> dict[str, NDArray[np.bo
     return {"accuracy": right, "decided": answers.decided, "decided_and_wrong": answers.decided & ~right}
 
 
-def _macro_f1(weights: Vector, true: NDArray[np.str_], predicted: NDArray[np.str_], labels: Sequence[str]) -> Vector:
+def macro_f1(weights: Vector, true: NDArray[np.str_], predicted: NDArray[np.str_], labels: Sequence[str]) -> Vector:
     """Macro-F1 for each row of `weights`, over the labels that some run of the row has; NaN where no run has any."""
     total, present = np.zeros(len(weights)), np.zeros(len(weights))
     for label in labels:
         have, said = true == label, predicted == label
         with_label = weights @ have
-        total += 2 * (weights @ (have & said)) / np.maximum(with_label + weights @ said, 1) * (with_label > 0)
+        total += 2 * (weights @ (have & said)) / np.maximum(with_label + weights @ said, 1e-9) * (with_label > 0)
         present += with_label > 0
     return np.where(present > 0, total / np.maximum(present, 1), np.nan)
 

@@ -5,18 +5,29 @@ and the registration, unless it was deregistered. UE ids, which masking removes,
 UE's procedure that names no UE is about the UE whose log it is, unless the dialect is that of a network function.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from stream_triage.dialects import Dialects, Event, Signal
 from stream_triage.dialects.reader import Continued
 from stream_triage.dialects.table import LAYERS
-from stream_triage.stages.procedures.course import BEGUN, COMPLETED, LOST, Break, Course, Procedures, Repeats, count_trouble
+from stream_triage.stages.procedures.course import (
+    BEGUN,
+    COMPLETED,
+    FAILED,
+    LOST,
+    Break,
+    Course,
+    Procedures,
+    Repeats,
+    count_trouble,
+)
 from stream_triage.stages.procedures.history import HEAD, History, LogTime
 from stream_triage.stages.procedures.statistics import Statistics
 from stream_triage.stages.procedures.trends import Trends
 
-__all__ = ["MAX_UES", "OWN", "Follower", "ProcedureState"]
+__all__ = ["FAULT_LINES", "MAX_UES", "OWN", "Follower", "ProcedureState"]
 
 # UEs of one source that are followed.
 MAX_UES: Final = 1024
@@ -32,6 +43,8 @@ _OUTLIVING: Final = ("registration", "session", "authentication", "security")
 MAX_ALONE: Final = 64
 # Characters of an id of a UE.
 MAX_ID: Final = 40
+# What a random access fails with whose first message was not answered: its signal was not heard, or the answer was not.
+_NO_ANSWER: Final = re.compile(r"(?i)\b(?:rar|ra[ -]response|random[ -]access[ -]response|msg\s?2|prach)\b")
 _NEW_ATTACH: Final = ("cell search", "random access", "connection")
 
 
@@ -39,8 +52,9 @@ class ProcedureState:
     """All that is kept of one source."""
 
     __slots__ = (
-        "aliases", "alone", "alone_in_time", "before", "dialect", "fault_layer", "fault_line", "last", "node", "record",
-        "seen", "set_up", "stamped", "started", "statistics", "time", "ues", "unfollowed",
+        "access_failures", "aliases", "alone", "alone_in_time", "before", "dialect", "early", "fault_layer", "fault_line",
+        "last", "node", "record", "seen", "set_up", "stamped", "started", "statistics", "telling", "time", "ues",
+        "unanswered", "unfollowed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -64,6 +78,12 @@ class ProcedureState:
         """Trouble that names no UE, by layer and kind."""
         self.alone_in_time = History()
         """The same in time."""
+        self.early: dict[tuple[int, int], Repeats] = {}
+        """Trouble before the run is past its set-up, if the follower keeps that."""
+        self.telling = 0
+        """Lines that only the log of a 3GPP system has; counted for bundles that judge runs of any stack."""
+        self.access_failures = self.unanswered = 0
+        """Failures of the random access, and those of which the network did not answer the first message."""
         self.statistics = Statistics()
         self.seen: set[int] = set()
         """Procedures that any line was about."""
@@ -82,10 +102,14 @@ class ProcedureState:
 
 
 class Follower:
-    """Follows the procedures of sources, in all dialects."""
+    """Follows the procedures of sources, in all dialects.
 
-    def __init__(self, dialects: Dialects) -> None:
+    `of_any`: it follows runs of any stack. So it keeps trouble of the set-up, since some logs have nothing else.
+    """
+
+    def __init__(self, dialects: Dialects, *, of_any: bool = False) -> None:
         self.dialects = dialects
+        self._of_any = of_any
         self.procedures = Procedures(dialects)
         index = self.procedures.index
         self._new_attach = frozenset(Event(index[name], BEGUN) for name in _NEW_ATTACH)
@@ -94,6 +118,7 @@ class Follower:
         self._outliving = frozenset(index[name] for name in _OUTLIVING)
         self._leaving = frozenset((self._release, self._deregistration))
         self._process = index["process"]
+        self._access_failed = Event(index["random access"], FAILED)
         self._script = Event(index["script"], BEGUN)
         # No hash of words is that small: values do not mix with kinds of records.
         self._values = dialects.procedures.values
@@ -145,6 +170,8 @@ class Follower:
             elif signal.dialect >= 0:
                 stamped = line
                 self._begin(state, signal, line, number)
+            elif signal.heard:
+                self._hear(state, signal, line, number)
             elif signal.continued or signal.trouble:
                 self._continue(state, signal, line, number)
             elif state.statistics.reading:
@@ -164,12 +191,32 @@ class Follower:
             state.statistics.counter(signal.counter, line, number, self._values[signal.counter])
         elif signal.event:
             self._step(state, signal.event, ue, number)
+            if self._of_any:
+                self._count_unanswered(state, signal.event, line)
         elif signal.trouble and not (signal.counted and self.dialects.is_zero(line)):
             self._trouble(state, signal.layer, signal.kind, ue, number)
         if signal.readings:
             self._read(state, signal, line, ue, number)
         if signal.sets_up:
             self._set_up(state, signal.dialect, line)
+
+    def _hear(self, state: ProcedureState, signal: Signal, line: str, number: int) -> None:
+        """A line of no dialect tells a step or trouble. It begins no record: lines of a dialect may go on behind it."""
+        state.time.read(line, number)
+        if signal.event or signal.trouble:
+            line = " ".join(line.split())
+            ue = self._named(state, self.dialects.heard_entities, line, of_one_ue=True)
+            if signal.event:
+                self._step(state, signal.event, ue, number)
+                self._count_unanswered(state, signal.event, line)
+            elif not (signal.counted and self.dialects.is_zero(line)):
+                self._trouble(state, signal.layer, signal.kind, ue, number)
+
+    def _count_unanswered(self, state: ProcedureState, event: Event, line: str) -> None:
+        """Counts failures of the random access, and those before the network answered."""
+        if event == self._access_failed:
+            state.access_failures += 1
+            state.unanswered += _NO_ANSWER.search(line) is not None
 
     def _set_up(self, state: ProcedureState, dialect: int, line: str) -> None:
         """Remembers the UEs that a command names."""
@@ -257,7 +304,8 @@ class Follower:
     def _place(self, state: ProcedureState, line: str) -> int:
         """The layer of the source file that a line names; -1 if it names none."""
         places = self.dialects.dialects[state.dialect].table.places if state.dialect >= 0 else {}
-        return next((LAYERS.index(layer) for layer, parts in places.items() if any(part in line for part in parts)), -1)
+        place = next((LAYERS.index(layer) for layer, parts in places.items() if any(part in line for part in parts)), -1)
+        return place if place >= 0 else self.dialects.layer_of(line)
 
     def _step(self, state: ProcedureState, event: Event, ue: str | None, number: int) -> None:
         state.seen.add(event.procedure)
@@ -302,6 +350,8 @@ class Follower:
 
     def _trouble(self, state: ProcedureState, layer: int, kind: int, ue: str | None, number: int) -> None:
         if not state.started:
+            if self._of_any:
+                count_trouble(state.early, layer, kind, number, MAX_ALONE)
             return
         if ue is None:
             count_trouble(state.alone, layer, kind, number, MAX_ALONE)
@@ -315,8 +365,14 @@ class Follower:
                 course.history.trouble(layer, kind, state.time.now, number)
 
     def _ue(self, state: ProcedureState, dialect: int, line: str) -> str | None:
-        """The id of the UE that a line names; None if it names none. Ids that one line names are the same UE's."""
-        matches = (pattern.search(line) for pattern in self.dialects.dialects[dialect].entities)
+        """The id of the UE that a line of a dialect names; None if it names none."""
+        of = self.dialects.dialects[dialect]
+        return self._named(state, of.entities, line, of_one_ue=of.table.of_one_ue)
+
+    @staticmethod
+    def _named(state: ProcedureState, entities: Sequence[re.Pattern[str]], line: str, *, of_one_ue: bool) -> str | None:
+        """The id of the UE that a line names by these patterns. Ids that one line names are the same UE's."""
+        matches = (pattern.search(line) for pattern in entities)
         kinds = ((kind, match[kind]) for match in matches if match and (kind := match.lastgroup))
         found = [
             (ue.lstrip("0") or "0" if ue.isdigit() else ue)[:MAX_ID] if kind == "ue" else f"{kind} {ue}"[:MAX_ID]
@@ -325,7 +381,7 @@ class Follower:
         if not found:
             return None
         first = state.aliases.get(found[0], found[0])
-        if first not in state.ues and list(state.ues) == [OWN] and self.dialects.dialects[dialect].table.of_one_ue:
+        if first not in state.ues and list(state.ues) == [OWN] and of_one_ue:
             first = state.aliases[found[0]] = OWN  # the log of a UE that names itself
         for other in found[1:]:
             if other not in state.ues and len(state.aliases) < 4 * MAX_UES:
