@@ -75,7 +75,7 @@ def test_cutting_the_bytes_changes_nothing(triage: Triage, size: int, peek: bool
 
 @pytest.mark.parametrize("parts", [[("notes", NOTES), ("tester", TM500)], [("amf", GNB), ("tester", TM500), ("x", NOTES)]])
 def test_the_order_of_the_sources_changes_nothing(triage: Triage, parts: list[Part]) -> None:
-    """A source that comes late may change the bundle: then the others are read again, as if that bundle had read them first."""
+    """A source that comes late may change the bundle: the others are read again then, as if it had read them first."""
     one, other = judge(triage, parts), judge(triage, parts[::-1], 700, peek=True)
     assert one == other
     assert one.bundle == "tm500"
