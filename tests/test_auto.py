@@ -8,7 +8,9 @@ import pytest
 from stream_triage import Bundle, Triage, Verdict, find_bundle
 from stream_triage.choosing import SAMPLE_LINES
 from stream_triage.errors import SettingsError
+from stream_triage.intake import Intake
 from stream_triage.open_sessions import OpenSessions
+from stream_triage.records import Chunk, RunEnd, Tick
 from stream_triage.stages.rules import Rules
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +77,7 @@ def test_cutting_the_bytes_changes_nothing(triage: Triage, size: int, peek: bool
 
 @pytest.mark.parametrize("parts", [[("notes", NOTES), ("tester", TM500)], [("amf", GNB), ("tester", TM500), ("x", NOTES)]])
 def test_the_order_of_the_sources_changes_nothing(triage: Triage, parts: list[Part]) -> None:
-    """A source that comes late may change the bundle: then the others are read again, as if that bundle had read them first."""
+    """A source that comes late may change the bundle: the others are read again then, as if it had read them first."""
     one, other = judge(triage, parts), judge(triage, parts[::-1], 700, peek=True)
     assert one == other
     assert one.bundle == "tm500"
@@ -118,6 +120,21 @@ def test_a_session_that_was_packed_keeps_its_bundle(triage: Triage) -> None:
         assert sessions.is_packed("run")
         session = sessions.unpack("run")
     assert session.close() == triage.run(TM500).model_copy(update={"run_id": "run"})
+
+
+def test_an_open_run_that_is_read_again_gets_the_same_bundle() -> None:
+    """A worker that takes over reads the messages again, cut otherwise by chance, and comes to the same verdict."""
+    verdicts: list[Verdict] = []
+    for size, stop in ((900, True), (5000, False)):
+        intake = Intake(open_auto(), on_verdict=verdicts.append)
+        for source, data in (("notes", NOTES), ("tester", TM500)):
+            for start in range(0, len(data), size):
+                intake.handle(Chunk("run", data[start : start + size], source))
+                intake.handle(Tick())
+        if stop:
+            assert intake.discard_open() == ["run"]
+    intake.handle(RunEnd("run"))
+    assert [(verdict.bundle, verdict.label) for verdict in verdicts] == [("tm500", "L3")]
 
 
 def test_rules_of_ones_own() -> None:
