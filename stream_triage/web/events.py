@@ -8,8 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from stream_triage.web.site import site_of
-from stream_triage.web.stored import StoreAccess
+from stream_triage.web.site import Site, site_of
 
 __all__ = ["events"]
 
@@ -21,17 +20,17 @@ ALIVE_SECONDS: Final = 15.0
 
 async def events(request: Request) -> StreamingResponse:
     """Tells when verdicts were stored or removed. The page then asks for what it shows."""
-    changes = _changes(site_of(request).store)
+    changes = _changes(site_of(request))
     return StreamingResponse(changes, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-async def _changes(store: StoreAccess) -> AsyncIterator[str]:
-    known = await run_in_threadpool(store.state)
+async def _changes(site: Site) -> AsyncIterator[str]:
+    known = await run_in_threadpool(site.store.state)
     yield f"event: state\ndata: {known}\n\n"
     silent = 0.0
-    while True:
+    while not site.stopping.is_set():
         await asyncio.sleep(LOOK_SECONDS)
-        state = await run_in_threadpool(store.state)
+        state = await run_in_threadpool(site.store.state)
         silent += LOOK_SECONDS
         if state != known:
             known, silent = state, 0.0

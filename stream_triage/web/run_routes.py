@@ -192,14 +192,21 @@ def _wanted_lines(request: Request, found: Found) -> tuple[list[ReducedLine], st
         return [], ""
     source, (first, last) = request.query_params.get("source", ""), _span(request, "lines")
     with _text_if_any(found.site, found.verdict.run_id) as text:
-        if text is None:
-            return [], f"Lines {first}-{last} cannot be shown: the text of this run was pruned or never archived."
-        texts = text.read(source, first, last)
+        texts = text.read(source, first, last) if text else []
+        why = _why_missing(text, source)
     if not texts:
-        return [], f"Lines {first}-{last} cannot be shown: " + (
-            f"source {source!r} of this run has no line {first}." if source else f"this run has no line {first} without a source."
-        )
-    return [ReducedLine(source=source, number=number, text=line, why="context") for number, line in enumerate(texts, first)], ""
+        return [], f"Lines {first}-{last} cannot be shown: {why}."
+    return [
+        ReducedLine(source=source, number=number, text=one, why="context") for number, one in enumerate(texts, first)
+    ], ""
+
+
+def _why_missing(text: RunText | None, source: str) -> str:
+    if text is None:
+        return "the text of this run was pruned or never archived"
+    if source in (names := text.sources()):
+        return f"the last line is line {text.line_count(source)}"
+    return f"name the source, one of {', '.join(names)}, as in source={names[0]}" if any(names) else "leave out the source"
 
 
 def _span(request: Request, name: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
@@ -10,12 +10,12 @@ import uvicorn
 from stream_triage.errors import SettingsError, StoreError
 from stream_triage.settings import Settings, UiSettings
 from stream_triage.web.app import create_app
-from stream_triage.web.site import CoursesOf
+from stream_triage.web.site import CoursesOf, Site
 
 __all__ = ["serve"]
 
-# Open requests for changes never end by themselves; whoever stops the server must not wait for them.
-END_SECONDS = 1
+# Whoever stops the server must not wait for a long download. Requests for changes end by themselves, sooner than this.
+END_SECONDS = 2
 WAITING_CONNECTIONS = 128
 
 
@@ -31,8 +31,9 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None], courses_of: Co
         SettingsError: It cannot listen there.
     """
     app = create_app(settings, courses_of=courses_of)
+    site: Site = app.app.state.site
     with suppress(StoreError):  # the page says so
-        app.app.state.site.store.choices()  # or the first page would wait for them
+        site.store.choices()  # or the first page would wait for them
     with _listening(settings.ui) as listener:
         config = uvicorn.Config(
             app,
@@ -45,7 +46,19 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None], courses_of: Co
         )
         on_ready(_address(settings.ui, listener.getsockname()[1]))
         with suppress(KeyboardInterrupt):  # it has ended as it should by then
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, site).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells the requests that stay open when it stops; it would wait for them, cancel them, and report that as an error."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
+
+    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self._site.stopping.set()
+        await super().shutdown(sockets)  # type: ignore[arg-type]
 
 
 def _listening(settings: UiSettings) -> socket.socket:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from threading import Event
 from typing import Any
 
 from starlette.requests import Request
@@ -32,6 +33,8 @@ class Site:
     clock: Clock
     courses_of: CoursesOf | None
     """Reads what happened to the UEs of a run from its text; without it, pages have no timeline of UEs."""
+    stopping: Event = field(default_factory=Event)
+    """Set when the server stops: requests that stay open end then."""
 
 
 def site_of(request: Request) -> Site:

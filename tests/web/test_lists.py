@@ -146,6 +146,14 @@ class TestRuns:
         (address,) = set(re.findall(r'"(/runs\?since=2026-11-28[^"]*)"', page))
         assert shown_runs(client.get(address.replace("&amp;", "&")).text) == ["night/2"]
 
+    def test_the_axis_names_times_where_they_are(self, settings):
+        """Few columns do not fill the width, so the last time does not stand at its end."""
+        put(settings, run_of("a", hours_ago=1), run_of("b", hours_ago=24 * 4))
+        with browsing(settings) as client:
+            assert "<figcaption>runs by day, 2026-11-26 to 2026-11-30, at most 1<" in client.get("/runs").text
+            put(settings, run_of("c", hours_ago=24 * 20))
+            assert "<span>2026-11-30</span></figcaption>" in client.get("/runs").text
+
     def test_a_few_hours_are_shown_by_hour(self, client):
         page = client.get("/runs?since=5h").text
         assert re.findall(r"<title>(2026[^<]*)</title>", page) == [

@@ -68,8 +68,8 @@ class TestPage:
         ("query", "words"),
         [
             ("id=alone/4&lines=1-2", "Lines 1-2 cannot be shown: the text of this run was pruned or never archived."),
-            ("id=night/3&lines=2000-2001", "Lines 2000-2001 cannot be shown: this run has no line 2000"),
-            ("id=night/3&source=du&lines=1-2", "source &#39;du&#39; of this run has no line 1."),
+            ("id=night/3&lines=2000-2001", "Lines 2000-2001 cannot be shown: the last line is line 1000."),
+            ("id=night/3&source=du&lines=1-2", "Lines 1-2 cannot be shown: leave out the source."),
         ],
     )
     def test_lines_that_are_not_there(self, client, query, words):

@@ -96,6 +96,7 @@ def test_ends_while_browsers_listen():
         event(stream)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) in {0, -signal.SIGTERM}
+        assert process.stderr.read() == b""
 
 
 def test_an_address_in_use_is_explained():

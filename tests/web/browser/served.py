@@ -23,6 +23,7 @@ from tests.web.browser.samples import JUDGED, SAMPLES, judged
 __all__ = ["HOSTILE", "HOSTILE_RUN", "fill", "hostile_verdict", "served"]
 
 START_SECONDS = 20.0
+END_SECONDS = 2
 DAYS = 9
 HOSTILE = [
     "<script>window.pwned = 1</script></pre></code></style></script><img src=x onerror='window.pwned=1'>",
@@ -49,7 +50,7 @@ def hostile_verdict() -> Verdict:
 
 
 def fill(settings: Settings, triage: Triage, *, hostile: bool) -> None:
-    """Stores nine nights: the test case passes, then it fails three times. And two other failures; if `hostile`, the attack."""
+    """Stores nine nights: the test case passes, then it fails three times. Two other failures; if `hostile`, the attack."""
     nights = [("expected-reject.log", day) for day in range(DAYS - 1, 2, -1)] + [(SAMPLES[0], day) for day in (2, 1, 0)]
     with SqliteStore(settings.store.path) as store, TextArchive(settings.archive) as archive:
         for name, days_ago in [*nights, *((name, 0) for name in SAMPLES[1:3])]:
@@ -69,7 +70,10 @@ def served(folder: Path, *, hostile: bool = True) -> Iterator[str]:
     fill(settings, triage, hostile=hostile)
     courses_of = partial(events_of_failed_ues, model, most=10)
     app = create_app(settings, courses_of=lambda verdict, text: courses_of(text, verdict))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=END_SECONDS
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -81,6 +85,7 @@ def served(folder: Path, *, hostile: bool = True) -> Iterator[str]:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = server.force_exit = True
+        app.app.state.site.stopping.set()  # pages that are still open listen for changes
+        server.should_exit = True
         thread.join(START_SECONDS)
         app.app.state.site.store.close()
