@@ -123,7 +123,7 @@ train: setup-training ## rebuild models/oai5g and training/RESULTS.md from the d
 
 relevance: setup ## train models/generic, which chooses the lines worth reading, and measure it in training/REDUCTION.md
 	$(BIN)/python -m training.relevance --data $(STREAM_TRIAGE_DATA) --out models/generic
-	$(BIN)/python -m training.stacks_benchmark --data $(STREAM_TRIAGE_DATA) --write models/generic
+	$(BIN)/python -m training.stacks_benchmark --logs $(STREAM_TRIAGE_DATA)/ran --write models/generic
 	$(BIN)/python -m training.reduction_benchmark --data $(STREAM_TRIAGE_DATA)
 
 corpus: setup-training ## make both versions of the TM500-style corpus, train models/tm500 on them, and measure it
