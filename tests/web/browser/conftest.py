@@ -40,7 +40,7 @@ def visit(browser: Any) -> Iterator[Visit]:
     def visit(address: str, *, width: int = 1280, scheme: str = "light", **options: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
         watched = Watched(context.new_page())
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)  # only waits that fail take that long; both cores may be busy
         pages.append(watched)
         watched.page.goto(address)
         return watched.page

@@ -98,6 +98,7 @@ def _take(path: Path, shot: Shot, address: str, visit: Callable[..., Any]) -> No
     if page.locator(".ues-later").count():
         page.locator(".ue-row").first.wait_for()  # comes from the server when it comes into view
     page.screenshot(path=path)
+    page.close()  # it would go on asking a server that has ended
 
 
 def main() -> None:
