@@ -153,13 +153,13 @@ class TestRuns:
         with SqliteStore(settings.store.path) as store:
             store.write(run_of("open/1", "L3", final=False, version=2, time=datetime.now(UTC)))
             store.flush()
-            page.get_by_role("link", name="open/1").wait_for(timeout=2000)
+            page.get_by_role("link", name="open/1").wait_for()
             assert page.locator("tr.is-new .mark-open").inner_text() == "so far"
             assert page.evaluate("document.activeElement.textContent") == "night-2/reject"
             other.wait_for_timeout(1000)
             assert other.get_by_role("link", name="open/1").count() == 0
             store.forget("open/1")
-        page.get_by_role("link", name="open/1").wait_for(state="detached", timeout=3000)
+        page.get_by_role("link", name="open/1").wait_for(state="detached")
 
     def test_to_one_run_and_on(self, visit: Any, site: str) -> None:
         """The row leads to the run, its headers back to lists, its strip to other runs."""
@@ -268,4 +268,4 @@ def test_begins_without_a_store(visit: Any, accessible: Any, tmp_path: Path) -> 
         page.wait_for_timeout(500)
         with SqliteStore(settings.store.path) as store:
             store.write(run_of("first/1"))
-        page.get_by_role("link", name="first/1").wait_for(timeout=5000)
+        page.get_by_role("link", name="first/1").wait_for()
