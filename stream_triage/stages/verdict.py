@@ -66,7 +66,7 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
     A veto sets the label, with confidence 1. If vetoes disagree, the first one in the rules wins, and that is a doubt. The
     rival is the passing label, or the runner-up of a passing run. The cause is that of the first rule that has the label and
     states one. A failure without such a rule takes the first cause of any rule: a missing licence is the cause, whichever
-    layer the models see it in.
+    layer the models see it in. So does a pass that is in doubt: whoever reviews it should know of the test bed first.
     """
     scores = scores.copy()
     for vote in votes:
@@ -80,7 +80,7 @@ def decide(scores: NDArray[np.float64], votes: Sequence[RuleVote], passing: int,
     doubts = [f"rules {vetoes[0].name} and {v.name} disagree" for v in vetoes[1:] if v.label != label]
     if confidence < review_below:
         doubts.append(_too_low(confidence, review_below))
-    causes = [vote for vote in votes if vote.cause and (vote.label == label or label != passing)]
+    causes = [vote for vote in votes if vote.cause and (vote.label == label or label != passing or doubts)]
     stated = min(causes, key=lambda vote: vote.label != label, default=None)  # the first of those with the lowest value
     score = float(scores[label] - scores[rival])
     return Decision(label, rival, confidence, probabilities, doubts, stated.cause if stated else None, stated, score)

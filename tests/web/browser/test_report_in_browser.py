@@ -110,7 +110,7 @@ def test_copy_as_markdown(visit: Any, one: str) -> None:
     page.get_by_role("button", name="Copy as Markdown").click()
     page.get_by_text("copied", exact=True).wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("### `nightly/2026-11-30/rejected.log`: `L3` (needs review)\n")
+    assert copied.startswith("### `nightly/2026-11-30/rejected.log`: `L3`\n")
     assert "REGISTRATION REJECT:UE Id:2\n" in copied
 
 
