@@ -238,7 +238,7 @@ def test_lines_in_verdicts_out(deployment: Deployment):
     assert {verdict.run_id for verdict in found} == set(wanted)
     for verdict in found:
         assert verdict.bundle_chosen  # `expected` names the bundle
-        as_named = verdict.model_copy(update={"bundle_chosen": False, "known_share": None})
+        as_named = verdict.model_copy(update={"bundle_chosen": False})
         assert_same(undated(as_named), undated(wanted[verdict.run_id]))
     secrets = [path.read_text() for path in deployment.secrets.iterdir() if path.suffix != ".pem"]
     assert not any(secret.strip() in log.read_text() for secret in secrets)
