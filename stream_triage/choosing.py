@@ -12,11 +12,20 @@ from typing import Final, NamedTuple
 from stream_triage.bundle import Bundle
 from stream_triage.dialects import Dialects
 from stream_triage.stages.detect import NEW
-from stream_triage.stages.normalise import MASKING_VERSION, key_text, mask
+from stream_triage.stages.normalise import MASKING_VERSION, Numbers, key_text, mask
 from stream_triage.stages.template import DrainSettings, Templates
 from stream_triage.stages.wrappers import Judge, Unwrapper
 
-__all__ = ["GENERAL_BUNDLE", "Chooser", "Counts", "Sample", "judge_of", "open_templates", "says_something"]
+__all__ = [
+    "GENERAL_BUNDLE",
+    "Chooser",
+    "Counts",
+    "Sample",
+    "judge_of",
+    "known_by_template",
+    "open_templates",
+    "says_something",
+]
 
 GENERAL_BUNDLE: Final = "generic"
 """The bundle for runs that no other knows. Others use its relevance model, unless they have one of their own."""
@@ -57,6 +66,13 @@ def says_something(template: str) -> bool:
     """
     letters = sum(map(str.isalpha, _MARKER.sub("", template)))
     return letters >= (2 if template.startswith("<time> ") else 5)
+
+
+def known_by_template(lines: Sequence[str], templates: Templates, says: Sequence[bool], numbers: Numbers) -> list[bool]:
+    """Whether each line matches a template that says something (`says`, by index), with numbers masked as `numbers` says."""
+    masked = key_text(mask("\n".join(lines), numbers)).split("\n") if lines else []
+    indexes = [templates.match(line) if line.strip() else NEW for line in masked]
+    return [index != NEW and says[index] for index in indexes]
 
 
 def judge_of(known: Callable[[Sequence[str]], list[bool]], templates: Templates, *, followed: bool) -> Judge:
@@ -127,9 +143,7 @@ class _Recogniser:
         return self.count([body for batch in batches for body in batch.bodies if body.strip()])
 
     def _by_template(self, lines: Sequence[str]) -> list[bool]:
-        masked = key_text(mask("\n".join(lines), self._numbers)).split("\n") if lines else []
-        indexes = [self._templates.match(line) if line.strip() else NEW for line in masked]
-        return [index != NEW and self._says[index] for index in indexes]
+        return known_by_template(lines, self._templates, self._says, self._numbers)
 
     def _is_of_dialect(self, masked: str) -> bool:
         for dialect, trained in self._dialects:

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_triage.bundle import Bundle, Card, find_bundle
-from stream_triage.choosing import GENERAL_BUNDLE, Counts, Sample, judge_of, open_templates, says_something
+from stream_triage.choosing import (
+    GENERAL_BUNDLE,
+    Counts,
+    Sample,
+    judge_of,
+    known_by_template,
+    open_templates,
+    says_something,
+)
 from stream_triage.dialects import Dialects, DialectTable, Signal, WithLexicon
 from stream_triage.errors import BundleError
 from stream_triage.inference import Network
@@ -140,9 +148,7 @@ class Model:
             return [self.general.reads(line) for line in mask("\n".join(lines)).split("\n")] if lines else []
         if not self._telling:  # a bundle that only reduces logs
             return [False] * len(lines)
-        masked = key_text(mask("\n".join(lines), self.card.numbers)).split("\n") if lines else []
-        indexes = [self.templates.match(line) if line.strip() else NEW for line in masked]
-        return [index != NEW and self._telling[index] for index in indexes]
+        return known_by_template(lines, self.templates, self._telling, self.card.numbers)
 
     def _mask(self, lines: Sequence[str]) -> list[MaskedLine]:
         masked = mask("\n".join(lines), self.card.numbers).split("\n")

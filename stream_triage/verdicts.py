@@ -153,11 +153,14 @@ def _detection(model: Model, sources: Mapping[str, SourceState], final: bool) ->
         order = model.next_key.finish({name: s.next_key for name, s in sources.items() if s.next_key}, final)
     detection = model.detector.finish({name: state.detect for name, state in sources.items()}, order)
     # A run in foreign words is unlike all passing runs, whatever happens in it.
+    return detection if _matches(model, sources) else detection._replace(anomalous=False)
+
+
+def _matches(model: Model, sources: Mapping[str, SourceState]) -> bool:
+    """Whether enough lines match templates of the bundle; to one that does not know the run, every line is an anomaly."""
     lines = sum(state.detect.lines for state in sources.values())
     known = sum(state.detect.known_lines for state in sources.values())
-    if known < model.card.review_below_known_share * lines:
-        return detection._replace(anomalous=False)
-    return detection
+    return known >= model.card.review_below_known_share * lines
 
 
 def _silence(model: Model, sources: Mapping[str, SourceState], scores: NDArray[np.float64]) -> str:
@@ -406,16 +409,14 @@ class _Quotes:
         )
 
     def _marks(self, evidence: Iterable[Evidence], anomalies: Iterable[Anomaly]) -> list[Mark]:
-        """What the stages know about single lines. To a bundle that does not know the run every line is an anomaly."""
+        """What the stages know about single lines."""
         marks = [
             Mark(item.source, item.number, "rule" if item.kind == "rule" else "evidence")
             for item in evidence
             if item.number is not None
         ]
         marks += self._course()
-        lines = sum(state.detect.lines for state in self._sources.values())
-        known = sum(state.detect.known_lines for state in self._sources.values())
-        if known >= self._model.card.review_below_known_share * lines and self._model.card.detectors:
+        if self._model.card.detectors and _matches(self._model, self._sources):
             marks += [Mark(a.source, a.number, "anomaly", a.count) for a in anomalies if a.number is not None]
             marks += self._speaking
             for name, state in sorted(self._sources.items()):
